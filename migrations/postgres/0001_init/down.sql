@@ -1,0 +1,16 @@
+DROP TABLE targets;
+DROP TABLE outbound_members;
+DROP TABLE outbound;
+DROP TABLE scim_tokens;
+DROP TABLE signing_keys;
+DROP TABLE refresh_tokens;
+DROP TABLE access_tokens;
+DROP TABLE grants;
+DROP TABLE sessions;
+DROP TABLE login_transactions;
+DROP TABLE links;
+DROP TABLE journal;
+DROP TABLE credentials;
+DROP TABLE members;
+DROP TABLE attribute_values;
+DROP TABLE resources;

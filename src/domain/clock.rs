@@ -1,0 +1,108 @@
+//! Time as an argument: everything that needs the hour takes a [`Clock`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Reads an `xsd:dateTime` as clients send it: any number of fraction digits, `Z`, an offset or neither (then UTC).
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        DateTime::parse_from_rfc3339(text)
+            .map(|moment| moment.timestamp_millis())
+            .or_else(|_| text.parse::<chrono::NaiveDateTime>().map(|moment| moment.and_utc().timestamp_millis()))
+            .ok()
+            .map(Self)
+    }
+
+    /// Whole seconds since 1970, as JWT claims want them (RFC 7519 §2).
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This moment plus `span`; the end of time where that overflows.
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// This moment minus `span`.
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// `2026-01-31T08:00:00.000Z`, as `meta.created` shows it (RFC 7643 §2.3.5).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        f.write_str(&moment.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+/// Tells the time: the system's, or one that a test sets.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Option<Arc<AtomicI64>>);
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self(None)
+    }
+
+    /// A clock that stands still until [`Clock::advance`] moves it; its clones move with it.
+    pub fn fixed(at: Timestamp) -> Self {
+        Self(Some(Arc::new(AtomicI64::new(at.0))))
+    }
+
+    /// The time now.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Some(fixed) => Timestamp(fixed.load(Ordering::SeqCst)),
+            None => Timestamp(Utc::now().timestamp_millis()),
+        }
+    }
+
+    /// Moves a fixed clock; the system's clock goes its own way.
+    pub fn advance(&self, span: Duration) {
+        if let Some(fixed) = &self.0 {
+            fixed.fetch_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_shown_in_utc_with_milliseconds() {
+        assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn dates_with_seven_digits_offsets_or_year_one_are_read() {
+        assert_eq!(Timestamp::parse("1970-01-01T00:00:00.0010000Z"), Some(Timestamp(1)));
+        assert_eq!(Timestamp::parse("1970-01-01T01:00:00+01:00"), Some(Timestamp(0)));
+        assert_eq!(Timestamp::parse("1970-01-01T00:00:00"), Some(Timestamp(0)));
+        assert!(Timestamp::parse("0001-01-03T00:00:00.0000000Z").is_some_and(|early| early < Timestamp(0)));
+        assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn clones_of_a_fixed_clock_move_together() {
+        let clock = Clock::fixed(Timestamp(5));
+        let other = clock.clone();
+        clock.advance(Duration::from_millis(7));
+        assert_eq!(other.now(), Timestamp(12));
+    }
+}

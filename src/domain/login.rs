@@ -1,0 +1,43 @@
+//! What a login is about and what it proved, as the front door and the OpenID provider hand it to each other.
+
+use serde::{Deserialize, Serialize};
+
+use super::{IdentityProviderName, ResourceId, StoreName, Timestamp};
+
+/// An authorization request that was found valid (OpenID Connect Core §3.1.2.1), kept until the login is through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizationRequest {
+    /// The service provider's `client_id`.
+    pub client_id: String,
+    /// Where the answer goes: byte for byte one of the registered URIs.
+    pub redirect_uri: String,
+    /// The scopes asked for and allowed.
+    pub scope: Vec<String>,
+    /// Echoed to the service provider.
+    pub state: Option<String>,
+    /// Echoed in the ID token.
+    pub nonce: Option<String>,
+    /// The PKCE challenge, always S256 (RFC 7636).
+    pub code_challenge: Option<String>,
+    /// The identity provider that the service provider asks for (`idp_hint`).
+    pub idp_hint: Option<IdentityProviderName>,
+    /// The name to prefill (`login_hint`).
+    pub login_hint: Option<String>,
+    /// Whether a session that exists is not enough (`prompt=login`, `max_age`).
+    pub reauthenticate: bool,
+}
+
+/// A login that went through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authentication {
+    /// The store of the user.
+    pub store: StoreName,
+    /// The user.
+    pub user: ResourceId,
+    /// How: `pwd`, `fed` and the like (RFC 8176).
+    pub amr: Vec<String>,
+    /// Through which identity provider; none for a local password.
+    pub identity_provider: Option<IdentityProviderName>,
+    /// When it was proved.
+    pub at: Timestamp,
+}

@@ -1,0 +1,22 @@
+//! Types and pure rules that every room shares: no HTTP, no SQL, no clock of its own.
+
+pub mod change;
+pub mod clock;
+pub mod filter;
+pub mod ids;
+pub mod login;
+pub mod name;
+pub mod patch;
+pub mod projection;
+pub mod provenance;
+pub mod query;
+pub mod resource;
+pub mod schema;
+pub mod secret;
+pub mod validate;
+
+pub use change::{Actor, Change, Companion, JournalEntry, Link, Operation, Principal};
+pub use clock::{Clock, Timestamp};
+pub use ids::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Version};
+pub use resource::{Attributes, Document, Member, Membership, Precondition, Relations, Resource};
+pub use secret::Secret;

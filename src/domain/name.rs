@@ -1,0 +1,92 @@
+//! Names that people type: kept as typed, compared in canonical form.
+
+use icu_casemap::CaseMapper;
+use icu_normalizer::ComposingNormalizer;
+
+/// The longest name that is taken, in characters.
+pub const LONGEST: usize = 255;
+
+/// The canonical form in which names are compared: NFKC, case-folded, NFKC again. Idempotent, and the same on every
+/// store: our form decides, not a database's collation.
+pub fn canonical(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    let normalizer = ComposingNormalizer::new_nfkc();
+    let folded = CaseMapper::new().fold_string(&normalizer.normalize(name)).into_owned();
+    // Folding can undo the composition, and composing can make a foldable letter: two rounds settle it.
+    let again = CaseMapper::new().fold_string(&normalizer.normalize(&folded)).into_owned();
+    normalizer.normalize(&again).into_owned()
+}
+
+/// Why a name is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing is left of it.
+    #[error("the name is empty")]
+    Empty,
+    /// Longer than [`LONGEST`].
+    #[error("the name is longer than 255 characters")]
+    TooLong,
+    /// It holds a control, bidirectional or zero-width character.
+    #[error("the name holds a character that cannot be seen")]
+    Invisible,
+}
+
+/// Whether `name` can be somebody's name: not empty, not too long, every character visible.
+pub fn check(name: &str) -> Result<(), NameError> {
+    if name.trim().is_empty() {
+        return Err(NameError::Empty);
+    }
+    if name.chars().count() > LONGEST {
+        return Err(NameError::TooLong);
+    }
+    if name.chars().any(is_invisible) {
+        return Err(NameError::Invisible);
+    }
+    Ok(())
+}
+
+/// Control, bidirectional-control, zero-width and line-separating characters.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}' | '\u{feff}')
+        || ('\u{200b}'..='\u{200f}').contains(&character)
+        || ('\u{2028}'..='\u{202e}').contains(&character)
+        || ('\u{2060}'..='\u{206f}').contains(&character)
+        || ('\u{fff0}'..='\u{fffb}').contains(&character)
+        || ('\u{e0000}'..='\u{e0fff}').contains(&character)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_name_have_one_canonical_form() {
+        for (one, other) in [("Bob", "bob"), ("ＢＯＢ", "bob"), ("Straße", "STRASSE"), ("e\u{301}", "É"), ("ΟΔΟΣ", "οδος")] {
+            assert_eq!(canonical(one), canonical(other), "{one} {other}");
+        }
+        assert_ne!(canonical("bob"), canonical("bób"));
+    }
+
+    #[test]
+    fn names_with_invisible_characters_are_refused() {
+        assert_eq!(check("bob\u{200b}"), Err(NameError::Invisible));
+        assert_eq!(check("\u{202e}bob"), Err(NameError::Invisible));
+        assert_eq!(check("bob\n"), Err(NameError::Invisible));
+        assert_eq!(check("  "), Err(NameError::Empty));
+        assert_eq!(check(&"x".repeat(256)), Err(NameError::TooLong));
+        assert_eq!(check("bob@corp/EU ünal"), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_is_its_own_canonical_form(name in "\\PC{0,12}") {
+            let once = canonical(&name);
+            prop_assert_eq!(canonical(&once), once);
+        }
+    }
+}

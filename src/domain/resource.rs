@@ -1,0 +1,125 @@
+//! A resource as every room sees it (RFC 7643 §3).
+
+use serde_json::{Map, Value};
+
+use super::ids::{Kind, ResourceId, StoreName, Version};
+use super::provenance::Writers;
+use super::Timestamp;
+
+/// The attributes of a resource by canonical name. Extensions stand under their URN.
+pub type Attributes = Map<String, Value>;
+
+/// A resource's own attributes, kept as the JSON text that answers are spliced from.
+///
+/// The text is one object: `schemas` (derived from what is present), `externalId`, then the others in schema order. It
+/// holds neither what the server assigns (`id`, `meta`), nor relations (`members`, `groups`), nor a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document(String);
+
+impl Document {
+    /// Writes attributes down.
+    pub fn new(attributes: &Attributes) -> Self {
+        Self(serde_json::to_string(attributes).expect("a JSON object always serialises"))
+    }
+
+    /// Takes a text that [`Document::new`] wrote earlier.
+    pub fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The JSON text, `{…}`.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The attributes, parsed anew at each call.
+    pub fn attributes(&self) -> Attributes {
+        serde_json::from_str(&self.0).expect("documents are JSON objects, written by Document::new alone")
+    }
+}
+
+/// One stored resource. Relations are there only if they were asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    /// The userstore that owns it.
+    pub store: StoreName,
+    /// Its resource type.
+    pub kind: Kind,
+    /// Its `id`.
+    pub id: ResourceId,
+    /// How many states it has had.
+    pub version: Version,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub modified: Timestamp,
+    /// Its own attributes.
+    pub document: Document,
+    /// Who wrote each attribute.
+    pub writers: Writers,
+    /// For a group: its members, in the order in which they joined. Empty unless asked for.
+    pub members: Vec<Member>,
+    /// For a user: the groups that hold it. Empty unless asked for.
+    pub groups: Vec<Membership>,
+}
+
+impl Resource {
+    /// Whether the person may enter: `active` is not `false` (RFC 7643 §4.1.1).
+    pub fn is_active(&self) -> bool {
+        self.document.attributes().get("active") != Some(&Value::Bool(false))
+    }
+}
+
+/// One element of a group's `members`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The member's `value`. It may name nobody: clients send members before they exist.
+    pub id: ResourceId,
+    /// The element exactly as the client sent it, a JSON object with at least `value`.
+    pub body: String,
+}
+
+/// One element of a user's `groups`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The group's `id`.
+    pub id: ResourceId,
+    /// The group's `displayName`.
+    pub display: String,
+}
+
+/// Which relations a read brings along; each costs a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Relations {
+    /// `members` of a group.
+    pub members: bool,
+    /// `groups` of a user.
+    pub groups: bool,
+}
+
+impl Relations {
+    /// Neither.
+    pub const NONE: Self = Self { members: false, groups: false };
+    /// Both.
+    pub const ALL: Self = Self { members: true, groups: true };
+}
+
+/// What must hold of the stored version for a change to go through (`If-Match`, RFC 7644 §3.14).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Precondition {
+    /// Anything goes.
+    #[default]
+    None,
+    /// The resource is at one of these versions.
+    Versions(Vec<Version>),
+}
+
+impl Precondition {
+    /// Whether a resource at `version` meets it.
+    pub fn allows(&self, version: Version) -> bool {
+        match self {
+            Self::None => true,
+            Self::Versions(versions) => versions.contains(&version),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The schemas and resource types that this installation knows (RFC 7643 §6, §7). They are data, read from
+//! `schemas/*.json`: nothing in the code names an attribute that it does not have to.
+
+use std::sync::Arc;
+
+use super::ids::Kind;
+
+/// The data types of RFC 7643 §2.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataType {
+    /// `string`
+    String,
+    /// `boolean`
+    Boolean,
+    /// `decimal`
+    Decimal,
+    /// `integer`
+    Integer,
+    /// `dateTime`
+    DateTime,
+    /// `binary`
+    Binary,
+    /// `reference`
+    Reference,
+    /// `complex`
+    Complex,
+}
+
+/// Who may write an attribute, and when (RFC 7643 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutability {
+    /// The server alone.
+    ReadOnly,
+    /// Clients, at any time.
+    ReadWrite,
+    /// Clients, while it has no value.
+    Immutable,
+    /// Clients, and nobody reads it.
+    WriteOnly,
+}
+
+/// When an attribute is part of an answer (RFC 7643 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returned {
+    /// In every answer.
+    Always,
+    /// In none.
+    Never,
+    /// Unless left out.
+    Default,
+    /// Only when asked for by name.
+    Request,
+}
+
+/// Where a value must be unique (RFC 7643 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uniqueness {
+    /// Nowhere.
+    None,
+    /// Among the resources of its type in one store.
+    Server,
+    /// Everywhere.
+    Global,
+}
+
+/// One attribute's definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attribute {
+    /// Its name in canonical case.
+    pub name: String,
+    /// Its data type.
+    pub data_type: DataType,
+    /// Whether it holds a list.
+    pub multi_valued: bool,
+    /// What it means, for people.
+    pub description: String,
+    /// Whether a resource must have it.
+    pub required: bool,
+    /// Values that are suggested; never enforced (`scim.md` §5.2).
+    pub canonical_values: Vec<String>,
+    /// Whether case matters when comparing.
+    pub case_exact: bool,
+    /// Who may write it.
+    pub mutability: Mutability,
+    /// When it is returned.
+    pub returned: Returned,
+    /// Where it is unique.
+    pub uniqueness: Uniqueness,
+    /// What a reference may point to.
+    pub reference_types: Vec<String>,
+    /// Whether SQL stores keep an index of its values. Ours, not the RFC's: `"indexed": true` in the schema file.
+    pub indexed: bool,
+    /// The parts of a complex attribute.
+    pub sub_attributes: Vec<Arc<Attribute>>,
+}
+
+/// One schema, core or extension.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    /// Its URN.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its attributes, in the order in which they are returned.
+    pub attributes: Vec<Arc<Attribute>>,
+}
+
+/// A schema that adds to a resource type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extension {
+    /// The schema.
+    pub schema: Arc<Schema>,
+    /// Whether each resource must carry it.
+    pub required: bool,
+}
+
+/// A resource type: an endpoint, a core schema and its extensions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResourceType {
+    /// Its name, such as `User`.
+    pub kind: Kind,
+    /// Where it is served, such as `/Users`.
+    pub endpoint: String,
+    /// What it is for.
+    pub description: String,
+    /// Its core schema.
+    pub schema: Arc<Schema>,
+    /// Its extensions.
+    pub extensions: Vec<Extension>,
+}
+
+/// Every schema and resource type of this installation.
+#[derive(Clone, Debug)]
+pub struct Registry {}

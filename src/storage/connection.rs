@@ -1,0 +1,125 @@
+//! One connection type over both databases, and what its dialect cannot say.
+//!
+//! `#[derive(MultiConnection)]` writes each query once. Where SQLite and PostgreSQL part ways there are two ways out:
+//! [`each!`] runs a statement on the inner connection (batch inserts, `ON CONFLICT`), [`Suffix`] appends a tail that
+//! depends on the database (`FOR UPDATE SKIP LOCKED`).
+
+#![expect(missing_docs, reason = "the derive writes undocumented public items")]
+
+use diesel::QueryResult;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+
+/// A connection to SQLite or PostgreSQL.
+#[derive(diesel::MultiConnection)]
+pub enum SqlConnection {
+    /// PostgreSQL.
+    Postgres(diesel::PgConnection),
+    /// SQLite.
+    Sqlite(diesel::SqliteConnection),
+}
+
+/// Runs one expression on the inner connection, whichever it is.
+#[macro_export]
+macro_rules! each {
+    ($connection:expr, $inner:ident => $run:expr) => {
+        match $connection {
+            $crate::storage::SqlConnection::Postgres($inner) => $run,
+            $crate::storage::SqlConnection::Sqlite($inner) => $run,
+        }
+    };
+}
+pub use each;
+
+/// Rolls back unless the transaction was committed: on an early return and on a panic alike.
+struct Unfinished<'a>(&'a mut SqlConnection, bool);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.1 {
+            let _ = each!(&mut *self.0, c => AnsiTransactionManager::rollback_transaction(c));
+        }
+    }
+}
+
+impl SqlConnection {
+    /// Runs `work` in a transaction that may write. On SQLite it takes the write lock first (`BEGIN IMMEDIATE`): a
+    /// transaction that reads, then writes, would fail at once if another commit came between.
+    pub fn write_transaction<T, E: From<diesel::result::Error>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match self {
+            Self::Sqlite(c) => AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")?,
+            Self::Postgres(c) => AnsiTransactionManager::begin_transaction(c)?,
+        }
+        self.finish(work)
+    }
+
+    /// Runs `work` in a savepoint of the open transaction: what it wrote is undone if it fails or panics, and nothing else.
+    pub fn savepoint<T, E: From<diesel::result::Error>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        each!(&mut *self, c => AnsiTransactionManager::begin_transaction(c))?;
+        self.finish(work)
+    }
+
+    fn finish<T, E: From<diesel::result::Error>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut unfinished = Unfinished(self, false);
+        let value = work(unfinished.0)?;
+        each!(&mut *unfinished.0, c => AnsiTransactionManager::commit_transaction(c))?;
+        unfinished.1 = true;
+        Ok(value)
+    }
+}
+
+/// A statement with a tail that depends on the database.
+#[derive(Debug, Clone, Copy)]
+pub struct Suffix<Q> {
+    query: Q,
+    postgres: &'static str,
+    sqlite: &'static str,
+}
+
+/// Adds [`Suffix`] to every statement.
+pub trait SuffixDsl: Sized {
+    /// Appends `tail` on both databases.
+    fn suffix(self, tail: &'static str) -> Suffix<Self> {
+        Suffix { query: self, postgres: tail, sqlite: tail }
+    }
+
+    /// Appends `tail` on PostgreSQL alone.
+    fn suffix_postgres(self, tail: &'static str) -> Suffix<Self> {
+        Suffix { query: self, postgres: tail, sqlite: "" }
+    }
+}
+
+impl<Q> SuffixDsl for Q {}
+
+impl<Q: QueryFragment<MultiBackend>> QueryFragment<MultiBackend> for Suffix<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        self.query.walk_ast(out.reborrow())?;
+        let tail = match out.backend() {
+            MultiBackend::Postgres(_) => self.postgres,
+            MultiBackend::Sqlite(_) => self.sqlite,
+        };
+        out.push_sql(tail);
+        Ok(())
+    }
+}
+
+impl<Q> QueryId for Suffix<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: Query> Query for Suffix<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q> diesel::RunQueryDsl<SqlConnection> for Suffix<Q> {}

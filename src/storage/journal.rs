@@ -1,0 +1,111 @@
+//! The journal: appended in each change's own transaction, read in commit order.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+
+use super::connection::{SqlConnection, each};
+use crate::domain::change::{Action, JournalPosition, JournalRecord, MembershipDelta};
+use crate::domain::{JournalEntry, Kind, ResourceId, StoreName, Timestamp, Version};
+
+use super::tables::journal;
+
+/// What the store knows of a change when it writes the journal.
+pub struct Subject<'a> {
+    /// The store.
+    pub store: &'a StoreName,
+    /// The resource's type.
+    pub kind: &'a Kind,
+    /// The resource.
+    pub id: &'a ResourceId,
+    /// The version that the change made.
+    pub version: Version,
+    /// Who joined or left.
+    pub members: &'a MembershipDelta,
+}
+
+/// Appends one entry, in the change's transaction.
+pub fn append(connection: &mut SqlConnection, entry: &JournalEntry, subject: &Subject<'_>) -> QueryResult<()> {
+    let members = (!subject.members.is_empty())
+        .then(|| serde_json::to_string(subject.members).expect("a delta always serialises"));
+    diesel::insert_into(journal::table)
+        .values((
+            journal::at.eq(entry.at.0),
+            journal::store.eq(subject.store.as_str()),
+            journal::kind.eq(subject.kind.as_str()),
+            journal::resource_id.eq(subject.id.as_str()),
+            journal::version.eq(subject.version.0),
+            journal::actor.eq(&entry.actor),
+            journal::service_provider.eq(entry.service_provider.as_str()),
+            journal::action.eq(entry.action.as_str()),
+            journal::diff.eq(serde_json::to_string(&entry.diff).expect("a JSON object always serialises")),
+            journal::members.eq(members),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = BigInt)]
+    tx: i64,
+    #[diesel(sql_type = BigInt)]
+    at: i64,
+    #[diesel(sql_type = Text)]
+    store: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    resource_id: String,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+    #[diesel(sql_type = Text)]
+    actor: String,
+    #[diesel(sql_type = Text)]
+    service_provider: String,
+    #[diesel(sql_type = Text)]
+    action: String,
+    #[diesel(sql_type = Text)]
+    diff: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    members: Option<String>,
+}
+
+/// The next records after `position`, oldest first. On PostgreSQL only those of transactions that every open one is
+/// younger than: an older record cannot appear behind a reader's back.
+pub fn after(connection: &mut SqlConnection, position: JournalPosition, limit: i64) -> QueryResult<Vec<JournalRecord>> {
+    const COLUMNS: &str = "SELECT seq, tx, at, store, kind, resource_id, version, actor, service_provider, action, diff, members FROM journal";
+    let sql = match connection {
+        SqlConnection::Sqlite(_) => format!("{COLUMNS} WHERE ? = 0 AND seq > ? ORDER BY seq LIMIT ?"),
+        SqlConnection::Postgres(_) => format!(
+            "{COLUMNS} WHERE (tx, seq) > ($1, $2) AND tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint ORDER BY tx, seq LIMIT $3"
+        ),
+    };
+    let rows: Vec<Row> = each!(connection, c => diesel::sql_query(sql)
+        .bind::<BigInt, _>(position.transaction)
+        .bind::<BigInt, _>(position.sequence)
+        .bind::<BigInt, _>(limit)
+        .load(c))?;
+    Ok(rows.into_iter().map(record).collect())
+}
+
+fn record(row: Row) -> JournalRecord {
+    JournalRecord {
+        position: JournalPosition { transaction: row.tx, sequence: row.seq },
+        at: Timestamp(row.at),
+        store: row.store.into(),
+        kind: row.kind.into(),
+        id: row.resource_id.into(),
+        version: Version(row.version),
+        actor: row.actor,
+        service_provider: row.service_provider.into(),
+        action: match row.action.as_str() {
+            "create" => Action::Create,
+            "delete" => Action::Delete,
+            _ => Action::Update,
+        },
+        diff: serde_json::from_str(&row.diff).unwrap_or_default(),
+        members: row.members.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+    }
+}

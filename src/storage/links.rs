@@ -1,0 +1,92 @@
+//! Links: which local user an external subject is.
+
+use diesel::prelude::*;
+
+use super::connection::SqlConnection;
+use super::tables::links;
+use crate::domain::{IdentityProviderName, Link, ResourceId, StoreName, Timestamp};
+
+/// A stored link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkRecord {
+    /// The external identity.
+    pub link: Link,
+    /// The store of the user.
+    pub store: StoreName,
+    /// The user.
+    pub resource_id: ResourceId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The last login through it.
+    pub last_login: Timestamp,
+}
+
+type Row = (String, String, String, String, String, i64, i64);
+
+fn record((identity_provider, issuer, subject, store, resource_id, created, last_login): Row) -> LinkRecord {
+    LinkRecord {
+        link: Link { identity_provider: identity_provider.into(), issuer, subject },
+        store: store.into(),
+        resource_id: resource_id.into(),
+        created: Timestamp(created),
+        last_login: Timestamp(last_login),
+    }
+}
+
+/// Makes a link. A second one for the same external subject is refused by the primary key.
+pub fn insert(
+    connection: &mut SqlConnection,
+    link: &Link,
+    store: &StoreName,
+    resource_id: &ResourceId,
+    at: Timestamp,
+) -> QueryResult<()> {
+    diesel::insert_into(links::table)
+        .values((
+            links::identity_provider.eq(link.identity_provider.as_str()),
+            links::issuer.eq(&link.issuer),
+            links::subject.eq(&link.subject),
+            links::store.eq(store.as_str()),
+            links::resource_id.eq(resource_id.as_str()),
+            links::created.eq(at.0),
+            links::last_login.eq(at.0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// The link of an external subject.
+pub fn find(
+    connection: &mut SqlConnection,
+    identity_provider: &IdentityProviderName,
+    issuer: &str,
+    subject: &str,
+) -> QueryResult<Option<LinkRecord>> {
+    links::table
+        .find((identity_provider.as_str(), issuer, subject))
+        .first::<Row>(connection)
+        .optional()
+        .map(|row| row.map(record))
+}
+
+/// All links of a user.
+pub fn of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<Vec<LinkRecord>> {
+    let rows: Vec<Row> = links::table
+        .filter(links::resource_id.eq(resource_id.as_str()))
+        .order((links::identity_provider, links::issuer, links::subject))
+        .load(connection)?;
+    Ok(rows.into_iter().map(record).collect())
+}
+
+/// Notes a login through a link.
+pub fn touch(connection: &mut SqlConnection, link: &Link, at: Timestamp) -> QueryResult<()> {
+    diesel::update(links::table.find((link.identity_provider.as_str(), &link.issuer, &link.subject)))
+        .set(links::last_login.eq(at.0))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Forgets every link of a user, as deleting the user does.
+pub fn delete_of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
+    diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str()))).execute(connection).map(|_| ())
+}

@@ -1,0 +1,206 @@
+//! The tables of `migrations/`, for diesel.
+#![expect(missing_docs, reason = "the columns are described in the migrations")]
+
+diesel::table! {
+    resources (id) {
+        id -> Text,
+        store -> Text,
+        kind -> Text,
+        key -> Text,
+        external_id -> Nullable<Text>,
+        active -> Bool,
+        created -> BigInt,
+        modified -> BigInt,
+        version -> BigInt,
+        writers -> Text,
+        document -> Text,
+    }
+}
+
+diesel::table! {
+    attribute_values (path, value, resource_id) {
+        path -> Text,
+        value -> Text,
+        resource_id -> Text,
+    }
+}
+
+diesel::table! {
+    members (seq) {
+        seq -> BigInt,
+        group_id -> Text,
+        member_id -> Text,
+        body -> Text,
+        granted_by -> Text,
+    }
+}
+
+diesel::table! {
+    credentials (resource_id) {
+        resource_id -> Text,
+        hash -> Nullable<Text>,
+        changed_at -> BigInt,
+        failures -> Integer,
+        locked_until -> BigInt,
+    }
+}
+
+diesel::table! {
+    journal (seq) {
+        seq -> BigInt,
+        tx -> BigInt,
+        at -> BigInt,
+        store -> Text,
+        kind -> Text,
+        resource_id -> Text,
+        version -> BigInt,
+        actor -> Text,
+        service_provider -> Text,
+        action -> Text,
+        diff -> Text,
+        members -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    links (identity_provider, issuer, subject) {
+        identity_provider -> Text,
+        issuer -> Text,
+        subject -> Text,
+        store -> Text,
+        resource_id -> Text,
+        created -> BigInt,
+        last_login -> BigInt,
+    }
+}
+
+diesel::table! {
+    login_transactions (handle_hash) {
+        handle_hash -> Text,
+        created -> BigInt,
+        expires -> BigInt,
+        revision -> BigInt,
+        sealed -> Binary,
+    }
+}
+
+diesel::table! {
+    sessions (id_hash) {
+        id_hash -> Text,
+        store -> Text,
+        resource_id -> Text,
+        identity_provider -> Nullable<Text>,
+        amr -> Text,
+        auth_time -> BigInt,
+        created -> BigInt,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
+    grants (id) {
+        id -> Text,
+        code_hash -> Text,
+        code_used -> Nullable<BigInt>,
+        code_expires -> BigInt,
+        client_id -> Text,
+        session_hash -> Text,
+        store -> Text,
+        resource_id -> Text,
+        redirect_uri -> Text,
+        scope -> Text,
+        nonce -> Nullable<Text>,
+        code_challenge -> Nullable<Text>,
+        amr -> Text,
+        auth_time -> BigInt,
+        created -> BigInt,
+        expires -> BigInt,
+        revoked -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    access_tokens (token_hash) {
+        token_hash -> Text,
+        grant_id -> Text,
+        scope -> Text,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (token_hash) {
+        token_hash -> Text,
+        grant_id -> Text,
+        scope -> Text,
+        created -> BigInt,
+        expires -> BigInt,
+        used -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    signing_keys (kid) {
+        kid -> Text,
+        algorithm -> Text,
+        sealed -> Binary,
+        created -> BigInt,
+        signs_from -> BigInt,
+        retired -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    scim_tokens (token_hash) {
+        token_hash -> Text,
+        id -> Text,
+        service_provider -> Text,
+        created -> BigInt,
+        expires -> BigInt,
+        last_used -> Nullable<BigInt>,
+        revoked -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    outbound (target, resource_id) {
+        target -> Text,
+        resource_id -> Text,
+        kind -> Text,
+        store -> Text,
+        service_provider -> Text,
+        state -> Text,
+        wanted -> BigInt,
+        pushed -> BigInt,
+        remote_id -> Nullable<Text>,
+        sent -> Nullable<Text>,
+        attempts -> Integer,
+        next_attempt -> BigInt,
+        lease_until -> BigInt,
+        owner -> Nullable<Text>,
+        changed -> BigInt,
+        last_error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    outbound_members (target, group_id, member_id) {
+        target -> Text,
+        group_id -> Text,
+        member_id -> Text,
+        wanted -> Bool,
+        sent -> Bool,
+    }
+}
+
+diesel::table! {
+    targets (target) {
+        target -> Text,
+        cursor_tx -> BigInt,
+        cursor_seq -> BigInt,
+        paused -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(resources, attribute_values, members, credentials, links, outbound, outbound_members);
+diesel::allow_tables_to_appear_in_same_query!(grants, access_tokens, refresh_tokens, sessions);
