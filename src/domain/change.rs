@@ -24,6 +24,8 @@ pub enum Principal {
     Client {
         /// The token's id (never the token).
         token: String,
+        /// The store that the token is bound to: nothing else exists for this client.
+        store: StoreName,
     },
     /// A login through an identity provider.
     Login {
@@ -41,7 +43,18 @@ pub enum Principal {
 impl Actor {
     /// An administrator, on behalf of the resident service provider.
     pub fn administrator() -> Self {
-        Self { principal: Principal::Administrator, service_provider: ServiceProviderName::RESIDENT }
+        Self {
+            principal: Principal::Administrator,
+            service_provider: ServiceProviderName::RESIDENT,
+        }
+    }
+
+    /// Whether this actor may see and change what is in a store.
+    pub fn reaches(&self, store: &StoreName) -> bool {
+        match &self.principal {
+            Principal::Client { store: bound, .. } => bound == store,
+            _ => true,
+        }
     }
 
     /// The name under which provenance records this actor: `scim:wiki`, `idp:google`, `self`, `admin`, `job:sweep`.

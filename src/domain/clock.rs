@@ -19,7 +19,10 @@ impl Timestamp {
         let text = text.trim();
         DateTime::parse_from_rfc3339(text)
             .map(|moment| moment.timestamp_millis())
-            .or_else(|_| text.parse::<chrono::NaiveDateTime>().map(|moment| moment.and_utc().timestamp_millis()))
+            .or_else(|_| {
+                text.parse::<chrono::NaiveDateTime>()
+                    .map(|moment| moment.and_utc().timestamp_millis())
+            })
             .ok()
             .map(Self)
     }
@@ -31,12 +34,18 @@ impl Timestamp {
 
     /// This moment plus `span`; the end of time where that overflows.
     pub fn plus(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// This moment minus `span`.
     pub fn minus(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 

@@ -1,15 +1,19 @@
 //! Types and pure rules that every room shares: no HTTP, no SQL, no clock of its own.
 
+pub mod address;
 pub mod change;
 pub mod clock;
+pub mod email;
 pub mod filter;
 pub mod ids;
 pub mod login;
+pub mod multi_valued;
 pub mod name;
 pub mod patch;
 pub mod projection;
 pub mod provenance;
 pub mod query;
+pub mod replace;
 pub mod resource;
 pub mod schema;
 pub mod secret;

@@ -1,7 +1,212 @@
-//! Who wrote each value.
+//! Who wrote each value, and what a change changed.
 
 use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::resource::Attributes;
+use super::schema::{Attribute, DataType, Mutability, ResourceType};
 
 /// Attribute path → writer, such as `name.givenName` → `idp:google`. An element of a multi-valued attribute has its own
 /// path, `emails[alice@example.com]`, by its `value`, else by its whole JSON text.
 pub type Writers = BTreeMap<String, String>;
+
+/// What nobody writes, and the relations, which have records of their own.
+const UNRECORDED: [&str; 5] = ["schemas", "id", "meta", "members", "groups"];
+
+/// Who wrote each value of `after`: `writer`, where it differs from `before`, else who it was until now. Values that
+/// are gone have no writer.
+pub fn stamp(before: &Attributes, after: &Attributes, writers: &Writers, writer: &str) -> Writers {
+    let old = values(before);
+    let stamped = values(after).into_iter().filter_map(|(path, value)| {
+        let known = if old.get(&path) == Some(&value) {
+            writers.get(&path).cloned()
+        } else {
+            Some(writer.to_owned())
+        };
+        known.map(|known| (path, known))
+    });
+    stamped.collect()
+}
+
+/// What changed: attribute path → new value, null where there is none any more. A list counts as one value, a complex
+/// value by its parts. Secrets, members and what the server assigns are left out.
+pub fn diff(resource_type: &ResourceType, before: &Attributes, after: &Attributes) -> Attributes {
+    let mut changes = Attributes::new();
+    for found in resource_type.attributes() {
+        let definition = &found.attribute;
+        let path = found.path();
+        let is_derived = definition.mutability == Mutability::ReadOnly || path == "schemas";
+        if is_derived || definition.is_secret() || definition.is_identified_by_value() {
+            continue;
+        }
+        let of = |attributes: &Attributes| {
+            let value = match &found.extension {
+                None => attributes.get(&definition.name),
+                Some(urn) => attributes
+                    .get(urn)
+                    .and_then(|extension| extension.get(&definition.name)),
+            };
+            public(definition, value.unwrap_or(&Value::Null))
+        };
+        let (old, new) = (of(before), of(after));
+        if old == new {
+            continue;
+        }
+        if definition.data_type != DataType::Complex || definition.multi_valued {
+            changes.insert(path, new);
+            continue;
+        }
+        for sub in &definition.sub_attributes {
+            let part = new.get(&sub.name).unwrap_or(&Value::Null);
+            if old.get(&sub.name).unwrap_or(&Value::Null) != part {
+                changes.insert(format!("{path}.{}", sub.name), part.clone());
+            }
+        }
+    }
+    changes
+}
+
+/// The value without its secret parts.
+fn public(definition: &Attribute, value: &Value) -> Value {
+    match value {
+        Value::Array(elements) => elements.iter().map(|element| public(definition, element)).collect(),
+        Value::Object(parts) => {
+            let shown = parts
+                .iter()
+                .filter(|(name, _)| definition.sub(name).is_none_or(|sub| !sub.is_secret()));
+            Value::Object(shown.map(|(name, part)| (name.clone(), part.clone())).collect())
+        }
+        plain => plain.clone(),
+    }
+}
+
+/// Every value by its path. Two elements of a list can share one.
+fn values(attributes: &Attributes) -> BTreeMap<String, Vec<&Value>> {
+    let mut found = BTreeMap::new();
+    for (name, value) in attributes
+        .iter()
+        .filter(|(name, _)| !UNRECORDED.contains(&name.as_str()))
+    {
+        match value.as_object() {
+            Some(extension) if name.contains(':') => {
+                for (name_within, value) in extension {
+                    collect(format!("{name}:{name_within}"), value, &mut found);
+                }
+            }
+            _ => collect(name.clone(), value, &mut found),
+        }
+    }
+    found
+}
+
+fn collect<'a>(path: String, value: &'a Value, found: &mut BTreeMap<String, Vec<&'a Value>>) {
+    match value {
+        Value::Object(parts) => {
+            for (name, part) in parts {
+                found.entry(format!("{path}.{name}")).or_default().push(part);
+            }
+        }
+        Value::Array(elements) => {
+            for element in elements {
+                let key = element.get("value").unwrap_or(element);
+                let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+                found.entry(format!("{path}[{key}]")).or_default().push(element);
+            }
+        }
+        plain => found.entry(path).or_default().push(plain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::Kind;
+    use crate::domain::schema::Registry;
+
+    const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+    fn object(value: Value) -> Attributes {
+        value.as_object().expect("an object").clone()
+    }
+
+    fn before() -> Attributes {
+        object(
+            json!({"schemas": ["x"], "userName": "a", "title": "T", "name": {"givenName": "A", "familyName": "B"},
+            "emails": [{"value": "w@x", "type": "work"}, {"value": "h@x"}], "addresses": [{"country": "DE"}],
+            ENTERPRISE: {"department": "D", "manager": {"value": "1"}}}),
+        )
+    }
+
+    fn after() -> Attributes {
+        object(
+            json!({"schemas": ["y"], "userName": "a", "nickName": "N", "name": {"givenName": "C", "familyName": "B"},
+            "emails": [{"value": "w@x", "type": "home"}, {"value": "h@x"}, {"value": "n@x"}],
+            ENTERPRISE: {"department": "D", "manager": {"value": "2"}}}),
+        )
+    }
+
+    #[test]
+    fn every_value_has_the_writer_who_set_it_last() {
+        let first = stamp(&Attributes::new(), &before(), &Writers::new(), "admin");
+        assert!(first.values().all(|writer| writer == "admin"));
+        assert_eq!(
+            first.get("addresses[{\"country\":\"DE\"}]").map(String::as_str),
+            Some("admin")
+        );
+        let second = stamp(&before(), &after(), &first, "scim:wiki");
+        let department = format!("{ENTERPRISE}:department");
+        let manager = format!("{ENTERPRISE}:manager.value");
+        let expected = [
+            ("emails[h@x]", "admin"),
+            ("emails[n@x]", "scim:wiki"),
+            ("emails[w@x]", "scim:wiki"),
+            ("name.familyName", "admin"),
+            ("name.givenName", "scim:wiki"),
+            ("nickName", "scim:wiki"),
+            (&department, "admin"),
+            (&manager, "scim:wiki"),
+            ("userName", "admin"),
+        ];
+        assert_eq!(
+            second,
+            expected
+                .map(|(path, writer)| (path.to_owned(), writer.to_owned()))
+                .into_iter()
+                .collect()
+        );
+    }
+
+    #[test]
+    fn a_value_nobody_is_known_to_have_written_stays_so() {
+        assert_eq!(stamp(&before(), &before(), &Writers::new(), "admin"), Writers::new());
+    }
+
+    #[test]
+    fn a_diff_names_what_is_new_changed_or_gone() {
+        let registry = Registry::builtin();
+        let user = registry.resource_type(&Kind::USER).expect("built in");
+        let expected = json!({"name.givenName": "C", "nickName": "N", "title": null, "addresses": null,
+            "emails": [{"value": "w@x", "type": "home"}, {"value": "h@x"}, {"value": "n@x"}],
+            format!("{ENTERPRISE}:manager.value"): "2"});
+        assert_eq!(Value::Object(diff(user, &before(), &after())), expected);
+        assert_eq!(diff(user, &after(), &after()), Attributes::new());
+    }
+
+    #[test]
+    fn a_diff_holds_no_secret_and_no_members() {
+        let registry = Registry::builtin();
+        let user = registry.resource_type(&Kind::USER).expect("built in");
+        let secret =
+            object(json!({"password": "hunter2", "id": "1", "groups": [{"value": "g"}], "meta": {"version": "1"}}));
+        assert_eq!(diff(user, &Attributes::new(), &secret), Attributes::new());
+        let group = registry.resource_type(&Kind::GROUP).expect("built in");
+        let members = object(json!({"displayName": "G", "members": [{"value": "1"}]}));
+        assert_eq!(
+            diff(group, &Attributes::new(), &members),
+            object(json!({"displayName": "G"}))
+        );
+    }
+}

@@ -1,10 +1,10 @@
 //! A resource as every room sees it (RFC 7643 §3).
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::Timestamp;
 use super::ids::{Kind, ResourceId, StoreName, Version};
 use super::provenance::Writers;
-use super::Timestamp;
 
 /// The attributes of a resource by canonical name. Extensions stand under their URN.
 pub type Attributes = Map<String, Value>;
@@ -64,6 +64,37 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// Everything that can be filtered and sorted by: the attributes, what the server assigns, and the relations that
+    /// were asked for.
+    pub fn view(&self) -> Attributes {
+        let mut view = self.document.attributes();
+        view.insert("id".to_owned(), self.id.as_str().into());
+        view.insert("meta".to_owned(), self.meta());
+        if !self.members.is_empty() {
+            let bodies = self.members.iter().map(Member::value).collect();
+            view.insert("members".to_owned(), Value::Array(bodies));
+        }
+        if !self.groups.is_empty() {
+            let groups = self
+                .groups
+                .iter()
+                .map(|group| json!({ "value": group.id, "display": group.display }))
+                .collect();
+            view.insert("groups".to_owned(), Value::Array(groups));
+        }
+        view
+    }
+
+    /// `meta` without `location`, which depends on where the resource is served (RFC 7643 §3.1).
+    fn meta(&self) -> Value {
+        json!({
+            "resourceType": self.kind,
+            "created": self.created.to_string(),
+            "lastModified": self.modified.to_string(),
+            "version": self.version.to_string(),
+        })
+    }
+
     /// Whether the person may enter: `active` is not `false` (RFC 7643 §4.1.1).
     pub fn is_active(&self) -> bool {
         self.document.attributes().get("active") != Some(&Value::Bool(false))
@@ -77,6 +108,13 @@ pub struct Member {
     pub id: ResourceId,
     /// The element exactly as the client sent it, a JSON object with at least `value`.
     pub body: String,
+}
+
+impl Member {
+    /// The element as JSON.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| json!({ "value": self.id }))
+    }
 }
 
 /// One element of a user's `groups`.
@@ -99,9 +137,15 @@ pub struct Relations {
 
 impl Relations {
     /// Neither.
-    pub const NONE: Self = Self { members: false, groups: false };
+    pub const NONE: Self = Self {
+        members: false,
+        groups: false,
+    };
     /// Both.
-    pub const ALL: Self = Self { members: true, groups: true };
+    pub const ALL: Self = Self {
+        members: true,
+        groups: true,
+    };
 }
 
 /// What must hold of the stored version for a change to go through (`If-Match`, RFC 7644 §3.14).

@@ -1,12 +1,48 @@
 //! Filters (RFC 7644 §3.4.2.2): parsed against a resource type, then evaluated here or compiled by a userstore. What
 //! [`matches`] says is the meaning; every store must agree with it.
 
+mod coerce;
+mod matches;
+mod parse;
+mod scan;
+
 use std::sync::Arc;
 
 use super::clock::Timestamp;
 use super::schema::Attribute;
 
+pub use matches::{matches, matches_element};
+pub use parse::{Parsed, ValueFilter, parse, parse_noting, parse_value_filter};
 
+/// The longest filter that is read, in bytes.
+pub const LONGEST: usize = 8 * 1024;
+/// How deeply parentheses, brackets and `not` may nest.
+pub const DEEPEST: usize = 50;
+/// How many comparisons, groups and negations a filter may have.
+pub const MOST_NODES: usize = 200;
+
+/// What a filter may do outside the grammar of RFC 7644 §3.4.2.2 and still be understood. [`parse_noting`] names each
+/// that a filter needed, so that it can be counted, or refused where an administrator wants that.
+pub mod tolerance {
+    /// An attribute that the resource type does not have; it counts as absent.
+    pub const UNKNOWN_ATTRIBUTE: &str = "F1-unknown-attribute";
+    /// A text without its quotes.
+    pub const UNQUOTED_TEXT: &str = "F2-unquoted-text";
+    /// A boolean or number in quotes, or a boolean in another case.
+    pub const LITERAL_SPELLING: &str = "F3-literal-spelling";
+    /// A value after `pr`.
+    pub const VALUE_AFTER_PR: &str = "F4-value-after-pr";
+    /// `not` without parentheses.
+    pub const BARE_NOT: &str = "F5-bare-not";
+    /// A blank missing where the grammar has one, or a `+` in its place.
+    pub const BLANKS: &str = "F6-blanks";
+    /// `emails[type eq "work"].value eq "x"`.
+    pub const AFTER_BRACKETS: &str = "F7-comparison-after-brackets";
+    /// Brackets after an attribute that has one value only.
+    pub const BRACKETS_ON_SINGLE: &str = "F8-brackets-on-single-value";
+    /// A date without a time.
+    pub const DATE_ONLY: &str = "F9-date-only";
+}
 /// An attribute that a resource type really has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttributeRef {
@@ -86,6 +122,17 @@ pub enum Filter {
     },
 }
 
+impl Filter {
+    /// How many comparisons it takes at most to see whether one resource or element matches.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Constant(_) | Self::Present(_) | Self::Compare { .. } => 1,
+            Self::And(terms) | Self::Or(terms) => terms.iter().map(Self::size).sum(),
+            Self::Not(inner) | Self::Element { filter: inner, .. } => inner.size(),
+        }
+    }
+}
+
 impl AttributeRef {
     /// The definition of what is finally named: the sub-attribute, else the attribute.
     pub fn leaf(&self) -> &Attribute {
@@ -105,3 +152,6 @@ impl AttributeRef {
         path
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,19 @@
 //! The schemas and resource types that this installation knows (RFC 7643 §6, §7). They are data, read from
 //! `schemas/*.json`: nothing in the code names an attribute that it does not have to.
 
+mod load;
+mod read;
+mod registry;
+mod render;
+mod resolve;
+
 use std::sync::Arc;
 
 use super::ids::Kind;
+
+pub use load::{Problem, SchemaError};
+pub use registry::Registry;
+pub use resolve::common_attributes;
 
 /// The data types of RFC 7643 §2.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +75,10 @@ pub enum Uniqueness {
 
 /// One attribute's definition.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are the characteristics of RFC 7643 §7"
+)]
 pub struct Attribute {
     /// Its name in canonical case.
     pub name: String,
@@ -131,6 +145,42 @@ pub struct ResourceType {
     pub extensions: Vec<Extension>,
 }
 
-/// Every schema and resource type of this installation.
-#[derive(Clone, Debug)]
-pub struct Registry {}
+impl Attribute {
+    /// The sub-attribute of this name, in any case.
+    pub fn sub(&self, name: &str) -> Option<&Arc<Attribute>> {
+        self.sub_attributes
+            .iter()
+            .find(|sub| sub.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether no client may learn its value (RFC 7644 §7.5.2): never returned or write-only.
+    pub fn is_secret(&self) -> bool {
+        self.returned == Returned::Never || self.mutability == Mutability::WriteOnly
+    }
+
+    /// Whether an element of the list is known by its `value` alone, as a group's member is: the `value` is immutable, so
+    /// two elements with the same one are the same.
+    pub fn is_identified_by_value(&self) -> bool {
+        self.multi_valued
+            && self
+                .sub("value")
+                .is_some_and(|value| value.mutability == Mutability::Immutable)
+    }
+}
+
+impl ResourceType {
+    /// The core attribute that names a resource among those of its type in one store, such as `userName`.
+    pub fn unique_attribute(&self) -> Option<&Arc<Attribute>> {
+        self.schema
+            .attributes
+            .iter()
+            .find(|attribute| attribute.uniqueness == Uniqueness::Server)
+    }
+
+    /// The extension with this URN, in any case.
+    pub fn extension(&self, urn: &str) -> Option<&Extension> {
+        self.extensions
+            .iter()
+            .find(|extension| extension.schema.id.eq_ignore_ascii_case(urn))
+    }
+}

@@ -1,0 +1,88 @@
+//! Recognises changes of a group's members that need no look at who is in it.
+
+use serde_json::Value;
+
+use super::{PatchOp, PatchOperation, Path};
+use crate::domain::filter::{Comparand, Filter, Operator};
+use crate::domain::{Member, ResourceId};
+
+/// One step of such a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberStep {
+    /// These join; who is in already stays as is.
+    Join(Vec<Member>),
+    /// These leave, if they are in.
+    Leave(Vec<ResourceId>),
+    /// Everybody leaves.
+    Clear,
+    /// These and no others.
+    Replace(Vec<Member>),
+}
+
+/// The operations as steps, if each is about `members` alone and says by itself who joins or leaves. A group of any size
+/// then need not be read. `None` also for no operations at all.
+pub fn members_only(operations: &[PatchOperation]) -> Option<Vec<MemberStep>> {
+    if operations.is_empty() {
+        return None;
+    }
+    operations.iter().map(step).collect()
+}
+
+fn step(operation: &PatchOperation) -> Option<MemberStep> {
+    let path = operation.path.as_ref()?;
+    let attribute = &path.attribute;
+    if attribute.extension.is_some() || attribute.sub.is_some() || attribute.attribute.name != "members" {
+        return None;
+    }
+    match (operation.op, path, &operation.value) {
+        (PatchOp::Add, Path { filter: None, .. }, Some(Value::Array(elements))) => {
+            as_members(elements).map(MemberStep::Join)
+        }
+        (PatchOp::Replace, Path { filter: None, .. }, Some(Value::Array(elements))) => {
+            as_members(elements).map(MemberStep::Replace)
+        }
+        (
+            PatchOp::Remove,
+            Path {
+                filter: Some(filter), ..
+            },
+            _,
+        ) => {
+            let mut leaving = Vec::new();
+            listed(filter, &mut leaving).then_some(MemberStep::Leave(leaving))
+        }
+        (PatchOp::Remove, Path { filter: None, .. }, None) => Some(MemberStep::Clear),
+        (PatchOp::Remove, Path { filter: None, .. }, Some(Value::Array(elements))) => {
+            as_members(elements).map(|members| MemberStep::Leave(members.into_iter().map(|member| member.id).collect()))
+        }
+        _ => None,
+    }
+}
+
+/// Elements of `members` as they are stored; `None` if one has no `value`.
+pub fn as_members(elements: &[Value]) -> Option<Vec<Member>> {
+    let member = |element: &Value| {
+        let id = ResourceId::new(element.get("value")?.as_str()?);
+        Some(Member {
+            id,
+            body: element.to_string(),
+        })
+    };
+    elements.iter().map(member).collect()
+}
+
+/// Collects the ids of `value eq "a" or value eq "b"`; false for any other filter.
+fn listed(filter: &Filter, ids: &mut Vec<ResourceId>) -> bool {
+    match filter {
+        Filter::Compare {
+            attribute,
+            operator: Operator::Eq,
+            value: Comparand::Text(id),
+        } if attribute.leaf().name == "value" && attribute.leaf().case_exact => {
+            ids.push(ResourceId::new(id.clone()));
+            true
+        }
+        Filter::Or(terms) => terms.iter().all(|term| listed(term, ids)),
+        _ => false,
+    }
+}

@@ -1,0 +1,120 @@
+//! Where an operation works.
+
+use std::sync::Arc;
+
+use crate::domain::filter::{AttributeRef, Filter, parse_value_filter};
+use crate::domain::schema::{DataType, ResourceType};
+use crate::domain::validate::{Invalid, InvalidKind};
+
+/// What a path may do outside the grammar of RFC 7644 §3.5.2 and still be understood.
+pub mod tolerance {
+    /// A dot in place of the colon after an extension's URN.
+    pub const DOT_AFTER_URN: &str = "P4-dot-after-urn";
+    /// The last `]` is missing.
+    pub const MISSING_BRACKET: &str = "P10-missing-bracket";
+}
+
+/// The place that an operation works on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Path {
+    /// The attribute, and its sub-attribute if one is named, also after a filter.
+    pub attribute: AttributeRef,
+    /// Which elements of a list; all without one.
+    pub filter: Option<Filter>,
+}
+
+/// A path and the names of the tolerances that it needed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParsedPath {
+    /// The path.
+    pub path: Path,
+    /// What in it is outside the grammar.
+    pub deviations: Vec<&'static str>,
+}
+
+impl Path {
+    /// Reads a path. The error is `invalidPath` and never repeats the text.
+    pub fn parse(text: &str, resource_type: &ResourceType) -> Result<Self, Invalid> {
+        Self::parse_noting(text, resource_type).map(|parsed| parsed.path)
+    }
+
+    /// The same, and says what in the text is outside the grammar.
+    pub fn parse_noting(text: &str, resource_type: &ResourceType) -> Result<ParsedPath, Invalid> {
+        let (name, brackets) = text
+            .split_once('[')
+            .map_or((text, None), |(name, rest)| (name, Some(rest)));
+        let unknown = || invalid("the path names nothing that this resource type has");
+        let attribute = resource_type.resolve(name.trim()).ok_or_else(unknown)?;
+        let mut deviations = Vec::new();
+        if has_dot_after_urn(name.trim(), &attribute) {
+            deviations.push(tolerance::DOT_AFTER_URN);
+        }
+        let Some(brackets) = brackets else {
+            return Ok(ParsedPath {
+                path: Self {
+                    attribute,
+                    filter: None,
+                },
+                deviations,
+            });
+        };
+        if attribute.sub.is_some()
+            || !(attribute.attribute.multi_valued || attribute.attribute.data_type == DataType::Complex)
+        {
+            return Err(invalid("the path has brackets after an attribute that has no elements"));
+        }
+        let inside = parse_value_filter(brackets, &attribute)
+            .map_err(|error| invalid(&format!("in the brackets of the path {}", error.detail)))?;
+        deviations.extend(inside.deviations);
+        let attribute = match inside.rest.strip_prefix(']') {
+            Some(rest) => after_brackets(rest.trim(), attribute)?,
+            None if inside.rest.is_empty() => {
+                deviations.push(tolerance::MISSING_BRACKET);
+                attribute
+            }
+            None => return Err(invalid("the brackets of the path are not closed")),
+        };
+        Ok(ParsedPath {
+            path: Self {
+                attribute,
+                filter: Some(inside.filter),
+            },
+            deviations,
+        })
+    }
+}
+
+impl From<AttributeRef> for Path {
+    fn from(attribute: AttributeRef) -> Self {
+        Self {
+            attribute,
+            filter: None,
+        }
+    }
+}
+
+fn after_brackets(rest: &str, attribute: AttributeRef) -> Result<AttributeRef, Invalid> {
+    if rest.is_empty() {
+        return Ok(attribute);
+    }
+    let Some(name) = rest.strip_prefix('.') else {
+        return Err(invalid("a dot was expected after the brackets of the path"));
+    };
+    let sub = attribute.attribute.sub(name).map(Arc::clone);
+    let sub = sub.ok_or_else(|| invalid("the path names a part that the attribute does not have"))?;
+    Ok(AttributeRef {
+        sub: Some(sub),
+        ..attribute
+    })
+}
+
+fn has_dot_after_urn(name: &str, attribute: &AttributeRef) -> bool {
+    attribute
+        .extension
+        .as_ref()
+        .is_some_and(|urn| name.as_bytes().get(urn.len()) == Some(&b'.'))
+}
+
+fn invalid(detail: &str) -> Invalid {
+    Invalid::new(InvalidKind::Path, detail)
+}

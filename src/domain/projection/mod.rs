@@ -1,0 +1,170 @@
+//! Which attributes an answer shows (RFC 7644 §3.9), and the answer's text.
+
+mod render;
+
+use std::sync::Arc;
+
+use super::filter::AttributeRef;
+use super::resource::Relations;
+use super::schema::{Attribute, ResourceType, Returned};
+
+pub use render::{location, view};
+
+/// Which attributes of one resource type an answer shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Projection {
+    wanted: Wanted,
+    relations: Relations,
+    /// Whether the document is shown as it is.
+    whole_document: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Wanted {
+    /// What is returned by default.
+    Default,
+    /// `attributes`: these, and what is always returned.
+    Only(Vec<AttributeRef>),
+    /// `excludedAttributes`: the default without these.
+    Except(Vec<AttributeRef>),
+}
+
+impl Projection {
+    /// Reads the two parameters, lists with commas between the names. Names may be in any case, carry a URN, name a
+    /// sub-attribute or a whole extension; those that name nothing are ignored. If both are given, `attributes` wins.
+    pub fn parse(resource_type: &ResourceType, attributes: Option<&str>, excluded: Option<&str>) -> Self {
+        let given = |text: &&str| !text.trim().is_empty();
+        let wanted = if let Some(names) = attributes.filter(given) {
+            Wanted::Only(listed(resource_type, names))
+        } else if let Some(names) = excluded.filter(given) {
+            Wanted::Except(listed(resource_type, names))
+        } else {
+            Wanted::Default
+        };
+        let mut projection = Self {
+            wanted,
+            relations: Relations::NONE,
+            whole_document: false,
+        };
+        projection.relations.members = projection.shows_core(resource_type, "members");
+        projection.relations.groups = projection.shows_core(resource_type, "groups");
+        projection.whole_document = projection.leaves_documents_whole(resource_type);
+        projection
+    }
+
+    /// What is returned by default.
+    pub fn default_of(resource_type: &ResourceType) -> Self {
+        Self::parse(resource_type, None, None)
+    }
+
+    /// Which relations the answer shows, so that no other is read.
+    pub fn relations(&self) -> Relations {
+        self.relations
+    }
+
+    fn shows_core(&self, resource_type: &ResourceType, name: &str) -> bool {
+        let found = resource_type
+            .schema
+            .attributes
+            .iter()
+            .find(|attribute| attribute.name == name);
+        found.is_some_and(|attribute| {
+            self.shows(&AttributeRef {
+                extension: None,
+                attribute: Arc::clone(attribute),
+                sub: None,
+            })
+        })
+    }
+
+    /// Whether some of an attribute is shown.
+    fn shows(&self, attribute: &AttributeRef) -> bool {
+        let listed = |list: &[AttributeRef]| list.iter().any(|other| is_same(other, attribute));
+        let left_out = |list: &[AttributeRef]| {
+            list.iter()
+                .any(|other| other.sub.is_none() && is_same(other, attribute))
+        };
+        match (attribute.attribute.returned, &self.wanted) {
+            (Returned::Never, _) => false,
+            (Returned::Always, _) => true,
+            (_, Wanted::Only(list)) => listed(list),
+            (returned, Wanted::Default) => returned == Returned::Default,
+            (returned, Wanted::Except(list)) => returned == Returned::Default && !left_out(list),
+        }
+    }
+
+    /// Whether a part of an attribute is shown, of which some is.
+    fn shows_part(&self, attribute: &AttributeRef, sub: &Attribute) -> bool {
+        let names = |list: &[AttributeRef]| {
+            let of_it = |other: &&AttributeRef| is_same(other, attribute);
+            list.iter()
+                .filter(of_it)
+                .any(|other| other.sub.as_ref().is_some_and(|named| named.name == sub.name))
+        };
+        let names_whole = |list: &[AttributeRef]| {
+            let mut of_it = list.iter().filter(|other| is_same(other, attribute)).peekable();
+            of_it.peek().is_none() || of_it.any(|other| other.sub.is_none())
+        };
+        let by_default = sub.returned == Returned::Default;
+        match (sub.returned, &self.wanted) {
+            (Returned::Never, _) => false,
+            (Returned::Always, _) => true,
+            (_, Wanted::Default) => by_default,
+            (_, Wanted::Except(list)) => by_default && !names(list),
+            (_, Wanted::Only(list)) => names(list) || by_default && names_whole(list),
+        }
+    }
+
+    /// Whether nothing that a document can hold is hidden. Documents hold no password and no relations.
+    fn leaves_documents_whole(&self, resource_type: &ResourceType) -> bool {
+        let stored_elsewhere = |found: &AttributeRef| {
+            found.extension.is_none()
+                && ["id", "meta", "password", "members", "groups"].contains(&found.attribute.name.as_str())
+        };
+        let is_shown = |found: &AttributeRef| {
+            self.shows(found)
+                && found
+                    .attribute
+                    .sub_attributes
+                    .iter()
+                    .all(|sub| self.shows_part(found, sub))
+        };
+        let meta = resource_type
+            .attributes()
+            .filter(|found| found.extension.is_none() && found.attribute.name == "meta");
+        let relations = resource_type.attributes().filter(|found| {
+            found.extension.is_none()
+                && ["members", "groups"].contains(&found.attribute.name.as_str())
+                && self.shows(found)
+        });
+        resource_type
+            .attributes()
+            .filter(|found| !stored_elsewhere(found))
+            .all(|found| is_shown(&found))
+            && meta.chain(relations).all(|found| is_shown(&found))
+    }
+}
+
+fn is_same(one: &AttributeRef, other: &AttributeRef) -> bool {
+    one.extension == other.extension && one.attribute.name == other.attribute.name
+}
+
+fn listed(resource_type: &ResourceType, names: &str) -> Vec<AttributeRef> {
+    let mut found = Vec::new();
+    for name in names.split(',').map(str::trim) {
+        if let Some(extension) = resource_type.extension(name) {
+            let urn = Some(&extension.schema.id);
+            found.extend(
+                resource_type
+                    .attributes()
+                    .filter(|attribute| attribute.extension.as_ref() == urn),
+            );
+        } else {
+            found.extend(resource_type.resolve(name));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! PUT (RFC 7644 §3.5.1): what a new representation leaves of the old one.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::resource::Attributes;
+use super::schema::{Attribute, Mutability, ResourceType};
+use super::validate::{Invalid, InvalidKind};
+
+/// The resource that replaces the stored one: read-only values stay, write-only ones stay unless given anew, immutable
+/// ones stay and may not differ, all others are as the client wants them, or gone.
+pub fn merge(resource_type: &ResourceType, stored: &Attributes, mut new: Attributes) -> Result<Attributes, Invalid> {
+    for definition in super::schema::common_attributes()
+        .iter()
+        .chain(&resource_type.schema.attributes)
+    {
+        settle(definition, &definition.name, stored, &mut new)?;
+    }
+    let none = Attributes::new();
+    for extension in &resource_type.extensions {
+        let urn = &extension.schema.id;
+        let old = stored.get(urn).and_then(Value::as_object).unwrap_or(&none);
+        let mut parts = match new.remove(urn) {
+            Some(Value::Object(parts)) => parts,
+            _ => Attributes::new(),
+        };
+        for definition in &extension.schema.attributes {
+            settle(definition, &format!("{urn}:{}", definition.name), old, &mut parts)?;
+        }
+        if !parts.is_empty() {
+            new.insert(urn.clone(), Value::Object(parts));
+        }
+    }
+    Ok(new)
+}
+
+/// Settles one attribute of the resource, or one part of a complex attribute.
+fn settle(definition: &Arc<Attribute>, path: &str, stored: &Attributes, new: &mut Attributes) -> Result<(), Invalid> {
+    let name = &definition.name;
+    match (definition.mutability, stored.get(name)) {
+        (Mutability::ReadOnly, old) => {
+            new.remove(name);
+            new.extend(old.map(|old| (name.clone(), old.clone())));
+        }
+        (Mutability::WriteOnly | Mutability::Immutable, Some(old)) if !new.contains_key(name) => {
+            new.insert(name.clone(), old.clone());
+        }
+        (Mutability::Immutable, Some(old)) if new.get(name) != Some(old) => {
+            return Err(Invalid::new(
+                InvalidKind::Mutability,
+                format!("{path} cannot change once it has a value"),
+            ));
+        }
+        (_, Some(Value::Object(old))) => {
+            if let Some(Value::Object(parts)) = new.get_mut(name) {
+                settle_parts(definition, path, old, parts)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn settle_parts(definition: &Attribute, path: &str, old: &Attributes, parts: &mut Attributes) -> Result<(), Invalid> {
+    // What the server says of a manager does not hold of another one.
+    let same = old.get("value") == parts.get("value");
+    for sub in &definition.sub_attributes {
+        if sub.mutability == Mutability::ReadOnly && !same {
+            parts.remove(&sub.name);
+        } else {
+            settle(sub, &format!("{path}.{}", sub.name), old, parts)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::Kind;
+    use crate::domain::schema::Registry;
+
+    const BADGE: &str = "urn:example:Badge";
+
+    fn badge_holder() -> ResourceType {
+        let file = json!([
+            {"id": BADGE, "name": "Badge", "attributes": [
+                {"name": "number", "mutability": "immutable"}, {"name": "pin", "mutability": "writeOnly"},
+                {"name": "door", "mutability": "readOnly"}]},
+            {"name": "User", "endpoint": "/Users", "schema": "urn:ietf:params:scim:schemas:core:2.0:User",
+             "schemaExtensions": [{"schema": BADGE}]}]);
+        let registry = Registry::load(&[("badge.json".to_owned(), file.to_string())]).expect("valid");
+        registry.resource_type(&Kind::USER).expect("built in").clone()
+    }
+
+    fn object(value: Value) -> Attributes {
+        value.as_object().expect("an object").clone()
+    }
+
+    #[test]
+    fn what_is_left_out_is_gone_unless_clients_cannot_write_or_read_it() {
+        let stored = object(
+            json!({"id": "1", "userName": "a", "title": "T", "groups": [{"value": "g"}],
+            BADGE: {"number": "7", "pin": "1234", "door": "north"}}),
+        );
+        let merged = merge(&badge_holder(), &stored, object(json!({"userName": "b", "groups": []})));
+        let expected = object(json!({"userName": "b", "id": "1", "groups": [{"value": "g"}],
+            BADGE: {"number": "7", "pin": "1234", "door": "north"}}));
+        assert_eq!(merged, Ok(expected));
+    }
+
+    #[test]
+    fn an_immutable_value_may_be_repeated_and_may_not_differ() {
+        let stored = object(json!({"userName": "a", BADGE: {"number": "7"}}));
+        let same = object(json!({"userName": "a", BADGE: {"number": "7"}}));
+        assert_eq!(merge(&badge_holder(), &stored, same.clone()), Ok(same));
+        let other = object(json!({"userName": "a", BADGE: {"number": "8"}}));
+        assert_eq!(
+            merge(&badge_holder(), &stored, other).map_err(|error| error.kind),
+            Err(InvalidKind::Mutability)
+        );
+    }
+
+    #[test]
+    fn an_immutable_value_can_be_given_later() {
+        let new = object(json!({"userName": "a", BADGE: {"number": "7"}}));
+        assert_eq!(
+            merge(&badge_holder(), &object(json!({"userName": "a"})), new.clone()),
+            Ok(new)
+        );
+    }
+}
