@@ -89,12 +89,20 @@ pub struct Suffix<Q> {
 pub trait SuffixDsl: Sized {
     /// Appends `tail` on both databases.
     fn suffix(self, tail: &'static str) -> Suffix<Self> {
-        Suffix { query: self, postgres: tail, sqlite: tail }
+        Suffix {
+            query: self,
+            postgres: tail,
+            sqlite: tail,
+        }
     }
 
     /// Appends `tail` on PostgreSQL alone.
     fn suffix_postgres(self, tail: &'static str) -> Suffix<Self> {
-        Suffix { query: self, postgres: tail, sqlite: "" }
+        Suffix {
+            query: self,
+            postgres: tail,
+            sqlite: "",
+        }
     }
 }
 

@@ -50,13 +50,15 @@ impl DatabaseUrl {
     /// Without TLS compiled in, libpq would fall back to plain text without a word; only loopback may be spoken to so.
     fn postgres(text: &str) -> Result<Self, String> {
         let url = url::Url::parse(text).map_err(|error| error.to_string())?;
-        let local = match url.host() {
-            None => true,
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        };
-        let plain_is_meant = url.query_pairs().any(|(key, value)| key == "sslmode" && value == "disable");
+        // The scheme is not one of the Web's, so an address comes as a plain text, IPv6 in brackets.
+        let host = url.host_str().unwrap_or("localhost").trim_matches(['[', ']']);
+        let local = host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        let plain_is_meant = url
+            .query_pairs()
+            .any(|(key, value)| key == "sslmode" && value == "disable");
         if local || plain_is_meant || cfg!(feature = "pg-tls") {
             Ok(Self::Postgres(text.to_owned()))
         } else {
@@ -120,9 +122,18 @@ impl From<DieselError> for StorageError {
 
 /// Both databases tell a full disk, a lock that never came free and a shutdown in words only.
 fn is_shortage(message: &str) -> bool {
-    ["database is locked", "disk is full", "disk I/O error", "No space left", "terminating connection", "deadlock detected", "server closed the connection", "no connection to the server"]
-        .iter()
-        .any(|words| message.contains(words))
+    [
+        "database is locked",
+        "disk is full",
+        "disk I/O error",
+        "No space left",
+        "terminating connection",
+        "deadlock detected",
+        "server closed the connection",
+        "no connection to the server",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
 }
 
 impl StorageError {
@@ -152,7 +163,10 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
         let connection = connect(&self.0)?;
-        Ok(Pooled { connection, broken: false })
+        Ok(Pooled {
+            connection,
+            broken: false,
+        })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
@@ -179,8 +193,10 @@ fn connect(url: &DatabaseUrl) -> Result<SqlConnection, diesel::r2d2::Error> {
         }
         DatabaseUrl::Postgres(text) => {
             let mut c = PgConnection::establish(text).map_err(Error::ConnectionError)?;
-            c.batch_execute("SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET client_min_messages = warning;")
-                .map_err(Error::QueryError)?;
+            c.batch_execute(
+                "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET client_min_messages = warning;",
+            )
+            .map_err(Error::QueryError)?;
             Ok(SqlConnection::Postgres(c))
         }
     }
@@ -218,7 +234,11 @@ impl Database {
             }
             DatabaseUrl::Postgres(_) => WritePath::Pool(pool(url)?),
         };
-        Ok(Self { url: Arc::new(url.clone()), readers, writes })
+        Ok(Self {
+            url: Arc::new(url.clone()),
+            readers,
+            writes,
+        })
     }
 
     /// Where it is.
@@ -233,7 +253,10 @@ impl Database {
     ) -> Result<T, E> {
         let mut attempt = 1;
         loop {
-            let mut pooled = self.readers.get().map_err(|error| E::from(StorageError::Unavailable(error.into())))?;
+            let mut pooled = self
+                .readers
+                .get()
+                .map_err(|error| E::from(StorageError::Unavailable(error.into())))?;
             match work(&mut pooled.connection).map_err(StorageError::from) {
                 Ok(value) => return Ok(value),
                 Err(error) => {
@@ -259,9 +282,15 @@ impl Database {
             WritePath::Pool(pool) => {
                 let mut attempt = 1;
                 loop {
-                    let mut pooled = pool.get().map_err(|error| E::from(StorageError::Unavailable(error.into())))?;
+                    let mut pooled = pool
+                        .get()
+                        .map_err(|error| E::from(StorageError::Unavailable(error.into())))?;
                     match pooled.connection.write_transaction(&work) {
-                        Err(error) if error.storage().is_some_and(|cause| matches!(cause, StorageError::Unavailable(_))) => {
+                        Err(error)
+                            if error
+                                .storage()
+                                .is_some_and(|cause| matches!(cause, StorageError::Unavailable(_))) =>
+                        {
                             pooled.broken = pooled.connection.is_broken() || pooled.connection.ping().is_err();
                             if !error.storage().is_some_and(StorageError::is_transient) || attempt == ATTEMPTS {
                                 return Err(error);
@@ -307,5 +336,46 @@ fn create_folder(file: &Path) -> Result<(), StorageError> {
     match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => std::fs::create_dir_all(folder).map_err(|error| StorageError::Unavailable(error.into())),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_url_names_a_file_or_a_server() {
+        assert_eq!(
+            DatabaseUrl::parse("sqlite:a/b.db"),
+            Ok(DatabaseUrl::Sqlite("a/b.db".into()))
+        );
+        for good in [
+            "postgres://u:p@127.0.0.1:5432/d",
+            "postgresql://localhost/d",
+            "postgres://u@[::1]/d",
+            "postgres://db.example/d?sslmode=disable",
+        ] {
+            assert_eq!(
+                DatabaseUrl::parse(good),
+                Ok(DatabaseUrl::Postgres(good.to_owned())),
+                "{good}"
+            );
+        }
+        for bad in ["", "sqlite:", "sqlite::memory:", "mysql://x", "postgres://[::"] {
+            assert!(DatabaseUrl::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[cfg(not(feature = "pg-tls"))]
+    #[test]
+    fn without_tls_a_server_elsewhere_is_refused() {
+        assert!(DatabaseUrl::parse("postgres://u:p@db.example.com/d").is_err());
+        assert!(DatabaseUrl::parse("postgres://u:p@10.0.0.7/d?sslmode=prefer").is_err());
+    }
+
+    #[test]
+    fn a_database_url_never_shows_its_password() {
+        let url = DatabaseUrl::parse("postgres://user:hunter2@localhost/d").unwrap();
+        assert_eq!(format!("{url:?}"), "postgres://localhost/d");
     }
 }

@@ -92,7 +92,10 @@ pub fn after(connection: &mut SqlConnection, position: JournalPosition, limit: i
 
 fn record(row: Row) -> JournalRecord {
     JournalRecord {
-        position: JournalPosition { transaction: row.tx, sequence: row.seq },
+        position: JournalPosition {
+            transaction: row.tx,
+            sequence: row.seq,
+        },
         at: Timestamp(row.at),
         store: row.store.into(),
         kind: row.kind.into(),
@@ -106,6 +109,9 @@ fn record(row: Row) -> JournalRecord {
             _ => Action::Update,
         },
         diff: serde_json::from_str(&row.diff).unwrap_or_default(),
-        members: row.members.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+        members: row
+            .members
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
     }
 }

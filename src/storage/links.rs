@@ -25,7 +25,11 @@ type Row = (String, String, String, String, String, i64, i64);
 
 fn record((identity_provider, issuer, subject, store, resource_id, created, last_login): Row) -> LinkRecord {
     LinkRecord {
-        link: Link { identity_provider: identity_provider.into(), issuer, subject },
+        link: Link {
+            identity_provider: identity_provider.into(),
+            issuer,
+            subject,
+        },
         store: store.into(),
         resource_id: resource_id.into(),
         created: Timestamp(created),
@@ -88,5 +92,7 @@ pub fn touch(connection: &mut SqlConnection, link: &Link, at: Timestamp) -> Quer
 
 /// Forgets every link of a user, as deleting the user does.
 pub fn delete_of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
-    diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str()))).execute(connection).map(|_| ())
+    diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str())))
+        .execute(connection)
+        .map(|_| ())
 }

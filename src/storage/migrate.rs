@@ -65,7 +65,11 @@ where
         .map(|migration| migration.name().version().to_string())
         .collect();
     let applied = harness.applied_migrations().map_err(step)?;
-    if let Some(newer) = applied.iter().map(ToString::to_string).find(|version| !known.contains(version)) {
+    if let Some(newer) = applied
+        .iter()
+        .map(ToString::to_string)
+        .find(|version| !known.contains(version))
+    {
         return Err(MigrateError::Newer(newer));
     }
     let done = harness.run_pending_migrations(source).map_err(step)?;

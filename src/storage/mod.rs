@@ -3,12 +3,24 @@
 
 pub mod connection;
 pub mod database;
+pub mod grants;
 pub mod journal;
 pub mod links;
+pub mod login_transactions;
 pub mod migrate;
+pub mod outbound;
+pub mod outbound_claim;
+pub mod outbound_members;
 pub mod random;
+pub mod scim_tokens;
 pub mod secret_box;
+pub mod sessions;
+pub mod signing_keys;
 pub mod tables;
+pub mod targets;
+#[cfg(test)]
+pub(crate) mod test_database;
+pub mod tokens;
 mod writer;
 
 pub use connection::{SqlConnection, each};

@@ -13,24 +13,33 @@ pub fn token() -> String {
 /// Random bytes from the operating system.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the operating system has randomness");
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("the operating system has randomness");
     bytes
 }
 
 /// What is stored of a random value: its SHA-256, in hexadecimal. A value of 256 bits needs no salt and no stretching.
 pub fn fingerprint(value: &str) -> String {
-    digest(&SHA256, value.as_bytes()).as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-        use std::fmt::Write;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digest(&SHA256, value.as_bytes())
+        .as_ref()
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            use std::fmt::Write;
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Compares without telling by its time where the difference is.
 pub fn equal(one: &str, other: &str) -> bool {
     // Digests first: the comparison then runs over equal lengths whatever was sent.
     let (one, other) = (digest(&SHA256, one.as_bytes()), digest(&SHA256, other.as_bytes()));
-    one.as_ref().iter().zip(other.as_ref()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    one.as_ref()
+        .iter()
+        .zip(other.as_ref())
+        .fold(0, |difference, (a, b)| difference | (a ^ b))
+        == 0
 }
 
 #[cfg(test)]
@@ -41,12 +50,20 @@ mod tests {
     fn tokens_are_43_url_safe_characters_and_never_repeat() {
         let tokens: std::collections::HashSet<String> = (0..10_000).map(|_| token()).collect();
         assert_eq!(tokens.len(), 10_000);
-        assert!(tokens.iter().all(|token| token.len() == 43 && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')));
+        assert!(tokens.iter().all(|token| {
+            token.len() == 43
+                && token
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        }));
     }
 
     #[test]
     fn a_fingerprint_is_the_sha_256_in_hexadecimal() {
-        assert_eq!(fingerprint("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            fingerprint("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 
     #[test]

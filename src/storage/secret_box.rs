@@ -44,13 +44,18 @@ impl SecretBox {
 
     /// Takes the key from a file; makes it, readable by its owner alone, if it is not there.
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
-        let failed = |cause| KeyError::File { path: path.display().to_string(), cause };
+        let failed = |cause| KeyError::File {
+            path: path.display().to_string(),
+            cause,
+        };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
         match create_private(path) {
             Ok(mut file) => {
-                writeln!(file, "{}", STANDARD.encode(random::bytes::<32>())).and_then(|()| file.sync_all()).map_err(failed)?;
+                writeln!(file, "{}", STANDARD.encode(random::bytes::<32>()))
+                    .and_then(|()| file.sync_all())
+                    .map_err(failed)?;
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed(error)),
@@ -74,7 +79,11 @@ impl SecretBox {
         let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(Unsealable)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unsealable)?;
         let mut plain = body.to_vec();
-        let length = self.0.open_in_place(nonce, Aad::from(context), &mut plain).map_err(|_| Unsealable)?.len();
+        let length = self
+            .0
+            .open_in_place(nonce, Aad::from(context), &mut plain)
+            .map_err(|_| Unsealable)?
+            .len();
         plain.truncate(length);
         Ok(plain)
     }
@@ -116,6 +125,9 @@ mod tests {
         let sealed = SecretBox::from_file(&path).unwrap().seal("a", b"x");
         assert_eq!(SecretBox::from_file(&path).unwrap().open("a", &sealed).unwrap(), b"x");
         #[cfg(unix)]
-        assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap()) & 0o777, 0o600);
+        assert_eq!(
+            std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap()) & 0o777,
+            0o600
+        );
     }
 }

@@ -6,6 +6,7 @@ diesel::table! {
         id -> Text,
         store -> Text,
         kind -> Text,
+        name -> Text,
         key -> Text,
         external_id -> Nullable<Text>,
         active -> Bool,
@@ -202,5 +203,15 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(resources, attribute_values, members, credentials, links, outbound, outbound_members);
+diesel::allow_tables_to_appear_in_same_query!(
+    resources,
+    attribute_values,
+    members,
+    credentials,
+    links,
+    outbound,
+    outbound_members
+);
 diesel::allow_tables_to_appear_in_same_query!(grants, access_tokens, refresh_tokens, sessions);
+diesel::joinable!(access_tokens -> grants (grant_id));
+diesel::joinable!(refresh_tokens -> grants (grant_id));

@@ -65,7 +65,11 @@ fn serve(mut connection: SqlConnection, queue: &Receiver<Job>) {
             let mut next = Some(first);
             while let Some(job) = next {
                 answers.push(job(connection));
-                next = if answers.len() < GROUP { queue.try_recv().ok() } else { None };
+                next = if answers.len() < GROUP {
+                    queue.try_recv().ok()
+                } else {
+                    None
+                };
             }
             Ok(())
         });
@@ -73,7 +77,7 @@ fn serve(mut connection: SqlConnection, queue: &Receiver<Job>) {
             log::error!("a group of {} writes could not be committed: {error}", answers.len());
         }
         for answer in answers {
-            answer(committed.as_ref().map(|()| ()).map_err(ToString::to_string));
+            answer(committed.as_ref().copied().map_err(ToString::to_string));
         }
     }
 }

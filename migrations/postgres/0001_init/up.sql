@@ -5,6 +5,7 @@ CREATE TABLE resources (
     id TEXT COLLATE "C" PRIMARY KEY NOT NULL,
     store TEXT COLLATE "C" NOT NULL,
     kind TEXT COLLATE "C" NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
     key TEXT COLLATE "C" NOT NULL,
     external_id TEXT COLLATE "C",
     active BOOLEAN NOT NULL,

@@ -5,6 +5,7 @@ CREATE TABLE resources (
     id TEXT PRIMARY KEY NOT NULL,
     store TEXT NOT NULL,
     kind TEXT NOT NULL,
+    name TEXT NOT NULL,
     key TEXT NOT NULL,
     external_id TEXT,
     active BOOLEAN NOT NULL,

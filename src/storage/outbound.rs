@@ -1,0 +1,371 @@
+//! What each target shall have and has: one row per (target, resource). It is at once the queue, the identity mapping,
+//! the list of retries and the list of what failed.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+use super::connection::{SqlConnection, each};
+use super::tables::outbound;
+use crate::domain::{Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Timestamp, Version};
+
+/// How the pushing of one resource goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OutboundState {
+    /// Waits to be pushed.
+    Pending,
+    /// A worker has it.
+    InFlight,
+    /// The target has what it shall have.
+    Synced,
+    /// The last push went wrong in a way that heals.
+    Retrying,
+    /// The last push went wrong in a way that needs a person or another change.
+    Failed,
+    /// Removed from the target.
+    Gone,
+}
+
+impl OutboundState {
+    /// Every state.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::InFlight,
+        Self::Synced,
+        Self::Retrying,
+        Self::Failed,
+        Self::Gone,
+    ];
+
+    /// The word in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InFlight => "in_flight",
+            Self::Synced => "synced",
+            Self::Retrying => "retrying",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+        }
+    }
+
+    fn parse(word: &str) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .unwrap_or(Self::Pending)
+    }
+}
+
+/// One stored row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboundRow {
+    /// The resource.
+    pub resource_id: ResourceId,
+    /// Its type.
+    pub kind: Kind,
+    /// The store that owns it.
+    pub store: StoreName,
+    /// On whose behalf it became known at the target.
+    pub service_provider: ServiceProviderName,
+    /// How the pushing goes.
+    pub state: OutboundState,
+    /// Counts the states that the target shall have; grows with every change.
+    pub wanted: i64,
+    /// The value of `wanted` that was last pushed.
+    pub pushed: i64,
+    /// The target's own id of it.
+    pub remote_id: Option<String>,
+    /// The attributes that were last sent, a JSON object.
+    pub sent: Option<String>,
+    /// Pushes begun since the last one that went well, this one included.
+    pub attempts: i32,
+    /// When it is due; of one that is gone, when it went.
+    pub next_attempt: Timestamp,
+    /// When the oldest change was made that the target has not got yet.
+    pub changed: Timestamp,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+pub(super) type Row = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    Option<String>,
+    Option<String>,
+    i32,
+    i64,
+    i64,
+    Option<String>,
+);
+
+pub(super) type Columns = (
+    outbound::resource_id,
+    outbound::kind,
+    outbound::store,
+    outbound::service_provider,
+    outbound::state,
+    outbound::wanted,
+    outbound::pushed,
+    outbound::remote_id,
+    outbound::sent,
+    outbound::attempts,
+    outbound::next_attempt,
+    outbound::changed,
+    outbound::last_error,
+);
+
+pub(super) const COLUMNS: Columns = (
+    outbound::resource_id,
+    outbound::kind,
+    outbound::store,
+    outbound::service_provider,
+    outbound::state,
+    outbound::wanted,
+    outbound::pushed,
+    outbound::remote_id,
+    outbound::sent,
+    outbound::attempts,
+    outbound::next_attempt,
+    outbound::changed,
+    outbound::last_error,
+);
+
+pub(super) fn record(row: Row) -> OutboundRow {
+    let (
+        resource_id,
+        kind,
+        store,
+        service_provider,
+        state,
+        wanted,
+        pushed,
+        remote_id,
+        sent,
+        attempts,
+        next_attempt,
+        changed,
+        last_error,
+    ) = row;
+    OutboundRow {
+        resource_id: resource_id.into(),
+        kind: kind.into(),
+        store: store.into(),
+        service_provider: service_provider.into(),
+        state: OutboundState::parse(&state),
+        wanted,
+        pushed,
+        remote_id,
+        sent,
+        attempts,
+        next_attempt: Timestamp(next_attempt),
+        changed: Timestamp(changed),
+        last_error,
+    }
+}
+
+/// A change that a target shall learn of.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The resource.
+    pub resource_id: ResourceId,
+    /// Its type.
+    pub kind: Kind,
+    /// Its store.
+    pub store: StoreName,
+    /// On whose behalf it changed.
+    pub service_provider: ServiceProviderName,
+    /// The version that the change made.
+    pub version: Version,
+    /// When it was made.
+    pub changed: Timestamp,
+}
+
+/// Makes the resource due at the target. One that waits for its next try keeps waiting; one that a worker has right now
+/// becomes due again when that worker is done, for `wanted` always grows.
+pub fn want(connection: &mut SqlConnection, target: &TargetName, wanted: &Wanted, now: Timestamp) -> QueryResult<()> {
+    // Both databases number `$n` alike as long as they first appear in order.
+    const SQL: &str = "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
+        VALUES ($1, $2, $3, $4, $5, 'pending', $6, 0, 0, $7, 0, $8) \
+        ON CONFLICT (target, resource_id) DO UPDATE SET kind = excluded.kind, store = excluded.store, \
+        wanted = CASE WHEN excluded.wanted > outbound.wanted THEN excluded.wanted ELSE outbound.wanted + 1 END, \
+        changed = CASE WHEN outbound.state IN ('synced', 'gone') THEN excluded.changed ELSE outbound.changed END, \
+        attempts = CASE WHEN outbound.state = 'failed' AND outbound.attempts > 1 THEN 1 ELSE outbound.attempts END, \
+        next_attempt = CASE WHEN outbound.state IN ('synced', 'gone', 'failed') THEN excluded.next_attempt ELSE outbound.next_attempt END, \
+        state = CASE WHEN outbound.state IN ('synced', 'gone', 'failed') THEN 'pending' ELSE outbound.state END";
+    each!(connection, c => diesel::sql_query(SQL)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(wanted.resource_id.as_str())
+        .bind::<Text, _>(wanted.kind.as_str())
+        .bind::<Text, _>(wanted.store.as_str())
+        .bind::<Text, _>(wanted.service_provider.as_str())
+        .bind::<BigInt, _>(wanted.version.0)
+        .bind::<BigInt, _>(now.0)
+        .bind::<BigInt, _>(wanted.changed.0)
+        .execute(c))
+    .map(|_| ())
+}
+
+/// The row of one resource.
+pub fn find(connection: &mut SqlConnection, target: &TargetName, id: &ResourceId) -> QueryResult<Option<OutboundRow>> {
+    outbound::table
+        .find((target.as_str(), id.as_str()))
+        .select(COLUMNS)
+        .first::<Row>(connection)
+        .optional()
+        .map(|row| row.map(record))
+}
+
+/// The rows of one resource at every target, with the targets' names.
+pub fn of_resource(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Vec<(TargetName, OutboundRow)>> {
+    let rows: Vec<(String, Row)> = outbound::table
+        .filter(outbound::resource_id.eq(id.as_str()))
+        .order(outbound::target)
+        .select((outbound::target, COLUMNS))
+        .load(connection)?;
+    Ok(rows
+        .into_iter()
+        .map(|(target, row)| (target.into(), record(row)))
+        .collect())
+}
+
+/// The rows of a target in one state, those that are due first in front.
+pub fn in_state(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    state: OutboundState,
+    limit: i64,
+) -> QueryResult<Vec<OutboundRow>> {
+    let rows: Vec<Row> = outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(outbound::state.eq(state.as_str()))
+        .order(outbound::next_attempt)
+        .limit(limit)
+        .select(COLUMNS)
+        .load(connection)?;
+    Ok(rows.into_iter().map(record).collect())
+}
+
+/// The resource of ours that the target knows under a remote id, unless it is gone.
+pub fn owner_of(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    remote_id: &str,
+) -> QueryResult<Option<ResourceId>> {
+    outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(outbound::remote_id.eq(remote_id))
+        .filter(outbound::state.ne(OutboundState::Gone.as_str()))
+        .select(outbound::resource_id)
+        .first::<String>(connection)
+        .optional()
+        .map(|id| id.map(ResourceId::from))
+}
+
+/// Whether something is due. Costs no write, so that idle workers can ask often.
+pub fn is_due(connection: &mut SqlConnection, target: &TargetName, now: Timestamp) -> QueryResult<bool> {
+    let first: Option<String> = outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(outbound::state.eq_any(DUE.map(OutboundState::as_str)))
+        .filter(outbound::next_attempt.le(now.0))
+        .filter(outbound::lease_until.le(now.0))
+        .select(outbound::resource_id)
+        .limit(1)
+        .first(connection)
+        .optional()?;
+    Ok(first.is_some())
+}
+
+/// Whether something has still to be pushed by itself, now or later. One statement, for rows go from state to state.
+pub fn is_waiting(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<bool> {
+    let first: Option<String> = outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(outbound::state.eq_any(DUE.map(OutboundState::as_str)))
+        .select(outbound::resource_id)
+        .limit(1)
+        .first(connection)
+        .optional()?;
+    Ok(first.is_some())
+}
+
+/// The states that a worker takes rows from, in order: what a dead worker left, what went wrong before, what is new.
+pub(super) const DUE: [OutboundState; 3] = [OutboundState::InFlight, OutboundState::Retrying, OutboundState::Pending];
+
+/// How many rows of a target are in each state; states without rows are left out.
+pub fn counts(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Vec<(OutboundState, i64)>> {
+    let rows: Vec<(String, i64)> = outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .group_by(outbound::state)
+        .select((outbound::state, diesel::dsl::count_star()))
+        .load(connection)?;
+    Ok(rows
+        .into_iter()
+        .map(|(state, count)| (OutboundState::parse(&state), count))
+        .collect())
+}
+
+/// When the oldest change was made that the target has not got yet; `None` if it has all.
+pub fn oldest_change(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Option<Timestamp>> {
+    let oldest: Option<i64> = outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(outbound::state.eq_any(DUE.map(OutboundState::as_str)))
+        .select(diesel::dsl::min(outbound::changed))
+        .first(connection)?;
+    Ok(oldest.map(Timestamp))
+}
+
+/// How many resources were removed from the target since a moment.
+pub fn removed_since(connection: &mut SqlConnection, target: &TargetName, since: Timestamp) -> QueryResult<i64> {
+    outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(outbound::state.eq(OutboundState::Gone.as_str()))
+        .filter(outbound::next_attempt.gt(since.0))
+        .filter(outbound::pushed.gt(0))
+        .count()
+        .get_result(connection)
+}
+
+/// Makes every row of a target that is in one of the states due now, forgetting what was sent, so that all of it is
+/// sent again. Gives how many.
+pub fn replay(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    states: &[OutboundState],
+    now: Timestamp,
+) -> QueryResult<usize> {
+    diesel::update(
+        outbound::table
+            .filter(outbound::target.eq(target.as_str()))
+            .filter(outbound::state.eq_any(states.iter().map(|state| state.as_str()))),
+    )
+    .set((
+        outbound::state.eq(OutboundState::Pending.as_str()),
+        outbound::sent.eq(None::<String>),
+        outbound::next_attempt.eq(now.0),
+    ))
+    .execute(connection)
+}
+
+/// The same for one resource in whatever state but in a worker's hands. Gives how many: 0 or 1.
+pub fn replay_one(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    id: &ResourceId,
+    now: Timestamp,
+) -> QueryResult<usize> {
+    diesel::update(
+        outbound::table
+            .find((target.as_str(), id.as_str()))
+            .filter(outbound::state.ne(OutboundState::InFlight.as_str())),
+    )
+    .set((
+        outbound::state.eq(OutboundState::Pending.as_str()),
+        outbound::sent.eq(None::<String>),
+        outbound::next_attempt.eq(now.0),
+    ))
+    .execute(connection)
+}

@@ -1,0 +1,157 @@
+//! Who works on which outbound row: taken under a lease, given back with an outcome. Whoever has lost the lease can
+//! write nothing.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+
+use super::connection::{SqlConnection, SuffixDsl, each};
+use super::outbound::{COLUMNS, DUE, OutboundRow, OutboundState, Row, record};
+use super::tables::{outbound, targets};
+use crate::domain::{ResourceId, TargetName, Timestamp};
+
+/// A worker's request for work.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The target.
+    pub target: TargetName,
+    /// The name under which the worker holds the rows: fresh for each claim.
+    pub owner: String,
+    /// The time.
+    pub now: Timestamp,
+    /// Until when the worker holds them.
+    pub lease_until: Timestamp,
+    /// How many rows at most.
+    pub limit: i64,
+}
+
+/// Takes due rows. Nothing while the target is paused. No two claims give the same row while its lease runs.
+pub fn claim(connection: &mut SqlConnection, claim: &Claim) -> QueryResult<Vec<OutboundRow>> {
+    let reason: Option<Option<String>> = targets::table
+        .find(claim.target.as_str())
+        .select(targets::paused)
+        .first(connection)
+        .optional()?;
+    if reason.flatten().is_some() {
+        return Ok(Vec::new());
+    }
+    let mut rows: Vec<OutboundRow> = Vec::new();
+    for state in DUE {
+        let free = claim.limit - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        // What goes wrong again and again leaves half of each batch to what is new.
+        let limit = if state == OutboundState::Retrying {
+            (free / 2).max(1)
+        } else {
+            free
+        };
+        if free > 0 {
+            rows.extend(due(connection, claim, state, limit)?);
+        }
+    }
+    let ids: Vec<&str> = rows.iter().map(|row| row.resource_id.as_str()).collect();
+    if !ids.is_empty() {
+        diesel::update(
+            outbound::table
+                .filter(outbound::target.eq(claim.target.as_str()))
+                .filter(outbound::resource_id.eq_any(ids)),
+        )
+        .set((
+            outbound::state.eq(OutboundState::InFlight.as_str()),
+            outbound::owner.eq(&claim.owner),
+            outbound::lease_until.eq(claim.lease_until.0),
+            outbound::attempts.eq(outbound::attempts + 1),
+        ))
+        .execute(connection)?;
+    }
+    for row in &mut rows {
+        row.state = OutboundState::InFlight;
+        row.attempts += 1;
+    }
+    Ok(rows)
+}
+
+fn due(
+    connection: &mut SqlConnection,
+    claim: &Claim,
+    state: OutboundState,
+    limit: i64,
+) -> QueryResult<Vec<OutboundRow>> {
+    let rows: Vec<Row> = outbound::table
+        .filter(outbound::target.eq(claim.target.as_str()))
+        .filter(outbound::state.eq(state.as_str()))
+        .filter(outbound::next_attempt.le(claim.now.0))
+        .filter(outbound::lease_until.le(claim.now.0))
+        .order(outbound::next_attempt)
+        .limit(limit)
+        .select(COLUMNS)
+        .suffix_postgres(" FOR UPDATE SKIP LOCKED")
+        .load(connection)?;
+    Ok(rows.into_iter().map(record).collect())
+}
+
+/// Holds an owner's rows for longer. Gives how many it still held: none once the lease has run out.
+pub fn renew(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    owner: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> QueryResult<usize> {
+    diesel::update(
+        outbound::table
+            .filter(outbound::target.eq(target.as_str()))
+            .filter(outbound::state.eq(OutboundState::InFlight.as_str()))
+            .filter(outbound::owner.eq(owner))
+            .filter(outbound::lease_until.gt(now.0)),
+    )
+    .set(outbound::lease_until.eq(until.0))
+    .execute(connection)
+}
+
+/// How a push ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The resource.
+    pub resource_id: ResourceId,
+    /// The value of `wanted` that the push began with.
+    pub claimed: i64,
+    /// The state that follows, unless `wanted` has grown meanwhile.
+    pub state: OutboundState,
+    /// What `pushed` becomes.
+    pub pushed: i64,
+    /// The target's id of the resource, as far as it is known now.
+    pub remote_id: Option<String>,
+    /// The attributes that the target was last sent.
+    pub sent: Option<String>,
+    /// What `attempts` becomes.
+    pub attempts: i32,
+    /// When it is due again.
+    pub next_attempt: Timestamp,
+    /// What went wrong.
+    pub last_error: Option<String>,
+}
+
+/// Writes down how a push ended and gives the row back. `false`: the row is another worker's by now; nothing was written.
+pub fn settle(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    owner: &str,
+    settled: &Settled,
+) -> QueryResult<bool> {
+    const SQL: &str = "UPDATE outbound SET remote_id = $1, sent = $2, pushed = $3, attempts = $4, next_attempt = $5, last_error = $6, \
+        state = CASE WHEN wanted <> $7 AND $8 IN ('synced', 'gone', 'failed') THEN 'pending' ELSE $8 END, lease_until = 0, owner = NULL \
+        WHERE target = $9 AND resource_id = $10 AND owner = $11 AND state = 'in_flight'";
+    each!(connection, c => diesel::sql_query(SQL)
+        .bind::<Nullable<Text>, _>(settled.remote_id.as_deref())
+        .bind::<Nullable<Text>, _>(settled.sent.as_deref())
+        .bind::<BigInt, _>(settled.pushed)
+        .bind::<Integer, _>(settled.attempts)
+        .bind::<BigInt, _>(settled.next_attempt.0)
+        .bind::<Nullable<Text>, _>(settled.last_error.as_deref())
+        .bind::<BigInt, _>(settled.claimed)
+        .bind::<Text, _>(settled.state.as_str())
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(settled.resource_id.as_str())
+        .bind::<Text, _>(owner)
+        .execute(c))
+    .map(|rows| rows == 1)
+}

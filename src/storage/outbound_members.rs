@@ -1,0 +1,244 @@
+//! Who shall be and who is in each group at a target: one row per (target, group, member), so that one added member is
+//! one row and one small request, whatever the size of the group.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+
+use super::connection::{SqlConnection, each};
+use super::tables::{outbound, outbound_members};
+use crate::domain::{Kind, ResourceId, TargetName, Timestamp};
+
+/// A membership that the target has not got yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DifferingMember {
+    /// The member.
+    pub member: ResourceId,
+    /// Whether it shall be in.
+    pub wanted: bool,
+    /// The target's id of the member, once it is known there.
+    pub remote_id: Option<String>,
+}
+
+/// Notes that a member shall be in or out. It counts as not sent whatever was sent before: a request that is under way
+/// right now, or whose answer was lost, may have done the opposite.
+pub fn want(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    group: &ResourceId,
+    member: &ResourceId,
+    wanted: bool,
+) -> QueryResult<()> {
+    const SQL: &str = "INSERT INTO outbound_members (target, group_id, member_id, wanted, sent) VALUES ($1, $2, $3, $4, $5) \
+        ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent";
+    each!(connection, c => diesel::sql_query(SQL)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(group.as_str())
+        .bind::<Text, _>(member.as_str())
+        .bind::<Bool, _>(wanted)
+        .bind::<Bool, _>(!wanted)
+        .execute(c))
+    .map(|_| ())
+}
+
+/// Makes members due as users that the target does not know: a membership that points nowhere is useless.
+pub fn want_unknown(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    group: &ResourceId,
+    now: Timestamp,
+) -> QueryResult<usize> {
+    const SQL: &str = "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
+        SELECT g.target, m.member_id, $1, g.store, g.service_provider, 'pending', 1, 0, 0, $2, 0, g.changed \
+        FROM outbound_members m JOIN outbound g ON g.target = m.target AND g.resource_id = m.group_id \
+        WHERE m.target = $3 AND m.group_id = $4 AND m.wanted <> m.sent AND m.wanted \
+        AND NOT EXISTS (SELECT 1 FROM outbound u WHERE u.target = m.target AND u.resource_id = m.member_id AND u.state <> 'gone') \
+        ON CONFLICT (target, resource_id) DO UPDATE SET state = 'pending', next_attempt = excluded.next_attempt";
+    each!(connection, c => diesel::sql_query(SQL)
+        .bind::<Text, _>(Kind::USER.as_str())
+        .bind::<BigInt, _>(now.0)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(group.as_str())
+        .execute(c))
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    member_id: String,
+    #[diesel(sql_type = Bool)]
+    wanted: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    remote_id: Option<String>,
+}
+
+/// Memberships of a group that can be sent now: of members with a remote id, and those to be taken out. At most `limit`.
+pub fn differing(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    group: &ResourceId,
+    limit: i64,
+) -> QueryResult<Vec<DifferingMember>> {
+    const SQL: &str = "SELECT m.member_id, m.wanted, u.remote_id FROM outbound_members m \
+        LEFT JOIN outbound u ON u.target = m.target AND u.resource_id = m.member_id \
+        WHERE m.target = $1 AND m.group_id = $2 AND m.wanted <> m.sent AND (NOT m.wanted OR u.remote_id IS NOT NULL) \
+        ORDER BY m.wanted, m.member_id LIMIT $3";
+    let rows: Vec<Row> = each!(connection, c => diesel::sql_query(SQL)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(group.as_str())
+        .bind::<BigInt, _>(limit)
+        .load(c))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| DifferingMember {
+            member: row.member_id.into(),
+            wanted: row.wanted,
+            remote_id: row.remote_id,
+        })
+        .collect())
+}
+
+/// The target's ids of all who shall be in a group and are known there.
+pub fn remote_members(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    group: &ResourceId,
+) -> QueryResult<Vec<String>> {
+    let ids: Vec<Option<String>> = outbound_members::table
+        .inner_join(
+            outbound::table.on(outbound::target
+                .eq(outbound_members::target)
+                .and(outbound::resource_id.eq(outbound_members::member_id))),
+        )
+        .filter(outbound_members::target.eq(target.as_str()))
+        .filter(outbound_members::group_id.eq(group.as_str()))
+        .filter(outbound_members::wanted.eq(true))
+        .filter(outbound::remote_id.is_not_null())
+        .order(outbound_members::member_id)
+        .select(outbound::remote_id)
+        .load(connection)?;
+    Ok(ids.into_iter().flatten().collect())
+}
+
+/// Notes that the target was told that a member is in or out, unless the opposite is wanted by now.
+pub fn note_sent(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    group: &ResourceId,
+    member: &ResourceId,
+    wanted: bool,
+) -> QueryResult<()> {
+    let row = outbound_members::table
+        .find((target.as_str(), group.as_str(), member.as_str()))
+        .filter(outbound_members::wanted.eq(wanted));
+    if wanted {
+        diesel::update(row)
+            .set(outbound_members::sent.eq(true))
+            .execute(connection)
+            .map(|_| ())
+    } else {
+        diesel::delete(row).execute(connection).map(|_| ())
+    }
+}
+
+/// Makes all of a group's members count as not sent, as when the group had to be made anew.
+pub fn resend_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
+    let rows = || {
+        outbound_members::table
+            .filter(outbound_members::target.eq(target.as_str()))
+            .filter(outbound_members::group_id.eq(group.as_str()))
+    };
+    diesel::delete(rows().filter(outbound_members::wanted.eq(false))).execute(connection)?;
+    diesel::update(rows())
+        .set(outbound_members::sent.eq(false))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Makes a member's memberships count as not sent, as when the member had to be made anew under another remote id.
+pub fn resend_member(connection: &mut SqlConnection, target: &TargetName, member: &ResourceId) -> QueryResult<()> {
+    diesel::update(
+        outbound_members::table
+            .filter(outbound_members::target.eq(target.as_str()))
+            .filter(outbound_members::member_id.eq(member.as_str()))
+            .filter(outbound_members::wanted.eq(true)),
+    )
+    .set(outbound_members::sent.eq(false))
+    .execute(connection)
+    .map(|_| ())
+}
+
+/// Takes a deleted person out of every group at a target where the account stays behind deactivated.
+pub fn leave_all(connection: &mut SqlConnection, target: &TargetName, member: &ResourceId) -> QueryResult<()> {
+    diesel::update(
+        outbound_members::table
+            .filter(outbound_members::target.eq(target.as_str()))
+            .filter(outbound_members::member_id.eq(member.as_str())),
+    )
+    .set((outbound_members::wanted.eq(false), outbound_members::sent.eq(true)))
+    .execute(connection)
+    .map(|_| ())
+}
+
+/// Forgets all memberships of and in a resource that the target no longer has.
+pub fn forget(connection: &mut SqlConnection, target: &TargetName, id: &ResourceId) -> QueryResult<()> {
+    let rows = || outbound_members::table.filter(outbound_members::target.eq(target.as_str()));
+    diesel::delete(rows().filter(outbound_members::member_id.eq(id.as_str()))).execute(connection)?;
+    diesel::delete(rows().filter(outbound_members::group_id.eq(id.as_str())))
+        .execute(connection)
+        .map(|_| ())
+}
+
+#[derive(QueryableByName)]
+struct Group {
+    #[diesel(sql_type = Text)]
+    group_id: String,
+}
+
+/// Makes groups due that are at rest though they hold memberships that can be sent. Gives how many.
+pub fn wake_groups(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    which: &Groups<'_>,
+    now: Timestamp,
+) -> QueryResult<usize> {
+    const SQL: &str = "SELECT DISTINCT m.group_id FROM outbound_members m \
+        LEFT JOIN outbound u ON u.target = m.target AND u.resource_id = m.member_id \
+        WHERE m.target = $1 AND m.wanted <> m.sent AND (NOT m.wanted OR u.remote_id IS NOT NULL)";
+    let (tail, id) = match which {
+        Groups::All => ("$2 = ''", ""),
+        Groups::Of(member) => ("m.member_id = $2", member.as_str()),
+        Groups::One(group) => ("m.group_id = $2", group.as_str()),
+    };
+    let found: Vec<Group> = each!(connection, c => diesel::sql_query(format!("{SQL} AND {tail}"))
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(id)
+        .load(c))?;
+    // Most often there is none. Looked up by key: an index on the state would lead through everything that is at rest.
+    let ids: Vec<&str> = found.iter().map(|group| group.group_id.as_str()).collect();
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    diesel::update(
+        outbound::table
+            .filter(outbound::target.eq(target.as_str()))
+            .filter(outbound::resource_id.eq_any(ids))
+            .filter(outbound::state.eq("synced")),
+    )
+    .set((
+        outbound::state.eq("pending"),
+        outbound::next_attempt.eq(now.0),
+        outbound::changed.eq(now.0),
+    ))
+    .execute(connection)
+}
+
+/// Which groups [`wake_groups`] looks at.
+#[derive(Clone, Copy, Debug)]
+pub enum Groups<'a> {
+    /// Every group.
+    All,
+    /// Those that one member shall be in or out of.
+    Of(&'a ResourceId),
+    /// One.
+    One(&'a ResourceId),
+}

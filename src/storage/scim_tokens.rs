@@ -1,0 +1,112 @@
+//! Bearer tokens of SCIM clients: only their fingerprints are stored.
+
+use diesel::prelude::*;
+
+use super::connection::SqlConnection;
+use super::random;
+use super::tables::scim_tokens;
+use crate::domain::{ServiceProviderName, Timestamp};
+
+/// Tokens begin so, which lets secret scanners find them where they should not be.
+pub const PREFIX: &str = "vst_";
+
+/// What is known of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct ScimToken {
+    /// The fingerprint of the token itself.
+    token_hash: String,
+    /// Names the token in lists and logs.
+    pub id: String,
+    /// The service provider that it speaks for.
+    service_provider: String,
+    created: i64,
+    expires: i64,
+    last_used: Option<i64>,
+    revoked: Option<i64>,
+}
+
+impl ScimToken {
+    /// The service provider that it speaks for.
+    pub fn service_provider(&self) -> ServiceProviderName {
+        self.service_provider.as_str().into()
+    }
+
+    /// When it was made.
+    pub fn created(&self) -> Timestamp {
+        Timestamp(self.created)
+    }
+
+    /// When it stops working by itself.
+    pub fn expires(&self) -> Timestamp {
+        Timestamp(self.expires)
+    }
+
+    /// When it was last used, to the minute.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        self.last_used.map(Timestamp)
+    }
+
+    /// When it was revoked.
+    pub fn revoked(&self) -> Option<Timestamp> {
+        self.revoked.map(Timestamp)
+    }
+
+    /// Whether it opens the door at this moment.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && now.0 < self.expires
+    }
+}
+
+/// Makes a token and returns its id and the token itself, which nothing can show again.
+pub fn create(
+    connection: &mut SqlConnection,
+    service_provider: &ServiceProviderName,
+    created: Timestamp,
+    expires: Timestamp,
+) -> QueryResult<(String, String)> {
+    let token = format!("{PREFIX}{}", random::token());
+    let id = uuid::Uuid::now_v7().to_string();
+    diesel::insert_into(scim_tokens::table)
+        .values((
+            scim_tokens::token_hash.eq(random::fingerprint(&token)),
+            scim_tokens::id.eq(&id),
+            scim_tokens::service_provider.eq(service_provider.as_str()),
+            scim_tokens::created.eq(created.0),
+            scim_tokens::expires.eq(expires.0),
+        ))
+        .execute(connection)?;
+    Ok((id, token))
+}
+
+/// The record of a token that a client shows.
+pub fn find(connection: &mut SqlConnection, token: &str) -> QueryResult<Option<ScimToken>> {
+    scim_tokens::table
+        .find(random::fingerprint(token))
+        .first(connection)
+        .optional()
+}
+
+/// All tokens, oldest first.
+pub fn list(connection: &mut SqlConnection) -> QueryResult<Vec<ScimToken>> {
+    scim_tokens::table.order(scim_tokens::id).load(connection)
+}
+
+/// Notes a use.
+pub fn touch(connection: &mut SqlConnection, id: &str, at: Timestamp) -> QueryResult<()> {
+    diesel::update(scim_tokens::table.filter(scim_tokens::id.eq(id)))
+        .set(scim_tokens::last_used.eq(at.0))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Ends a token. `false` if there is none with this id that still works.
+pub fn revoke(connection: &mut SqlConnection, id: &str, at: Timestamp) -> QueryResult<bool> {
+    diesel::update(
+        scim_tokens::table
+            .filter(scim_tokens::id.eq(id))
+            .filter(scim_tokens::revoked.is_null()),
+    )
+    .set(scim_tokens::revoked.eq(at.0))
+    .execute(connection)
+    .map(|rows| rows > 0)
+}

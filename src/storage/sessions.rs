@@ -1,0 +1,102 @@
+//! Sessions: who is logged in, by the hash of the cookie's value.
+
+use diesel::prelude::*;
+
+use super::connection::{SqlConnection, SuffixDsl};
+use super::tables::sessions;
+use crate::domain::login::Authentication;
+use crate::domain::{IdentityProviderName, ResourceId, Timestamp};
+
+type Row = (String, String, Option<String>, String, i64);
+
+fn authentication((store, resource_id, identity_provider, amr, auth_time): Row) -> Authentication {
+    Authentication {
+        store: store.into(),
+        user: resource_id.into(),
+        amr: amr.split_whitespace().map(str::to_owned).collect(),
+        identity_provider: identity_provider.map(Into::into),
+        at: Timestamp(auth_time),
+    }
+}
+
+/// Opens a session from `created` to `expires`.
+pub fn insert(
+    connection: &mut SqlConnection,
+    id_hash: &str,
+    authentication: &Authentication,
+    created: Timestamp,
+    expires: Timestamp,
+) -> QueryResult<()> {
+    diesel::insert_into(sessions::table)
+        .values((
+            sessions::id_hash.eq(id_hash),
+            sessions::store.eq(authentication.store.as_str()),
+            sessions::resource_id.eq(authentication.user.as_str()),
+            sessions::identity_provider.eq(authentication
+                .identity_provider
+                .as_ref()
+                .map(IdentityProviderName::as_str)),
+            sessions::amr.eq(authentication.amr.join(" ")),
+            sessions::auth_time.eq(authentication.at.0),
+            sessions::created.eq(created.0),
+            sessions::expires.eq(expires.0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// The login behind a session that has not ended by `now`.
+pub fn find(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> QueryResult<Option<Authentication>> {
+    sessions::table
+        .filter(sessions::id_hash.eq(id_hash).and(sessions::expires.gt(now.0)))
+        .select((
+            sessions::store,
+            sessions::resource_id,
+            sessions::identity_provider,
+            sessions::amr,
+            sessions::auth_time,
+        ))
+        .first::<Row>(connection)
+        .optional()
+        .map(|row| row.map(authentication))
+}
+
+/// Whose session it is, if it has not ended by `now`; it cannot end before the open transaction does.
+pub fn hold(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> QueryResult<Option<ResourceId>> {
+    sessions::table
+        .filter(sessions::id_hash.eq(id_hash).and(sessions::expires.gt(now.0)))
+        .select(sessions::resource_id)
+        .suffix_postgres(" FOR SHARE")
+        .get_result::<String>(connection)
+        .optional()
+        .map(|user| user.map(ResourceId::from))
+}
+
+/// Whose session it is, ended or not.
+pub fn user(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<Option<ResourceId>> {
+    sessions::table
+        .find(id_hash)
+        .select(sessions::resource_id)
+        .first::<String>(connection)
+        .optional()
+        .map(|user| user.map(ResourceId::from))
+}
+
+/// Ends a session.
+pub fn delete(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<()> {
+    diesel::delete(sessions::table.find(id_hash))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Ends every session of a user.
+pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
+    diesel::delete(sessions::table.filter(sessions::resource_id.eq(user.as_str())))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Removes the sessions that ended by `now`; returns how many.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
+    diesel::delete(sessions::table.filter(sessions::expires.le(now.0))).execute(connection)
+}

@@ -1,0 +1,81 @@
+//! The keys that sign ID tokens; their private parts are sealed.
+
+use diesel::prelude::*;
+
+use super::connection::SqlConnection;
+use super::tables::signing_keys;
+use crate::domain::Timestamp;
+
+/// A stored key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningKeyRecord {
+    /// Its id: the RFC 7638 thumbprint of its public part.
+    pub kid: String,
+    /// The algorithm it signs with, as JOSE names it (RFC 7518 §3.1).
+    pub algorithm: String,
+    /// Its private part, sealed for `signing_keys/KID`.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it begins to sign; until then it is only published.
+    pub signs_from: Timestamp,
+    /// When another began to sign in its place.
+    pub retired: Option<Timestamp>,
+}
+
+type Row = (String, String, Vec<u8>, i64, i64, Option<i64>);
+
+fn record((kid, algorithm, sealed, created, signs_from, retired): Row) -> SigningKeyRecord {
+    SigningKeyRecord {
+        kid,
+        algorithm,
+        sealed,
+        created: Timestamp(created),
+        signs_from: Timestamp(signs_from),
+        retired: retired.map(Timestamp),
+    }
+}
+
+/// Keeps other processes from adding keys until the open transaction ends. On SQLite it holds the write lock already.
+pub fn lock(connection: &mut SqlConnection) -> QueryResult<()> {
+    use diesel::connection::SimpleConnection;
+    match connection {
+        SqlConnection::Postgres(c) => c.batch_execute("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"),
+        SqlConnection::Sqlite(_) => Ok(()),
+    }
+}
+
+/// All keys, the one that signs last first.
+pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<SigningKeyRecord>> {
+    let rows: Vec<Row> = signing_keys::table
+        .order((signing_keys::signs_from.desc(), signing_keys::kid))
+        .load(connection)?;
+    Ok(rows.into_iter().map(record).collect())
+}
+
+/// Adds a key.
+pub fn insert(connection: &mut SqlConnection, key: &SigningKeyRecord) -> QueryResult<()> {
+    diesel::insert_into(signing_keys::table)
+        .values((
+            signing_keys::kid.eq(&key.kid),
+            signing_keys::algorithm.eq(&key.algorithm),
+            signing_keys::sealed.eq(&key.sealed),
+            signing_keys::created.eq(key.created.0),
+            signing_keys::signs_from.eq(key.signs_from.0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Notes for every key in service that others sign in its place from `at` on.
+pub fn retire_all(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<()> {
+    diesel::update(signing_keys::table.filter(signing_keys::retired.is_null()))
+        .set(signing_keys::retired.eq(Some(at.0)))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Removes the keys that retired by `at`; returns how many.
+pub fn delete_retired(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<usize> {
+    diesel::delete(signing_keys::table.filter(signing_keys::retired.le(at.0))).execute(connection)
+}

@@ -1,0 +1,93 @@
+//! Targets: where each stands in the journal, and whether it is paused.
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::connection::{SqlConnection, SuffixDsl, each};
+use super::tables::targets;
+use crate::domain::TargetName;
+use crate::domain::change::JournalPosition;
+
+/// Makes the target's row if it has none. A new target starts at the beginning of the journal, so that it learns of
+/// everything that its service providers ever changed.
+pub fn ensure(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<()> {
+    diesel::insert_into(targets::table)
+        .values((
+            targets::target.eq(target.as_str()),
+            targets::cursor_tx.eq(0_i64),
+            targets::cursor_seq.eq(0_i64),
+        ))
+        .suffix(" ON CONFLICT DO NOTHING")
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// How far the target has read the journal.
+pub fn cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<JournalPosition> {
+    targets::table
+        .find(target.as_str())
+        .select((targets::cursor_tx, targets::cursor_seq))
+        .first(connection)
+        .map(|(transaction, sequence)| JournalPosition { transaction, sequence })
+}
+
+/// Whether the journal holds records that the target has not read, also those that cannot be read yet because an older
+/// transaction is still open ([`super::journal::after`]).
+pub fn has_unread(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<bool> {
+    let at = cursor(connection, target)?;
+    let beyond = match connection {
+        SqlConnection::Sqlite(_) => "? = 0 AND seq > ?",
+        SqlConnection::Postgres(_) => "(tx, seq) > ($1, $2)",
+    };
+    let rows: Vec<Unread> = each!(connection, c => diesel::sql_query(format!("SELECT seq FROM journal WHERE {beyond} LIMIT 1"))
+        .bind::<BigInt, _>(at.transaction)
+        .bind::<BigInt, _>(at.sequence)
+        .load(c))?;
+    Ok(rows.iter().any(|row| row.seq > 0))
+}
+
+#[derive(QueryableByName)]
+struct Unread {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
+
+/// The same as [`cursor`], and nobody else moves it until the transaction ends.
+pub fn lock_cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<JournalPosition> {
+    let place: Vec<(i64, i64)> = targets::table
+        .filter(targets::target.eq(target.as_str()))
+        .select((targets::cursor_tx, targets::cursor_seq))
+        .suffix_postgres(" FOR UPDATE")
+        .load(connection)?;
+    let (transaction, sequence) = place.into_iter().next().ok_or(diesel::result::Error::NotFound)?;
+    Ok(JournalPosition { transaction, sequence })
+}
+
+/// Notes how far the target has read the journal.
+pub fn move_cursor(connection: &mut SqlConnection, target: &TargetName, to: JournalPosition) -> QueryResult<()> {
+    diesel::update(targets::table.find(target.as_str()))
+        .set((
+            targets::cursor_tx.eq(to.transaction),
+            targets::cursor_seq.eq(to.sequence),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Why the target is paused; `None` while it runs.
+pub fn paused(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Option<String>> {
+    let reason: Option<Option<String>> = targets::table
+        .find(target.as_str())
+        .select(targets::paused)
+        .first(connection)
+        .optional()?;
+    Ok(reason.flatten())
+}
+
+/// Pauses the target with a reason that a person can act on, or lets it run again.
+pub fn set_paused(connection: &mut SqlConnection, target: &TargetName, reason: Option<&str>) -> QueryResult<()> {
+    diesel::update(targets::table.find(target.as_str()))
+        .set(targets::paused.eq(reason))
+        .execute(connection)
+        .map(|_| ())
+}

@@ -1,0 +1,124 @@
+//! Access and refresh tokens, by their hashes. What a token may do is in its grant.
+
+use diesel::prelude::*;
+
+use super::connection::SqlConnection;
+use super::grants::{COLUMNS, Grant, Row, grant};
+use super::tables::{access_tokens, grants, refresh_tokens};
+use crate::domain::Timestamp;
+
+/// A token to be stored.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// The hash of its text.
+    pub hash: String,
+    /// The scopes, with spaces between.
+    pub scope: String,
+    /// When it stops being good.
+    pub expires: Timestamp,
+}
+
+/// A stored refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// What it came of.
+    pub grant: Grant,
+    /// The scopes, with spaces between.
+    pub scope: String,
+    /// When it stops being good.
+    pub expires: Timestamp,
+    /// When it was used; a second use is an alarm.
+    pub used: Option<Timestamp>,
+}
+
+/// Stores an access token.
+pub fn insert_access(connection: &mut SqlConnection, grant_id: &str, token: &NewToken) -> QueryResult<()> {
+    diesel::insert_into(access_tokens::table)
+        .values((
+            access_tokens::token_hash.eq(&token.hash),
+            access_tokens::grant_id.eq(grant_id),
+            access_tokens::scope.eq(&token.scope),
+            access_tokens::expires.eq(token.expires.0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Stores a refresh token.
+pub fn insert_refresh(
+    connection: &mut SqlConnection,
+    grant_id: &str,
+    token: &NewToken,
+    created: Timestamp,
+) -> QueryResult<()> {
+    diesel::insert_into(refresh_tokens::table)
+        .values((
+            refresh_tokens::token_hash.eq(&token.hash),
+            refresh_tokens::grant_id.eq(grant_id),
+            refresh_tokens::scope.eq(&token.scope),
+            refresh_tokens::created.eq(created.0),
+            refresh_tokens::expires.eq(token.expires.0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// The grant and the scopes of an access token that is good at `now`.
+pub fn access(connection: &mut SqlConnection, hash: &str, now: Timestamp) -> QueryResult<Option<(Grant, String)>> {
+    access_tokens::table
+        .inner_join(grants::table)
+        .filter(access_tokens::token_hash.eq(hash).and(access_tokens::expires.gt(now.0)))
+        .select((COLUMNS, access_tokens::scope))
+        .first::<(Row, String)>(connection)
+        .optional()
+        .map(|found| {
+            found
+                .map(|(row, scope)| (grant(row), scope))
+                .filter(|(grant, _)| grant.is_live(now))
+        })
+}
+
+/// A refresh token, whatever has become of it.
+pub fn refresh(connection: &mut SqlConnection, hash: &str) -> QueryResult<Option<RefreshToken>> {
+    let found: Option<(Row, String, i64, Option<i64>)> = refresh_tokens::table
+        .inner_join(grants::table)
+        .filter(refresh_tokens::token_hash.eq(hash))
+        .select((
+            COLUMNS,
+            refresh_tokens::scope,
+            refresh_tokens::expires,
+            refresh_tokens::used,
+        ))
+        .first(connection)
+        .optional()?;
+    Ok(found.map(|(row, scope, expires, used)| RefreshToken {
+        grant: grant(row),
+        scope,
+        expires: Timestamp(expires),
+        used: used.map(Timestamp),
+    }))
+}
+
+/// Uses a refresh token up. Of many who try at once, one gets `true`.
+pub fn take_refresh(connection: &mut SqlConnection, hash: &str, now: Timestamp) -> QueryResult<bool> {
+    let unused = refresh_tokens::table
+        .find(hash)
+        .filter(refresh_tokens::used.is_null().and(refresh_tokens::expires.gt(now.0)));
+    diesel::update(unused)
+        .set(refresh_tokens::used.eq(Some(now.0)))
+        .execute(connection)
+        .map(|rows| rows == 1)
+}
+
+/// Removes an access token.
+pub fn delete_access(connection: &mut SqlConnection, hash: &str) -> QueryResult<()> {
+    diesel::delete(access_tokens::table.find(hash))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Removes the access tokens that were over by `now`; returns how many. Used refresh tokens stay as long as their
+/// grant, so that their reuse is noticed.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
+    diesel::delete(access_tokens::table.filter(access_tokens::expires.le(now.0))).execute(connection)
+}
