@@ -2,11 +2,18 @@
 
 use std::error::Error as StdError;
 
+pub mod memory;
+mod password;
+pub mod sql;
+
+pub use password::PasswordHasher;
+
 use crate::domain::change::MembershipDelta;
+use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Writers;
 use crate::domain::query::{Found, Query};
 use crate::domain::{
-    Attributes, Companion, Kind, Member, Precondition, Relations, Resource, ResourceId, Secret, StoreName, Timestamp,
+    Attributes, Companion, Kind, Precondition, Relations, Resource, ResourceId, Secret, StoreName, Timestamp,
 };
 
 /// A store of users and groups. Methods block; an absent resource is `None`, never an error.
@@ -16,6 +23,9 @@ pub trait Userstore: Send + Sync {
 
     /// One resource with the relations asked for.
     fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, StoreError>;
+
+    /// Whether a group has more than `limit` members, at a cost that does not depend on its size.
+    fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError>;
 
     /// The resources that match, in order, and how many there are in all.
     fn find(&self, query: &Query) -> Result<Found, StoreError>;
@@ -59,13 +69,15 @@ pub enum WriteAction {
         expected: Precondition,
     },
     /// Changes who is in a group, and nothing else. Cost does not depend on the group's size, except for
-    /// [`MemberChange::Replace`]. The version goes up only if somebody joined or left.
+    /// [`MemberStep::Replace`]. The version goes up only if somebody joined or left.
     Members {
         /// Who joins or leaves.
         change: MemberChange,
         /// What must hold of the stored version.
         expected: Precondition,
     },
+    /// Leaves the resource as it is and writes down the companions that are not journal entries.
+    Keep,
     /// Removes the resource, its memberships in groups, its password and its links.
     Delete {
         /// What must hold of the stored version.
@@ -93,23 +105,14 @@ pub struct Draft {
 pub struct UniqueKey {
     /// The attribute, for the message when it is taken.
     pub attribute: String,
+    /// Its value as typed.
+    pub name: String,
     /// Its canonical value ([`crate::domain::name::canonical`]); the id itself where the type has no unique attribute.
     pub canonical: String,
 }
 
-/// How a group's members change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemberChange {
-    /// These and no others.
-    Replace(Vec<Member>),
-    /// These leave, then those join. Who is in already stays as is; who is not in cannot leave.
-    Update {
-        /// Who joins.
-        join: Vec<Member>,
-        /// Who leaves.
-        leave: Vec<ResourceId>,
-    },
-}
+/// How a group's members change, step by step. Who is in already stays as is; who is not in cannot leave.
+pub type MemberChange = Vec<MemberStep>;
 
 /// How a password changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +130,7 @@ pub struct Written {
     pub resource: Resource,
     /// Who joined and who left.
     pub members: MembershipDelta,
-    /// Whether anything changed. If not, no companion was written.
+    /// Whether anything changed. If not, no journal entry was written.
     pub changed: bool,
 }
 

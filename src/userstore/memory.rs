@@ -1,0 +1,414 @@
+//! A userstore in memory, for tests and as the plain statement of what a store does.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::password::locked_until;
+use super::{
+    Draft, MemberChange, PasswordChange, PasswordHasher, PasswordVerdict, StoreError, Userstore, Write, WriteAction,
+    Written,
+};
+use crate::domain::change::MembershipDelta;
+use crate::domain::filter::matches;
+use crate::domain::patch::MemberStep;
+use crate::domain::query::{Found, Query, compare, sort_key};
+use crate::domain::{
+    Clock, Companion, Document, Kind, Link, Member, Membership, Precondition, Relations, Resource, ResourceId, Secret,
+    StoreName, Timestamp, Version,
+};
+
+/// A store that forgets everything when it is dropped.
+pub struct MemoryUserstore {
+    name: StoreName,
+    hasher: PasswordHasher,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    resources: BTreeMap<ResourceId, Entry>,
+    companions: Vec<Companion>,
+}
+
+struct Entry {
+    resource: Resource,
+    name: String,
+    key: String,
+    members: Vec<Member>,
+    password: Credential,
+}
+
+#[derive(Default)]
+struct Credential {
+    hash: Option<String>,
+    failures: i32,
+    locked_until: i64,
+}
+
+impl MemoryUserstore {
+    /// An empty store.
+    pub fn new(name: StoreName, hasher: PasswordHasher, clock: Clock) -> Self {
+        Self {
+            name,
+            hasher,
+            clock,
+            state: Mutex::default(),
+        }
+    }
+
+    /// What was written together with changes, oldest first.
+    pub fn companions(&self) -> Vec<Companion> {
+        self.state().companions.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Userstore for MemoryUserstore {
+    fn name(&self) -> &StoreName {
+        &self.name
+    }
+
+    fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, StoreError> {
+        let state = self.state();
+        let entry = state.resources.get(id).filter(|entry| entry.resource.kind == *kind);
+        Ok(entry.map(|entry| state.with_relations(entry, relations)))
+    }
+
+    fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError> {
+        Ok(self
+            .state()
+            .resources
+            .get(group)
+            .is_some_and(|entry| entry.members.len() > limit))
+    }
+
+    fn find(&self, query: &Query) -> Result<Found, StoreError> {
+        let state = self.state();
+        let mut matching = Vec::new();
+        for entry in state
+            .resources
+            .values()
+            .filter(|entry| entry.resource.kind == query.kind)
+        {
+            let view = state.with_relations(entry, Relations::ALL).view();
+            if query.filter.as_ref().is_none_or(|filter| matches(filter, &view)) {
+                matching.push((query.sort.as_ref().and_then(|sort| sort_key(&sort.by, &view)), entry));
+            }
+        }
+        if let Some(sort) = &query.sort {
+            matching.sort_by(|one, other| {
+                let (one, other) = (
+                    (&one.0, one.1.resource.id.as_str()),
+                    (&other.0, other.1.resource.id.as_str()),
+                );
+                compare(one, other, sort.descending)
+            });
+        }
+        let page = matching.iter().skip(query.page.start).take(query.page.count);
+        let resources = page
+            .map(|(_, entry)| state.with_relations(entry, query.relations))
+            .collect();
+        Ok(Found {
+            total: matching.len(),
+            resources,
+        })
+    }
+
+    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+        let hash = match draft_of(&write.action).and_then(|draft| draft.password.as_ref()) {
+            Some(PasswordChange::Set(password)) => Some(Some(self.hasher.hash(password))),
+            Some(PasswordChange::Clear) => Some(None),
+            None => None,
+        };
+        let mut state = self.state();
+        state.check_links(&companions)?;
+        let written = match write.action {
+            WriteAction::Create(draft) => Some(state.create(&self.name, (write.kind, write.id, write.at), draft)?),
+            WriteAction::Replace { draft, expected } => {
+                state.replace((&write.kind, &write.id, write.at), draft, &expected)?
+            }
+            WriteAction::Members { change, expected } => {
+                state.change_members((&write.kind, &write.id, write.at), &change, &expected)?
+            }
+            WriteAction::Keep => state.keep(&write.kind, &write.id)?,
+            WriteAction::Delete { expected } => state.delete(&write.kind, &write.id, write.at, &expected)?,
+        };
+        if let Some(written) = &written {
+            if let (Some(hash), Some(entry)) = (hash, state.resources.get_mut(&written.resource.id)) {
+                entry.password = Credential {
+                    hash,
+                    ..Credential::default()
+                };
+            }
+            let kept = |companion: &Companion| written.changed || matches!(companion, Companion::Link(_));
+            state.companions.extend(companions.into_iter().filter(kept));
+        }
+        Ok(written)
+    }
+
+    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+        let now = self.clock.now();
+        let hash = match self.state().resources.get_mut(id) {
+            None => None,
+            Some(Entry { password, .. }) if password.locked_until > now.0 => {
+                return Ok(PasswordVerdict::Locked {
+                    until: Timestamp(password.locked_until),
+                });
+            }
+            Some(Entry { password, .. }) => {
+                password.failures += 1;
+                password.locked_until = locked_until(password.failures, now).0;
+                password.hash.clone()
+            }
+        };
+        if !self.hasher.verify(hash.as_deref(), password) {
+            return Ok(PasswordVerdict::Wrong);
+        }
+        self.unlock(id)?;
+        Ok(PasswordVerdict::Right)
+    }
+
+    fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {
+        if let Some(entry) = self.state().resources.get_mut(id) {
+            (entry.password.failures, entry.password.locked_until) = (0, 0);
+        }
+        Ok(())
+    }
+
+    fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Type, id and time of a write.
+type Target<'a> = (&'a Kind, &'a ResourceId, Timestamp);
+
+impl State {
+    fn with_relations(&self, entry: &Entry, relations: Relations) -> Resource {
+        let mut resource = entry.resource.clone();
+        if relations.members {
+            resource.members.clone_from(&entry.members);
+        }
+        if relations.groups {
+            let holders = self
+                .resources
+                .values()
+                .filter(|group| group.members.iter().any(|member| member.id == resource.id));
+            resource.groups = holders
+                .map(|group| Membership {
+                    id: group.resource.id.clone(),
+                    display: group.name.clone(),
+                })
+                .collect();
+        }
+        resource
+    }
+
+    fn check_key(&self, kind: &Kind, id: &ResourceId, draft: &Draft) -> Result<(), StoreError> {
+        let taken = self
+            .resources
+            .values()
+            .any(|other| other.resource.kind == *kind && other.resource.id != *id && other.key == draft.key.canonical);
+        if taken {
+            Err(StoreError::Taken {
+                attribute: draft.key.attribute.clone(),
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_links(&self, companions: &[Companion]) -> Result<(), StoreError> {
+        let linked = |link: &Link| {
+            self.companions
+                .iter()
+                .any(|known| matches!(known, Companion::Link(other) if other == link))
+        };
+        if companions
+            .iter()
+            .any(|companion| matches!(companion, Companion::Link(link) if linked(link)))
+        {
+            return Err(StoreError::Taken {
+                attribute: "link".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        store: &StoreName,
+        (kind, id, at): (Kind, ResourceId, Timestamp),
+        draft: Draft,
+    ) -> Result<Written, StoreError> {
+        self.check_key(&kind, &id, &draft)?;
+        let resource = Resource {
+            store: store.clone(),
+            kind,
+            id: id.clone(),
+            version: Version::FIRST,
+            created: at,
+            modified: at,
+            document: Document::new(&draft.attributes),
+            writers: draft.writers,
+            members: Vec::new(),
+            groups: Vec::new(),
+        };
+        let mut members = Vec::new();
+        let delta = step_through(&mut members, &draft.members.unwrap_or_default());
+        let entry = Entry {
+            resource: resource.clone(),
+            name: draft.key.name,
+            key: draft.key.canonical,
+            members,
+            password: Credential::default(),
+        };
+        self.resources.insert(id, entry);
+        Ok(Written {
+            resource,
+            members: delta,
+            changed: true,
+        })
+    }
+
+    fn replace(
+        &mut self,
+        (kind, id, at): Target<'_>,
+        draft: Draft,
+        expected: &Precondition,
+    ) -> Result<Option<Written>, StoreError> {
+        if self.entry(kind, id, expected)?.is_none() {
+            return Ok(None);
+        }
+        self.check_key(kind, id, &draft)?;
+        let Some(entry) = self.entry(kind, id, expected)? else {
+            return Ok(None);
+        };
+        entry.touch(at);
+        entry.resource.document = Document::new(&draft.attributes);
+        entry.resource.writers = draft.writers;
+        (entry.name, entry.key) = (draft.key.name, draft.key.canonical);
+        let delta = step_through(&mut entry.members, &draft.members.unwrap_or_default());
+        Ok(Some(Written {
+            resource: entry.resource.clone(),
+            members: delta,
+            changed: true,
+        }))
+    }
+
+    fn change_members(
+        &mut self,
+        (kind, id, at): Target<'_>,
+        change: &MemberChange,
+        expected: &Precondition,
+    ) -> Result<Option<Written>, StoreError> {
+        let Some(entry) = self.entry(kind, id, expected)? else {
+            return Ok(None);
+        };
+        let delta = step_through(&mut entry.members, change);
+        let changed = !delta.is_empty();
+        if changed {
+            entry.touch(at);
+        }
+        Ok(Some(Written {
+            resource: entry.resource.clone(),
+            members: delta,
+            changed,
+        }))
+    }
+
+    fn keep(&mut self, kind: &Kind, id: &ResourceId) -> Result<Option<Written>, StoreError> {
+        let entry = self.entry(kind, id, &Precondition::None)?;
+        Ok(entry.map(|entry| Written {
+            resource: entry.resource.clone(),
+            members: MembershipDelta::default(),
+            changed: false,
+        }))
+    }
+
+    fn delete(
+        &mut self,
+        kind: &Kind,
+        id: &ResourceId,
+        at: Timestamp,
+        expected: &Precondition,
+    ) -> Result<Option<Written>, StoreError> {
+        let Some(entry) = self.entry(kind, id, expected)? else {
+            return Ok(None);
+        };
+        let resource = entry.resource.clone();
+        self.resources.remove(id);
+        for group in self.resources.values_mut() {
+            let before = group.members.len();
+            group.members.retain(|member| member.id != *id);
+            if group.members.len() != before {
+                group.touch(at);
+            }
+        }
+        Ok(Some(Written {
+            resource,
+            members: MembershipDelta::default(),
+            changed: true,
+        }))
+    }
+
+    fn entry(
+        &mut self,
+        kind: &Kind,
+        id: &ResourceId,
+        expected: &Precondition,
+    ) -> Result<Option<&mut Entry>, StoreError> {
+        match self.resources.get_mut(id).filter(|entry| entry.resource.kind == *kind) {
+            Some(entry) if !expected.allows(entry.resource.version) => Err(StoreError::Stale),
+            found => Ok(found),
+        }
+    }
+}
+
+impl Entry {
+    fn touch(&mut self, at: Timestamp) {
+        self.resource.version = self.resource.version.next();
+        self.resource.modified = at.max(Timestamp(self.resource.modified.0 + 1));
+    }
+}
+
+fn draft_of(action: &WriteAction) -> Option<&Draft> {
+    match action {
+        WriteAction::Create(draft) | WriteAction::Replace { draft, .. } => Some(draft),
+        WriteAction::Members { .. } | WriteAction::Keep | WriteAction::Delete { .. } => None,
+    }
+}
+
+/// Carries out the steps and tells who is in now and was not, and the other way round.
+fn step_through(members: &mut Vec<Member>, steps: &[MemberStep]) -> MembershipDelta {
+    let before: Vec<ResourceId> = members.iter().map(|member| member.id.clone()).collect();
+    for step in steps {
+        match step {
+            MemberStep::Join(joining) => join(members, joining),
+            MemberStep::Leave(leaving) => members.retain(|member| !leaving.contains(&member.id)),
+            MemberStep::Clear => members.clear(),
+            MemberStep::Replace(wanted) => {
+                let keep: HashSet<&ResourceId> = wanted.iter().map(|member| &member.id).collect();
+                members.retain(|member| keep.contains(&member.id));
+                join(members, wanted);
+            }
+        }
+    }
+    let after: Vec<ResourceId> = members.iter().map(|member| member.id.clone()).collect();
+    MembershipDelta {
+        joined: after.iter().filter(|id| !before.contains(id)).cloned().collect(),
+        left: before.iter().filter(|id| !after.contains(id)).cloned().collect(),
+    }
+}
+
+fn join(members: &mut Vec<Member>, joining: &[Member]) {
+    for member in joining {
+        if !members.iter().any(|present| present.id == member.id) {
+            members.push(member.clone());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Passwords of the people in this store, and the lock that wrong ones put on an account.
+
+use diesel::prelude::*;
+
+use super::SqlUserstore;
+use crate::domain::{ResourceId, Secret, Timestamp};
+use crate::storage::SqlConnection;
+use crate::storage::connection::SuffixDsl;
+use crate::storage::tables::credentials;
+use crate::userstore::password::locked_until;
+use crate::userstore::{PasswordVerdict, StoreError};
+
+/// Sets the hash, or takes it away; either way old failures are forgotten.
+pub(super) fn set(
+    connection: &mut SqlConnection,
+    id: &ResourceId,
+    hash: Option<&str>,
+    at: Timestamp,
+) -> QueryResult<()> {
+    diesel::insert_into(credentials::table)
+        .values((
+            credentials::resource_id.eq(id.as_str()),
+            credentials::hash.eq(hash),
+            credentials::changed_at.eq(at.0),
+        ))
+        .suffix(
+            " ON CONFLICT (resource_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at, \
+             failures = 0, locked_until = 0",
+        )
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Checks a password. The attempt is counted as a failure before the hash is compared and forgiven if it was right:
+/// so parallel guesses cannot outrun the count.
+pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+    let (resource, now) = (id.clone(), store.clock.now());
+    let attempt = store
+        .database
+        .write(move |connection| begin_attempt(connection, &resource, now).map_err(StoreError::from))?;
+    match attempt {
+        Attempt::Locked(until) => Ok(PasswordVerdict::Locked { until }),
+        Attempt::Compare(hash) => {
+            if !store.hasher.verify(hash.as_deref(), password) {
+                return Ok(PasswordVerdict::Wrong);
+            }
+            let resource = id.clone();
+            store
+                .database
+                .write(move |connection| unlock(connection, &resource).map_err(StoreError::from))?;
+            Ok(PasswordVerdict::Right)
+        }
+    }
+}
+
+enum Attempt {
+    Locked(Timestamp),
+    Compare(Option<String>),
+}
+
+fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp) -> QueryResult<Attempt> {
+    let row: Option<(Option<String>, i32, i64)> = credentials::table
+        .find(id.as_str())
+        .select((credentials::hash, credentials::failures, credentials::locked_until))
+        .suffix_postgres(" FOR UPDATE")
+        .load(connection)?
+        .pop();
+    let Some((hash, failures, until)) = row else {
+        return Ok(Attempt::Compare(None));
+    };
+    if until > now.0 {
+        return Ok(Attempt::Locked(Timestamp(until)));
+    }
+    diesel::update(credentials::table.find(id.as_str()))
+        .set((
+            credentials::failures.eq(failures + 1),
+            credentials::locked_until.eq(locked_until(failures + 1, now).0),
+        ))
+        .execute(connection)?;
+    Ok(Attempt::Compare(hash))
+}
+
+/// Forgets failures and lifts the lock.
+pub(super) fn unlock(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<()> {
+    diesel::update(credentials::table.find(id.as_str()))
+        .set((credentials::failures.eq(0), credentials::locked_until.eq(0)))
+        .execute(connection)
+        .map(|_| ())
+}

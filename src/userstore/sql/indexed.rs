@@ -1,0 +1,112 @@
+//! Which values of a resource are indexed, and in which form.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::domain::Attributes;
+use crate::domain::filter::AttributeRef;
+use crate::domain::name::canonical;
+use crate::domain::schema::{Attribute, DataType, ResourceType};
+use crate::storage::random::fingerprint;
+
+/// The most characters of a value that an index holds; PostgreSQL's limit is 2,700 bytes.
+pub(super) const WIDTH: usize = 200;
+
+/// The form in which an index holds a value. A long one keeps its beginning, so that prefixes are found, and its
+/// fingerprint, so that equality stays exact.
+pub(super) fn capped(value: &str) -> Cow<'_, str> {
+    match value.char_indices().nth(WIDTH) {
+        None => Cow::Borrowed(value),
+        Some((end, _)) => Cow::Owned(format!("{}\u{1}{}", &value[..end], fingerprint(value))),
+    }
+}
+
+/// A text as an attribute compares it: folded unless case matters.
+pub(super) fn folded(attribute: &Attribute, text: &str) -> String {
+    if attribute.case_exact {
+        text.to_owned()
+    } else {
+        canonical(text)
+    }
+}
+
+/// Whether an attribute's values are in the index, by its schema.
+pub(super) fn is_indexed(attribute: &AttributeRef) -> bool {
+    attribute.leaf().indexed && is_text(attribute.leaf())
+}
+
+fn is_text(attribute: &Attribute) -> bool {
+    matches!(attribute.data_type, DataType::String | DataType::Reference)
+}
+
+/// The (path, value) pairs of a resource's indexed attributes.
+pub(super) fn values(resource_type: &ResourceType, attributes: &Attributes) -> BTreeSet<(String, String)> {
+    let mut values = BTreeSet::new();
+    collect(&resource_type.schema.attributes, "", attributes, &mut values);
+    for extension in &resource_type.extensions {
+        if let Some(Value::Object(inner)) = attributes.get(&extension.schema.id) {
+            collect(
+                &extension.schema.attributes,
+                &format!("{}:", extension.schema.id),
+                inner,
+                &mut values,
+            );
+        }
+    }
+    values
+}
+
+fn collect(
+    definitions: &[std::sync::Arc<Attribute>],
+    prefix: &str,
+    from: &Attributes,
+    into: &mut BTreeSet<(String, String)>,
+) {
+    for attribute in definitions {
+        let Some(value) = from.get(&attribute.name) else {
+            continue;
+        };
+        let path = format!("{prefix}{}", attribute.name);
+        for element in elements(value) {
+            add(attribute, &path, element, into);
+            if let Value::Object(parts) = element {
+                for sub in &attribute.sub_attributes {
+                    if let Some(part) = parts.get(&sub.name) {
+                        add(sub, &format!("{path}.{}", sub.name), part, into);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn add(attribute: &Attribute, path: &str, value: &Value, into: &mut BTreeSet<(String, String)>) {
+    if let (true, true, Value::String(text)) = (attribute.indexed, is_text(attribute), value)
+        && !text.is_empty()
+    {
+        into.insert((path.to_owned(), capped(&folded(attribute, text)).into_owned()));
+    }
+}
+
+fn elements(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(elements) => elements,
+        single => std::slice::from_ref(single),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_keep_their_beginning_and_stay_different() {
+        let (one, other) = ("x".repeat(300), format!("{}y", "x".repeat(299)));
+        assert!(capped(&one).starts_with(&"x".repeat(WIDTH)));
+        assert_ne!(capped(&one), capped(&other));
+        assert_eq!(capped("short"), "short");
+        assert_eq!(capped(&"ü".repeat(WIDTH)), "ü".repeat(WIDTH));
+    }
+}

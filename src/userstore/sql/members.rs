@@ -1,0 +1,198 @@
+//! Who is in which group: one row per membership, so that a step costs the same whatever the group's size.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::prelude::*;
+
+use crate::domain::change::MembershipDelta;
+use crate::domain::patch::MemberStep;
+use crate::domain::{Kind, Member, Membership, Relations, Resource, ResourceId};
+use crate::storage::tables::{members, resources};
+use crate::storage::{SqlConnection, each};
+
+/// Rows per statement: both databases limit the values that one statement binds.
+const CHUNK: usize = 500;
+
+/// Brings along the relations asked for.
+pub(super) fn attach(connection: &mut SqlConnection, found: &mut [Resource], relations: Relations) -> QueryResult<()> {
+    if relations.members {
+        attach_members(connection, found)?;
+    }
+    if relations.groups {
+        attach_groups(connection, found)?;
+    }
+    Ok(())
+}
+
+fn attach_members(connection: &mut SqlConnection, found: &mut [Resource]) -> QueryResult<()> {
+    for group in found.iter_mut().filter(|resource| resource.kind == Kind::GROUP) {
+        let rows: Vec<(String, String)> = members::table
+            .filter(members::group_id.eq(group.id.as_str()))
+            .order(members::seq)
+            .select((members::member_id, members::body))
+            .load(connection)?;
+        group.members = rows
+            .into_iter()
+            .map(|(id, body)| Member { id: id.into(), body })
+            .collect();
+    }
+    Ok(())
+}
+
+fn attach_groups(connection: &mut SqlConnection, found: &mut [Resource]) -> QueryResult<()> {
+    if found.iter().any(|resource| resource.kind == Kind::GROUP) {
+        return Ok(());
+    }
+    let query = members::table
+        .inner_join(resources::table.on(resources::id.eq(members::group_id)))
+        .order((members::member_id, members::group_id))
+        .select((members::member_id, members::group_id, resources::name));
+    let rows: Vec<(String, String, String)> = match &*found {
+        [] => return Ok(()),
+        [single] => query
+            .filter(members::member_id.eq(single.id.as_str()))
+            .load(connection)?,
+        many => query
+            .filter(members::member_id.eq_any(many.iter().map(|resource| resource.id.as_str())))
+            .load(connection)?,
+    };
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut by_member: HashMap<String, Vec<Membership>> = HashMap::new();
+    for (member, group, display) in rows {
+        by_member.entry(member).or_default().push(Membership {
+            id: group.into(),
+            display,
+        });
+    }
+    for resource in found {
+        resource.groups = by_member.remove(resource.id.as_str()).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Looks one membership past the limit, and no further.
+pub(super) fn is_larger(connection: &mut SqlConnection, group: &ResourceId, limit: usize) -> QueryResult<bool> {
+    let one: Option<i64> = members::table
+        .filter(members::group_id.eq(group.as_str()))
+        .order(members::member_id)
+        .select(members::seq)
+        .offset(i64::try_from(limit).unwrap_or(i64::MAX))
+        .limit(1)
+        .first(connection)
+        .optional()?;
+    Ok(one.is_some())
+}
+
+/// Carries out the steps on one group and tells who really joined and left.
+pub(super) fn change(
+    connection: &mut SqlConnection,
+    group: &ResourceId,
+    steps: &[MemberStep],
+    granted_by: &str,
+) -> QueryResult<MembershipDelta> {
+    let mut delta = MembershipDelta::default();
+    for step in steps {
+        match step {
+            MemberStep::Join(joining) => join(connection, group, joining, granted_by, &mut delta)?,
+            MemberStep::Leave(leaving) => leave(connection, group, leaving, &mut delta)?,
+            MemberStep::Clear => {
+                let all = present(connection, group)?;
+                leave(connection, group, &all, &mut delta)?;
+            }
+            MemberStep::Replace(wanted) => {
+                let keep: HashSet<&ResourceId> = wanted.iter().map(|member| &member.id).collect();
+                let gone: Vec<ResourceId> = present(connection, group)?
+                    .into_iter()
+                    .filter(|id| !keep.contains(id))
+                    .collect();
+                leave(connection, group, &gone, &mut delta)?;
+                join(connection, group, wanted, granted_by, &mut delta)?;
+            }
+        }
+    }
+    // Who left and came back, or came and left, in one change did neither.
+    let joined: HashSet<ResourceId> = delta.joined.iter().cloned().collect();
+    let left: HashSet<ResourceId> = delta.left.iter().cloned().collect();
+    delta.joined.retain(|id| !left.contains(id));
+    delta.left.retain(|id| !joined.contains(id));
+    Ok(delta)
+}
+
+fn present(connection: &mut SqlConnection, group: &ResourceId) -> QueryResult<Vec<ResourceId>> {
+    let ids: Vec<String> = members::table
+        .filter(members::group_id.eq(group.as_str()))
+        .select(members::member_id)
+        .load(connection)?;
+    Ok(ids.into_iter().map(ResourceId::from).collect())
+}
+
+fn join(
+    connection: &mut SqlConnection,
+    group: &ResourceId,
+    joining: &[Member],
+    granted_by: &str,
+    delta: &mut MembershipDelta,
+) -> QueryResult<()> {
+    for chunk in joining.chunks(CHUNK) {
+        let rows: Vec<_> = chunk
+            .iter()
+            .map(|member| {
+                (
+                    members::group_id.eq(group.as_str()),
+                    members::member_id.eq(member.id.as_str()),
+                    members::body.eq(&member.body),
+                    members::granted_by.eq(granted_by),
+                )
+            })
+            .collect();
+        let inserted: Vec<String> = match connection {
+            SqlConnection::Sqlite(c) => {
+                // SQLite gives no RETURNING for a batch that skips conflicts through this dialect, so one by one.
+                let mut inserted = Vec::new();
+                for (row, member) in rows.into_iter().zip(chunk) {
+                    let done = diesel::insert_or_ignore_into(members::table).values(row).execute(c)?;
+                    if done > 0 {
+                        inserted.push(member.id.as_str().to_owned());
+                    }
+                }
+                inserted
+            }
+            SqlConnection::Postgres(c) => diesel::insert_into(members::table)
+                .values(rows)
+                .on_conflict_do_nothing()
+                .returning(members::member_id)
+                .get_results(c)?,
+        };
+        delta.joined.extend(inserted.into_iter().map(ResourceId::from));
+    }
+    Ok(())
+}
+
+fn leave(
+    connection: &mut SqlConnection,
+    group: &ResourceId,
+    leaving: &[ResourceId],
+    delta: &mut MembershipDelta,
+) -> QueryResult<()> {
+    for chunk in leaving.chunks(CHUNK) {
+        let gone: Vec<String> = each!(connection, c => diesel::delete(
+            members::table
+                .filter(members::group_id.eq(group.as_str()))
+                .filter(members::member_id.eq_any(chunk.iter().map(ResourceId::as_str))),
+        )
+        .returning(members::member_id)
+        .get_results(c))?;
+        delta.left.extend(gone.into_iter().map(ResourceId::from));
+    }
+    Ok(())
+}
+
+/// Takes a resource out of every group and tells which groups those were.
+pub(super) fn leave_all(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<Vec<ResourceId>> {
+    let groups: Vec<String> = each!(connection, c => diesel::delete(members::table.filter(members::member_id.eq(member.as_str())))
+        .returning(members::group_id)
+        .get_results(c))?;
+    Ok(groups.into_iter().map(ResourceId::from).collect())
+}

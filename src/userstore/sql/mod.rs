@@ -1,0 +1,149 @@
+//! The SQL userstore, one code for SQLite and PostgreSQL.
+//!
+//! One row per resource holds the hot columns and the document ready to send; `attribute_values` holds the values of
+//! attributes that the schema marks as indexed; `members` holds who is in which group. A filter is narrowed in SQL as
+//! far as those reach ([`predicate`]) and finished in memory where they do not ([`find`]).
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+
+use super::{PasswordHasher, PasswordVerdict, StoreError, Userstore, Write, Written};
+use crate::domain::query::{Found, Query};
+use crate::domain::schema::Registry;
+use crate::domain::{Clock, Companion, Kind, Relations, Resource, ResourceId, Secret, StoreName};
+use crate::storage::database::Retry;
+use crate::storage::tables::resources;
+use crate::storage::{Database, SqlConnection, StorageError};
+
+mod credentials;
+mod find;
+mod indexed;
+mod members;
+mod predicate;
+mod row;
+mod write;
+
+use row::Row;
+
+/// A userstore in our own database.
+pub struct SqlUserstore {
+    name: StoreName,
+    database: Database,
+    registry: Arc<Registry>,
+    hasher: PasswordHasher,
+    clock: Clock,
+}
+
+impl SqlUserstore {
+    /// A store that shares its database with the journal, so that a change and its record commit together.
+    pub fn new(
+        name: StoreName,
+        database: Database,
+        registry: Arc<Registry>,
+        hasher: PasswordHasher,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            name,
+            database,
+            registry,
+            hasher,
+            clock,
+        }
+    }
+}
+
+impl Userstore for SqlUserstore {
+    fn name(&self) -> &StoreName {
+        &self.name
+    }
+
+    fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, StoreError> {
+        self.database.read(|connection| {
+            let row = resources::table
+                .find(id.as_str())
+                .filter(resources::store.eq(self.name.as_str()))
+                .filter(resources::kind.eq(kind.as_str()))
+                .select(Row::as_select())
+                .first::<Row>(connection)
+                .optional()?;
+            let Some(row) = row else { return Ok(None) };
+            let mut found = vec![row.into_resource()];
+            members::attach(connection, &mut found, relations)?;
+            Ok(found.pop())
+        })
+    }
+
+    fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError> {
+        self.database
+            .read(|connection| members::is_larger(connection, group, limit))
+    }
+
+    fn find(&self, query: &Query) -> Result<Found, StoreError> {
+        self.database
+            .read(|connection| find::find(connection, &self.name, query))
+    }
+
+    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+        let order = write::Order::new(self, write, companions);
+        self.database.write(move |connection| order.carry_out(connection))
+    }
+
+    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+        credentials::verify(self, id, password)
+    }
+
+    fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.database
+            .write(move |connection| credentials::unlock(connection, &id).map_err(StoreError::from))
+    }
+
+    fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.database.ping()?)
+    }
+}
+
+impl From<StorageError> for StoreError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Taken { index } => Self::Taken {
+                attribute: attribute_of(&index).to_owned(),
+            },
+            other => Self::Unavailable(other.into()),
+        }
+    }
+}
+
+impl From<diesel::result::Error> for StoreError {
+    fn from(error: diesel::result::Error) -> Self {
+        StorageError::from(error).into()
+    }
+}
+
+impl Retry for StoreError {
+    fn storage(&self) -> Option<&StorageError> {
+        match self {
+            Self::Unavailable(cause) => cause.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Which attribute a unique index guards. The resource's own key is named by the writer, who knows its type.
+fn attribute_of(index: &str) -> &'static str {
+    if index.contains("links") { "link" } else { "key" }
+}
+
+/// Loads whole rows by id, in the order of the ids.
+fn by_ids(connection: &mut SqlConnection, ids: &[String]) -> QueryResult<Vec<Resource>> {
+    let mut rows: Vec<Row> = resources::table
+        .filter(resources::id.eq_any(ids))
+        .select(Row::as_select())
+        .load(connection)?;
+    let place: std::collections::HashMap<&str, usize> =
+        ids.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
+    rows.sort_by_key(|row| place.get(row.id.as_str()).copied());
+    Ok(rows.into_iter().map(Row::into_resource).collect())
+}

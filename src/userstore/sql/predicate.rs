@@ -1,0 +1,453 @@
+//! A filter as SQL, as far as columns and indexes reach.
+//!
+//! [`narrow`] gives a predicate that holds for every resource that the filter matches. If it is exact, it holds for no
+//! other; if not, whoever reads the rows finishes with [`crate::domain::filter::matches`]. SQL text comes from this file
+//! alone; every value is bound.
+
+use diesel::QueryResult;
+use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool, Text};
+
+use super::indexed::{self, WIDTH, capped, folded};
+use crate::domain::Kind;
+use crate::domain::filter::{AttributeRef, Comparand, Filter, Operator};
+use crate::domain::name::canonical;
+use crate::domain::schema::Uniqueness;
+use crate::storage::connection::MultiBackend;
+use crate::storage::tables::resources;
+
+/// A condition on one row of `resources`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Predicate {
+    Constant(bool),
+    All(Vec<Predicate>),
+    Any(Vec<Predicate>),
+    Not(Box<Predicate>),
+    /// A text column meets a test.
+    Column(&'static str, Test),
+    /// A column is not null.
+    Present(&'static str),
+    /// `active` is so.
+    Active(bool),
+    /// A time column compares so with a moment.
+    Time(&'static str, &'static str, i64),
+    /// Some indexed value at this path meets a test.
+    Value(String, Option<Test>),
+    /// The group holds this member.
+    Holds(String),
+    /// The user is in this group.
+    IsIn(String),
+}
+
+/// A test of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Test {
+    Is(String),
+    /// From the first (inclusive) up to the second (exclusive): how a prefix is found by an index.
+    Between(String, String),
+    /// `>`, `>=`, `<` or `<=`.
+    Compares(&'static str, String),
+    Like(String),
+    /// Like, or too long for the index to tell.
+    LikeOrLong(String),
+}
+
+/// A predicate and whether it says all that the filter says.
+pub(super) struct Narrowed {
+    pub(super) predicate: Predicate,
+    pub(super) exact: bool,
+}
+
+impl Narrowed {
+    fn exact(predicate: Predicate) -> Self {
+        Self { predicate, exact: true }
+    }
+
+    /// Nothing is known of this part: every row stays in.
+    fn open() -> Self {
+        Self {
+            predicate: Predicate::Constant(true),
+            exact: false,
+        }
+    }
+}
+
+/// What SQL can say of a filter over resources of `kind`.
+pub(super) fn narrow(kind: &Kind, filter: &Filter) -> Narrowed {
+    match filter {
+        Filter::Constant(value) => Narrowed::exact(Predicate::Constant(*value)),
+        Filter::And(parts) => combine(parts.iter().map(|part| narrow(kind, part)), Predicate::All),
+        Filter::Or(parts) => combine(parts.iter().map(|part| narrow(kind, part)), Predicate::Any),
+        Filter::Not(inner) => negate(narrow(kind, inner)),
+        Filter::Present(attribute) => present(kind, attribute),
+        Filter::Compare {
+            attribute,
+            operator: Operator::Ne,
+            value,
+        } => negate(compare(kind, attribute, Operator::Eq, value)),
+        Filter::Compare {
+            attribute,
+            operator,
+            value,
+        } => compare(kind, attribute, *operator, value),
+        Filter::Element { filter, .. } => element(kind, filter),
+    }
+}
+
+/// The name that a filter asks for, if all that it says is that the unique attribute equals it.
+pub(super) fn key_wanted<'a>(kind: &Kind, filter: &'a Filter) -> Option<&'a str> {
+    match filter {
+        Filter::Compare {
+            attribute,
+            operator: Operator::Eq,
+            value: Comparand::Text(name),
+        } if matches!(place(kind, attribute), Place::Key) => Some(name),
+        _ => None,
+    }
+}
+
+fn combine(parts: impl Iterator<Item = Narrowed>, join: fn(Vec<Predicate>) -> Predicate) -> Narrowed {
+    let mut exact = true;
+    let predicates = parts.map(|part| {
+        exact &= part.exact;
+        part.predicate
+    });
+    let predicates = predicates.collect();
+    Narrowed {
+        predicate: join(predicates),
+        exact,
+    }
+}
+
+/// The complement of a part that is too wide would be too narrow, so only an exact one can be negated.
+fn negate(inner: Narrowed) -> Narrowed {
+    if inner.exact {
+        Narrowed::exact(Predicate::Not(Box::new(inner.predicate)))
+    } else {
+        Narrowed::open()
+    }
+}
+
+/// One element must meet the whole filter; the index knows of values, not of elements, so several conditions only narrow.
+fn element(kind: &Kind, filter: &Filter) -> Narrowed {
+    match filter {
+        Filter::Compare {
+            operator: Operator::Ne, ..
+        }
+        | Filter::Not(_) => Narrowed::open(),
+        Filter::And(parts) => {
+            let all = combine(parts.iter().map(|part| element(kind, part)), Predicate::All);
+            Narrowed { exact: false, ..all }
+        }
+        Filter::Or(parts) => combine(parts.iter().map(|part| element(kind, part)), Predicate::Any),
+        single => narrow(kind, single),
+    }
+}
+
+fn present(kind: &Kind, attribute: &AttributeRef) -> Narrowed {
+    match place(kind, attribute) {
+        Place::Key | Place::Id | Place::Active | Place::Time(_) => Narrowed::exact(Predicate::Constant(true)),
+        Place::ExternalId => Narrowed::exact(Predicate::Present("resources.external_id")),
+        Place::Indexed => Narrowed::exact(Predicate::Value(attribute.path(), None)),
+        Place::Members | Place::Groups | Place::Document => Narrowed::open(),
+    }
+}
+
+fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Comparand) -> Narrowed {
+    match (place(kind, attribute), value) {
+        (Place::Active, Comparand::Boolean(active)) if operator == Operator::Eq => {
+            Narrowed::exact(Predicate::Active(*active))
+        }
+        (Place::Time(column), Comparand::Moment(moment)) => match comparison(operator) {
+            Some(sign) => Narrowed::exact(Predicate::Time(column, sign, moment.0)),
+            None => Narrowed::open(),
+        },
+        (Place::Members, Comparand::Text(id)) if operator == Operator::Eq => {
+            Narrowed::exact(Predicate::Holds(id.clone()))
+        }
+        (Place::Groups, Comparand::Text(id)) if operator == Operator::Eq => {
+            Narrowed::exact(Predicate::IsIn(id.clone()))
+        }
+        (Place::Key, Comparand::Text(text)) => text_test(
+            operator,
+            canonical(text),
+            |test| Predicate::Column("resources.key", test),
+            false,
+        ),
+        (Place::Id, Comparand::Text(text)) => text_test(
+            operator,
+            text.clone(),
+            |test| Predicate::Column("resources.id", test),
+            false,
+        ),
+        (Place::ExternalId, Comparand::Text(text)) => text_test(
+            operator,
+            text.clone(),
+            |test| Predicate::Column("resources.external_id", test),
+            true,
+        ),
+        (Place::Indexed, Comparand::Text(text)) => {
+            let path = attribute.path();
+            text_test(
+                operator,
+                folded(attribute.leaf(), text),
+                |test| Predicate::Value(path, Some(test)),
+                true,
+            )
+        }
+        _ => Narrowed::open(),
+    }
+}
+
+/// Where SQL finds an attribute.
+enum Place {
+    Key,
+    Id,
+    ExternalId,
+    Active,
+    Time(&'static str),
+    Members,
+    Groups,
+    Indexed,
+    Document,
+}
+
+fn place(kind: &Kind, attribute: &AttributeRef) -> Place {
+    if attribute.extension.is_some() {
+        return if indexed::is_indexed(attribute) {
+            Place::Indexed
+        } else {
+            Place::Document
+        };
+    }
+    let sub = attribute.sub.as_ref().map(|sub| sub.name.as_str());
+    match (attribute.attribute.name.as_str(), sub) {
+        ("id", None) => Place::Id,
+        ("externalId", None) => Place::ExternalId,
+        ("meta", Some("created")) => Place::Time("resources.created"),
+        ("meta", Some("lastModified")) => Place::Time("resources.modified"),
+        ("active", None) if *kind == Kind::USER => Place::Active,
+        ("members", Some("value")) if *kind == Kind::GROUP && attribute.leaf().case_exact => Place::Members,
+        ("groups", Some("value")) if *kind == Kind::USER && attribute.leaf().case_exact => Place::Groups,
+        (_, None) if attribute.leaf().uniqueness == Uniqueness::Server => Place::Key,
+        _ if indexed::is_indexed(attribute) => Place::Indexed,
+        _ => Place::Document,
+    }
+}
+
+fn comparison(operator: Operator) -> Option<&'static str> {
+    match operator {
+        Operator::Eq => Some(" = "),
+        Operator::Gt => Some(" > "),
+        Operator::Ge => Some(" >= "),
+        Operator::Lt => Some(" < "),
+        Operator::Le => Some(" <= "),
+        _ => None,
+    }
+}
+
+/// A test of a text that the index may hold `capped`. Order and prefixes are exact while the value is not longer than
+/// what the index keeps.
+fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicate, may_be_capped: bool) -> Narrowed {
+    let short = text.chars().nth(WIDTH).is_none();
+    let like = |pattern: String| {
+        if may_be_capped {
+            (Test::LikeOrLong(pattern), false)
+        } else {
+            (Test::Like(pattern), true)
+        }
+    };
+    let (test, exact) = match operator {
+        Operator::Eq => (
+            Test::Is(if may_be_capped {
+                capped(&text).into_owned()
+            } else {
+                text
+            }),
+            true,
+        ),
+        Operator::Co => like(format!("%{}%", escaped(&text))),
+        Operator::Ew => like(format!("%{}", escaped(&text))),
+        _ if may_be_capped && !short => return Narrowed::open(),
+        Operator::Sw if text.is_empty() => return Narrowed::open(),
+        Operator::Sw => match after_prefix(&text) {
+            Some(end) => (Test::Between(text, end), true),
+            None => return Narrowed::open(),
+        },
+        other => match comparison(other) {
+            Some(sign) => (Test::Compares(sign, text), true),
+            None => return Narrowed::open(),
+        },
+    };
+    Narrowed {
+        predicate: to(test),
+        exact,
+    }
+}
+
+/// The smallest text that is greater than every text with this prefix, in code point order.
+fn after_prefix(prefix: &str) -> Option<String> {
+    let mut characters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = characters.pop() {
+        let next = match u32::from(last) + 1 {
+            0xD800 => 0xE000,
+            code => code,
+        };
+        if let Some(next) = char::from_u32(next) {
+            characters.push(next);
+            return Some(characters.into_iter().collect());
+        }
+    }
+    None
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+impl QueryFragment<MultiBackend> for Predicate {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        match self {
+            Self::Constant(value) => out.push_sql(if *value { "1 = 1" } else { "1 = 0" }),
+            Self::All(parts) => balanced(&mut out, parts, " AND ", "1 = 1")?,
+            Self::Any(parts) => balanced(&mut out, parts, " OR ", "1 = 0")?,
+            Self::Not(inner) => {
+                // Two-valued: what is absent does not compare, so `not` holds for it.
+                out.push_sql("NOT COALESCE(");
+                inner.walk_ast(out.reborrow())?;
+                out.push_sql(", FALSE)");
+            }
+            Self::Column(column, test) => push_test(&mut out, column, test)?,
+            Self::Present(column) => {
+                out.push_sql(column);
+                out.push_sql(" IS NOT NULL");
+            }
+            Self::Active(active) => {
+                out.push_sql("resources.active = ");
+                out.push_bind_param::<Bool, _>(active)?;
+            }
+            Self::Time(column, sign, moment) => {
+                out.push_sql(column);
+                out.push_sql(sign);
+                out.push_bind_param::<BigInt, _>(moment)?;
+            }
+            Self::Value(path, test) => {
+                out.push_sql("resources.id IN (SELECT v.resource_id FROM attribute_values v WHERE v.path = ");
+                out.push_bind_param::<Text, _>(path)?;
+                if let Some(test) = test {
+                    out.push_sql(" AND ");
+                    push_test(&mut out, "v.value", test)?;
+                }
+                out.push_sql(")");
+            }
+            Self::Holds(member) => {
+                out.push_sql("resources.id IN (SELECT m.group_id FROM members m WHERE m.member_id = ");
+                out.push_bind_param::<Text, _>(member)?;
+                out.push_sql(")");
+            }
+            Self::IsIn(group) => {
+                out.push_sql("resources.id IN (SELECT m.member_id FROM members m WHERE m.group_id = ");
+                out.push_bind_param::<Text, _>(group)?;
+                out.push_sql(")");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Joins parts as a balanced tree: SQLite refuses expressions deeper than 1,000, which a flat chain would be.
+fn balanced<'b>(
+    out: &mut AstPass<'_, 'b, MultiBackend>,
+    parts: &'b [Predicate],
+    join: &str,
+    empty: &str,
+) -> QueryResult<()> {
+    match parts {
+        [] => out.push_sql(empty),
+        [single] => single.walk_ast(out.reborrow())?,
+        _ => {
+            let (left, right) = parts.split_at(parts.len() / 2);
+            out.push_sql("(");
+            balanced(out, left, join, empty)?;
+            out.push_sql(join);
+            balanced(out, right, join, empty)?;
+            out.push_sql(")");
+        }
+    }
+    Ok(())
+}
+
+fn push_test<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, column: &str, test: &'b Test) -> QueryResult<()> {
+    if let Test::LikeOrLong(_) = test {
+        out.push_sql("(");
+    }
+    out.push_sql(column);
+    match test {
+        Test::Is(text) => {
+            out.push_sql(" = ");
+            out.push_bind_param::<Text, _>(text)
+        }
+        Test::Between(from, to) => {
+            out.push_sql(" >= ");
+            out.push_bind_param::<Text, _>(from)?;
+            out.push_sql(" AND ");
+            out.push_sql(column);
+            out.push_sql(" < ");
+            out.push_bind_param::<Text, _>(to)
+        }
+        Test::Compares(sign, text) => {
+            out.push_sql(sign);
+            out.push_bind_param::<Text, _>(text)
+        }
+        Test::Like(pattern) => {
+            out.push_sql(" LIKE ");
+            out.push_bind_param::<Text, _>(pattern)?;
+            out.push_sql(" ESCAPE '\\'");
+            Ok(())
+        }
+        Test::LikeOrLong(pattern) => {
+            out.push_sql(" LIKE ");
+            out.push_bind_param::<Text, _>(pattern)?;
+            out.push_sql(" ESCAPE '\\' OR length(");
+            out.push_sql(column);
+            out.push_sql(") > 200)");
+            Ok(())
+        }
+    }
+}
+
+impl QueryId for Predicate {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Expression for Predicate {
+    type SqlType = Bool;
+}
+
+impl ValidGrouping<()> for Predicate {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl AppearsOnTable<resources::table> for Predicate {}
+impl SelectableExpression<resources::table> for Predicate {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_before_the_next_text_in_code_point_order() {
+        assert_eq!(after_prefix("ab").as_deref(), Some("ac"));
+        assert_eq!(after_prefix("a\u{d7ff}").as_deref(), Some("a\u{e000}"));
+        assert_eq!(after_prefix("a\u{10ffff}").as_deref(), Some("b"));
+        assert_eq!(after_prefix("\u{10ffff}"), None);
+    }
+
+    #[test]
+    fn wildcards_in_a_value_are_plain_characters() {
+        assert_eq!(escaped(r"100%_\"), r"100\%\_\\");
+    }
+}

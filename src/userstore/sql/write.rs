@@ -1,0 +1,421 @@
+//! Carrying out one write with everything that belongs to it, in one transaction.
+
+use std::collections::BTreeSet;
+
+use diesel::prelude::*;
+
+use super::row::Row;
+use super::{SqlUserstore, credentials, indexed, members};
+use crate::domain::change::{Action, MembershipDelta};
+use crate::domain::{
+    Attributes, Companion, Document, JournalEntry, Kind, Precondition, Resource, ResourceId, StoreName, Timestamp,
+    Version,
+};
+use crate::storage::connection::SuffixDsl;
+use crate::storage::tables::{attribute_values, resources};
+use crate::storage::{SqlConnection, StorageError, each, journal, links};
+use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
+
+/// A write with all that can be worked out before the transaction begins: hashes, index values, texts.
+pub(super) struct Order {
+    store: StoreName,
+    kind: Kind,
+    id: ResourceId,
+    at: Timestamp,
+    step: Step,
+    companions: Vec<Companion>,
+}
+
+enum Step {
+    Create(State),
+    Replace(State, Precondition),
+    Members(MemberChange, Precondition),
+    Keep,
+    Delete(Precondition),
+}
+
+/// A password in the form in which it is stored.
+enum Credential {
+    Hash(String),
+    None,
+}
+
+/// A draft in the form in which it is stored.
+struct State {
+    attribute: String,
+    name: String,
+    key: String,
+    external_id: Option<String>,
+    active: bool,
+    writers: String,
+    document: Document,
+    values: BTreeSet<(String, String)>,
+    members: Option<MemberChange>,
+    password: Option<Credential>,
+}
+
+impl Order {
+    /// Prepares a write; hashing a password happens here, outside the transaction.
+    pub(super) fn new(store: &SqlUserstore, write: Write, companions: Vec<Companion>) -> Self {
+        let step = match write.action {
+            WriteAction::Create(draft) => Step::Create(State::new(store, &write.kind, draft)),
+            WriteAction::Replace { draft, expected } => Step::Replace(State::new(store, &write.kind, draft), expected),
+            WriteAction::Members { change, expected } => Step::Members(change, expected),
+            WriteAction::Keep => Step::Keep,
+            WriteAction::Delete { expected } => Step::Delete(expected),
+        };
+        Self {
+            store: store.name.clone(),
+            kind: write.kind,
+            id: write.id,
+            at: write.at,
+            step,
+            companions,
+        }
+    }
+
+    /// Does it all.
+    pub(super) fn carry_out(&self, connection: &mut SqlConnection) -> Result<Option<Written>, StoreError> {
+        match &self.step {
+            Step::Create(state) => self.create(connection, state).map(Some),
+            Step::Replace(state, expected) => self.replace(connection, state, expected),
+            Step::Members(change, expected) => self.change_members(connection, change, expected),
+            Step::Keep => self.keep(connection),
+            Step::Delete(expected) => self.delete(connection, expected),
+        }
+    }
+
+    fn create(&self, connection: &mut SqlConnection, state: &State) -> Result<Written, StoreError> {
+        diesel::insert_into(resources::table)
+            .values((
+                resources::id.eq(self.id.as_str()),
+                resources::store.eq(self.store.as_str()),
+                resources::kind.eq(self.kind.as_str()),
+                resources::name.eq(&state.name),
+                resources::key.eq(&state.key),
+                resources::external_id.eq(&state.external_id),
+                resources::active.eq(state.active),
+                resources::created.eq(self.at.0),
+                resources::modified.eq(self.at.0),
+                resources::version.eq(Version::FIRST.0),
+                resources::writers.eq(&state.writers),
+                resources::document.eq(state.document.text()),
+            ))
+            .execute(connection)
+            .map_err(|error| state.named(error))?;
+        self.insert_values(connection, state.values.iter())?;
+        let delta = self.apply_parts(connection, state)?;
+        let resource = self.resource(state, self.at, self.at, Version::FIRST);
+        self.record(connection, &resource, &delta)?;
+        Ok(Written {
+            resource,
+            members: delta,
+            changed: true,
+        })
+    }
+
+    fn replace(
+        &self,
+        connection: &mut SqlConnection,
+        state: &State,
+        expected: &Precondition,
+    ) -> Result<Option<Written>, StoreError> {
+        let Some(before) = self.current(connection, expected)? else {
+            return Ok(None);
+        };
+        let (version, modified) = (before.version.next(), self.at.max(Timestamp(before.modified.0 + 1)));
+        let updated = diesel::update(resources::table.find(self.id.as_str()))
+            .filter(resources::version.eq(before.version.0))
+            .set((
+                resources::name.eq(&state.name),
+                resources::key.eq(&state.key),
+                resources::external_id.eq(&state.external_id),
+                resources::active.eq(state.active),
+                resources::modified.eq(modified.0),
+                resources::version.eq(version.0),
+                resources::writers.eq(&state.writers),
+                resources::document.eq(state.document.text()),
+            ))
+            .execute(connection)
+            .map_err(|error| state.named(error))?;
+        if updated == 0 {
+            return Err(StoreError::Stale);
+        }
+        self.update_values(connection, state, &before)?;
+        let delta = self.apply_parts(connection, state)?;
+        let resource = self.resource(state, before.created, modified, version);
+        self.record(connection, &resource, &delta)?;
+        Ok(Some(Written {
+            resource,
+            members: delta,
+            changed: true,
+        }))
+    }
+
+    fn change_members(
+        &self,
+        connection: &mut SqlConnection,
+        change: &MemberChange,
+        expected: &Precondition,
+    ) -> Result<Option<Written>, StoreError> {
+        let Some(mut resource) = self.current(connection, expected)? else {
+            return Ok(None);
+        };
+        let delta = members::change(connection, &self.id, change, self.writer())?;
+        if delta.is_empty() {
+            return Ok(Some(Written {
+                resource,
+                members: delta,
+                changed: false,
+            }));
+        }
+        self.touch(connection, &mut resource)?;
+        self.record(connection, &resource, &delta)?;
+        Ok(Some(Written {
+            resource,
+            members: delta,
+            changed: true,
+        }))
+    }
+
+    fn keep(&self, connection: &mut SqlConnection) -> Result<Option<Written>, StoreError> {
+        let Some(resource) = self.current(connection, &Precondition::None)? else {
+            return Ok(None);
+        };
+        for companion in &self.companions {
+            if let Companion::Link(link) = companion {
+                links::insert(connection, link, &self.store, &self.id, self.at)?;
+            }
+        }
+        Ok(Some(Written {
+            resource,
+            members: MembershipDelta::default(),
+            changed: false,
+        }))
+    }
+
+    fn delete(&self, connection: &mut SqlConnection, expected: &Precondition) -> Result<Option<Written>, StoreError> {
+        let Some(resource) = self.current(connection, expected)? else {
+            return Ok(None);
+        };
+        for group in members::leave_all(connection, &self.id)? {
+            self.tell_group(connection, group)?;
+        }
+        links::delete_of_user(connection, &self.id)?;
+        // Values, members and the password go with the row.
+        diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;
+        self.record(
+            connection,
+            &Resource {
+                version: resource.version.next(),
+                ..resource.clone()
+            },
+            &MembershipDelta::default(),
+        )?;
+        Ok(Some(Written {
+            resource,
+            members: MembershipDelta::default(),
+            changed: true,
+        }))
+    }
+
+    /// A group that lost its member with this deletion has changed too, and its targets must hear of it.
+    fn tell_group(&self, connection: &mut SqlConnection, group: ResourceId) -> Result<(), StoreError> {
+        let Some(mut group) = locked(connection, &group)? else {
+            return Ok(());
+        };
+        self.touch(connection, &mut group)?;
+        let delta = MembershipDelta {
+            joined: Vec::new(),
+            left: vec![self.id.clone()],
+        };
+        for companion in &self.companions {
+            if let Companion::Journal(entry) = companion {
+                let entry = JournalEntry {
+                    action: Action::Update,
+                    diff: Attributes::new(),
+                    ..entry.clone()
+                };
+                append(connection, &entry, &group, &delta)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The resource as it is, locked until the transaction ends.
+    fn current(&self, connection: &mut SqlConnection, expected: &Precondition) -> Result<Option<Resource>, StoreError> {
+        let found = locked(connection, &self.id)?.filter(|found| found.store == self.store && found.kind == self.kind);
+        match found {
+            Some(resource) if !expected.allows(resource.version) => Err(StoreError::Stale),
+            found => Ok(found),
+        }
+    }
+
+    fn touch(&self, connection: &mut SqlConnection, resource: &mut Resource) -> QueryResult<()> {
+        resource.version = resource.version.next();
+        resource.modified = self.at.max(Timestamp(resource.modified.0 + 1));
+        diesel::update(resources::table.find(resource.id.as_str()))
+            .set((
+                resources::version.eq(resource.version.0),
+                resources::modified.eq(resource.modified.0),
+            ))
+            .execute(connection)
+            .map(|_| ())
+    }
+
+    fn apply_parts(&self, connection: &mut SqlConnection, state: &State) -> Result<MembershipDelta, StoreError> {
+        if let Some(credential) = &state.password {
+            let hash = match credential {
+                Credential::Hash(hash) => Some(hash.as_str()),
+                Credential::None => None,
+            };
+            credentials::set(connection, &self.id, hash, self.at)?;
+        }
+        match &state.members {
+            Some(change) => Ok(members::change(connection, &self.id, change, self.writer())?),
+            None => Ok(MembershipDelta::default()),
+        }
+    }
+
+    fn insert_values<'a>(
+        &self,
+        connection: &mut SqlConnection,
+        values: impl Iterator<Item = &'a (String, String)>,
+    ) -> QueryResult<()> {
+        let rows: Vec<_> = values
+            .map(|(path, value)| {
+                (
+                    attribute_values::path.eq(path),
+                    attribute_values::value.eq(value),
+                    attribute_values::resource_id.eq(self.id.as_str()),
+                )
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        each!(connection, c => diesel::insert_into(attribute_values::table).values(rows).execute(c)).map(|_| ())
+    }
+
+    /// Only what differs is written: most changes touch no indexed value.
+    fn update_values(&self, connection: &mut SqlConnection, state: &State, before: &Resource) -> QueryResult<()> {
+        if before.document == state.document {
+            return Ok(());
+        }
+        let old: Vec<(String, String)> = attribute_values::table
+            .filter(attribute_values::resource_id.eq(self.id.as_str()))
+            .select((attribute_values::path, attribute_values::value))
+            .load(connection)?;
+        let old: BTreeSet<(String, String)> = old.into_iter().collect();
+        for (path, value) in old.difference(&state.values) {
+            diesel::delete(attribute_values::table.find((path, value, self.id.as_str()))).execute(connection)?;
+        }
+        self.insert_values(connection, state.values.difference(&old))
+    }
+
+    fn resource(&self, state: &State, created: Timestamp, modified: Timestamp, version: Version) -> Resource {
+        Resource {
+            store: self.store.clone(),
+            kind: self.kind.clone(),
+            id: self.id.clone(),
+            version,
+            created,
+            modified,
+            document: state.document.clone(),
+            writers: serde_json::from_str(&state.writers).expect("writers were serialised a moment ago"),
+            members: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Writes the companions down.
+    fn record(
+        &self,
+        connection: &mut SqlConnection,
+        resource: &Resource,
+        delta: &MembershipDelta,
+    ) -> Result<(), StoreError> {
+        for companion in &self.companions {
+            match companion {
+                Companion::Journal(entry) => append(connection, entry, resource, delta)?,
+                Companion::Link(link) => links::insert(connection, link, &self.store, &self.id, self.at)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Who grants memberships with this write.
+    fn writer(&self) -> &str {
+        let journalled = self.companions.iter().find_map(|companion| match companion {
+            Companion::Journal(entry) => Some(entry.actor.as_str()),
+            Companion::Link(_) => None,
+        });
+        journalled.unwrap_or_default()
+    }
+}
+
+impl State {
+    fn new(store: &SqlUserstore, kind: &Kind, draft: Draft) -> Self {
+        let values = store
+            .registry
+            .resource_type(kind)
+            .map(|resource_type| indexed::values(resource_type, &draft.attributes))
+            .unwrap_or_default();
+        let external_id = draft
+            .attributes
+            .get("externalId")
+            .and_then(|value| value.as_str())
+            .filter(|id| !id.is_empty());
+        Self {
+            attribute: draft.key.attribute,
+            name: draft.key.name,
+            key: draft.key.canonical,
+            external_id: external_id.map(|id| indexed::capped(id).into_owned()),
+            active: draft.attributes.get("active") != Some(&false.into()),
+            writers: serde_json::to_string(&draft.writers).expect("a map of texts always serialises"),
+            document: Document::new(&draft.attributes),
+            values,
+            members: draft.members,
+            password: draft.password.map(|change| match change {
+                PasswordChange::Set(password) => Credential::Hash(store.hasher.hash(&password)),
+                PasswordChange::Clear => Credential::None,
+            }),
+        }
+    }
+
+    /// Tells which attribute is taken: the only unique index that writing the row itself can break guards the key.
+    fn named(&self, error: diesel::result::Error) -> StoreError {
+        match StorageError::from(error) {
+            StorageError::Taken { .. } => StoreError::Taken {
+                attribute: self.attribute.clone(),
+            },
+            other => other.into(),
+        }
+    }
+}
+
+fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option<Resource>> {
+    let query = resources::table.find(id.as_str()).select(Row::as_select());
+    let row = match connection {
+        // Its transaction holds the one write lock already.
+        SqlConnection::Sqlite(_) => query.first::<Row>(connection).optional()?,
+        SqlConnection::Postgres(_) => query.suffix_postgres(" FOR UPDATE").load::<Row>(connection)?.pop(),
+    };
+    Ok(row.map(Row::into_resource))
+}
+
+fn append(
+    connection: &mut SqlConnection,
+    entry: &JournalEntry,
+    resource: &Resource,
+    delta: &MembershipDelta,
+) -> QueryResult<()> {
+    let subject = journal::Subject {
+        store: &resource.store,
+        kind: &resource.kind,
+        id: &resource.id,
+        version: resource.version,
+        members: delta,
+    };
+    journal::append(connection, entry, &subject)
+}

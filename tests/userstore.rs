@@ -1,0 +1,718 @@
+//! The contract of every userstore: one list of promises, run against each adapter. A backend that is not configured
+//! shows as ignored, never as passed.
+
+#![expect(clippy::unwrap_used, reason = "the words of the cases are helpers of tests")]
+
+mod support;
+
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use serde_json::json;
+use support::{Backend, START, World};
+use vestibule::domain::change::Action;
+use vestibule::domain::filter::parse;
+use vestibule::domain::patch::MemberStep;
+use vestibule::domain::provenance::Writers;
+use vestibule::domain::query::{Found, Page, Query, Sort};
+use vestibule::domain::{
+    Attributes, Companion, JournalEntry, Kind, Link, Member, Precondition, Relations, Resource, ResourceId, Secret,
+    ServiceProviderName, Version, name,
+};
+use vestibule::userstore::{
+    Draft, PasswordChange, PasswordVerdict, StoreError, UniqueKey, Write, WriteAction, Written,
+};
+
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => { &[$((stringify!($case), $case as Case)),*] };
+}
+
+type Case = fn(&World);
+
+const CASES: &[(&str, Case)] = cases![
+    a_created_resource_can_be_read_back,
+    an_absent_resource_is_none,
+    a_resource_is_not_found_under_another_type,
+    a_name_is_unique_whatever_its_spelling,
+    users_and_groups_may_share_a_name,
+    a_replaced_resource_has_the_next_version,
+    a_stale_replace_is_refused_and_changes_nothing,
+    replacing_what_is_not_there_is_none,
+    a_name_can_be_freed_and_taken,
+    a_deleted_resource_is_gone_for_good,
+    a_stale_delete_is_refused,
+    last_modified_never_goes_back,
+    members_keep_their_order_and_their_words,
+    joining_twice_is_joining_once,
+    nobody_leaves_who_was_not_in,
+    replacing_members_tells_who_joined_and_who_left,
+    a_membership_change_that_changes_nothing_makes_no_version,
+    members_may_name_nobody,
+    a_user_shows_the_groups_that_hold_it,
+    deleting_a_user_takes_it_out_of_its_groups,
+    deleting_a_group_takes_it_from_its_members,
+    a_large_group_is_known_as_large,
+    a_page_is_a_part_of_a_stable_order,
+    a_filter_on_the_name_ignores_case,
+    a_filter_on_an_indexed_attribute_finds_its_element,
+    a_filter_on_any_other_attribute_finds_it_too,
+    a_filter_on_one_element_does_not_mix_elements,
+    a_negated_filter_matches_absent_attributes,
+    wildcards_in_a_filter_are_plain_characters,
+    a_filter_on_members_finds_the_group,
+    sorting_puts_absent_values_last_and_first_when_descending,
+    values_longer_than_an_index_are_found_and_told_apart,
+    the_right_password_opens_and_wrong_ones_lock,
+    unlocking_lifts_the_lock,
+    a_cleared_password_opens_nothing,
+    a_password_goes_with_its_user,
+    a_link_is_made_once,
+    a_refused_write_leaves_no_companion,
+    parallel_creates_of_one_name_make_one_resource,
+    parallel_joins_are_all_there,
+];
+
+fn main() {
+    let backends: [(&str, Option<Backend>); 3] = [
+        ("memory", Some(support::memory)),
+        ("sqlite", Some(support::sqlite)),
+        (
+            "postgres",
+            support::postgres_url().map(|_| support::postgres as Backend),
+        ),
+    ];
+    let mut trials = Vec::new();
+    for (backend, world) in backends {
+        for (case, run) in CASES {
+            let trial = Trial::test(format!("{backend}::{case}"), move || {
+                run(&world.ok_or("not configured")?());
+                Ok(())
+            });
+            trials.push(trial.with_ignored_flag(world.is_none()));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+// ---- words for the cases ----
+
+fn id(text: &str) -> ResourceId {
+    ResourceId::new(format!("{text}-{}", vestibule::storage::random::token()))
+}
+
+fn draft(kind: &Kind, name: &str, attributes: serde_json::Value) -> Draft {
+    let attribute = if *kind == Kind::USER { "userName" } else { "displayName" };
+    let mut all: Attributes = [(attribute.to_owned(), json!(name))].into_iter().collect();
+    all.extend(attributes.as_object().cloned().unwrap());
+    Draft {
+        key: UniqueKey {
+            attribute: attribute.to_owned(),
+            name: name.to_owned(),
+            canonical: name::canonical(name),
+        },
+        attributes: all,
+        writers: Writers::new(),
+        members: None,
+        password: None,
+    }
+}
+
+fn journal() -> Companion {
+    Companion::Journal(JournalEntry {
+        at: START,
+        actor: "scim:test".to_owned(),
+        service_provider: ServiceProviderName::new("test"),
+        action: Action::Update,
+        diff: Attributes::new(),
+    })
+}
+
+impl World {
+    fn write(&self, kind: &Kind, id: &ResourceId, action: WriteAction) -> Result<Option<Written>, StoreError> {
+        let write = Write {
+            kind: kind.clone(),
+            id: id.clone(),
+            at: self.clock.now(),
+            action,
+        };
+        self.store.write(write, vec![journal()])
+    }
+
+    fn create(&self, kind: &Kind, name: &str, attributes: serde_json::Value) -> Resource {
+        let id = id(name);
+        self.write(kind, &id, WriteAction::Create(draft(kind, name, attributes)))
+            .unwrap()
+            .unwrap()
+            .resource
+    }
+
+    fn user(&self, name: &str) -> Resource {
+        self.create(&Kind::USER, name, json!({ "active": true }))
+    }
+
+    fn group(&self, name: &str) -> Resource {
+        self.create(&Kind::GROUP, name, json!({}))
+    }
+
+    fn replace(&self, user: &Resource, name: &str, expected: Precondition) -> Result<Option<Written>, StoreError> {
+        let draft = draft(&user.kind, name, json!({ "active": true }));
+        self.write(&user.kind, &user.id, WriteAction::Replace { draft, expected })
+    }
+
+    fn delete(&self, resource: &Resource) -> Option<Written> {
+        self.write(
+            &resource.kind,
+            &resource.id,
+            WriteAction::Delete {
+                expected: Precondition::None,
+            },
+        )
+        .unwrap()
+    }
+
+    fn change_members(&self, group: &Resource, step: MemberStep) -> Written {
+        let change = WriteAction::Members {
+            change: vec![step],
+            expected: Precondition::None,
+        };
+        self.write(&Kind::GROUP, &group.id, change).unwrap().unwrap()
+    }
+
+    fn get(&self, resource: &Resource) -> Option<Resource> {
+        self.store.get(&resource.kind, &resource.id, Relations::ALL).unwrap()
+    }
+
+    fn find(&self, kind: &Kind, filter: &str) -> Found {
+        let filter = parse(filter, self.registry.resource_type(kind).unwrap()).unwrap();
+        self.store
+            .find(&Query::all(kind.clone(), 100).filtered(filter))
+            .unwrap()
+    }
+
+    fn names(&self, filter: &str) -> Vec<String> {
+        names(&self.find(&Kind::USER, filter))
+    }
+
+    fn set_password(&self, user: &Resource, password: PasswordChange) {
+        let mut draft = draft(&Kind::USER, "ann", json!({}));
+        draft.password = Some(password);
+        let replaced = WriteAction::Replace {
+            draft,
+            expected: Precondition::None,
+        };
+        self.write(&Kind::USER, &user.id, replaced).unwrap().unwrap();
+    }
+
+    fn verify(&self, user: &Resource, password: &str) -> PasswordVerdict {
+        self.store.verify_password(&user.id, &Secret::new(password)).unwrap()
+    }
+}
+
+fn names(found: &Found) -> Vec<String> {
+    let name = |resource: &Resource| resource.document.attributes()["userName"].as_str().unwrap().to_owned();
+    found.resources.iter().map(name).collect()
+}
+
+fn member(id: &ResourceId) -> Member {
+    Member {
+        id: id.clone(),
+        body: json!({ "value": id }).to_string(),
+    }
+}
+
+fn ids(members: &[Member]) -> Vec<&ResourceId> {
+    members.iter().map(|member| &member.id).collect()
+}
+
+// ---- the promises ----
+
+fn a_created_resource_can_be_read_back(world: &World) {
+    let ann = world.create(&Kind::USER, "ann", json!({ "title": "Dr", "active": false }));
+    let read = world.get(&ann).unwrap();
+    assert_eq!(read, ann);
+    assert_eq!(
+        (read.version, read.created, read.modified),
+        (Version::FIRST, START, START)
+    );
+    assert_eq!(
+        serde_json::Value::Object(read.document.attributes()),
+        json!({ "userName": "ann", "title": "Dr", "active": false })
+    );
+    assert_eq!(read.store, *world.store.name());
+}
+
+fn an_absent_resource_is_none(world: &World) {
+    assert_eq!(
+        world.store.get(&Kind::USER, &id("nobody"), Relations::ALL).unwrap(),
+        None
+    );
+}
+
+fn a_resource_is_not_found_under_another_type(world: &World) {
+    let ann = world.user("ann");
+    assert_eq!(world.store.get(&Kind::GROUP, &ann.id, Relations::ALL).unwrap(), None);
+}
+
+fn a_name_is_unique_whatever_its_spelling(world: &World) {
+    world.user("Straße");
+    let again = world.write(
+        &Kind::USER,
+        &id("x"),
+        WriteAction::Create(draft(&Kind::USER, "STRASSE", json!({}))),
+    );
+    assert!(matches!(again, Err(StoreError::Taken { attribute }) if attribute == "userName"));
+}
+
+fn users_and_groups_may_share_a_name(world: &World) {
+    world.user("ops");
+    world.group("ops");
+}
+
+fn a_replaced_resource_has_the_next_version(world: &World) {
+    let ann = world.user("ann");
+    world.clock.advance(Duration::from_secs(5));
+    let now = world
+        .replace(&ann, "anna", Precondition::Versions(vec![ann.version]))
+        .unwrap()
+        .unwrap()
+        .resource;
+    assert_eq!(now.version, ann.version.next());
+    assert_eq!((now.created, now.modified), (ann.created, world.clock.now()));
+    assert_eq!(world.get(&ann).unwrap(), now);
+}
+
+fn a_stale_replace_is_refused_and_changes_nothing(world: &World) {
+    let ann = world.user("ann");
+    let now = world
+        .replace(&ann, "anna", Precondition::None)
+        .unwrap()
+        .unwrap()
+        .resource;
+    let stale = world.replace(&ann, "annie", Precondition::Versions(vec![ann.version]));
+    assert!(matches!(stale, Err(StoreError::Stale)));
+    assert_eq!(world.get(&ann).unwrap(), now);
+}
+
+fn replacing_what_is_not_there_is_none(world: &World) {
+    let ann = world.user("ann");
+    world.delete(&ann);
+    assert!(world.replace(&ann, "ann", Precondition::None).unwrap().is_none());
+}
+
+fn a_name_can_be_freed_and_taken(world: &World) {
+    let ann = world.user("ann");
+    world.replace(&ann, "anna", Precondition::None).unwrap();
+    let other = world.user("ANN");
+    assert!(matches!(
+        world.replace(&ann, "Ann", Precondition::None),
+        Err(StoreError::Taken { .. })
+    ));
+    world.delete(&other);
+    assert!(world.replace(&ann, "Ann", Precondition::None).is_ok());
+}
+
+fn a_deleted_resource_is_gone_for_good(world: &World) {
+    let ann = world.user("ann");
+    assert!(world.delete(&ann).is_some());
+    assert!(world.get(&ann).is_none());
+    assert!(world.delete(&ann).is_none());
+    assert_ne!(world.user("ann").id, ann.id);
+}
+
+fn a_stale_delete_is_refused(world: &World) {
+    let ann = world.user("ann");
+    let expected = Precondition::Versions(vec![ann.version.next()]);
+    let stale = world.write(&Kind::USER, &ann.id, WriteAction::Delete { expected });
+    assert!(matches!(stale, Err(StoreError::Stale)));
+    assert!(world.get(&ann).is_some());
+}
+
+fn last_modified_never_goes_back(world: &World) {
+    let ann = world.user("ann");
+    let first = world
+        .replace(&ann, "anna", Precondition::None)
+        .unwrap()
+        .unwrap()
+        .resource;
+    let second = world
+        .replace(&ann, "ann", Precondition::None)
+        .unwrap()
+        .unwrap()
+        .resource;
+    assert!(ann.modified < first.modified && first.modified < second.modified);
+}
+
+fn members_keep_their_order_and_their_words(world: &World) {
+    let (group, ann, bob) = (world.group("ops"), world.user("ann"), world.user("bob"));
+    let odd = Member {
+        id: bob.id.clone(),
+        body: json!({ "value": bob.id, "display": "B", "type": "Odd" }).to_string(),
+    };
+    world.change_members(&group, MemberStep::Join(vec![odd.clone(), member(&ann.id)]));
+    assert_eq!(world.get(&group).unwrap().members, vec![odd, member(&ann.id)]);
+}
+
+fn joining_twice_is_joining_once(world: &World) {
+    let (group, ann) = (world.group("ops"), world.user("ann"));
+    world.change_members(&group, MemberStep::Join(vec![member(&ann.id), member(&ann.id)]));
+    let again = world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
+    assert!(again.members.is_empty() && !again.changed);
+    assert_eq!(world.get(&group).unwrap().members.len(), 1);
+}
+
+fn nobody_leaves_who_was_not_in(world: &World) {
+    let (group, ann) = (world.group("ops"), world.user("ann"));
+    world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
+    let left = world.change_members(&group, MemberStep::Leave(vec![id("other"), ann.id.clone()]));
+    assert_eq!(left.members.left, vec![ann.id]);
+}
+
+fn replacing_members_tells_who_joined_and_who_left(world: &World) {
+    let (group, ann, bob, cem) = (
+        world.group("ops"),
+        world.user("ann"),
+        world.user("bob"),
+        world.user("cem"),
+    );
+    world.change_members(&group, MemberStep::Join(vec![member(&ann.id), member(&bob.id)]));
+    let replaced = world.change_members(&group, MemberStep::Replace(vec![member(&bob.id), member(&cem.id)]));
+    assert_eq!(
+        (replaced.members.joined, replaced.members.left),
+        (vec![cem.id.clone()], vec![ann.id])
+    );
+    let cleared = world.change_members(&group, MemberStep::Clear);
+    assert_eq!(cleared.members.left.len(), 2);
+    assert!(world.get(&group).unwrap().members.is_empty());
+}
+
+fn a_membership_change_that_changes_nothing_makes_no_version(world: &World) {
+    let (group, ann) = (world.group("ops"), world.user("ann"));
+    let joined = world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
+    assert_eq!(joined.resource.version, group.version.next());
+    let same = world.change_members(&group, MemberStep::Replace(vec![member(&ann.id)]));
+    assert_eq!(same.resource.version, joined.resource.version);
+    assert_eq!(world.get(&group).unwrap().version, joined.resource.version);
+}
+
+fn members_may_name_nobody(world: &World) {
+    let (group, nobody) = (world.group("ops"), id("nobody"));
+    world.change_members(&group, MemberStep::Join(vec![member(&nobody)]));
+    assert_eq!(ids(&world.get(&group).unwrap().members), vec![&nobody]);
+}
+
+fn a_user_shows_the_groups_that_hold_it(world: &World) {
+    let (group, ann) = (world.group("Ops"), world.user("ann"));
+    world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
+    let groups = world.get(&ann).unwrap().groups;
+    assert_eq!(
+        groups
+            .iter()
+            .map(|one| (&one.id, one.display.as_str()))
+            .collect::<Vec<_>>(),
+        vec![(&group.id, "Ops")]
+    );
+}
+
+fn deleting_a_user_takes_it_out_of_its_groups(world: &World) {
+    let (group, ann) = (world.group("ops"), world.user("ann"));
+    let joined = world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
+    world.delete(&ann);
+    let group = world.get(&group).unwrap();
+    assert!(group.members.is_empty());
+    assert_eq!(group.version, joined.resource.version.next());
+}
+
+fn deleting_a_group_takes_it_from_its_members(world: &World) {
+    let (group, ann) = (world.group("ops"), world.user("ann"));
+    world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
+    world.delete(&group);
+    assert!(world.get(&ann).unwrap().groups.is_empty());
+}
+
+fn a_large_group_is_known_as_large(world: &World) {
+    let group = world.group("ops");
+    let crowd: Vec<Member> = (0..1200).map(|at| member(&id(&at.to_string()))).collect();
+    world.change_members(&group, MemberStep::Join(crowd));
+    assert!(world.store.is_larger(&group.id, 1199).unwrap());
+    assert!(!world.store.is_larger(&group.id, 1200).unwrap());
+    assert_eq!(world.change_members(&group, MemberStep::Clear).members.left.len(), 1200);
+}
+
+fn a_page_is_a_part_of_a_stable_order(world: &World) {
+    for name in ["e", "c", "a", "d", "b"] {
+        world.user(name);
+    }
+    let page = |start, count, sort| {
+        let query = Query {
+            sort,
+            page: Page { start, count },
+            ..Query::all(Kind::USER, 0)
+        };
+        let found = world.store.find(&query).unwrap();
+        (found.total, names(&found))
+    };
+    let by_name = || {
+        let by = world
+            .registry
+            .resource_type(&Kind::USER)
+            .unwrap()
+            .resolve("userName")
+            .unwrap();
+        Some(Sort { by, descending: false })
+    };
+    assert_eq!(page(1, 2, by_name()), (5, vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!(page(4, 9, by_name()), (5, vec!["e".to_owned()]));
+    assert_eq!(page(9, 9, by_name()), (5, vec![]));
+    assert_eq!(page(0, 0, None), (5, vec![]));
+    let pages: Vec<String> = (0..5).flat_map(|start| page(start, 1, None).1).collect();
+    assert_eq!(pages, page(0, 5, None).1);
+}
+
+fn a_filter_on_the_name_ignores_case(world: &World) {
+    world.user("Ann@Example.com");
+    world.user("bob");
+    assert_eq!(world.names(r#"userName eq "ann@example.COM""#), ["Ann@Example.com"]);
+    assert_eq!(world.names(r#"userName sw "ANN""#), ["Ann@Example.com"]);
+    assert_eq!(world.names(r#"userName co "EXAMPLE""#), ["Ann@Example.com"]);
+    assert_eq!(world.names(r#"userName gt "az""#), ["bob"]);
+}
+
+fn emails(world: &World) {
+    world.create(&Kind::USER, "ann", json!({ "emails": [{ "value": "Ann@work.example", "type": "work" }, { "value": "ann@home.example", "type": "home" }] }));
+    world.create(
+        &Kind::USER,
+        "bob",
+        json!({ "emails": [{ "value": "bob@home.example", "type": "home" }], "title": "Chief" }),
+    );
+    world.create(&Kind::USER, "cem", json!({ "title": "chief of 100%_\\ staff" }));
+}
+
+fn a_filter_on_an_indexed_attribute_finds_its_element(world: &World) {
+    emails(world);
+    assert_eq!(world.names(r#"emails.value eq "ann@WORK.example""#), ["ann"]);
+    assert_eq!(world.names(r#"emails sw "bob@""#), ["bob"]);
+    assert_eq!(world.names(r#"emails co "home""#).len(), 2);
+    assert_eq!(world.names("emails pr").len(), 2);
+}
+
+fn a_filter_on_any_other_attribute_finds_it_too(world: &World) {
+    emails(world);
+    assert_eq!(world.names(r#"title eq "chief""#), ["bob"]);
+    assert_eq!(
+        world.names(r#"emails.type eq "work" or title co "staff""#),
+        ["ann", "cem"]
+    );
+    assert_eq!(world.names("title pr and not (emails pr)"), ["cem"]);
+}
+
+fn a_filter_on_one_element_does_not_mix_elements(world: &World) {
+    emails(world);
+    assert_eq!(
+        world.names(r#"emails[type eq "work" and value co "home"]"#),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        world.names(r#"emails[type eq "home" and value eq "ann@home.example"]"#),
+        ["ann"]
+    );
+    assert_eq!(
+        world.names(r#"emails.type eq "work" and emails.value co "home""#),
+        ["ann"]
+    );
+}
+
+fn a_negated_filter_matches_absent_attributes(world: &World) {
+    emails(world);
+    assert_eq!(world.names(r#"title ne "chief""#), ["ann", "cem"]);
+    assert_eq!(
+        world.names(r#"not (emails.value eq "bob@home.example")"#),
+        ["ann", "cem"]
+    );
+    assert_eq!(world.names(r#"emails.value ne "bob@home.example""#), ["ann", "cem"]);
+}
+
+fn wildcards_in_a_filter_are_plain_characters(world: &World) {
+    emails(world);
+    world.user("100%_\\x");
+    world.user("100abx");
+    assert_eq!(world.names(r#"userName co "%""#), ["100%_\\x"]);
+    assert_eq!(world.names(r#"userName co "0%_\\""#), ["100%_\\x"]);
+    assert_eq!(world.names(r#"userName eq "x' OR '1'='1""#), Vec::<String>::new());
+    assert_eq!(world.names(r#"title co "%_\\""#), ["cem"]);
+}
+
+fn a_filter_on_members_finds_the_group(world: &World) {
+    let (group, _other, ann) = (world.group("ops"), world.group("dev"), world.user("ann"));
+    world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
+    for filter in [
+        format!(r#"members eq "{}""#, ann.id),
+        format!(r#"members[value eq "{}"]"#, ann.id),
+        "members pr".to_owned(),
+    ] {
+        let found = world.find(&Kind::GROUP, &filter);
+        assert_eq!(
+            found.resources.iter().map(|one| &one.id).collect::<Vec<_>>(),
+            vec![&group.id],
+            "{filter}"
+        );
+    }
+    assert_eq!(
+        world
+            .find(&Kind::USER, &format!(r#"groups.value eq "{}""#, group.id))
+            .total,
+        1
+    );
+}
+
+fn sorting_puts_absent_values_last_and_first_when_descending(world: &World) {
+    emails(world);
+    let sorted = |descending| {
+        let by = world
+            .registry
+            .resource_type(&Kind::USER)
+            .unwrap()
+            .resolve("title")
+            .unwrap();
+        names(
+            &world
+                .store
+                .find(&Query {
+                    sort: Some(Sort { by, descending }),
+                    ..Query::all(Kind::USER, 9)
+                })
+                .unwrap(),
+        )
+    };
+    assert_eq!(sorted(false), ["bob", "cem", "ann"]);
+    assert_eq!(sorted(true), ["ann", "cem", "bob"]);
+}
+
+fn values_longer_than_an_index_are_found_and_told_apart(world: &World) {
+    let long = format!("{}@example.com", "x".repeat(5000));
+    let other = format!("{}@example.org", "x".repeat(5000));
+    world.create(
+        &Kind::USER,
+        "ann",
+        json!({ "emails": [{ "value": long }], "externalId": long }),
+    );
+    world.create(
+        &Kind::USER,
+        "bob",
+        json!({ "emails": [{ "value": other }], "externalId": other }),
+    );
+    assert_eq!(world.names(&format!(r#"emails.value eq "{long}""#)), ["ann"]);
+    assert_eq!(world.names(&format!(r#"externalId eq "{other}""#)), ["bob"]);
+    assert_eq!(world.names(r#"emails.value ew "example.org""#), ["bob"]);
+    assert_eq!(
+        world.names(&format!(r#"emails.value sw "{}""#, "x".repeat(300))),
+        ["ann", "bob"]
+    );
+}
+
+fn the_right_password_opens_and_wrong_ones_lock(world: &World) {
+    let ann = world.user("ann");
+    assert_eq!(world.verify(&ann, "anything"), PasswordVerdict::Wrong);
+    world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Right);
+    for _ in 0..5 {
+        assert_eq!(world.verify(&ann, "wrong"), PasswordVerdict::Wrong);
+    }
+    assert!(matches!(
+        world.verify(&ann, "correct horse"),
+        PasswordVerdict::Locked { .. }
+    ));
+    world.clock.advance(Duration::from_secs(31));
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Right);
+}
+
+fn unlocking_lifts_the_lock(world: &World) {
+    let ann = world.user("ann");
+    world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
+    for _ in 0..5 {
+        world.verify(&ann, "wrong");
+    }
+    world.store.unlock(&ann.id).unwrap();
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Right);
+}
+
+fn a_cleared_password_opens_nothing(world: &World) {
+    let ann = world.user("ann");
+    world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
+    world.set_password(&ann, PasswordChange::Clear);
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Wrong);
+}
+
+fn a_password_goes_with_its_user(world: &World) {
+    let ann = world.user("ann");
+    world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
+    world.delete(&ann);
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Wrong);
+    assert_eq!(
+        world.verify(&world.user("ann"), "correct horse"),
+        PasswordVerdict::Wrong
+    );
+}
+
+fn linked(world: &World, name: &str, subject: &str) -> Result<Option<Written>, StoreError> {
+    let link = Link {
+        identity_provider: "idp".into(),
+        issuer: world.store.name().to_string(),
+        subject: subject.to_owned(),
+    };
+    let action = WriteAction::Create(draft(&Kind::USER, name, json!({})));
+    let write = Write {
+        kind: Kind::USER,
+        id: id(name),
+        at: world.clock.now(),
+        action,
+    };
+    world.store.write(write, vec![journal(), Companion::Link(link)])
+}
+
+fn a_link_is_made_once(world: &World) {
+    linked(world, "ann", "s1").unwrap();
+    assert!(matches!(linked(world, "bob", "s1"), Err(StoreError::Taken { attribute }) if attribute == "link"));
+    assert_eq!(world.names(r#"userName eq "bob""#), Vec::<String>::new());
+    linked(world, "bob", "s2").unwrap();
+}
+
+fn a_refused_write_leaves_no_companion(world: &World) {
+    world.user("ann");
+    assert!(linked(world, "ann", "s1").is_err());
+    linked(world, "bob", "s1").unwrap();
+}
+
+fn parallel_creates_of_one_name_make_one_resource(world: &World) {
+    let created = std::thread::scope(|scope| {
+        let create = || {
+            world.write(
+                &Kind::USER,
+                &id("x"),
+                WriteAction::Create(draft(&Kind::USER, "ann", json!({}))),
+            )
+        };
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(create)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(created.iter().filter(|one| one.is_ok()).count(), 1);
+    assert!(
+        created
+            .iter()
+            .all(|one| matches!(one, Ok(_) | Err(StoreError::Taken { .. })))
+    );
+}
+
+fn parallel_joins_are_all_there(world: &World) {
+    let group = world.group("ops");
+    std::thread::scope(|scope| {
+        for at in 0..50 {
+            let group = &group;
+            scope.spawn(move || world.change_members(group, MemberStep::Join(vec![member(&id(&at.to_string()))])));
+        }
+    });
+    let now = world.get(&group).unwrap();
+    assert_eq!((now.members.len(), now.version), (50, Version(51)));
+}
