@@ -1,0 +1,379 @@
+//! Carrying out a change: check it against the schema, work out the new state, write it with its journal entry.
+
+use serde_json::Value;
+
+use super::{Directory, DirectoryError, Outcome};
+use crate::domain::change::Action;
+use crate::domain::patch::{self, MemberStep, PatchOperation};
+use crate::domain::schema::ResourceType;
+use crate::domain::validate::{self, Invalid, InvalidKind};
+use crate::domain::{
+    Actor, Attributes, Change, Companion, JournalEntry, Kind, Member, Operation, Precondition, Relations, Resource,
+    ResourceId, Secret, StoreName, Timestamp, name, provenance, replace,
+};
+use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, UniqueKey, Write, WriteAction, Written};
+
+/// How often a change starts over after another process changed the resource in between.
+const ATTEMPTS: usize = 8;
+
+impl Directory {
+    /// Carries out one change: checked, written and journalled together, or not at all.
+    pub fn apply(&self, change: Change) -> Result<Outcome, DirectoryError> {
+        let Change {
+            actor,
+            operation,
+            companions,
+        } = change;
+        let door = Door {
+            directory: self,
+            actor: &actor,
+            companions: &companions,
+        };
+        let outcome = match operation {
+            Operation::Create {
+                store,
+                kind,
+                attributes,
+            } => door.create(&store, kind, attributes),
+            Operation::Replace {
+                kind,
+                id,
+                attributes,
+                precondition,
+            } => {
+                let _turn = self.locks.hold(&id);
+                door.settle(&kind, &id, &precondition, |door, before| {
+                    door.replace(before, attributes.clone())
+                })
+            }
+            Operation::Patch {
+                kind,
+                id,
+                operations,
+                precondition,
+            } => {
+                let _turn = self.locks.hold(&id);
+                door.patch(&kind, &id, &operations, &precondition)
+            }
+            Operation::Delete { kind, id, precondition } => {
+                let _turn = self.locks.hold(&id);
+                door.delete(&kind, &id, &precondition)
+            }
+        }?;
+        if let (Some(listener), false) = (self.listener.get(), matches!(outcome, Outcome::Unchanged(_))) {
+            listener();
+        }
+        Ok(outcome)
+    }
+}
+
+/// One change at the door.
+struct Door<'a> {
+    directory: &'a Directory,
+    actor: &'a Actor,
+    companions: &'a [Companion],
+}
+
+/// What a change makes of a resource.
+struct Next {
+    attributes: Attributes,
+    members: Option<MemberChange>,
+    password: Option<PasswordChange>,
+}
+
+/// What is stored of a resource before the change; nothing before it is created.
+#[derive(Default)]
+struct Before {
+    attributes: Attributes,
+    writers: provenance::Writers,
+}
+
+impl Door<'_> {
+    fn create(&self, store: &StoreName, kind: Kind, attributes: Attributes) -> Result<Outcome, DirectoryError> {
+        let resource_type = self.resource_type(&kind)?;
+        if !self.actor.reaches(store) {
+            return Err(DirectoryError::NotFound(kind));
+        }
+        let mut attributes = attributes;
+        activate(resource_type, &mut attributes);
+        validate::check(resource_type, &attributes)?;
+        let next = separate(resource_type, attributes)?;
+        let id = ResourceId::new(uuid::Uuid::now_v7().to_string());
+        let draft = self.draft(resource_type, &id, next, &Before::default());
+        let diff = provenance::diff(resource_type, &Attributes::new(), &draft.attributes);
+        let write = Write {
+            kind,
+            id,
+            at: self.now(),
+            action: WriteAction::Create(draft),
+        };
+        let companions = self.with_journal(Action::Create, diff);
+        match self.directory.store(store)?.write(write, companions)? {
+            Some(written) => Ok(Outcome::Created(written.resource)),
+            None => Err(StoreError::Unsupported("create this resource").into()),
+        }
+    }
+
+    fn replace(&self, before: &Resource, attributes: Attributes) -> Result<Next, DirectoryError> {
+        let resource_type = self.resource_type(&before.kind)?;
+        let mut merged = replace::merge(resource_type, &before.document.attributes(), attributes)?;
+        activate(resource_type, &mut merged);
+        validate::check(resource_type, &merged)?;
+        let mut next = separate(resource_type, merged)?;
+        if has_members(resource_type) {
+            next.members.get_or_insert_with(|| vec![MemberStep::Clear]);
+        }
+        Ok(next)
+    }
+
+    fn patch(
+        &self,
+        kind: &Kind,
+        id: &ResourceId,
+        operations: &[PatchOperation],
+        precondition: &Precondition,
+    ) -> Result<Outcome, DirectoryError> {
+        let resource_type = self.resource_type(kind)?;
+        if has_members(resource_type) {
+            let about_members = |operation: &PatchOperation| patch::touches(std::slice::from_ref(operation), "members");
+            let (of_members, others): (Vec<_>, Vec<_>) = operations.iter().cloned().partition(about_members);
+            // Who is in the group is looked at only if an operation cannot do without.
+            let steps = if of_members.is_empty() {
+                Some(Vec::new())
+            } else {
+                patch::members_only(&of_members)
+            };
+            return self.settle(kind, id, precondition, |door, before| match &steps {
+                Some(steps) => {
+                    let next = patched(resource_type, before.document.attributes(), &others)?;
+                    Ok(Next {
+                        members: (!steps.is_empty()).then(|| steps.clone()),
+                        ..next
+                    })
+                }
+                None => door.patched_with_members(resource_type, before, operations),
+            });
+        }
+        self.settle(kind, id, precondition, |_, before| {
+            patched(resource_type, before.document.attributes(), operations)
+        })
+    }
+
+    fn patched_with_members(
+        &self,
+        resource_type: &ResourceType,
+        before: &Resource,
+        operations: &[PatchOperation],
+    ) -> Result<Next, DirectoryError> {
+        let relations = Relations {
+            members: true,
+            groups: false,
+        };
+        let present = self
+            .directory
+            .get(&before.kind, &before.id, relations)?
+            .map(|group| group.members);
+        let mut attributes = before.document.attributes();
+        attributes.insert(
+            "members".to_owned(),
+            present.unwrap_or_default().iter().map(Member::value).collect(),
+        );
+        let mut next = patched(resource_type, attributes, operations)?;
+        next.members.get_or_insert_with(|| vec![MemberStep::Clear]);
+        Ok(next)
+    }
+
+    fn delete(&self, kind: &Kind, id: &ResourceId, precondition: &Precondition) -> Result<Outcome, DirectoryError> {
+        let before = self.present(kind, id)?;
+        let action = WriteAction::Delete {
+            expected: precondition.clone(),
+        };
+        let write = Write {
+            kind: kind.clone(),
+            id: id.clone(),
+            at: self.now(),
+            action,
+        };
+        let companions = self.with_journal(Action::Delete, Attributes::new());
+        match self.directory.store(&before.store)?.write(write, companions)? {
+            Some(written) => Ok(Outcome::Deleted(written.resource)),
+            None => Err(DirectoryError::NotFound(kind.clone())),
+        }
+    }
+
+    /// Works the new state out of the present one and writes it, anew if the resource changed meanwhile.
+    fn settle(
+        &self,
+        kind: &Kind,
+        id: &ResourceId,
+        precondition: &Precondition,
+        next: impl Fn(&Self, &Resource) -> Result<Next, DirectoryError>,
+    ) -> Result<Outcome, DirectoryError> {
+        let mut attempt = 1;
+        loop {
+            let before = self.present(kind, id)?;
+            if !precondition.allows(before.version) {
+                return Err(StoreError::Stale.into());
+            }
+            let next = next(self, &before)?;
+            match self.write(&before, next, precondition) {
+                Err(DirectoryError::Store(StoreError::Stale)) if attempt < ATTEMPTS => attempt += 1,
+                settled => return settled,
+            }
+        }
+    }
+
+    fn write(&self, before: &Resource, next: Next, precondition: &Precondition) -> Result<Outcome, DirectoryError> {
+        let resource_type = self.resource_type(&before.kind)?;
+        let old = Before {
+            attributes: before.document.attributes(),
+            writers: before.writers.clone(),
+        };
+        let password_only = next.password.is_some();
+        let draft = self.draft(resource_type, &before.id, next, &old);
+        let diff = provenance::diff(resource_type, &old.attributes, &draft.attributes);
+        let action = if !diff.is_empty() || password_only {
+            WriteAction::Replace {
+                draft,
+                expected: Precondition::Versions(vec![before.version]),
+            }
+        } else if let Some(change) = draft.members {
+            WriteAction::Members {
+                change,
+                expected: precondition.clone(),
+            }
+        } else if self.companions.is_empty() {
+            return Ok(Outcome::Unchanged(before.clone()));
+        } else {
+            WriteAction::Keep
+        };
+        let write = Write {
+            kind: before.kind.clone(),
+            id: before.id.clone(),
+            at: self.now(),
+            action,
+        };
+        let companions = self.with_journal(Action::Update, diff);
+        match self.directory.store(&before.store)?.write(write, companions)? {
+            Some(Written {
+                resource,
+                changed: true,
+                ..
+            }) => Ok(Outcome::Updated(resource)),
+            Some(Written { resource, .. }) => Ok(Outcome::Unchanged(resource)),
+            None => Err(DirectoryError::NotFound(before.kind.clone())),
+        }
+    }
+
+    fn draft(&self, resource_type: &ResourceType, id: &ResourceId, next: Next, before: &Before) -> Draft {
+        let attributes = validate::ordered(resource_type, next.attributes);
+        Draft {
+            key: key(resource_type, id, &attributes),
+            writers: provenance::stamp(&before.attributes, &attributes, &before.writers, &self.actor.writer()),
+            attributes,
+            members: next.members,
+            password: next.password,
+        }
+    }
+
+    fn present(&self, kind: &Kind, id: &ResourceId) -> Result<Resource, DirectoryError> {
+        self.directory
+            .get(kind, id, Relations::NONE)?
+            .filter(|resource| self.actor.reaches(&resource.store))
+            .ok_or_else(|| DirectoryError::NotFound(kind.clone()))
+    }
+
+    fn resource_type(&self, kind: &Kind) -> Result<&ResourceType, DirectoryError> {
+        let found = self.directory.registry.resource_type(kind);
+        found.ok_or_else(|| DirectoryError::NotFound(kind.clone()))
+    }
+
+    fn with_journal(&self, action: Action, diff: Attributes) -> Vec<Companion> {
+        let entry = JournalEntry {
+            at: self.now(),
+            actor: self.actor.writer(),
+            service_provider: self.actor.service_provider.clone(),
+            action,
+            diff,
+        };
+        std::iter::once(Companion::Journal(entry))
+            .chain(self.companions.iter().cloned())
+            .collect()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.directory.clock.now()
+    }
+}
+
+/// What operations make of attributes.
+fn patched(
+    resource_type: &ResourceType,
+    before: Attributes,
+    operations: &[PatchOperation],
+) -> Result<Next, DirectoryError> {
+    let attributes = patch::apply(resource_type, &before, operations)?;
+    validate::check(resource_type, &attributes)?;
+    let mut next = separate(resource_type, attributes)?;
+    if next.password.is_none() && patch::touches(operations, "password") {
+        next.password = Some(PasswordChange::Clear);
+    }
+    Ok(next)
+}
+
+/// A person is active unless it is said otherwise: clients read `active` of every user.
+fn activate(resource_type: &ResourceType, attributes: &mut Attributes) {
+    let has_active = resource_type
+        .schema
+        .attributes
+        .iter()
+        .any(|attribute| attribute.name == "active");
+    if has_active && !attributes.contains_key("active") {
+        attributes.insert("active".to_owned(), Value::Bool(true));
+    }
+}
+
+/// Takes out what is not part of the document: the password and the members.
+fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<Next, Invalid> {
+    let password = match attributes.remove("password") {
+        Some(Value::String(password)) => Some(PasswordChange::Set(Secret::new(password))),
+        _ => None,
+    };
+    let members = match attributes.remove("members") {
+        Some(Value::Array(elements)) if has_members(resource_type) => {
+            let without = || Invalid::new(InvalidKind::Value, "each of members needs a value");
+            Some(vec![MemberStep::Replace(
+                patch::as_members(&elements).ok_or_else(without)?,
+            )])
+        }
+        other => {
+            attributes.extend(other.map(|other| ("members".to_owned(), other)));
+            None
+        }
+    };
+    Ok(Next {
+        attributes,
+        members,
+        password,
+    })
+}
+
+fn has_members(resource_type: &ResourceType) -> bool {
+    resource_type.kind == Kind::GROUP
+}
+
+fn key(resource_type: &ResourceType, id: &ResourceId, attributes: &Attributes) -> UniqueKey {
+    let unique = resource_type.unique_attribute();
+    match unique.and_then(|attribute| Some((attribute, attributes.get(&attribute.name)?.as_str()?))) {
+        Some((attribute, value)) => UniqueKey {
+            attribute: attribute.name.clone(),
+            name: value.to_owned(),
+            canonical: name::canonical(value),
+        },
+        None => UniqueKey {
+            attribute: "id".to_owned(),
+            name: String::new(),
+            canonical: id.as_str().to_owned(),
+        },
+    }
+}
