@@ -1,0 +1,198 @@
+//! SCIM errors (RFC 7644 §3.12): one table from fault to status and `scimType`.
+
+use std::error::Error as StdError;
+
+use serde_json::json;
+
+use crate::directory::DirectoryError;
+use crate::domain::validate::{Invalid, InvalidKind};
+use crate::storage::StorageError;
+use crate::userstore::StoreError;
+
+/// What went wrong, in the standard's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The filter cannot be read, or not be applied to these attributes.
+    InvalidFilter,
+    /// The body is not what the request needs.
+    InvalidSyntax,
+    /// A PATCH path cannot be read.
+    InvalidPath,
+    /// A value is missing or of the wrong type.
+    InvalidValue,
+    /// A PATCH path meets nothing.
+    NoTarget,
+    /// The attribute cannot be changed so.
+    Mutability,
+    /// The request is too large to be answered.
+    TooMany,
+    /// No token, or not a good one.
+    Unauthorized,
+    /// Not allowed.
+    Forbidden,
+    /// No such resource or endpoint.
+    NotFound,
+    /// Not with this method.
+    MethodNotAllowed,
+    /// A unique value is taken.
+    Uniqueness,
+    /// The version is not the expected one.
+    Stale,
+    /// The body is too large.
+    TooLarge,
+    /// The body is of another media type.
+    MediaType,
+    /// Something went wrong here.
+    Internal,
+    /// Not built or switched off.
+    Unsupported,
+    /// A store or the database does not answer.
+    Unavailable,
+}
+
+impl Fault {
+    /// The HTTP status and `scimType` of RFC 7644 §3.12.
+    pub const fn row(self) -> (u16, Option<&'static str>) {
+        match self {
+            Self::InvalidFilter => (400, Some("invalidFilter")),
+            Self::InvalidSyntax => (400, Some("invalidSyntax")),
+            Self::InvalidPath => (400, Some("invalidPath")),
+            Self::InvalidValue => (400, Some("invalidValue")),
+            Self::NoTarget => (400, Some("noTarget")),
+            Self::Mutability => (400, Some("mutability")),
+            Self::TooMany => (400, Some("tooMany")),
+            Self::Unauthorized => (401, None),
+            Self::Forbidden => (403, None),
+            Self::NotFound => (404, None),
+            Self::MethodNotAllowed => (405, None),
+            Self::Uniqueness => (409, Some("uniqueness")),
+            Self::Stale => (412, None),
+            Self::TooLarge => (413, None),
+            Self::MediaType => (415, None),
+            Self::Internal => (500, None),
+            Self::Unsupported => (501, None),
+            Self::Unavailable => (503, None),
+        }
+    }
+
+    /// An error of this kind that tells the client `detail`.
+    pub fn because(self, detail: impl Into<String>) -> ScimError {
+        ScimError {
+            fault: self,
+            detail: detail.into(),
+            cause: None,
+        }
+    }
+}
+
+/// An error answer: `detail` is for the client, `cause` for the log alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct ScimError {
+    /// What went wrong.
+    pub fault: Fault,
+    /// What to tell the client.
+    pub detail: String,
+    /// What to log.
+    #[source]
+    pub cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ScimError {
+    /// The body of the answer.
+    pub fn body(&self) -> String {
+        let (status, scim_type) = self.fault.row();
+        let mut body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+            "status": status.to_string(),
+            "detail": self.detail,
+        });
+        if let Some(scim_type) = scim_type {
+            body["scimType"] = scim_type.into();
+        }
+        body.to_string()
+    }
+}
+
+impl From<Invalid> for ScimError {
+    fn from(error: Invalid) -> Self {
+        let fault = match error.kind {
+            InvalidKind::Filter => Fault::InvalidFilter,
+            InvalidKind::Syntax => Fault::InvalidSyntax,
+            InvalidKind::Path => Fault::InvalidPath,
+            InvalidKind::Value => Fault::InvalidValue,
+            InvalidKind::NoTarget => Fault::NoTarget,
+            InvalidKind::Mutability => Fault::Mutability,
+            InvalidKind::TooMany => Fault::TooMany,
+        };
+        fault.because(error.detail)
+    }
+}
+
+impl From<StorageError> for ScimError {
+    fn from(error: StorageError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<StoreError> for ScimError {
+    fn from(error: StoreError) -> Self {
+        let (fault, detail) = match &error {
+            StoreError::Taken { attribute } => {
+                let detail =
+                    format!("{attribute} is taken. Look the resource up with a filter, or choose another value.");
+                (Fault::Uniqueness, detail)
+            }
+            StoreError::Stale => (
+                Fault::Stale,
+                "The resource has changed since this version. Read it again and repeat the change.".to_owned(),
+            ),
+            StoreError::Unsupported(what) => (Fault::Unsupported, format!("This userstore cannot {what}.")),
+            StoreError::Unavailable(_) => (
+                Fault::Unavailable,
+                "The userstore does not answer at the moment. Try again shortly.".to_owned(),
+            ),
+        };
+        Self {
+            fault,
+            detail,
+            cause: Some(error.into()),
+        }
+    }
+}
+
+impl From<DirectoryError> for ScimError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::NotFound(kind) => Fault::NotFound.because(format!("There is no {kind} with this id.")),
+            DirectoryError::Invalid(invalid) => invalid.into(),
+            DirectoryError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_body_has_its_status_as_a_text_and_its_scim_type() {
+        let body: serde_json::Value =
+            serde_json::from_str(&Fault::Uniqueness.because("userName is taken").body()).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+                "status": "409",
+                "scimType": "uniqueness",
+                "detail": "userName is taken",
+            })
+        );
+    }
+
+    #[test]
+    fn an_error_without_scim_type_leaves_it_out() {
+        let body: serde_json::Value = serde_json::from_str(&Fault::NotFound.because("gone").body()).unwrap();
+        assert!(body.get("scimType").is_none());
+    }
+}

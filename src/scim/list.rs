@@ -1,0 +1,177 @@
+//! Query parameters and list answers (RFC 7644 §3.4.2, §3.9).
+
+use std::fmt::Write;
+
+use super::error::{Fault, ScimError};
+use crate::domain::filter::{self, Filter};
+use crate::domain::projection::Projection;
+use crate::domain::query::{Found, Page, Sort};
+use crate::domain::resource::Resource;
+use crate::domain::schema::ResourceType;
+
+/// Resources on a page when the client names no `count`.
+pub const DEFAULT_PAGE: usize = 100;
+/// The most resources on a page, whatever the client asks for.
+pub const LARGEST_PAGE: usize = 1000;
+
+/// The parameters that SCIM defines; others are ignored.
+#[derive(Clone, Debug, Default)]
+pub struct Parameters {
+    attributes: Option<String>,
+    excluded: Option<String>,
+    filter: Option<String>,
+    sort_by: Option<String>,
+    descending: bool,
+    start_index: Option<i64>,
+    count: Option<i64>,
+}
+
+impl Parameters {
+    /// Reads a query string. Names are taken in any case; empty parameters count as absent.
+    pub fn parse(query: &str) -> Result<Self, ScimError> {
+        let mut parameters = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if value.is_empty() {
+                continue;
+            }
+            match name.to_ascii_lowercase().as_str() {
+                "attributes" => parameters.attributes = Some(value.into_owned()),
+                "excludedattributes" => parameters.excluded = Some(value.into_owned()),
+                "filter" => parameters.filter = Some(value.into_owned()),
+                "sortby" => parameters.sort_by = Some(value.into_owned()),
+                "sortorder" => parameters.descending = value.to_ascii_lowercase().starts_with("desc"),
+                "startindex" => parameters.start_index = Some(number("startIndex", &value)?),
+                "count" => parameters.count = Some(number("count", &value)?),
+                _ => {}
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// Whether the client names the attributes that it wants.
+    pub fn names_attributes(&self) -> bool {
+        self.attributes.is_some()
+    }
+
+    /// Which attributes to show.
+    pub fn projection(&self, resource_type: &ResourceType) -> Projection {
+        Projection::parse(resource_type, self.attributes.as_deref(), self.excluded.as_deref())
+    }
+
+    /// The filter, and the names of the tolerances that reading it took.
+    pub fn filter(&self, resource_type: &ResourceType) -> Result<(Option<Filter>, Vec<&'static str>), ScimError> {
+        let Some(text) = &self.filter else {
+            return Ok((None, Vec::new()));
+        };
+        let parsed = filter::parse_noting(text, resource_type)?;
+        Ok((Some(parsed.filter), parsed.deviations))
+    }
+
+    /// The order. An attribute that the type does not have sorts nothing.
+    pub fn sort(&self, resource_type: &ResourceType) -> Result<Option<Sort>, ScimError> {
+        let Some(name) = self.sort_by.as_deref().map(str::trim) else {
+            return Ok(None);
+        };
+        if name
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']' | '(' | ')' | '"' | ';'))
+        {
+            return Err(
+                Fault::InvalidPath.because("sortBy must be one attribute, such as userName or name.familyName.")
+            );
+        }
+        let by = resource_type
+            .resolve(name)
+            .filter(|by| by.leaf().returned != crate::domain::schema::Returned::Never);
+        Ok(by.map(|by| Sort {
+            by,
+            descending: self.descending,
+        }))
+    }
+
+    /// The page: `startIndex` below 1 counts as 1, `count` below 0 as 0 (RFC 7644 §3.4.2.4).
+    pub fn page(&self) -> Page {
+        let count = self.count.map_or(DEFAULT_PAGE, |count| {
+            usize::try_from(count.max(0)).unwrap_or(LARGEST_PAGE)
+        });
+        Page {
+            start: self.start_index() - 1,
+            count: count.min(LARGEST_PAGE),
+        }
+    }
+
+    /// The place of the page's first resource, counted from 1.
+    pub fn start_index(&self) -> usize {
+        usize::try_from(self.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX)
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<i64, ScimError> {
+    let value = value.trim();
+    let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Fault::InvalidValue.because(format!("{name} must be a whole number.")));
+    }
+    // A number beyond all bounds is clamped like any other that is too large.
+    Ok(value
+        .parse()
+        .unwrap_or(if value.starts_with('-') { i64::MIN } else { i64::MAX }))
+}
+
+/// The list answer; resources are rendered one after the other into one text.
+pub fn render(found: &Found, start_index: usize, mut resource: impl FnMut(&Resource, &mut String)) -> String {
+    let size: usize = found
+        .resources
+        .iter()
+        .map(|resource| resource.document.text().len() + 512)
+        .sum();
+    let mut out = String::with_capacity(size + 160);
+    let _ = write!(
+        out,
+        "{{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:ListResponse\"],\"totalResults\":{},\"startIndex\":{start_index},\"itemsPerPage\":{},\"Resources\":[",
+        found.total,
+        found.resources.len(),
+    );
+    for (at, one) in found.resources.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        resource(one, &mut out);
+    }
+    out.push_str("]}");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(query: &str) -> Page {
+        Parameters::parse(query).unwrap().page()
+    }
+
+    #[test]
+    fn pages_are_clamped_to_what_there_can_be() {
+        assert_eq!(page(""), Page { start: 0, count: 100 });
+        assert_eq!(page("startIndex=0&count=-5"), Page { start: 0, count: 0 });
+        assert_eq!(
+            page("STARTINDEX=-1&Count=99999999999999999999"),
+            Page { start: 0, count: 1000 }
+        );
+        assert_eq!(page("startIndex=11&count=10"), Page { start: 10, count: 10 });
+    }
+
+    #[test]
+    fn a_count_that_is_no_number_is_an_invalid_value() {
+        assert_eq!(Parameters::parse("count=abc").unwrap_err().fault, Fault::InvalidValue);
+        assert_eq!(
+            Parameters::parse("startIndex=1;2").unwrap_err().fault,
+            Fault::InvalidValue
+        );
+    }
+
+    #[test]
+    fn empty_and_unknown_parameters_are_ignored() {
+        assert_eq!(page("&filter=&aadOptscim062020&count="), Page { start: 0, count: 100 });
+    }
+}

@@ -1,0 +1,285 @@
+//! SCIM 2.0 towards clients (RFC 7643, RFC 7644): the verbs over the directory. Knows no HTTP beyond statuses and
+//! header values; [`crate::server::scim`] carries them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::directory::{Directory, Outcome};
+use crate::domain::projection::Projection;
+use crate::domain::query::Query;
+use crate::domain::schema::ResourceType;
+use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resource, ResourceId, StoreName};
+use crate::storage::Database;
+
+mod authenticate;
+pub mod discovery;
+mod error;
+pub mod etag;
+pub mod list;
+pub mod normalise;
+mod report;
+
+pub use authenticate::{Client, Clients};
+pub use error::{Fault, ScimError};
+pub use report::DialectReport;
+
+use etag::Conditions;
+use list::Parameters;
+use normalise::Deviations;
+
+/// A PATCH of a group with more members than this is answered without a body (204, RFC 7644 §3.5.2): the answer must
+/// not cost more than the change.
+const LARGE_GROUP: usize = 100;
+
+/// The SCIM service.
+pub struct Scim {
+    directory: Arc<Directory>,
+    database: Database,
+    clients: Clients,
+    base_url: String,
+    report: DialectReport,
+}
+
+/// An answer to a client.
+#[derive(Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// `Location`: where the resource is.
+    pub location: Option<String>,
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// The JSON body.
+    pub body: Option<String>,
+}
+
+/// Who asks, and what its requests may touch.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The actor in whose name changes are made.
+    pub actor: Actor,
+    /// The store that it works in.
+    pub store: StoreName,
+}
+
+/// One resource, as a request names it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its type.
+    pub kind: Kind,
+    /// Its id.
+    pub id: ResourceId,
+}
+
+/// What a request says beside its body.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// The query parameters.
+    pub parameters: Parameters,
+    /// The conditional headers.
+    pub conditions: Conditions,
+}
+
+impl Scim {
+    /// A service whose resources live under `base_url`, such as `https://id.example.com/scim/v2`.
+    pub fn new(directory: Arc<Directory>, database: Database, clients: Clients, base_url: String) -> Self {
+        Self {
+            directory,
+            database,
+            clients,
+            base_url,
+            report: DialectReport::default(),
+        }
+    }
+
+    /// `POST /Users` and its like (RFC 7644 §3.3).
+    pub fn create(&self, caller: &Caller, kind: &Kind, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
+        let resource_type = self.resource_type(kind)?;
+        let projection = terms.parameters.projection(resource_type);
+        let attributes = self.attributes(caller, resource_type, body)?;
+        let operation = Operation::Create {
+            store: caller.store.clone(),
+            kind: kind.clone(),
+            attributes,
+        };
+        let created = self.apply(caller, operation)?.into_resource();
+        // Nobody is in a group before it exists, so only members can be there.
+        let relations = Relations {
+            groups: false,
+            ..projection.relations()
+        };
+        let created = self.with_relations(created, relations)?;
+        Ok(self.answer(201, &created, resource_type, &projection))
+    }
+
+    /// `GET /Users/{id}` (RFC 7644 §3.4.1).
+    pub fn get(&self, caller: &Caller, target: &Target, terms: &Terms) -> Result<Reply, ScimError> {
+        let resource_type = self.resource_type(&target.kind)?;
+        let projection = terms.parameters.projection(resource_type);
+        let found = self.visible(caller, target, projection.relations())?;
+        let status = if terms.conditions.already_has(found.version) {
+            304
+        } else {
+            200
+        };
+        Ok(self.answer(status, &found, resource_type, &projection))
+    }
+
+    /// `GET /Users` (RFC 7644 §3.4.2).
+    pub fn list(&self, caller: &Caller, kind: &Kind, terms: &Terms) -> Result<Reply, ScimError> {
+        let resource_type = self.resource_type(kind)?;
+        let parameters = &terms.parameters;
+        let projection = parameters.projection(resource_type);
+        let (filter, tolerated) = parameters.filter(resource_type)?;
+        self.report.count_all(&caller.actor, tolerated);
+        let query = Query {
+            kind: kind.clone(),
+            filter,
+            sort: parameters.sort(resource_type)?,
+            page: parameters.page(),
+            relations: projection.relations(),
+        };
+        let found = self.directory.find(&caller.store, &query)?;
+        let body = list::render(&found, parameters.start_index(), |resource, out| {
+            projection.render(resource, resource_type, &self.base_url, out);
+        });
+        Ok(Reply {
+            status: 200,
+            location: None,
+            etag: None,
+            body: Some(body),
+        })
+    }
+
+    /// `PUT /Users/{id}` (RFC 7644 §3.5.1).
+    pub fn replace(&self, caller: &Caller, target: &Target, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
+        let resource_type = self.resource_type(&target.kind)?;
+        let projection = terms.parameters.projection(resource_type);
+        let operation = Operation::Replace {
+            kind: target.kind.clone(),
+            id: target.id.clone(),
+            attributes: self.attributes(caller, resource_type, body)?,
+            precondition: terms.conditions.precondition()?,
+        };
+        let replaced = self.apply(caller, operation)?.into_resource();
+        let replaced = self.with_relations(replaced, projection.relations())?;
+        Ok(self.answer(200, &replaced, resource_type, &projection))
+    }
+
+    /// `PATCH /Users/{id}` (RFC 7644 §3.5.2).
+    pub fn patch(&self, caller: &Caller, target: &Target, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
+        let resource_type = self.resource_type(&target.kind)?;
+        let projection = terms.parameters.projection(resource_type);
+        let mut deviations = Deviations::default();
+        let operations = normalise::patch(resource_type, parse(body)?, &mut deviations)?;
+        self.report.count(&caller.actor, &deviations);
+        let operation = Operation::Patch {
+            kind: target.kind.clone(),
+            id: target.id.clone(),
+            operations,
+            precondition: terms.conditions.precondition()?,
+        };
+        let patched = self.apply(caller, operation)?.into_resource();
+        let relations = projection.relations();
+        let shows_members = relations.members && target.kind == Kind::GROUP;
+        if shows_members && !terms.parameters.names_attributes() && self.directory.is_larger(&patched, LARGE_GROUP)? {
+            return Ok(self.answer(204, &patched, resource_type, &projection));
+        }
+        let patched = self.with_relations(patched, relations)?;
+        Ok(self.answer(200, &patched, resource_type, &projection))
+    }
+
+    /// `DELETE /Users/{id}` (RFC 7644 §3.6).
+    pub fn delete(&self, caller: &Caller, target: &Target, terms: &Terms) -> Result<Reply, ScimError> {
+        let operation = Operation::Delete {
+            kind: target.kind.clone(),
+            id: target.id.clone(),
+            precondition: terms.conditions.precondition()?,
+        };
+        self.apply(caller, operation)?;
+        Ok(Reply {
+            status: 204,
+            location: None,
+            etag: None,
+            body: None,
+        })
+    }
+
+    /// The resource type behind a path segment, such as `Users`.
+    pub fn kind_at(&self, endpoint: &str) -> Option<Kind> {
+        self.directory
+            .registry()
+            .by_endpoint(endpoint)
+            .map(|resource_type| resource_type.kind.clone())
+    }
+
+    /// What clients did outside the standard, and how often.
+    pub fn report(&self) -> &DialectReport {
+        &self.report
+    }
+
+    fn resource_type(&self, kind: &Kind) -> Result<&ResourceType, ScimError> {
+        let found = self.directory.registry().resource_type(kind);
+        found.ok_or_else(|| Fault::NotFound.because(format!("There is no resource type {kind}.")))
+    }
+
+    fn attributes(&self, caller: &Caller, resource_type: &ResourceType, body: &[u8]) -> Result<Attributes, ScimError> {
+        let mut deviations = Deviations::default();
+        let attributes = normalise::body(resource_type, parse(body)?, &mut deviations)?;
+        self.report.count(&caller.actor, &deviations);
+        Ok(attributes)
+    }
+
+    fn apply(&self, caller: &Caller, operation: Operation) -> Result<Outcome, ScimError> {
+        let change = Change {
+            actor: caller.actor.clone(),
+            operation,
+            companions: Vec::new(),
+        };
+        Ok(self.directory.apply(change)?)
+    }
+
+    fn visible(&self, caller: &Caller, target: &Target, relations: Relations) -> Result<Resource, ScimError> {
+        self.directory
+            .get(&target.kind, &target.id, relations)?
+            .filter(|resource| caller.actor.reaches(&resource.store))
+            .ok_or_else(|| Fault::NotFound.because(format!("There is no {} with this id.", target.kind)))
+    }
+
+    /// A write gives the resource alone; what is shown with it is read anew, and only if it is shown.
+    fn with_relations(&self, resource: Resource, relations: Relations) -> Result<Resource, ScimError> {
+        if relations == Relations::NONE {
+            return Ok(resource);
+        }
+        Ok(self
+            .directory
+            .get(&resource.kind, &resource.id, relations)?
+            .unwrap_or(resource))
+    }
+
+    fn answer(&self, status: u16, resource: &Resource, resource_type: &ResourceType, projection: &Projection) -> Reply {
+        let body = (status != 204 && status != 304).then(|| {
+            let mut body = String::with_capacity(resource.document.text().len() + 512);
+            projection.render(resource, resource_type, &self.base_url, &mut body);
+            body
+        });
+        Reply {
+            status,
+            location: Some(format!("{}{}/{}", self.base_url, resource_type.endpoint, resource.id)),
+            etag: Some(resource.version.to_string()),
+            body,
+        }
+    }
+}
+
+/// Reads a JSON body. Depth is bounded by the parser (128), size by the server.
+fn parse(body: &[u8]) -> Result<Value, ScimError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Fault::InvalidSyntax.because(match error.classify() {
+            serde_json::error::Category::Eof if body.is_empty() => "The request needs a JSON body.".to_owned(),
+            _ => format!("The body is not valid JSON at {place}."),
+        })
+    })
+}

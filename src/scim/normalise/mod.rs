@@ -1,0 +1,86 @@
+//! Turns what clients send into strict form. Everything that a client needs beyond the RFC, or that the RFC leaves to the
+//! server's goodwill, is a named rule here, and each time that a rule is needed is counted. The core behind it is strict.
+//!
+//! An administrator sees the counts of each client. A tenant that wants a rule refused looks for it in the counts.
+
+mod body;
+mod patch;
+#[cfg(test)]
+mod properties;
+mod scalar;
+mod value;
+
+use std::collections::BTreeMap;
+
+pub use body::body;
+pub use patch::{MOST_OPERATIONS, patch};
+
+/// The names of the rules. Those for paths and filters are in [`crate::domain::patch::tolerance`] and
+/// [`crate::domain::filter::tolerance`]. P7, an element made from a value path that matches nothing, needs the resource and
+/// is part of [`crate::domain::patch::apply`]; P9 is that R1 to R12 hold for values of PATCH too.
+pub mod rule {
+    /// A name in another case than the schema's; allowed by RFC 7643 §2.1.
+    pub const NAME_CASE: &str = "R1-name-case";
+    /// An attribute that no schema defines was dropped.
+    pub const UNKNOWN: &str = "R2-unknown-attribute";
+    /// Null, an empty list, or an empty text where no text fits means unassigned (RFC 7643 §2.5).
+    pub const UNASSIGNED: &str = "R3-unassigned";
+    /// A value of another type was read as the schema's.
+    pub const COERCED: &str = "R4-coerced";
+    /// A single value in a list, or an object around it, or a list without its brackets.
+    pub const WRAPPING: &str = "R5-wrapping";
+    /// A bare value in place of an object with `value`, in a list.
+    pub const BARE_ELEMENT: &str = "R6-bare-element";
+    /// A read-only value was ignored, as RFC 7644 §3.3 asks.
+    pub const READ_ONLY: &str = "R7-read-only";
+    /// `schemas` is missing, has another form or names what is not there.
+    pub const SCHEMAS: &str = "R8-schemas";
+    /// An element was there twice.
+    pub const DUPLICATE: &str = "R9-duplicate";
+    /// More than one element was primary.
+    pub const PRIMARY: &str = "R10-primary";
+    /// A reference such as `manager` as a text, or unassigned by an empty one.
+    pub const REFERENCE: &str = "R11-reference";
+    /// An extension's URN in another case.
+    pub const URN_CASE: &str = "R12-urn-case";
+    /// A PATCH body without operations, or with `Operations` spelt otherwise or left away.
+    pub const OPERATIONS: &str = "P0-operations";
+    /// An `op` that is not in lower case.
+    pub const OP_CASE: &str = "P1-op-case";
+    /// A path that is null or empty.
+    pub const NULL_PATH: &str = "P2-null-path";
+    /// A key that is a path, in a value without path.
+    pub const PATH_AS_KEY: &str = "P3-path-as-key";
+    /// A single value wrapped as `[{"value": …}]`.
+    pub const WRAPPED_VALUE: &str = "P5-wrapped-value";
+    /// `remove` with a value.
+    pub const REMOVE_WITH_VALUE: &str = "P6-remove-with-value";
+    /// A schema's URN as the whole path.
+    pub const URN_AS_PATH: &str = "P8-urn-as-path";
+}
+
+/// How often each rule was needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deviations(BTreeMap<&'static str, usize>);
+
+impl Deviations {
+    /// Counts one use of a rule.
+    pub fn hit(&mut self, rule: &'static str) {
+        *self.0.entry(rule).or_default() += 1;
+    }
+
+    /// How often a rule was needed.
+    pub fn count(&self, rule: &str) -> usize {
+        self.0.get(rule).copied().unwrap_or(0)
+    }
+
+    /// The rules that were needed, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
+        self.0.iter().map(|(rule, count)| (*rule, *count))
+    }
+
+    /// Whether no rule was needed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
