@@ -1,0 +1,228 @@
+//! The authorization request: what is asked, and whether it may be (OpenID Connect Core §3.1.2.1). Pure.
+
+use std::time::Duration;
+
+use super::client::{Client, Clients};
+use super::error::{ErrorCode, OAuthError, PageError};
+use super::parameters::Parameters;
+use super::pkce;
+use crate::domain::login::AuthorizationRequest;
+
+/// The scopes that mean something here.
+pub const SCOPES: [&str; 5] = ["openid", "profile", "email", "groups", "offline_access"];
+
+/// The longest `scope`, `state`, `nonce` and hint that is taken, in bytes.
+const LONGEST_SCOPE: usize = 1024;
+const LONGEST_STATE: usize = 2048;
+const LONGEST_NONCE: usize = 512;
+const LONGEST_HINT: usize = 255;
+
+/// A valid request, with what only the session can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The request.
+    pub request: AuthorizationRequest,
+    /// What the person may or must see.
+    pub prompt: Prompt,
+    /// How old the login may be.
+    pub max_age: Option<Duration>,
+    /// An ID token of the person who should be logged in.
+    pub id_token_hint: Option<String>,
+}
+
+/// What `prompt` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// Whatever is needed.
+    Any,
+    /// Nothing: answer at once, or with an error.
+    None,
+    /// The person must log in anew. `select_account` and `consent` ask for less, and get this.
+    Login,
+}
+
+/// A refused request, and where that is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizeError {
+    /// What is wrong.
+    pub error: OAuthError,
+    /// Who is told.
+    pub deliver: Deliver,
+}
+
+/// Where an error of the authorization endpoint goes (RFC 6749 §4.1.2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deliver {
+    /// To the person: the client or its address is not known for sure.
+    Page(PageError),
+    /// Back to the client.
+    Redirect {
+        /// A registered URI.
+        redirect_uri: String,
+        /// The client's own `state`.
+        state: Option<String>,
+    },
+}
+
+/// Checks an authorization request.
+pub(super) fn validate(pairs: &[(String, String)], clients: &Clients) -> Result<Asked, AuthorizeError> {
+    let parameters = Parameters::new(pairs);
+    let page = |page: PageError| AuthorizeError {
+        error: ErrorCode::InvalidRequest.because("The request cannot be answered by redirect."),
+        deliver: Deliver::Page(page),
+    };
+    if parameters.is_repeated("client_id") || parameters.is_repeated("redirect_uri") {
+        return Err(page(PageError::MALFORMED));
+    }
+    let client = parameters
+        .get("client_id")
+        .and_then(|client_id| clients.get(client_id))
+        .ok_or_else(|| page(PageError::UNKNOWN_CLIENT))?;
+    let redirect_uri = parameters
+        .get("redirect_uri")
+        .filter(|uri| client.may_redirect_to(uri))
+        .ok_or_else(|| page(PageError::REDIRECT_URI))?;
+    let state = parameters.get("state").filter(|state| state.len() <= LONGEST_STATE);
+    check(&parameters, client, redirect_uri).map_err(|error| AuthorizeError {
+        error,
+        deliver: Deliver::Redirect {
+            redirect_uri: redirect_uri.to_owned(),
+            state: state.map(str::to_owned),
+        },
+    })
+}
+
+/// What is left to check once errors can go back to the client.
+fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Result<Asked, OAuthError> {
+    parameters.refuse_repeated()?;
+    refuse_unsupported(parameters)?;
+    if parameters.required("response_type", "response_type is missing.")? != "code" {
+        return Err(ErrorCode::UnsupportedResponseType.because("response_type must be code."));
+    }
+    if parameters.get("response_mode").is_some_and(|mode| mode != "query") {
+        return Err(ErrorCode::InvalidRequest.because("response_mode must be query."));
+    }
+    let prompt = prompt(parameters)?;
+    let max_age = max_age(parameters)?;
+    let request = AuthorizationRequest {
+        client_id: client.client_id.clone(),
+        redirect_uri: redirect_uri.to_owned(),
+        scope: scope(parameters)?,
+        state: limited(parameters, "state", LONGEST_STATE)?,
+        nonce: limited(parameters, "nonce", LONGEST_NONCE)?,
+        code_challenge: challenge(parameters, client)?,
+        idp_hint: limited(parameters, "idp_hint", LONGEST_HINT)?.map(Into::into),
+        login_hint: limited(parameters, "login_hint", LONGEST_HINT)?,
+        reauthenticate: prompt == Prompt::Login || max_age == Some(Duration::ZERO),
+    };
+    Ok(Asked {
+        request,
+        prompt,
+        max_age,
+        id_token_hint: parameters.get("id_token_hint").map(str::to_owned),
+    })
+}
+
+fn refuse_unsupported(parameters: &Parameters<'_>) -> Result<(), OAuthError> {
+    for (name, code, description) in [
+        (
+            "request",
+            ErrorCode::RequestNotSupported,
+            "Request objects are not supported.",
+        ),
+        (
+            "request_uri",
+            ErrorCode::RequestUriNotSupported,
+            "request_uri is not supported.",
+        ),
+        (
+            "registration",
+            ErrorCode::RegistrationNotSupported,
+            "registration is not supported.",
+        ),
+        (
+            "resource",
+            ErrorCode::InvalidTarget,
+            "No resource is known by this name.",
+        ),
+    ] {
+        if parameters.get(name).is_some() {
+            return Err(code.because(description));
+        }
+    }
+    Ok(())
+}
+
+/// The scopes that mean something here; others are left out, as the token response then tells (RFC 6749 §3.3).
+fn scope(parameters: &Parameters<'_>) -> Result<Vec<String>, OAuthError> {
+    let asked = parameters.get("scope").unwrap_or_default();
+    if asked.len() > LONGEST_SCOPE {
+        return Err(ErrorCode::InvalidScope.because("scope is too long."));
+    }
+    let scope: Vec<String> = SCOPES
+        .into_iter()
+        .filter(|known| asked.split(' ').any(|word| word == *known))
+        .map(str::to_owned)
+        .collect();
+    if scope.first().is_some_and(|first| first == "openid") {
+        Ok(scope)
+    } else {
+        Err(ErrorCode::InvalidScope.because("scope must hold openid."))
+    }
+}
+
+/// The PKCE challenge. `plain` is refused, also where it is only the default (RFC 7636 §4.3).
+fn challenge(parameters: &Parameters<'_>, client: &Client) -> Result<Option<String>, OAuthError> {
+    let invalid = |description| Err(ErrorCode::InvalidRequest.because(description));
+    match (
+        parameters.get("code_challenge"),
+        parameters.get("code_challenge_method"),
+    ) {
+        (None, None) if client.needs_pkce() => invalid("code_challenge is required."),
+        (None, None) => Ok(None),
+        (None, Some(_)) => invalid("code_challenge is missing."),
+        (Some(challenge), Some("S256")) if pkce::is_challenge(challenge) => Ok(Some(challenge.to_owned())),
+        (Some(_), Some("S256")) => invalid("code_challenge is not a SHA-256 in base64url."),
+        (Some(_), _) => invalid("code_challenge_method must be S256."),
+    }
+}
+
+fn prompt(parameters: &Parameters<'_>) -> Result<Prompt, OAuthError> {
+    let words: Vec<&str> = parameters
+        .get("prompt")
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    match words.as_slice() {
+        [] => Ok(Prompt::Any),
+        ["none"] => Ok(Prompt::None),
+        words
+            if words
+                .iter()
+                .all(|word| matches!(*word, "login" | "select_account" | "consent")) =>
+        {
+            Ok(Prompt::Login)
+        }
+        words if words.contains(&"none") => Err(ErrorCode::InvalidRequest.because("prompt=none must stand alone.")),
+        _ => Err(ErrorCode::InvalidRequest.because("prompt is not known.")),
+    }
+}
+
+fn max_age(parameters: &Parameters<'_>) -> Result<Option<Duration>, OAuthError> {
+    match parameters.get("max_age").map(str::parse::<u32>) {
+        None => Ok(None),
+        Some(Ok(seconds)) => Ok(Some(Duration::from_secs(seconds.into()))),
+        Some(Err(_)) => Err(ErrorCode::InvalidRequest.because("max_age must be a number of seconds.")),
+    }
+}
+
+fn limited(parameters: &Parameters<'_>, name: &str, longest: usize) -> Result<Option<String>, OAuthError> {
+    match parameters.get(name) {
+        Some(value) if value.len() > longest => Err(ErrorCode::InvalidRequest.because("A parameter is too long.")),
+        value => Ok(value.map(str::to_owned)),
+    }
+}
+
+#[cfg(test)]
+#[path = "authorize_tests.rs"]
+mod tests;

@@ -1,0 +1,227 @@
+use super::super::fixtures::{CHALLENGE, REQUEST, confidential, pairs, public, with};
+use super::*;
+
+fn clients() -> Clients {
+    let strict = Client {
+        client_id: "strict".to_owned(),
+        require_pkce: true,
+        ..confidential()
+    };
+    Clients::new(vec![confidential(), public(), strict])
+}
+
+fn ask(changes: &[(&str, &str)]) -> Result<Asked, AuthorizeError> {
+    validate(&with(REQUEST, changes), &clients())
+}
+
+/// The code of the error that goes back to the client.
+fn refused(changes: &[(&str, &str)]) -> &'static str {
+    match ask(changes) {
+        Err(AuthorizeError {
+            error,
+            deliver: Deliver::Redirect { redirect_uri, .. },
+        }) => {
+            assert_eq!(redirect_uri, "https://app.example/cb");
+            error.code.as_str()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn page(pairs: &[(String, String)]) -> &'static str {
+    match validate(pairs, &clients()) {
+        Err(AuthorizeError {
+            deliver: Deliver::Page(page),
+            ..
+        }) => page.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_good_request_is_taken_as_it_is() {
+    let asked = ask(&[("max_age", "60"), ("login_hint", "alice"), ("idp_hint", "google")]).unwrap();
+    assert_eq!(
+        asked,
+        Asked {
+            request: AuthorizationRequest {
+                client_id: "wiki".to_owned(),
+                redirect_uri: "https://app.example/cb".to_owned(),
+                scope: vec!["openid".to_owned(), "email".to_owned(), "offline_access".to_owned()],
+                state: Some("st".to_owned()),
+                nonce: Some("no".to_owned()),
+                code_challenge: Some(CHALLENGE.to_owned()),
+                idp_hint: Some("google".into()),
+                login_hint: Some("alice".to_owned()),
+                reauthenticate: false,
+            },
+            prompt: Prompt::Any,
+            max_age: Some(Duration::from_mins(1)),
+            id_token_hint: None,
+        }
+    );
+}
+
+#[test]
+fn without_a_sure_client_and_address_the_person_is_told() {
+    assert_eq!(page(&with(REQUEST, &[("client_id", "")])), "invalid_client");
+    assert_eq!(page(&with(REQUEST, &[("client_id", "WIKI")])), "invalid_client");
+    assert_eq!(page(&with(REQUEST, &[("client_id", "<script>")])), "invalid_client");
+    assert_eq!(page(&with(REQUEST, &[("redirect_uri", "")])), "invalid_redirect_uri");
+    assert_eq!(
+        page(&with(REQUEST, &[("redirect_uri", "https://app.example.evil/cb")])),
+        "invalid_redirect_uri"
+    );
+    for name in ["client_id", "redirect_uri"] {
+        let mut twice = pairs(REQUEST);
+        twice.extend(pairs(REQUEST).into_iter().filter(|(key, _)| key == name));
+        assert_eq!(page(&twice), "invalid_request", "{name}");
+    }
+}
+
+#[test]
+fn any_other_repeated_parameter_goes_back_as_an_error() {
+    for (name, value) in [
+        ("scope", "openid"),
+        ("code_challenge", CHALLENGE),
+        ("state", ""),
+        ("x", "1"),
+    ] {
+        let mut twice = pairs(REQUEST);
+        twice.extend(pairs(&[(name, value), (name, value)]));
+        let error = validate(&twice, &clients()).unwrap_err();
+        assert_eq!(error.error.code, ErrorCode::InvalidRequest, "{name}");
+        let Deliver::Redirect { state, .. } = error.deliver else {
+            panic!("a page")
+        };
+        assert_eq!(state.is_none(), name == "state");
+    }
+}
+
+#[test]
+fn only_the_response_type_code_is_there() {
+    for other in ["token", "id_token", "code token", "code id_token", "none", "CODE"] {
+        assert_eq!(
+            refused(&[("response_type", other)]),
+            "unsupported_response_type",
+            "{other}"
+        );
+    }
+    assert_eq!(refused(&[("response_type", "")]), "invalid_request");
+    for mode in ["fragment", "form_post", "query.jwt"] {
+        assert_eq!(refused(&[("response_mode", mode)]), "invalid_request", "{mode}");
+    }
+    assert!(ask(&[("response_mode", "query")]).is_ok());
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_its_own_code() {
+    assert_eq!(refused(&[("request", "a.b.c")]), "request_not_supported");
+    assert_eq!(
+        refused(&[("request_uri", "https://app.example/r")]),
+        "request_uri_not_supported"
+    );
+    assert_eq!(refused(&[("registration", "{}")]), "registration_not_supported");
+    assert_eq!(refused(&[("resource", "https://api.example")]), "invalid_target");
+}
+
+#[test]
+fn pkce_is_s256_or_nothing_and_nothing_only_where_allowed() {
+    let none = [("code_challenge", ""), ("code_challenge_method", "")];
+    assert_eq!(ask(&none).unwrap().request.code_challenge, None);
+    let strict = [
+        ("client_id", "strict"),
+        ("code_challenge", ""),
+        ("code_challenge_method", ""),
+    ];
+    assert_eq!(refused(&strict), "invalid_request");
+    for (challenge, method) in [
+        (CHALLENGE, ""),
+        (CHALLENGE, "plain"),
+        (CHALLENGE, "s256"),
+        (CHALLENGE, "S512"),
+        ("", "S256"),
+        (&CHALLENGE[1..], "S256"),
+        ("dBjftJeZ4CVP+mB92K27uhbUJU1p1r/wW1gFWFOEjXk", "S256"),
+    ] {
+        assert_eq!(
+            refused(&[("code_challenge", challenge), ("code_challenge_method", method)]),
+            "invalid_request"
+        );
+    }
+}
+
+#[test]
+fn a_public_client_must_use_pkce() {
+    let native = [("client_id", "phone"), ("redirect_uri", "http://127.0.0.1:5000/cb")];
+    assert!(ask(&native).is_ok());
+    let without = with(
+        REQUEST,
+        &[
+            native[0],
+            native[1],
+            ("code_challenge", ""),
+            ("code_challenge_method", ""),
+        ],
+    );
+    assert_eq!(
+        validate(&without, &clients()).unwrap_err().error.code,
+        ErrorCode::InvalidRequest
+    );
+}
+
+#[test]
+fn the_scope_must_hold_openid_and_unknown_words_are_left_out() {
+    for scope in ["", "profile", "OPENID", "openid2", "profile,openid"] {
+        assert_eq!(refused(&[("scope", scope)]), "invalid_scope", "{scope}");
+    }
+    let asked = ask(&[("scope", "admin profile openid profile")]).unwrap();
+    assert_eq!(asked.request.scope, ["openid", "profile"]);
+    assert_eq!(refused(&[("scope", &"openid ".repeat(1000))]), "invalid_scope");
+}
+
+#[test]
+fn prompts_are_none_alone_or_a_new_login() {
+    assert_eq!(ask(&[("prompt", "none")]).unwrap().prompt, Prompt::None);
+    for prompt in ["login", "select_account", "consent", "login consent"] {
+        let asked = ask(&[("prompt", prompt)]).unwrap();
+        assert!(
+            asked.prompt == Prompt::Login && asked.request.reauthenticate,
+            "{prompt}"
+        );
+    }
+    for prompt in ["none login", "NONE", "maybe", "login maybe"] {
+        assert_eq!(refused(&[("prompt", prompt)]), "invalid_request", "{prompt}");
+    }
+}
+
+#[test]
+fn max_age_is_a_number_and_zero_means_a_new_login() {
+    assert!(ask(&[("max_age", "0")]).unwrap().request.reauthenticate);
+    for age in ["-1", "1.5", "x", "99999999999999999999"] {
+        assert_eq!(refused(&[("max_age", age)]), "invalid_request", "{age}");
+    }
+}
+
+#[test]
+fn oversized_values_are_refused_and_not_echoed() {
+    let long = "x".repeat(2049);
+    let error = ask(&[("state", &long)]).unwrap_err();
+    assert_eq!(error.error.code, ErrorCode::InvalidRequest);
+    assert!(matches!(error.deliver, Deliver::Redirect { state: None, .. }));
+    assert_eq!(refused(&[("nonce", &long)]), "invalid_request");
+    assert_eq!(refused(&[("login_hint", &long)]), "invalid_request");
+}
+
+proptest::proptest! {
+    #[test]
+    fn every_answer_to_any_change_is_a_request_or_an_error_of_the_list(
+        name in "(response_type|client_id|redirect_uri|scope|state|nonce|prompt|max_age|code_challenge|code_challenge_method|x)",
+        value in "\\PC{0,40}",
+    ) {
+        if let Err(error) = ask(&[(name.as_str(), value.as_str())]) {
+            let code = error.error.code.as_str();
+            proptest::prop_assert!(["invalid_request", "unsupported_response_type", "invalid_scope"].contains(&code));
+        }
+    }
+}

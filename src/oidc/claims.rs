@@ -1,0 +1,140 @@
+//! A user's SCIM attributes as OpenID claims (OpenID Connect Core §5.1, §5.4). Pure.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::{Attributes, Resource};
+
+/// The claims that scopes can bring, for discovery.
+pub const CLAIMS: [&str; 10] = [
+    "name",
+    "given_name",
+    "family_name",
+    "preferred_username",
+    "picture",
+    "locale",
+    "zoneinfo",
+    "updated_at",
+    "email",
+    "groups",
+];
+
+/// What the scopes let a client know of a user. `email_verified` is left out: SCIM does not tell it.
+pub fn of(user: &Resource, scope: &str) -> Map<String, Value> {
+    let attributes = user.document.attributes();
+    let mut claims = Map::new();
+    for word in scope.split(' ') {
+        match word {
+            "profile" => profile(user, &attributes, &mut claims),
+            "email" => put(&mut claims, "email", preferred(&attributes, "emails")),
+            "groups" => {
+                let groups: Vec<&str> = user.groups.iter().map(|group| group.display.as_str()).collect();
+                claims.insert("groups".to_owned(), json!(groups));
+            }
+            _ => {}
+        }
+    }
+    claims
+}
+
+fn profile(user: &Resource, attributes: &Attributes, claims: &mut Map<String, Value>) {
+    let name = |part: &str| {
+        attributes
+            .get("name")
+            .and_then(|name| name.get(part))
+            .and_then(Value::as_str)
+    };
+    let text = |attribute: &str| attributes.get(attribute).and_then(Value::as_str).map(str::to_owned);
+    put(claims, "name", full_name(text("displayName"), name));
+    put(claims, "given_name", name("givenName").map(str::to_owned));
+    put(claims, "family_name", name("familyName").map(str::to_owned));
+    put(claims, "preferred_username", text("userName"));
+    put(claims, "picture", preferred(attributes, "photos"));
+    put(claims, "locale", text("locale"));
+    put(claims, "zoneinfo", text("timezone"));
+    claims.insert("updated_at".to_owned(), json!(user.modified.seconds()));
+}
+
+/// The name to show: as it is to be shown, else as it is formatted, else its parts.
+fn full_name<'a>(display: Option<String>, name: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    display
+        .filter(|name| !name.is_empty())
+        .or_else(|| name("formatted").map(str::to_owned))
+        .or_else(|| {
+            let parts: Vec<&str> = [name("givenName"), name("familyName")].into_iter().flatten().collect();
+            (!parts.is_empty()).then(|| parts.join(" "))
+        })
+}
+
+/// The primary value of a multi-valued attribute, else its first.
+fn preferred(attributes: &Attributes, attribute: &str) -> Option<String> {
+    let values = attributes.get(attribute)?.as_array()?;
+    let is_primary = |value: &&Value| value.get("primary") == Some(&Value::Bool(true));
+    let chosen = values.iter().find(is_primary).or_else(|| values.first())?;
+    chosen.get("value")?.as_str().map(str::to_owned)
+}
+
+fn put(claims: &mut Map<String, Value>, name: &str, value: Option<String>) {
+    if let Some(value) = value.filter(|value| !value.is_empty()) {
+        claims.insert(name.to_owned(), Value::String(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::user;
+    use super::*;
+
+    #[test]
+    fn each_scope_brings_its_claims_and_no_others() {
+        let mut user = user(
+            "u1",
+            json!({
+                "userName": "alice",
+                "displayName": "Alice A.",
+                "name": { "givenName": "Alice", "familyName": "Adams" },
+                "emails": [{ "value": "old@example.com" }, { "value": "alice@example.com", "primary": true }],
+                "photos": [{ "value": "https://example.com/a.png" }],
+                "locale": "en-GB",
+                "timezone": "Europe/Paris",
+            }),
+        );
+        user.groups = vec![crate::domain::Membership {
+            id: "g1".into(),
+            display: "Staff".to_owned(),
+        }];
+        assert_eq!(Value::Object(of(&user, "openid")), json!({}));
+        assert_eq!(
+            Value::Object(of(&user, "openid email")),
+            json!({ "email": "alice@example.com" })
+        );
+        assert_eq!(
+            Value::Object(of(&user, "openid groups")),
+            json!({ "groups": ["Staff"] })
+        );
+        assert_eq!(
+            Value::Object(of(&user, "openid profile")),
+            json!({
+                "name": "Alice A.", "given_name": "Alice", "family_name": "Adams", "preferred_username": "alice",
+                "picture": "https://example.com/a.png", "locale": "en-GB", "zoneinfo": "Europe/Paris", "updated_at": 2,
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let user = user("u1", json!({ "userName": "bob", "emails": [], "name": {} }));
+        assert_eq!(
+            Value::Object(of(&user, "openid profile email")),
+            json!({ "preferred_username": "bob", "updated_at": 2 })
+        );
+    }
+
+    #[test]
+    fn a_name_without_a_display_form_is_put_together() {
+        let user = user(
+            "u1",
+            json!({ "userName": "bob", "name": { "givenName": "Bob", "familyName": "Brown" } }),
+        );
+        assert_eq!(of(&user, "profile")["name"], "Bob Brown");
+    }
+}

@@ -1,0 +1,54 @@
+//! The discovery document (OpenID Connect Discovery §3): what is true of this provider, and nothing else.
+
+use serde_json::{Value, json};
+
+use super::Oidc;
+use super::authorize::SCOPES;
+use super::claims::CLAIMS;
+use super::client::Algorithm;
+
+impl Oidc {
+    /// The discovery document.
+    pub fn discovery(&self) -> Value {
+        let at = |path: &str| format!("{}{path}", self.issuer);
+        let claims: Vec<&str> = [
+            "sub",
+            "iss",
+            "aud",
+            "exp",
+            "iat",
+            "auth_time",
+            "nonce",
+            "at_hash",
+            "amr",
+            "sid",
+        ]
+        .into_iter()
+        .chain(CLAIMS)
+        .collect();
+        json!({
+            "issuer": self.issuer,
+            "authorization_endpoint": at("/oauth2/authorize"),
+            "token_endpoint": at("/oauth2/token"),
+            "userinfo_endpoint": at("/oauth2/userinfo"),
+            "end_session_endpoint": at("/oauth2/logout"),
+            "revocation_endpoint": at("/oauth2/revoke"),
+            "jwks_uri": at("/oauth2/jwks"),
+            "scopes_supported": SCOPES,
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "code_challenge_methods_supported": ["S256"],
+            "prompt_values_supported": ["none", "login", "select_account", "consent"],
+            "claims_supported": claims,
+            "claims_parameter_supported": false,
+            "request_parameter_supported": false,
+            "request_uri_parameter_supported": false,
+            "authorization_response_iss_parameter_supported": true,
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! What OAuth calls its errors, where each goes, and our own failures.
+
+use crate::directory::DirectoryError;
+use crate::storage::StorageError;
+
+use super::keys::KeysError;
+
+/// The error codes in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// Something is missing, repeated or malformed (RFC 6749 §4.1.2.1, §5.2).
+    InvalidRequest,
+    /// The response type is not `code` (RFC 6749 §4.1.2.1).
+    UnsupportedResponseType,
+    /// The scope is unknown or malformed (RFC 6749 §4.1.2.1).
+    InvalidScope,
+    /// The person or a rule said no (RFC 6749 §4.1.2.1).
+    AccessDenied,
+    /// We failed (RFC 6749 §4.1.2.1).
+    ServerError,
+    /// We are out of reach for the moment (RFC 6749 §4.1.2.1).
+    TemporarilyUnavailable,
+    /// `prompt=none`, but the person must log in (OpenID Connect Core §3.1.2.6).
+    LoginRequired,
+    /// `request` is not supported (OpenID Connect Core §3.1.2.6).
+    RequestNotSupported,
+    /// `request_uri` is not supported (OpenID Connect Core §3.1.2.6).
+    RequestUriNotSupported,
+    /// `registration` is not supported (OpenID Connect Core §3.1.2.6).
+    RegistrationNotSupported,
+    /// `resource` names nothing that we issue tokens for (RFC 8707 §2).
+    InvalidTarget,
+    /// The client did not prove who it is (RFC 6749 §5.2).
+    InvalidClient,
+    /// The code or refresh token is not good (RFC 6749 §5.2).
+    InvalidGrant,
+    /// The grant type is none of ours (RFC 6749 §5.2).
+    UnsupportedGrantType,
+    /// The access token is not good (RFC 6750 §3.1).
+    InvalidToken,
+    /// The access token may not do this (RFC 6750 §3.1).
+    InsufficientScope,
+}
+
+impl ErrorCode {
+    /// As it stands in answers.
+    pub const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status where the error is answered directly, not by redirect.
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+
+    const fn row(self) -> (&'static str, u16) {
+        match self {
+            Self::InvalidRequest => ("invalid_request", 400),
+            Self::UnsupportedResponseType => ("unsupported_response_type", 400),
+            Self::InvalidScope => ("invalid_scope", 400),
+            Self::AccessDenied => ("access_denied", 403),
+            Self::ServerError => ("server_error", 500),
+            Self::TemporarilyUnavailable => ("temporarily_unavailable", 503),
+            Self::LoginRequired => ("login_required", 400),
+            Self::RequestNotSupported => ("request_not_supported", 400),
+            Self::RequestUriNotSupported => ("request_uri_not_supported", 400),
+            Self::RegistrationNotSupported => ("registration_not_supported", 400),
+            Self::InvalidTarget => ("invalid_target", 400),
+            Self::InvalidClient => ("invalid_client", 401),
+            Self::InvalidGrant => ("invalid_grant", 400),
+            Self::UnsupportedGrantType => ("unsupported_grant_type", 400),
+            Self::InvalidToken => ("invalid_token", 401),
+            Self::InsufficientScope => ("insufficient_scope", 403),
+        }
+    }
+
+    /// This error, explained. The text is ours: nothing of the request is repeated in it.
+    pub(super) const fn because(self, description: &'static str) -> OAuthError {
+        OAuthError {
+            code: self,
+            description,
+        }
+    }
+}
+
+/// An error that is answered to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{description}")]
+pub struct OAuthError {
+    /// Which.
+    pub code: ErrorCode,
+    /// For the client's developer.
+    pub description: &'static str,
+}
+
+/// An error that is shown to the person, since nobody can be trusted to be redirected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PageError {
+    /// Names the page's text: `invalid_client`, `invalid_redirect_uri`, `invalid_request`.
+    pub code: &'static str,
+    /// What happened and what to do next.
+    pub message: &'static str,
+}
+
+impl PageError {
+    /// No service provider has the `client_id`.
+    pub const UNKNOWN_CLIENT: Self = Self {
+        code: "invalid_client",
+        message: "The application that sent you here is not registered. Tell its operator.",
+    };
+    /// The `redirect_uri` is not registered.
+    pub const REDIRECT_URI: Self = Self {
+        code: "invalid_redirect_uri",
+        message: "The application that sent you here asked for an answer at an address that is not registered. Tell its operator.",
+    };
+    /// A parameter that decides where the answer goes is missing or repeated.
+    pub const MALFORMED: Self = Self {
+        code: "invalid_request",
+        message: "The application that sent you here made a request that cannot be read. Go back and try again, or tell its operator.",
+    };
+    /// The `post_logout_redirect_uri` is not registered.
+    pub const AFTER_LOGOUT: Self = Self {
+        code: "invalid_redirect_uri",
+        message: "The application asked to send you to an address that is not registered. You are still logged in.",
+    };
+}
+
+/// Our own failure, nobody's mistake.
+#[derive(Debug, thiserror::Error)]
+pub enum OidcError {
+    /// Our records.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The userstores.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+impl OidcError {
+    /// The code that a client gets: whether it is worth trying again soon.
+    pub fn code(&self) -> ErrorCode {
+        use crate::userstore::StoreError;
+        match self {
+            Self::Storage(StorageError::Unavailable(_))
+            | Self::Keys(KeysError::Storage(StorageError::Unavailable(_)))
+            | Self::Directory(DirectoryError::Store(StoreError::Unavailable(_))) => ErrorCode::TemporarilyUnavailable,
+            _ => ErrorCode::ServerError,
+        }
+    }
+}
+
+/// Why a client did not get what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The client's mistake.
+    #[error(transparent)]
+    Refused(#[from] OAuthError),
+    /// Ours.
+    #[error(transparent)]
+    Failed(#[from] OidcError),
+}
+
+/// Why a browser was not sent on.
+#[derive(Debug, thiserror::Error)]
+pub enum PageFailure {
+    /// The request's fault; the person must see it.
+    #[error(transparent)]
+    Refused(#[from] PageError),
+    /// Ours.
+    #[error(transparent)]
+    Failed(#[from] OidcError),
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<KeysError> for Failure {
+    fn from(error: KeysError) -> Self {
+        Self::Failed(error.into())
+    }
+}

@@ -1,0 +1,258 @@
+//! A provider over a database in a temporary folder, with clients, a user and requests, for the tests of this room.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Algorithm, Authorized, Client, Lifetimes, Oidc, Settings, TokenResponse, Users};
+use crate::domain::login::Authentication;
+use crate::domain::{Clock, Document, Kind, Resource, Secret, StoreName, Timestamp, Version};
+use crate::storage::signing_keys::{self, SigningKeyRecord};
+use crate::storage::{Database, SecretBox, SqlConnection, StorageError, migrate, test_database};
+
+/// The example of RFC 7636, appendix B.
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub(crate) const START: Timestamp = Timestamp(1_790_000_000_000);
+
+pub(crate) fn confidential() -> Client {
+    Client {
+        name: "wiki".into(),
+        client_id: "wiki".to_owned(),
+        secret: Some(Secret::new("s3cret")),
+        redirect_uris: vec!["https://app.example/cb".to_owned()],
+        post_logout_redirect_uris: vec!["https://app.example/bye".to_owned()],
+        id_token_alg: Algorithm::Rs256,
+        require_pkce: false,
+        identity_providers: vec!["google".into()],
+        local_login: true,
+        lifetimes: Lifetimes::default(),
+    }
+}
+
+pub(crate) fn public() -> Client {
+    Client {
+        name: "phone".into(),
+        client_id: "phone".to_owned(),
+        secret: None,
+        redirect_uris: vec!["http://127.0.0.1/cb".to_owned(), "com.example.app:/cb".to_owned()],
+        id_token_alg: Algorithm::Es256,
+        ..confidential()
+    }
+}
+
+pub(crate) fn authentication() -> Authentication {
+    Authentication {
+        store: StoreName::PRIMARY,
+        user: "u1".into(),
+        amr: vec!["pwd".to_owned()],
+        identity_provider: None,
+        at: START,
+    }
+}
+
+pub(crate) fn user(id: &str, attributes: Value) -> Resource {
+    Resource {
+        store: StoreName::PRIMARY,
+        kind: Kind::USER,
+        id: id.into(),
+        version: Version::FIRST,
+        created: Timestamp(1000),
+        modified: Timestamp(2000),
+        document: Document::new(attributes.as_object().unwrap()),
+        writers: serde_json::from_str("{}").unwrap(),
+        members: Vec::new(),
+        groups: Vec::new(),
+    }
+}
+
+pub(crate) fn pairs(parameters: &[(&str, &str)]) -> Vec<(String, String)> {
+    parameters
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// Parameters with some replaced or added; an empty value takes one out.
+pub(crate) fn with(parameters: &[(&str, &str)], changes: &[(&str, &str)]) -> Vec<(String, String)> {
+    let kept = parameters
+        .iter()
+        .filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    pairs(
+        &kept
+            .chain(changes.iter().filter(|(_, value)| !value.is_empty()))
+            .copied()
+            .collect::<Vec<_>>(),
+    )
+}
+
+pub(crate) const REQUEST: &[(&str, &str)] = &[
+    ("response_type", "code"),
+    ("client_id", "wiki"),
+    ("redirect_uri", "https://app.example/cb"),
+    ("scope", "openid email offline_access"),
+    ("state", "st"),
+    ("nonce", "no"),
+    ("code_challenge", CHALLENGE),
+    ("code_challenge_method", "S256"),
+];
+
+/// A provider and the world around it.
+pub(crate) struct World {
+    pub(crate) oidc: Oidc,
+    pub(crate) clock: Clock,
+    pub(crate) database: Database,
+    users: Arc<Mutex<HashMap<String, Resource>>>,
+    _folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&test_database::url(&folder)).unwrap();
+        migrate::run(&database).unwrap();
+        insert_keys(&database);
+        let clock = Clock::fixed(START);
+        let users = Arc::new(Mutex::new(HashMap::new()));
+        let oidc = open(&database, &users, &clock);
+        let world = Self {
+            oidc,
+            clock,
+            database,
+            users,
+            _folder: folder,
+        };
+        world.put_user(json!({ "userName": "alice", "emails": [{ "value": "alice@example.com" }] }));
+        world
+    }
+
+    /// Another process on the same database.
+    pub(crate) fn another(&self) -> Oidc {
+        open(&self.database, &self.users, &self.clock)
+    }
+
+    pub(crate) fn put_user(&self, attributes: Value) {
+        self.users
+            .lock()
+            .unwrap()
+            .insert("u1".to_owned(), user("u1", attributes));
+    }
+
+    pub(crate) fn delete_user(&self) {
+        self.users.lock().unwrap().clear();
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn login(&self) -> String {
+        let authentication = Authentication {
+            at: self.clock.now(),
+            ..authentication()
+        };
+        self.oidc.open_session(&authentication, None).unwrap()
+    }
+
+    /// A code for the request with changes, given a session.
+    pub(crate) fn code(&self, session: &str, changes: &[(&str, &str)]) -> String {
+        let answer = self.oidc.authorize(&with(REQUEST, changes), Some(session)).unwrap();
+        parameter(&redirect(answer), "code").expect("a code")
+    }
+
+    /// The tokens of a complete login.
+    pub(crate) fn tokens(&self) -> TokenResponse {
+        let code = self.code(&self.login(), &[]);
+        self.redeem(&code, &[]).unwrap()
+    }
+
+    /// The tokens for a code, or the error's code.
+    pub(crate) fn redeem(&self, code: &str, changes: &[(&str, &str)]) -> Result<TokenResponse, &'static str> {
+        let form: &[(&str, &str)] = &[
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", "https://app.example/cb"),
+            ("code_verifier", VERIFIER),
+            ("client_id", "wiki"),
+            ("client_secret", "s3cret"),
+        ];
+        self.post(&with(form, changes))
+    }
+
+    pub(crate) fn refresh(&self, token: &str, changes: &[(&str, &str)]) -> Result<TokenResponse, &'static str> {
+        let form: &[(&str, &str)] = &[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token),
+            ("client_id", "wiki"),
+            ("client_secret", "s3cret"),
+        ];
+        self.post(&with(form, changes))
+    }
+
+    fn post(&self, form: &[(String, String)]) -> Result<TokenResponse, &'static str> {
+        self.oidc.token(None, form).map_err(|failure| code_of(&failure))
+    }
+
+    pub(crate) fn userinfo(&self, access_token: &str) -> Result<Value, &'static str> {
+        let header = format!("Bearer {access_token}");
+        self.oidc
+            .userinfo(Some(&header))
+            .map(Value::Object)
+            .map_err(|failure| code_of(&failure))
+    }
+}
+
+pub(crate) fn secret_box() -> Arc<SecretBox> {
+    Arc::new(SecretBox::from_secret(&Secret::new("A".repeat(43) + "=")).unwrap())
+}
+
+/// The same keys for every world: making RSA keys is slow.
+fn insert_keys(database: &Database) {
+    static KEYS: OnceLock<Vec<SigningKeyRecord>> = OnceLock::new();
+    let keys = KEYS.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&test_database::url(&folder)).unwrap();
+        migrate::run(&database).unwrap();
+        open(&database, &Arc::default(), &Clock::fixed(START));
+        database.read::<_, StorageError>(signing_keys::all).unwrap()
+    });
+    let insert =
+        |connection: &mut SqlConnection| Ok(keys.iter().try_for_each(|key| signing_keys::insert(connection, key))?);
+    database.write::<_, StorageError>(insert).unwrap();
+}
+
+fn open(database: &Database, users: &Arc<Mutex<HashMap<String, Resource>>>, clock: &Clock) -> Oidc {
+    let users = Arc::clone(users);
+    let users: Users = Arc::new(move |id, _| Ok(users.lock().unwrap().get(id.as_str()).cloned()));
+    let settings = Settings {
+        public_url: "https://id.example/".to_owned(),
+        session_lifetime: Settings::SESSION_LIFETIME,
+        clients: vec![confidential(), public()],
+    };
+    Oidc::open(settings, database.clone(), secret_box(), users, clock.clone()).unwrap()
+}
+
+fn code_of(failure: &super::Failure) -> &'static str {
+    match failure {
+        super::Failure::Refused(error) => error.code.as_str(),
+        super::Failure::Failed(error) => error.code().as_str(),
+    }
+}
+
+pub(crate) fn redirect(answer: Authorized) -> String {
+    match answer {
+        Authorized::Redirect(location) => location,
+        Authorized::Login(request) => panic!("a login is asked for: {request:?}"),
+    }
+}
+
+/// A parameter of a location's query.
+pub(crate) fn parameter(location: &str, name: &str) -> Option<String> {
+    let url = url::Url::parse(location).unwrap();
+    url.query_pairs()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}

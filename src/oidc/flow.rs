@@ -1,0 +1,172 @@
+//! From an authorization request to a code (OpenID Connect Core §3.1.2).
+
+use super::authorize::{self, Asked, AuthorizeError, Deliver, Prompt};
+use super::client::Client;
+use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
+use super::{CODE_LIFETIME, Oidc, jws, redirect};
+use crate::domain::Relations;
+use crate::domain::login::{Authentication, AuthorizationRequest};
+use crate::storage::grants::{self, Grant};
+use crate::storage::{StorageError, random, sessions};
+
+/// What becomes of an authorization request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorized {
+    /// The browser goes back to the service provider, with a code or an error.
+    Redirect(String),
+    /// The person must log in first; [`Oidc::complete`] or [`Oidc::refuse`] ends it.
+    Login(AuthorizationRequest),
+}
+
+impl Oidc {
+    /// Answers an authorization request, given its parameters and the session's cookie.
+    pub fn authorize(&self, parameters: &[(String, String)], session: Option<&str>) -> Result<Authorized, PageFailure> {
+        let mut asked = match authorize::validate(parameters, &self.clients) {
+            Ok(asked) => asked,
+            Err(AuthorizeError {
+                deliver: Deliver::Page(page),
+                ..
+            }) => return Err(page.into()),
+            Err(AuthorizeError {
+                error,
+                deliver: Deliver::Redirect { redirect_uri, state },
+            }) => {
+                return Ok(Authorized::Redirect(self.error_at(
+                    &redirect_uri,
+                    state.as_deref(),
+                    error,
+                )));
+            }
+        };
+        if let Some(cookie) = session
+            && let Some(authentication) = self.session(cookie)?
+        {
+            if self.suffices(&asked, &authentication)? {
+                return Ok(Authorized::Redirect(self.issue_code(
+                    &asked.request,
+                    &authentication,
+                    cookie,
+                )?));
+            }
+            asked.request.reauthenticate = true;
+        }
+        match asked.prompt {
+            Prompt::None => Ok(Authorized::Redirect(
+                self.refuse(&asked.request, ErrorCode::LoginRequired)?,
+            )),
+            Prompt::Any | Prompt::Login => Ok(Authorized::Login(asked.request)),
+        }
+    }
+
+    /// Where the browser goes after a login: back to the service provider, with a code, or with `access_denied` if the
+    /// user may not enter. The session is the one that was opened for this login.
+    pub fn complete(
+        &self,
+        request: &AuthorizationRequest,
+        authentication: &Authentication,
+        session: &str,
+    ) -> Result<String, PageFailure> {
+        let client = self.client_of(request)?;
+        let user = self.user(&authentication.store, &authentication.user, Relations::NONE)?;
+        if user.is_none() || !client.accepts(authentication) {
+            return self.refuse(request, ErrorCode::AccessDenied);
+        }
+        Ok(self.issue_code(request, authentication, session)?)
+    }
+
+    /// Where the browser goes when no login came of it: back to the service provider, with an error.
+    pub fn refuse(&self, request: &AuthorizationRequest, code: ErrorCode) -> Result<String, PageFailure> {
+        self.client_of(request)?;
+        let error = code.because(match code {
+            ErrorCode::AccessDenied => "The person may not enter, or did not want to.",
+            ErrorCode::LoginRequired => "The person must log in.",
+            _ => "The login did not go through.",
+        });
+        Ok(self.error_at(&request.redirect_uri, request.state.as_deref(), error))
+    }
+
+    /// The client of a request that was valid earlier: the settings may have changed since.
+    fn client_of(&self, request: &AuthorizationRequest) -> Result<&Client, PageError> {
+        let client = self.clients.get(&request.client_id).ok_or(PageError::UNKNOWN_CLIENT)?;
+        if client.may_redirect_to(&request.redirect_uri) {
+            Ok(client)
+        } else {
+            Err(PageError::REDIRECT_URI)
+        }
+    }
+
+    /// Whether the login behind a session answers the request.
+    fn suffices(&self, asked: &Asked, authentication: &Authentication) -> Result<bool, OidcError> {
+        let accepted = self
+            .clients
+            .get(&asked.request.client_id)
+            .is_some_and(|client| client.accepts(authentication));
+        let fresh = asked
+            .max_age
+            .is_none_or(|age| authentication.at.plus(age) >= self.clock.now());
+        let expected = match &asked.id_token_hint {
+            Some(hint) => jws::read(&*self.keys.set()?, hint).is_some_and(|claims| {
+                claims
+                    .get("sub")
+                    .is_some_and(|sub| *sub == authentication.user.as_str())
+            }),
+            None => true,
+        };
+        Ok(accepted && fresh && expected && !asked.request.reauthenticate)
+    }
+
+    /// Makes a code, bound to the client, its redirect URI, its PKCE challenge and the session.
+    fn issue_code(
+        &self,
+        request: &AuthorizationRequest,
+        authentication: &Authentication,
+        session: &str,
+    ) -> Result<String, OidcError> {
+        let code = random::token();
+        let code_hash = random::fingerprint(&code);
+        let now = self.clock.now();
+        let grant = Grant {
+            id: random::token(),
+            code_expires: now.plus(CODE_LIFETIME),
+            client_id: request.client_id.clone(),
+            session_hash: random::fingerprint(session),
+            store: authentication.store.clone(),
+            user: authentication.user.clone(),
+            redirect_uri: request.redirect_uri.clone(),
+            scope: request.scope.join(" "),
+            nonce: request.nonce.clone(),
+            code_challenge: request.code_challenge.clone(),
+            amr: authentication.amr.clone(),
+            auth_time: authentication.at,
+            created: now,
+            expires: now.plus(CODE_LIFETIME),
+            revoked: None,
+        };
+        let issued = self.database.write::<_, StorageError>(move |connection| {
+            // A session that ended meanwhile, or is another person's, gives nothing.
+            if sessions::hold(connection, &grant.session_hash, now)?.as_ref() != Some(&grant.user) {
+                return Ok(false);
+            }
+            grants::insert(connection, &grant, &code_hash)?;
+            Ok(true)
+        })?;
+        if !issued {
+            let error = ErrorCode::LoginRequired.because("The session has ended.");
+            return Ok(self.error_at(&request.redirect_uri, request.state.as_deref(), error));
+        }
+        Ok(self.answer_at(&request.redirect_uri, request.state.as_deref(), &[("code", &code)]))
+    }
+
+    fn error_at(&self, redirect_uri: &str, state: Option<&str>, error: OAuthError) -> String {
+        let parameters = [("error", error.code.as_str()), ("error_description", error.description)];
+        self.answer_at(redirect_uri, state, &parameters)
+    }
+
+    /// An authorization response; it says whose it is (RFC 9207).
+    fn answer_at(&self, redirect_uri: &str, state: Option<&str>, parameters: &[(&str, &str)]) -> String {
+        let mut parameters = parameters.to_vec();
+        parameters.extend(state.map(|state| ("state", state)));
+        parameters.push(("iss", &self.issuer));
+        redirect::with_parameters(redirect_uri, &parameters)
+    }
+}

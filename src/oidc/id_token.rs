@@ -1,0 +1,68 @@
+//! The claims of an ID token (OpenID Connect Core §2).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
+use serde_json::{Map, Value, json};
+
+use super::claims;
+use super::client::Client;
+use crate::domain::{Resource, Timestamp};
+use crate::storage::grants::Grant;
+use crate::storage::random;
+
+/// What an ID token is about.
+pub(super) struct Subject<'a> {
+    pub(super) client: &'a Client,
+    pub(super) grant: &'a Grant,
+    pub(super) user: &'a Resource,
+    /// What the access token that goes with it may do.
+    pub(super) scope: &'a str,
+}
+
+/// The claims of the ID token that goes with an access token. The `nonce` comes with the first one only
+/// (OpenID Connect Core §12.2).
+pub(super) fn claims(
+    issuer: &str,
+    about: &Subject<'_>,
+    access_token: &str,
+    now: Timestamp,
+    nonce: Option<&str>,
+) -> Map<String, Value> {
+    let Subject {
+        client,
+        grant,
+        user,
+        scope,
+    } = about;
+    let mut claims = claims::of(user, scope);
+    for (name, value) in [
+        ("iss", json!(issuer)),
+        ("sub", json!(grant.user)),
+        ("aud", json!(client.client_id)),
+        ("exp", json!(now.plus(client.lifetimes.id_token).seconds())),
+        ("iat", json!(now.seconds())),
+        ("auth_time", json!(grant.auth_time.seconds())),
+        ("at_hash", json!(half_hash(access_token))),
+        ("sid", json!(sid(&grant.session_hash))),
+    ] {
+        claims.insert(name.to_owned(), value);
+    }
+    if let Some(nonce) = nonce {
+        claims.insert("nonce".to_owned(), json!(nonce));
+    }
+    if !grant.amr.is_empty() {
+        claims.insert("amr".to_owned(), json!(grant.amr));
+    }
+    claims
+}
+
+/// The name of a session towards clients; neither the cookie nor what is stored of it can be told from it.
+pub(super) fn sid(session_hash: &str) -> String {
+    random::fingerprint(&format!("sid:{session_hash}"))
+}
+
+/// The left half of the SHA-256, as `at_hash` has it for both of our algorithms (OpenID Connect Core §3.1.3.6).
+fn half_hash(token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&digest(&SHA256, token.as_bytes()).as_ref()[..16])
+}

@@ -1,0 +1,241 @@
+//! The signing keys: made at first start, published before they sign and after, the same in every process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::client::Algorithm;
+use super::signing_key::{BadKey, SigningKey, generate};
+use crate::domain::{Clock, Timestamp};
+use crate::storage::secret_box::Unsealable;
+use crate::storage::signing_keys::{self, SigningKeyRecord};
+use crate::storage::{Database, SecretBox, StorageError};
+
+/// How long a process uses the keys it has read before it looks again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long others may keep the published keys (`Cache-Control: max-age` of the JWKS).
+pub const PUBLISHED_FRESH: Duration = Duration::from_mins(5);
+
+/// How long a new key is published before it signs: twice what others may keep the old set for.
+const AHEAD: Duration = Duration::from_mins(10);
+
+/// Why there is no key to sign with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// Our records.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The master key is not the one that sealed them.
+    #[error("the signing keys cannot be opened: is this the master key that sealed them?")]
+    Sealed(#[from] Unsealable),
+    /// A key is not what it should be.
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    /// No key signs with the algorithm.
+    #[error("there is no {0} signing key: run `vestibule keys rotate`")]
+    Missing(&'static str),
+}
+
+/// The keys as they are published.
+pub(super) struct KeySet(Vec<Published>);
+
+struct Published {
+    key: Arc<SigningKey>,
+    signs_from: Timestamp,
+}
+
+impl KeySet {
+    pub(super) fn by_kid(&self, kid: &str) -> Option<&SigningKey> {
+        self.0
+            .iter()
+            .map(|published| &*published.key)
+            .find(|key| key.kid() == kid)
+    }
+
+    /// The JWK set (RFC 7517 §5).
+    pub(super) fn jwks(&self) -> Value {
+        json!({ "keys": self.0.iter().map(|published| published.key.jwk()).collect::<Vec<_>>() })
+    }
+
+    /// The newest key that has begun to sign. The set is sorted: the one that signs last comes first.
+    fn signer(&self, algorithm: Algorithm, now: Timestamp) -> Option<Arc<SigningKey>> {
+        self.0
+            .iter()
+            .find(|published| published.key.algorithm() == algorithm && published.signs_from <= now)
+            .map(|published| Arc::clone(&published.key))
+    }
+}
+
+/// The keys of this installation.
+pub(super) struct Keys {
+    database: Database,
+    secret_box: Arc<SecretBox>,
+    clock: Clock,
+    /// How long a retired key stays published.
+    kept: Duration,
+    cache: Mutex<Option<(Timestamp, Arc<KeySet>)>>,
+}
+
+impl Keys {
+    /// Reads the keys; makes them if there are none. Of several processes that start at once, one makes them.
+    pub(super) fn open(
+        database: Database,
+        secret_box: Arc<SecretBox>,
+        clock: Clock,
+        kept: Duration,
+    ) -> Result<Self, KeysError> {
+        let keys = Self {
+            database,
+            secret_box,
+            clock,
+            kept,
+            cache: Mutex::new(None),
+        };
+        let now = keys.clock.now();
+        for algorithm in Algorithm::ALL {
+            if keys.set()?.signer(algorithm, now).is_none() {
+                keys.add_first(algorithm, now)?;
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Makes a new key of each kind. It is published at once, signs after ten minutes, and then the old ones retire.
+    pub(super) fn rotate(&self) -> Result<(), KeysError> {
+        let now = self.clock.now();
+        let signs_from = now.plus(AHEAD);
+        let records = Algorithm::ALL.map(|algorithm| self.make(algorithm, now, signs_from));
+        let records: Vec<SigningKeyRecord> = records.into_iter().collect::<Result<_, _>>()?;
+        self.database.write::<_, StorageError>(move |connection| {
+            signing_keys::lock(connection)?;
+            signing_keys::retire_all(connection, signs_from)?;
+            for record in &records {
+                signing_keys::insert(connection, record)?;
+            }
+            Ok(())
+        })?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Removes the keys that retired so long ago that no token of theirs is good any more.
+    pub(super) fn sweep(&self) -> Result<usize, KeysError> {
+        let before = self.clock.now().minus(self.kept);
+        let removed = self
+            .database
+            .write::<_, StorageError>(move |connection| Ok(signing_keys::delete_retired(connection, before)?))?;
+        self.forget();
+        Ok(removed)
+    }
+
+    /// The key that signs now.
+    pub(super) fn signer(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>, KeysError> {
+        self.set()?
+            .signer(algorithm, self.clock.now())
+            .ok_or(KeysError::Missing(algorithm.name()))
+    }
+
+    /// The keys, at most a second old. If the database does not answer, the last ones known.
+    pub(super) fn set(&self) -> Result<Arc<KeySet>, KeysError> {
+        let now = self.clock.now();
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((read, set)) = cache.as_ref()
+            && now >= *read
+            && now < read.plus(FRESH)
+        {
+            return Ok(Arc::clone(set));
+        }
+        let known = cache.as_ref().map(|(_, set)| Arc::clone(set));
+        match (self.load(known.as_deref()), known) {
+            (Ok(set), _) => {
+                let set = Arc::new(set);
+                *cache = Some((now, Arc::clone(&set)));
+                Ok(set)
+            }
+            (Err(KeysError::Storage(error)), Some(set)) => {
+                log::warn!("the signing keys could not be read again: {error}");
+                Ok(set)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn load(&self, known: Option<&KeySet>) -> Result<KeySet, KeysError> {
+        let known: HashMap<&str, &Arc<SigningKey>> = known
+            .iter()
+            .flat_map(|set| &set.0)
+            .map(|published| (published.key.kid(), &published.key))
+            .collect();
+        let records = self.database.read::<_, KeysError>(signing_keys::all)?;
+        let mut published = Vec::with_capacity(records.len());
+        for record in records {
+            let key = match known.get(record.kid.as_str()) {
+                Some(key) => Arc::clone(key),
+                None => Arc::new(self.unseal(&record)?),
+            };
+            published.push(Published {
+                key,
+                signs_from: record.signs_from,
+            });
+        }
+        Ok(KeySet(published))
+    }
+
+    fn unseal(&self, record: &SigningKeyRecord) -> Result<SigningKey, KeysError> {
+        let algorithm = Algorithm::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == record.algorithm)
+            .ok_or(BadKey)?;
+        let der = self.secret_box.open(&context(&record.kid), &record.sealed)?;
+        Ok(SigningKey::read(algorithm, &der)?)
+    }
+
+    fn make(
+        &self,
+        algorithm: Algorithm,
+        created: Timestamp,
+        signs_from: Timestamp,
+    ) -> Result<SigningKeyRecord, BadKey> {
+        let der = generate(algorithm)?;
+        let kid = SigningKey::read(algorithm, &der)?.kid().to_owned();
+        let sealed = self.secret_box.seal(&context(&kid), &der);
+        Ok(SigningKeyRecord {
+            kid,
+            algorithm: algorithm.name().to_owned(),
+            sealed,
+            created,
+            signs_from,
+            retired: None,
+        })
+    }
+
+    /// Adds the first key of a kind, which signs at once: nobody has an older set. Whoever comes second adds nothing.
+    fn add_first(&self, algorithm: Algorithm, now: Timestamp) -> Result<(), KeysError> {
+        let record = self.make(algorithm, now, now)?;
+        self.database.write::<_, StorageError>(move |connection| {
+            signing_keys::lock(connection)?;
+            let there = signing_keys::all(connection)?;
+            if !there
+                .iter()
+                .any(|key| key.algorithm == record.algorithm && key.signs_from <= now)
+            {
+                signing_keys::insert(connection, &record)?;
+            }
+            Ok(())
+        })?;
+        self.forget();
+        Ok(())
+    }
+
+    fn forget(&self) {
+        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Ties a sealed key to its row.
+fn context(kid: &str) -> String {
+    format!("signing_keys/{kid}")
+}

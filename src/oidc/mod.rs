@@ -1,0 +1,161 @@
+//! Us as an OpenID provider to service providers: OpenID Connect Core with the authorization code flow, PKCE, rotating
+//! refresh tokens, RP-initiated logout. The login itself happens elsewhere; it comes in as an
+//! [`Authentication`](crate::domain::login::Authentication).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
+use crate::storage::{Database, SecretBox, StorageError, grants, sessions, tokens};
+
+pub mod authorize;
+pub mod claims;
+pub mod client;
+mod client_authentication;
+mod discovery;
+pub mod error;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod flow;
+mod id_token;
+mod jws;
+mod keys;
+mod logout;
+mod parameters;
+mod pkce;
+pub mod redirect;
+mod revocation;
+mod session;
+mod signing_key;
+mod token;
+mod userinfo;
+
+pub use client::{Algorithm, Client, Lifetimes};
+pub use error::{ErrorCode, Failure, OAuthError, OidcError, PageError, PageFailure};
+pub use flow::Authorized;
+pub use keys::{KeysError, PUBLISHED_FRESH};
+pub use logout::{Confirmation, LoggedOut};
+pub use signing_key::BadKey;
+pub use token::TokenResponse;
+
+/// How long an authorization code is good.
+const CODE_LIFETIME: Duration = Duration::from_mins(1);
+
+/// What the provider must be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The address under which browsers and service providers reach us; also the issuer.
+    pub public_url: String,
+    /// How long a login lasts at most.
+    pub session_lifetime: Duration,
+    /// The service providers.
+    pub clients: Vec<Client>,
+}
+
+impl Settings {
+    /// How long a login lasts unless the configuration says otherwise.
+    pub const SESSION_LIFETIME: Duration = Duration::from_hours(12);
+}
+
+/// Looks a user up, wherever it is.
+pub type Users = Arc<dyn Fn(&ResourceId, Relations) -> Result<Option<Resource>, DirectoryError> + Send + Sync>;
+
+/// Users as the door shows them.
+pub fn users_of(directory: Arc<Directory>) -> Users {
+    Arc::new(move |id, relations| directory.get(&Kind::USER, id, relations))
+}
+
+/// The OpenID provider.
+pub struct Oidc {
+    issuer: String,
+    session_lifetime: Duration,
+    clients: client::Clients,
+    database: Database,
+    users: Users,
+    clock: Clock,
+    keys: keys::Keys,
+}
+
+impl Oidc {
+    /// Sets the provider up; makes the signing keys at the first start.
+    ///
+    /// # Errors
+    /// If the database does not answer, or the master key is not the one that sealed the signing keys.
+    pub fn open(
+        settings: Settings,
+        database: Database,
+        secret_box: Arc<SecretBox>,
+        users: Users,
+        clock: Clock,
+    ) -> Result<Self, OidcError> {
+        let Settings {
+            public_url,
+            session_lifetime,
+            clients,
+        } = settings;
+        let clients = client::Clients::new(clients);
+        // An ID token also serves as a hint at logout, which comes at the end of a session.
+        let kept = clients.longest_id_token().max(session_lifetime);
+        let keys = keys::Keys::open(database.clone(), secret_box, clock.clone(), kept)?;
+        let issuer = public_url.trim_end_matches('/').to_owned();
+        Ok(Self {
+            issuer,
+            session_lifetime,
+            clients,
+            database,
+            users,
+            clock,
+            keys,
+        })
+    }
+
+    /// The service provider behind a `client_id`.
+    pub fn service_provider(&self, client_id: &str) -> Option<&ServiceProviderName> {
+        self.clients.get(client_id).map(|client| &client.name)
+    }
+
+    /// Whether browsers reach us over TLS; decides how the session's cookie is named and guarded.
+    pub fn is_secure(&self) -> bool {
+        self.issuer.starts_with("https://")
+    }
+
+    /// The public keys, as a JWK set (RFC 7517 §5).
+    pub fn jwks(&self) -> Result<serde_json::Value, OidcError> {
+        Ok(self.keys.set()?.jwks())
+    }
+
+    /// Makes new signing keys. They are published at once and sign after ten minutes; the old ones stay published as
+    /// long as a token that they signed may be in use.
+    pub fn rotate_keys(&self) -> Result<(), OidcError> {
+        Ok(self.keys.rotate()?)
+    }
+
+    /// Removes what is over: sessions, grants, tokens, retired keys. Returns how many records went.
+    pub fn sweep(&self) -> Result<usize, OidcError> {
+        let now = self.clock.now();
+        let removed = self.database.write::<_, StorageError>(move |connection| {
+            Ok(sessions::delete_expired(connection, now)?
+                + tokens::delete_expired(connection, now)?
+                + grants::delete_expired(connection, now)?)
+        })?;
+        Ok(removed + self.keys.sweep()?)
+    }
+
+    /// A user who may enter: there, in the store it was in, and active. Asked for at every use of what a login gave.
+    fn user(&self, store: &StoreName, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, OidcError> {
+        let found = (self.users)(id, relations)?;
+        Ok(found.filter(|user| user.store == *store && user.is_active()))
+    }
+}
+
+/// The relations that the claims of a scope are made from.
+fn relations_for(scope: &str) -> Relations {
+    Relations {
+        groups: scope.split(' ').any(|word| word == "groups"),
+        ..Relations::NONE
+    }
+}
+
+#[cfg(test)]
+mod tests;

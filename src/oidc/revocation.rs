@@ -1,0 +1,41 @@
+//! Token revocation (RFC 7009).
+
+use super::Oidc;
+use super::client_authentication::authenticate;
+use super::error::{ErrorCode, Failure, OidcError};
+use super::parameters::Parameters;
+use crate::storage::{StorageError, grants, random, tokens};
+
+impl Oidc {
+    /// Answers a revocation request, given its `Authorization` header and its form. A refresh token takes all with it
+    /// that came of the same login; a token that is not known is as good as revoked (§2.2).
+    pub fn revoke(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<(), Failure> {
+        let parameters = Parameters::new(parameters);
+        parameters.refuse_repeated()?;
+        let client = authenticate(&self.clients, authorization, &parameters)?;
+        let hash = random::fingerprint(parameters.required("token", "token is missing.")?);
+        let now = self.clock.now();
+        let (refresh, access) = self.database.read::<_, OidcError>(|connection| {
+            Ok((
+                tokens::refresh(connection, &hash)?,
+                tokens::access(connection, &hash, now)?,
+            ))
+        })?;
+        let is_refresh = refresh.is_some();
+        let Some(grant) = refresh.map(|token| token.grant).or(access.map(|(grant, _)| grant)) else {
+            return Ok(());
+        };
+        if grant.client_id != client.client_id {
+            return Err(ErrorCode::InvalidGrant.because("The token is another client's.").into());
+        }
+        self.database.write::<_, StorageError>(move |connection| {
+            if is_refresh {
+                grants::revoke(connection, &grant.id, now)?;
+            } else {
+                tokens::delete_access(connection, &hash)?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}

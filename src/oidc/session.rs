@@ -1,0 +1,72 @@
+//! Sessions: who is logged in at this browser.
+
+use super::{Oidc, OidcError};
+use crate::domain::login::Authentication;
+use crate::domain::{Relations, ResourceId};
+use crate::storage::{StorageError, grants, random, sessions};
+
+impl Oidc {
+    /// Opens a session for a login that just went through and returns the value of its cookie, new each time. The
+    /// session that the browser had before ends; what it gave to service providers stays with the same person, and is
+    /// taken back if another one logs in.
+    pub fn open_session(&self, authentication: &Authentication, before: Option<&str>) -> Result<String, OidcError> {
+        let cookie = random::token();
+        let id_hash = random::fingerprint(&cookie);
+        let before = before.map(random::fingerprint);
+        let authentication = authentication.clone();
+        let now = self.clock.now();
+        let expires = now.plus(self.session_lifetime);
+        self.database.write::<_, StorageError>(move |connection| {
+            sessions::insert(connection, &id_hash, &authentication, now, expires)?;
+            if let Some(before) = &before {
+                match sessions::user(connection, before)? {
+                    Some(user) if user == authentication.user => grants::move_to_session(connection, before, &id_hash)?,
+                    Some(_) => grants::revoke_of_session(connection, before, now)?,
+                    None => {}
+                }
+                sessions::delete(connection, before)?;
+            }
+            Ok(())
+        })?;
+        Ok(cookie)
+    }
+
+    /// The login behind a session's cookie, if the session has not ended and the user may still enter.
+    pub fn session(&self, cookie: &str) -> Result<Option<Authentication>, OidcError> {
+        let id_hash = random::fingerprint(cookie);
+        let now = self.clock.now();
+        let found = self
+            .database
+            .read::<_, OidcError>(|connection| sessions::find(connection, &id_hash, now))?;
+        let Some(authentication) = found else { return Ok(None) };
+        if self
+            .user(&authentication.store, &authentication.user, Relations::NONE)?
+            .is_some()
+        {
+            return Ok(Some(authentication));
+        }
+        self.end_session(id_hash)?;
+        Ok(None)
+    }
+
+    /// Ends all that a user has open: sessions, codes and tokens.
+    pub fn end_all(&self, user: &ResourceId) -> Result<(), OidcError> {
+        let user = user.clone();
+        let now = self.clock.now();
+        self.database.write::<_, StorageError>(move |connection| {
+            sessions::delete_of_user(connection, &user)?;
+            Ok(grants::revoke_of_user(connection, &user, now)?)
+        })?;
+        Ok(())
+    }
+
+    /// Ends a session and takes back what it gave.
+    pub(super) fn end_session(&self, id_hash: String) -> Result<(), OidcError> {
+        let now = self.clock.now();
+        self.database.write::<_, StorageError>(move |connection| {
+            sessions::delete(connection, &id_hash)?;
+            Ok(grants::revoke_of_session(connection, &id_hash, now)?)
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! Codes: from the authorization request to the tokens.
+
+use serde_json::json;
+
+use super::super::fixtures::{REQUEST, VERIFIER, World, parameter, redirect, with};
+use super::super::{Authorized, ErrorCode, PageFailure};
+
+#[test]
+fn without_a_session_the_person_must_log_in() {
+    let world = World::new();
+    let answer = world.oidc.authorize(&with(REQUEST, &[]), None).unwrap();
+    assert!(matches!(answer, Authorized::Login(request) if !request.reauthenticate));
+    let stranger = world.oidc.authorize(&with(REQUEST, &[]), Some("no-session")).unwrap();
+    assert!(matches!(stranger, Authorized::Login(_)));
+}
+
+#[test]
+fn a_code_goes_to_the_registered_address_with_state_and_issuer() {
+    let world = World::new();
+    let location = redirect(world.oidc.authorize(&with(REQUEST, &[]), Some(&world.login())).unwrap());
+    assert!(location.starts_with("https://app.example/cb?code="), "{location}");
+    assert_eq!(parameter(&location, "state").as_deref(), Some("st"));
+    assert_eq!(parameter(&location, "iss").as_deref(), Some("https://id.example"));
+}
+
+#[test]
+fn errors_go_back_with_state_and_issuer_or_to_a_page() {
+    let world = World::new();
+    let location = redirect(
+        world
+            .oidc
+            .authorize(&with(REQUEST, &[("response_type", "token")]), None)
+            .unwrap(),
+    );
+    assert_eq!(
+        parameter(&location, "error").as_deref(),
+        Some("unsupported_response_type")
+    );
+    assert_eq!(parameter(&location, "state").as_deref(), Some("st"));
+    assert_eq!(parameter(&location, "iss").as_deref(), Some("https://id.example"));
+    let page = world.oidc.authorize(&with(REQUEST, &[("client_id", "x")]), None);
+    assert!(matches!(page, Err(PageFailure::Refused(page)) if page.code == "invalid_client"));
+}
+
+#[test]
+fn prompt_none_is_answered_without_a_page() {
+    let world = World::new();
+    let asked = with(REQUEST, &[("prompt", "none")]);
+    let location = redirect(world.oidc.authorize(&asked, None).unwrap());
+    assert_eq!(parameter(&location, "error").as_deref(), Some("login_required"));
+    let location = redirect(world.oidc.authorize(&asked, Some(&world.login())).unwrap());
+    assert!(parameter(&location, "code").is_some());
+}
+
+#[test]
+fn a_session_is_not_enough_for_a_new_login_or_beyond_max_age() {
+    let world = World::new();
+    let session = world.login();
+    world.advance(61);
+    for changes in [
+        [("prompt", "login")],
+        [("max_age", "60")],
+        [("max_age", "0")],
+        [("id_token_hint", "x.y.z")],
+    ] {
+        let answer = world.oidc.authorize(&with(REQUEST, &changes), Some(&session)).unwrap();
+        assert!(
+            matches!(answer, Authorized::Login(request) if request.reauthenticate),
+            "{changes:?}"
+        );
+    }
+    world.code(&session, &[("max_age", "61")]);
+}
+
+#[test]
+fn a_hint_of_the_person_who_is_logged_in_is_fine() {
+    let world = World::new();
+    let id_token = world.tokens().id_token.unwrap();
+    world.code(&world.login(), &[("id_token_hint", &id_token), ("prompt", "none")]);
+}
+
+#[test]
+fn a_session_of_an_identity_provider_that_the_client_does_not_take_is_not_enough() {
+    let world = World::new();
+    let mut login = super::super::fixtures::authentication();
+    login.identity_provider = Some("github".into());
+    let session = world.oidc.open_session(&login, None).unwrap();
+    let Authorized::Login(request) = world.oidc.authorize(&with(REQUEST, &[]), Some(&session)).unwrap() else {
+        panic!("a code")
+    };
+    let location = world.oidc.complete(&request, &login, &session).unwrap();
+    assert_eq!(parameter(&location, "error").as_deref(), Some("access_denied"));
+}
+
+#[test]
+fn a_login_is_completed_for_the_session_that_was_opened_for_it_alone() {
+    let world = World::new();
+    let Authorized::Login(request) = world.oidc.authorize(&with(REQUEST, &[]), None).unwrap() else {
+        panic!("a code")
+    };
+    let login = super::super::fixtures::authentication();
+    let session = world.login();
+    assert!(parameter(&world.oidc.complete(&request, &login, &session).unwrap(), "code").is_some());
+    let mut other = login.clone();
+    other.user = "u2".into();
+    assert_eq!(
+        parameter(&world.oidc.complete(&request, &login, "gone").unwrap(), "error").as_deref(),
+        Some("login_required")
+    );
+    let mixed = world.oidc.open_session(&other, None).unwrap();
+    assert_eq!(
+        parameter(&world.oidc.complete(&request, &login, &mixed).unwrap(), "error").as_deref(),
+        Some("login_required")
+    );
+    let cancelled = world.oidc.refuse(&request, ErrorCode::AccessDenied).unwrap();
+    assert_eq!(parameter(&cancelled, "error").as_deref(), Some("access_denied"));
+}
+
+#[test]
+fn a_code_brings_tokens_and_the_access_token_brings_claims() {
+    let world = World::new();
+    let tokens = world.tokens();
+    assert_eq!((tokens.token_type, tokens.expires_in), ("Bearer", 600));
+    assert_eq!(tokens.scope, "openid email offline_access");
+    assert_eq!(
+        world.userinfo(&tokens.access_token),
+        Ok(json!({ "email": "alice@example.com", "sub": "u1" }))
+    );
+    world.advance(600);
+    assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));
+}
+
+#[test]
+fn without_offline_access_there_is_no_refresh_token() {
+    let world = World::new();
+    let code = world.code(&world.login(), &[("scope", "openid")]);
+    assert_eq!(world.redeem(&code, &[]).unwrap().refresh_token, None);
+}
+
+#[test]
+fn a_code_in_wrong_hands_is_refused_and_dead() {
+    let world = World::new();
+    let session = world.login();
+    for wrong in [
+        vec![("code_verifier", "")],
+        vec![("code_verifier", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")],
+        vec![("redirect_uri", "https://app.example/cb/")],
+        vec![("client_id", "phone"), ("client_secret", "")],
+        vec![
+            ("client_id", "phone"),
+            ("client_secret", ""),
+            ("redirect_uri", "http://127.0.0.1/cb"),
+        ],
+    ] {
+        let code = world.code(&session, &[]);
+        assert_eq!(world.redeem(&code, &wrong).unwrap_err(), "invalid_grant", "{wrong:?}");
+        assert_eq!(
+            world.redeem(&code, &[]).unwrap_err(),
+            "invalid_grant",
+            "after {wrong:?}"
+        );
+    }
+}
+
+#[test]
+fn a_verifier_without_a_challenge_is_refused() {
+    let world = World::new();
+    let session = world.login();
+    let none = [("code_challenge", ""), ("code_challenge_method", "")];
+    assert_eq!(
+        world
+            .redeem(&world.code(&session, &none), &[("code_verifier", VERIFIER)])
+            .unwrap_err(),
+        "invalid_grant"
+    );
+    assert!(
+        world
+            .redeem(&world.code(&session, &none), &[("code_verifier", "")])
+            .is_ok()
+    );
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_uses_nothing_up() {
+    let world = World::new();
+    let code = world.code(&world.login(), &[]);
+    assert_eq!(
+        world.redeem(&code, &[("client_secret", "wrong")]).unwrap_err(),
+        "invalid_client"
+    );
+    assert_eq!(
+        world.redeem(&code, &[("grant_type", "password")]).unwrap_err(),
+        "unsupported_grant_type"
+    );
+    assert_eq!(
+        world
+            .redeem(&code, &[("grant_type", "client_credentials")])
+            .unwrap_err(),
+        "unsupported_grant_type"
+    );
+    assert_eq!(
+        world.redeem(&code, &[("grant_type", "")]).unwrap_err(),
+        "invalid_request"
+    );
+    assert_eq!(
+        world.redeem(&code, &[("redirect_uri", "")]).unwrap_err(),
+        "invalid_request"
+    );
+    assert_eq!(world.redeem(&code[..42], &[]).unwrap_err(), "invalid_grant");
+    assert_eq!(world.refresh(&code, &[]).unwrap_err(), "invalid_grant");
+    assert!(world.redeem(&code, &[]).is_ok());
+}
+
+#[test]
+fn a_code_is_good_for_a_minute() {
+    let world = World::new();
+    let session = world.login();
+    let code = world.code(&session, &[]);
+    world.advance(60);
+    assert_eq!(world.redeem(&code, &[]).unwrap_err(), "invalid_grant");
+    let code = world.code(&session, &[]);
+    world.advance(59);
+    assert!(world.redeem(&code, &[]).is_ok());
+}
+
+#[test]
+fn a_second_use_of_a_code_takes_back_what_the_first_gave() {
+    let world = World::new();
+    let code = world.code(&world.login(), &[]);
+    let tokens = world.redeem(&code, &[]).unwrap();
+    assert!(world.userinfo(&tokens.access_token).is_ok());
+    assert_eq!(world.redeem(&code, &[]).unwrap_err(), "invalid_grant");
+    assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));
+    assert_eq!(
+        world.refresh(&tokens.refresh_token.unwrap(), &[]).unwrap_err(),
+        "invalid_grant"
+    );
+}
+
+#[test]
+fn of_fifty_who_redeem_a_code_at_once_one_succeeds() {
+    let world = World::new();
+    let code = world.code(&world.login(), &[]);
+    let successes = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..50).map(|_| scope.spawn(|| world.redeem(&code, &[]))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).count()
+    });
+    assert_eq!(successes, 1);
+}
+
+#[test]
+fn nothing_but_a_whole_access_token_opens_userinfo() {
+    let world = World::new();
+    let tokens = world.tokens();
+    for length in [0, 1, 20, 42] {
+        assert_eq!(world.userinfo(&tokens.access_token[..length]), Err("invalid_token"));
+    }
+    assert_eq!(world.userinfo(&tokens.refresh_token.unwrap()), Err("invalid_token"));
+    assert_eq!(world.userinfo(&tokens.id_token.unwrap()), Err("invalid_token"));
+    assert_eq!(world.userinfo(&".".repeat(100_000)), Err("invalid_token"));
+    assert!(world.oidc.userinfo(None).is_err());
+    assert!(
+        world
+            .oidc
+            .userinfo(Some(&format!("Basic {}", tokens.access_token)))
+            .is_err()
+    );
+}

@@ -1,0 +1,8 @@
+//! The provider as a whole, over a database.
+
+mod codes;
+mod keys;
+mod logout;
+mod refresh;
+mod revocation;
+mod sessions;

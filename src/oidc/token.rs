@@ -1,0 +1,265 @@
+//! The token endpoint: codes and refresh tokens for new tokens (RFC 6749 §4.1.3, §6).
+
+use serde::Serialize;
+
+use super::client::Client;
+use super::client_authentication::authenticate;
+use super::error::{ErrorCode, Failure, OAuthError, OidcError};
+use super::id_token::{self, Subject};
+use super::keys::KeysError;
+use super::parameters::Parameters;
+use super::{Oidc, jws, pkce, relations_for};
+use crate::domain::{Resource, Timestamp};
+use crate::storage::grants::{self, Grant};
+use crate::storage::tokens::{self, NewToken};
+use crate::storage::{StorageError, random};
+
+/// One answer for every reason, so that none can be told from another.
+const INVALID_GRANT: OAuthError =
+    ErrorCode::InvalidGrant.because("The code or refresh token is not known, over, used already, or another client's.");
+
+/// What a client gets (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenResponse {
+    /// Opaque; for the userinfo endpoint.
+    pub access_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// How long the access token is good, in seconds.
+    pub expires_in: i64,
+    /// Good once, for the next tokens; there if `offline_access` was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// What the access token may do.
+    pub scope: String,
+    /// Who logged in; left out of a refresh that asks for less than `openid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
+}
+
+/// What is used up for new tokens.
+enum Spent {
+    Code,
+    RefreshToken { hash: String },
+}
+
+/// All that new tokens are made from.
+struct Issue<'a> {
+    client: &'a Client,
+    grant: Grant,
+    user: Resource,
+    /// What the access token may do: the grant's scope, or less.
+    scope: String,
+    spent: Spent,
+}
+
+impl Oidc {
+    /// Answers a token request, given its `Authorization` header and its form.
+    pub fn token(
+        &self,
+        authorization: Option<&str>,
+        parameters: &[(String, String)],
+    ) -> Result<TokenResponse, Failure> {
+        let parameters = Parameters::new(parameters);
+        parameters.refuse_repeated()?;
+        let client = authenticate(&self.clients, authorization, &parameters)?;
+        match parameters.required("grant_type", "grant_type is missing.")? {
+            "authorization_code" => self.redeem(client, &parameters),
+            "refresh_token" => self.refresh(client, &parameters),
+            _ => Err(ErrorCode::UnsupportedGrantType
+                .because("grant_type must be authorization_code or refresh_token.")
+                .into()),
+        }
+    }
+
+    fn redeem(&self, client: &Client, parameters: &Parameters<'_>) -> Result<TokenResponse, Failure> {
+        let code_hash = random::fingerprint(parameters.required("code", "code is missing.")?);
+        let redirect_uri = parameters.required("redirect_uri", "redirect_uri is missing.")?;
+        let verifier = parameters.get("code_verifier");
+        let grant = self
+            .database
+            .read::<_, OidcError>(|connection| grants::by_code(connection, &code_hash))?;
+        let grant = grant.ok_or(INVALID_GRANT)?;
+        let fits = grant.client_id == client.client_id
+            && grant.redirect_uri == redirect_uri
+            && pkce::holds(grant.code_challenge.as_deref(), verifier);
+        let user = if fits {
+            self.user(&grant.store, &grant.user, relations_for(&grant.scope))?
+        } else {
+            None
+        };
+        // A code in wrong hands is dead for everybody.
+        let Some(user) = user else { return self.take_back(grant) };
+        let scope = grant.scope.clone();
+        self.issue(Issue {
+            client,
+            grant,
+            user,
+            scope,
+            spent: Spent::Code,
+        })
+    }
+
+    fn refresh(&self, client: &Client, parameters: &Parameters<'_>) -> Result<TokenResponse, Failure> {
+        let hash = random::fingerprint(parameters.required("refresh_token", "refresh_token is missing.")?);
+        let found = self
+            .database
+            .read::<_, OidcError>(|connection| tokens::refresh(connection, &hash))?;
+        let found = found.ok_or(INVALID_GRANT)?;
+        let grant = found.grant;
+        if grant.client_id != client.client_id {
+            return self.take_back(grant);
+        }
+        if !grant.is_live(self.clock.now()) {
+            return Err(INVALID_GRANT.into());
+        }
+        let scope = narrowed(&found.scope, parameters.get("scope"))?;
+        let Some(user) = self.user(&grant.store, &grant.user, relations_for(&grant.scope))? else {
+            return self.take_back(grant);
+        };
+        self.issue(Issue {
+            client,
+            grant,
+            user,
+            scope,
+            spent: Spent::RefreshToken { hash },
+        })
+    }
+
+    /// Hands out new tokens for what was presented.
+    fn issue(&self, issue: Issue<'_>) -> Result<TokenResponse, Failure> {
+        let now = self.clock.now();
+        let signer = self.keys.signer(issue.client.id_token_alg)?;
+        let fresh = Fresh::new(&issue, now);
+        let Issue {
+            client,
+            grant,
+            user,
+            scope,
+            spent,
+        } = issue;
+        let nonce = matches!(spent, Spent::Code).then_some(grant.nonce.as_deref()).flatten();
+        if !self.spend(grant.id.clone(), spent, fresh.rows, now)? {
+            log::warn!(
+                "a code or refresh token of {} was used twice, or too late: what it gave is taken back",
+                client.name
+            );
+            return Err(INVALID_GRANT.into());
+        }
+        let id_token = if has(&scope, "openid") {
+            let subject = Subject {
+                client,
+                grant: &grant,
+                user: &user,
+                scope: &scope,
+            };
+            let claims = id_token::claims(&self.issuer, &subject, &fresh.access_token, now, nonce);
+            Some(jws::write(&signer, &claims).map_err(KeysError::from)?)
+        } else {
+            None
+        };
+        Ok(TokenResponse {
+            access_token: fresh.access_token,
+            token_type: "Bearer",
+            expires_in: fresh.expires_in,
+            refresh_token: fresh.refresh_token,
+            scope,
+            id_token,
+        })
+    }
+
+    /// Uses up what was presented and stores the new tokens, in one transaction. If it was used before, somebody holds
+    /// a copy: the whole grant is taken back (RFC 6749 §4.1.2, RFC 9700 §4.14.2), and the answer is `false`.
+    fn spend(&self, grant_id: String, spent: Spent, rows: Rows, now: Timestamp) -> Result<bool, StorageError> {
+        self.database.write(move |connection| {
+            let taken = match &spent {
+                Spent::Code => grants::take_code(connection, &grant_id, now, rows.grant_expires)?,
+                Spent::RefreshToken { hash } => tokens::take_refresh(connection, hash, now)?,
+            };
+            if !taken {
+                grants::revoke(connection, &grant_id, now)?;
+                return Ok(false);
+            }
+            tokens::insert_access(connection, &grant_id, &rows.access)?;
+            if let Some(refresh) = &rows.refresh {
+                tokens::insert_refresh(connection, &grant_id, refresh, now)?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// Takes a grant back and says no more than that it is not good.
+    fn take_back(&self, grant: Grant) -> Result<TokenResponse, Failure> {
+        let now = self.clock.now();
+        self.database
+            .write::<_, StorageError>(move |connection| Ok(grants::revoke(connection, &grant.id, now)?))?;
+        Err(INVALID_GRANT.into())
+    }
+}
+
+/// New tokens: their texts for the client, and what is stored of them.
+struct Fresh {
+    access_token: String,
+    expires_in: i64,
+    refresh_token: Option<String>,
+    rows: Rows,
+}
+
+struct Rows {
+    access: NewToken,
+    refresh: Option<NewToken>,
+    grant_expires: Timestamp,
+}
+
+impl Fresh {
+    fn new(issue: &Issue<'_>, now: Timestamp) -> Self {
+        let lifetimes = &issue.client.lifetimes;
+        let offline = has(&issue.grant.scope, "offline_access");
+        let grant_expires = match issue.spent {
+            Spent::RefreshToken { .. } => issue.grant.expires,
+            Spent::Code if offline => now.plus(lifetimes.refresh_in_all),
+            Spent::Code => now.plus(lifetimes.access_token),
+        };
+        let token = |scope: &str, life| {
+            let text = random::token();
+            let hash = random::fingerprint(&text);
+            (
+                text,
+                NewToken {
+                    hash,
+                    scope: scope.to_owned(),
+                    expires: now.plus(life).min(grant_expires),
+                },
+            )
+        };
+        let (access_token, access) = token(&issue.scope, lifetimes.access_token);
+        let refresh = offline.then(|| token(&issue.grant.scope, lifetimes.refresh_token));
+        let (refresh_token, refresh) = refresh.unzip();
+        let expires_in = access.expires.seconds() - now.seconds();
+        Self {
+            access_token,
+            expires_in,
+            refresh_token,
+            rows: Rows {
+                access,
+                refresh,
+                grant_expires,
+            },
+        }
+    }
+}
+
+/// The scope that a refresh asks for: none is all, and more than was granted is refused (RFC 6749 §6).
+fn narrowed(granted: &str, asked: Option<&str>) -> Result<String, OAuthError> {
+    let Some(asked) = asked else {
+        return Ok(granted.to_owned());
+    };
+    if asked.len() > granted.len() || !asked.split(' ').all(|word| has(granted, word)) {
+        return Err(ErrorCode::InvalidScope.because("scope holds more than was granted."));
+    }
+    Ok(asked.to_owned())
+}
+
+fn has(scope: &str, word: &str) -> bool {
+    scope.split(' ').any(|held| held == word)
+}

@@ -1,0 +1,42 @@
+//! The userinfo endpoint: what an access token lets a client know of the user now (OpenID Connect Core §5.3).
+
+use serde_json::{Map, Value, json};
+
+use super::error::{ErrorCode, Failure, OAuthError, OidcError};
+use super::{Oidc, claims, relations_for};
+use crate::storage::{random, tokens};
+
+const INVALID: OAuthError = ErrorCode::InvalidToken.because("The access token is missing, over or taken back.");
+
+/// The length of a token of ours; nothing else is looked up.
+const LENGTH: usize = 43;
+
+impl Oidc {
+    /// Answers a userinfo request, given its `Authorization` header (RFC 6750 §2.1).
+    pub fn userinfo(&self, authorization: Option<&str>) -> Result<Map<String, Value>, Failure> {
+        let token = authorization.and_then(bearer).ok_or(INVALID)?;
+        let hash = random::fingerprint(token);
+        let now = self.clock.now();
+        let found = self
+            .database
+            .read::<_, OidcError>(|connection| tokens::access(connection, &hash, now))?;
+        let (grant, scope) = found.ok_or(INVALID)?;
+        let user = self
+            .user(&grant.store, &grant.user, relations_for(&scope))?
+            .ok_or(INVALID)?;
+        if !scope.split(' ').any(|word| word == "openid") {
+            return Err(ErrorCode::InsufficientScope
+                .because("The access token has no scope openid.")
+                .into());
+        }
+        let mut claims = claims::of(&user, &scope);
+        claims.insert("sub".to_owned(), json!(grant.user));
+        Ok(claims)
+    }
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && token.len() == LENGTH).then_some(token)
+}
