@@ -1,0 +1,457 @@
+//! One login as a state machine: choose, go to the identity provider, come back, prove what must be proved, be let in.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use super::admit::{Admission, Arrival};
+use super::denial::Denial;
+use super::policy::ServiceProviderPolicy;
+use super::provider::{Hint, Identity, ProviderError, Returned};
+use super::step::{Choice, Local, Page, Step};
+use super::transaction::{Held, Stage, Transaction, Transactions};
+use super::upstream::{FrontDoor, Upstream};
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::login::{Authentication, AuthorizationRequest};
+use crate::domain::{IdentityProviderName, Kind, Link, ResourceId, Secret, ServiceProviderName, StoreName, name};
+use crate::storage::{Database, SecretBox, StorageError, links, random};
+use crate::userstore::PasswordVerdict;
+
+/// How many wrong passwords end a login.
+const FAILURES: u32 = 10;
+/// The longest password that is compared, in bytes.
+const LONGEST_PASSWORD: usize = 1024;
+
+/// Why a login cannot go on for no fault of the person's.
+#[derive(Debug, thiserror::Error)]
+pub enum FederationError {
+    /// The directory's failure.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Our own records' failure.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Others kept writing what this login was about to write.
+    #[error("too many logins changed the same account at once")]
+    Contended,
+    /// The application is not configured here.
+    #[error("the service provider {0} is not configured")]
+    NoServiceProvider(ServiceProviderName),
+}
+
+/// A login that has begun.
+pub struct Started {
+    /// What the browser keeps, and nobody else.
+    pub handle: String,
+    /// Where the browser goes at once, if there is nothing to choose; else to the sign-in page.
+    pub to: Option<Url>,
+}
+
+/// The front door for people. Methods block.
+pub struct Federation {
+    directory: Arc<Directory>,
+    database: Database,
+    transactions: Transactions,
+    door: FrontDoor,
+}
+
+impl Federation {
+    /// Puts the front door together.
+    pub fn new(directory: Arc<Directory>, database: Database, secrets: Arc<SecretBox>, door: FrontDoor) -> Self {
+        let clock = directory.clock().clone();
+        let transactions = Transactions {
+            database: database.clone(),
+            secrets,
+            clock,
+        };
+        Self {
+            directory,
+            database,
+            transactions,
+            door,
+        }
+    }
+
+    /// The address under which browsers reach us.
+    pub fn public_url(&self) -> &Url {
+        &self.door.public_url
+    }
+
+    /// What people call an identity provider.
+    pub fn display_name(&self, provider: &IdentityProviderName) -> Option<String> {
+        self.upstream(provider).map(Upstream::display_name)
+    }
+
+    /// Begins a login for an application's request.
+    pub fn start(
+        &self,
+        request: AuthorizationRequest,
+        service_provider: &ServiceProviderName,
+    ) -> Result<Started, FederationError> {
+        let policy = self
+            .policy(service_provider)
+            .ok_or_else(|| FederationError::NoServiceProvider(service_provider.clone()))?;
+        let allowed =
+            |name: &IdentityProviderName| policy.identity_providers.contains(name) && self.upstream(name).is_some();
+        let only = match (&request.idp_hint, &policy.identity_providers[..]) {
+            (Some(hint), _) if allowed(hint) => Some(hint.clone()),
+            (_, [one]) if !policy.local_login && allowed(one) => Some(one.clone()),
+            _ => None,
+        };
+        let username = request.login_hint.clone().unwrap_or_default();
+        let transaction = Transaction {
+            request,
+            service_provider: service_provider.clone(),
+            stage: Stage::Choosing,
+            failures: 0,
+            failed: false,
+            username,
+        };
+        let handle = self.transactions.start(&transaction)?;
+        // A provider that is down shows on the page when it is chosen there.
+        let to = only.and_then(|provider| self.choose(&handle, &provider).ok()?.ok());
+        Ok(Started { handle, to })
+    }
+
+    /// The page that the login stands at.
+    pub fn view(&self, handle: &str) -> Result<Step, FederationError> {
+        let Some((held, policy)) = self.held(handle)? else {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        };
+        Ok(Step::Show(self.page(&held.transaction, policy)))
+    }
+
+    /// Sends the person to an identity provider. A second choice takes the place of the first.
+    pub fn choose(
+        &self,
+        handle: &str,
+        provider: &IdentityProviderName,
+    ) -> Result<Result<Url, Denial>, FederationError> {
+        let Some((mut held, policy)) = self.held(handle)? else {
+            return Ok(Err(Denial::NotUnderWay));
+        };
+        let upstream = match self.allowed(provider, policy) {
+            Ok(upstream) => upstream,
+            Err(denial) => return Ok(Err(denial)),
+        };
+        let hint = Hint {
+            login: held.transaction.request.login_hint.clone(),
+            reauthenticate: held.transaction.request.reauthenticate,
+        };
+        let (url, pending) = match upstream.provider.begin(&self.callback_url(provider), &hint) {
+            Ok(begun) => begun,
+            Err(error) => return Ok(Err(refusal(provider, &error))),
+        };
+        held.transaction.stage = Stage::Away {
+            provider: provider.clone(),
+            pending,
+        };
+        Ok(if self.transactions.advance(&mut held)? {
+            Ok(url)
+        } else {
+            Err(Denial::NotUnderWay)
+        })
+    }
+
+    /// The browser comes back from an identity provider. Each answer counts once, and only in the browser that asked.
+    pub fn callback(
+        &self,
+        handle: &str,
+        provider: &IdentityProviderName,
+        returned: &Returned,
+    ) -> Result<Step, FederationError> {
+        let Some((mut held, policy)) = self.held(handle)? else {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        };
+        let upstream = match self.allowed(provider, policy) {
+            Ok(upstream) => upstream,
+            Err(denial) => return Ok(Step::Refused(denial)),
+        };
+        let pending = match &held.transaction.stage {
+            Stage::Away {
+                provider: asked,
+                pending,
+            } if asked == provider => pending.clone(),
+            _ => return Ok(Step::Refused(Denial::NotUnderWay)),
+        };
+        if !returned
+            .state
+            .as_deref()
+            .is_some_and(|state| random::equal(state, &pending.state))
+        {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        }
+        // Used up before it is acted upon: of two copies of this request one goes on.
+        held.transaction.stage = Stage::Choosing;
+        held.transaction.failed = false;
+        if !self.transactions.advance(&mut held)? {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        }
+        match upstream.provider.finish(returned, &pending) {
+            Ok(identity) => self.admit(held, upstream, identity, None),
+            Err(error) => Ok(Step::Refused(refusal(provider, &error))),
+        }
+    }
+
+    /// Signs a person in with a local name and password. What was wrong is not told, and takes as long.
+    pub fn password(&self, handle: &str, username: &str, password: &Secret) -> Result<Step, FederationError> {
+        let Some((mut held, policy)) = self.held(handle)? else {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        };
+        if !policy.local_login {
+            return Ok(Step::Refused(Denial::NoLocalLogin));
+        }
+        if matches!(held.transaction.stage, Stage::Proving { .. }) || username.is_empty() {
+            return Ok(Step::Show(self.page(&held.transaction, policy)));
+        }
+        let store = &policy.inbound_userstore;
+        let user = match name::check(username) {
+            Ok(()) => self.directory.named(store, &Kind::USER, username)?,
+            Err(_) => None,
+        };
+        let id = user.as_ref().map(|user| &user.id);
+        if !self.is_password(store, id, password)? {
+            held.transaction.username = username.chars().take(name::LONGEST).collect();
+            return self.failed(held, policy);
+        }
+        match user {
+            Some(user) if user.is_active() => self.complete(&held, (user.store, user.id), None, &["pwd"]),
+            _ => Ok(Step::Refused(Denial::AccountDisabled)),
+        }
+    }
+
+    /// Proves the account that an identity wants to be linked to. The proof counts for this identity in this login alone.
+    pub fn prove(&self, handle: &str, password: &Secret) -> Result<Step, FederationError> {
+        let Some((held, policy)) = self.held(handle)? else {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        };
+        let Stage::Proving {
+            provider,
+            identity,
+            store,
+            account,
+            ..
+        } = held.transaction.stage.clone()
+        else {
+            return Ok(Step::Show(self.page(&held.transaction, policy)));
+        };
+        let upstream = match self.allowed(&provider, policy) {
+            Ok(upstream) => upstream,
+            Err(denial) => return Ok(Step::Refused(denial)),
+        };
+        if password.expose().is_empty() {
+            return Ok(Step::Show(self.page(&held.transaction, policy)));
+        }
+        if !self.is_password(&store, Some(&account), password)? {
+            return self.failed(held, policy);
+        }
+        self.admit(held, upstream, identity, Some(&account))
+    }
+
+    /// Goes back to the choice of ways, and forgets an identity that was to be proved.
+    pub fn back(&self, handle: &str) -> Result<Step, FederationError> {
+        let Some((mut held, policy)) = self.held(handle)? else {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        };
+        held.transaction.stage = Stage::Choosing;
+        held.transaction.failed = false;
+        if !self.transactions.advance(&mut held)? {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        }
+        Ok(Step::Show(self.page(&held.transaction, policy)))
+    }
+
+    /// Ends a login that the person gave up, and gives the request that must be answered.
+    pub fn cancel(&self, handle: &str) -> Result<Option<AuthorizationRequest>, FederationError> {
+        let Some((held, _)) = self.held(handle)? else {
+            return Ok(None);
+        };
+        Ok(self.transactions.finish(&held)?.then_some(held.transaction.request))
+    }
+
+    fn admit(
+        &self,
+        mut held: Held,
+        upstream: &Upstream,
+        identity: Identity,
+        proved: Option<&ResourceId>,
+    ) -> Result<Step, FederationError> {
+        let Some(policy) = self.policy(&held.transaction.service_provider) else {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        };
+        let arrival = Arrival {
+            directory: &self.directory,
+            database: &self.database,
+            settings: &upstream.settings,
+            claims: &upstream.claims,
+            service_provider: policy,
+            identity: &identity,
+            proved,
+        };
+        let provider = &upstream.settings.name;
+        match arrival.admit()? {
+            Admission::Refused(denial) => {
+                log::warn!("a login through {provider} was refused: {}", denial.code());
+                Ok(Step::Refused(denial))
+            }
+            Admission::Prove(account) => {
+                held.transaction.failed = false;
+                held.transaction.stage = Stage::Proving {
+                    provider: provider.clone(),
+                    identity,
+                    store: account.store,
+                    account: account.id,
+                    username: account.username,
+                };
+                if !self.transactions.advance(&mut held)? {
+                    return Ok(Step::Refused(Denial::NotUnderWay));
+                }
+                Ok(Step::Show(self.page(&held.transaction, policy)))
+            }
+            Admission::Admitted(store, user) => {
+                self.note_login(upstream, &identity)?;
+                let amr: &[&str] = if proved.is_some() { &["fed", "pwd"] } else { &["fed"] };
+                self.complete(&held, (store, user), Some(provider), amr)
+            }
+        }
+    }
+
+    fn complete(
+        &self,
+        held: &Held,
+        (store, user): (StoreName, ResourceId),
+        provider: Option<&IdentityProviderName>,
+        amr: &[&str],
+    ) -> Result<Step, FederationError> {
+        if !self.transactions.finish(held)? {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        }
+        let authentication = Authentication {
+            store,
+            user,
+            amr: amr.iter().map(|&method| method.to_owned()).collect(),
+            identity_provider: provider.cloned(),
+            at: self.directory.clock().now(),
+        };
+        Ok(Step::Complete(
+            Box::new(held.transaction.request.clone()),
+            authentication,
+        ))
+    }
+
+    /// Notes a wrong password; too many end the login.
+    fn failed(&self, mut held: Held, policy: &ServiceProviderPolicy) -> Result<Step, FederationError> {
+        held.transaction.failures += 1;
+        held.transaction.failed = true;
+        if held.transaction.failures >= FAILURES {
+            self.transactions.finish(&held)?;
+            return Ok(Step::Refused(Denial::TooManyAttempts));
+        }
+        if !self.transactions.advance(&mut held)? {
+            return Ok(Step::Refused(Denial::NotUnderWay));
+        }
+        Ok(Step::Show(self.page(&held.transaction, policy)))
+    }
+
+    /// Whether it is the password. A locked account answers as with a wrong one.
+    fn is_password(
+        &self,
+        store: &StoreName,
+        id: Option<&ResourceId>,
+        password: &Secret,
+    ) -> Result<bool, FederationError> {
+        if password.expose().len() > LONGEST_PASSWORD {
+            return Ok(false);
+        }
+        let verdict = self.directory.verify_password(store, id, password)?;
+        Ok(verdict == PasswordVerdict::Right && id.is_some())
+    }
+
+    fn note_login(&self, upstream: &Upstream, identity: &Identity) -> Result<(), FederationError> {
+        let link = Link {
+            identity_provider: upstream.settings.name.clone(),
+            issuer: identity.issuer.clone(),
+            subject: identity.subject.clone(),
+        };
+        let now = self.directory.clock().now();
+        self.database
+            .write(move |connection| links::touch(connection, &link, now).map_err(StorageError::from))?;
+        Ok(())
+    }
+
+    fn page(&self, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Page {
+        let service_provider = policy.display_name.clone();
+        let failed = transaction.failed;
+        if let Stage::Proving { provider, username, .. } = &transaction.stage {
+            let provider = self.display_name(provider).unwrap_or_else(|| provider.to_string());
+            return Page::LinkProof {
+                service_provider,
+                provider,
+                username: username.clone(),
+                failed,
+            };
+        }
+        let choice = |name: &IdentityProviderName| {
+            Some(Choice {
+                name: name.clone(),
+                display_name: self.display_name(name)?,
+            })
+        };
+        let local = policy.local_login.then(|| Local {
+            username: transaction.username.clone(),
+            failed,
+        });
+        Page::SignIn {
+            service_provider,
+            providers: policy.identity_providers.iter().filter_map(choice).collect(),
+            local,
+        }
+    }
+
+    fn held(&self, handle: &str) -> Result<Option<(Held, &ServiceProviderPolicy)>, FederationError> {
+        let held = self.transactions.find(handle)?;
+        Ok(held.and_then(|held| {
+            let policy = self.policy(&held.transaction.service_provider)?;
+            Some((held, policy))
+        }))
+    }
+
+    fn policy(&self, name: &ServiceProviderName) -> Option<&ServiceProviderPolicy> {
+        self.door.service_providers.iter().find(|policy| policy.name == *name)
+    }
+
+    fn upstream(&self, name: &IdentityProviderName) -> Option<&Upstream> {
+        self.door
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.settings.name == *name)
+    }
+
+    fn allowed(&self, name: &IdentityProviderName, policy: &ServiceProviderPolicy) -> Result<&Upstream, Denial> {
+        let upstream = self.upstream(name).ok_or(Denial::UnknownProvider)?;
+        if policy.identity_providers.contains(name) {
+            Ok(upstream)
+        } else {
+            Err(Denial::ProviderNotAllowed)
+        }
+    }
+
+    /// One path per provider, so that the answer of one cannot pass for another's.
+    fn callback_url(&self, provider: &IdentityProviderName) -> Url {
+        let mut url = self.door.public_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty()
+                .extend(["federation", provider.as_str(), "callback"]);
+        }
+        url
+    }
+}
+
+fn refusal(provider: &IdentityProviderName, error: &ProviderError) -> Denial {
+    log::warn!("a login through {provider} failed: {}: {error}", error.reason());
+    match error {
+        ProviderError::Declined => Denial::Declined,
+        ProviderError::Unavailable(_) => Denial::ProviderUnavailable,
+        error => Denial::BadAnswer { reason: error.reason() },
+    }
+}

@@ -1,0 +1,185 @@
+//! What an issuer publishes about itself (OpenID Connect Discovery §3), and for how long we believe it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openidconnect::core::{
+    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
+    CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
+    CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
+};
+use openidconnect::{AdditionalProviderMetadata, DiscoveryError, IssuerUrl, JsonWebKeySetUrl, ProviderMetadata};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::fetch::{FetchError, Fetcher};
+use super::provider::ProviderError;
+use crate::domain::{Clock, Timestamp};
+
+/// How long metadata is believed.
+const FRESH: Duration = Duration::from_hours(1);
+/// How long an issuer that failed is left alone.
+const BACK_OFF: Duration = Duration::from_secs(10);
+/// How often keys are fetched at most because of a token with an unknown one.
+const KEY_INTERVAL: Duration = Duration::from_mins(1);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Additional {
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+impl AdditionalProviderMetadata for Additional {}
+
+type Published = ProviderMetadata<
+    Additional,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// The part of the metadata that a login needs.
+#[derive(Clone, Debug)]
+pub(super) struct Metadata {
+    pub(super) authorization_endpoint: Url,
+    pub(super) token_endpoint: Url,
+    pub(super) userinfo_endpoint: Option<Url>,
+    pub(super) algorithms: Vec<CoreJwsSigningAlgorithm>,
+    /// Whether the secret goes into the body, because the issuer does not take it in a header.
+    pub(super) secret_in_body: bool,
+    /// Whether every answer carries `iss` (RFC 9207 §3).
+    pub(super) promises_iss: bool,
+    jwks_uri: JsonWebKeySetUrl,
+    pub(super) keys: CoreJsonWebKeySet,
+}
+
+/// The metadata of one issuer, fetched when it is needed first.
+pub(super) struct MetadataCache {
+    issuer: IssuerUrl,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    metadata: Option<(Arc<Metadata>, Timestamp)>,
+    keys_fetched: Option<Timestamp>,
+    failed: Option<Timestamp>,
+}
+
+impl MetadataCache {
+    pub(super) fn new(issuer: IssuerUrl, clock: Clock) -> Self {
+        Self {
+            issuer,
+            clock,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The metadata, fetched if there is none that is fresh. Callers wait for one fetch instead of making their own.
+    pub(super) fn get(&self, fetcher: &Fetcher) -> Result<Arc<Metadata>, ProviderError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        if let Some((metadata, fetched)) = &state.metadata
+            && now < fetched.plus(FRESH)
+        {
+            return Ok(Arc::clone(metadata));
+        }
+        if state.failed.is_some_and(|failed| now < failed.plus(BACK_OFF)) {
+            return Err(ProviderError::Unavailable(None));
+        }
+        match discover(&self.issuer, fetcher) {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                *state = State {
+                    metadata: Some((Arc::clone(&metadata), now)),
+                    ..State::default()
+                };
+                Ok(metadata)
+            }
+            Err(error) => {
+                state.failed = Some(self.clock.now());
+                Err(error)
+            }
+        }
+    }
+
+    /// The metadata with keys fetched anew, because a token names one that `seen` does not hold; `None` if they were
+    /// fetched for that reason less than a minute ago.
+    pub(super) fn renew_keys(
+        &self,
+        seen: &Metadata,
+        fetcher: &Fetcher,
+    ) -> Result<Option<Arc<Metadata>>, ProviderError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        if let Some((current, _)) = &state.metadata
+            && current.keys != seen.keys
+        {
+            return Ok(Some(Arc::clone(current)));
+        }
+        if state
+            .keys_fetched
+            .is_some_and(|fetched| now < fetched.plus(KEY_INTERVAL))
+        {
+            return Ok(None);
+        }
+        state.keys_fetched = Some(now);
+        let keys =
+            CoreJsonWebKeySet::fetch(&seen.jwks_uri, &|request| fetcher.send(request)).map_err(discovery_failed)?;
+        let renewed = Arc::new(Metadata { keys, ..seen.clone() });
+        if let Some((current, _)) = &mut state.metadata {
+            *current = Arc::clone(&renewed);
+        }
+        Ok(Some(renewed))
+    }
+}
+
+fn discover(issuer: &IssuerUrl, fetcher: &Fetcher) -> Result<Metadata, ProviderError> {
+    let published = Published::discover(issuer, &|request| fetcher.send(request)).map_err(discovery_failed)?;
+    let authorization_endpoint = published.authorization_endpoint().url().clone();
+    fetcher.check(&authorization_endpoint)?;
+    let token_endpoint = published
+        .token_endpoint()
+        .map(|endpoint| endpoint.url().clone())
+        .ok_or_else(|| ProviderError::Unusable("its metadata has no token_endpoint".to_owned()))?;
+    let methods = published.token_endpoint_auth_methods_supported();
+    let offers = |method| methods.is_some_and(|methods| methods.contains(&method));
+    Ok(Metadata {
+        authorization_endpoint,
+        token_endpoint,
+        userinfo_endpoint: published.userinfo_endpoint().map(|endpoint| endpoint.url().clone()),
+        algorithms: published.id_token_signing_alg_values_supported().clone(),
+        secret_in_body: offers(CoreClientAuthMethod::ClientSecretPost)
+            && !offers(CoreClientAuthMethod::ClientSecretBasic),
+        promises_iss: published
+            .additional_metadata()
+            .authorization_response_iss_parameter_supported,
+        jwks_uri: published.jwks_uri().clone(),
+        keys: published.jwks().clone(),
+    })
+}
+
+/// Keeps what happened, not the body of the answer.
+fn discovery_failed(error: DiscoveryError<FetchError>) -> ProviderError {
+    match error {
+        DiscoveryError::Request(error) => ProviderError::Unavailable(Some(error)),
+        DiscoveryError::Response(status, _, _) if status.is_server_error() => ProviderError::Unavailable(None),
+        DiscoveryError::Response(status, _, _) => ProviderError::Unusable(format!(
+            "its metadata came with status {}, or not as JSON",
+            status.as_u16()
+        )),
+        DiscoveryError::Validation(_) => {
+            ProviderError::Unusable("its metadata names another issuer than the configuration".to_owned())
+        }
+        _ => ProviderError::Unusable("its metadata cannot be read".to_owned()),
+    }
+}

@@ -1,0 +1,22 @@
+//! The front door for people: identity providers, what their claims become, who is let in, and the login in between.
+
+mod admit;
+pub mod claims;
+pub mod decide;
+pub mod denial;
+pub mod fetch;
+pub mod id_token;
+pub mod login;
+mod metadata;
+pub mod openid;
+pub mod policy;
+pub mod provider;
+mod step;
+mod target;
+mod transaction;
+mod upstream;
+pub mod username;
+
+pub use login::{Federation, FederationError, Started};
+pub use step::{Choice, Local, Page, Step};
+pub use upstream::{FrontDoor, Upstream};

@@ -1,0 +1,170 @@
+//! Settings of identity providers and of what service providers allow. The configuration maps onto them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::claims::ClaimMapping;
+use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
+
+/// One identity provider.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityProviderSettings {
+    /// The name in URLs, links and provenance.
+    pub name: IdentityProviderName,
+    /// What people read on the button; the name without one.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// What it speaks.
+    #[serde(default)]
+    pub kind: ProviderKind,
+    /// Its issuer identifier, byte for byte as its metadata has it.
+    pub issuer: String,
+    /// Our `client_id` there.
+    pub client_id: String,
+    /// Our secret there; none for a public client.
+    #[serde(default)]
+    pub client_secret: Option<Secret>,
+    /// What to ask for.
+    #[serde(default = "default_scopes")]
+    pub scopes: Vec<String>,
+    /// Whether it may be on a private network and speak plain `http`.
+    #[serde(default)]
+    pub allow_private_network: bool,
+    /// If not empty: it may speak for these mail domains alone. A person with another address is refused, and a verified
+    /// address of these domains can link ([`OnConflict::LinkVerifiedEmail`]).
+    #[serde(default)]
+    pub trusted_email_domains: Vec<String>,
+    /// How accounts come to be.
+    #[serde(default)]
+    pub jit: JitPolicy,
+    /// Which claims become which attributes; the standard ones if none are given.
+    #[serde(default)]
+    pub claims: Vec<ClaimMapping>,
+}
+
+fn default_scopes() -> Vec<String> {
+    ["openid", "email", "profile"].map(str::to_owned).to_vec()
+}
+
+/// The protocols of identity providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderKind {
+    /// OpenID Connect.
+    #[default]
+    Oidc,
+}
+
+/// How a first login makes an account, and what later logins change.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JitPolicy {
+    /// Whether accounts are made, and what the person is asked.
+    pub mode: JitMode,
+    /// Where accounts are made.
+    pub userstore: StoreRule,
+    /// How they are named.
+    pub username: UsernameRule,
+    /// What later logins write.
+    pub sync: SyncMode,
+    /// What happens if the name is taken.
+    pub on_conflict: OnConflict,
+}
+
+/// Whether a first login makes an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JitMode {
+    /// Never: only linked people enter.
+    Off,
+    /// Yes, and the person is asked nothing.
+    #[default]
+    Silent,
+}
+
+/// Which store an account is made in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum StoreRule {
+    /// Always this one.
+    Fixed(StoreName),
+    /// The one that `stores` names for the claim's value. Any other value refuses the login.
+    Claim {
+        /// The claim.
+        claim: String,
+        /// Claim value → store.
+        stores: BTreeMap<String, StoreName>,
+    },
+}
+
+impl StoreRule {
+    /// Every store that the rule can name.
+    pub fn stores(&self) -> Vec<&StoreName> {
+        match self {
+            Self::Fixed(store) => vec![store],
+            Self::Claim { stores, .. } => stores.values().collect(),
+        }
+    }
+}
+
+impl Default for StoreRule {
+    fn default() -> Self {
+        Self::Fixed(StoreName::PRIMARY)
+    }
+}
+
+/// What an account is named after.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsernameRule {
+    /// A claim's value.
+    Claim(String),
+    /// The subject as the issuer has it.
+    Subject,
+    /// A name of ours that stands for (identity provider, issuer, subject) and never collides.
+    #[default]
+    FederatedId,
+}
+
+/// What later logins write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncMode {
+    /// What it sends; and what it wrote earlier and no longer sends is cleared.
+    #[default]
+    Override,
+    /// What it sends; only what it sends as `null` or empty, and wrote itself, is cleared.
+    PreserveLocal,
+    /// Nothing.
+    None,
+}
+
+/// What happens if an account that is not linked has the name already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// The person proves that the account is theirs, and it is linked.
+    #[default]
+    Ask,
+    /// Linked without asking if a verified address proves it; asked otherwise.
+    LinkVerifiedEmail,
+    /// The login is refused.
+    Refuse,
+}
+
+/// What one service provider allows at the front door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceProviderPolicy {
+    /// Its name.
+    pub name: ServiceProviderName,
+    /// What people read: "Sign in to …".
+    pub display_name: String,
+    /// The identity providers that its users may come through, in the order of the buttons.
+    pub identity_providers: Vec<IdentityProviderName>,
+    /// Whether a local user name and password will do.
+    pub local_login: bool,
+    /// The store whose users have local passwords.
+    pub inbound_userstore: StoreName,
+}

@@ -1,0 +1,59 @@
+//! What a step of a login leads to, and what its pages show.
+
+use super::denial::Denial;
+use crate::domain::IdentityProviderName;
+use crate::domain::login::{Authentication, AuthorizationRequest};
+
+/// What happens after a step.
+#[derive(Debug)]
+pub enum Step {
+    /// The person is in; the login is over.
+    Complete(Box<AuthorizationRequest>, Authentication),
+    /// The person sees a page.
+    Show(Page),
+    /// The person stays outside, or must take another way.
+    Refused(Denial),
+}
+
+/// What a page shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// The ways to sign in.
+    SignIn {
+        /// The application's name.
+        service_provider: String,
+        /// The buttons.
+        providers: Vec<Choice>,
+        /// The form for name and password, if the application takes them.
+        local: Option<Local>,
+    },
+    /// The proof of an account that has the wanted name.
+    LinkProof {
+        /// The application's name.
+        service_provider: String,
+        /// What people call the identity provider.
+        provider: String,
+        /// The account's name.
+        username: String,
+        /// Whether the last password was wrong.
+        failed: bool,
+    },
+}
+
+/// A button.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The identity provider.
+    pub name: IdentityProviderName,
+    /// What people call it.
+    pub display_name: String,
+}
+
+/// The form for name and password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// The name to prefill.
+    pub username: String,
+    /// Whether the last password was wrong.
+    pub failed: bool,
+}

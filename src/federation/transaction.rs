@@ -1,0 +1,137 @@
+//! The login transaction: everything that is known of a login, on our side alone. The browser has a random handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::provider::{Identity, Pending};
+use crate::domain::login::AuthorizationRequest;
+use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName, StoreName};
+use crate::storage::{Database, SecretBox, StorageError, login_transactions, random};
+
+/// How long a login may take.
+pub(super) const LIFETIME: Duration = Duration::from_mins(10);
+
+/// What is known of a login.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Transaction {
+    /// What the application asked for.
+    pub(super) request: AuthorizationRequest,
+    /// The application.
+    pub(super) service_provider: ServiceProviderName,
+    /// Where the login stands.
+    pub(super) stage: Stage,
+    /// How many wrong passwords there were.
+    pub(super) failures: u32,
+    /// Whether the last step was one.
+    pub(super) failed: bool,
+    /// The user name that was typed last.
+    pub(super) username: String,
+}
+
+/// Where a login stands.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// The person chooses how to sign in.
+    Choosing,
+    /// The browser is at an identity provider.
+    Away {
+        /// Which.
+        provider: IdentityProviderName,
+        /// What it must answer to.
+        pending: Pending,
+    },
+    /// An identity is known, and wants the name of an account that the person must prove first.
+    Proving {
+        /// Who vouches for the identity.
+        provider: IdentityProviderName,
+        /// The identity. The proof counts for it alone.
+        identity: Identity,
+        /// The store of the account.
+        store: StoreName,
+        /// The account.
+        account: ResourceId,
+        /// Its name.
+        username: String,
+    },
+}
+
+/// A transaction as it was read: a step that names an older revision does not happen.
+pub(super) struct Held {
+    hash: String,
+    revision: i64,
+    /// What was read.
+    pub(super) transaction: Transaction,
+}
+
+/// The transactions in the database.
+pub(super) struct Transactions {
+    pub(super) database: Database,
+    pub(super) secrets: Arc<SecretBox>,
+    pub(super) clock: Clock,
+}
+
+impl Transactions {
+    /// Starts one, and gives the handle that the browser keeps.
+    pub(super) fn start(&self, transaction: &Transaction) -> Result<String, StorageError> {
+        let handle = random::token();
+        let hash = random::fingerprint(&handle);
+        let sealed = self.seal(&hash, transaction);
+        let now = self.clock.now();
+        self.database
+            .write(move |connection| {
+                login_transactions::insert(connection, &hash, &sealed, now, now.plus(LIFETIME))
+                    .map_err(StorageError::from)
+            })
+            .map(|()| handle)
+    }
+
+    /// The transaction of a handle. None if it is over, or was sealed under another master key.
+    pub(super) fn find(&self, handle: &str) -> Result<Option<Held>, StorageError> {
+        let hash = random::fingerprint(handle);
+        let now = self.clock.now();
+        let found = self
+            .database
+            .read::<_, StorageError>(|connection| login_transactions::find(connection, &hash, now))?;
+        Ok(found.and_then(|row| {
+            let plain = self.secrets.open(&context(&hash), &row.sealed);
+            let transaction = plain.ok().and_then(|plain| serde_json::from_slice(&plain).ok());
+            if transaction.is_none() {
+                log::error!("a login transaction cannot be opened: is this the master key that sealed it?");
+            }
+            Some(Held {
+                hash,
+                revision: row.revision,
+                transaction: transaction?,
+            })
+        }))
+    }
+
+    /// Writes a step down. `false` if another came first.
+    pub(super) fn advance(&self, held: &mut Held) -> Result<bool, StorageError> {
+        let (hash, seen) = (held.hash.clone(), held.revision);
+        let sealed = self.seal(&hash, &held.transaction);
+        let done = self.database.write(move |connection| {
+            login_transactions::advance(connection, &hash, seen, &sealed).map_err(StorageError::from)
+        })?;
+        held.revision += 1;
+        Ok(done)
+    }
+
+    /// Ends it. `false` if another step came first.
+    pub(super) fn finish(&self, held: &Held) -> Result<bool, StorageError> {
+        let (hash, seen) = (held.hash.clone(), held.revision);
+        self.database
+            .write(move |connection| login_transactions::finish(connection, &hash, seen).map_err(StorageError::from))
+    }
+
+    fn seal(&self, hash: &str, transaction: &Transaction) -> Vec<u8> {
+        let plain = serde_json::to_vec(transaction).expect("a transaction holds nothing that JSON cannot");
+        self.secrets.seal(&context(hash), &plain)
+    }
+}
+
+fn context(hash: &str) -> String {
+    format!("login_transactions/{hash}")
+}

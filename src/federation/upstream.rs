@@ -1,0 +1,78 @@
+//! Identity providers and applications as the front door knows them.
+
+use url::Url;
+
+use super::claims::{self, ClaimMapping};
+use super::fetch::FetchError;
+use super::openid::{OpenIdProvider, OpenIdSettings};
+use super::policy::{IdentityProviderSettings, ServiceProviderPolicy, StoreRule, UsernameRule};
+use super::provider::IdentityProvider;
+use crate::domain::Clock;
+
+/// An identity provider that is ready to be asked.
+pub struct Upstream {
+    pub(super) settings: IdentityProviderSettings,
+    pub(super) claims: Vec<ClaimMapping>,
+    pub(super) provider: Box<dyn IdentityProvider>,
+}
+
+impl Upstream {
+    /// Makes the adapter that the settings ask for. Nothing is fetched yet.
+    pub fn open(settings: IdentityProviderSettings, clock: Clock) -> Result<Self, FetchError> {
+        let mut wanted: Vec<String> = mappings(&settings).iter().map(ClaimMapping::claim).collect();
+        if let UsernameRule::Claim(claim) = &settings.jit.username {
+            wanted.push(claim.clone());
+        }
+        if let StoreRule::Claim { claim, .. } = &settings.jit.userstore {
+            wanted.push(claim.clone());
+        }
+        if wanted.iter().any(|claim| claim == "email") {
+            wanted.push("email_verified".to_owned());
+        }
+        let openid = OpenIdSettings {
+            issuer: settings.issuer.clone(),
+            client_id: settings.client_id.clone(),
+            client_secret: settings.client_secret.clone(),
+            scopes: settings.scopes.clone(),
+            allow_private_network: settings.allow_private_network,
+            wanted_claims: wanted,
+        };
+        Ok(Self::new(settings, Box::new(OpenIdProvider::new(openid, clock)?)))
+    }
+
+    /// Takes another adapter of the seam, and reads its claims as `settings` say.
+    pub fn new(settings: IdentityProviderSettings, provider: Box<dyn IdentityProvider>) -> Self {
+        let claims = mappings(&settings);
+        Self {
+            settings,
+            claims,
+            provider,
+        }
+    }
+
+    /// What people call it.
+    pub fn display_name(&self) -> String {
+        self.settings
+            .display_name
+            .clone()
+            .unwrap_or_else(|| self.settings.name.to_string())
+    }
+}
+
+/// Who may come in, and how.
+pub struct FrontDoor {
+    /// The address under which browsers reach us.
+    pub public_url: Url,
+    /// The identity providers.
+    pub upstreams: Vec<Upstream>,
+    /// The applications.
+    pub service_providers: Vec<ServiceProviderPolicy>,
+}
+
+fn mappings(settings: &IdentityProviderSettings) -> Vec<ClaimMapping> {
+    if settings.claims.is_empty() {
+        claims::standard()
+    } else {
+        settings.claims.clone()
+    }
+}

@@ -1,0 +1,239 @@
+//! The front door over HTTP: cookies, forms and what bad input gets.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod front_door;
+
+use std::sync::Arc;
+
+use actix_web::cookie::Cookie;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::StatusCode;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::{App, web};
+use front_door::{Rig, request};
+use serde_json::json;
+use url::Url;
+use vestibule::server::login::{COOKIE, Completed, Door, routes};
+
+const RIGHT: &str = "correct horse battery";
+
+fn door(rig: &Rig) -> Door {
+    let answer = |answer: &str| Url::parse(&format!("https://wiki.example/callback?{answer}")).unwrap();
+    Door {
+        federation: Arc::clone(&rig.federation),
+        complete: Arc::new(move |_, _| {
+            Some(Completed {
+                session: Cookie::new("session", "opened"),
+                location: answer("code=1"),
+            })
+        }),
+        cancel: Arc::new(move |_| Some(answer("error=access_denied"))),
+    }
+}
+
+fn rig() -> Rig {
+    let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}}));
+    rig.user(&json!({"userName": "bob", "password": RIGHT}));
+    rig
+}
+
+async fn call(rig: &Rig, request: TestRequest) -> ServiceResponse {
+    let app = init_service(App::new().app_data(web::Data::new(door(rig))).configure(routes)).await;
+    call_service(&app, request.to_request()).await
+}
+
+fn with(handle: &str, request: TestRequest) -> TestRequest {
+    request.cookie(Cookie::new(COOKIE, handle.to_owned()))
+}
+
+async fn text(response: ServiceResponse) -> String {
+    String::from_utf8(read_body(response).await.to_vec()).unwrap()
+}
+
+/// The CSRF token on the page where the login stands.
+async fn csrf(rig: &Rig, handle: &str) -> String {
+    let page = text(call(rig, with(handle, TestRequest::get().uri("/login"))).await).await;
+    let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form with a token");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn post(path: &str, fields: &[(&str, &str)]) -> TestRequest {
+    TestRequest::post().uri(path).set_form(fields)
+}
+
+fn location(response: &ServiceResponse) -> &str {
+    response.headers().get("location").unwrap().to_str().unwrap()
+}
+
+#[actix_web::test]
+async fn the_login_begins_with_a_cookie_that_scripts_and_other_sites_cannot_use() {
+    let rig = rig();
+    let response = vestibule::server::login::start(&door(&rig), request(), "wiki".into()).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(response.headers().get("location").unwrap(), "/login");
+    let cookie = response.cookies().find(|cookie| cookie.name() == COOKIE).unwrap();
+    assert_eq!(cookie.value().len(), 43);
+    let text = cookie.to_string();
+    for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"] {
+        assert!(text.contains(attribute), "{attribute} in {text}");
+    }
+}
+
+#[actix_web::test]
+async fn the_right_password_leads_on_with_a_session() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", RIGHT)];
+    let response = call(&rig, with(&handle, post("/login/password", &fields))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let cookies: Vec<String> = response.response().cookies().map(|cookie| cookie.to_string()).collect();
+    assert!(
+        cookies.iter().any(|cookie| cookie.starts_with("session=opened")),
+        "{cookies:?}"
+    );
+    assert!(
+        cookies.iter().any(|cookie| cookie.starts_with("vestibule-login=;")),
+        "{cookies:?}"
+    );
+    assert!(text(response).await.contains("https://wiki.example/callback?code=1"));
+}
+
+#[actix_web::test]
+async fn a_wrong_password_leads_back_to_the_page() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", "wrong")];
+    let response = call(&rig, with(&handle, post("/login/password", &fields))).await;
+    assert_eq!(
+        (response.status(), location(&response)),
+        (StatusCode::SEE_OTHER, "/login")
+    );
+    let page = text(call(&rig, with(&handle, TestRequest::get().uri("/login"))).await).await;
+    assert!(page.contains("That did not work") && !page.contains("wrong\""));
+}
+
+#[actix_web::test]
+async fn a_form_from_elsewhere_does_nothing() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let before = rig.federation.view(&handle).unwrap();
+    for path in ["/login/idp", "/login/password", "/login/prove"] {
+        let good = [
+            ("csrf", token.as_str()),
+            ("identity_provider", "google"),
+            ("username", "bob"),
+            ("password", RIGHT),
+        ];
+        let forged = [
+            with(&handle, post(path, &good[1..])),
+            with(&handle, post(path, &good)).insert_header(("Origin", "https://evil.example")),
+            with(&handle, post(path, &good)).insert_header(("Sec-Fetch-Site", "cross-site")),
+            with(&rig.start(), post(path, &good)),
+            post(path, &good),
+        ];
+        for request in forged {
+            assert_eq!(call(&rig, request).await.status(), StatusCode::BAD_REQUEST, "{path}");
+        }
+        let by_link = call(&rig, with(&handle, TestRequest::get().uri(path))).await;
+        assert!(by_link.status().is_client_error(), "{path}");
+    }
+    assert_eq!(
+        format!("{:?}", rig.federation.view(&handle).unwrap()),
+        format!("{before:?}")
+    );
+}
+
+#[actix_web::test]
+async fn a_login_through_a_provider_goes_there_and_back() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("identity_provider", "google")];
+    let sent = text(call(&rig, with(&handle, post("/login/idp", &fields))).await).await;
+    assert!(sent.contains("https://idp.example/authorize?state="));
+    let returned = rig.away(&handle, &json!({"sub": "1", "nick": "alice"}));
+    let query = format!("code={}&state={}", returned.code.unwrap(), returned.state.unwrap());
+    let uri = format!("/federation/google/callback?{query}");
+    let response = call(&rig, with(&handle, TestRequest::get().uri(&uri))).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(location(&response), "https://wiki.example/callback?code=1");
+    let again = call(&rig, with(&handle, TestRequest::get().uri(&uri))).await;
+    assert_eq!(again.status(), StatusCode::BAD_REQUEST);
+}
+
+#[actix_web::test]
+async fn giving_up_leads_back_to_the_application() {
+    let rig = rig();
+    let response = call(&rig, with(&rig.start(), TestRequest::get().uri("/login/cancel"))).await;
+    assert_eq!(location(&response), "https://wiki.example/callback?error=access_denied");
+}
+
+#[actix_web::test]
+async fn bad_input_is_never_our_fault() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let long = "x".repeat(5000);
+    let odd = ["", "\0", "%00", "' OR 1=1", "<script>", long.as_str()];
+    for text in odd {
+        let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let requests = [
+            TestRequest::get()
+                .uri("/login")
+                .cookie(Cookie::new(COOKIE, encoded.clone())),
+            with(
+                &handle,
+                TestRequest::get().uri(&format!("/federation/google/callback?code={encoded}&state={encoded}")),
+            ),
+            with(
+                &handle,
+                TestRequest::get().uri(&format!("/federation/x{encoded}/callback?error={encoded}")),
+            ),
+            with(
+                &handle,
+                TestRequest::get().uri("/federation/google/callback?state=a&state=b"),
+            ),
+            with(
+                &handle,
+                post("/login/idp", &[("csrf", token.as_str()), ("identity_provider", text)]),
+            ),
+            with(
+                &handle,
+                post(
+                    "/login/password",
+                    &[("csrf", token.as_str()), ("username", text), ("password", text)],
+                ),
+            ),
+            with(
+                &handle,
+                post(
+                    "/login/prove",
+                    &[("csrf", token.as_str()), ("decision", text), ("password", text)],
+                ),
+            ),
+            with(
+                &handle,
+                post(
+                    "/login/password",
+                    &[("csrf", token.as_str()), ("username", "a"), ("username", "b")],
+                ),
+            ),
+            with(
+                &handle,
+                TestRequest::post().uri("/login/password").set_payload(text.to_owned()),
+            ),
+        ];
+        for request in requests {
+            let response = call(&rig, request).await;
+            assert!(!response.status().is_server_error(), "{text:?}: {}", response.status());
+        }
+    }
+}

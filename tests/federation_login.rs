@@ -1,0 +1,393 @@
+//! Logins through the front door, against a real directory.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod front_door;
+
+use std::time::Duration;
+
+use front_door::{Rig, completed, google, refused, request, shown};
+use serde_json::{Value, json};
+use vestibule::domain::{IdentityProviderName, Secret};
+use vestibule::federation::denial::Denial;
+use vestibule::federation::provider::Returned;
+use vestibule::federation::{Page, Started};
+use vestibule::storage::{StorageError, links};
+
+/// Accounts are named after the claim `name`.
+fn by_name() -> Value {
+    json!({"mode": "silent", "username": {"claim": "nick"}})
+}
+
+fn bob() -> Value {
+    json!({"sub": "sub-bob", "nick": "bob", "given_name": "Bob", "email": "bob@example.com", "email_verified": true})
+}
+
+fn password(text: &str) -> Secret {
+    Secret::new(text)
+}
+
+const RIGHT: &str = "correct horse battery";
+
+fn local_bob() -> Value {
+    json!({"userName": "bob", "displayName": "Local Bob", "password": RIGHT})
+}
+
+#[test]
+fn a_first_login_makes_an_account_and_the_next_one_finds_it() {
+    let rig = Rig::new(by_name());
+    let first = completed(rig.login(&bob()));
+    let user = rig.get(&first.user);
+    let attributes = user.document.attributes();
+    assert_eq!(
+        (&attributes["userName"], &attributes["name"]["givenName"]),
+        (&json!("bob"), &json!("Bob"))
+    );
+    assert_eq!(user.writers["name.givenName"], "idp:google");
+    assert_eq!(
+        (first.amr, first.identity_provider),
+        (vec!["fed".to_owned()], Some(google()))
+    );
+    let second = completed(rig.login(&bob()));
+    assert_eq!(second.user, first.user);
+    assert_eq!(rig.get(&first.user).version, user.version);
+    assert_eq!(rig.users().len(), 1);
+}
+
+#[test]
+fn fifty_first_logins_at_once_make_one_account_and_one_link() {
+    let rig = Rig::new(by_name());
+    let users: Vec<_> = std::thread::scope(|scope| {
+        let login = || completed(rig.login(&bob())).user;
+        let threads: Vec<_> = (0..50).map(|_| scope.spawn(login)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(users.iter().all(|user| *user == users[0]));
+    assert_eq!(rig.users().len(), 1);
+    let linked = rig
+        .database
+        .read::<_, StorageError>(|connection| links::of_user(connection, &users[0]))
+        .unwrap();
+    assert_eq!(linked.len(), 1);
+}
+
+#[test]
+fn two_subjects_that_swap_their_addresses_keep_their_accounts() {
+    let rig = Rig::new(json!({"mode": "silent"}));
+    let person = |sub: &str, email: &str| json!({"sub": sub, "email": email, "email_verified": true});
+    let one = completed(rig.login(&person("1", "a@example.com"))).user;
+    let two = completed(rig.login(&person("2", "b@example.com"))).user;
+    assert_ne!(one, two);
+    assert_eq!(completed(rig.login(&person("1", "b@example.com"))).user, one);
+    assert_eq!(completed(rig.login(&person("2", "a@example.com"))).user, two);
+}
+
+#[test]
+fn later_logins_bring_the_account_up_to_the_claims() {
+    let rig = Rig::new(by_name());
+    let id = completed(rig.login(&bob())).user;
+    let changed = json!({"sub": "sub-bob", "nick": "robert", "given_name": "Robert"});
+    completed(rig.login(&changed));
+    let attributes = rig.get(&id).document.attributes();
+    assert_eq!(
+        (&attributes["userName"], &attributes["name"]["givenName"]),
+        (&json!("bob"), &json!("Robert"))
+    );
+    assert!(!attributes.contains_key("emails"));
+}
+
+#[test]
+fn an_answer_counts_once_in_the_browser_that_asked() {
+    let rig = Rig::new(by_name());
+    let (handle, other) = (rig.start(), rig.start());
+    let returned = rig.away(&handle, &bob());
+    let state = |state: &str| Returned {
+        state: Some(state.to_owned()),
+        ..returned.clone()
+    };
+    assert_eq!(refused(rig.back(&other, &returned)), Denial::NotUnderWay);
+    assert_eq!(refused(rig.back("made up", &returned)), Denial::NotUnderWay);
+    assert_eq!(refused(rig.back(&handle, &state("wrong"))), Denial::NotUnderWay);
+    assert_eq!(refused(rig.back(&handle, &state(""))), Denial::NotUnderWay);
+    assert!(rig.users().is_empty());
+    completed(rig.back(&handle, &returned));
+    assert_eq!(refused(rig.back(&handle, &returned)), Denial::NotUnderWay);
+}
+
+#[test]
+fn a_provider_answers_at_its_own_callback_only() {
+    let rig = Rig::with(by_name(), |wiki| wiki.identity_providers.push("other".into()));
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    let step = rig.federation.callback(&handle, &"other".into(), &returned).unwrap();
+    assert_eq!(refused(step), Denial::NotUnderWay);
+}
+
+#[test]
+fn a_provider_that_the_application_does_not_list_is_refused_at_every_step() {
+    let rig = Rig::new(by_name());
+    let handle = rig.start();
+    let choose = |name: &str| {
+        rig.federation
+            .choose(&handle, &IdentityProviderName::from(name))
+            .unwrap()
+            .unwrap_err()
+    };
+    assert_eq!(choose("other"), Denial::ProviderNotAllowed);
+    assert_eq!(choose("nobody"), Denial::UnknownProvider);
+    let returned = rig.away(&handle, &bob());
+    let callback = |name: &str| refused(rig.federation.callback(&handle, &name.into(), &returned).unwrap());
+    assert_eq!(callback("other"), Denial::ProviderNotAllowed);
+    assert_eq!(callback("nobody"), Denial::UnknownProvider);
+}
+
+#[test]
+fn a_login_ends_after_ten_minutes() {
+    let rig = Rig::new(by_name());
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    rig.clock.advance(Duration::from_mins(10));
+    assert_eq!(refused(rig.back(&handle, &returned)), Denial::NotUnderWay);
+    assert_eq!(refused(rig.federation.view(&handle).unwrap()), Denial::NotUnderWay);
+}
+
+#[test]
+fn a_taken_name_is_linked_only_after_its_password() {
+    let rig = Rig::new(by_name());
+    let id = rig.user(&local_bob());
+    let before = rig.get(&id);
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    let asked = |failed| Page::LinkProof {
+        service_provider: "Wiki".to_owned(),
+        provider: "google".to_owned(),
+        username: "bob".to_owned(),
+        failed,
+    };
+    assert_eq!(shown(rig.back(&handle, &returned)), asked(false));
+    assert_eq!(
+        shown(rig.federation.prove(&handle, &password("")).unwrap()),
+        asked(false)
+    );
+    assert_eq!(
+        shown(rig.federation.prove(&handle, &password("wrong")).unwrap()),
+        asked(true)
+    );
+    assert_eq!(rig.get(&id), before);
+    let authentication = completed(rig.federation.prove(&handle, &password(RIGHT)).unwrap());
+    assert_eq!((&authentication.user, authentication.amr.len()), (&id, 2));
+    assert_eq!(
+        refused(rig.federation.prove(&handle, &password(RIGHT)).unwrap()),
+        Denial::NotUnderWay
+    );
+    assert_eq!(completed(rig.login(&bob())).user, id);
+    assert_eq!(rig.users().len(), 1);
+}
+
+#[test]
+fn a_spelling_of_a_taken_name_is_the_taken_name() {
+    let rig = Rig::new(by_name());
+    rig.user(&local_bob());
+    for twin in ["BOB", "ｂｏｂ", "Bob"] {
+        let claims = json!({"sub": twin, "nick": twin});
+        assert!(matches!(shown(rig.login(&claims)), Page::LinkProof { .. }), "{twin}");
+    }
+    assert_eq!(rig.users().len(), 1);
+}
+
+#[test]
+fn a_proof_counts_for_the_identity_that_asked_for_it() {
+    let rig = Rig::new(by_name());
+    rig.user(&local_bob());
+    let handle = rig.start();
+    let mine = rig.away(&handle, &bob());
+    shown(rig.back(&handle, &mine));
+    let theirs = rig.away(&handle, &json!({"sub": "sub-mallory", "nick": "bob"}));
+    shown(rig.back(&handle, &theirs));
+    completed(rig.federation.prove(&handle, &password(RIGHT)).unwrap());
+    assert!(matches!(shown(rig.login(&bob())), Page::LinkProof { .. }));
+}
+
+#[test]
+fn a_proof_can_be_given_up() {
+    let rig = Rig::new(by_name());
+    rig.user(&local_bob());
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    shown(rig.back(&handle, &returned));
+    assert!(matches!(
+        shown(rig.federation.back(&handle).unwrap()),
+        Page::SignIn { .. }
+    ));
+    assert!(matches!(
+        shown(rig.federation.prove(&handle, &password(RIGHT)).unwrap()),
+        Page::SignIn { .. }
+    ));
+}
+
+#[test]
+fn a_disabled_account_stays_disabled() {
+    let rig = Rig::new(by_name());
+    let id = completed(rig.login(&bob())).user;
+    rig.replace(&id, &json!({"userName": "bob", "active": false}));
+    let before = rig.get(&id);
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
+    assert_eq!(rig.get(&id), before);
+}
+
+#[test]
+fn without_provisioning_nothing_is_written() {
+    let rig = Rig::new(json!({"mode": "off"}));
+    assert_eq!(refused(rig.login(&bob())), Denial::NoAccount);
+    assert!(rig.users().is_empty());
+}
+
+#[test]
+fn claims_that_do_not_fit_are_refused_and_leave_nothing() {
+    let rig = Rig::new(by_name());
+    let with = |name: &str, value: Value| {
+        let mut claims = bob();
+        claims[name] = value;
+        claims
+    };
+    assert_eq!(
+        refused(rig.login(&with("nick", json!("bob\u{200b}")))),
+        Denial::BadUsername
+    );
+    assert_eq!(
+        refused(rig.login(&with("nick", json!(null)))),
+        Denial::MissingClaim {
+            claim: "nick".to_owned()
+        }
+    );
+    assert_eq!(
+        refused(rig.login(&with("email", json!("a@b@example.com")))),
+        Denial::BadEmail
+    );
+    assert_eq!(
+        refused(rig.login(&with("given_name", json!("a\0")))),
+        Denial::BadClaim {
+            claim: "given_name".to_owned()
+        }
+    );
+    assert_eq!(
+        refused(rig.login(&with("given_name", json!(["a"])))),
+        Denial::InvalidAttributes
+    );
+    assert!(rig.users().is_empty());
+}
+
+#[test]
+fn a_local_password_lets_in() {
+    let rig = Rig::new(by_name());
+    let id = rig.user(&local_bob());
+    let handle = rig.start();
+    let authentication = completed(rig.federation.password(&handle, "BOB", &password(RIGHT)).unwrap());
+    assert_eq!((authentication.user, authentication.amr), (id, vec!["pwd".to_owned()]));
+    assert_eq!(
+        refused(rig.federation.password(&handle, "bob", &password(RIGHT)).unwrap()),
+        Denial::NotUnderWay
+    );
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_name_look_alike() {
+    let rig = Rig::new(by_name());
+    rig.user(&local_bob());
+    let page = |name: &str| {
+        let mut page = shown(rig.federation.password(&rig.start(), name, &password("wrong")).unwrap());
+        let Page::SignIn { local: Some(local), .. } = &mut page else {
+            panic!("no form")
+        };
+        assert!(local.failed && local.username == name);
+        local.username.clear();
+        page
+    };
+    assert_eq!(page("bob"), page("nobody"));
+    assert_eq!(page("bob"), page("bob\u{200b}"));
+}
+
+#[test]
+fn a_disabled_account_shows_only_to_who_knows_its_password() {
+    let rig = Rig::new(by_name());
+    rig.user(&json!({"userName": "bob", "password": RIGHT, "active": false}));
+    let attempt = |text: &str| rig.federation.password(&rig.start(), "bob", &password(text)).unwrap();
+    shown(attempt("wrong"));
+    assert_eq!(refused(attempt(RIGHT)), Denial::AccountDisabled);
+}
+
+#[test]
+fn ten_wrong_passwords_end_a_login() {
+    let rig = Rig::new(by_name());
+    let handle = rig.start();
+    for _ in 0..9 {
+        shown(rig.federation.password(&handle, "nobody", &password("wrong")).unwrap());
+    }
+    let last = rig.federation.password(&handle, "nobody", &password("wrong")).unwrap();
+    assert_eq!(refused(last), Denial::TooManyAttempts);
+    assert_eq!(refused(rig.federation.view(&handle).unwrap()), Denial::NotUnderWay);
+}
+
+#[test]
+fn passwords_are_refused_where_the_application_takes_none() {
+    let rig = Rig::with(by_name(), |wiki| wiki.local_login = false);
+    rig.user(&local_bob());
+    let step = rig.federation.password(&rig.start(), "bob", &password(RIGHT)).unwrap();
+    assert_eq!(refused(step), Denial::NoLocalLogin);
+}
+
+#[test]
+fn steps_out_of_order_show_the_step_that_is_due() {
+    let rig = Rig::new(by_name());
+    let handle = rig.start();
+    let due = shown(rig.federation.view(&handle).unwrap());
+    assert_eq!(shown(rig.federation.prove(&handle, &password(RIGHT)).unwrap()), due);
+    assert_eq!(shown(rig.federation.password(&handle, "", &password("")).unwrap()), due);
+    let returned = Returned {
+        state: Some("x".to_owned()),
+        ..Returned::default()
+    };
+    assert_eq!(refused(rig.back(&handle, &returned)), Denial::NotUnderWay);
+    assert_eq!(shown(rig.federation.view(&handle).unwrap()), due);
+}
+
+#[test]
+fn a_single_way_in_is_taken_at_once() {
+    let rig = Rig::with(by_name(), |wiki| wiki.local_login = false);
+    let Started { to, .. } = rig.federation.start(request(), &"wiki".into()).unwrap();
+    assert_eq!(to.unwrap().host_str(), Some("idp.example"));
+    let rig = Rig::new(by_name());
+    assert_eq!(rig.federation.start(request(), &"wiki".into()).unwrap().to, None);
+    let mut hinted = request();
+    hinted.idp_hint = Some(google());
+    assert!(rig.federation.start(hinted, &"wiki".into()).unwrap().to.is_some());
+    let mut foreign = request();
+    foreign.idp_hint = Some("other".into());
+    assert_eq!(rig.federation.start(foreign, &"wiki".into()).unwrap().to, None);
+}
+
+#[test]
+fn a_refusal_of_the_provider_leaves_the_other_ways_open() {
+    let rig = Rig::new(by_name());
+    let id = rig.user(&local_bob());
+    let handle = rig.start();
+    let mut returned = rig.away(&handle, &bob());
+    returned.error = Some("access_denied".to_owned());
+    assert_eq!(refused(rig.back(&handle, &returned)), Denial::Declined);
+    assert_eq!(
+        completed(rig.federation.password(&handle, "bob", &password(RIGHT)).unwrap()).user,
+        id
+    );
+}
+
+#[test]
+fn a_login_that_is_given_up_is_over() {
+    let rig = Rig::new(by_name());
+    let handle = rig.start();
+    assert_eq!(rig.federation.cancel(&handle).unwrap(), Some(request()));
+    assert_eq!(rig.federation.cancel(&handle).unwrap(), None);
+}

@@ -1,0 +1,264 @@
+//! A front door on a database of its own, with an identity provider that says what a test tells it to say.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+use url::Url;
+use vestibule::directory::Directory;
+use vestibule::domain::filter::Filter;
+use vestibule::domain::login::{Authentication, AuthorizationRequest};
+use vestibule::domain::query::Query;
+use vestibule::domain::schema::Registry;
+use vestibule::domain::{
+    Actor, Change, Clock, IdentityProviderName, Kind, Operation, Precondition, Resource, ResourceId, Secret, StoreName,
+    Timestamp,
+};
+use vestibule::federation::denial::Denial;
+use vestibule::federation::policy::{IdentityProviderSettings, ServiceProviderPolicy};
+use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
+use vestibule::federation::{Federation, FrontDoor, Page, Step, Upstream};
+use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
+use vestibule::userstore::PasswordHasher;
+use vestibule::userstore::sql::SqlUserstore;
+
+pub(crate) const ISSUER: &str = "https://idp.example";
+
+/// What each code stands for, as the identity provider knows it.
+pub(crate) type Codes = Arc<Mutex<HashMap<String, Map<String, Value>>>>;
+
+/// An identity provider without a network.
+struct Pretended(Codes);
+
+impl IdentityProvider for Pretended {
+    fn begin(&self, callback: &Url, _hint: &Hint) -> Result<(Url, Pending), ProviderError> {
+        let pending = Pending {
+            issuer: ISSUER.to_owned(),
+            callback: callback.clone(),
+            state: random::token(),
+            nonce: random::token(),
+            verifier: random::token(),
+        };
+        let url = Url::parse_with_params("https://idp.example/authorize", [("state", &pending.state)]).unwrap();
+        Ok((url, pending))
+    }
+
+    fn finish(&self, returned: &Returned, _pending: &Pending) -> Result<Identity, ProviderError> {
+        if let Some(error) = &returned.error {
+            return Err(ProviderError::from_code(error));
+        }
+        let code = returned.code.as_deref().ok_or(ProviderError::NoCode)?;
+        let claims = self.0.lock().unwrap().get(code).cloned().ok_or(ProviderError::NoCode)?;
+        let subject = claims["sub"].as_str().unwrap().to_owned();
+        Ok(Identity {
+            issuer: ISSUER.to_owned(),
+            subject,
+            claims,
+        })
+    }
+}
+
+/// A front door and what is behind it.
+pub(crate) struct Rig {
+    pub(crate) federation: Arc<Federation>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) clock: Clock,
+    pub(crate) database: Database,
+    pub(crate) codes: Codes,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    /// One identity provider, "google", whose users are named by `name`; one application, "wiki".
+    pub(crate) fn new(jit: Value) -> Self {
+        Self::with(jit, |_| {})
+    }
+
+    /// The same with another policy of the application.
+    pub(crate) fn with(jit: Value, bend: impl Fn(&mut ServiceProviderPolicy)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();
+        migrate::run(&database).unwrap();
+        let clock = Clock::fixed(Timestamp(1_767_225_600_000));
+        let (registry, hasher) = (Arc::new(Registry::builtin()), PasswordHasher::new());
+        let (store, copy) = (StoreName::PRIMARY, hasher.clone());
+        let store = Arc::new(SqlUserstore::new(
+            store,
+            database.clone(),
+            registry.clone(),
+            copy,
+            clock.clone(),
+        ));
+        let directory = Arc::new(Directory::new(vec![store], registry, hasher, clock.clone()));
+        let codes = Codes::default();
+        let upstream = |name: &str| Upstream::new(settings(name, &jit), Box::new(Pretended(Arc::clone(&codes))));
+        let mut wiki = ServiceProviderPolicy {
+            name: "wiki".into(),
+            display_name: "Wiki".to_owned(),
+            identity_providers: vec!["google".into()],
+            local_login: true,
+            inbound_userstore: StoreName::PRIMARY,
+        };
+        bend(&mut wiki);
+        let door = FrontDoor {
+            public_url: Url::parse("https://id.example").unwrap(),
+            upstreams: vec![upstream("google"), upstream("other")],
+            service_providers: vec![wiki],
+        };
+        let secrets = SecretBox::from_secret(&Secret::new(STANDARD.encode([1; 32]))).unwrap();
+        let federation = Federation::new(Arc::clone(&directory), database.clone(), Arc::new(secrets), door);
+        Self {
+            federation: Arc::new(federation),
+            directory,
+            clock,
+            database,
+            codes,
+            _folder: folder,
+        }
+    }
+
+    /// A login that has begun: its handle.
+    pub(crate) fn start(&self) -> String {
+        self.federation.start(request(), &"wiki".into()).unwrap().handle
+    }
+
+    /// The browser at the identity provider: what it brings back for a person.
+    pub(crate) fn away(&self, handle: &str, claims: &Value) -> Returned {
+        let url = self.federation.choose(handle, &google()).unwrap().unwrap();
+        let state = url
+            .query_pairs()
+            .find(|(name, _)| name == "state")
+            .unwrap()
+            .1
+            .into_owned();
+        let code = random::token();
+        self.codes
+            .lock()
+            .unwrap()
+            .insert(code.clone(), claims.as_object().unwrap().clone());
+        Returned {
+            code: Some(code),
+            state: Some(state),
+            ..Returned::default()
+        }
+    }
+
+    pub(crate) fn back(&self, handle: &str, returned: &Returned) -> Step {
+        self.federation.callback(handle, &google(), returned).unwrap()
+    }
+
+    /// A whole login through the identity provider.
+    pub(crate) fn login(&self, claims: &Value) -> Step {
+        let handle = self.start();
+        let returned = self.away(&handle, claims);
+        self.back(&handle, &returned)
+    }
+
+    /// Makes a local user and gives the id.
+    pub(crate) fn user(&self, attributes: &Value) -> ResourceId {
+        let operation = Operation::Create {
+            store: StoreName::PRIMARY,
+            kind: Kind::USER,
+            attributes: attributes.as_object().unwrap().clone(),
+        };
+        let change = Change {
+            actor: Actor::administrator(),
+            operation,
+            companions: Vec::new(),
+        };
+        self.directory.apply(change).unwrap().resource().id.clone()
+    }
+
+    /// Replaces a user's attributes, as an administrator.
+    pub(crate) fn replace(&self, id: &ResourceId, attributes: &Value) {
+        let operation = Operation::Replace {
+            kind: Kind::USER,
+            id: id.clone(),
+            attributes: attributes.as_object().unwrap().clone(),
+            precondition: Precondition::None,
+        };
+        let change = Change {
+            actor: Actor::administrator(),
+            operation,
+            companions: Vec::new(),
+        };
+        self.directory.apply(change).unwrap();
+    }
+
+    pub(crate) fn get(&self, id: &ResourceId) -> Resource {
+        self.directory
+            .get(&Kind::USER, id, vestibule::domain::Relations::NONE)
+            .unwrap()
+            .unwrap()
+    }
+
+    /// All users.
+    pub(crate) fn users(&self) -> Vec<Resource> {
+        let none: Option<Filter> = None;
+        let query = Query {
+            filter: none,
+            ..Query::all(Kind::USER, 1000)
+        };
+        self.directory.find(&StoreName::PRIMARY, &query).unwrap().resources
+    }
+}
+
+fn settings(name: &str, jit: &Value) -> IdentityProviderSettings {
+    let settings = json!({"name": name, "issuer": ISSUER, "client_id": "us", "jit": jit});
+    serde_json::from_value(settings).unwrap()
+}
+
+pub(crate) fn google() -> IdentityProviderName {
+    "google".into()
+}
+
+/// A request of the wiki.
+pub(crate) fn request() -> AuthorizationRequest {
+    AuthorizationRequest {
+        client_id: "wiki".to_owned(),
+        redirect_uri: "https://wiki.example/callback".to_owned(),
+        scope: vec!["openid".to_owned()],
+        state: Some("their-state".to_owned()),
+        nonce: None,
+        code_challenge: None,
+        idp_hint: None,
+        login_hint: None,
+        reauthenticate: false,
+    }
+}
+
+/// The login of a step that let somebody in.
+pub(crate) fn completed(step: Step) -> Authentication {
+    match step {
+        Step::Complete(given, authentication) => {
+            assert_eq!(*given, request());
+            authentication
+        }
+        other => panic!("not let in: {other:?}"),
+    }
+}
+
+/// The denial of a step that kept somebody out.
+pub(crate) fn refused(step: Step) -> Denial {
+    match step {
+        Step::Refused(denial) => denial,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// The page of a step.
+pub(crate) fn shown(step: Step) -> Page {
+    match step {
+        Step::Show(page) => page,
+        other => panic!("no page: {other:?}"),
+    }
+}
