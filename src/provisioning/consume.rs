@@ -1,0 +1,208 @@
+//! Reads the journal into what each target shall have. The rows and the place in the journal move together, so that no
+//! change is lost or taken twice, whenever the process dies.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::directory::DirectoryError;
+use crate::domain::change::{Action, JournalRecord};
+use crate::domain::{Kind, Relations, ResourceId, TargetName, Timestamp};
+use crate::storage::outbound::{self, Wanted};
+use crate::storage::outbound_members::{self, Groups};
+use crate::storage::{SqlConnection, StorageError, journal, targets};
+
+use super::lane::Lane;
+
+/// How many records one step takes.
+const STEP: i64 = 500;
+/// How many idle rounds pass between two looks for groups that wait without anybody having woken them.
+const SWEEP: u32 = 20;
+
+/// Why a step did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConsumeError {
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Reads the journal until the lane stops.
+pub(super) fn consume(lane: &Lane) {
+    let mut idle = 0;
+    while !lane.is_stopping() {
+        let heard = lane.news.rings();
+        match step(lane) {
+            Ok(0) => {
+                idle += 1;
+                if idle % SWEEP == 0 {
+                    sweep(lane);
+                }
+                lane.news.wait(heard, lane.pace.poll);
+            }
+            Ok(_) => lane.jobs.ring(),
+            Err(error) => {
+                log::warn!("target {}: cannot read the journal: {error}", lane.target());
+                lane.news.wait(heard, lane.pace.poll);
+            }
+        }
+    }
+}
+
+/// Two transactions that end at the same time can both miss that a group's new member is known by now.
+fn sweep(lane: &Lane) {
+    let (target, now) = (lane.target().clone(), lane.clock.now());
+    let woken = lane.database.write(move |connection| {
+        Ok::<_, StorageError>(outbound_members::wake_groups(connection, &target, &Groups::All, now)?)
+    });
+    match woken {
+        Ok(0) => {}
+        Ok(_) => lane.jobs.ring(),
+        Err(error) => log::warn!("target {}: cannot look for waiting groups: {error}", lane.target()),
+    }
+}
+
+/// What one step works on.
+struct Step {
+    target: TargetName,
+    now: Timestamp,
+    records: Vec<(JournalRecord, bool)>,
+    /// The members of groups that the target does not know yet.
+    newcomers: HashMap<ResourceId, Vec<ResourceId>>,
+}
+
+/// Takes the next records. Gives how many it read; 0 at the journal's end.
+pub(super) fn step(lane: &Lane) -> Result<usize, ConsumeError> {
+    let target = lane.target().clone();
+    let (position, records) = lane.database.read::<_, StorageError>(|connection| {
+        let position = targets::cursor(connection, &target)?;
+        Ok((position, journal::after(connection, position, STEP)?))
+    })?;
+    let (Some(end), read) = (records.last().map(|record| record.position), records.len()) else {
+        return Ok(0);
+    };
+    let records: Vec<_> = records
+        .into_iter()
+        .map(|record| (listens(lane, &record), record))
+        .map(|(l, r)| (r, l))
+        .collect();
+    let newcomers = newcomers(lane, &records)?;
+    let step = Arc::new(Step {
+        target,
+        now: lane.clock.now(),
+        records,
+        newcomers,
+    });
+    lane.database.write(move |connection| {
+        // Another process may have read the same records meanwhile.
+        if targets::lock_cursor(connection, &step.target)? != position {
+            return Ok(());
+        }
+        for (record, listens) in &step.records {
+            step.apply(connection, record, *listens)?;
+        }
+        Ok::<_, StorageError>(targets::move_cursor(connection, &step.target, end)?)
+    })?;
+    Ok(read)
+}
+
+/// Whether the service provider that made the change lists the target, for logins as well if it was one.
+fn listens(lane: &Lane, record: &JournalRecord) -> bool {
+    let is_login = record.actor.starts_with("idp:");
+    lane.rules
+        .iter()
+        .any(|rule| rule.service_provider == record.service_provider && (rule.jit || !is_login))
+}
+
+/// Reads the members of groups that become known with these records: who joined before is in the group too.
+fn newcomers(
+    lane: &Lane,
+    records: &[(JournalRecord, bool)],
+) -> Result<HashMap<ResourceId, Vec<ResourceId>>, ConsumeError> {
+    let mut found = HashMap::new();
+    for (record, listens) in records {
+        if !listens || record.kind != Kind::GROUP || record.action == Action::Delete || found.contains_key(&record.id) {
+            continue;
+        }
+        let known: bool = lane.database.read::<_, StorageError>(|connection| {
+            // As a member of another group it may be known already, without anybody having seen that it is a group.
+            Ok(outbound::find(connection, lane.target(), &record.id)?.is_some_and(|row| row.kind == Kind::GROUP))
+        })?;
+        if !known {
+            let relations = Relations {
+                members: true,
+                groups: false,
+            };
+            let group = lane.source.get(&record.kind, &record.id, relations)?;
+            let members = group.map(|group| group.members.into_iter().map(|member| member.id).collect());
+            found.insert(record.id.clone(), members.unwrap_or_default());
+        }
+    }
+    Ok(found)
+}
+
+impl Step {
+    fn apply(&self, connection: &mut SqlConnection, record: &JournalRecord, listens: bool) -> Result<(), StorageError> {
+        if record.kind != Kind::USER && record.kind != Kind::GROUP {
+            return Ok(());
+        }
+        // What another service provider changes is not sent by itself, but goes along with the next change that is. A
+        // deletion is always sent: nobody could ever take the account away otherwise.
+        let known = (!listens)
+            .then(|| outbound::find(connection, &self.target, &record.id))
+            .transpose()?
+            .flatten();
+        if !listens && known.is_none() {
+            return Ok(());
+        }
+        if record.action == Action::Delete {
+            return self.delete(connection, record, listens);
+        }
+        if listens {
+            outbound::want(connection, &self.target, &wanted(record), self.now)?;
+        }
+        if record.kind == Kind::GROUP {
+            self.members(connection, record)?;
+            if listens {
+                outbound_members::want_unknown(connection, &self.target, &record.id, self.now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(
+        &self,
+        connection: &mut SqlConnection,
+        record: &JournalRecord,
+        listens: bool,
+    ) -> Result<(), StorageError> {
+        // Who was never known at the target has nothing to lose there.
+        if listens && outbound::find(connection, &self.target, &record.id)?.is_none() {
+            return Ok(());
+        }
+        Ok(outbound::want(connection, &self.target, &wanted(record), self.now)?)
+    }
+
+    fn members(&self, connection: &mut SqlConnection, record: &JournalRecord) -> Result<(), StorageError> {
+        let newcomers = self.newcomers.get(&record.id).into_iter().flatten();
+        let changes = newcomers
+            .chain(&record.members.joined)
+            .map(|member| (member, true))
+            .chain(record.members.left.iter().map(|member| (member, false)));
+        for (member, is_in) in changes {
+            outbound_members::want(connection, &self.target, &record.id, member, is_in)?;
+        }
+        Ok(())
+    }
+}
+
+fn wanted(record: &JournalRecord) -> Wanted {
+    Wanted {
+        resource_id: record.id.clone(),
+        kind: record.kind.clone(),
+        store: record.store.clone(),
+        service_provider: record.service_provider.clone(),
+        version: record.version,
+        changed: record.at,
+    }
+}

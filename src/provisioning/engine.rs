@@ -1,0 +1,279 @@
+//! The engine: starts and stops each target's threads, and answers what a person asks about them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::domain::{Clock, TargetName, Timestamp};
+use crate::storage::outbound::OutboundRow;
+use crate::storage::{Database, StorageError, outbound, targets};
+
+use super::connector::Connector;
+use super::gate::{Gate, WINDOW};
+use super::lane::{Bell, Lane, Pace};
+use super::lease::Keeper;
+use super::metrics::{Counters, TargetMetrics};
+use super::operate::{self, TargetStatus, Which, is_waiting};
+use super::scim::ScimConnector;
+use super::settings::{Settings, TargetSettings};
+use super::source::Source;
+use super::{consume, worker};
+
+/// How long a stop waits for requests that are under way; their rows are free again when their leases have run out.
+const STOP: Duration = Duration::from_secs(10);
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No target has this name.
+    #[error("there is no target named {0}")]
+    NoTarget(TargetName),
+    /// A target's settings cannot work.
+    #[error("target {target}: {problem}")]
+    Settings {
+        /// The target.
+        target: TargetName,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// Our own records' failure.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Makes the connector of a target, or says what is wrong with the target's settings.
+pub type Connect<'a> = dyn Fn(&TargetSettings) -> Result<Arc<dyn Connector>, String> + 'a;
+
+/// Keeps targets in step with the journal until it is stopped.
+pub struct Engine {
+    lanes: Vec<Arc<Lane>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// Starts one reader and several workers for each target, with the connector that its settings name. Blocks shortly;
+    /// not to be called from asynchronous code.
+    pub fn start(settings: Settings, source: Source, database: Database, clock: Clock) -> Result<Self, EngineError> {
+        let connector_clock = clock.clone();
+        let connect = move |target: &TargetSettings| {
+            ScimConnector::new(target, connector_clock.clone())
+                .map(|connector| Arc::new(connector) as Arc<dyn Connector>)
+        };
+        Self::start_with(settings, &connect, source, database, clock)
+    }
+
+    /// The same with connectors made by `connect`.
+    pub fn start_with(
+        settings: Settings,
+        connect: &Connect<'_>,
+        source: Source,
+        database: Database,
+        clock: Clock,
+    ) -> Result<Self, EngineError> {
+        let pace = Pace {
+            poll: settings.poll,
+            lease: settings.lease,
+            batch: settings.batch.max(1),
+        };
+        let (stopping, keeper) = (Arc::new(AtomicBool::new(false)), Arc::new(Keeper::default()));
+        let mut lanes = Vec::new();
+        for target in settings.targets {
+            let connector = connect(&target).map_err(|problem| EngineError::Settings {
+                target: target.name.clone(),
+                problem,
+            })?;
+            lanes.push(Arc::new(Lane {
+                rules: settings
+                    .rules
+                    .iter()
+                    .filter(|rule| rule.target == target.name)
+                    .cloned()
+                    .collect(),
+                connector,
+                source: source.clone(),
+                gate: gate(&database, &target, clock.now())?,
+                database: database.clone(),
+                clock: clock.clone(),
+                counters: Counters::default(),
+                keeper: Arc::clone(&keeper),
+                news: Bell::default(),
+                jobs: Bell::default(),
+                pace,
+                stopping: Arc::clone(&stopping),
+                settings: target,
+            }));
+        }
+        let engine = Self {
+            lanes,
+            threads: Mutex::default(),
+            stopping,
+        };
+        engine.start_threads(&keeper)?;
+        Ok(engine)
+    }
+
+    fn start_threads(&self, keeper: &Arc<Keeper>) -> Result<(), EngineError> {
+        for lane in &self.lanes {
+            let name = lane.target().as_str();
+            let reader = Arc::clone(lane);
+            self.spawn(format!("reads for {name}"), move || consume::consume(&reader))?;
+            for _ in 0..lane.settings.concurrency.max(1) {
+                let worker = Arc::clone(lane);
+                self.spawn(format!("pushes to {name}"), move || worker::work(&worker))?;
+            }
+        }
+        // One keeper for all: it only touches our own records, so no target can hold it up.
+        if let Some(lane) = self.lanes.first().map(Arc::clone) {
+            let keeper = Arc::clone(keeper);
+            self.spawn("leases".to_owned(), move || keep(&lane, &keeper))?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, name: String, work: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+        let thread = Builder::new().name(name).spawn(work)?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    /// Tells that the journal has grown. Cheap; to be called after each change.
+    pub fn wake(&self) {
+        self.lanes.iter().for_each(|lane| lane.news.ring());
+    }
+
+    /// Stops all threads and gives back the rows that they have not begun with. Returns after ten seconds at the latest.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for lane in &self.lanes {
+            lane.news.ring();
+            lane.jobs.ring();
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let begun = Instant::now();
+        while begun.elapsed() < STOP && threads.iter().any(|thread| !thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for thread in threads.into_iter().filter(JoinHandle::is_finished) {
+            // A panic was logged when it happened.
+            let _ = thread.join();
+        }
+    }
+
+    fn lane(&self, target: &TargetName) -> Result<&Lane, EngineError> {
+        let lane = self.lanes.iter().find(|lane| lane.target() == target);
+        lane.map(AsRef::as_ref)
+            .ok_or_else(|| EngineError::NoTarget(target.clone()))
+    }
+
+    /// How every target is doing.
+    pub fn status(&self) -> Result<Vec<TargetStatus>, StorageError> {
+        self.lanes
+            .iter()
+            .map(|lane| operate::status(&lane.database, lane.target()))
+            .collect()
+    }
+
+    /// What was counted for every target.
+    pub fn metrics(&self) -> Result<Vec<TargetMetrics>, StorageError> {
+        let read = |lane: &Arc<Lane>| {
+            let status = operate::status(&lane.database, lane.target())?;
+            let waiting: i64 = status
+                .counts
+                .iter()
+                .filter(|(state, _)| is_waiting(*state))
+                .map(|(_, count)| count)
+                .sum();
+            let lag = status.oldest_change.map_or(0, |oldest| lane.clock.now().0 - oldest.0);
+            Ok(lane.counters.read(
+                lane.target(),
+                u64::try_from(waiting).unwrap_or(0),
+                u64::try_from(lag).unwrap_or(0),
+            ))
+        };
+        self.lanes.iter().map(read).collect()
+    }
+
+    /// Whether a target has got everything that can be pushed: the journal is read and no row waits.
+    pub fn is_idle(&self, target: &TargetName) -> Result<bool, EngineError> {
+        let lane = self.lane(target)?;
+        Ok(lane.database.read::<_, StorageError>(|connection| {
+            Ok(!targets::has_unread(connection, target)? && !outbound::is_waiting(connection, target)?)
+        })?)
+    }
+
+    /// What failed at a target, at most `limit` resources.
+    pub fn failed(&self, target: &TargetName, limit: u16) -> Result<Vec<OutboundRow>, EngineError> {
+        Ok(operate::failed(&self.lane(target)?.database, target, limit)?)
+    }
+
+    /// Pushes again what is asked for, as a whole. Gives how many resources.
+    pub fn replay(&self, target: &TargetName, which: Which) -> Result<usize, EngineError> {
+        let lane = self.lane(target)?;
+        let count = operate::replay(&lane.database, target, which, lane.clock.now())?;
+        lane.jobs.ring();
+        Ok(count)
+    }
+
+    /// Stops pushing to a target, for a reason that the console shows. What changes meanwhile waits.
+    pub fn pause(&self, target: &TargetName, reason: &str) -> Result<(), EngineError> {
+        Ok(self.lane(target)?.pause(reason.to_owned())?)
+    }
+
+    /// Lets a target go on, at once. If its delete fuse had blown, this says that the removals are meant: none is counted
+    /// in the next hour.
+    pub fn resume(&self, target: &TargetName) -> Result<(), EngineError> {
+        let lane = self.lane(target)?;
+        lane.gate.reset(lane.clock.now());
+        let name = target.clone();
+        lane.database
+            .write(move |connection| Ok::<_, StorageError>(targets::set_paused(connection, &name, None)?))?;
+        lane.jobs.ring();
+        Ok(())
+    }
+
+    /// Whether a target answers and accepts our credentials.
+    pub fn probe(&self, target: &TargetName) -> Result<Result<(), super::PushError>, EngineError> {
+        Ok(self.lane(target)?.connector.probe())
+    }
+}
+
+impl Drop for Engine {
+    /// Lets the threads end by themselves; [`Engine::stop`] waits for them.
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}
+
+/// A target's gate, with the removals of the last hour counted, so that a restart does not renew the fuse.
+fn gate(database: &Database, target: &TargetSettings, now: Timestamp) -> Result<Gate, StorageError> {
+    let name = target.name.clone();
+    database.write(move |connection| Ok::<_, StorageError>(targets::ensure(connection, &name)?))?;
+    let removed: i64 = database
+        .read::<_, StorageError>(|connection| outbound::removed_since(connection, &target.name, now.minus(WINDOW)))?;
+    Ok(Gate::new(
+        target.backoff,
+        target.max_deletes,
+        usize::try_from(removed).unwrap_or(0),
+        now,
+    ))
+}
+
+/// Renews the leases of every worker until the engine stops.
+fn keep(lane: &Lane, keeper: &Keeper) {
+    let quarter = lane.pace.lease / 4;
+    let mut renewed = Instant::now();
+    while !lane.is_stopping() {
+        std::thread::sleep(quarter.min(Duration::from_millis(50)));
+        if renewed.elapsed() >= quarter {
+            renewed = Instant::now();
+            if let Err(error) = keeper.renew(&lane.database, &lane.clock, lane.pace.lease) {
+                log::warn!("cannot renew leases: {error}");
+            }
+        }
+    }
+}

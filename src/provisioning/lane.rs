@@ -1,0 +1,106 @@
+//! One target's lane: everything that its threads share, and nothing that another target could hold up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::domain::{Clock, TargetName, Timestamp};
+use crate::storage::{Database, StorageError, random, targets};
+
+use super::connector::Connector;
+use super::gate::Gate;
+use super::lease::Keeper;
+use super::metrics::Counters;
+use super::settings::{OutboundRule, TargetSettings};
+use super::source::Source;
+
+/// What one target's threads share.
+pub(super) struct Lane {
+    pub(super) settings: TargetSettings,
+    /// The rules that name this target.
+    pub(super) rules: Vec<OutboundRule>,
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) source: Source,
+    pub(super) database: Database,
+    pub(super) clock: Clock,
+    pub(super) gate: Gate,
+    pub(super) counters: Counters,
+    pub(super) keeper: Arc<Keeper>,
+    /// Rings when the journal has grown.
+    pub(super) news: Bell,
+    /// Rings when rows are due.
+    pub(super) jobs: Bell,
+    pub(super) pace: Pace,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+/// How fast the threads go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) poll: Duration,
+    pub(super) lease: Duration,
+    pub(super) batch: u16,
+}
+
+impl Lane {
+    /// The target's name.
+    pub(super) fn target(&self) -> &TargetName {
+        &self.settings.name
+    }
+
+    /// Whether the threads shall end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// When a resource is due again after its `attempt`-th try.
+    pub(super) fn retry_at(&self, now: Timestamp, attempt: i32, after: Option<Duration>) -> Timestamp {
+        let attempt = u32::try_from(attempt).unwrap_or(1);
+        now.plus(
+            self.settings
+                .backoff
+                .delay(attempt, dice())
+                .max(after.unwrap_or_default()),
+        )
+    }
+
+    /// Stops all pushing to the target until a person lets it go on.
+    pub(super) fn pause(&self, reason: String) -> Result<(), StorageError> {
+        log::warn!("target {}: paused: {reason}", self.target());
+        let target = self.target().clone();
+        self.database
+            .write(move |connection| Ok::<_, StorageError>(targets::set_paused(connection, &target, Some(&reason))?))
+    }
+}
+
+/// A number from 0 to 255 by chance.
+pub(super) fn dice() -> u8 {
+    random::bytes::<1>()[0]
+}
+
+/// Wakes sleeping threads. A ring between a look and the sleep after it is not lost.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    rings: Mutex<u64>,
+    condition: Condvar,
+}
+
+impl Bell {
+    /// How often it has rung; to be read before looking for work.
+    pub(super) fn rings(&self) -> u64 {
+        *self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes everybody.
+    pub(super) fn ring(&self) {
+        *self.rings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.condition.notify_all();
+    }
+
+    /// Sleeps until it has rung since `heard`, and no longer than `span`.
+    pub(super) fn wait(&self, heard: u64, span: Duration) {
+        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether it rang or the time is over makes no difference to the caller, who looks for work either way.
+        drop(self.condition.wait_timeout_while(rings, span, |rings| *rings == heard));
+    }
+}

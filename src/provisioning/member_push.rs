@@ -1,0 +1,157 @@
+//! The part of a push that only groups have: who is in.
+
+use crate::domain::{Attributes, ResourceId};
+use crate::storage::StorageError;
+use crate::storage::outbound_members::{self, DifferingMember};
+
+use super::connector::{MemberChange, Membership, PushError, RemoteId};
+use super::metrics::{add, count};
+use super::plan::Operation;
+use super::push::{Push, Stop};
+
+/// How many requests about members one push makes; the rest is for the next, so that one huge group does not keep a
+/// worker for hours.
+const REQUESTS: usize = 10;
+
+/// A member whose change can be sent.
+struct Due {
+    member: ResourceId,
+    change: MemberChange,
+}
+
+impl Push<'_> {
+    /// Brings a group's attributes, then its members.
+    pub(super) fn bring_group(&mut self, current: &Attributes) -> Result<(), Stop> {
+        self.still_ours()?;
+        match self.lane.connector.membership()? {
+            Membership::Changes(size) => {
+                for operation in self.operations(Some(current)) {
+                    self.carry_out(operation)?;
+                }
+                self.change_members(size, current)
+            }
+            Membership::Whole => self.replace_members(current),
+        }
+    }
+
+    fn differing(&self, limit: usize) -> Result<Vec<DifferingMember>, Stop> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found: Result<_, StorageError> = self.lane.database.read(|connection| {
+            outbound_members::differing(connection, self.lane.target(), &self.row.resource_id, limit)
+        });
+        Ok(found?)
+    }
+
+    fn change_members(&mut self, size: usize, current: &Attributes) -> Result<(), Stop> {
+        let most = size.saturating_mul(REQUESTS);
+        let mut rows = self.differing(most)?;
+        // Who never was at the target is not in a group there either.
+        self.notes.members.extend(
+            rows.iter()
+                .filter(|row| row.remote_id.is_none())
+                .map(|row| (row.member.clone(), row.wanted)),
+        );
+        let due: Vec<Due> = rows
+            .drain(..)
+            .filter_map(|row| {
+                let change = MemberChange {
+                    member: RemoteId(row.remote_id?),
+                    joins: row.wanted,
+                };
+                Some(Due {
+                    member: row.member,
+                    change,
+                })
+            })
+            .collect();
+        for batch in due.chunks(size) {
+            match self.send_members(batch) {
+                Err(Stop::Target(PushError::Gone)) => {
+                    let remote = self.remote()?;
+                    self.make_anew(&remote, current.clone())?;
+                    return Ok(());
+                }
+                sent => sent?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one batch. If the target refuses it, halves it until the member that it minds is alone.
+    fn send_members(&mut self, batch: &[Due]) -> Result<(), Stop> {
+        self.still_ours()?;
+        let changes: Vec<MemberChange> = batch.iter().map(|due| due.change.clone()).collect();
+        let group = self.remote()?;
+        let mut answer = self.lane.connector.change_members(&group, &changes);
+        if answer == Err(PushError::Gone) && self.lane.connector.exists(&self.row.kind, &group)? {
+            // Some targets say 404 of a member.
+            answer = Err(PushError::Refused {
+                status: 404,
+                detail: "a member is not known".to_owned(),
+            });
+        }
+        match (answer, batch) {
+            (Ok(()), _) => {
+                add(&self.lane.counters.members, batch.len());
+                self.notes
+                    .members
+                    .extend(batch.iter().map(|due| (due.member.clone(), due.change.joins)));
+                Ok(())
+            }
+            (Err(PushError::Refused { .. } | PushError::Conflict), [only]) if !only.change.joins => {
+                // Out already.
+                self.notes.members.push((only.member.clone(), false));
+                Ok(())
+            }
+            (Err(error @ (PushError::Refused { .. } | PushError::Conflict)), [only]) => {
+                self.notes.refused_member = Some(format!("member {}: {error}", only.member));
+                Ok(())
+            }
+            (Err(PushError::Refused { .. } | PushError::Conflict), _) => {
+                let (one, other) = batch.split_at(batch.len() / 2);
+                self.send_members(one)?;
+                self.send_members(other)
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// For targets that take a group as a whole.
+    fn replace_members(&mut self, current: &Attributes) -> Result<(), Stop> {
+        if self.remote.is_none() {
+            for operation in self.operations(Some(current)) {
+                self.carry_out(operation)?;
+            }
+        }
+        let rows = self.differing(usize::MAX)?;
+        let attributes_differ = self
+            .operations(Some(current))
+            .iter()
+            .any(|operation| matches!(operation, Operation::Update(_)));
+        if rows.is_empty() && !attributes_differ {
+            return Ok(());
+        }
+        self.still_ours()?;
+        let ids: Result<Vec<String>, StorageError> = self
+            .lane
+            .database
+            .read(|connection| outbound_members::remote_members(connection, self.lane.target(), &self.row.resource_id));
+        let members: Vec<RemoteId> = ids?.into_iter().map(RemoteId).collect();
+        let remote = self.remote()?;
+        match self.lane.connector.replace_group(&remote, current, &members) {
+            Ok(()) => {
+                self.sent = Some(current.clone());
+                count(&self.lane.counters.updated);
+                self.notes
+                    .members
+                    .extend(rows.into_iter().map(|row| (row.member, row.wanted)));
+                Ok(())
+            }
+            Err(PushError::Gone) => {
+                self.make_anew(&remote, current.clone())?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What to send: the smallest change from what was last sent to what is wanted. Pure.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::{Attributes, Kind, Resource};
+
+use super::settings::{Deprovision, Profile};
+
+/// One thing to do at the target.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// Make the resource.
+    Create(Attributes),
+    /// Change it.
+    Update(Update),
+    /// Lock the account; it was last sent so.
+    Deactivate(Attributes),
+    /// Remove it.
+    Delete,
+}
+
+/// A change of a resource in both forms that targets take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// What changed, path by path.
+    pub changes: Vec<AttributeChange>,
+    /// The whole as it shall be.
+    pub full: Attributes,
+}
+
+/// One attribute's new value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttributeChange {
+    /// A SCIM path (RFC 7644 §3.5.2), such as `name.givenName`.
+    pub path: String,
+    /// The new value; `None` takes the attribute away.
+    pub value: Option<Value>,
+}
+
+impl Operation {
+    /// Whether somebody loses access by it.
+    pub fn is_removal(&self) -> bool {
+        match self {
+            Self::Delete | Self::Deactivate(_) => true,
+            Self::Update(update) => update
+                .changes
+                .iter()
+                .any(|change| change.path == "active" && change.value == Some(Value::Bool(false))),
+            Self::Create(_) => false,
+        }
+    }
+}
+
+/// Attributes that belong to the server that holds them, relations that are sent in another way, and secrets.
+const NEVER_SENT: [&str; 5] = ["id", "meta", "groups", "members", "password"];
+
+/// The attributes of a resource as the target shall have them: without what is never sent and what is empty, with our id
+/// as `externalId`, so that a resource whose creation was not confirmed can be found again.
+pub fn outgoing(resource: &Resource, profile: &Profile) -> Attributes {
+    let mut attributes = Attributes::new();
+    for (name, value) in resource.document.attributes() {
+        if is_forbidden(&name, profile) {
+            continue;
+        }
+        if let Some(value) = without_empty(value, &name, profile) {
+            attributes.insert(name, value);
+        }
+    }
+    if !is_forbidden("externalId", profile) {
+        attributes.insert("externalId".to_owned(), Value::String(resource.id.as_str().to_owned()));
+    }
+    attributes
+}
+
+fn is_forbidden(path: &str, profile: &Profile) -> bool {
+    NEVER_SENT.iter().any(|name| name.eq_ignore_ascii_case(path))
+        || profile.forbidden.iter().any(|name| name.eq_ignore_ascii_case(path))
+}
+
+/// The value without nulls, empty texts, empty lists and forbidden parts; `None` if nothing is left.
+fn without_empty(value: Value, path: &str, profile: &Profile) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Array(items) => {
+            let items: Vec<Value> = items
+                .into_iter()
+                .filter_map(|item| without_empty(item, path, profile))
+                .collect();
+            (!items.is_empty()).then_some(Value::Array(items))
+        }
+        Value::Object(parts) => {
+            let parts: Map<String, Value> = parts
+                .into_iter()
+                .filter_map(|(name, part)| {
+                    let path = join(path, &name);
+                    let allowed = !profile
+                        .forbidden
+                        .iter()
+                        .any(|forbidden| forbidden.eq_ignore_ascii_case(&path));
+                    allowed
+                        .then(|| without_empty(part, &path, profile))
+                        .flatten()
+                        .map(|part| (name, part))
+                })
+                .collect();
+            (!parts.is_empty()).then_some(Value::Object(parts))
+        }
+        other => Some(other),
+    }
+}
+
+/// The path of a part: `name.givenName`, but `urn:…:User:department` within an extension (RFC 7644 §3.10).
+fn join(path: &str, part: &str) -> String {
+    let separator = if is_extension(path) { ':' } else { '.' };
+    format!("{path}{separator}{part}")
+}
+
+/// Whether a top-level name is an extension's URN and not a path below it.
+fn is_extension(path: &str) -> bool {
+    path.len() > 4 && path[..4].eq_ignore_ascii_case("urn:") && path.ends_with(|last: char| last.is_alphanumeric()) && {
+        let name = path.rsplit(':').next().unwrap_or_default();
+        name.starts_with(char::is_uppercase)
+    }
+}
+
+/// What brings the target from `sent` to `current`. `sent` is `None` if the target does not have the resource, and empty
+/// if it is not known what the target has; `current` is `None` if the resource is to leave.
+pub fn plan(sent: Option<&Attributes>, current: Option<&Attributes>, kind: &Kind, profile: &Profile) -> Vec<Operation> {
+    match (sent, current) {
+        (None, None) => Vec::new(),
+        (None, Some(current)) => vec![Operation::Create(current.clone())],
+        (Some(sent), None) if profile.deprovision == Deprovision::Deactivate && *kind == Kind::USER => {
+            if sent.get("active") == Some(&Value::Bool(false)) {
+                return Vec::new();
+            }
+            vec![Operation::Deactivate(sent.clone())]
+        }
+        (Some(_), None) => vec![Operation::Delete],
+        (Some(sent), Some(current)) => {
+            let changes = difference(sent, current);
+            if changes.is_empty() {
+                return Vec::new();
+            }
+            vec![Operation::Update(Update {
+                changes,
+                full: current.clone(),
+            })]
+        }
+    }
+}
+
+fn difference(sent: &Attributes, current: &Attributes) -> Vec<AttributeChange> {
+    let mut changes = Vec::new();
+    // Taking away first: a target that allows one value of a kind has room for the new one then.
+    for (name, old) in sent {
+        match (old, current.get(name)) {
+            (_, _) if name == "schemas" => {}
+            (_, None) => changes.push(AttributeChange {
+                path: name.clone(),
+                value: None,
+            }),
+            (Value::Object(old), Some(Value::Object(new))) => {
+                let lost = old.keys().filter(|part| !new.contains_key(*part));
+                changes.extend(lost.map(|part| AttributeChange {
+                    path: join(name, part),
+                    value: None,
+                }));
+            }
+            _ => {}
+        }
+    }
+    for (name, new) in current {
+        match (sent.get(name), new) {
+            (_, _) if name == "schemas" => {}
+            (old, Value::Object(new)) if is_extension(name) || old.is_some_and(Value::is_object) => {
+                let old = old.and_then(Value::as_object);
+                let differing = new
+                    .iter()
+                    .filter(|(part, value)| old.and_then(|old| old.get(*part)) != Some(*value));
+                changes.extend(differing.map(|(part, value)| AttributeChange {
+                    path: join(name, part),
+                    value: Some(value.clone()),
+                }));
+            }
+            (old, new) if old != Some(new) => changes.push(AttributeChange {
+                path: name.clone(),
+                value: Some(new.clone()),
+            }),
+            _ => {}
+        }
+    }
+    changes
+}
+
+/// The SCIM operations of some changes (RFC 7644 §3.5.2), in canonical form.
+pub fn patch_operations(changes: &[AttributeChange]) -> Vec<Value> {
+    changes
+        .iter()
+        .map(|change| match &change.value {
+            Some(value) => json!({ "op": "replace", "path": change.path, "value": value }),
+            None => json!({ "op": "remove", "path": change.path }),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::provenance::Writers;
+    use crate::domain::{Document, ResourceId, StoreName, Timestamp, Version};
+
+    const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+    fn attributes(value: Value) -> Attributes {
+        value.as_object().unwrap().clone()
+    }
+
+    fn resource(value: Value) -> Resource {
+        Resource {
+            store: StoreName::PRIMARY,
+            kind: Kind::USER,
+            id: ResourceId::new("u1"),
+            version: Version::FIRST,
+            created: Timestamp(0),
+            modified: Timestamp(0),
+            document: Document::new(&attributes(value)),
+            writers: Writers::new(),
+            members: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    fn operations(sent: Value, current: Value) -> Vec<Value> {
+        let planned = plan(
+            Some(&attributes(sent)),
+            Some(&attributes(current)),
+            &Kind::USER,
+            &Profile::default(),
+        );
+        match planned.as_slice() {
+            [] => Vec::new(),
+            [Operation::Update(update)] => patch_operations(&update.changes),
+            other => panic!("an update was expected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_sent() {
+        for (sent, current, expected) in [
+            (json!({"userName": "a"}), json!({"userName": "a"}), json!([])),
+            (
+                json!({"title": "x"}),
+                json!({"title": "y"}),
+                json!([{"op": "replace", "path": "title", "value": "y"}]),
+            ),
+            (
+                json!({"title": "x"}),
+                json!({}),
+                json!([{"op": "remove", "path": "title"}]),
+            ),
+            (
+                json!({}),
+                json!({"active": false}),
+                json!([{"op": "replace", "path": "active", "value": false}]),
+            ),
+            (
+                json!({"name": {"givenName": "A", "familyName": "B", "middleName": "C"}}),
+                json!({"name": {"givenName": "A", "familyName": "D"}}),
+                json!([{"op": "remove", "path": "name.middleName"}, {"op": "replace", "path": "name.familyName", "value": "D"}]),
+            ),
+            (
+                json!({"name": {"givenName": "A"}}),
+                json!({}),
+                json!([{"op": "remove", "path": "name"}]),
+            ),
+            (
+                json!({"emails": [{"value": "a@example.com"}]}),
+                json!({"emails": [{"value": "b@example.com"}]}),
+                json!([{"op": "replace", "path": "emails", "value": [{"value": "b@example.com"}]}]),
+            ),
+            (
+                json!({ENTERPRISE: {"department": "X", "costCenter": "1"}}),
+                json!({ENTERPRISE: {"department": "Y"}}),
+                json!([
+                    {"op": "remove", "path": format!("{ENTERPRISE}:costCenter")},
+                    {"op": "replace", "path": format!("{ENTERPRISE}:department"), "value": "Y"},
+                ]),
+            ),
+            (json!({"schemas": ["a"]}), json!({"schemas": ["a", "b"]}), json!([])),
+        ] {
+            assert_eq!(
+                Value::Array(operations(sent.clone(), current.clone())),
+                expected,
+                "{sent} to {current}"
+            );
+        }
+    }
+
+    #[test]
+    fn applying_the_difference_to_an_unknown_state_sends_everything() {
+        let sent = operations(json!({}), json!({"userName": "a", "name": {"givenName": "A"}}));
+        assert_eq!(sent.len(), 2);
+    }
+
+    #[test]
+    fn a_resource_that_the_target_lacks_is_created_and_one_that_left_is_removed() {
+        let profile = Profile::default();
+        let current = attributes(json!({"userName": "a"}));
+        assert_eq!(
+            plan(None, Some(&current), &Kind::USER, &profile),
+            [Operation::Create(current.clone())]
+        );
+        assert_eq!(plan(Some(&current), None, &Kind::USER, &profile), [Operation::Delete]);
+        assert_eq!(plan(None, None, &Kind::USER, &profile), []);
+    }
+
+    #[test]
+    fn a_target_that_keeps_accounts_gets_them_deactivated_once() {
+        let profile = Profile {
+            deprovision: Deprovision::Deactivate,
+            ..Profile::default()
+        };
+        let active = attributes(json!({"userName": "a", "active": true}));
+        let inactive = attributes(json!({"userName": "a", "active": false}));
+        assert_eq!(
+            plan(Some(&active), None, &Kind::USER, &profile),
+            [Operation::Deactivate(active.clone())]
+        );
+        assert_eq!(plan(Some(&inactive), None, &Kind::USER, &profile), []);
+        assert_eq!(plan(Some(&active), None, &Kind::GROUP, &profile), [Operation::Delete]);
+    }
+
+    #[test]
+    fn what_belongs_to_us_what_is_secret_and_what_is_empty_stays_here() {
+        let profile = Profile {
+            forbidden: vec!["nickname".to_owned(), "emails.display".to_owned()],
+            ..Profile::default()
+        };
+        let sent = outgoing(
+            &resource(json!({
+                "id": "x", "meta": {}, "groups": [{"value": "g"}], "password": "p", "Password": "p", "nickName": "n", "title": "",
+                "locale": null, "photos": [], "name": {"givenName": ""}, "active": false, "externalId": "theirs", "userName": "a",
+                "emails": [{"value": "a@example.com", "display": "d", "type": ""}],
+            })),
+            &profile,
+        );
+        assert_eq!(
+            Value::Object(sent),
+            json!({"active": false, "userName": "a", "emails": [{"value": "a@example.com"}], "externalId": "u1"})
+        );
+    }
+
+    #[test]
+    fn losing_access_counts_as_a_removal() {
+        let update = |value: Value| {
+            plan(
+                Some(&attributes(json!({"active": true}))),
+                Some(&attributes(value)),
+                &Kind::USER,
+                &Profile::default(),
+            )
+        };
+        assert!(update(json!({"active": false}))[0].is_removal());
+        assert!(!update(json!({"active": true, "title": "x"}))[0].is_removal());
+        assert!(Operation::Delete.is_removal());
+    }
+}
