@@ -1,0 +1,123 @@
+//! The headers that every answer carries (OWASP ASVS 5.0 §3.4).
+
+use actix_web::HttpResponseBuilder;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use actix_web::middleware::DefaultHeaders;
+
+use super::href::Href;
+
+/// The policy of an answer that is not one of our pages: it may load, run and send nothing.
+const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Headers for whatever answer has not set its own: errors of the framework and JSON as well as pages.
+///
+/// `https` says whether people reach us over TLS; only then is Strict-Transport-Security sent (RFC 6797 §7.2).
+pub fn defaults(https: bool) -> DefaultHeaders {
+    let headers = DefaultHeaders::new()
+        .add((CONTENT_SECURITY_POLICY, NOTHING))
+        .add((X_FRAME_OPTIONS, "DENY"))
+        .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((REFERRER_POLICY, "no-referrer"))
+        .add((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .add((CACHE_CONTROL, "no-store"));
+    if https {
+        headers.add((STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"))
+    } else {
+        headers
+    }
+}
+
+/// Sets the policy of a page: styles and pictures of our own, no script, and forms that post to us.
+///
+/// `targets` are where a form's answer may redirect to beside ourselves: Chromium holds the whole chain of redirects
+/// after a POST against `form-action`.
+pub fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) {
+    let mut policy = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                      form-action 'self'"
+        .to_owned();
+    for target in targets {
+        policy.push(' ');
+        policy.push_str(target.csp_source());
+    }
+    // `Href` lets only ASCII through; were that ever to change, the page still gets the strictest policy by default.
+    if let Ok(value) = HeaderValue::from_str(&policy) {
+        response.insert_header((CONTENT_SECURITY_POLICY, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderMap;
+    use actix_web::{App, HttpResponse, test, web};
+
+    use super::*;
+
+    async fn headers_of(path: &str, https: bool) -> HeaderMap {
+        let app = test::init_service(
+            App::new()
+                .wrap(defaults(https))
+                .route(
+                    "/page",
+                    web::get().to(|| async {
+                        let mut response = HttpResponse::Ok();
+                        page_policy(
+                            &mut response,
+                            &[Href::parse("https://wiki.example.com/callback").unwrap()],
+                        );
+                        response.finish()
+                    }),
+                )
+                .route(
+                    "/fails",
+                    web::get()
+                        .to(|| async { Err::<HttpResponse, _>(actix_web::error::ErrorInternalServerError("cause")) }),
+                ),
+        )
+        .await;
+        let request = test::TestRequest::get().uri(path).to_request();
+        test::call_service(&app, request).await.headers().clone()
+    }
+
+    fn policy(headers: &HeaderMap) -> &str {
+        headers.get(CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap()
+    }
+
+    #[actix_web::test]
+    async fn every_answer_carries_the_headers_even_errors_and_unknown_paths() {
+        for path in ["/page", "/fails", "/nowhere"] {
+            let headers = headers_of(path, false).await;
+            assert_eq!(headers.get(X_FRAME_OPTIONS).unwrap(), "DENY", "{path}");
+            assert_eq!(headers.get(X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff", "{path}");
+            assert_eq!(headers.get(REFERRER_POLICY).unwrap(), "no-referrer", "{path}");
+            assert_eq!(
+                headers.get("cross-origin-opener-policy").unwrap(),
+                "same-origin",
+                "{path}"
+            );
+            assert_eq!(headers.get(CACHE_CONTROL).unwrap(), "no-store", "{path}");
+            assert!(policy(&headers).contains("frame-ancestors 'none'"), "{path}");
+            assert!(policy(&headers).starts_with("default-src 'none'"), "{path}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_page_may_post_to_us_and_to_the_targets_it_names() {
+        let headers = headers_of("/page", false).await;
+        assert!(policy(&headers).ends_with("form-action 'self' https://wiki.example.com"));
+        assert!(!policy(&headers).contains("unsafe") && !policy(&headers).contains("script-src"));
+    }
+
+    #[actix_web::test]
+    async fn an_answer_that_is_no_page_may_post_nowhere() {
+        assert!(policy(&headers_of("/nowhere", false).await).contains("form-action 'none'"));
+    }
+
+    #[actix_web::test]
+    async fn strict_transport_security_is_sent_over_https_alone() {
+        assert!(headers_of("/page", true).await.contains_key(STRICT_TRANSPORT_SECURITY));
+        assert!(!headers_of("/page", false).await.contains_key(STRICT_TRANSPORT_SECURITY));
+    }
+}

@@ -1,0 +1,53 @@
+//! `/healthz`: the process lives. `/readyz`: what it needs answers.
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data};
+use serde_json::json;
+
+use super::blocking;
+use crate::directory::Directory;
+use crate::storage::Database;
+
+/// What readiness depends on.
+pub(super) struct Health {
+    pub(super) directory: Arc<Directory>,
+    pub(super) database: Database,
+}
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/healthz", web::get().to(alive))
+        .route("/readyz", web::get().to(ready));
+}
+
+async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+async fn ready(health: Data<Health>) -> HttpResponse {
+    let checks = blocking::run(move || {
+        let database = ("database".to_owned(), health.database.ping().is_ok());
+        let stores = health
+            .directory
+            .stores()
+            .iter()
+            .map(|store| (format!("userstore {}", store.name()), store.ping().is_ok()));
+        std::iter::once(database).chain(stores).collect::<Vec<_>>()
+    })
+    .await
+    .unwrap_or_default();
+    let ready = !checks.is_empty() && checks.iter().all(|(_, good)| *good);
+    let word = |good| if good { "ok" } else { "down" };
+    let checks: serde_json::Map<_, _> = checks
+        .into_iter()
+        .map(|(name, good)| (name, word(good).into()))
+        .collect();
+    let body = json!({ "status": word(ready), "checks": checks });
+    if ready {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
+}

@@ -1,0 +1,303 @@
+//! The front door over HTTP: `/login/…` and `/federation/{idp}/callback`.
+
+mod answer;
+mod guard;
+
+use std::sync::Arc;
+
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Form, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use url::Url;
+
+use self::answer::{refused, show, stepped, unavailable};
+use self::guard::{form_token, is_own_form};
+use super::blocking;
+use super::href::Href;
+use super::page::{Onward, respond};
+use crate::domain::login::{Authentication, AuthorizationRequest};
+use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
+use crate::federation::denial::Denial;
+use crate::federation::provider::Returned;
+use crate::federation::{Federation, FederationError, Step};
+
+/// The cookie that holds a login's handle.
+pub const COOKIE: &str = "vestibule-login";
+/// How long the browser keeps it, in seconds; the login itself ends as soon.
+const COOKIE_AGE: i64 = 600;
+
+/// Opens a session for a login that went through, and answers the application. Blocks; none if it cannot.
+pub type Complete = dyn Fn(&AuthorizationRequest, &Authentication) -> Option<Completed> + Send + Sync;
+/// Answers the application that the person gave up (`access_denied`, RFC 6749 §4.1.2.1). Blocks; none if it cannot.
+pub type Cancel = dyn Fn(&AuthorizationRequest) -> Option<Url> + Send + Sync;
+
+/// A login that was handed over.
+pub struct Completed {
+    /// The session's cookie, complete with its attributes.
+    pub session: Cookie<'static>,
+    /// Back to the application.
+    pub location: Url,
+}
+
+/// What the handlers need.
+#[derive(Clone)]
+pub struct Door {
+    /// The front door.
+    pub federation: Arc<Federation>,
+    /// Where a login that went through ends.
+    pub complete: Arc<Complete>,
+    /// Where a login that was given up ends.
+    pub cancel: Arc<Cancel>,
+}
+
+impl Door {
+    fn is_secure(&self) -> bool {
+        self.federation.public_url().scheme() == "https"
+    }
+
+    fn handle_cookie(&self, handle: String) -> Cookie<'static> {
+        Cookie::build(COOKIE, handle)
+            .path("/")
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(self.is_secure())
+            .max_age(actix_web::cookie::time::Duration::seconds(COOKIE_AGE))
+            .finish()
+    }
+
+    fn expired_cookie(&self) -> Cookie<'static> {
+        let mut cookie = self.handle_cookie(String::new());
+        cookie.make_removal();
+        cookie
+    }
+}
+
+/// Mounts the routes. [`Door`] must be there as application data.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/login", web::get().to(view))
+        .route("/login/idp", web::post().to(choose))
+        .route("/login/password", web::post().to(password))
+        .route("/login/prove", web::post().to(prove))
+        .route("/login/cancel", web::get().to(cancel))
+        .route("/federation/{idp}/callback", web::get().to(callback));
+}
+
+/// Begins a login for a request that the authorization endpoint found valid, and sends the browser on its way.
+pub async fn start(door: &Door, request: AuthorizationRequest, service_provider: ServiceProviderName) -> HttpResponse {
+    let federation = Arc::clone(&door.federation);
+    match run(move || federation.start(request, &service_provider)).await {
+        Ok(started) => {
+            let to = started.to.map_or_else(|| "/login".to_owned(), String::from);
+            see_other(&to, Some(door.handle_cookie(started.handle)))
+        }
+        Err(response) => response,
+    }
+}
+
+/// `GET /login`: the page that the login stands at.
+async fn view(door: Data<Door>, request: HttpRequest) -> HttpResponse {
+    let Some(handle) = handle(&request) else {
+        return refused(&Denial::NotUnderWay);
+    };
+    let (federation, token) = (Arc::clone(&door.federation), form_token(&handle));
+    match run(move || federation.view(&handle)).await {
+        Ok(Step::Show(page)) => show(page, &token),
+        Ok(step) => stepped(step),
+        Err(response) => response,
+    }
+}
+
+#[derive(Deserialize)]
+struct ChooseForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    identity_provider: String,
+}
+
+/// `POST /login/idp`: off to an identity provider.
+async fn choose(door: Data<Door>, request: HttpRequest, form: Form<ChooseForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&door, &request, &form.csrf) else {
+        return refused(&Denial::NotUnderWay);
+    };
+    let provider = IdentityProviderName::new(form.into_inner().identity_provider);
+    let federation = Arc::clone(&door.federation);
+    let name = federation.display_name(&provider).unwrap_or_default();
+    match run(move || federation.choose(&handle, &provider)).await {
+        Ok(Ok(url)) => onward(&name, &url, None),
+        Ok(Err(denial)) => refused(&denial),
+        Err(response) => response,
+    }
+}
+
+#[derive(Deserialize)]
+struct PasswordForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default = "empty")]
+    password: Secret,
+}
+
+fn empty() -> Secret {
+    Secret::new("")
+}
+
+/// `POST /login/password`: a local name and password.
+async fn password(door: Data<Door>, request: HttpRequest, form: Form<PasswordForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&door, &request, &form.csrf) else {
+        return refused(&Denial::NotUnderWay);
+    };
+    let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
+    let step = run(move || federation.password(&handle, &form.username, &form.password)).await;
+    settle(&door, step, Arrived::ByForm).await
+}
+
+#[derive(Deserialize)]
+struct ProveForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    decision: String,
+    #[serde(default = "empty")]
+    password: Secret,
+}
+
+/// `POST /login/prove`: the password of the account to be linked, or back to the other ways.
+async fn prove(door: Data<Door>, request: HttpRequest, form: Form<ProveForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&door, &request, &form.csrf) else {
+        return refused(&Denial::NotUnderWay);
+    };
+    let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
+    let step = run(move || match form.decision.as_str() {
+        "link" => federation.prove(&handle, &form.password),
+        "back" => federation.back(&handle),
+        _ => federation.view(&handle),
+    })
+    .await;
+    settle(&door, step, Arrived::ByForm).await
+}
+
+/// `GET /login/cancel`: back to the application without a login.
+async fn cancel(door: Data<Door>, request: HttpRequest) -> HttpResponse {
+    let Some(handle) = handle(&request) else {
+        return refused(&Denial::NotUnderWay);
+    };
+    let (federation, answer) = (Arc::clone(&door.federation), Arc::clone(&door.cancel));
+    let cancelled = run(move || Ok(federation.cancel(&handle)?.and_then(|request| answer(&request)))).await;
+    match cancelled {
+        Ok(Some(location)) => see_other(location.as_str(), Some(door.expired_cookie())),
+        Ok(None) => refused(&Denial::NotUnderWay),
+        Err(response) => response,
+    }
+}
+
+/// `GET /federation/{idp}/callback`: the browser comes back from an identity provider.
+async fn callback(
+    door: Data<Door>,
+    request: HttpRequest,
+    idp: Path<String>,
+    returned: Query<Returned>,
+) -> HttpResponse {
+    let Some(handle) = handle(&request) else {
+        return refused(&Denial::NotUnderWay);
+    };
+    let (federation, idp) = (
+        Arc::clone(&door.federation),
+        IdentityProviderName::new(idp.into_inner()),
+    );
+    let step = run(move || federation.callback(&handle, &idp, &returned)).await;
+    settle(&door, step, Arrived::ByLink).await
+}
+
+/// How a request came: what a browser follows after a form is held against the page's policy, after a link it is not.
+enum Arrived {
+    ByForm,
+    ByLink,
+}
+
+/// Hands a completed login over; shows whatever else a step led to.
+async fn settle(door: &Door, step: Result<Step, HttpResponse>, arrived: Arrived) -> HttpResponse {
+    let (request, authentication) = match step {
+        Ok(Step::Complete(request, authentication)) => (request, authentication),
+        Ok(Step::Show(_)) => return see_other("/login", None),
+        Ok(step) => return stepped(step),
+        Err(response) => return response,
+    };
+    let complete = Arc::clone(&door.complete);
+    let done = run(move || Ok(complete(&request, &authentication))).await;
+    let mut response = match done {
+        Ok(Some(Completed { session, location })) => match arrived {
+            Arrived::ByLink => see_other(location.as_str(), Some(session)),
+            Arrived::ByForm => onward("the application", &location, Some(session)),
+        },
+        Ok(None) => return unavailable(),
+        Err(response) => return response,
+    };
+    if response.add_cookie(&door.expired_cookie()).is_err() {
+        log::error!("the login cookie cannot be written");
+    }
+    response
+}
+
+fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> HttpResponse {
+    let mut response = HttpResponse::SeeOther();
+    response
+        .insert_header(("Location", location))
+        .insert_header(("Cache-Control", "no-store"));
+    if let Some(cookie) = cookie {
+        response.cookie(cookie);
+    }
+    response.finish()
+}
+
+/// Leads on from a form: the redirects that follow are not ours to know.
+fn onward(name: &str, url: &Url, cookie: Option<Cookie<'static>>) -> HttpResponse {
+    let Some(href) = Href::parse(url.as_str()) else {
+        return unavailable();
+    };
+    let mut response = respond(
+        StatusCode::OK,
+        Onward {
+            name: name.to_owned(),
+            href,
+        }
+        .render(),
+        &[],
+    );
+    if cookie.is_some_and(|cookie| response.add_cookie(&cookie).is_err()) {
+        log::error!("the session cookie cannot be written");
+        return unavailable();
+    }
+    response
+}
+
+fn handle(request: &HttpRequest) -> Option<String> {
+    request
+        .cookie(COOKIE)
+        .map(|cookie| cookie.value().to_owned())
+        .filter(|handle| !handle.is_empty())
+}
+
+/// The handle, if the form that was sent is one of our pages' for this very login.
+fn own_handle(door: &Door, request: &HttpRequest, csrf: &str) -> Option<String> {
+    handle(request).filter(|handle| is_own_form(request, door.federation.public_url(), handle, csrf))
+}
+
+/// Crosses the bridge; what is not the person's fault becomes a page.
+async fn run<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FederationError> + Send + 'static,
+) -> Result<T, HttpResponse> {
+    match blocking::run(work).await {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => {
+            log::error!("a login could not go on: {error}");
+            Err(unavailable())
+        }
+        None => Err(unavailable()),
+    }
+}

@@ -1,0 +1,124 @@
+//! What people see of a step: the pages of a login and its refusals.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+
+use crate::federation::denial::Denial;
+use crate::federation::{Choice, Local, Page, Step};
+use crate::server::page::{Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, respond};
+use crate::server::request_id;
+
+/// Shows a page of a login. `csrf` is the token of its forms.
+pub(super) fn show(page: Page, csrf: &str) -> HttpResponse {
+    let html = match page {
+        Page::SignIn {
+            service_provider,
+            providers,
+            local: Some(local),
+        } if providers.is_empty() => PasswordForm {
+            service_provider,
+            login: local_login(local, csrf),
+            other_ways: None,
+        }
+        .render(),
+        Page::SignIn {
+            service_provider,
+            providers,
+            local,
+        } => Chooser {
+            service_provider,
+            action: "/login/idp".to_owned(),
+            csrf: csrf.to_owned(),
+            providers: providers.into_iter().map(choice).collect(),
+            local: local.map(|local| local_login(local, csrf)),
+        }
+        .render(),
+        Page::LinkProof {
+            service_provider,
+            provider,
+            username,
+            failed,
+        } => LinkProof {
+            service_provider,
+            provider,
+            username,
+            action: "/login/prove".to_owned(),
+            csrf: csrf.to_owned(),
+            notice: failed.then_some("wrong_password"),
+        }
+        .render(),
+    };
+    respond(StatusCode::OK, html, &[])
+}
+
+/// A step that ends on a page of its own.
+pub(super) fn stepped(step: Step) -> HttpResponse {
+    match step {
+        Step::Refused(denial) => refused(&denial),
+        Step::Show(_) | Step::Complete(..) => refused(&Denial::NotUnderWay),
+    }
+}
+
+/// Tells a person why they stay outside.
+pub(super) fn refused(denial: &Denial) -> HttpResponse {
+    let (status, code) = row(denial);
+    error(status, code)
+}
+
+/// Tells a person that it is not their fault.
+pub(super) fn unavailable() -> HttpResponse {
+    error(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+}
+
+fn error(status: StatusCode, code: &'static str) -> HttpResponse {
+    let request_id = request_id::current().unwrap_or_default();
+    log::info!("a login ended on the page {code}");
+    respond(
+        status,
+        ErrorPage {
+            code,
+            request_id,
+            way_out: None,
+        }
+        .render(),
+        &[],
+    )
+}
+
+/// The status of a refusal, and the message that people get.
+fn row(denial: &Denial) -> (StatusCode, &'static str) {
+    match denial {
+        Denial::NotUnderWay => (StatusCode::BAD_REQUEST, "expired_login"),
+        Denial::ProviderNotAllowed | Denial::UnknownProvider | Denial::NoLocalLogin => {
+            (StatusCode::FORBIDDEN, "unknown_provider")
+        }
+        Denial::NoAccount => (StatusCode::FORBIDDEN, "no_account"),
+        Denial::AccountDisabled => (StatusCode::FORBIDDEN, "account_disabled"),
+        Denial::NameTaken => (StatusCode::FORBIDDEN, "name_taken"),
+        Denial::MissingClaim { .. } => (StatusCode::FORBIDDEN, "missing_claim"),
+        Denial::BadUsername => (StatusCode::BAD_REQUEST, "invalid_name"),
+        Denial::BadEmail | Denial::BadClaim { .. } | Denial::InvalidAttributes | Denial::BadAnswer { .. } => {
+            (StatusCode::BAD_REQUEST, "provider_error")
+        }
+        Denial::EmailDomain | Denial::UnknownStore { .. } => (StatusCode::FORBIDDEN, "access_denied"),
+        Denial::TooManyAttempts => (StatusCode::FORBIDDEN, "too_many_attempts"),
+        Denial::Declined => (StatusCode::FORBIDDEN, "provider_refused"),
+        Denial::ProviderUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"),
+    }
+}
+
+fn choice(choice: Choice) -> ProviderChoice {
+    ProviderChoice {
+        name: choice.name.as_str().to_owned(),
+        display_name: choice.display_name,
+    }
+}
+
+fn local_login(local: Local, csrf: &str) -> LocalLogin {
+    LocalLogin {
+        action: "/login/password".to_owned(),
+        csrf: csrf.to_owned(),
+        username: local.username,
+        notice: local.failed.then_some("wrong_password"),
+    }
+}

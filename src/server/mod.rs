@@ -1,0 +1,116 @@
+//! actix: routes, extractors, pages, error → response. Decides nothing.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data};
+use actix_web::{App as Service, HttpRequest, HttpResponse, HttpServer};
+
+pub mod assets;
+pub mod blocking;
+pub mod headers;
+mod health;
+pub mod href;
+pub mod login;
+pub mod messages;
+pub mod metrics;
+pub mod oidc;
+pub mod page;
+pub mod request_id;
+pub mod scim;
+
+use crate::app::App;
+use metrics::Metrics;
+
+/// How long requests under way may take when the server stops.
+const SHUTDOWN: u64 = 30;
+/// How long a client may take to send a request's head.
+const HEAD: Duration = Duration::from_secs(10);
+/// Threads for blocking work, per worker: a request holds one while it waits for the database.
+const BLOCKING_THREADS: usize = 64;
+
+/// Serves the application on an address until the process is told to stop.
+pub fn serve(app: &App, listen: SocketAddr) -> std::io::Result<Server> {
+    on(app, TcpListener::bind(listen)?, true)
+}
+
+/// Serves the application on a socket; `signals` says whether SIGTERM and SIGINT stop it.
+pub fn on(app: &App, listener: TcpListener, signals: bool) -> std::io::Result<Server> {
+    let state = State::of(app);
+    let https = app.public_url.starts_with("https://");
+    let server = HttpServer::new(move || {
+        let state = state.clone();
+        Service::new()
+            .wrap(headers::defaults(https))
+            .wrap(from_fn(metrics::observe))
+            .wrap(from_fn(request_id::assign))
+            .configure(move |config| state.mount(config))
+    })
+    .client_request_timeout(HEAD)
+    .worker_max_blocking_threads(BLOCKING_THREADS)
+    .shutdown_timeout(SHUTDOWN);
+    let server = if signals { server } else { server.disable_signals() };
+    Ok(server.listen(listener)?.run())
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct State {
+    scim: Data<crate::scim::Scim>,
+    oidc: Data<crate::oidc::Oidc>,
+    door: Data<login::Door>,
+    metrics: Data<Metrics>,
+    health: Data<health::Health>,
+    home: Data<page::Home>,
+}
+
+impl State {
+    fn of(app: &App) -> Self {
+        let door = login::Door {
+            federation: app.federation.clone(),
+            complete: oidc::completes(app.oidc.clone()),
+            cancel: oidc::cancels(app.oidc.clone()),
+        };
+        Self {
+            scim: Data::from(app.scim.clone()),
+            oidc: Data::from(app.oidc.clone()),
+            door: Data::new(door),
+            metrics: Data::new(Metrics::new(app.scim.clone(), app.engine.clone())),
+            health: Data::new(health::Health {
+                directory: app.directory.clone(),
+                database: app.database.clone(),
+            }),
+            home: Data::new(page::Home {
+                public_url: app.public_url.clone(),
+            }),
+        }
+    }
+
+    fn mount(self, config: &mut web::ServiceConfig) {
+        config
+            .app_data(self.scim)
+            .app_data(self.oidc)
+            .app_data(self.door)
+            .app_data(self.metrics)
+            .app_data(self.health)
+            .app_data(self.home)
+            .configure(scim::routes)
+            .configure(oidc::routes)
+            .configure(login::routes)
+            .configure(health::routes)
+            .configure(metrics::routes)
+            .configure(assets::routes)
+            .route("/", web::get().to(home))
+            .default_service(web::to(nothing_here));
+    }
+}
+
+async fn home(home: Data<page::Home>) -> HttpResponse {
+    page::respond(actix_web::http::StatusCode::OK, home.render(), &[])
+}
+
+async fn nothing_here(_request: HttpRequest) -> HttpResponse {
+    page::respond(actix_web::http::StatusCode::NOT_FOUND, page::NotFound.render(), &[])
+}

@@ -1,0 +1,326 @@
+//! The OpenID provider over HTTP.
+
+use std::sync::Arc;
+
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use serde_json::json;
+
+use super::href::Href;
+use super::page::{self, ErrorPage, LogoutConfirm, Onward, respond};
+use super::{blocking, login, request_id};
+use crate::domain::login::AuthorizationRequest;
+use crate::oidc::{
+    Authorized, Confirmation, ErrorCode, Failure, LoggedOut, OAuthError, Oidc, OidcError, PUBLISHED_FRESH, PageFailure,
+};
+
+/// The largest form that is read, in bytes.
+const LARGEST_FORM: usize = 32 * 1024;
+
+/// How a client that did not prove who it is may do so (RFC 6749 §5.2).
+const BASIC: &str = "Basic realm=\"vestibule\"";
+
+/// Mounts the endpoints that discovery names. Wants [`Oidc`] as `web::Data`.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/.well-known/openid-configuration").get(discovery))
+        .service(
+            web::scope("/oauth2")
+                .app_data(web::PayloadConfig::new(LARGEST_FORM))
+                .service(web::resource("/authorize").get(authorize).post(authorize))
+                .service(web::resource("/token").post(token))
+                .service(web::resource("/revoke").post(revoke))
+                .service(web::resource("/userinfo").get(userinfo).post(userinfo))
+                .service(web::resource("/logout").get(logout).post(logout))
+                .service(web::resource("/jwks").get(jwks)),
+        );
+}
+
+async fn discovery(oidc: web::Data<Oidc>) -> HttpResponse {
+    published(&oidc.discovery())
+}
+
+async fn jwks(oidc: web::Data<Oidc>) -> HttpResponse {
+    match blocking::run(move || oidc.jwks()).await {
+        Some(Ok(jwks)) => published(&jwks),
+        Some(Err(error)) => failed(&error),
+        None => stopping(),
+    }
+}
+
+async fn authorize(
+    oidc: web::Data<Oidc>,
+    door: web::Data<login::Door>,
+    http: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
+    let parameters = parameters(&http, &body);
+    let session = session_of(&oidc, &http);
+    let provider = oidc.clone();
+    match blocking::run(move || provider.authorize(&parameters, session.as_deref())).await {
+        Some(Ok(Authorized::Redirect(location))) => see_other(&location),
+        Some(Ok(Authorized::Login(request))) => to_login(&oidc, &door, request).await,
+        Some(Err(failure)) => page_failed(&failure),
+        None => stopping(),
+    }
+}
+
+/// Hands over a person who must log in first.
+async fn to_login(oidc: &Oidc, door: &login::Door, request: AuthorizationRequest) -> HttpResponse {
+    match oidc.service_provider(&request.client_id).cloned() {
+        Some(service_provider) => login::start(door, request, service_provider).await,
+        None => error_page(StatusCode::BAD_REQUEST, "invalid_client"),
+    }
+}
+
+async fn token(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let parameters = parameters(&http, &body);
+    let authorization = authorization(http.headers());
+    match blocking::run(move || oidc.token(authorization.as_deref(), &parameters)).await {
+        Some(Ok(tokens)) => private(StatusCode::OK).json(tokens),
+        Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
+        None => stopping(),
+    }
+}
+
+async fn revoke(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let parameters = parameters(&http, &body);
+    let authorization = authorization(http.headers());
+    match blocking::run(move || oidc.revoke(authorization.as_deref(), &parameters)).await {
+        Some(Ok(())) => private(StatusCode::OK).finish(),
+        Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
+        None => stopping(),
+    }
+}
+
+async fn userinfo(oidc: web::Data<Oidc>, http: HttpRequest) -> HttpResponse {
+    let authorization = authorization(http.headers());
+    match blocking::run(move || oidc.userinfo(authorization.as_deref())).await {
+        Some(Ok(claims)) => private(StatusCode::OK).json(claims),
+        Some(Err(failure)) => refused(&failure, |error| {
+            format!(
+                r#"Bearer realm="vestibule", error="{}", error_description="{error}""#,
+                error.code.as_str()
+            )
+        }),
+        None => stopping(),
+    }
+}
+
+async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let parameters = parameters(&http, &body);
+    let session = session_of(&oidc, &http);
+    let is_form = http.method() == Method::POST;
+    let provider = oidc.clone();
+    let mut answer = match blocking::run(move || provider.logout(&parameters, session.as_deref(), is_form)).await {
+        Some(Ok(LoggedOut::Redirect(location))) if is_form => onward(&location),
+        Some(Ok(LoggedOut::Redirect(location))) => see_other(&location),
+        Some(Ok(LoggedOut::Done)) => respond(StatusCode::OK, page::LoggedOut { way_out: None }.render(), &[]),
+        Some(Ok(LoggedOut::Confirm(confirmation))) => return confirm(confirmation),
+        Some(Err(failure)) => return page_failed(&failure),
+        None => return stopping(),
+    };
+    // A response takes any number of cookies; the only error is one that is not made by a cookie's own text.
+    let _ = answer.add_removal_cookie(&session_cookie(&oidc, String::new()));
+    answer
+}
+
+/// Where a login that went through ends: a session, and an answer to the service provider.
+pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
+    Arc::new(move |request, authentication| {
+        let opened = oidc.open_session(authentication, None);
+        let session = opened.inspect_err(log_cause).ok()?;
+        match oidc.complete(request, authentication, &session) {
+            Ok(location) => Some(login::Completed {
+                session: session_cookie(&oidc, session),
+                location: location.parse().ok()?,
+            }),
+            Err(failure) => {
+                log_failure(&failure);
+                None
+            }
+        }
+    })
+}
+
+/// Where a login that was given up ends.
+pub(super) fn cancels(oidc: Arc<Oidc>) -> Arc<login::Cancel> {
+    Arc::new(move |request| match oidc.refuse(request, ErrorCode::AccessDenied) {
+        Ok(location) => location.parse().ok(),
+        Err(failure) => {
+            log_failure(&failure);
+            None
+        }
+    })
+}
+
+fn log_failure(failure: &PageFailure) {
+    match failure {
+        PageFailure::Refused(page) => log::info!("a login could not be answered: {page}"),
+        PageFailure::Failed(error) => log_cause(error),
+    }
+}
+
+/// The value of the session's cookie.
+pub fn session_of(oidc: &Oidc, http: &HttpRequest) -> Option<String> {
+    http.cookie(cookie_name(oidc)).map(|cookie| cookie.value().to_owned())
+}
+
+/// The cookie that keeps a session at the browser, until the browser closes or the session ends.
+pub fn session_cookie(oidc: &Oidc, value: String) -> Cookie<'static> {
+    Cookie::build(cookie_name(oidc), value)
+        .path("/")
+        .http_only(true)
+        .secure(oidc.is_secure())
+        .same_site(SameSite::Lax)
+        .finish()
+}
+
+/// With the prefix `__Host-` a browser takes the cookie from this very host alone, and over TLS alone.
+fn cookie_name(oidc: &Oidc) -> &'static str {
+    if oidc.is_secure() {
+        "__Host-vestibule-session"
+    } else {
+        "vestibule-session"
+    }
+}
+
+/// The query of a GET, the form of a POST; a POST of anything else has none.
+fn parameters(http: &HttpRequest, body: &web::Bytes) -> Vec<(String, String)> {
+    let form = "application/x-www-form-urlencoded";
+    let encoded = match *http.method() {
+        Method::POST if actix_web::HttpMessage::content_type(http).eq_ignore_ascii_case(form) => body,
+        Method::POST => return Vec::new(),
+        _ => http.query_string().as_bytes(),
+    };
+    url::form_urlencoded::parse(encoded).into_owned().collect()
+}
+
+fn authorization(headers: &HeaderMap) -> Option<String> {
+    headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.to_str().unwrap_or_default().to_owned())
+}
+
+fn see_other(location: &str) -> HttpResponse {
+    private(StatusCode::SEE_OTHER)
+        .insert_header((header::LOCATION, location))
+        .finish()
+}
+
+/// An answer that is for one person or client, and kept by nobody.
+fn private(status: StatusCode) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(status);
+    answer
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::PRAGMA, "no-cache"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+        ));
+    answer
+}
+
+fn published(document: &serde_json::Value) -> HttpResponse {
+    let kept = format!("public, max-age={}", PUBLISHED_FRESH.as_secs());
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, kept))
+        .json(document)
+}
+
+/// An error as JSON (RFC 6749 §5.2), with the challenge that a 401 or 403 must carry.
+fn refused(failure: &Failure, challenge: impl Fn(&OAuthError) -> String) -> HttpResponse {
+    let error = match failure {
+        Failure::Refused(error) => error,
+        Failure::Failed(error) => return failed(error),
+    };
+    let mut answer = private(status(error.code));
+    if matches!(
+        error.code,
+        ErrorCode::InvalidClient | ErrorCode::InvalidToken | ErrorCode::InsufficientScope
+    ) {
+        answer.insert_header((header::WWW_AUTHENTICATE, challenge(error)));
+    }
+    answer.json(json!({ "error": error.code.as_str(), "error_description": error.description }))
+}
+
+fn failed(error: &OidcError) -> HttpResponse {
+    log_cause(error);
+    private(status(error.code())).json(json!({ "error": error.code().as_str() }))
+}
+
+fn page_failed(failure: &PageFailure) -> HttpResponse {
+    match failure {
+        PageFailure::Refused(page) => error_page(StatusCode::BAD_REQUEST, page.code),
+        PageFailure::Failed(error) => {
+            log_cause(error);
+            error_page(status(error.code()), "unavailable")
+        }
+    }
+}
+
+fn error_page(status: StatusCode, code: &'static str) -> HttpResponse {
+    let request_id = request_id::current().unwrap_or_default();
+    log::info!("an authorization request ended on the page {code}");
+    respond(
+        status,
+        ErrorPage {
+            code,
+            request_id,
+            way_out: None,
+        }
+        .render(),
+        &[],
+    )
+}
+
+/// Leads on from a form: a browser would hold a redirect against the page that the form was on.
+fn onward(location: &str) -> HttpResponse {
+    match Href::parse(location) {
+        Some(href) => respond(
+            StatusCode::OK,
+            Onward {
+                name: "the application".to_owned(),
+                href,
+            }
+            .render(),
+            &[],
+        ),
+        None => error_page(StatusCode::BAD_REQUEST, "invalid_redirect_uri"),
+    }
+}
+
+fn stopping() -> HttpResponse {
+    private(StatusCode::SERVICE_UNAVAILABLE).json(json!({ "error": ErrorCode::TemporarilyUnavailable.as_str() }))
+}
+
+fn status(code: ErrorCode) -> StatusCode {
+    StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn log_cause(error: &OidcError) {
+    let mut causes = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(deeper) = cause {
+        causes = format!("{causes}: {deeper}");
+        cause = deeper.source();
+    }
+    log::error!("the OpenID provider failed: {causes}");
+}
+
+/// Asks the person.
+fn confirm(confirmation: Confirmation) -> HttpResponse {
+    let page = LogoutConfirm {
+        action: "/oauth2/logout",
+        fields: confirmation.fields,
+    };
+    respond(StatusCode::OK, page.render(), &[])
+}
+
+#[cfg(test)]
+#[path = "oidc_tests.rs"]
+mod tests;

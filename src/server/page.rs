@@ -1,0 +1,215 @@
+//! The pages: what each one shows, and how it is sent.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::ContentType;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use askama::Template;
+
+use super::headers;
+use super::href::Href;
+use super::messages;
+
+/// The name of the form field that carries the CSRF token, on every form of every page.
+pub const CSRF_FIELD: &str = "csrf";
+
+/// Sends a page. `targets` are the addresses that the answer to one of its forms may redirect to beside ourselves.
+pub fn respond(status: StatusCode, html: String, targets: &[Href]) -> HttpResponse {
+    let mut response = HttpResponseBuilder::new(status);
+    headers::page_policy(&mut response, targets);
+    response.content_type(ContentType::html()).body(html)
+}
+
+/// Where people can go on from a page that ends here: the application that sent them.
+#[derive(Clone, Debug)]
+pub struct WayOut {
+    /// What people call the application.
+    pub name: String,
+    /// An address from its registration, never one from the request.
+    pub href: Href,
+}
+
+/// An identity provider that can be chosen.
+#[derive(Clone, Debug)]
+pub struct ProviderChoice {
+    /// Its name in the configuration; what the form sends as `identity_provider`.
+    pub name: String,
+    /// What people call it.
+    pub display_name: String,
+}
+
+impl ProviderChoice {
+    fn monogram(&self) -> String {
+        let initial = self.display_name.chars().find(|letter| letter.is_alphanumeric());
+        initial.map_or_else(|| "?".to_owned(), |letter| letter.to_uppercase().collect())
+    }
+}
+
+/// The form for a username and a password; it posts `csrf`, `username` and `password`.
+#[derive(Clone, Debug)]
+pub struct LocalLogin {
+    /// The path that it posts to.
+    pub action: String,
+    /// The CSRF token.
+    pub csrf: String,
+    /// The username to start with: the hint of the application, or what was typed before.
+    pub username: String,
+    /// The code of what went wrong, if this is not the first try.
+    pub notice: Option<&'static str>,
+}
+
+impl LocalLogin {
+    fn message(&self) -> Option<(&'static str, &'static str)> {
+        self.notice.map(messages::message)
+    }
+}
+
+/// The ways of signing in to a service provider; posts `csrf` and `identity_provider`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "chooser.html")]
+pub struct Chooser {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// The path that a choice is posted to.
+    pub action: String,
+    /// The CSRF token.
+    pub csrf: String,
+    /// The identity providers, in the order in which they are shown.
+    pub providers: Vec<ProviderChoice>,
+    /// The password form, where the service provider allows local login.
+    pub local: Option<LocalLogin>,
+}
+
+/// Local login alone.
+#[derive(Clone, Debug, Template)]
+#[template(path = "password.html")]
+pub struct PasswordForm {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// The form.
+    pub login: LocalLogin,
+    /// The path of the [`Chooser`], if there are other ways.
+    pub other_ways: Option<String>,
+}
+
+/// An account with the name of a person who came from an identity provider is here already: asks for its password.
+///
+/// Posts `csrf` and `decision`, which is `link` (with `password`) or `back`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "link_proof.html")]
+pub struct LinkProof {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// What people call the identity provider.
+    pub provider: String,
+    /// The name of the account that is here.
+    pub username: String,
+    /// The path that the forms post to.
+    pub action: String,
+    /// The CSRF token.
+    pub csrf: String,
+    /// The code of what went wrong, if this is not the first try.
+    pub notice: Option<&'static str>,
+}
+
+impl LinkProof {
+    fn message(&self) -> Option<(&'static str, &'static str)> {
+        self.notice.map(messages::message)
+    }
+}
+
+/// Asks whether to end the session; the form's fields show that it is ours.
+#[derive(Clone, Debug, Template)]
+#[template(path = "logout_confirm.html")]
+pub struct LogoutConfirm {
+    /// The path that the form posts to.
+    pub action: &'static str,
+    /// The hidden fields, by name.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// The session is over.
+#[derive(Clone, Debug, Template)]
+#[template(path = "logged_out.html")]
+pub struct LoggedOut {
+    /// The way back to the application, if it is known.
+    pub way_out: Option<WayOut>,
+}
+
+/// Leads on by itself, without a redirect.
+///
+/// For the answer to a form's POST where the redirects that follow are not ours to know: `form-action` does not reach
+/// past this page, as it would past a redirect.
+#[derive(Clone, Debug, Template)]
+#[template(path = "onward.html")]
+pub struct Onward {
+    /// What people call the place that it leads to.
+    pub name: String,
+    /// The address.
+    pub href: Href,
+}
+
+/// Something went wrong, and the way back to the application with an error is not open.
+#[derive(Clone, Debug, Template)]
+#[template(path = "error.html")]
+pub struct ErrorPage {
+    /// The stable code, one of [`messages::message`].
+    pub code: &'static str,
+    /// The request's id, as it is in the log.
+    pub request_id: String,
+    /// The way back to the application, if it is known.
+    pub way_out: Option<WayOut>,
+}
+
+impl ErrorPage {
+    fn message(&self) -> (&'static str, &'static str) {
+        messages::message(self.code)
+    }
+}
+
+/// The page at `/`: what this is, and where operators find what they need.
+#[derive(Clone, Debug, Template)]
+#[template(path = "home.html")]
+pub struct Home {
+    /// The address under which the world knows us, without a slash at its end.
+    pub public_url: String,
+}
+
+/// Nothing is at this path.
+#[derive(Clone, Copy, Debug, Template)]
+#[template(path = "not_found.html")]
+pub struct NotFound;
+
+macro_rules! render {
+    ($($page:ident),*) => {$(
+        impl $page {
+            /// The page as HTML.
+            pub fn render(&self) -> String {
+                rendered(self)
+            }
+        }
+    )*};
+}
+render!(
+    Chooser,
+    PasswordForm,
+    LinkProof,
+    LogoutConfirm,
+    LoggedOut,
+    Onward,
+    ErrorPage,
+    Home,
+    NotFound
+);
+
+/// A template fails only where a value's `Display` fails or a filter does, and our pages hold neither; if one ever
+/// did, an empty page is better than half of one.
+pub(crate) fn rendered(page: &impl Template) -> String {
+    Template::render(page).unwrap_or_else(|error| {
+        log::error!("a page could not be rendered: {error}");
+        String::new()
+    })
+}
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

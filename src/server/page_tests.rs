@@ -1,0 +1,260 @@
+use super::*;
+
+const HOSTILE: &str = "\"><svg onload=alert(1)>'{{7*7}}&";
+
+fn hostile() -> String {
+    HOSTILE.to_owned()
+}
+
+fn local(name: &str) -> LocalLogin {
+    LocalLogin {
+        action: "/login/password".to_owned(),
+        csrf: "token-of-this-form".to_owned(),
+        username: name.to_owned(),
+        notice: Some("wrong_password"),
+    }
+}
+
+fn way_out(name: &str) -> WayOut {
+    let href = Href::parse("https://wiki.example.com/?a=\"><svg onload=x>&b='").unwrap();
+    WayOut {
+        name: name.to_owned(),
+        href,
+    }
+}
+
+/// Every page that has a form, with `name` wherever a text comes from outside.
+fn forms(name: &str) -> Vec<(&'static str, String)> {
+    let text = || name.to_owned();
+    let (csrf, action) = ("token-of-this-form".to_owned(), "/login/step".to_owned());
+    let chooser = Chooser {
+        service_provider: text(),
+        action: action.clone(),
+        csrf: csrf.clone(),
+        providers: vec![ProviderChoice {
+            name: text(),
+            display_name: text(),
+        }],
+        local: Some(local(name)),
+    };
+    let password = PasswordForm {
+        service_provider: text(),
+        login: local(name),
+        other_ways: Some("/login".to_owned()),
+    };
+    let link = LinkProof {
+        service_provider: text(),
+        provider: text(),
+        username: text(),
+        action: action.clone(),
+        csrf: csrf.clone(),
+        notice: Some("wrong_password"),
+    };
+    let logout = LogoutConfirm {
+        action: "/oauth2/logout",
+        fields: vec![("confirm", csrf), ("state", text())],
+    };
+    vec![
+        ("chooser", chooser.render()),
+        ("password", password.render()),
+        ("link", link.render()),
+        ("logout", logout.render()),
+    ]
+}
+
+/// Every page.
+fn pages(name: &str) -> Vec<(&'static str, String)> {
+    let out = way_out(name);
+    let mut pages = forms(name);
+    pages.extend([
+        (
+            "onward",
+            Onward {
+                name: name.to_owned(),
+                href: out.href.clone(),
+            }
+            .render(),
+        ),
+        (
+            "logged out",
+            LoggedOut {
+                way_out: Some(out.clone()),
+            }
+            .render(),
+        ),
+        (
+            "error",
+            ErrorPage {
+                code: "no_account",
+                request_id: name.to_owned(),
+                way_out: Some(out),
+            }
+            .render(),
+        ),
+        (
+            "home",
+            Home {
+                public_url: name.to_owned(),
+            }
+            .render(),
+        ),
+        ("not found", NotFound.render()),
+    ]);
+    pages
+}
+
+/// The opening tags of a page, as a browser would read them when every value is escaped.
+fn tags(html: &str) -> Vec<&str> {
+    html.split('<')
+        .skip(1)
+        .filter_map(|rest| rest.split('>').next())
+        .filter(|tag| !tag.starts_with('/'))
+        .collect()
+}
+
+#[test]
+fn a_hostile_name_adds_no_element_and_ends_no_attribute() {
+    for ((page, plain), (_, attacked)) in pages("Plain name").iter().zip(pages(HOSTILE)) {
+        assert!(!attacked.contains("<svg"), "{page}");
+        assert!(!attacked.contains("\">&lt;svg"), "{page}");
+        let names = |html: &str| {
+            tags(html)
+                .iter()
+                .map(|tag| tag.split([' ', '\n']).next().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        // A field that is filled takes the focus from another, so compare elements, not attributes.
+        assert_eq!(names(plain), names(&attacked), "{page}");
+    }
+}
+
+#[test]
+fn a_hostile_name_is_still_shown_as_text() {
+    let html = ErrorPage {
+        code: "internal",
+        request_id: hostile(),
+        way_out: None,
+    }
+    .render();
+    assert!(html.contains("&#60;svg onload=alert(1)&#62;"));
+}
+
+#[test]
+fn every_form_posts_and_carries_the_token() {
+    let field = format!("<input type=\"hidden\" name=\"{CSRF_FIELD}\" value=\"token-of-this-form\">");
+    let mut count = 0;
+    for (page, html) in forms("Alice") {
+        for form in html.split("<form ").skip(1) {
+            let form = form.split("</form>").next().unwrap();
+            let field = if page == "logout" {
+                field.replace(CSRF_FIELD, "confirm")
+            } else {
+                field.clone()
+            };
+            assert!(form.starts_with("method=\"post\" action=\"/"), "{page}: {form}");
+            assert!(form.contains(&field), "{page}: {form}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 6, "two to choose, one password, two to link, one to sign out");
+}
+
+#[test]
+fn no_page_has_a_script_an_inline_style_or_content_from_elsewhere() {
+    for (page, html) in pages("Alice") {
+        for tag in tags(&html) {
+            let name = tag.split([' ', '\n']).next().unwrap();
+            assert!(
+                !matches!(name, "script" | "style" | "iframe" | "object" | "embed" | "base"),
+                "{page}: {tag}"
+            );
+            assert!(!tag.contains("style=") && !tag.contains(" on"), "{page}: {tag}");
+            if matches!(name, "img" | "link") {
+                assert!(tag.contains("=\"/assets/"), "{page}: {tag}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_page_ever_shows_a_password() {
+    for (page, html) in pages("Alice") {
+        for tag in tags(&html).into_iter().filter(|tag| tag.contains("type=\"password\"")) {
+            assert!(!tag.contains("value="), "{page}: {tag}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_login_keeps_the_username_and_says_what_happened() {
+    let html = PasswordForm {
+        service_provider: "Wiki".to_owned(),
+        login: local("alice"),
+        other_ways: None,
+    }
+    .render();
+    assert!(html.contains("value=\"alice\""));
+    assert!(html.contains("role=\"alert\"") && html.contains("The username or the password is not right."));
+    assert!(html.contains("aria-describedby=\"notice\""));
+}
+
+#[test]
+fn without_local_login_the_chooser_asks_for_no_password() {
+    let mut page = Chooser {
+        service_provider: "Wiki".to_owned(),
+        action: "/login/provider".to_owned(),
+        csrf: "t".to_owned(),
+        providers: vec![ProviderChoice {
+            name: "acme".to_owned(),
+            display_name: "Acme".to_owned(),
+        }],
+        local: None,
+    };
+    assert!(!page.render().contains("type=\"password\""));
+    page.providers.clear();
+    assert!(
+        page.render().contains("No way of signing in"),
+        "an empty chooser says so"
+    );
+}
+
+#[test]
+fn an_error_page_shows_code_request_id_and_the_way_out() {
+    let html = ErrorPage {
+        code: "no_account",
+        request_id: "0192-abc".to_owned(),
+        way_out: Some(way_out("Team Wiki")),
+    }
+    .render();
+    for part in [
+        "no_account",
+        "0192-abc",
+        "There is no account for you yet",
+        "Back to Team Wiki",
+        "https://wiki.example.com/",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    let alone = ErrorPage {
+        code: "no_account",
+        request_id: "0192-abc".to_owned(),
+        way_out: None,
+    }
+    .render();
+    assert!(!alone.contains("Back to"));
+}
+
+#[test]
+fn a_page_is_sent_as_html_with_its_policy() {
+    let target = Href::parse("https://wiki.example.com/callback").unwrap();
+    let reply = respond(StatusCode::NOT_FOUND, NotFound.render(), &[target]);
+    assert_eq!(reply.status(), StatusCode::NOT_FOUND);
+    assert_eq!(reply.headers().get("content-type").unwrap(), "text/html; charset=utf-8");
+    let policy = reply
+        .headers()
+        .get("content-security-policy")
+        .unwrap()
+        .to_str()
+        .unwrap();
+    assert!(policy.contains("form-action 'self' https://wiki.example.com"));
+}

@@ -1,0 +1,356 @@
+//! `/scim/v2`: one dispatcher for every resource type, since types are data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+
+use super::blocking;
+use crate::domain::{Kind, ResourceId};
+use crate::scim::etag::Conditions;
+use crate::scim::list::Parameters;
+use crate::scim::{Caller, Fault, Reply, Scim, ScimError, Target, Terms};
+
+/// The largest body: room for a PATCH of 10,000 members.
+const LARGEST_BODY: usize = 4 * 1024 * 1024;
+/// How long a client may take to send its body.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Mounts the endpoints.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource(["/scim", "/scim/{tail:.*}"]).to(handle));
+}
+
+async fn handle(request: HttpRequest, payload: web::Payload, scim: web::Data<Scim>) -> HttpResponse {
+    let plain_json = wants_plain_json(request.headers());
+    let answer = match dispatch(&request, payload, scim).await {
+        Ok(Answer::Reply(reply)) => reply_of(reply),
+        Ok(Answer::Document(body)) => builder(StatusCode::OK).body(body),
+        Ok(Answer::Options(allow)) => builder(StatusCode::NO_CONTENT)
+            .insert_header((header::ALLOW, allow))
+            .finish(),
+        Err(Refusal { error, allow }) => error_of(&error, allow),
+    };
+    finish(answer, plain_json)
+}
+
+enum Answer {
+    Reply(Reply),
+    Document(String),
+    Options(&'static str),
+}
+
+struct Refusal {
+    error: ScimError,
+    allow: Option<&'static str>,
+}
+
+impl From<ScimError> for Refusal {
+    fn from(error: ScimError) -> Self {
+        Self { error, allow: None }
+    }
+}
+
+/// What a path means.
+enum Place {
+    Discovery(Vec<String>),
+    Collection(Kind),
+    Resource(Target),
+    NotBuilt,
+}
+
+impl Place {
+    fn allow(&self) -> &'static str {
+        match self {
+            Self::Discovery(_) => "GET, HEAD, OPTIONS",
+            Self::Collection(_) => "GET, HEAD, OPTIONS, POST",
+            Self::Resource(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+            Self::NotBuilt => "OPTIONS",
+        }
+    }
+}
+
+async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<Scim>) -> Result<Answer, Refusal> {
+    let place = locate(request.path(), &scim)?;
+    let allow = place.allow();
+    let method = match *request.method() {
+        Method::OPTIONS => return Ok(Answer::Options(allow)),
+        Method::HEAD => Method::GET,
+        ref other => other.clone(),
+    };
+    match place {
+        Place::NotBuilt => Err(Fault::Unsupported
+            .because("This server does not offer this endpoint.")
+            .into()),
+        Place::Discovery(segments) if method == Method::GET => discovery(request, &segments, &scim),
+        Place::Collection(kind) if matches!(method, Method::GET | Method::POST) => {
+            let call = Call::begin(request, scim).await?;
+            let answer = match method {
+                Method::POST => {
+                    let body = body(request, payload).await?;
+                    call.run(move |c| c.scim.create(&c.caller, &kind, &body, &c.terms))
+                        .await
+                }
+                _ => call.run(move |c| c.scim.list(&c.caller, &kind, &c.terms)).await,
+            };
+            Ok(Answer::Reply(answer?))
+        }
+        Place::Resource(target) if matches!(method, Method::GET | Method::PUT | Method::PATCH | Method::DELETE) => {
+            let call = Call::begin(request, scim).await?;
+            Ok(Answer::Reply(
+                resource(call, &method, target, (request, payload)).await?,
+            ))
+        }
+        _ => Err(Refusal {
+            error: Fault::MethodNotAllowed
+                .because("This method is not allowed here. The Allow header lists those that are."),
+            allow: Some(allow),
+        }),
+    }
+}
+
+/// One of the verbs on one resource.
+async fn resource(
+    call: Call,
+    method: &Method,
+    target: Target,
+    (request, payload): (&HttpRequest, web::Payload),
+) -> Result<Reply, ScimError> {
+    match *method {
+        Method::PUT => {
+            let body = body(request, payload).await?;
+            call.run(move |c| c.scim.replace(&c.caller, &target, &body, &c.terms))
+                .await
+        }
+        Method::PATCH => {
+            let body = body(request, payload).await?;
+            call.run(move |c| c.scim.patch(&c.caller, &target, &body, &c.terms))
+                .await
+        }
+        Method::DELETE => call.run(move |c| c.scim.delete(&c.caller, &target, &c.terms)).await,
+        _ => call.run(move |c| c.scim.get(&c.caller, &target, &c.terms)).await,
+    }
+}
+
+/// What every verb needs: who asks, and on which terms.
+struct Call {
+    scim: Arc<Scim>,
+    caller: Caller,
+    terms: Terms,
+}
+
+impl Call {
+    /// Finds out who asks, before anything else is read.
+    async fn begin(request: &HttpRequest, scim: web::Data<Scim>) -> Result<Self, ScimError> {
+        let header = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .map(|value| value.to_str().unwrap_or("unreadable").to_owned());
+        let scim = scim.into_inner();
+        let authority = Arc::clone(&scim);
+        let caller = blocking::run(move || authority.authenticate(header.as_deref()))
+            .await
+            .unwrap_or_else(|| Err(internal()))?;
+        let terms = Terms {
+            parameters: Parameters::parse(request.query_string())?,
+            conditions: conditions(request.headers()),
+        };
+        Ok(Self { scim, caller, terms })
+    }
+
+    async fn run(
+        self,
+        verb: impl FnOnce(&Self) -> Result<Reply, ScimError> + Send + 'static,
+    ) -> Result<Reply, ScimError> {
+        blocking::run(move || verb(&self))
+            .await
+            .unwrap_or_else(|| Err(internal()))
+    }
+}
+
+fn internal() -> ScimError {
+    Fault::Internal.because("Something went wrong here. The request id in the X-Request-Id header finds it in the log.")
+}
+
+/// Finds out what a path means. Segments are compared after decoding, one by one: no `..`, no empty one in between.
+fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
+    let unknown = || Fault::NotFound.because("There is nothing at this path.");
+    let tail = path.strip_prefix("/scim").unwrap_or_default().trim_start_matches('/');
+    let tail = tail.strip_suffix('/').unwrap_or(tail);
+    let mut segments: Vec<String> = Vec::new();
+    for segment in tail.split('/') {
+        let decoded = percent_encoding::percent_decode_str(segment)
+            .decode_utf8()
+            .map_err(|_| unknown())?;
+        segments.push(decoded.into_owned());
+    }
+    match segments.first().map(String::as_str) {
+        Some("v2") => drop(segments.remove(0)),
+        Some(version)
+            if version.len() > 1 && version.starts_with('v') && version[1..].bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            return Err(Fault::InvalidValue.because("This server speaks SCIM v2; use /scim/v2."));
+        }
+        _ => {}
+    }
+    let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match parts.as_slice() {
+        ["ServiceProviderConfig" | "Schemas" | "ResourceTypes"] | ["Schemas" | "ResourceTypes", _] => {
+            Ok(Place::Discovery(segments))
+        }
+        ["Me" | "Bulk" | ".search"] | [_, ".search"] => Ok(Place::NotBuilt),
+        [endpoint] => scim.kind_at(endpoint).map(Place::Collection).ok_or_else(unknown),
+        [endpoint, id] if !id.is_empty() => scim
+            .kind_at(endpoint)
+            .map(|kind| {
+                Place::Resource(Target {
+                    kind,
+                    id: ResourceId::new(*id),
+                })
+            })
+            .ok_or_else(unknown),
+        _ => Err(unknown()),
+    }
+}
+
+fn discovery(request: &HttpRequest, segments: &[String], scim: &Scim) -> Result<Answer, Refusal> {
+    if url::form_urlencoded::parse(request.query_string().as_bytes())
+        .any(|(name, _)| name.eq_ignore_ascii_case("filter"))
+    {
+        return Err(Fault::Forbidden
+            .because("Discovery endpoints take no filter (RFC 7644 §4).")
+            .into());
+    }
+    let document = match segments {
+        [only] if only == "ServiceProviderConfig" => scim.service_provider_config(),
+        [only] if only == "Schemas" => scim.schemas(),
+        [_, urn] if segments[0] == "Schemas" => scim.schema(urn)?,
+        [_, name] => scim.one_resource_type(name)?,
+        _ => scim.resource_types(),
+    };
+    Ok(Answer::Document(document))
+}
+
+fn conditions(headers: &HeaderMap) -> Conditions {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &header::HeaderValue| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    Conditions {
+        if_match: text(header::IF_MATCH),
+        if_none_match: text(header::IF_NONE_MATCH),
+    }
+}
+
+async fn body(request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, ScimError> {
+    check_media_type(request.headers())?;
+    let too_large = || Fault::TooLarge.because(format!("A body may have at most {LARGEST_BODY} bytes."));
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LARGEST_BODY)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(_))) => Err(Fault::InvalidSyntax.because("The body broke off.")),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(Fault::InvalidSyntax.because("The body took too long to arrive.")),
+    }
+}
+
+/// Only what is clearly no JSON is refused: clients send no type, `text/json` and worse.
+fn check_media_type(headers: &HeaderMap) -> Result<(), ScimError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value
+        .to_str()
+        .unwrap_or("")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    if essence.is_empty() || essence.ends_with("json") || essence == "*/*" {
+        Ok(())
+    } else {
+        Err(Fault::MediaType.because("Send the body as application/scim+json."))
+    }
+}
+
+/// Some clients ask for `application/json` alone and take nothing else.
+fn wants_plain_json(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    let types: Vec<&str> = accept
+        .split(',')
+        .map(|one| one.split(';').next().unwrap_or("").trim())
+        .collect();
+    types == ["application/json"]
+}
+
+fn builder(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.content_type("application/scim+json");
+    response
+}
+
+fn reply_of(reply: Reply) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = builder(status);
+    if let Some(location) = reply.location {
+        response.insert_header((header::LOCATION, location));
+    }
+    if let Some(etag) = reply.etag {
+        response.insert_header((header::ETAG, etag));
+    }
+    match reply.body {
+        Some(body) => response.body(body),
+        None => response.finish(),
+    }
+}
+
+/// The one place where a SCIM error becomes HTTP and its cause is logged.
+fn error_of(error: &ScimError, allow: Option<&'static str>) -> HttpResponse {
+    let (status, _) = error.fault.row();
+    if status >= 500
+        && let Some(cause) = &error.cause
+    {
+        let mut chain = cause.to_string();
+        let mut next = cause.source();
+        while let Some(inner) = next {
+            chain.push_str(": ");
+            chain.push_str(&inner.to_string());
+            next = inner.source();
+        }
+        log::error!("answered {status}: {chain}");
+    }
+    let mut response = builder(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    match error.fault {
+        Fault::Unauthorized => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"scim\""))),
+        Fault::Unavailable => drop(response.insert_header((header::RETRY_AFTER, "1"))),
+        _ => {}
+    }
+    if let Some(allow) = allow {
+        response.insert_header((header::ALLOW, allow));
+    }
+    response.body(error.body())
+}
+
+fn finish(mut response: HttpResponse, plain_json: bool) -> HttpResponse {
+    if plain_json {
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/json"),
+        );
+    }
+    response
+}
