@@ -1,5 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod directory;
 pub mod domain;
+pub mod federation;
+pub mod oidc;
+pub mod provisioning;
+pub mod scim;
+pub mod server;
 pub mod storage;
 pub mod userstore;

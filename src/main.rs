@@ -1,3 +1,9 @@
-//! The command line.
+//! The command line of Vestibule. Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    vestibule::cli::run(vestibule::cli::Cli::parse())
+}

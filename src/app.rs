@@ -1,0 +1,264 @@
+//! The composition root: configuration in, a wired application out. The one file that names every adapter.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Config, MasterKey};
+use crate::directory::Directory;
+use crate::domain::schema::{Registry, SchemaError};
+use crate::domain::{Clock, StoreName};
+use crate::federation::fetch::FetchError;
+use crate::federation::{Federation, FrontDoor, Upstream};
+use crate::oidc::{self, Oidc, OidcError};
+use crate::provisioning::engine::EngineError;
+use crate::provisioning::{self, Engine, Source};
+use crate::scim::{Client, Scim};
+use crate::storage::migrate::MigrateError;
+use crate::storage::secret_box::KeyError;
+use crate::storage::{Database, SecretBox, StorageError, migrate};
+use crate::userstore::sql::SqlUserstore;
+use crate::userstore::{PasswordHasher, Userstore};
+
+/// Why the application cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A schema file cannot be used.
+    #[error("the schemas cannot be used: {0}")]
+    Schema(#[from] SchemaError),
+    /// A folder or file of the configuration cannot be read.
+    #[error("{path} cannot be read: {cause}")]
+    File {
+        /// The path.
+        path: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The database cannot be reached.
+    #[error("the database {url} cannot be opened: {cause}")]
+    Database {
+        /// Where it is, without its password.
+        url: String,
+        /// What it says.
+        cause: String,
+    },
+    /// Its schema cannot be brought up to date.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The master key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The OpenID provider cannot start.
+    #[error("the OpenID provider cannot start: {0}")]
+    Oidc(#[from] OidcError),
+    /// An identity provider cannot be set up.
+    #[error("an identity provider cannot be set up: {0}")]
+    Upstream(#[from] FetchError),
+    /// The outbound engine cannot start.
+    #[error("outbound provisioning cannot start: {0}")]
+    Engine(#[from] EngineError),
+    /// The public URL cannot be used.
+    #[error("server.public_url cannot be used: {0}")]
+    PublicUrl(#[from] url::ParseError),
+}
+
+/// What commands need that work beside a running server.
+pub struct Core {
+    /// The database, up to date.
+    pub database: Database,
+    /// The door.
+    pub directory: Arc<Directory>,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Core {
+    /// Opens the database, brings it up to date and puts the door in front of it.
+    pub fn open(config: &Config) -> Result<Self, StartError> {
+        let registry = Arc::new(registry(config)?);
+        let database = database(config)?;
+        migrate::run(&database)?;
+        let (hasher, clock) = (PasswordHasher::new(), Clock::system());
+        let store = |name: &StoreName| -> Arc<dyn Userstore> {
+            let parts = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
+            Arc::new(SqlUserstore::new(name.clone(), parts.0, parts.1, parts.2, parts.3))
+        };
+        let stores = config.userstores.iter().map(store).collect();
+        let directory = Arc::new(Directory::new(stores, registry, hasher, clock.clone()));
+        Ok(Self {
+            database,
+            directory,
+            clock,
+        })
+    }
+
+    /// Brings the database up to date and tells what that took.
+    pub fn migrate(config: &Config) -> Result<Vec<String>, StartError> {
+        Ok(migrate::run(&database(config)?)?)
+    }
+}
+
+/// The whole application, running.
+pub struct App {
+    /// The door.
+    pub directory: Arc<Directory>,
+    /// SCIM towards clients.
+    pub scim: Arc<Scim>,
+    /// Us as an OpenID provider.
+    pub oidc: Arc<Oidc>,
+    /// People coming in.
+    pub federation: Arc<Federation>,
+    /// Changes going out.
+    pub engine: Arc<Engine>,
+    /// The database.
+    pub database: Database,
+    /// How the world calls us.
+    pub public_url: String,
+}
+
+impl App {
+    /// Wires everything and starts the outbound engine. Blocks.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let Core {
+            database,
+            directory,
+            clock,
+        } = Core::open(config)?;
+        let secret_box = Arc::new(secret_box(&config.master_key)?);
+        let public_url = config.server.public_url.clone();
+        let oidc = open_oidc(config, &database, &directory, Arc::clone(&secret_box))?;
+        let upstreams = config
+            .identity_providers
+            .iter()
+            .map(|settings| Upstream::open(settings.clone(), clock.clone()));
+        let door = FrontDoor {
+            public_url: public_url.parse()?,
+            upstreams: upstreams.collect::<Result<_, _>>()?,
+            service_providers: config
+                .service_providers
+                .iter()
+                .map(|provider| provider.policy.clone())
+                .collect(),
+        };
+        let federation = Federation::new(Arc::clone(&directory), database.clone(), secret_box, door);
+        let client = |provider: &crate::config::ServiceProvider| {
+            (
+                provider.policy.name.clone(),
+                Client {
+                    store: provider.policy.inbound_userstore.clone(),
+                },
+            )
+        };
+        let clients = config.service_providers.iter().map(client).collect();
+        let scim = Scim::new(
+            Arc::clone(&directory),
+            database.clone(),
+            clients,
+            format!("{public_url}/scim/v2"),
+        );
+        let rules = config
+            .service_providers
+            .iter()
+            .flat_map(|provider| provider.outbound.clone())
+            .collect();
+        let settings = provisioning::Settings::new(config.targets.clone(), rules);
+        let source = Source::directory(Arc::clone(&directory));
+        let engine = Arc::new(Engine::start(settings, source, database.clone(), clock)?);
+        let awake = Arc::downgrade(&engine);
+        directory.on_change(move || {
+            if let Some(engine) = awake.upgrade() {
+                engine.wake();
+            }
+        });
+        Ok(Self {
+            directory,
+            scim: Arc::new(scim),
+            oidc: Arc::new(oidc),
+            federation: Arc::new(federation),
+            engine,
+            database,
+            public_url,
+        })
+    }
+
+    /// Stops the outbound engine; what is under way is finished or taken up again at the next start.
+    pub fn stop(&self) {
+        self.engine.stop();
+    }
+
+    /// Makes new signing keys beside a running server, which takes them up by itself.
+    pub fn rotate_keys(config: &Config) -> Result<(), StartError> {
+        let core = Core::open(config)?;
+        let secret_box = Arc::new(secret_box(&config.master_key)?);
+        Ok(open_oidc(config, &core.database, &core.directory, secret_box)?.rotate_keys()?)
+    }
+}
+
+fn open_oidc(
+    config: &Config,
+    database: &Database,
+    directory: &Arc<Directory>,
+    secret_box: Arc<SecretBox>,
+) -> Result<Oidc, OidcError> {
+    let settings = oidc::Settings {
+        public_url: config.server.public_url.clone(),
+        session_lifetime: oidc::Settings::SESSION_LIFETIME,
+        clients: config
+            .service_providers
+            .iter()
+            .filter_map(|provider| provider.client.clone())
+            .collect(),
+    };
+    let users = oidc::users_of(Arc::clone(directory));
+    Oidc::open(settings, database.clone(), secret_box, users, directory.clock().clone())
+}
+
+fn database(config: &Config) -> Result<Database, StartError> {
+    Database::open(&config.database).map_err(|error| {
+        let cause = match &error {
+            StorageError::Unavailable(cause) => cause.to_string(),
+            other => other.to_string(),
+        };
+        StartError::Database {
+            url: format!("{:?}", config.database),
+            cause,
+        }
+    })
+}
+
+fn secret_box(key: &MasterKey) -> Result<SecretBox, KeyError> {
+    match key {
+        MasterKey::File(path) => SecretBox::from_file(path),
+        MasterKey::Given(secret) => SecretBox::from_secret(secret),
+    }
+}
+
+/// The built-in schemas and those of the configured folder.
+pub fn registry(config: &Config) -> Result<Registry, StartError> {
+    let Some(folder) = &config.schemas else {
+        return Ok(Registry::builtin());
+    };
+    Ok(Registry::load(&documents(folder)?)?)
+}
+
+fn documents(folder: &Path) -> Result<Vec<(String, String)>, StartError> {
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        move |cause| StartError::File { path, cause }
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
+        let path = entry.map_err(failed(folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            paths.push(path);
+        }
+    }
+    // In a fixed order, whatever the file system gives.
+    paths.sort();
+    let read = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        std::fs::read_to_string(path)
+            .map(|text| (name, text))
+            .map_err(failed(path))
+    };
+    paths.iter().map(read).collect()
+}

@@ -1,0 +1,173 @@
+//! The command line: what it takes and what it prints.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{Core, StartError};
+use crate::config::{Config, Problem};
+
+mod check;
+mod demo;
+mod health;
+mod keys;
+mod log_format;
+mod serve;
+mod targets;
+mod token;
+mod user;
+
+/// One door for people into your applications, and one pipe that passes them on.
+///
+/// Vestibule is a SCIM 2.0 server with a federated just-in-time front door. Try `vestibule demo` first: it needs no
+/// configuration.
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", version, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "config.toml",
+        env = "VESTIBULE_CONFIG"
+    )]
+    config: PathBuf,
+    /// Print JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the database up to date, then serve until told to stop.
+    Serve,
+    /// Show the whole thing on this machine: three Vestibules, a wiki, a two-minute tour.
+    Demo(demo::Arguments),
+    /// Check the configuration and tell every problem.
+    Check,
+    /// Bearer tokens for the SCIM clients of a service provider.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// People with a password of ours.
+    #[command(subcommand)]
+    User(user::Command),
+    /// Downstream targets and what is on its way to them.
+    #[command(subcommand)]
+    Targets(targets::Command),
+    /// Keys that sign ID tokens.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Bring the database up to date.
+    Migrate,
+    /// Ask the running server whether it is ready.
+    Health(HealthArguments),
+}
+
+#[derive(Debug, Args)]
+struct HealthArguments {
+    /// Where the server is; from the configuration if not given.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The configuration has problems (exit status 2).
+    Configuration(Vec<Problem>),
+    /// The command line asks for something that cannot be (exit status 2).
+    Usage(String),
+    /// It went wrong (exit status 1).
+    Failed(String),
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Failure {
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs a command to its end and tells how it went.
+pub fn run(cli: Cli) -> ExitCode {
+    let Err(failure) = execute(&cli) else {
+        return ExitCode::SUCCESS;
+    };
+    match failure {
+        Failure::Configuration(problems) => {
+            eprintln!("The configuration {} cannot be used:", cli.config.display());
+            for problem in problems {
+                eprintln!("  {problem}");
+            }
+            ExitCode::from(2)
+        }
+        Failure::Usage(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+        Failure::Failed(message) => {
+            eprintln!("{message}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn execute(cli: &Cli) -> Result<(), Failure> {
+    if let Command::Demo(arguments) = &cli.command {
+        return demo::run(arguments);
+    }
+    let config = Config::load(&cli.config).map_err(Failure::Configuration)?;
+    log_format::start(&config.log);
+    match &cli.command {
+        Command::Serve => serve::run(&config),
+        Command::Demo(_) => Ok(()),
+        Command::Check => check::run(&config, &cli.config, cli.json),
+        Command::Token(command) => token::run(command, &config, cli.json),
+        Command::User(command) => user::run(command, &config, cli.json),
+        Command::Targets(command) => targets::run(command, &config, cli.json),
+        Command::Keys(command) => keys::run(command, &config, cli.json),
+        Command::Migrate => migrate(&config, cli.json),
+        Command::Health(arguments) => health::run(&config, arguments.url.as_deref(), cli.json),
+    }
+}
+
+fn migrate(config: &Config, json: bool) -> Result<(), Failure> {
+    let applied = Core::migrate(config)?;
+    if json {
+        println!("{}", serde_json::json!({ "applied": applied }));
+    } else if applied.is_empty() {
+        println!("The database is up to date.");
+    } else {
+        println!(
+            "Applied {}: {}.",
+            plural(applied.len(), "migration"),
+            applied.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// `1 token`, `2 tokens`.
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,18 @@
+//! `vestibule serve`.
+
+use super::Failure;
+use crate::app::App;
+use crate::config::Config;
+use crate::server;
+
+pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    let app = App::start(config)?;
+    log::info!(
+        "listening on http://{}, known as {}",
+        config.server.listen,
+        config.server.public_url
+    );
+    let served = actix_web::rt::System::new().block_on(async { server::serve(&app, config.server.listen)?.await });
+    app.stop();
+    served.map_err(|error| Failure::Failed(format!("{} cannot be served: {error}", config.server.listen)))
+}

@@ -1,0 +1,149 @@
+//! `vestibule targets`: what is on its way, and what is to be sent again.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Failure, plural};
+use crate::app::Core;
+use crate::config::Config;
+use crate::domain::{ResourceId, TargetName};
+use crate::provisioning::operate;
+use crate::provisioning::{TargetStatus, Which};
+use crate::storage::Database;
+
+/// Failures that are listed per target.
+const SHOWN: u16 = 20;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Tell how each target is doing and what it refused.
+    Status,
+    /// Send again what failed at a target.
+    Replay(Replay),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// The target; all of them if not given.
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Only this resource, by its id here.
+    #[arg(long, value_name = "ID", conflicts_with = "everything")]
+    resource: Option<String>,
+    /// Everything that is or was to be there, not only what failed.
+    #[arg(long)]
+    everything: bool,
+    /// Tell what would be sent again, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
+    let core = Core::open(config)?;
+    match command {
+        Command::Status => status(config, &core.database, json),
+        Command::Replay(arguments) => replay(config, &core, arguments, json),
+    }
+}
+
+fn status(config: &Config, database: &Database, json: bool) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    for target in &config.targets {
+        let status = operate::status(database, &target.name).map_err(Failure::failed)?;
+        let failed = operate::failed(database, &target.name, SHOWN).map_err(Failure::failed)?;
+        let failed: Vec<(String, String)> = failed
+            .into_iter()
+            .map(|row| (row.resource_id.to_string(), row.last_error.unwrap_or_default()))
+            .collect();
+        if json {
+            let counts: serde_json::Map<_, _> = status
+                .counts
+                .iter()
+                .map(|(state, count)| (state.as_str().to_owned(), (*count).into()))
+                .collect();
+            let failed: Vec<_> = failed
+                .iter()
+                .map(|(id, error)| json!({ "resource": id, "error": error }))
+                .collect();
+            lines.push(json!({
+                "target": status.target,
+                "paused": status.paused,
+                "counts": counts,
+                "oldest_change": status.oldest_change.map(|at| at.to_string()),
+                "failed": failed,
+            }));
+        } else {
+            print(&status, &failed);
+        }
+    }
+    if json {
+        println!("{}", json!(lines));
+    } else if config.targets.is_empty() {
+        println!("No target is configured.");
+    }
+    Ok(())
+}
+
+fn print(status: &TargetStatus, failed: &[(String, String)]) {
+    let counts: Vec<String> = status
+        .counts
+        .iter()
+        .map(|(state, count)| format!("{count} {}", state.as_str()))
+        .collect();
+    let counts = if counts.is_empty() {
+        "nothing to do yet".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    println!("{}: {counts}", status.target);
+    if let Some(reason) = &status.paused {
+        println!("  paused: {reason}");
+    }
+    if let Some(oldest) = status.oldest_change {
+        println!("  waiting since {oldest}");
+    }
+    for (id, error) in failed {
+        println!("  failed: {id}: {error}");
+    }
+}
+
+fn replay(config: &Config, core: &Core, arguments: &Replay, json: bool) -> Result<(), Failure> {
+    let wanted = arguments.target.as_deref().map(TargetName::from);
+    let targets: Vec<&TargetName> = config
+        .targets
+        .iter()
+        .map(|target| &target.name)
+        .filter(|name| wanted.as_ref().is_none_or(|wanted| wanted == *name))
+        .collect();
+    if let (Some(name), true) = (&wanted, targets.is_empty()) {
+        return Err(Failure::Usage(format!("No target is called {name}.")));
+    }
+    let mut total = 0;
+    for target in targets {
+        total += if arguments.dry_run {
+            let failed = operate::failed(&core.database, target, u16::MAX).map_err(Failure::failed)?;
+            for row in &failed {
+                eprintln!("{target}: {} {}", row.kind, row.resource_id);
+            }
+            failed.len()
+        } else {
+            let which = match &arguments.resource {
+                Some(id) => Which::Resource(ResourceId::new(id.as_str())),
+                None if arguments.everything => Which::Everything,
+                None => Which::Failed,
+            };
+            operate::replay(&core.database, target, which, core.clock.now()).map_err(Failure::failed)?
+        };
+    }
+    if json {
+        println!("{}", json!({ "resources": total, "dry_run": arguments.dry_run }));
+    } else if arguments.dry_run {
+        println!("{} would be sent again.", plural(total, "resource"));
+    } else {
+        println!(
+            "{} will be sent again by the running server.",
+            plural(total, "resource")
+        );
+    }
+    Ok(())
+}

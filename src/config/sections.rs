@@ -1,0 +1,410 @@
+//! Reads the sections, then checks what one says of another.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::reader::{Problem, Reader};
+use super::{Config, Log, MasterKey, Server, ServiceProvider};
+use crate::domain::{Secret, StoreName};
+use crate::federation::policy::{IdentityProviderSettings, JitPolicy, ServiceProviderPolicy};
+use crate::oidc::{Algorithm, Client, Lifetimes};
+use crate::provisioning::{Auth, Deprovision, OutboundRule, Profile, TargetSettings, Verb};
+use crate::storage::DatabaseUrl;
+
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads everything. There is no configuration if something that has no default is unreadable.
+pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config>, Vec<Problem>) {
+    let mut root = Reader::new(table);
+    let server = server(root.table("server"));
+    let database = database(root.table("database"));
+    let master_key = security(root.table("security"), environment);
+    let schemas = scim(root.table("scim"));
+    let log = log(root.table("log"));
+    let userstores = root.tables("userstores").into_iter().map(userstore).collect();
+    let identity_providers = root
+        .tables("identity_providers")
+        .into_iter()
+        .map(|r| identity_provider(r, environment))
+        .collect();
+    let service_providers = root
+        .tables("service_providers")
+        .into_iter()
+        .map(|r| service_provider(r, environment))
+        .collect();
+    let targets = root
+        .tables("targets")
+        .into_iter()
+        .filter_map(|r| target(r, environment))
+        .collect();
+    let config = server.zip(database).map(|(server, database)| Config {
+        server,
+        database,
+        master_key,
+        schemas,
+        log,
+        userstores,
+        identity_providers,
+        service_providers,
+        targets,
+    });
+    if let Some(config) = &config {
+        cross_check(&root, config);
+    }
+    (config, root.done())
+}
+
+fn server(mut r: Reader) -> Option<Server> {
+    let listen = r.needed("listen");
+    let address = listen.parse().ok();
+    if !listen.is_empty() && address.is_none() {
+        r.problem(
+            "listen",
+            "must be an address and a port, such as 127.0.0.1:8080 or [::]:8080",
+        );
+    }
+    let public_url = r.url("public_url").trim_end_matches('/').to_owned();
+    r.done();
+    address.map(|listen| Server { listen, public_url })
+}
+
+fn database(mut r: Reader) -> Option<DatabaseUrl> {
+    let text = r.text("url").unwrap_or_else(|| "sqlite:data/vestibule.db".to_owned());
+    let url = DatabaseUrl::parse(&text);
+    if let Err(message) = &url {
+        r.problem("url", message.as_str());
+    }
+    r.done();
+    url.ok()
+}
+
+fn security(mut r: Reader, environment: Environment<'_>) -> MasterKey {
+    const DEFAULT: &str = "data/master.key";
+    let key = match r.raw("master_key") {
+        None => MasterKey::File(PathBuf::from(DEFAULT)),
+        // A key file is made if it is not there, so it is not read here.
+        Some(Value::Table(table)) if table.len() == 1 && table.get("file").is_some_and(Value::is_str) => {
+            MasterKey::File(PathBuf::from(table["file"].as_str().unwrap_or(DEFAULT)))
+        }
+        Some(other) => {
+            let mut single = Table::new();
+            single.insert("master_key".to_owned(), other);
+            match r.with(single).secret("master_key", environment) {
+                Some(secret) => MasterKey::Given(secret),
+                None => MasterKey::File(PathBuf::from(DEFAULT)),
+            }
+        }
+    };
+    r.done();
+    key
+}
+
+fn scim(mut r: Reader) -> Option<PathBuf> {
+    let schemas = r.path("schemas");
+    r.done();
+    schemas
+}
+
+fn log(mut r: Reader) -> Log {
+    let json = r.word("format", &[("text", false), ("json", true)]);
+    let filter = r.text("level").unwrap_or_else(|| "info".to_owned());
+    r.done();
+    Log { json, filter }
+}
+
+fn userstore(mut r: Reader) -> StoreName {
+    let name = StoreName::new(r.needed("name"));
+    r.word("kind", &[("sql", ())]);
+    r.done();
+    name
+}
+
+fn identity_provider(mut r: Reader, environment: Environment<'_>) -> IdentityProviderSettings {
+    let name = r.needed("name");
+    check_slug(&r, &name);
+    let provider = IdentityProviderSettings {
+        name: name.into(),
+        display_name: r.text("display_name"),
+        kind: r.parsed("kind"),
+        issuer: r.url("issuer"),
+        client_id: r.needed("client_id"),
+        client_secret: r.secret("client_secret", environment),
+        scopes: scopes(&mut r),
+        allow_private_network: r.flag("allow_private_network", false),
+        trusted_email_domains: r.texts("trusted_email_domains"),
+        jit: jit(r.table("jit")),
+        claims: r.list("claims"),
+    };
+    r.done();
+    provider
+}
+
+fn scopes(r: &mut Reader) -> Vec<String> {
+    if !r.has("scopes") {
+        return ["openid", "email", "profile"].map(str::to_owned).to_vec();
+    }
+    let scopes = r.texts("scopes");
+    if !scopes.iter().any(|scope| scope == "openid") {
+        r.problem("scopes", "must hold \"openid\"");
+    }
+    scopes
+}
+
+fn jit(mut r: Reader) -> JitPolicy {
+    let jit = JitPolicy {
+        mode: r.parsed("mode"),
+        userstore: r.parsed("userstore"),
+        username: r.parsed("username"),
+        sync: r.parsed("sync"),
+        on_conflict: r.parsed("on_conflict"),
+    };
+    r.done();
+    jit
+}
+
+fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvider {
+    let name = r.needed("name");
+    check_slug(&r, &name);
+    let policy = ServiceProviderPolicy {
+        display_name: r.text("display_name").unwrap_or_else(|| name.clone()),
+        identity_providers: r.texts("identity_providers").into_iter().map(Into::into).collect(),
+        local_login: r.flag("local_login", false),
+        inbound_userstore: r.text("inbound_userstore").map_or(StoreName::PRIMARY, StoreName::new),
+        name: name.into(),
+    };
+    let outbound = r.tables("outbound").into_iter().map(|r| outbound(r, &policy)).collect();
+    let client = client(&mut r, &policy, environment);
+    r.done();
+    ServiceProvider {
+        policy,
+        client,
+        outbound,
+    }
+}
+
+/// The OAuth client, if the service provider is one.
+fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environment<'_>) -> Option<Client> {
+    let client_id = r.text("client_id");
+    let client = Client {
+        name: policy.name.clone(),
+        client_id: client_id.clone().unwrap_or_default(),
+        secret: r.secret("client_secret", environment),
+        redirect_uris: r.texts("redirect_uris"),
+        post_logout_redirect_uris: r.texts("post_logout_redirect_uris"),
+        id_token_alg: r.word(
+            "id_token_alg",
+            &[("RS256", Algorithm::Rs256), ("ES256", Algorithm::Es256)],
+        ),
+        require_pkce: r.flag("require_pkce", false),
+        identity_providers: policy.identity_providers.clone(),
+        local_login: policy.local_login,
+        lifetimes: Lifetimes::default(),
+    };
+    if client_id.is_some() {
+        for problem in client.problems() {
+            r.problem("client_id", problem);
+        }
+        if policy.identity_providers.is_empty() && !policy.local_login {
+            r.problem(
+                "client_id",
+                "nobody could log in: list identity_providers or set local_login = true",
+            );
+        }
+        return Some(client);
+    }
+    if client.secret.is_some() || !client.redirect_uris.is_empty() {
+        r.problem(
+            "client_id",
+            "is missing, although there is a client_secret or there are redirect_uris",
+        );
+    }
+    None
+}
+
+fn outbound(mut r: Reader, policy: &ServiceProviderPolicy) -> OutboundRule {
+    let rule = OutboundRule {
+        service_provider: policy.name.clone(),
+        target: r.needed("target").into(),
+        jit: r.flag("jit", false),
+    };
+    r.done();
+    rule
+}
+
+fn target(mut r: Reader, environment: Environment<'_>) -> Option<TargetSettings> {
+    let name = r.needed("name");
+    check_slug(&r, &name);
+    r.word("connector", &[("scim", ())]);
+    let (base_url, auth) = (r.url("base_url"), target_auth(&mut r, environment));
+    let verb = r.word(
+        "update",
+        &[("auto", None), ("patch", Some(Verb::Patch)), ("put", Some(Verb::Put))],
+    );
+    let profile = Profile {
+        user_verb: verb,
+        group_verb: verb,
+        deprovision: r.word(
+            "deprovision",
+            &[("delete", Deprovision::Delete), ("deactivate", Deprovision::Deactivate)],
+        ),
+        members_per_request: r.number("members_per_request", 100, 10_000) as usize,
+        forbidden: r.texts("forbidden"),
+        ..Profile::default()
+    };
+    let limits = (
+        r.flag("allow_private_network", false),
+        r.number("concurrency", 4, 64),
+        r.span("timeout", Duration::from_secs(30)),
+    );
+    let max_deletes = r.number("max_deletes_per_hour", 100, 1_000_000);
+    r.done();
+    let (allow_private_network, concurrency, timeout) = limits;
+    Some(TargetSettings {
+        profile,
+        allow_private_network,
+        concurrency: u16::try_from(concurrency).unwrap_or(u16::MAX),
+        timeout,
+        max_deletes,
+        ..TargetSettings::new(name, base_url.parse().ok()?, auth?)
+    })
+}
+
+fn target_auth(r: &mut Reader, environment: Environment<'_>) -> Option<Auth> {
+    if !r.has("auth") {
+        r.problem("auth", "is missing; such as auth = { bearer = { env = \"NAME\" } }");
+        return None;
+    }
+    let mut auth = r.table("auth");
+    let read = match (auth.has("bearer"), auth.has("username"), auth.has("header")) {
+        (true, false, false) => auth.secret("bearer", environment).map(Auth::Bearer),
+        (false, true, false) => {
+            let user = auth.needed("username");
+            secret_needed(&mut auth, "password", environment).map(|password| Auth::Basic { user, password })
+        }
+        (false, false, true) => {
+            let name = auth.needed("header");
+            secret_needed(&mut auth, "value", environment).map(|value| Auth::Header { name, value })
+        }
+        _ => {
+            r.problem(
+                "auth",
+                "must hold bearer, or username and password, or header and value",
+            );
+            return None;
+        }
+    };
+    auth.done();
+    read
+}
+
+fn secret_needed(r: &mut Reader, key: &str, environment: Environment<'_>) -> Option<Secret> {
+    if !r.has(key) {
+        r.problem(key, "is missing");
+    }
+    r.secret(key, environment)
+}
+
+/// Names stand in URLs and in provenance.
+fn check_slug(r: &Reader, name: &str) {
+    let good = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && name.len() <= 64;
+    if !good {
+        r.problem("name", "may hold letters, digits, '-', '_' and '.', at most 64 of them");
+    }
+}
+
+/// What one section says of another must be true, and names must differ.
+fn cross_check(root: &Reader, config: &Config) {
+    let names = Names::of(config);
+    names.check_twins(root);
+    if !names.stores.contains(&"PRIMARY") {
+        root.problem("userstores", "must hold one called PRIMARY");
+    }
+    if names.services.contains(&"resident") {
+        root.problem(
+            "service_providers",
+            "resident stands for this server itself; choose another name",
+        );
+    }
+    let known = |key: String, list: &[&str], name: &str| {
+        if !list.contains(&name) {
+            root.problem(&key, format!("{name} is not configured"));
+        }
+    };
+    for (at, provider) in config.identity_providers.iter().enumerate() {
+        for store in provider.jit.userstore.stores() {
+            known(
+                format!("identity_providers[{at}].jit.userstore"),
+                &names.stores,
+                store.as_str(),
+            );
+        }
+    }
+    for (at, provider) in config.service_providers.iter().enumerate() {
+        let (key, policy) = (|key: &str| format!("service_providers[{at}].{key}"), &provider.policy);
+        known(
+            key("inbound_userstore"),
+            &names.stores,
+            policy.inbound_userstore.as_str(),
+        );
+        for name in &policy.identity_providers {
+            known(key("identity_providers"), &names.identity_providers, name.as_str());
+        }
+        for rule in &provider.outbound {
+            known(key("outbound"), &names.targets, rule.target.as_str());
+        }
+    }
+}
+
+/// The names of each section.
+struct Names<'a> {
+    stores: Vec<&'a str>,
+    identity_providers: Vec<&'a str>,
+    services: Vec<&'a str>,
+    clients: Vec<&'a str>,
+    targets: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(config: &'a Config) -> Self {
+        let services = &config.service_providers;
+        let clients = services.iter().filter_map(|provider| provider.client.as_ref());
+        Self {
+            stores: config.userstores.iter().map(StoreName::as_str).collect(),
+            identity_providers: config
+                .identity_providers
+                .iter()
+                .map(|provider| provider.name.as_str())
+                .collect(),
+            services: services.iter().map(|provider| provider.policy.name.as_str()).collect(),
+            clients: clients.map(|client| client.client_id.as_str()).collect(),
+            targets: config.targets.iter().map(|target| target.name.as_str()).collect(),
+        }
+    }
+
+    fn check_twins(&self, root: &Reader) {
+        for (section, what, names) in [
+            ("userstores", "name", &self.stores),
+            ("identity_providers", "name", &self.identity_providers),
+            ("service_providers", "name", &self.services),
+            ("service_providers", "client_id", &self.clients),
+            ("targets", "name", &self.targets),
+        ] {
+            if let Some(twice) = twice(names.iter().copied()) {
+                root.problem(
+                    section,
+                    format!("the {what} {twice} is there twice; each must be another"),
+                );
+            }
+        }
+    }
+}
+
+fn twice<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = std::collections::HashSet::new();
+    names.into_iter().find(|name| !seen.insert(*name))
+}
