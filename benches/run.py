@@ -1,0 +1,369 @@
+#!/usr/bin/env python3
+"""The benchmark: Vestibule on SQLite and on PostgreSQL beside a bare server that does the same work in the same run.
+
+run.py --limit PROGRAM [--users 100000] [--seconds 4] [--rounds 3] [--write]
+
+Each line is the median of the rounds, in which the bare server and Vestibule take turns. CPU is that of the server, with PostgreSQL's
+where it is used, per request, from /proc: it hardly moves when something else uses the machine; requests per second do.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests/peers"))
+from rig import FUSE_OFF, GROUP, USER, Browser, Peer, Vestibule, eventually, fetch, folder, free_port, operations, postgres_database, service_provider, target, upstream  # noqa: E402
+
+TICK = os.sysconf("SC_CLK_TCK")
+DOCUMENT = HERE.parent / "docs/performance.md"
+VERIFIER = "a" * 43
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+BACK = "http://127.0.0.1:9/callback"
+PATCH_ON = json.dumps(operations({"op": "replace", "path": "active", "value": True}))
+PATCH_OFF = json.dumps(operations({"op": "replace", "path": "active", "value": False}))
+ADD = json.dumps(operations({"op": "add", "path": "members", "value": [{"value": "{id}"}]}))
+REMOVE = json.dumps(operations({"op": "remove", "path": 'members[value eq "{id}"]'}))
+
+
+def document(name, **more):
+    """A user of about 1 kB, as large as clients send them."""
+    return {
+        "schemas": [USER], "userName": name, "name": {"familyName": "Adams", "givenName": "Ann", "formatted": "Ann Adams"}, "displayName": "Ann Adams",
+        "title": "Site Reliability Engineer", "locale": "en-US", "timezone": "Europe/Berlin", "active": True,
+        "emails": [{"value": name, "type": "work", "primary": True}, {"value": "home." + name, "type": "home"}],
+        "phoneNumbers": [{"value": "+49-30-1234567", "type": "work"}, {"value": "+49-171-7654321", "type": "mobile"}],
+        "addresses": [{"type": "work", "streetAddress": "12 Main Street", "locality": "Berlin", "postalCode": "10115", "country": "DE"}], **more,
+    }
+
+
+# --- measuring ----------------------------------------------------------------------------------
+
+
+def cpu(roots):
+    """Processor seconds of these processes and all below them, those that ended included."""
+    parents, used, waited = {}, {}, {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                text = Path(f"/proc/{entry}/stat").read_text()
+            except OSError:
+                continue
+            fields = text[text.rindex(")") + 2:].split()
+            pid = int(entry)
+            parents[pid], used[pid], waited[pid] = int(fields[1]), int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+
+    def within(pid):
+        while pid in parents:
+            if pid in roots:
+                return True
+            pid = parents[pid]
+        return False
+
+    return (sum(used[pid] for pid in used if within(pid)) + sum(waited.get(pid, 0) for pid in roots)) / TICK
+
+
+class Server:
+    """Something to load: its address, the processes that work for it, a token and the rows to ask for."""
+
+    def __init__(self, url, pids, rows, token=""):
+        self.url, self.pids, self.rows, self.token = url, pids, rows, token
+
+
+def wrk(server, method, path, connections, seconds, body=None, body2=None, rows=None):
+    """One run of wrk: requests per second, CPU in microseconds per request, latencies in ms."""
+    environment = {**os.environ, "METHOD": method, "TARGET": path, "TOKEN": server.token, "ROWS": str(rows or server.rows), "TAG": f"{time.time_ns():x}"}
+    environment.update({name: text for name, text in {"BODY": body, "BODY2": body2}.items() if text})
+    before = cpu(server.pids)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(HERE / "load.lua"), server.url]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    used = cpu(server.pids) - before
+    found = re.search(r"RESULT (.*)", done.stdout)
+    if not found:
+        sys.exit(f"wrk failed: {done.stdout}{done.stderr}")
+    result = json.loads(found[1])
+    if result["refused"] + result["broken"] > result["requests"] // 100:
+        sys.exit(f"{method} {path}: {result['refused']} requests were refused and {result['broken']} broke, of {result['requests']}")
+    return {"rate": result["requests"] / result["seconds"], "cpu": used / max(result["requests"], 1) * 1e6, "p50": result["p50"], "p99": result["p99"]}
+
+
+def median(runs):
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+class Table:
+    """The lines of one database."""
+
+    def __init__(self, database, options):
+        self.database, self.options, self.lines, self.kept = database, options, [], {}
+
+    def compare(self, work, limit, ours):
+        """Runs both in turn; `limit` may be None, or the name of an earlier line to stand beside."""
+        runs = [(limit() if callable(limit) else None, ours()) for _ in range(self.options.rounds)]
+        measured = median([mine for _, mine in runs])
+        bare = median([bare for bare, _ in runs]) if callable(limit) else self.kept.get(limit)
+        self.kept[work] = measured
+        self.add(work, bare, measured)
+
+    def add(self, work, bare, ours):
+        self.lines.append((work, bare, ours))
+        beside = f"   limit {bare['rate']:9.0f}/s {bare['cpu']:8.1f} us   CPU ratio {ours['cpu'] / bare['cpu']:.2f}" if bare else ""
+        print(f"{self.database:10} {work:44} {ours['rate']:9.0f}/s {ours['cpu']:8.1f} us{beside}", flush=True)
+
+    def markdown(self):
+        text = f"### {self.database}\n\n| work | limit, requests/s | limit, CPU | Vestibule, requests/s | CPU | p99 | CPU ÷ limit | rate ÷ limit |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        for work, bare, ours in self.lines:
+            left = f"{number(bare['rate'])} | {microseconds(bare['cpu'])}" if bare else "– | –"
+            right = f"{ours['cpu'] / bare['cpu']:.2f} | {ours['rate'] / bare['rate']:.2f}" if bare else "– | –"
+            text += f"| {work} | {left} | {number(ours['rate'])} | {microseconds(ours['cpu'])} | {ours['p99']:.1f} ms | {right} |\n"
+        return text
+
+
+def number(value):
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def microseconds(value):
+    return f"{value:.0f} µs" if value < 10_000 else f"{value / 1000:.1f} ms"
+
+
+# --- the work -----------------------------------------------------------------------------------
+
+
+def seed(scim, count, path):
+    """Creates `count` users from eight connections; writes "id name" lines and gives the ids in the order of creation."""
+    ids, lock, problems = {}, threading.Lock(), []
+
+    def work(first):
+        client = scim.twin()
+        for n in range(first, count, 8):
+            name = f"u{n}@example.com"
+            status, made, _ = client.request("POST", "/Users", document(name))
+            if status != 201:
+                problems.append((status, made))
+                return
+            with lock:
+                ids[n] = made["id"]
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        sys.exit(f"seeding was answered {problems[0]}")
+    path.write_text("".join(f"{ids[n]} u{n}@example.com\n" for n in range(count)))
+    return [ids[n] for n in range(count)]
+
+
+def make_group(scim, name, members):
+    _, group, _ = scim.request("POST", "/Groups", {"schemas": [GROUP], "displayName": name})
+    for start in range(0, len(members), 1000):
+        body = operations({"op": "add", "path": "members", "value": [{"value": member} for member in members[start:start + 1000]]})
+        status, problem, _ = scim.request("PATCH", f"/Groups/{group['id']}", body, timeout=120)
+        if status not in (200, 204):
+            sys.exit(f"adding members was answered {status} {problem}")
+    return group["id"]
+
+
+def scim_lines(table, bare, ours, options):
+    """What SCIM clients do, at the size of the store."""
+    seconds, middle = options.seconds, options.users // 2
+    at = "/scim/v2/Users"
+
+    def pair(work, connections, limit, request):
+        table.compare(work, lambda: wrk(bare, connections=connections, seconds=seconds, **limit), lambda: wrk(ours, connections=connections, seconds=seconds, **request))
+
+    def get(path):
+        return {"method": "GET", "path": path}
+
+    patch = {"body": PATCH_OFF, "body2": PATCH_ON}
+    pair("ServiceProviderConfig (limit: a ready answer)", 8, get("/fixed"), get("/scim/v2/ServiceProviderConfig"))
+    pair("get by id (limit: read by primary key)", 8, get("/rows/{id}"), get(at + "/{id}"))
+    pair("get by id, 64 connections", 64, get("/rows/{id}"), get(at + "/{id}"))
+    pair("filter userName eq (limit: read by an index)", 8, get("/names/{name}"), get(at + "?filter=" + quote('userName eq "') + "{name}" + quote('"')))
+    pair("list, first page of 100", 8, get("/pages/0"), get(at + "?count=100"))
+    pair("list, page of 100 in the middle, by index", 8, get(f"/pages/{middle:036}"), get(at + f"?startIndex={middle}&count=100"))
+    pair("PATCH one attribute, 64 connections", 64, {"method": "PATCH", "path": "/rows/{id}", **patch}, {"method": "PATCH", "path": at + "/{id}", **patch})
+    created = json.dumps(document("{n}@example.com"))
+    pair("create, 64 connections (limit: group commit)", 64, {"method": "POST", "path": "/rows", "body": created}, {"method": "POST", "path": at, "body": created})
+    pair("create, 1 connection", 1, {"method": "POST", "path": "/rows", "body": created}, {"method": "POST", "path": at, "body": created})
+
+
+def group_lines(table, ours, scim, ids, path, options):
+    """One member more or less, in small and in large groups; the small one is the limit of the others."""
+    extra = path / "extra"
+    pool = ids[-500:]
+    extra.write_text("".join(f"{rid} -\n" for rid in pool))
+    first = None
+    for size in (10, 10_000, 100_000):
+        if size + 500 > len(ids):
+            break
+        group = make_group(scim, f"group of {size}", ids[:size])
+        work = f"add or remove a member of {number(size)}"
+        table.compare(work, first, lambda: wrk(ours, "PATCH", f"/scim/v2/Groups/{group}", 8, options.seconds, ADD, REMOVE, extra))
+        first = first or work
+
+
+class Logins:
+    """Whole federated logins of known people, from several browsers at once."""
+
+    def __init__(self, server, threads=4):
+        self.server, self.browsers = server, [Browser() for _ in range(threads)]
+
+    def once(self, browser, fresh):
+        if fresh:
+            browser.cookies.pop(f"127.0.0.1:{self.server.port}", None)
+        query = {
+            "client_id": "wiki", "response_type": "code", "redirect_uri": BACK, "scope": "openid email", "state": "bench-state", "nonce": "bench-nonce",
+            "code_challenge": CHALLENGE, "code_challenge_method": "S256", "idp_hint": "upstream",
+        }
+        place = browser.walk(f"{self.server.url}/oauth2/authorize?{urlencode(query)}", BACK, "alice@example.com", "alice-at-upstream")
+        if not isinstance(place, str) or "code=" not in place:
+            sys.exit(f"a login did not come to its end: {getattr(place, 'text', place)}")
+        code = re.search(r"[?&]code=([^&]+)", place)[1]
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, "code_verifier": VERIFIER, "client_id": "wiki", "client_secret": "wiki-secret-0123456789abcdef"}
+        status, tokens, _ = fetch("POST", self.server.url + "/oauth2/token", urlencode(form), headers={"Content-Type": "application/x-www-form-urlencoded"})
+        if status != 200:
+            sys.exit(f"the token endpoint answered {status} {tokens}")
+
+    def run(self, pids, seconds, fresh):
+        took, end, before = [], time.monotonic() + seconds, cpu(pids)
+
+        def work(browser):
+            while time.monotonic() < end:
+                began = time.monotonic()
+                self.once(browser, fresh)
+                took.append((time.monotonic() - began) * 1000)
+
+        threads = [threading.Thread(target=work, args=(browser,)) for browser in self.browsers]
+        began = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wall, used = time.monotonic() - began, cpu(pids) - before
+        if not took:
+            sys.exit("no login came to its end")
+        took.sort()
+        return {"rate": len(took) / wall, "cpu": used / len(took) * 1e6, "p50": took[len(took) // 2], "p99": took[int(len(took) * 0.99)]}
+
+
+def login_lines(table, server, pids, options):
+    logins = Logins(server)
+    for browser in logins.browsers:
+        logins.once(browser, True)
+    table.compare("federated login of a known person (CPU: ours alone)", None, lambda: logins.run(pids, options.seconds, True))
+    table.compare("single sign-on, code and token", None, lambda: logins.run(pids, options.seconds, False))
+
+
+def outbound_line(table, bare, scim, pids, count):
+    """How fast `count` new users reach a target that answers at once."""
+    pushed = lambda: int(fetch("GET", bare.url + "/pushes")[1])  # noqa: E731
+    start, clients, before, began = pushed(), [scim.twin() for _ in range(8)], cpu(pids), time.monotonic()
+
+    def work(number):
+        for n in range(number, count, 8):
+            clients[number].request("POST", "/Users", document(f"push{n}@example.com"))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    created = time.monotonic() - began
+    if not eventually(lambda: pushed() - start >= count, 120, 0.02):
+        sys.exit(f"only {pushed() - start} of {count} users were pushed in two minutes")
+    wall, used = time.monotonic() - began, cpu(pids) - before
+    table.add("create and push to a target", None, {"rate": count / wall, "cpu": used / count * 1e6, "p50": 0, "p99": (wall - created) * 1000})
+
+
+def measure(kind, options):
+    """All lines on one database."""
+    path, port = folder("bench"), free_port()
+    postgres = Peer("postgres", path, DURABLE="1") if kind == "postgres" else None
+    if postgres:
+        os.environ["VESTIBULE_TEST_POSTGRES_URL"] = postgres["POSTGRES_URL"]
+    below = [int(postgres["POSTGRES_PID"])] if postgres else []
+    limit_port = free_port()
+    limit_url = postgres_database(path) if postgres else f"sqlite:{path}/limit.db"
+    program = subprocess.Popen([options.limit, "--serve", str(limit_port), limit_url, str(options.users)])
+    try:
+        bare = Server(f"http://127.0.0.1:{limit_port}", [program.pid, *below], path / "bare")
+        bare.rows.write_text("".join(f"{n:036} u{n}@example.com\n" for n in range(options.users)))
+        peer = Peer("oidc-provider", path, REDIRECT_URIS=f"http://127.0.0.1:{port}/federation/upstream/callback")
+        sections = [
+            upstream(peer), service_provider(redirect_uris=[BACK], identity_providers=["upstream"]),
+            service_provider("pusher", outbound=[{"target": "sink"}]), target("sink", {"SCIM_URL": bare.url + "/scim/v2", "SCIM_TOKEN": "sink-token"}, **FUSE_OFF),
+        ]
+        address = postgres_database(path) if postgres else f"sqlite:{path}/vestibule.db"
+        server = Vestibule(path, address, *sections, port=port)
+        server.start()
+        table, scim = Table("PostgreSQL" if postgres else "SQLite", options), server.scim()
+        pids = [server.process.pid, *below]
+        print(f"{table.database}: seeding {options.users} users", flush=True)
+        ids = seed(scim, options.users, path / "ours")
+        eventually(lambda: fetch_ready(bare.url), 120)
+        ours = Server(server.url, pids, path / "ours", scim.token)
+        scim_lines(table, bare, ours, options)
+        group_lines(table, ours, scim.twin(), ids, path, options)
+        login_lines(table, server, pids, options)
+        outbound_line(table, bare, server.scim("pusher"), pids, options.pushes)
+        print(f"{table.database}: {server.memory():.0f} MiB resident at the end", flush=True)
+        table.memory = server.memory()
+        server.kill()
+        return table
+    finally:
+        program.kill()
+        program.wait()
+
+
+def fetch_ready(url):
+    try:
+        return fetch("GET", url + "/pushes")[0] == 200
+    except OSError:
+        return False
+
+
+def write(tables, options):
+    """Puts the tables between the markers of the document."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) // (1 << 20)
+    text = f"Measured on {os.cpu_count()} processors ({model[1] if model else platform.machine()}), {memory} GiB, {time.strftime('%Y-%m-%d')}, "
+    text += f"{number(options.users)} users of about 1 kB; the load program ran on the same processors.\n\n"
+    for table in tables:
+        text += table.markdown() + f"\nResident memory at the end: {table.memory:.0f} MiB.\n\n"
+    whole = DOCUMENT.read_text()
+    head, rest = whole.split("<!-- bench:begin -->", 1)
+    DOCUMENT.write_text(head + "<!-- bench:begin -->\n" + text.rstrip() + "\n<!-- bench:end -->" + rest.split("<!-- bench:end -->", 1)[1])
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--limit", required=True, help="the bare server")
+    options.add_argument("--users", type=int, default=100_500)
+    options.add_argument("--seconds", type=int, default=4)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--pushes", type=int, default=5000)
+    options.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
+    options.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
+    options = options.parse_args()
+    tables = [measure(kind, options) for kind in (["sqlite", "postgres"] if options.database == "both" else [options.database])]
+    print("\n".join(table.markdown() for table in tables))
+    if options.write:
+        write(tables, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+#!/usr/bin/env node
+// A person in Chromium: relying party -> Vestibule -> external provider -> back; then a second login, and a local one.
+//   login_walk.mjs [FOLDER]     screenshots go to FOLDER (target/screenshots); accessibility violations (axe) fail
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HERE, PASSWORD, checks, freePort, localUser, packages, peer, scim, serve } from './rig.mjs';
+
+const shots = process.argv[2] || join(HERE, '../../target/screenshots');
+mkdirSync(shots, { recursive: true });
+const load = packages('browser');
+const { chromium } = (await load('playwright-core')).default;
+const { AxeBuilder } = await load('@axe-core/playwright');
+
+const folder = mkdtempSync(join(tmpdir(), 'vestibule-walk.'));
+const port = await freePort();
+const party = `http://127.0.0.1:${port}`;
+const server = await serve('--upstream', '--redirect-uri', `${party}/callback`, '--provider', JSON.stringify({ post_logout_redirect_uris: [party] }));
+const relying = peer('relying-party', folder, port, { OIDC_ISSUER: server.URL, OIDC_CLIENT_ID: server.CLIENT_ID, OIDC_CLIENT_SECRET: server.CLIENT_SECRET });
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking'] });
+let number = 0;
+
+/** Looks at a page: a screenshot, and if it is Vestibule's, its accessibility and its errors. */
+async function look(page, name) {
+  number += 1;
+  await page.screenshot({ path: join(shots, `${String(number).padStart(2, '0')}-${name}.png`), fullPage: true });
+  if (!page.url().startsWith(server.URL)) return;
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  checks.that(`${name}: accessible (${await page.title()})`, violations.length === 0, violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`).join('; '));
+}
+
+/** Goes on from page to page as a person would, until the relying party is back. */
+async function walk(page, name, { account, password, through }) {
+  const visited = [];
+  for (let step = 0; step < 10 && !page.url().startsWith(party); step += 1) {
+    visited.push(new URL(page.url()).host);
+    await look(page, `${name}-${step + 1}`);
+    const here = page.url();
+    const secret = page.locator('input[type=password]:visible');
+    const choice = page.locator('button:visible, a:visible').filter({ hasText: /upstream/i }).first();
+    const ours = here.startsWith(server.URL);
+    if (ours && through && await choice.count()) {
+      await choice.click();
+    } else {
+      const login = page.locator('input[type=email]:visible, input[type=text]:visible').first();
+      if (await secret.count() && await login.count()) await login.fill(account);
+      for (let i = 0; i < await secret.count(); i += 1) await secret.nth(i).fill(password);
+      const button = await secret.count() ? page.locator('form:has(input[type=password]) button[type=submit], form:has(input[type=password]) button:not([type])').first()
+        : page.getByRole('button', { name: /continue|accept|allow|agree|next|sign in|log in|yes/i }).first();
+      if (!await button.count()) break;
+      await button.click();
+    }
+    await page.waitForURL((url) => url.href !== here, { timeout: 10_000 }).catch(() => {});
+    await settle(page);
+  }
+  return visited;
+}
+
+/** Waits until the browser stands on a page that does not send it on. */
+async function settle(page) {
+  for (let hop = 0; hop < 5; hop += 1) {
+    const here = page.url();
+    await page.waitForLoadState('load');
+    const onward = await page.locator('meta[http-equiv="refresh"]').count().catch(() => 1);
+    if (!onward && here === page.url()) return;
+    await page.waitForURL((url) => url.href !== here, { timeout: 10_000 }).catch(() => {});
+  }
+}
+
+/** One login in a context; what the relying party learnt. */
+async function login(context, name, who) {
+  const page = await context.newPage();
+  const complaints = [];
+  page.on('console', (message) => { if (message.type() === 'error' && message.location().url.startsWith(server.URL)) complaints.push(message.text()); });
+  const began = Date.now();
+  await page.goto(`${party}/`);
+  await settle(page);
+  const visited = await walk(page, name, who);
+  const text = await page.locator('body').innerText();
+  let seen;
+  try { seen = JSON.parse(text); } catch { seen = { text: text.slice(0, 300), url: page.url() }; }
+  checks.that(`${name}: back at the relying party with claims`, Boolean(seen.claims?.sub), seen);
+  checks.that(`${name}: no error in the browser's console`, complaints.length === 0, complaints.join('; '));
+  console.log(`      ${name}: ${visited.length} pages, ${Date.now() - began} ms`);
+  await page.close();
+  return { ...seen, visited };
+}
+
+try {
+  const alice = { account: 'alice@example.com', password: 'alice-at-upstream', through: true };
+  const outside = await browser.newContext();
+  const first = await login(outside, 'first-login', alice);
+  checks.that('the external provider was asked', first.visited.includes(new URL(server.OIDC_ISSUER).host), first.visited.join(' '));
+  const found = (await scim(server, 'GET', '/Users?filter=userName%20eq%20%22alice%40example.com%22')).body;
+  checks.that('the first login made one user', found.totalResults === 1, found);
+  const made = found.Resources?.[0] ?? {};
+  checks.that('with the names that the provider told', made.name?.givenName === 'Alice' && made.name?.familyName === 'Liddell', made);
+  checks.that('the relying party sees the same person by e-mail', (first.userinfo?.email ?? first.claims?.email) === 'alice@example.com', first);
+  await outside.close();
+
+  const returning = await browser.newContext();
+  const second = await login(returning, 'second-login', alice);
+  checks.that('the second login is the same user', second.claims?.sub === first.claims?.sub, second.claims);
+  checks.that('and made no other', (await scim(server, 'GET', '/Users')).body.totalResults === 1);
+  const page = await returning.newPage();
+  await page.goto(`${party}/logout`);
+  await look(page, 'logout');
+  checks.that('logout comes to a page', !/error/i.test(await page.title()), await page.title());
+  await returning.close();
+
+  checks.that('a local user is made through SCIM', (await localUser(server, 'lee@example.com')).status === 201);
+  const inside = await browser.newContext({ viewport: { width: 360, height: 640 } });
+  const local = await login(inside, 'local-login', { account: 'lee@example.com', password: PASSWORD, through: false });
+  checks.that('the local login is another person, and asked nobody else', local.claims?.sub !== first.claims?.sub && !local.visited.includes(new URL(server.OIDC_ISSUER).host));
+  await inside.close();
+
+  const refused = await browser.newContext();
+  const wrong = await refused.newPage();
+  await wrong.goto(`${party}/`);
+  await wrong.locator('input[type=email]:visible, input[type=text]:visible').first().fill('lee@example.com');
+  await wrong.locator('input[type=password]:visible').first().fill('not the password at all');
+  await wrong.locator('form:has(input[type=password]) button').first().click();
+  await wrong.waitForLoadState('load');
+  await look(wrong, 'wrong-password');
+  checks.that('a wrong password stays at Vestibule and says so', wrong.url().startsWith(server.URL) && await wrong.locator('[role=alert]').count() > 0, wrong.url());
+  await refused.close();
+
+  const noScripts = await browser.newContext({ javaScriptEnabled: false });
+  const plain = await noScripts.newPage();
+  await plain.goto(`${party}/`);
+  checks.that('the login page works without JavaScript', await plain.locator('form input[type=password]').count() > 0, plain.url());
+  await noScripts.close();
+} catch (error) {
+  checks.that('the walk came to its end', false, error);
+} finally {
+  await browser.close();
+  relying.stop();
+  await server.stop();
+  rmSync(folder, { recursive: true, force: true });
+  checks.finish();
+}

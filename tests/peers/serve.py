@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Serves an empty Vestibule until it is ended, for drivers in other languages.
+
+Prints KEY=value lines (URL, SCIM_URL, SCIM_TOKEN, DATABASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG, PID and the peer's facts), then READY.
+"""
+
+import argparse
+import json
+import os
+
+from rig import BINARY, Peer, Vestibule, database, folder, free_port, service_provider, upstream
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
+    options.add_argument("--port", type=int, default=0)
+    options.add_argument("--redirect-uri", action="append", default=[], help="of the service provider wiki; may be repeated")
+    options.add_argument("--upstream", action="store_true", help="start the external OpenID provider and let wiki's users come from it")
+    options.add_argument("--provider", default="{}", help="more keys of the service provider, as JSON")
+    options = options.parse_args()
+    path, port = folder("serve"), options.port or free_port()
+    address = database(options.database, path)
+    more, sections, facts = json.loads(options.provider), [], {}
+    if options.upstream:
+        facts = Peer("oidc-provider", path, REDIRECT_URIS=f"http://127.0.0.1:{port}/federation/upstream/callback")
+        sections.append(upstream(facts))
+        more = {"identity_providers": ["upstream"], **more}
+    provider = service_provider(redirect_uris=options.redirect_uri, **more)
+    server = Vestibule(path, address, *sections, provider, port=port)
+    server.start()
+    scim = server.scim()
+    facts = {
+        **facts, "URL": server.url, "SCIM_URL": scim.base, "SCIM_TOKEN": scim.token, "DATABASE_URL": address, "CLIENT_ID": "wiki",
+        "CLIENT_SECRET": "wiki-secret-0123456789abcdef", "CONFIG": server.config, "LOG": server.log, "BINARY": os.path.realpath(BINARY), "PID": server.process.pid,
+    }
+    for name, value in facts.items():
+        print(f"{name}={value}")
+    print("READY", flush=True)
+    server.process.wait()
+
+
+if __name__ == "__main__":
+    main()
