@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Failure;
+use crate::config::Log;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -12,5 +13,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let quiet = Log {
+        json: false,
+        filter: "warn".to_owned(),
+    };
+    super::log_format::start(&quiet);
     crate::demo::run(arguments.script).map_err(Failure::failed)
 }

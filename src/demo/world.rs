@@ -1,0 +1,283 @@
+//! The three Vestibules and the wiki: their configurations, their people, their tokens.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use serde_json::json;
+
+use super::DemoError;
+use super::wiki::{self, WikiSettings};
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::{Actor, Attributes, Change, Kind, Operation, Secret, ServiceProviderName, StoreName};
+use crate::server;
+use crate::storage::{StorageError, random, scim_tokens};
+
+/// How long the demonstration's tokens are good.
+const A_DAY: Duration = Duration::from_hours(24);
+
+/// Everything that runs.
+pub(super) struct World {
+    folder: PathBuf,
+    sites: Vec<Site>,
+    wiki: WikiSettings,
+    tour: Tour,
+}
+
+/// One Vestibule.
+struct Site {
+    app: App,
+    listener: TcpListener,
+}
+
+/// What somebody needs to know to walk the tour.
+#[derive(Clone, Debug)]
+pub(super) struct Tour {
+    pub(super) folder: PathBuf,
+    pub(super) acme: String,
+    pub(super) hub: String,
+    pub(super) saas: String,
+    pub(super) wiki: String,
+    /// The token of the wiki's SCIM client at the hub.
+    pub(super) hub_token: String,
+    /// The token with which the hub pushes to saas.
+    pub(super) saas_token: String,
+    pub(super) people: Vec<Person>,
+}
+
+/// Somebody at acme.
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    pub(super) user_name: &'static str,
+    pub(super) given_name: &'static str,
+    pub(super) family_name: &'static str,
+    pub(super) password: String,
+}
+
+impl World {
+    /// Makes the folder, the configurations, the databases, the people and the tokens.
+    pub(super) fn build() -> Result<Self, DemoError> {
+        let folder = std::env::temp_dir().join(format!("vestibule-demo-{}", &random::token()[..8]));
+        let (acme_at, hub_at, saas_at) = (listen()?, listen()?, listen()?);
+        let wiki_at = port(&listen()?)?;
+        // Browsers keep cookies by host, whatever the port: under one name acme and hub would overwrite each other's.
+        let acme_url = format!("http://localhost:{}", port(&acme_at)?.port());
+        let (hub_url, saas_url) = (
+            format!("http://{}", port(&hub_at)?),
+            format!("http://{}", port(&saas_at)?),
+        );
+        let wiki_url = format!("http://{wiki_at}");
+        let (hub_secret, wiki_secret) = (random::token(), random::token());
+
+        let acme = start(&folder, "acme", &acme_url, &acme_config(&hub_secret, &hub_url))?;
+        let people = people(&acme)?;
+        let saas = start(&folder, "saas", &saas_url, "[[service_providers]]\nname = \"hub\"\n")?;
+        let saas_token = token(&saas, "hub")?;
+        let config = hub_config(&Hub {
+            acme_url: &acme_url,
+            saas_url: &saas_url,
+            wiki_url: &wiki_url,
+            hub_secret: &hub_secret,
+            wiki_secret: &wiki_secret,
+            saas_token: &saas_token,
+        });
+        let hub = start(&folder, "hub", &hub_url, &config)?;
+        let hub_token = token(&hub, "wiki")?;
+        let wiki = WikiSettings {
+            listen: wiki_at,
+            issuer: hub_url.clone(),
+            client_id: "wiki".to_owned(),
+            client_secret: Secret::new(wiki_secret),
+            public_url: wiki_url.clone(),
+        };
+        let tour = Tour {
+            folder: folder.clone(),
+            acme: acme_url,
+            hub: hub_url,
+            saas: saas_url,
+            wiki: wiki_url,
+            hub_token,
+            saas_token,
+            people,
+        };
+        let sites = [(acme, acme_at), (hub, hub_at), (saas, saas_at)];
+        let sites = sites
+            .into_iter()
+            .map(|(app, listener)| Site { app, listener })
+            .collect();
+        Ok(Self {
+            folder,
+            sites,
+            wiki,
+            tour,
+        })
+    }
+
+    /// Serves everything on the runtime at hand.
+    pub(super) fn serve(&self) -> Result<Vec<ServerHandle>, DemoError> {
+        let mut handles = Vec::new();
+        for site in &self.sites {
+            let listener = site.listener.try_clone().map_err(DemoError::start)?;
+            let server = server::on(&site.app, listener, false).map_err(DemoError::start)?;
+            handles.push(server.handle());
+            actix_web::rt::spawn(server);
+        }
+        let server = wiki::server(self.wiki.clone()).map_err(DemoError::start)?;
+        handles.push(server.handle());
+        actix_web::rt::spawn(server);
+        Ok(handles)
+    }
+
+    /// What somebody needs to know to walk the tour.
+    pub(super) fn tour(&self) -> Tour {
+        self.tour.clone()
+    }
+
+    /// Stops what runs beside the servers and takes the folder away.
+    pub(super) fn end(self) {
+        for site in &self.sites {
+            site.app.stop();
+        }
+        drop(self.sites);
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            log::warn!("{} could not be removed: {error}", self.folder.display());
+        }
+    }
+}
+
+fn listen() -> Result<TcpListener, DemoError> {
+    TcpListener::bind("127.0.0.1:0").map_err(DemoError::start)
+}
+
+fn port(listener: &TcpListener) -> Result<SocketAddr, DemoError> {
+    listener.local_addr().map_err(DemoError::start)
+}
+
+fn start(folder: &std::path::Path, name: &str, url: &str, rest: &str) -> Result<App, DemoError> {
+    let data = folder.join(name);
+    // `Debug` of a path quotes and escapes it as TOML wants.
+    let (database, key) = (
+        format!("sqlite:{}", data.join("vestibule.db").display()),
+        data.join("master.key"),
+    );
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = {url:?}\n[database]\nurl = {database:?}\n\
+         [security]\nmaster_key = {{ file = {key:?} }}\n[[userstores]]\nname = \"PRIMARY\"\n{rest}"
+    );
+    let config = Config::read(&text, &[]).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        DemoError::start(problems.join("; "))
+    })?;
+    App::start(&config).map_err(DemoError::start)
+}
+
+fn acme_config(hub_secret: &str, hub_url: &str) -> String {
+    format!(
+        r#"
+[[service_providers]]
+name = "hub"
+display_name = "Hub"
+client_id = "hub"
+client_secret = "{hub_secret}"
+redirect_uris = ["{hub_url}/federation/acme/callback"]
+local_login = true
+"#
+    )
+}
+
+struct Hub<'a> {
+    acme_url: &'a str,
+    saas_url: &'a str,
+    wiki_url: &'a str,
+    hub_secret: &'a str,
+    wiki_secret: &'a str,
+    saas_token: &'a str,
+}
+
+fn hub_config(hub: &Hub<'_>) -> String {
+    let Hub {
+        acme_url,
+        saas_url,
+        wiki_url,
+        hub_secret,
+        wiki_secret,
+        saas_token,
+    } = hub;
+    format!(
+        r#"
+[[identity_providers]]
+name = "acme"
+display_name = "Acme Corporation"
+issuer = "{acme_url}"
+client_id = "hub"
+client_secret = "{hub_secret}"
+allow_private_network = true
+[identity_providers.jit]
+mode = "silent"
+username = {{ claim = "email" }}
+
+[[service_providers]]
+name = "wiki"
+display_name = "Team Wiki"
+client_id = "wiki"
+client_secret = "{wiki_secret}"
+redirect_uris = ["{wiki_url}/callback"]
+post_logout_redirect_uris = ["{wiki_url}/"]
+identity_providers = ["acme"]
+local_login = true
+outbound = [{{ target = "saas", jit = true }}]
+
+[[targets]]
+name = "saas"
+base_url = "{saas_url}/scim/v2"
+auth = {{ bearer = "{saas_token}" }}
+allow_private_network = true
+"#
+    )
+}
+
+/// Makes acme's people, through the door like everybody else's.
+fn people(acme: &App) -> Result<Vec<Person>, DemoError> {
+    let people = [
+        ("ada@acme.example", "Ada", "Lovelace"),
+        ("alan@acme.example", "Alan", "Turing"),
+    ];
+    let people = people.map(|(user_name, given_name, family_name)| Person {
+        user_name,
+        given_name,
+        family_name,
+        password: random::token()[..16].to_owned(),
+    });
+    for person in &people {
+        let attributes = json!({
+            "userName": person.user_name,
+            "name": { "givenName": person.given_name, "familyName": person.family_name },
+            "displayName": format!("{} {}", person.given_name, person.family_name),
+            "emails": [{ "value": person.user_name, "type": "work", "primary": true }],
+            "password": person.password,
+        });
+        let attributes: Attributes = attributes.as_object().cloned().unwrap_or_default();
+        let operation = Operation::Create {
+            store: StoreName::PRIMARY,
+            kind: Kind::USER,
+            attributes,
+        };
+        let change = Change {
+            actor: Actor::administrator(),
+            operation,
+            companions: Vec::new(),
+        };
+        acme.directory.apply(change).map_err(DemoError::start)?;
+    }
+    Ok(people.to_vec())
+}
+
+fn token(app: &App, service_provider: &str) -> Result<String, DemoError> {
+    let (name, now) = (ServiceProviderName::new(service_provider), app.directory.clock().now());
+    app.database
+        .write::<_, StorageError>(move |connection| Ok(scim_tokens::create(connection, &name, now, now.plus(A_DAY))?))
+        .map(|(_, token)| token)
+        .map_err(DemoError::start)
+}
