@@ -13,7 +13,11 @@ use super::world::{Person, Tour};
 /// How long a change may take to reach the other side.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-type Step = Result<String, String>;
+/// What a step saw, or why it did not happen.
+type Seen = Result<String, String>;
+
+/// One step of the tour.
+type Step = fn(&Walk) -> Seen;
 
 /// Walks the tour.
 pub(super) fn walk(tour: &Tour) -> Result<(), DemoError> {
@@ -24,7 +28,7 @@ pub(super) fn walk(tour: &Tour) -> Result<(), DemoError> {
     println!("  wiki  an application that people use     {}", tour.wiki);
     println!();
     let walk = Walk::new(tour).map_err(DemoError::start)?;
-    let steps: [(&'static str, fn(&Walk) -> Step); 9] = [
+    let steps: [(&'static str, Step); 9] = [
         ("All of them are up", Walk::up),
         (
             "The wiki's HR system creates Grace at the hub, through SCIM",
@@ -86,9 +90,9 @@ impl Walk {
         })
     }
 
-    fn up(&self) -> Step {
+    fn up(&self) -> Seen {
         for url in [&self.tour.acme, &self.tour.hub, &self.tour.saas] {
-            self.until("it is not ready", || {
+            until("it is not ready", || {
                 let ready = self.client.get(format!("{url}/readyz")).send();
                 Ok(ready.is_ok_and(|answer| answer.status().is_success()).then_some(()))
             })?;
@@ -96,7 +100,7 @@ impl Walk {
         Ok("GET /readyz answers 200 three times".to_owned())
     }
 
-    fn create(&self) -> Step {
+    fn create(&self) -> Seen {
         let grace = json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
             "userName": "grace@acme.example",
@@ -108,12 +112,12 @@ impl Walk {
         Ok(format!("POST /scim/v2/Users answers 201 with id {}", text(&made["id"])))
     }
 
-    fn pushed(&self) -> Step {
+    fn pushed(&self) -> Seen {
         let there = self.at_saas("grace@acme.example")?;
         Ok(format!("saas has her under its own id {}", text(&there["id"])))
     }
 
-    fn login(&self) -> Step {
+    fn login(&self) -> Seen {
         let page = self.log_in()?;
         let greeted = page.url.as_str().starts_with(&self.tour.wiki) && page.body.contains(self.ada.given_name);
         expect(greeted, || format!("she ended at {} on “{}”", page.url, page.heading()))?;
@@ -127,7 +131,7 @@ impl Walk {
         ))
     }
 
-    fn jit_pushed(&self) -> Step {
+    fn jit_pushed(&self) -> Seen {
         let there = self.at_saas(self.ada.user_name)?;
         let name = &there["name"]["familyName"];
         expect(*name == self.ada.family_name, || format!("saas has {there}"))?;
@@ -138,7 +142,7 @@ impl Walk {
         ))
     }
 
-    fn again(&self) -> Step {
+    fn again(&self) -> Seen {
         let before = self.at_hub(self.ada.user_name)?.ok_or("her account is gone")?;
         self.log_in()?;
         let after = self.at_hub(self.ada.user_name)?.ok_or("her account is gone")?;
@@ -146,23 +150,23 @@ impl Walk {
         Ok(format!("version {} as before", text(&after["meta"]["version"])))
     }
 
-    fn updated(&self) -> Step {
+    fn updated(&self) -> Seen {
         let id = self.id_of_ada()?;
         self.patch(
             &id,
             &json!([{ "op": "add", "path": "title", "value": "Countess of Computing" }]),
         )?;
-        self.until("saas has not heard of it", || {
+        until("saas has not heard of it", || {
             let there = self.saas(self.ada.user_name)?;
             Ok(there.filter(|user| user["title"] == "Countess of Computing"))
         })?;
         Ok("PATCH at the hub, PATCH to saas".to_owned())
     }
 
-    fn leaves(&self) -> Step {
+    fn leaves(&self) -> Seen {
         let id = self.id_of_ada()?;
         self.patch(&id, &json!([{ "op": "replace", "path": "active", "value": false }]))?;
-        self.until("saas still has her active", || {
+        until("saas still has her active", || {
             let there = self.saas(self.ada.user_name)?;
             Ok(there.filter(|user| user["active"] == false))
         })?;
@@ -176,11 +180,11 @@ impl Walk {
         ))
     }
 
-    fn deleted(&self) -> Step {
+    fn deleted(&self) -> Seen {
         let grace = self.at_hub("grace@acme.example")?.ok_or("she is not there")?;
         let (status, answer) = self.hub(Method::DELETE, &format!("/Users/{}", text(&grace["id"])), None)?;
         expect(status == 204, || format!("the hub answers {status}: {answer}"))?;
-        self.until("saas still has her", || {
+        until("saas still has her", || {
             Ok(self.saas("grace@acme.example")?.is_none().then_some(()))
         })?;
         Ok("DELETE at the hub, DELETE to saas".to_owned())
@@ -220,7 +224,7 @@ impl Walk {
     }
 
     fn at_saas(&self, user_name: &str) -> Result<Value, String> {
-        self.until("saas has not heard of it", || self.saas(user_name))
+        until("saas has not heard of it", || self.saas(user_name))
     }
 
     fn found(&self, base: &str, token: &str, user_name: &str) -> Result<Option<Value>, String> {
@@ -256,17 +260,18 @@ impl Walk {
         let text = answer.text().map_err(|error| error.to_string())?;
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
+}
 
-    fn until<T>(&self, cause: &str, look: impl Fn() -> Result<Option<T>, String>) -> Result<T, String> {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            if let Some(seen) = look()? {
-                return Ok(seen);
-            }
-            std::thread::sleep(Duration::from_millis(20));
+/// Looks again and again until there is something to see.
+fn until<T>(cause: &str, look: impl Fn() -> Result<Option<T>, String>) -> Result<T, String> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(seen) = look()? {
+            return Ok(seen);
         }
-        Err(format!("{cause} after {} seconds", PATIENCE.as_secs()))
+        std::thread::sleep(Duration::from_millis(20));
     }
+    Err(format!("{cause} after {} seconds", PATIENCE.as_secs()))
 }
 
 fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {

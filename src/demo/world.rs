@@ -75,7 +75,7 @@ impl World {
         let people = people(&acme)?;
         let saas = start(&folder, "saas", &saas_url, "[[service_providers]]\nname = \"hub\"\n")?;
         let saas_token = token(&saas, "hub")?;
-        let config = hub_config(&Hub {
+        let config = hub_config(&Neighbours {
             acme_url: &acme_url,
             saas_url: &saas_url,
             wiki_url: &wiki_url,
@@ -157,10 +157,10 @@ fn port(listener: &TcpListener) -> Result<SocketAddr, DemoError> {
 
 fn start(folder: &std::path::Path, name: &str, url: &str, rest: &str) -> Result<App, DemoError> {
     let data = folder.join(name);
-    // `Debug` of a path quotes and escapes it as TOML wants.
+    // `Debug` of a text quotes and escapes it as TOML wants.
     let (database, key) = (
         format!("sqlite:{}", data.join("vestibule.db").display()),
-        data.join("master.key"),
+        data.join("master.key").display().to_string(),
     );
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = {url:?}\n[database]\nurl = {database:?}\n\
@@ -187,7 +187,8 @@ local_login = true
     )
 }
 
-struct Hub<'a> {
+/// What the hub's configuration says of the others.
+struct Neighbours<'a> {
     acme_url: &'a str,
     saas_url: &'a str,
     wiki_url: &'a str,
@@ -196,15 +197,15 @@ struct Hub<'a> {
     saas_token: &'a str,
 }
 
-fn hub_config(hub: &Hub<'_>) -> String {
-    let Hub {
+fn hub_config(neighbours: &Neighbours<'_>) -> String {
+    let Neighbours {
         acme_url,
         saas_url,
         wiki_url,
         hub_secret,
         wiki_secret,
         saas_token,
-    } = hub;
+    } = neighbours;
     format!(
         r#"
 [[identity_providers]]
