@@ -15,7 +15,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let quiet = Log {
         json: false,
-        filter: "warn".to_owned(),
+        filter: "error".to_owned(),
     };
     super::log_format::start(&quiet);
     crate::demo::run(arguments.script).map_err(Failure::failed)

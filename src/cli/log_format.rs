@@ -13,8 +13,9 @@ use crate::server::request_id;
 pub(super) fn start(settings: &Log) {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.filter.clone());
     let mut builder = Builder::new();
-    // r2d2 reports every failed attempt as an error, several a second; the caller reports the outcome once.
-    builder.parse_filters(&format!("{filter},r2d2=off"));
+    // r2d2 reports every failed attempt as an error, several a second; the caller reports the outcome once. actix tells
+    // how it starts, which is its own affair.
+    builder.parse_filters(&format!("{filter},r2d2=off,actix_server=warn"));
     if settings.json {
         builder.format(json);
     } else {

@@ -214,6 +214,19 @@ impl Scim {
             .map(|resource_type| resource_type.kind.clone())
     }
 
+    /// Whether a look at one row would be over before a thread could be found for it.
+    pub fn reads_are_quick(&self) -> bool {
+        self.database.reads_are_quick()
+    }
+
+    /// Whether a list request asks for one resource by its name, as clients do before every write.
+    pub fn is_lookup(&self, kind: &Kind, terms: &Terms) -> bool {
+        let filter = self
+            .resource_type(kind)
+            .and_then(|resource_type| terms.parameters.filter(resource_type));
+        matches!(filter, Ok((Some(filter), _)) if filter.name_wanted().is_some())
+    }
+
     /// What clients did outside the standard, and how often.
     pub fn report(&self) -> &DialectReport {
         &self.report

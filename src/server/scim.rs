@@ -93,7 +93,10 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
                     call.run(move |c| c.scim.create(&c.caller, &kind, &body, &c.terms))
                         .await
                 }
-                _ => call.run(move |c| c.scim.list(&c.caller, &kind, &c.terms)).await,
+                _ => {
+                    let quick = call.scim.reads_are_quick() && call.scim.is_lookup(&kind, &call.terms);
+                    call.read(quick, move |c| c.scim.list(&c.caller, &kind, &c.terms)).await
+                }
             };
             Ok(Answer::Reply(answer?))
         }
@@ -130,7 +133,12 @@ async fn resource(
                 .await
         }
         Method::DELETE => call.run(move |c| c.scim.delete(&c.caller, &target, &c.terms)).await,
-        _ => call.run(move |c| c.scim.get(&c.caller, &target, &c.terms)).await,
+        _ => {
+            // A large group is no point read.
+            let quick = target.kind == Kind::USER && call.scim.reads_are_quick();
+            call.read(quick, move |c| c.scim.get(&c.caller, &target, &c.terms))
+                .await
+        }
     }
 }
 
@@ -150,7 +158,8 @@ impl Call {
             .map(|value| value.to_str().unwrap_or("unreadable").to_owned());
         let scim = scim.into_inner();
         let authority = Arc::clone(&scim);
-        let caller = blocking::run(move || authority.authenticate(header.as_deref()))
+        let quick = authority.reads_are_quick();
+        let caller = blocking::read(quick, move || authority.authenticate(header.as_deref()))
             .await
             .unwrap_or_else(|| Err(internal()))?;
         let terms = Terms {
@@ -164,7 +173,15 @@ impl Call {
         self,
         verb: impl FnOnce(&Self) -> Result<Reply, ScimError> + Send + 'static,
     ) -> Result<Reply, ScimError> {
-        blocking::run(move || verb(&self))
+        self.read(false, verb).await
+    }
+
+    async fn read(
+        self,
+        quick: bool,
+        verb: impl FnOnce(&Self) -> Result<Reply, ScimError> + Send + 'static,
+    ) -> Result<Reply, ScimError> {
+        blocking::read(quick, move || verb(&self))
             .await
             .unwrap_or_else(|| Err(internal()))
     }

@@ -304,6 +304,11 @@ impl Database {
         }
     }
 
+    /// Whether a point read would neither leave this machine nor wait for a connection.
+    pub fn reads_are_quick(&self) -> bool {
+        matches!(*self.url, DatabaseUrl::Sqlite(_)) && self.readers.state().idle_connections > 0
+    }
+
     /// Whether the database answers.
     pub fn ping(&self) -> Result<(), StorageError> {
         self.read(R2D2Connection::ping)
@@ -323,9 +328,14 @@ impl Retry for StorageError {
 }
 
 fn pool(url: &DatabaseUrl) -> Result<Pool, StorageError> {
+    // An idle SQLite connection costs next to nothing; one to PostgreSQL is a process over there.
+    let idle = match url {
+        DatabaseUrl::Sqlite(_) => POOL_SIZE,
+        DatabaseUrl::Postgres(_) => 1,
+    };
     r2d2::Pool::builder()
         .max_size(POOL_SIZE)
-        .min_idle(Some(1))
+        .min_idle(Some(idle))
         .test_on_check_out(false)
         .connection_timeout(CHECKOUT)
         .build(Manager(url.clone()))

@@ -9,7 +9,7 @@ mod scan;
 use std::sync::Arc;
 
 use super::clock::Timestamp;
-use super::schema::Attribute;
+use super::schema::{Attribute, Uniqueness};
 
 pub use matches::{matches, matches_element};
 pub use parse::{Parsed, ValueFilter, parse, parse_noting, parse_value_filter};
@@ -129,6 +129,25 @@ impl Filter {
             Self::Constant(_) | Self::Present(_) | Self::Compare { .. } => 1,
             Self::And(terms) | Self::Or(terms) => terms.iter().map(Self::size).sum(),
             Self::Not(inner) | Self::Element { filter: inner, .. } => inner.size(),
+        }
+    }
+}
+
+impl Filter {
+    /// The name that is asked for, if all that the filter says is that the unique attribute of the type equals it.
+    pub fn name_wanted(&self) -> Option<&str> {
+        match self {
+            Self::Compare {
+                attribute:
+                    AttributeRef {
+                        extension: None,
+                        attribute,
+                        sub: None,
+                    },
+                operator: Operator::Eq,
+                value: Comparand::Text(name),
+            } if attribute.uniqueness == Uniqueness::Server => Some(name),
+            _ => None,
         }
     }
 }

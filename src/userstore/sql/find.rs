@@ -17,18 +17,13 @@ const BATCH: i64 = 500;
 
 /// Answers a query over one store.
 pub(super) fn find(connection: &mut SqlConnection, store: &StoreName, query: &Query) -> QueryResult<Found> {
-    let mut found = match by_key(query) {
+    // `userName eq "…"` is what every client asks before every write: it gets a prepared statement of its own.
+    let mut found = match query.filter.as_ref().and_then(Filter::name_wanted) {
         Some(key) => find_by_key(connection, store, query, key)?,
         None => search(connection, store, query)?,
     };
     members::attach(connection, &mut found.resources, query.relations)?;
     Ok(found)
-}
-
-/// `userName eq "…"` is what every client asks before every write: it gets a prepared statement of its own.
-fn by_key(query: &Query) -> Option<&str> {
-    let filter = query.filter.as_ref()?;
-    super::predicate::key_wanted(&query.kind, filter)
 }
 
 fn find_by_key(connection: &mut SqlConnection, store: &StoreName, query: &Query, name: &str) -> QueryResult<Found> {

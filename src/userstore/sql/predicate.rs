@@ -95,18 +95,6 @@ pub(super) fn narrow(kind: &Kind, filter: &Filter) -> Narrowed {
     }
 }
 
-/// The name that a filter asks for, if all that it says is that the unique attribute equals it.
-pub(super) fn key_wanted<'a>(kind: &Kind, filter: &'a Filter) -> Option<&'a str> {
-    match filter {
-        Filter::Compare {
-            attribute,
-            operator: Operator::Eq,
-            value: Comparand::Text(name),
-        } if matches!(place(kind, attribute), Place::Key) => Some(name),
-        _ => None,
-    }
-}
-
 fn combine(parts: impl Iterator<Item = Narrowed>, join: fn(Vec<Predicate>) -> Predicate) -> Narrowed {
     let mut exact = true;
     let predicates = parts.map(|part| {
