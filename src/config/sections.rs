@@ -101,8 +101,10 @@ fn security(mut r: Reader, environment: Environment<'_>) -> MasterKey {
     key
 }
 
+/// The folder of schema files: the one that is named, else `schemas` if it is there.
 fn scim(mut r: Reader) -> Option<PathBuf> {
-    let schemas = r.path("schemas");
+    let usual = PathBuf::from("schemas");
+    let schemas = r.path("schemas").or_else(|| usual.is_dir().then_some(usual));
     r.done();
     schemas
 }
