@@ -246,7 +246,7 @@ impl Database {
         &self.url
     }
 
-    /// Runs reads on a pooled connection. Blocks. A connection that turns out dead is replaced once.
+    /// Runs reads on a pooled connection. Blocks. `work` may run again on another connection if this one turns out dead.
     pub fn read<T, E: From<StorageError>>(
         &self,
         mut work: impl FnMut(&mut SqlConnection) -> Result<T, DieselError>,

@@ -90,7 +90,7 @@ pub struct Attribute {
     pub description: String,
     /// Whether a resource must have it.
     pub required: bool,
-    /// Values that are suggested; never enforced (`scim.md` §5.2).
+    /// Values that are suggested (RFC 7643 §7); never enforced.
     pub canonical_values: Vec<String>,
     /// Whether case matters when comparing.
     pub case_exact: bool,
