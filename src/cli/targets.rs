@@ -20,6 +20,19 @@ pub(super) enum Command {
     Status,
     /// Send again what failed at a target.
     Replay(Replay),
+    /// Stop pushing to a target; what changes meanwhile waits.
+    Pause {
+        /// The target.
+        name: String,
+        /// Why, for whoever looks at the status.
+        #[arg(long, default_value = "paused by hand")]
+        reason: String,
+    },
+    /// Let a paused target go on. If too many deletes paused it, this says that they are meant.
+    Resume {
+        /// The target.
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -43,7 +56,44 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
     match command {
         Command::Status => status(config, &core.database, json),
         Command::Replay(arguments) => replay(config, &core, arguments, json),
+        Command::Pause { name, reason } => {
+            let target = known(config, name)?;
+            operate::pause(&core.database, target, reason).map_err(Failure::failed)?;
+            settled(target, "paused", json);
+            Ok(())
+        }
+        Command::Resume { name } => {
+            let target = known(config, name)?;
+            operate::resume(&core.database, target).map_err(Failure::failed)?;
+            settled(target, "running", json);
+            Ok(())
+        }
     }
+}
+
+fn settled(target: &TargetName, state: &str, json: bool) {
+    if json {
+        println!("{}", json!({ "target": target, "state": state }));
+    } else {
+        println!("Target {target} is {state}.");
+    }
+}
+
+fn known<'a>(config: &'a Config, name: &str) -> Result<&'a TargetName, Failure> {
+    let found = config
+        .targets
+        .iter()
+        .map(|target| &target.name)
+        .find(|target| target.as_str() == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+        let names = if names.is_empty() {
+            "none is configured".to_owned()
+        } else {
+            format!("there is {}", names.join(", "))
+        };
+        Failure::Usage(format!("No target is called {name}: {names}."))
+    })
 }
 
 fn status(config: &Config, database: &Database, json: bool) -> Result<(), Failure> {
@@ -108,31 +158,25 @@ fn print(status: &TargetStatus, failed: &[(String, String)]) {
 }
 
 fn replay(config: &Config, core: &Core, arguments: &Replay, json: bool) -> Result<(), Failure> {
-    let wanted = arguments.target.as_deref().map(TargetName::from);
-    let targets: Vec<&TargetName> = config
-        .targets
-        .iter()
-        .map(|target| &target.name)
-        .filter(|name| wanted.as_ref().is_none_or(|wanted| wanted == *name))
-        .collect();
-    if let (Some(name), true) = (&wanted, targets.is_empty()) {
-        return Err(Failure::Usage(format!("No target is called {name}.")));
-    }
+    let targets = match &arguments.target {
+        Some(name) => vec![known(config, name)?],
+        None => config.targets.iter().map(|target| &target.name).collect(),
+    };
+    let which = match &arguments.resource {
+        Some(id) => Which::Resource(ResourceId::new(id.as_str())),
+        None if arguments.everything => Which::Everything,
+        None => Which::Failed,
+    };
     let mut total = 0;
     for target in targets {
         total += if arguments.dry_run {
-            let failed = operate::failed(&core.database, target, u16::MAX).map_err(Failure::failed)?;
-            for row in &failed {
+            let rows = operate::preview(&core.database, target, &which, u16::MAX).map_err(Failure::failed)?;
+            for row in &rows {
                 eprintln!("{target}: {} {}", row.kind, row.resource_id);
             }
-            failed.len()
+            rows.len()
         } else {
-            let which = match &arguments.resource {
-                Some(id) => Which::Resource(ResourceId::new(id.as_str())),
-                None if arguments.everything => Which::Everything,
-                None => Which::Failed,
-            };
-            operate::replay(&core.database, target, which, core.clock.now()).map_err(Failure::failed)?
+            operate::replay(&core.database, target, which.clone(), core.clock.now()).map_err(Failure::failed)?
         };
     }
     if json {

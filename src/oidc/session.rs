@@ -1,8 +1,8 @@
 //! Sessions: who is logged in at this browser.
 
 use super::{Oidc, OidcError};
+use crate::domain::Relations;
 use crate::domain::login::Authentication;
-use crate::domain::{Relations, ResourceId};
 use crate::storage::{StorageError, grants, random, sessions};
 
 impl Oidc {
@@ -47,17 +47,6 @@ impl Oidc {
         }
         self.end_session(id_hash)?;
         Ok(None)
-    }
-
-    /// Ends all that a user has open: sessions, codes and tokens.
-    pub fn end_all(&self, user: &ResourceId) -> Result<(), OidcError> {
-        let user = user.clone();
-        let now = self.clock.now();
-        self.database.write::<_, StorageError>(move |connection| {
-            sessions::delete_of_user(connection, &user)?;
-            Ok(grants::revoke_of_user(connection, &user, now)?)
-        })?;
-        Ok(())
     }
 
     /// Ends a session and takes back what it gave.

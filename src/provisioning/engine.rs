@@ -105,6 +105,7 @@ impl Engine {
                 jobs: Bell::default(),
                 pace,
                 stopping: Arc::clone(&stopping),
+                paused: AtomicBool::new(false),
                 settings: target,
             }));
         }
@@ -228,10 +229,8 @@ impl Engine {
     /// in the next hour.
     pub fn resume(&self, target: &TargetName) -> Result<(), EngineError> {
         let lane = self.lane(target)?;
+        operate::resume(&lane.database, target)?;
         lane.gate.reset(lane.clock.now());
-        let name = target.clone();
-        lane.database
-            .write(move |connection| Ok::<_, StorageError>(targets::set_paused(connection, &name, None)?))?;
         lane.jobs.ring();
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::{Clock, TargetName, Timestamp};
-use crate::storage::{Database, StorageError, random, targets};
+use crate::storage::{Database, StorageError, outbound, random, targets};
 
 use super::connector::Connector;
 use super::gate::Gate;
@@ -32,6 +32,8 @@ pub(super) struct Lane {
     pub(super) jobs: Bell,
     pub(super) pace: Pace,
     pub(super) stopping: Arc<AtomicBool>,
+    /// Whether the target was paused when last looked at.
+    pub(super) paused: AtomicBool,
 }
 
 /// How fast the threads go.
@@ -64,9 +66,23 @@ impl Lane {
         )
     }
 
+    /// Whether there is something to push now. Costs no write, so that idle workers can ask often.
+    pub(super) fn has_work(&self, now: Timestamp) -> Result<bool, StorageError> {
+        let (paused, due) = self.database.read::<_, StorageError>(|connection| {
+            let paused = targets::paused(connection, self.target())?.is_some();
+            Ok((paused, !paused && outbound::is_due(connection, self.target(), now)?))
+        })?;
+        // A person let it run again, here or from another process.
+        if self.paused.swap(paused, Ordering::AcqRel) && !paused {
+            self.gate.reset(now);
+        }
+        Ok(due)
+    }
+
     /// Stops all pushing to the target until a person lets it go on.
     pub(super) fn pause(&self, reason: String) -> Result<(), StorageError> {
         log::warn!("target {}: paused: {reason}", self.target());
+        self.paused.store(true, Ordering::Release);
         let target = self.target().clone();
         self.database
             .write(move |connection| Ok::<_, StorageError>(targets::set_paused(connection, &target, Some(&reason))?))

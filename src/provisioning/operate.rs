@@ -2,7 +2,15 @@
 
 use crate::domain::{ResourceId, TargetName, Timestamp};
 use crate::storage::outbound::{OutboundRow, OutboundState};
-use crate::storage::{Database, StorageError, outbound, targets};
+use crate::storage::{Database, StorageError, outbound, outbound_members, targets};
+
+/// The states whose rows can be sent again: all but those under way and those that are gone.
+const REPLAYABLE: [OutboundState; 4] = [
+    OutboundState::Failed,
+    OutboundState::Synced,
+    OutboundState::Retrying,
+    OutboundState::Pending,
+];
 
 /// How a target is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,18 +62,52 @@ pub fn replay(database: &Database, target: &TargetName, which: Which, now: Times
     database.write(move |connection| {
         Ok(match &which {
             Which::Failed => outbound::replay(connection, &name, &[OutboundState::Failed], now)?,
-            Which::Resource(id) => outbound::replay_one(connection, &name, id, now)?,
+            Which::Resource(id) => {
+                outbound_members::resend_wanted(connection, &name, Some(id))?;
+                outbound::replay_one(connection, &name, id, now)?
+            }
             Which::Everything => {
-                let states = [
-                    OutboundState::Failed,
-                    OutboundState::Synced,
-                    OutboundState::Retrying,
-                    OutboundState::Pending,
-                ];
-                outbound::replay(connection, &name, &states, now)?
+                outbound_members::resend_wanted(connection, &name, None)?;
+                outbound::replay(connection, &name, &REPLAYABLE, now)?
             }
         })
     })
+}
+
+/// What [`replay`] would make due again, at most `limit` resources.
+pub fn preview(
+    database: &Database,
+    target: &TargetName,
+    which: &Which,
+    limit: u16,
+) -> Result<Vec<OutboundRow>, StorageError> {
+    let limit = i64::from(limit);
+    database.read(|connection| match which {
+        Which::Failed => outbound::in_state(connection, target, OutboundState::Failed, limit),
+        Which::Resource(id) => Ok(outbound::find(connection, target, id)?.into_iter().collect()),
+        Which::Everything => {
+            let mut rows = Vec::new();
+            for state in REPLAYABLE {
+                rows.extend(outbound::in_state(connection, target, state, limit)?);
+            }
+            Ok(rows)
+        }
+    })
+}
+
+/// Stops pushing to a target, for a reason that `status` shows. A running engine heeds it at once.
+pub fn pause(database: &Database, target: &TargetName, reason: &str) -> Result<(), StorageError> {
+    let (target, reason) = (target.clone(), reason.to_owned());
+    database.write(move |connection| {
+        targets::ensure(connection, &target)?;
+        Ok(targets::set_paused(connection, &target, Some(&reason))?)
+    })
+}
+
+/// Lets a target go on. A running engine takes the removals that blew its fuse as meant.
+pub fn resume(database: &Database, target: &TargetName) -> Result<(), StorageError> {
+    let target = target.clone();
+    database.write(move |connection| Ok(targets::set_paused(connection, &target, None)?))
 }
 
 /// What failed at a target, at most `limit` resources.

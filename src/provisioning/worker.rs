@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::storage::outbound::{self, OutboundRow};
+use crate::storage::outbound::OutboundRow;
 use crate::storage::outbound_claim::{self, Claim};
 use crate::storage::{StorageError, random};
 
@@ -35,11 +35,7 @@ pub(super) fn work(lane: &Lane) {
 /// Takes one batch and works on it; `false` if there is nothing to do now.
 fn round(lane: &Lane) -> Result<bool, StorageError> {
     let now = lane.clock.now();
-    if lane.gate.closed_until(now).is_some()
-        || !lane
-            .database
-            .read::<_, StorageError>(|c| outbound::is_due(c, lane.target(), now))?
-    {
+    if lane.gate.closed_until(now).is_some() || !lane.has_work(now)? {
         return Ok(false);
     }
     match lane.gate.enter(now) {

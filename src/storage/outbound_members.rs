@@ -154,6 +154,26 @@ pub fn resend_group(connection: &mut SqlConnection, target: &TargetName, group: 
         .map(|_| ())
 }
 
+/// Makes memberships that should be at the target count as not sent, of one group or of all, so that they are sent again.
+pub fn resend_wanted(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    group: Option<&ResourceId>,
+) -> QueryResult<()> {
+    let rows = outbound_members::table
+        .filter(outbound_members::target.eq(target.as_str()))
+        .filter(outbound_members::wanted.eq(true));
+    match group {
+        Some(group) => diesel::update(rows.filter(outbound_members::group_id.eq(group.as_str())))
+            .set(outbound_members::sent.eq(false))
+            .execute(connection)?,
+        None => diesel::update(rows)
+            .set(outbound_members::sent.eq(false))
+            .execute(connection)?,
+    };
+    Ok(())
+}
+
 /// Makes a member's memberships count as not sent, as when the member had to be made anew under another remote id.
 pub fn resend_member(connection: &mut SqlConnection, target: &TargetName, member: &ResourceId) -> QueryResult<()> {
     diesel::update(

@@ -59,19 +59,3 @@ fn another_person_at_the_browser_ends_what_the_first_had() {
     world.oidc.open_session(&other, Some(&before)).unwrap();
     assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));
 }
-
-#[test]
-fn ending_all_of_a_user_ends_sessions_and_tokens() {
-    let world = World::new();
-    let session = world.login();
-    let tokens = world.tokens();
-    world.oidc.end_all(&"u2".into()).unwrap();
-    assert!(world.oidc.session(&session).unwrap().is_some());
-    world.oidc.end_all(&"u1".into()).unwrap();
-    assert_eq!(world.oidc.session(&session).unwrap(), None);
-    assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));
-    assert_eq!(
-        world.refresh(&tokens.refresh_token.unwrap(), &[]).unwrap_err(),
-        "invalid_grant"
-    );
-}

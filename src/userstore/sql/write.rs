@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::storage::connection::SuffixDsl;
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{SqlConnection, StorageError, each, journal, links};
+use crate::storage::{SqlConnection, StorageError, each, grants, journal, links, sessions};
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
 
 /// A write with all that can be worked out before the transaction begins: hashes, index values, texts.
@@ -141,6 +141,9 @@ impl Order {
         if updated == 0 {
             return Err(StoreError::Stale);
         }
+        if state.password.is_some() || (!state.active && before.is_active()) {
+            self.put_out(connection)?;
+        }
         self.update_values(connection, state, &before)?;
         let delta = self.apply_parts(connection, state)?;
         let resource = self.resource(state, before.created, modified, version);
@@ -202,6 +205,7 @@ impl Order {
             self.tell_group(connection, group)?;
         }
         links::delete_of_user(connection, &self.id)?;
+        self.put_out(connection)?;
         // Values, members and the password go with the row.
         diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;
         self.record(
@@ -217,6 +221,12 @@ impl Order {
             members: MembershipDelta::default(),
             changed: true,
         }))
+    }
+
+    /// Ends what the person has open, in the same transaction: nothing of it comes back with a later change.
+    fn put_out(&self, connection: &mut SqlConnection) -> QueryResult<()> {
+        sessions::delete_of_user(connection, &self.id)?;
+        grants::revoke_of_user(connection, &self.id, self.at)
     }
 
     /// A group that lost its member with this deletion has changed too, and its targets must hear of it.
