@@ -25,7 +25,7 @@ BINARY = os.environ.get("VESTIBULE_BIN") or str(ROOT / "target/debug/vestibule")
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-FUSE_OFF = {"max_deletes": 1_000_000}  # for targets of which many users leave
+FUSE_OFF = {"max_deletes_per_hour": 1_000_000}  # for targets of which many users leave
 PASSWORD = "correct horse battery staple 9"
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
@@ -158,8 +158,12 @@ def upstream(peer, jit=None, **more):
 
 
 def service_provider(name="wiki", **more):
-    """A service provider; give redirect_uris, identity_providers, outbound and so on."""
-    table = {"name": name, "client_id": name, "client_secret": f"{name}-secret-0123456789abcdef", "local_login": True, "inbound_userstore": "PRIMARY", **more}
+    """A service provider; give redirect_uris, identity_providers, outbound and so on. Without redirect_uris it only provisions."""
+    table = {"name": name, "inbound_userstore": "PRIMARY", **more}
+    if table.get("redirect_uris"):
+        table = {"client_id": name, "client_secret": f"{name}-secret-0123456789abcdef", "local_login": True, **table}
+    else:
+        table.pop("redirect_uris", None)
     return f"[[service_providers]]\n{toml(table)}"
 
 
