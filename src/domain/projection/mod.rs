@@ -149,18 +149,23 @@ fn is_same(one: &AttributeRef, other: &AttributeRef) -> bool {
     one.extension == other.extension && one.attribute.name == other.attribute.name
 }
 
+/// What the names mean, each once: however long the list, what is made of it stays as short as the schema.
 fn listed(resource_type: &ResourceType, names: &str) -> Vec<AttributeRef> {
-    let mut found = Vec::new();
+    let mut found: Vec<AttributeRef> = Vec::new();
+    let mut keep = |one: AttributeRef| {
+        if !found.iter().any(|other| is_same(other, &one) && other.sub == one.sub) {
+            found.push(one);
+        }
+    };
     for name in names.split(',').map(str::trim) {
         if let Some(extension) = resource_type.extension(name) {
             let urn = Some(&extension.schema.id);
-            found.extend(
-                resource_type
-                    .attributes()
-                    .filter(|attribute| attribute.extension.as_ref() == urn),
-            );
-        } else {
-            found.extend(resource_type.resolve(name));
+            resource_type
+                .attributes()
+                .filter(|attribute| attribute.extension.as_ref() == urn)
+                .for_each(&mut keep);
+        } else if let Some(one) = resource_type.resolve(name) {
+            keep(one);
         }
     }
     found

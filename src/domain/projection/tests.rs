@@ -222,3 +222,15 @@ fn values_are_returned_when_their_schema_says() {
         json!({"photo": "p", "door": "d"})
     );
 }
+
+#[test]
+fn a_name_given_often_counts_once() {
+    let user = resource_type(&Kind::USER);
+    let once = Projection::parse(&user, Some("userName,name.givenName"), None);
+    let often = Projection::parse(
+        &user,
+        Some("userName,USERNAME,name.givenName,name.givenname,userName"),
+        None,
+    );
+    assert_eq!(often, once);
+}
