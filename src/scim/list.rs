@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use super::error::{Fault, ScimError};
 use crate::domain::filter::{self, Filter};
 use crate::domain::projection::Projection;
@@ -42,6 +44,34 @@ impl Parameters {
                 "sortorder" => parameters.descending = value.to_ascii_lowercase().starts_with("desc"),
                 "startindex" => parameters.start_index = Some(number("startIndex", &value)?),
                 "count" => parameters.count = Some(number("count", &value)?),
+                _ => {}
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// Reads a search request (RFC 7644 §3.4.3). Names are taken in any case, null and empty text count as absent, and
+    /// lists may also be one text with commas; what else there is is ignored.
+    pub fn of_search_request(body: &Value) -> Result<Self, ScimError> {
+        let Value::Object(members) = body else {
+            return Err(Fault::InvalidSyntax.because("A search request is a JSON object."));
+        };
+        let mut parameters = Self::default();
+        for (name, value) in members {
+            let given = |name| text(name, value).map(|text| Some(text).filter(|text| !text.is_empty()));
+            match name.to_ascii_lowercase().as_str() {
+                "attributes" => parameters.attributes = given("attributes")?,
+                "excludedattributes" => parameters.excluded = given("excludedAttributes")?,
+                "filter" => parameters.filter = given("filter")?,
+                "sortby" => parameters.sort_by = given("sortBy")?,
+                "sortorder" => {
+                    parameters.descending =
+                        given("sortOrder")?.is_some_and(|order| order.to_ascii_lowercase().starts_with("desc"));
+                }
+                "startindex" => {
+                    parameters.start_index = given("startIndex")?.map(|n| number("startIndex", &n)).transpose()?;
+                }
+                "count" => parameters.count = given("count")?.map(|n| number("count", &n)).transpose()?,
                 _ => {}
             }
         }
@@ -106,6 +136,21 @@ impl Parameters {
     }
 }
 
+/// A member of a search request as a query parameter would carry it.
+fn text(name: &str, value: &Value) -> Result<String, ScimError> {
+    let wrong = || Fault::InvalidValue.because(format!("{name} has a value of the wrong type."));
+    match (name, value) {
+        (_, Value::Null) => Ok(String::new()),
+        ("startIndex" | "count", Value::Number(number)) => Ok(number.to_string()),
+        ("attributes" | "excludedAttributes", Value::Array(names)) => {
+            let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
+            Ok(names.ok_or_else(wrong)?.join(","))
+        }
+        (_, Value::String(text)) => Ok(text.clone()),
+        _ => Err(wrong()),
+    }
+}
+
 fn number(name: &str, value: &str) -> Result<i64, ScimError> {
     let value = value.trim();
     let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
@@ -144,6 +189,8 @@ pub fn render(found: &Found, start_index: usize, mut resource: impl FnMut(&Resou
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn page(query: &str) -> Page {
@@ -173,5 +220,37 @@ mod tests {
     #[test]
     fn empty_and_unknown_parameters_are_ignored() {
         assert_eq!(page("&filter=&aadOptscim062020&count="), Page { start: 0, count: 100 });
+    }
+
+    fn searched(body: &Value) -> Result<Page, Fault> {
+        Parameters::of_search_request(body)
+            .map(|parameters| parameters.page())
+            .map_err(|error| error.fault)
+    }
+
+    #[test]
+    fn a_search_request_pages_like_a_query() {
+        assert_eq!(
+            searched(&json!({ "startIndex": 11, "count": 10 })),
+            Ok(Page { start: 10, count: 10 })
+        );
+        assert_eq!(
+            searched(&json!({ "STARTINDEX": "0", "count": null, "other": {} })),
+            Ok(Page { start: 0, count: 100 })
+        );
+    }
+
+    #[test]
+    fn a_search_request_of_wrong_types_is_refused() {
+        for body in [
+            json!({ "filter": 5 }),
+            json!({ "attributes": [1] }),
+            json!({ "count": [10] }),
+            json!({ "count": "ten" }),
+            json!({ "sortBy": {} }),
+        ] {
+            assert_eq!(searched(&body), Err(Fault::InvalidValue), "{body}");
+        }
+        assert_eq!(searched(&json!([])), Err(Fault::InvalidSyntax));
     }
 }

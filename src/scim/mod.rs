@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::directory::{Directory, Outcome};
 use crate::domain::projection::Projection;
-use crate::domain::query::Query;
 use crate::domain::schema::ResourceType;
 use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resource, ResourceId, StoreName};
 use crate::storage::Database;
@@ -19,6 +18,7 @@ pub mod etag;
 pub mod list;
 pub mod normalise;
 mod report;
+mod search;
 
 pub use authenticate::{Client, Clients};
 pub use error::{Fault, ScimError};
@@ -124,32 +124,6 @@ impl Scim {
             200
         };
         Ok(self.answer(status, &found, resource_type, &projection))
-    }
-
-    /// `GET /Users` (RFC 7644 §3.4.2).
-    pub fn list(&self, caller: &Caller, kind: &Kind, terms: &Terms) -> Result<Reply, ScimError> {
-        let resource_type = self.resource_type(kind)?;
-        let parameters = &terms.parameters;
-        let projection = parameters.projection(resource_type);
-        let (filter, tolerated) = parameters.filter(resource_type)?;
-        self.report.count_all(&caller.actor, tolerated);
-        let query = Query {
-            kind: kind.clone(),
-            filter,
-            sort: parameters.sort(resource_type)?,
-            page: parameters.page(),
-            relations: projection.relations(),
-        };
-        let found = self.directory.find(&caller.store, &query)?;
-        let body = list::render(&found, parameters.start_index(), |resource, out| {
-            projection.render(resource, resource_type, &self.base_url, out);
-        });
-        Ok(Reply {
-            status: 200,
-            location: None,
-            etag: None,
-            body: Some(body),
-        })
     }
 
     /// `PUT /Users/{id}` (RFC 7644 §3.5.1).

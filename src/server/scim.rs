@@ -57,6 +57,8 @@ impl From<ScimError> for Refusal {
 enum Place {
     Discovery(Vec<String>),
     Collection(Kind),
+    /// A search over one type, or over all.
+    Search(Option<Kind>),
     Resource(Target),
     NotBuilt,
 }
@@ -66,6 +68,7 @@ impl Place {
         match self {
             Self::Discovery(_) => "GET, HEAD, OPTIONS",
             Self::Collection(_) => "GET, HEAD, OPTIONS, POST",
+            Self::Search(_) => "OPTIONS, POST",
             Self::Resource(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
             Self::NotBuilt => "OPTIONS",
         }
@@ -99,6 +102,12 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
                 }
             };
             Ok(Answer::Reply(answer?))
+        }
+        Place::Search(kind) if method == Method::POST => {
+            let call = Call::begin(request, scim).await?;
+            let body = body(request, payload).await?;
+            let search = move |c: &Call| c.scim.search(&c.caller, kind.as_ref(), &body);
+            Ok(Answer::Reply(call.run(search).await?))
         }
         Place::Resource(target) if matches!(method, Method::GET | Method::PUT | Method::PATCH | Method::DELETE) => {
             let call = Call::begin(request, scim).await?;
@@ -217,7 +226,12 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
         ["ServiceProviderConfig" | "Schemas" | "ResourceTypes"] | ["Schemas" | "ResourceTypes", _] => {
             Ok(Place::Discovery(segments))
         }
-        ["Me" | "Bulk" | ".search"] | [_, ".search"] => Ok(Place::NotBuilt),
+        ["Me" | "Bulk"] => Ok(Place::NotBuilt),
+        [".search"] => Ok(Place::Search(None)),
+        [endpoint, ".search"] => {
+            let kind = scim.kind_at(endpoint).ok_or_else(unknown)?;
+            Ok(Place::Search(Some(kind)))
+        }
         [endpoint] => scim.kind_at(endpoint).map(Place::Collection).ok_or_else(unknown),
         [endpoint, id] if !id.is_empty() => scim
             .kind_at(endpoint)
