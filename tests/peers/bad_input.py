@@ -10,7 +10,7 @@ import socket
 import time
 from urllib.parse import quote
 
-from rig import GROUP, USER, Checks, Vestibule, database, folder, operations, service_provider, user
+from rig import GROUP, Checks, Vestibule, database, folder, operations, service_provider, user
 
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 DEEP = 100_000
@@ -102,28 +102,27 @@ def bodies(probe):
 
 
 def values(probe):
-    for name, more in {
+    for number, (name, more) in enumerate({
         "no userName": {"userName": None},
         "an empty userName": {"userName": ""},
         "a userName of blanks": {"userName": "   "},
         "a userName with NUL": {"userName": "a\0b"},
         "a userName with a line feed": {"userName": "a\nb"},
         "a userName that changes the writing direction": {"userName": "a\u202eb"},
-        "a numeric userName": {"userName": 5},
         "a userName that is an object": {"userName": {"a": 1}},
         "a userName of a million letters": {"userName": "a" * 1_000_000},
         "a name that is text": {"name": "Ann"},
         "e-mails that are a number": {"emails": 7},
-        "an e-mail value that is a list": {"emails": [{"value": ["a"]}]},
-        "an active that is a list": {"active": []},
+        "an e-mail value that is a list": {"emails": [{"value": ["a", "b"]}]},
+        "an active that is a list": {"active": [True, False]},
         "an active that is no boolean": {"active": "maybe"},
-        "schemas that are text": {"schemas": USER},
-        "an unknown schema alone": {"schemas": ["urn:example:none"]},
-    }.items():
-        body = {key: value for key, value in {**user("bad@example.com"), **more}.items() if value is not None}
+        "schemas that are text of another type": {"schemas": GROUP},
+        "the schema of another type": {"schemas": [GROUP]},
+    }.items()):
+        body = {key: value for key, value in {**user(f"bad{number}@example.com"), **more}.items() if value is not None}
         probe.refused(f"POST /Users refuses {name}", "POST", "/Users", json.dumps(body))
     probe.refused("POST /Groups refuses members that are text", "POST", "/Groups", json.dumps({"schemas": [GROUP], "displayName": "g", "members": "x"}))
-    probe.refused("POST /Groups refuses a member that does not exist", "POST", "/Groups", json.dumps({"schemas": [GROUP], "displayName": "g", "members": [{"value": "nobody"}]}))
+    probe.refused("POST /Groups refuses a member that is a list", "POST", "/Groups", json.dumps({"schemas": [GROUP], "displayName": "g", "members": [{"value": ["a", "b"]}]}))
 
 
 def filters(probe):
@@ -152,6 +151,12 @@ def filters(probe):
     probe.survives("percent signs and underscores are only letters", "GET", "/Users?filter=" + quote('userName co "%_%"'))
     for query in ["count=-1", "startIndex=-5", "count=99999999999999999999", "startIndex=x", "sortBy=id;--", "sortBy=password", "sortOrder=up", "attributes=" + "a," * 20000, "cursor=AAAA", "attributes=..&excludedAttributes=[["]:
         probe.survives(f"the query {query[:40]} is harmless", "GET", "/Users?" + query)
+    for name, more in {
+        "a filter that is a number": {"filter": 5}, "a count that is a list": {"count": [1]}, "attributes that are objects": {"attributes": [{}]}, "a start that is text": {"startIndex": "x"},
+    }.items():
+        probe.refused(f"a search refuses {name}", "POST", "/.search", json.dumps({**search, "filter": "id pr", **more}))
+    probe.refused("a search is not read", "GET", "/Users/.search", statuses=[405])
+    probe.survives("a search for a million attributes is harmless", "POST", "/.search", json.dumps({"attributes": ["userName,USERNAME"] * 200_000}))
 
 
 def patches(probe, rid):
@@ -170,8 +175,8 @@ def patches(probe, rid):
     half = operations({"op": "replace", "path": "title", "value": "half"}, {"op": "replace", "path": "active", "value": {"no": 1}})
     probe.refused("PATCH refuses all when one operation is wrong", "PATCH", f"/Users/{rid}", json.dumps(half))
     bulk = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
-    probe.refused("a bulk request of 100,000 operations is refused", "POST", "/Bulk", json.dumps({"schemas": [bulk], "Operations": [{"method": "DELETE", "path": "/Users/x"}] * DEEP}))
-    probe.refused("a bulk request refuses text as operations", "POST", "/Bulk", json.dumps({"schemas": [bulk], "Operations": "x"}))
+    probe.refused("a bulk request of 100,000 operations is refused", "POST", "/Bulk", json.dumps({"schemas": [bulk], "Operations": [{"method": "DELETE", "path": "/Users/x"}] * DEEP}), statuses=[400, 413, 501])
+    probe.refused("a bulk request refuses text as operations", "POST", "/Bulk", json.dumps({"schemas": [bulk], "Operations": "x"}), statuses=[400, 501])
 
 
 def places(probe, rid):
