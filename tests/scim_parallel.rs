@@ -1,0 +1,239 @@
+//! Clients that change one resource at the same moment, through SCIM: every acknowledged change is there at the end, and
+//! nobody gets a server error. A database that is not configured shows as ignored, never as passed.
+
+#![expect(clippy::unwrap_used, reason = "the words of the cases are helpers of tests")]
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Barrier};
+
+use libtest_mimic::{Arguments, Trial};
+use serde_json::{Value, json};
+use vestibule::directory::Directory;
+use vestibule::domain::schema::Registry;
+use vestibule::domain::{Actor, Clock, Kind, Principal, StoreName};
+use vestibule::scim::{Caller, Clients, Reply, Scim, ScimError, Target, Terms};
+use vestibule::storage::{Database, DatabaseUrl, migrate, random};
+use vestibule::userstore::PasswordHasher;
+use vestibule::userstore::sql::SqlUserstore;
+
+const CLIENTS: usize = 50;
+
+type Case = fn(&Service);
+
+const CASES: &[(&str, Case)] = &[
+    (
+        "members_added_at_once_are_all_there",
+        members_added_at_once_are_all_there,
+    ),
+    ("members_come_and_go_at_once", members_come_and_go_at_once),
+    ("patches_of_one_user_are_all_there", patches_of_one_user_are_all_there),
+    ("one_name_is_taken_once", one_name_is_taken_once),
+    ("of_changes_to_one_version_one_wins", of_changes_to_one_version_one_wins),
+];
+
+fn members_added_at_once_are_all_there(service: &Service) {
+    let users: Vec<String> = (0..CLIENTS).map(|n| service.user(&format!("user{n}"))).collect();
+    let group = service.create(&Kind::GROUP, &json!({"displayName": "staff"}));
+    let answers = at_once(|n| {
+        let add = json!({"op": "add", "path": "members", "value": [{"value": users[n]}]});
+        service.patch(&group, &json!([add]), &Terms::default())
+    });
+    answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+    assert_eq!(service.members(&group), users.into_iter().collect());
+    assert_eq!(
+        service.read(&group)["meta"]["version"],
+        json!(format!("W/\"{}\"", 1 + CLIENTS))
+    );
+}
+
+fn members_come_and_go_at_once(service: &Service) {
+    let users: Vec<String> = (0..CLIENTS).map(|n| service.user(&format!("user{n}"))).collect();
+    let (leaving, coming) = users.split_at(CLIENTS / 2);
+    let first: Vec<Value> = leaving.iter().map(|id| json!({"value": id})).collect();
+    let group = service.create(&Kind::GROUP, &json!({"displayName": "staff", "members": first}));
+    let answers = at_once(|n| {
+        let operation = if n < leaving.len() {
+            json!({"op": "remove", "path": format!("members[value eq \"{}\"]", users[n])})
+        } else {
+            json!({"op": "add", "path": "members", "value": [{"value": users[n]}]})
+        };
+        service.patch(&group, &json!([operation]), &Terms::default())
+    });
+    answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+    assert_eq!(service.members(&group), coming.iter().cloned().collect());
+}
+
+fn patches_of_one_user_are_all_there(service: &Service) {
+    let user = Target {
+        kind: Kind::USER,
+        id: service.user("alice").into(),
+    };
+    let answers = at_once(|n| {
+        let add = json!({"op": "add", "path": "emails", "value": [{"value": format!("{n}@example.com")}]});
+        service.patch(&user, &json!([add]), &Terms::default())
+    });
+    answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+    let seen = service.read(&user);
+    let emails = seen["emails"].as_array().unwrap().iter();
+    let emails: BTreeSet<&str> = emails.map(|email| email["value"].as_str().unwrap()).collect();
+    assert_eq!(emails.len(), CLIENTS, "{emails:?}");
+    assert_eq!(seen["meta"]["version"], json!(format!("W/\"{}\"", 1 + CLIENTS)));
+}
+
+fn one_name_is_taken_once(service: &Service) {
+    let body = json!({"userName": "alice"}).to_string();
+    let answers = at_once(|_| {
+        service
+            .scim
+            .create(&service.caller, &Kind::USER, body.as_bytes(), &Terms::default())
+    });
+    let mut statuses: Vec<u16> = answers.iter().map(status).collect();
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], &statuses[1..]), (201, &[409; CLIENTS - 1][..]));
+}
+
+fn of_changes_to_one_version_one_wins(service: &Service) {
+    let user = Target {
+        kind: Kind::USER,
+        id: service.user("alice").into(),
+    };
+    let mut terms = Terms::default();
+    terms.conditions.if_match = Some("W/\"1\"".to_owned());
+    let answers = at_once(|n| {
+        let replace = json!({"op": "replace", "path": "title", "value": format!("t{n}")});
+        service.patch(&user, &json!([replace]), &terms)
+    });
+    let mut statuses: Vec<u16> = answers.iter().map(status).collect();
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], &statuses[1..]), (200, &[412; CLIENTS - 1][..]));
+}
+
+fn main() {
+    let backends: [(&str, Option<fn() -> Service>); 2] = [
+        ("sqlite", Some(sqlite)),
+        ("postgres", postgres_url().map(|_| postgres as fn() -> Service)),
+    ];
+    let mut trials = Vec::new();
+    for (backend, service) in backends {
+        for (case, run) in CASES {
+            let trial = Trial::test(format!("{backend}::{case}"), move || {
+                run(&service.ok_or("not configured")?());
+                Ok(())
+            });
+            trials.push(trial.with_ignored_flag(service.is_none()));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+// ---- words for the cases ----
+
+struct Service {
+    scim: Scim,
+    caller: Caller,
+    _folder: Option<tempfile::TempDir>,
+}
+
+fn sqlite() -> Service {
+    let folder = tempfile::tempdir().unwrap();
+    let url = DatabaseUrl::Sqlite(folder.path().join("test.db"));
+    service(&url, StoreName::PRIMARY, Some(folder))
+}
+
+fn postgres() -> Service {
+    let url = DatabaseUrl::parse(&postgres_url().expect("the caller looked first")).unwrap();
+    service(&url, StoreName::new(random::token()), None)
+}
+
+/// Where tests find PostgreSQL; without it those that need it are ignored.
+fn postgres_url() -> Option<String> {
+    std::env::var("VESTIBULE_TEST_POSTGRES_URL").ok()
+}
+
+fn service(url: &DatabaseUrl, store: StoreName, folder: Option<tempfile::TempDir>) -> Service {
+    let database = Database::open(url).unwrap();
+    migrate::run(&database).unwrap();
+    let (registry, hasher, clock) = (Arc::new(Registry::builtin()), PasswordHasher::new(), Clock::system());
+    let parts = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
+    let userstore = SqlUserstore::new(store.clone(), parts.0, parts.1, parts.2, parts.3);
+    let directory = Directory::new(vec![Arc::new(userstore)], registry, hasher, clock);
+    let principal = Principal::Client {
+        token: "test".into(),
+        store: store.clone(),
+    };
+    let actor = Actor {
+        principal,
+        service_provider: "wiki".into(),
+    };
+    Service {
+        scim: Scim::new(
+            Arc::new(directory),
+            database,
+            Clients::new(),
+            "https://x.example/scim/v2".to_owned(),
+        ),
+        caller: Caller { actor, store },
+        _folder: folder,
+    }
+}
+
+impl Service {
+    fn create(&self, kind: &Kind, body: &Value) -> Target {
+        let body = body.to_string();
+        let reply = self.scim.create(&self.caller, kind, body.as_bytes(), &Terms::default());
+        let created: Value = serde_json::from_str(&reply.unwrap().body.unwrap()).unwrap();
+        Target {
+            kind: kind.clone(),
+            id: created["id"].as_str().unwrap().into(),
+        }
+    }
+
+    fn user(&self, name: &str) -> String {
+        self.create(&Kind::USER, &json!({"userName": name})).id.to_string()
+    }
+
+    fn patch(&self, target: &Target, operations: &Value, terms: &Terms) -> Result<Reply, ScimError> {
+        let body = json!({"Operations": operations}).to_string();
+        self.scim.patch(&self.caller, target, body.as_bytes(), terms)
+    }
+
+    fn read(&self, target: &Target) -> Value {
+        let reply = self.scim.get(&self.caller, target, &Terms::default()).unwrap();
+        serde_json::from_str(&reply.body.unwrap()).unwrap()
+    }
+
+    fn members(&self, group: &Target) -> BTreeSet<String> {
+        let seen = self.read(group);
+        let members = seen["members"].as_array().unwrap();
+        let ids: BTreeSet<String> = members
+            .iter()
+            .map(|member| member["value"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(ids.len(), members.len(), "somebody is in it twice");
+        ids
+    }
+}
+
+fn status(answer: &Result<Reply, ScimError>) -> u16 {
+    match answer {
+        Ok(reply) => reply.status,
+        Err(error) => error.fault.row().0,
+    }
+}
+
+/// Lets every client do its part at the same moment.
+fn at_once<T: Send>(part: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let (start, part) = (Barrier::new(CLIENTS), &part);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|n| {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    part(n)
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    })
+}
