@@ -120,6 +120,8 @@ fn negate(inner: Narrowed) -> Narrowed {
 /// One element must meet the whole filter; the index knows of values, not of elements, so several conditions only narrow.
 fn element(kind: &Kind, filter: &Filter) -> Narrowed {
     match filter {
+        // Even what holds of every element asks for an element, and whether there is one no index knows.
+        Filter::Constant(true) => Narrowed::open(),
         Filter::Compare {
             operator: Operator::Ne, ..
         }
