@@ -193,7 +193,7 @@ impl State {
         if relations.members {
             resource.members.clone_from(&entry.members);
         }
-        if relations.groups {
+        if relations.groups && resource.kind != Kind::GROUP {
             let holders = self
                 .resources
                 .values()
