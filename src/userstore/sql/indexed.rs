@@ -83,9 +83,7 @@ fn collect(
 }
 
 fn add(attribute: &Attribute, path: &str, value: &Value, into: &mut BTreeSet<(String, String)>) {
-    if let (true, true, Value::String(text)) = (attribute.indexed, is_text(attribute), value)
-        && !text.is_empty()
-    {
+    if let (true, true, Value::String(text)) = (attribute.indexed, is_text(attribute), value) {
         into.insert((path.to_owned(), capped(&folded(attribute, text)).into_owned()));
     }
 }

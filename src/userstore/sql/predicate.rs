@@ -26,14 +26,12 @@ pub(super) enum Predicate {
     Not(Box<Predicate>),
     /// A text column meets a test.
     Column(&'static str, Test),
-    /// A column is not null.
-    Present(&'static str),
     /// `active` is so.
     Active(bool),
     /// A time column compares so with a moment.
     Time(&'static str, &'static str, i64),
     /// Some indexed value at this path meets a test.
-    Value(String, Option<Test>),
+    Value(String, Test),
     /// The group holds this member.
     Holds(String),
     /// The user is in this group.
@@ -138,10 +136,15 @@ fn element(kind: &Kind, filter: &Filter) -> Narrowed {
 fn present(kind: &Kind, attribute: &AttributeRef) -> Narrowed {
     match place(kind, attribute) {
         Place::Key | Place::Id | Place::Active | Place::Time(_) => Narrowed::exact(Predicate::Constant(true)),
-        Place::ExternalId => Narrowed::exact(Predicate::Present("resources.external_id")),
-        Place::Indexed => Narrowed::exact(Predicate::Value(attribute.path(), None)),
+        Place::ExternalId => Narrowed::exact(Predicate::Column("resources.external_id", not_empty())),
+        Place::Indexed => Narrowed::exact(Predicate::Value(attribute.path(), not_empty())),
         Place::Members | Place::Groups | Place::Document => Narrowed::open(),
     }
+}
+
+/// An empty text is a value that compares, but not one that is present.
+fn not_empty() -> Test {
+    Test::Compares(" > ", String::new())
 }
 
 fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Comparand) -> Narrowed {
@@ -182,7 +185,7 @@ fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Co
             text_test(
                 operator,
                 folded(attribute.leaf(), text),
-                |test| Predicate::Value(path, Some(test)),
+                |test| Predicate::Value(path, test),
                 true,
             )
         }
@@ -310,10 +313,6 @@ impl QueryFragment<MultiBackend> for Predicate {
                 out.push_sql(", FALSE)");
             }
             Self::Column(column, test) => push_test(&mut out, column, test)?,
-            Self::Present(column) => {
-                out.push_sql(column);
-                out.push_sql(" IS NOT NULL");
-            }
             Self::Active(active) => {
                 out.push_sql("resources.active = ");
                 out.push_bind_param::<Bool, _>(active)?;
@@ -326,10 +325,8 @@ impl QueryFragment<MultiBackend> for Predicate {
             Self::Value(path, test) => {
                 out.push_sql("resources.id IN (SELECT v.resource_id FROM attribute_values v WHERE v.path = ");
                 out.push_bind_param::<Text, _>(path)?;
-                if let Some(test) = test {
-                    out.push_sql(" AND ");
-                    push_test(&mut out, "v.value", test)?;
-                }
+                out.push_sql(" AND ");
+                push_test(&mut out, "v.value", test)?;
                 out.push_sql(")");
             }
             Self::Holds(member) => {

@@ -371,11 +371,7 @@ impl State {
             .resource_type(kind)
             .map(|resource_type| indexed::values(resource_type, &draft.attributes))
             .unwrap_or_default();
-        let external_id = draft
-            .attributes
-            .get("externalId")
-            .and_then(|value| value.as_str())
-            .filter(|id| !id.is_empty());
+        let external_id = draft.attributes.get("externalId").and_then(|value| value.as_str());
         Self {
             attribute: draft.key.attribute,
             name: draft.key.name,
