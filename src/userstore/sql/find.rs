@@ -178,7 +178,7 @@ fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page:
 /// SQL gives candidates; each is matched, and sorted if need be, in memory. At most a batch of documents is held at a
 /// time, and of a match only its id and sort key.
 fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -> QueryResult<Found> {
-    let relations = query.filter.as_ref().map_or(Relations::NONE, relations_of);
+    let relations = looked_at(query);
     let mut matching: Vec<(Option<SortKey>, String)> = Vec::new();
     let mut last = String::new();
     loop {
@@ -219,23 +219,35 @@ fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -
     })
 }
 
-/// Which relations a filter looks at.
+/// Which relations a filter and an order look at.
+fn looked_at(query: &Query) -> Relations {
+    let by_filter = query.filter.as_ref().map_or(Relations::NONE, relations_of);
+    let by_sort = query.sort.as_ref().map_or(Relations::NONE, |sort| relation(&sort.by));
+    either(by_filter, by_sort)
+}
+
 fn relations_of(filter: &Filter) -> Relations {
-    let name = |attribute: &AttributeRef| Relations {
-        members: attribute.attribute.name == "members",
-        groups: attribute.attribute.name == "groups",
-    };
-    let either = |one: Relations, other: Relations| Relations {
-        members: one.members || other.members,
-        groups: one.groups || other.groups,
-    };
     match filter {
         Filter::Constant(_) => Relations::NONE,
         Filter::And(parts) | Filter::Or(parts) => parts.iter().map(relations_of).fold(Relations::NONE, either),
         Filter::Not(inner) => relations_of(inner),
         Filter::Present(attribute) | Filter::Compare { attribute, .. } | Filter::Element { attribute, .. } => {
-            name(attribute)
+            relation(attribute)
         }
+    }
+}
+
+fn relation(attribute: &AttributeRef) -> Relations {
+    Relations {
+        members: attribute.attribute.name == "members",
+        groups: attribute.attribute.name == "groups",
+    }
+}
+
+fn either(one: Relations, other: Relations) -> Relations {
+    Relations {
+        members: one.members || other.members,
+        groups: one.groups || other.groups,
     }
 }
 
