@@ -47,7 +47,7 @@ fn a_first_login_makes_an_account_and_the_next_one_finds_it() {
         (&attributes["userName"], &attributes["name"]["givenName"]),
         (&json!("bob"), &json!("Bob"))
     );
-    assert_eq!(user.writers["name.givenName"], "idp:google");
+    assert_eq!(user.writers.writers()["name.givenName"], "idp:google");
     assert_eq!(
         (first.amr, first.identity_provider),
         (vec!["fed".to_owned()], Some(google()))

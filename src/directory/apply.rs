@@ -227,7 +227,7 @@ impl Door<'_> {
         let resource_type = self.resource_type(&before.kind)?;
         let old = Before {
             attributes: before.document.attributes(),
-            writers: before.writers.clone(),
+            writers: before.writers.writers(),
         };
         let password_only = next.password.is_some();
         let draft = self.draft(resource_type, &before.id, next, &old);

@@ -11,6 +11,32 @@ use super::schema::{Attribute, DataType, Mutability, ResourceType};
 /// path, `emails[alice@example.com]`, by its `value`, else by its whole JSON text.
 pub type Writers = BTreeMap<String, String>;
 
+/// [`Writers`] as a resource carries them: JSON text, read on demand, since most reads of a resource do not ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance(String);
+
+impl Provenance {
+    /// Writes writers down.
+    pub fn of(writers: &Writers) -> Self {
+        Self(serde_json::to_string(writers).expect("a map of texts always serialises"))
+    }
+
+    /// Takes a text that [`Provenance::of`] wrote earlier.
+    pub fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The JSON text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Who wrote what.
+    pub fn writers(&self) -> Writers {
+        serde_json::from_str(&self.0).expect("provenance is a JSON object, written by Provenance::of alone")
+    }
+}
+
 /// What nobody writes, and the relations, which have records of their own.
 const UNRECORDED: [&str; 5] = ["schemas", "id", "meta", "members", "groups"];
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Timestamp;
 use super::ids::{Kind, ResourceId, StoreName, Version};
-use super::provenance::Writers;
+use super::provenance::Provenance;
 
 /// The attributes of a resource by canonical name. Extensions stand under their URN.
 pub type Attributes = Map<String, Value>;
@@ -56,7 +56,7 @@ pub struct Resource {
     /// Its own attributes.
     pub document: Document,
     /// Who wrote each attribute.
-    pub writers: Writers,
+    pub writers: Provenance,
     /// For a group: its members, in the order in which they joined. Empty unless asked for.
     pub members: Vec<Member>,
     /// For a user: the groups that hold it. Empty unless asked for.

@@ -196,7 +196,7 @@ impl Arrival<'_> {
         let attributes = resource.document.attributes();
         let stored = Stored {
             attributes: &attributes,
-            writers: &resource.writers,
+            writers: &resource.writers.writers(),
         };
         let sync = self.settings.jit.sync;
         let edits = claims::changes(

@@ -63,7 +63,7 @@ pub(crate) fn user(id: &str, attributes: Value) -> Resource {
         created: Timestamp(1000),
         modified: Timestamp(2000),
         document: Document::new(attributes.as_object().unwrap()),
-        writers: serde_json::from_str("{}").unwrap(),
+        writers: crate::domain::provenance::Provenance::from_text("{}".to_owned()),
         members: Vec::new(),
         groups: Vec::new(),
     }

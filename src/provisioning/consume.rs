@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::directory::DirectoryError;
 use crate::domain::change::{Action, JournalRecord};
@@ -17,6 +18,9 @@ use super::lane::Lane;
 const STEP: i64 = 500;
 /// How many idle rounds pass between two looks for groups that wait without anybody having woken them.
 const SWEEP: u32 = 20;
+
+/// How long a reader that was woken waits for more: changes that come together are taken together, in one write.
+const LINGER: Duration = Duration::from_millis(10);
 
 /// Why a step did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,7 @@ pub(super) fn consume(lane: &Lane) {
                     sweep(lane);
                 }
                 lane.news.wait(heard, lane.pace.poll);
+                std::thread::sleep(LINGER);
             }
             Ok(_) => lane.jobs.ring(),
             Err(error) => {

@@ -207,7 +207,7 @@ pub fn patch_operations(changes: &[AttributeChange]) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::provenance::Writers;
+    use crate::domain::provenance::{Provenance, Writers};
     use crate::domain::{Document, ResourceId, StoreName, Timestamp, Version};
 
     const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -225,7 +225,7 @@ mod tests {
             created: Timestamp(0),
             modified: Timestamp(0),
             document: Document::new(&attributes(value)),
-            writers: Writers::new(),
+            writers: Provenance::of(&Writers::new()),
             members: Vec::new(),
             groups: Vec::new(),
         }

@@ -10,7 +10,11 @@ use super::{Fault, Scim, ScimError};
 
 impl Scim {
     /// `GET /ServiceProviderConfig` (RFC 7643 §5).
-    pub fn service_provider_config(&self) -> String {
+    pub fn service_provider_config(&self) -> &str {
+        self.service_provider_config.get_or_init(|| self.describe())
+    }
+
+    fn describe(&self) -> String {
         let supported = |supported| Supported { supported };
         let config = ServiceProviderConfig {
             schemas: vec![schema_urns::SERVICE_PROVIDER_CONFIG.to_owned()],

@@ -1,7 +1,7 @@
 //! SCIM 2.0 towards clients (RFC 7643, RFC 7644): the verbs over the directory. Knows no HTTP beyond statuses and
 //! header values; [`crate::server::scim`] carries them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -39,6 +39,7 @@ pub struct Scim {
     clients: Clients,
     base_url: String,
     report: DialectReport,
+    service_provider_config: OnceLock<String>,
 }
 
 /// An answer to a client.
@@ -90,6 +91,7 @@ impl Scim {
             clients,
             base_url,
             report: DialectReport::default(),
+            service_provider_config: OnceLock::new(),
         }
     }
 

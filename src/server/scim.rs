@@ -255,7 +255,7 @@ fn discovery(request: &HttpRequest, segments: &[String], scim: &Scim) -> Result<
             .into());
     }
     let document = match segments {
-        [only] if only == "ServiceProviderConfig" => scim.service_provider_config(),
+        [only] if only == "ServiceProviderConfig" => scim.service_provider_config().to_owned(),
         [only] if only == "Schemas" => scim.schemas(),
         [_, urn] if segments[0] == "Schemas" => scim.schema(urn)?,
         [_, name] => scim.one_resource_type(name)?,

@@ -11,6 +11,7 @@ use super::{
 use crate::domain::change::MembershipDelta;
 use crate::domain::filter::matches;
 use crate::domain::patch::MemberStep;
+use crate::domain::provenance::Provenance;
 use crate::domain::query::{Found, Query, compare, sort_key};
 use crate::domain::{
     Clock, Companion, Document, Kind, Link, Member, Membership, Precondition, Relations, Resource, ResourceId, Secret,
@@ -254,7 +255,7 @@ impl State {
             created: at,
             modified: at,
             document: Document::new(&draft.attributes),
-            writers: draft.writers,
+            writers: Provenance::of(&draft.writers),
             members: Vec::new(),
             groups: Vec::new(),
         };
@@ -290,7 +291,7 @@ impl State {
         };
         entry.touch(at);
         entry.resource.document = Document::new(&draft.attributes);
-        entry.resource.writers = draft.writers;
+        entry.resource.writers = Provenance::of(&draft.writers);
         (entry.name, entry.key) = (draft.key.name, draft.key.canonical);
         let delta = step_through(&mut entry.members, &draft.members.unwrap_or_default());
         Ok(Some(Written {

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::provenance::Writers;
+use crate::domain::provenance::{Provenance, Writers};
 use crate::domain::schema::Registry;
 use crate::domain::validate::ordered;
 use crate::domain::{
@@ -25,7 +25,7 @@ fn resource(resource_type: &ResourceType, attributes: Value) -> Resource {
         created: Timestamp(0),
         modified: Timestamp(1),
         document: Document::new(&ordered(resource_type, attributes)),
-        writers: Writers::new(),
+        writers: Provenance::of(&Writers::new()),
         members: Vec::new(),
         groups: Vec::new(),
     }

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use crate::domain::provenance::Provenance;
 use crate::domain::{Document, Resource, Timestamp, Version};
 use crate::storage::tables::resources;
 
@@ -30,8 +31,7 @@ impl Row {
             created: Timestamp(self.created),
             modified: Timestamp(self.modified),
             document: Document::from_text(self.document),
-            writers: serde_json::from_str(&self.writers)
-                .expect("writers are a JSON object, written by this store alone"),
+            writers: Provenance::from_text(self.writers),
             members: Vec::new(),
             groups: Vec::new(),
         }

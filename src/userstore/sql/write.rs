@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use super::row::Row;
 use super::{SqlUserstore, credentials, indexed, members};
 use crate::domain::change::{Action, MembershipDelta};
+use crate::domain::provenance::Provenance;
 use crate::domain::{
     Attributes, Companion, Document, JournalEntry, Kind, Precondition, Resource, ResourceId, StoreName, Timestamp,
     Version,
@@ -47,7 +48,7 @@ struct State {
     key: String,
     external_id: Option<String>,
     active: bool,
-    writers: String,
+    writers: Provenance,
     document: Document,
     values: BTreeSet<(String, String)>,
     members: Option<MemberChange>,
@@ -98,7 +99,7 @@ impl Order {
                 resources::created.eq(self.at.0),
                 resources::modified.eq(self.at.0),
                 resources::version.eq(Version::FIRST.0),
-                resources::writers.eq(&state.writers),
+                resources::writers.eq(state.writers.text()),
                 resources::document.eq(state.document.text()),
             ))
             .execute(connection)
@@ -133,7 +134,7 @@ impl Order {
                 resources::active.eq(state.active),
                 resources::modified.eq(modified.0),
                 resources::version.eq(version.0),
-                resources::writers.eq(&state.writers),
+                resources::writers.eq(state.writers.text()),
                 resources::document.eq(state.document.text()),
             ))
             .execute(connection)
@@ -332,7 +333,7 @@ impl Order {
             created,
             modified,
             document: state.document.clone(),
-            writers: serde_json::from_str(&state.writers).expect("writers were serialised a moment ago"),
+            writers: state.writers.clone(),
             members: Vec::new(),
             groups: Vec::new(),
         }
@@ -378,7 +379,7 @@ impl State {
             key: draft.key.canonical,
             external_id: external_id.map(|id| indexed::capped(id).into_owned()),
             active: draft.attributes.get("active") != Some(&false.into()),
-            writers: serde_json::to_string(&draft.writers).expect("a map of texts always serialises"),
+            writers: Provenance::of(&draft.writers),
             document: Document::new(&draft.attributes),
             values,
             members: draft.members,
