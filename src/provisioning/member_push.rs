@@ -140,7 +140,7 @@ impl Push<'_> {
         let remote = self.remote()?;
         match self.lane.connector.replace_group(&remote, current, &members) {
             Ok(()) => {
-                self.sent = Some(current.clone());
+                self.confirmed(current.clone());
                 count(&self.lane.counters.updated);
                 self.notes
                     .members

@@ -13,8 +13,8 @@ pub enum Operation {
     Create(Attributes),
     /// Change it.
     Update(Update),
-    /// Lock the account; it was last sent so.
-    Deactivate(Attributes),
+    /// Lock the account.
+    Deactivate,
     /// Remove it.
     Delete,
 }
@@ -41,7 +41,7 @@ impl Operation {
     /// Whether somebody loses access by it.
     pub fn is_removal(&self) -> bool {
         match self {
-            Self::Delete | Self::Deactivate(_) => true,
+            Self::Delete | Self::Deactivate => true,
             Self::Update(update) => update
                 .changes
                 .iter()
@@ -124,6 +124,49 @@ fn is_extension(path: &str) -> bool {
     }
 }
 
+/// What the target may have after a push that began and of which no end is known, so that all of it is sent or taken away
+/// again: an unknown value, null, wherever something was sent for certain or was lost here since.
+pub fn doubted(sent: &Attributes, lost: &[String], profile: &Profile) -> Attributes {
+    let mut doubted: Attributes = sent
+        .iter()
+        .map(|(name, value)| (name.clone(), unknown(value)))
+        .collect();
+    for path in lost {
+        let (name, part) = parts(path);
+        if is_forbidden(name, profile) || is_forbidden(path, profile) {
+            continue;
+        }
+        match (doubted.get_mut(name), part) {
+            (None, None) => drop(doubted.insert(name.to_owned(), Value::Null)),
+            (None, Some(part)) => drop(doubted.insert(name.to_owned(), json!({ part: null }))),
+            (Some(Value::Object(known)), Some(part)) => drop(known.entry(part).or_insert(Value::Null)),
+            (Some(_), _) => {}
+        }
+    }
+    doubted
+}
+
+fn unknown(value: &Value) -> Value {
+    match value {
+        Value::Object(parts) => parts
+            .iter()
+            .map(|(name, part)| (name.clone(), unknown(part)))
+            .collect::<Map<_, _>>()
+            .into(),
+        _ => Value::Null,
+    }
+}
+
+/// The top-level name of a path and what stands right below it.
+fn parts(path: &str) -> (&str, Option<&str>) {
+    if path.len() > 4 && path[..4].eq_ignore_ascii_case("urn:") {
+        let (urn, attribute) = path.rsplit_once(':').unwrap_or((path, ""));
+        return (urn, attribute.split('.').next());
+    }
+    path.split_once('.')
+        .map_or((path, None), |(name, part)| (name, Some(part)))
+}
+
 /// What brings the target from `sent` to `current`. `sent` is `None` if the target does not have the resource, and empty
 /// if it is not known what the target has; `current` is `None` if the resource is to leave.
 pub fn plan(sent: Option<&Attributes>, current: Option<&Attributes>, kind: &Kind, profile: &Profile) -> Vec<Operation> {
@@ -134,7 +177,7 @@ pub fn plan(sent: Option<&Attributes>, current: Option<&Attributes>, kind: &Kind
             if sent.get("active") == Some(&Value::Bool(false)) {
                 return Vec::new();
             }
-            vec![Operation::Deactivate(sent.clone())]
+            vec![Operation::Deactivate]
         }
         (Some(_), None) => vec![Operation::Delete],
         (Some(sent), Some(current)) => {
@@ -325,7 +368,7 @@ mod tests {
         let inactive = attributes(json!({"userName": "a", "active": false}));
         assert_eq!(
             plan(Some(&active), None, &Kind::USER, &profile),
-            [Operation::Deactivate(active.clone())]
+            [Operation::Deactivate]
         );
         assert_eq!(plan(Some(&inactive), None, &Kind::USER, &profile), []);
         assert_eq!(plan(Some(&active), None, &Kind::GROUP, &profile), [Operation::Delete]);
@@ -349,6 +392,50 @@ mod tests {
             Value::Object(sent),
             json!({"active": false, "userName": "a", "emails": [{"value": "a@example.com"}], "externalId": "u1"})
         );
+    }
+
+    #[test]
+    fn in_doubt_all_of_it_is_sent_and_what_was_lost_is_taken_away() {
+        let sent = attributes(json!({
+            "userName": "a", "active": true, "title": "t", "name": {"givenName": "A", "familyName": "B"},
+            ENTERPRISE: {"department": "D"},
+        }));
+        let current = attributes(json!({
+            "userName": "a", "active": true, "name": {"givenName": "A"}, ENTERPRISE: {"department": "D"},
+        }));
+        let lost = [
+            "nickName",
+            "name.middleName",
+            "password",
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value",
+        ];
+        let lost = lost.map(str::to_owned);
+        let doubted = doubted(&sent, &lost, &Profile::default());
+        let mut paths: Vec<(String, bool)> = difference(&doubted, &current)
+            .into_iter()
+            .map(|change| (change.path, change.value.is_some()))
+            .collect();
+        paths.sort();
+        let mut expected = [
+            ("active", true),
+            ("name.familyName", false),
+            ("name.givenName", true),
+            ("name.middleName", false),
+            ("nickName", false),
+            ("title", false),
+            ("userName", true),
+            (
+                "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+                true,
+            ),
+            (
+                "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager",
+                false,
+            ),
+        ]
+        .map(|(path, stays)| (path.to_owned(), stays));
+        expected.sort();
+        assert_eq!(paths, expected);
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! One push: brings one resource at one target to what it is here now.
 
+use serde_json::Value;
+
 use crate::domain::{Attributes, Kind, Relations, Resource, ResourceId};
-use crate::storage::StorageError;
 use crate::storage::outbound::{self, OutboundRow, OutboundState};
+use crate::storage::{StorageError, journal};
 
 use super::connector::{Found, PushError, RemoteId};
 use super::lane::Lane;
 use super::lease::Lease;
 use super::metrics::count;
-use super::plan::{Operation, Update, outgoing, plan};
+use super::plan::{Operation, Update, doubted, outgoing, plan};
+
+/// How far back it is looked what was lost: one that changes more often than this between two pushes is hardly a person.
+const MOST_DIFFS: i64 = 1000;
 
 /// A push under way, and what has become of it so far.
 pub(super) struct Push<'a> {
@@ -19,6 +24,9 @@ pub(super) struct Push<'a> {
     pub(super) remote: Option<RemoteId>,
     /// What the target was last sent; `None` if that is not known.
     pub(super) sent: Option<Attributes>,
+    /// Paths that were lost here since a push of which no end is known. Then `sent` is only what the target had for
+    /// certain before, and all is sent again.
+    doubt: Option<Vec<String>>,
     pub(super) notes: Notes,
 }
 
@@ -78,6 +86,7 @@ impl<'a> Push<'a> {
             row,
             remote: row.remote_id.clone().map(RemoteId),
             sent: row.sent.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+            doubt: None,
             notes: Notes::default(),
         }
     }
@@ -87,8 +96,11 @@ impl<'a> Push<'a> {
         let resource = self.read()?;
         let current = resource.map(|resource| outgoing(&resource, &self.lane.settings.profile));
         // An earlier try may have worked though its answer was lost.
-        if self.remote.is_none() && self.row.attempts > 1 {
-            self.look_up(current.as_ref())?;
+        if self.row.attempts > 1 {
+            self.doubt = Some(self.lost()?);
+            if self.remote.is_none() {
+                self.look_up(current.as_ref())?;
+            }
         }
         match current {
             None => self.retire(),
@@ -103,6 +115,17 @@ impl<'a> Push<'a> {
         let row = self.row;
         let found = self.lane.source.get(&row.kind, &row.resource_id, Relations::NONE);
         found.map_err(|error| Stop::Here(error.to_string()))
+    }
+
+    /// The paths that have had no value any more since the oldest change that the target has not got for certain.
+    fn lost(&self) -> Result<Vec<String>, Stop> {
+        let row = self.row;
+        let diffs: Result<_, StorageError> = self
+            .lane
+            .database
+            .read(|connection| journal::diffs_since(connection, &row.resource_id, row.changed, MOST_DIFFS));
+        let gone = diffs?.into_iter().flatten().filter(|(_, value)| value.is_null());
+        Ok(gone.map(|(path, _)| path).collect())
     }
 
     /// To be called before each request: whoever has lost the lease must not send anything.
@@ -131,15 +154,28 @@ impl<'a> Push<'a> {
 
     /// What has to be done, members apart.
     pub(super) fn operations(&self, current: Option<&Attributes>) -> Vec<Operation> {
-        let nothing = Attributes::new();
-        let sent = self.remote.as_ref().map(|_| self.sent.as_ref().unwrap_or(&nothing));
-        plan(sent, current, &self.row.kind, &self.lane.settings.profile)
+        let known = self.remote.as_ref().map(|_| self.known());
+        plan(known.as_ref(), current, &self.row.kind, &self.lane.settings.profile)
+    }
+
+    /// What the target has of a resource that it has, as far as that is known.
+    fn known(&self) -> Attributes {
+        let sent = self.sent.clone().unwrap_or_default();
+        match &self.doubt {
+            Some(lost) => doubted(&sent, lost, &self.lane.settings.profile),
+            None => sent,
+        }
+    }
+
+    /// The target has this now.
+    pub(super) fn confirmed(&mut self, attributes: Attributes) {
+        (self.sent, self.doubt) = (Some(attributes), None);
     }
 
     /// Does one thing at the target.
     pub(super) fn carry_out(&mut self, operation: Operation) -> Result<(), Stop> {
         self.still_ours()?;
-        if !operation.is_removal() {
+        if !self.takes_access(&operation) {
             return self.send(operation);
         }
         if !self.lane.gate.take_removal(self.lane.clock.now()) {
@@ -148,12 +184,19 @@ impl<'a> Push<'a> {
         self.send(operation).inspect_err(|_| self.lane.gate.give_removal_back())
     }
 
+    /// Whether somebody loses access by it. One that was locked for certain and is locked again, for safety, does not.
+    fn takes_access(&self, operation: &Operation) -> bool {
+        let was_locked = || self.sent.as_ref().and_then(|sent| sent.get("active")) == Some(&Value::Bool(false));
+        operation.is_removal() && !(matches!(operation, Operation::Update(_)) && was_locked())
+    }
+
     fn send(&mut self, operation: Operation) -> Result<(), Stop> {
         let (connector, kind) = (&self.lane.connector, &self.row.kind);
         match operation {
             Operation::Create(attributes) => self.create(attributes),
             Operation::Update(update) => self.update(update),
-            Operation::Deactivate(sent) => {
+            Operation::Deactivate => {
+                let sent = self.sent.clone().unwrap_or_default();
                 connector.deactivate(kind, &self.remote()?, &sent)?;
                 count(&self.lane.counters.removed);
                 Ok(())
@@ -170,7 +213,7 @@ impl<'a> Push<'a> {
         match self.lane.connector.create(&self.row.kind, &attributes) {
             Ok(id) => {
                 self.found_at(id);
-                self.sent = Some(attributes);
+                self.confirmed(attributes);
                 count(&self.lane.counters.created);
                 Ok(())
             }
@@ -187,8 +230,7 @@ impl<'a> Push<'a> {
 
     /// Brings a resource that was there before us to what it shall be.
     fn adjust(&mut self, attributes: &Attributes) -> Result<(), Stop> {
-        let profile = &self.lane.settings.profile;
-        for operation in plan(Some(&Attributes::new()), Some(attributes), &self.row.kind, profile) {
+        for operation in self.operations(Some(attributes)) {
             self.carry_out(operation)?;
         }
         Ok(())
@@ -198,7 +240,7 @@ impl<'a> Push<'a> {
         let remote = self.remote()?;
         match self.lane.connector.update(&self.row.kind, &remote, &update) {
             Ok(()) => {
-                self.sent = Some(update.full);
+                self.confirmed(update.full);
                 count(&self.lane.counters.updated);
                 Ok(())
             }

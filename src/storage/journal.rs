@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::connection::{SqlConnection, each};
 use crate::domain::change::{Action, JournalPosition, JournalRecord, MembershipDelta};
-use crate::domain::{JournalEntry, Kind, ResourceId, StoreName, Timestamp, Version};
+use crate::domain::{Attributes, JournalEntry, Kind, ResourceId, StoreName, Timestamp, Version};
 
 use super::tables::journal;
 
@@ -88,6 +88,26 @@ pub fn after(connection: &mut SqlConnection, position: JournalPosition, limit: i
         .bind::<BigInt, _>(limit)
         .load(c))?;
     Ok(rows.into_iter().map(record).collect())
+}
+
+/// What changed in a resource since a moment, newest first, at most `limit` records: path → new value.
+pub fn diffs_since(
+    connection: &mut SqlConnection,
+    id: &ResourceId,
+    since: Timestamp,
+    limit: i64,
+) -> QueryResult<Vec<Attributes>> {
+    let texts: Vec<String> = journal::table
+        .filter(journal::resource_id.eq(id.as_str()))
+        .filter(journal::at.ge(since.0))
+        .order(journal::seq.desc())
+        .limit(limit)
+        .select(journal::diff)
+        .load(connection)?;
+    Ok(texts
+        .iter()
+        .map(|text| serde_json::from_str(text).unwrap_or_default())
+        .collect())
 }
 
 fn record(row: Row) -> JournalRecord {

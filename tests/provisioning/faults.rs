@@ -27,6 +27,57 @@ fn a_creation_whose_answer_was_lost_is_not_repeated() {
     engine.stop();
 }
 
+/// Lets a change get through without its answer, and everything after it fail until the change is taken back.
+fn change_and_take_back(world: &World, fake: &FakeTarget, engine: &Engine, request: &'static str) {
+    fake.fail(request, Fault::Ate, 1);
+    for next in ["GET /Users", "PATCH /Users", "POST /Users"] {
+        fake.fail(next, Fault::Status(500), u32::MAX);
+    }
+    let changed = json!({"userName": "ann", "active": false, "title": "T", "nickName": "N", "name": {"givenName": "A", "middleName": "M"}});
+    world.save(&Kind::USER, "u1", changed);
+    engine.wake();
+    eventually("the change was tried again", || {
+        count(engine, OutboundState::Retrying) == 1
+    });
+    world.save(
+        &Kind::USER,
+        "u1",
+        json!({"userName": "ann", "active": true, "title": "T", "name": {"givenName": "A"}}),
+    );
+    fake.with(|state| state.rules.clear());
+    settled(engine, "chat");
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_can_be_taken_back() {
+    let (world, fake, engine) = start();
+    world.save(
+        &Kind::USER,
+        "u1",
+        json!({"userName": "ann", "active": true, "name": {"givenName": "A"}}),
+    );
+    settled(&engine, "chat");
+    change_and_take_back(&world, &fake, &engine, "PATCH /Users");
+    let mut there: Vec<Value> = fake.with(|state| state.users.values().cloned().collect());
+    there[0].as_object_mut().unwrap().remove("id");
+    let expected =
+        json!({"userName": "ann", "active": true, "title": "T", "name": {"givenName": "A"}, "externalId": "u1"});
+    assert_eq!(there, [expected]);
+    engine.stop();
+}
+
+#[test]
+fn a_creation_whose_answer_was_lost_takes_nothing_along_that_was_taken_back() {
+    let (world, fake, engine) = start();
+    change_and_take_back(&world, &fake, &engine, "POST /Users");
+    let mut there: Vec<Value> = fake.with(|state| state.users.values().cloned().collect());
+    there[0].as_object_mut().unwrap().remove("id");
+    let expected =
+        json!({"userName": "ann", "active": true, "title": "T", "name": {"givenName": "A"}, "externalId": "u1"});
+    assert_eq!(there, [expected]);
+    engine.stop();
+}
+
 #[test]
 fn an_account_of_the_same_name_is_adopted() {
     let (world, fake, engine) = start();

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use diesel::RunQueryDsl;
 use serde_json::{Value, json};
 use vestibule::domain::change::{Action, MembershipDelta};
-use vestibule::domain::provenance::Writers;
+use vestibule::domain::provenance::{self, Writers};
+use vestibule::domain::schema::Registry;
 use vestibule::domain::{
     Attributes, Clock, Document, JournalEntry, Kind, Member, Resource, ResourceId, Secret, StoreName, TargetName,
     Version,
@@ -92,7 +93,15 @@ impl World {
         } else {
             Action::Create
         };
-        self.journal((actor, service_provider, action), &resource, MembershipDelta::default());
+        let registry = Registry::builtin();
+        let attributes = |resource: &Resource| resource.document.attributes();
+        let before = before.as_ref().map(attributes).unwrap_or_default();
+        let diff = provenance::diff(registry.resource_type(kind).unwrap(), &before, &attributes(&resource));
+        self.journal(
+            (actor, service_provider, action),
+            &resource,
+            (MembershipDelta::default(), diff),
+        );
     }
 
     pub(crate) fn user(&self, id: &str, name: &str) {
@@ -121,7 +130,11 @@ impl World {
             }));
             resource.clone()
         };
-        self.journal(("scim:wiki", "wiki", Action::Update), &resource, delta);
+        self.journal(
+            ("scim:wiki", "wiki", Action::Update),
+            &resource,
+            (delta, Attributes::new()),
+        );
     }
 
     pub(crate) fn delete(&self, id: &str) {
@@ -137,7 +150,7 @@ impl World {
         self.journal(
             ("scim:wiki", service_provider, Action::Delete),
             &resource,
-            MembershipDelta::default(),
+            (MembershipDelta::default(), Attributes::new()),
         );
     }
 
@@ -145,14 +158,14 @@ impl World {
         &self,
         (actor, service_provider, action): (&str, &str, Action),
         resource: &Resource,
-        members: MembershipDelta,
+        (members, diff): (MembershipDelta, Attributes),
     ) {
         let entry = JournalEntry {
             at: Clock::system().now(),
             actor: actor.to_owned(),
             service_provider: service_provider.into(),
             action,
-            diff: Attributes::new(),
+            diff,
         };
         let resource = resource.clone();
         self.database
