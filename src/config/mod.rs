@@ -161,11 +161,7 @@ fn overlay(table: &mut Table, name: &str, value: &str) -> Result<(), String> {
             _ => return Err("names no table".to_owned()),
         };
     }
-    let value = match (value.parse::<i64>(), value.parse::<bool>()) {
-        (Ok(number), _) => Value::Integer(number),
-        (_, Ok(flag)) => Value::Boolean(flag),
-        _ => Value::String(value.to_owned()),
-    };
-    place.insert(last.clone(), value);
+    // Always a text, whatever it looks like: a secret may be all digits. Whoever wants a number or a flag reads it.
+    place.insert(last.clone(), Value::String(value.to_owned()));
     Ok(())
 }

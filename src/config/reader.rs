@@ -88,17 +88,23 @@ impl Reader {
         text
     }
 
-    /// A flag, `default` when missing.
+    /// A flag, `default` when missing; from the environment it comes as a text.
     pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
-        self.take(key, "true or false", |value| value.as_bool())
-            .unwrap_or(default)
+        let read = |value: Value| match &value {
+            Value::String(text) => text.parse().ok(),
+            other => other.as_bool(),
+        };
+        self.take(key, "true or false", read).unwrap_or(default)
     }
 
-    /// A whole number from 1 to `most`, `default` when missing.
+    /// A whole number from 1 to `most`, `default` when missing; from the environment it comes as a text.
     pub(super) fn number(&mut self, key: &str, default: u32, most: u32) -> u32 {
         let within = |value: Value| {
-            value
-                .as_integer()
+            let number = match &value {
+                Value::String(text) => text.parse().ok(),
+                other => other.as_integer(),
+            };
+            number
                 .and_then(|n| u32::try_from(n).ok())
                 .filter(|n| (1..=most).contains(n))
         };
