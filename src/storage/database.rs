@@ -155,9 +155,9 @@ pub struct Pooled {
 }
 
 /// Opens connections for a pool.
-struct Manager(DatabaseUrl);
+struct Opener(DatabaseUrl);
 
-impl r2d2::ManageConnection for Manager {
+impl r2d2::ManageConnection for Opener {
     type Connection = Pooled;
     type Error = diesel::r2d2::Error;
 
@@ -202,7 +202,7 @@ fn connect(url: &DatabaseUrl) -> Result<SqlConnection, diesel::r2d2::Error> {
     }
 }
 
-type Pool = r2d2::Pool<Manager>;
+type Pool = r2d2::Pool<Opener>;
 
 /// How writes reach the database: SQLite through its one writer, PostgreSQL through a pool of its own, so that waiting
 /// writers never starve readers.
@@ -338,7 +338,7 @@ fn pool(url: &DatabaseUrl) -> Result<Pool, StorageError> {
         .min_idle(Some(idle))
         .test_on_check_out(false)
         .connection_timeout(CHECKOUT)
-        .build(Manager(url.clone()))
+        .build(Opener(url.clone()))
         .map_err(|error| StorageError::Unavailable(error.into()))
 }
 
