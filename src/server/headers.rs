@@ -32,6 +32,9 @@ pub fn defaults(https: bool) -> DefaultHeaders {
 
 /// Sets the policy of a page: styles and pictures of our own, no script, and forms that post to us.
 ///
+/// Its forms tell us, and nobody else, where they come from: under `no-referrer` a browser sends `Origin: null` with
+/// them (Fetch §3.1), and a form of ours could not be told from another's.
+///
 /// `targets` are where a form's answer may redirect to beside ourselves: Chromium holds the whole chain of redirects
 /// after a POST against `form-action`.
 pub fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) {
@@ -46,6 +49,7 @@ pub fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) {
     if let Ok(value) = HeaderValue::from_str(&policy) {
         response.insert_header((CONTENT_SECURITY_POLICY, value));
     }
+    response.insert_header((REFERRER_POLICY, "same-origin"));
 }
 
 #[cfg(test)]
@@ -91,7 +95,8 @@ mod tests {
             let headers = headers_of(path, false).await;
             assert_eq!(headers.get(X_FRAME_OPTIONS).unwrap(), "DENY", "{path}");
             assert_eq!(headers.get(X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff", "{path}");
-            assert_eq!(headers.get(REFERRER_POLICY).unwrap(), "no-referrer", "{path}");
+            let referrer = if path == "/page" { "same-origin" } else { "no-referrer" };
+            assert_eq!(headers.get(REFERRER_POLICY).unwrap(), referrer, "{path}");
             assert_eq!(
                 headers.get("cross-origin-opener-policy").unwrap(),
                 "same-origin",
