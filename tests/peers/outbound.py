@@ -110,7 +110,7 @@ def dead_letter(checks, server, scim, peer):
     checks.that("flaky: a refused create is a dead letter in 'targets status'", eventually(told, 60, 1), server.command("targets", "status", "--json"))
     scim.request("POST", "/Users", user("dead-letter-2@example.com"))
     fetch("POST", peer["SCIM_CONTROL"] + "/faults", {"rules": []})
-    status, printed, problem = server.command("targets", "replay", "flaky")
+    status, printed, problem = server.command("targets", "replay", "--target", "flaky")
     checks.that("'targets replay' exits 0", status == 0, printed + problem)
     place = Target(peer)
     checks.that("flaky: the dead letters arrive after a replay", eventually(lambda: place.user("refused@example.com") and place.user("dead-letter-2@example.com"), 60))
