@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::RunQueryDsl;
 use serde_json::{Value, json};
 use vestibule::domain::change::{Action, MembershipDelta};
-use vestibule::domain::provenance::{self, Writers};
+use vestibule::domain::provenance;
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{
     Attributes, Clock, Document, JournalEntry, Kind, Member, Resource, ResourceId, Secret, StoreName, TargetName,
@@ -197,7 +197,7 @@ pub(crate) fn resource(kind: &Kind, id: &str, attributes: &Value) -> Resource {
         created: Clock::system().now(),
         modified: Clock::system().now(),
         document: Document::new(attributes.as_object().unwrap()),
-        writers: Writers::new(),
+        writers: vestibule::domain::provenance::Provenance::from_text("{}".to_owned()),
         members: Vec::new(),
         groups: Vec::new(),
     }
