@@ -39,16 +39,20 @@ fn attach_members(connection: &mut SqlConnection, found: &mut [Resource]) -> Que
     Ok(())
 }
 
+/// A group may list ids of another store, but says nothing about who lives there.
 fn attach_groups(connection: &mut SqlConnection, found: &mut [Resource]) -> QueryResult<()> {
     if found.iter().any(|resource| resource.kind == Kind::GROUP) {
         return Ok(());
     }
+    let Some(store) = found.first().map(|resource| resource.store.clone()) else {
+        return Ok(());
+    };
     let query = members::table
         .inner_join(resources::table.on(resources::id.eq(members::group_id)))
+        .filter(resources::store.eq(store.as_str()))
         .order((members::member_id, members::group_id))
         .select((members::member_id, members::group_id, resources::name));
     let rows: Vec<(String, String, String)> = match &*found {
-        [] => return Ok(()),
         [single] => query
             .filter(members::member_id.eq(single.id.as_str()))
             .load(connection)?,

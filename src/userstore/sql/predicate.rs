@@ -34,7 +34,7 @@ pub(super) enum Predicate {
     Value(String, Test),
     /// The group holds this member.
     Holds(String),
-    /// The user is in this group.
+    /// The user is in this group, which is in the same store.
     IsIn(String),
 }
 
@@ -335,9 +335,11 @@ impl QueryFragment<MultiBackend> for Predicate {
                 out.push_sql(")");
             }
             Self::IsIn(group) => {
-                out.push_sql("resources.id IN (SELECT m.member_id FROM members m WHERE m.group_id = ");
+                out.push_sql("(resources.id IN (SELECT m.member_id FROM members m WHERE m.group_id = ");
                 out.push_bind_param::<Text, _>(group)?;
-                out.push_sql(")");
+                out.push_sql(") AND resources.store = (SELECT g.store FROM resources g WHERE g.id = ");
+                out.push_bind_param::<Text, _>(group)?;
+                out.push_sql("))");
             }
         }
         Ok(())
