@@ -119,8 +119,8 @@ fn negate(inner: Narrowed) -> Narrowed {
 fn element(kind: &Kind, filter: &Filter) -> Narrowed {
     match filter {
         // Even what holds of every element asks for an element, and whether there is one no index knows.
-        Filter::Constant(true) => Narrowed::open(),
-        Filter::Compare {
+        Filter::Constant(true)
+        | Filter::Compare {
             operator: Operator::Ne, ..
         }
         | Filter::Not(_) => Narrowed::open(),
