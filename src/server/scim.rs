@@ -233,7 +233,8 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
             Ok(Place::Search(Some(kind)))
         }
         [endpoint] => scim.kind_at(endpoint).map(Place::Collection).ok_or_else(unknown),
-        [endpoint, id] if !id.is_empty() => scim
+        // No id holds a null character, and not every database takes one in a look-up.
+        [endpoint, id] if !id.is_empty() && !id.contains('\0') => scim
             .kind_at(endpoint)
             .map(|kind| {
                 Place::Resource(Target {
