@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""No input takes the server down: malformed, huge, deeply nested and hostile SCIM requests.
+"""No input takes the server down: bad_input.py [--database sqlite|postgres] sends malformed, huge, deeply nested and hostile SCIM requests.
 
 Each must be answered with a SCIM error of the 4xx kind (or, where nothing is wrong with it, with success), quickly; nothing may
 be written, and the server must be alive with bounded memory at the end.
 """
 
+import argparse
 import json
 import socket
 import time
@@ -203,8 +204,11 @@ def places(probe, rid):
 
 
 def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
+    options = options.parse_args()
     checks, path = Checks(), folder("bad")
-    server = Vestibule(path, database("sqlite", path), service_provider())
+    server = Vestibule(path, database(options.database, path), service_provider())
     server.start()
     scim = server.scim()
     status, alice, _ = scim.request("POST", "/Users", user("alice@example.com", title="Queen"))
