@@ -1,0 +1,370 @@
+//! Which room may name which, read off the source. The table of rooms is in `ARCHITECTURE.md`; this is its enforcement.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Each room and the rooms that it may name beside itself.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("storage", &["domain"]),
+    ("userstore", &["domain"]),
+    ("directory", &["domain", "userstore", "storage"]),
+    ("scim", &["domain", "directory", "storage"]),
+    ("federation", &["domain", "directory", "storage"]),
+    ("oidc", &["domain", "directory", "storage"]),
+    ("provisioning", &["domain", "directory", "storage"]),
+    (
+        "server",
+        &[
+            "app",
+            "domain",
+            "directory",
+            "storage",
+            "scim",
+            "federation",
+            "oidc",
+            "provisioning",
+        ],
+    ),
+    ("app", EVERYTHING),
+    ("config", EVERYTHING),
+    ("cli", EVERYTHING),
+    ("demo", EVERYTHING),
+    ("main", EVERYTHING),
+    ("lib", EVERYTHING),
+];
+
+const EVERYTHING: &[&str] = &[
+    "app",
+    "cli",
+    "config",
+    "demo",
+    "directory",
+    "domain",
+    "federation",
+    "oidc",
+    "provisioning",
+    "scim",
+    "server",
+    "storage",
+    "userstore",
+];
+
+/// The areas handle what a store answers: its errors, and the verdict on a password. A store itself they never see.
+const ANSWERS: &[&str] = &["StoreError", "PasswordVerdict"];
+
+/// Where crates that decide how we are built may be named.
+const CRATES: &[(&str, &[&str])] = &[
+    ("diesel", &["src/storage/", "src/userstore/sql/"]),
+    ("diesel_migrations", &["src/storage/"]),
+    ("actix_web", &["src/server/", "src/demo/", "src/cli/"]),
+    ("ldap3", &["src/userstore/ldap/"]),
+];
+
+/// The crates that pure rules may use.
+const PURE: &[&str] = &[
+    "chrono",
+    "icu_casemap",
+    "icu_normalizer",
+    "proptest",
+    "scim_v2",
+    "serde",
+    "serde_json",
+    "thiserror",
+];
+
+/// The longest file, in lines.
+const LONGEST: usize = 500;
+
+#[test]
+fn rooms_name_only_what_the_table_allows() {
+    let crates = dependencies();
+    let offences: Vec<String> = sources()
+        .iter()
+        .flat_map(|(path, text)| {
+            offences(path, text, &crates)
+                .into_iter()
+                .map(move |(line, what)| format!("{path}:{line}: {what}"))
+        })
+        .collect();
+    assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
+}
+
+#[test]
+fn a_planted_import_is_found() {
+    let crates: BTreeSet<String> = ["diesel", "actix_web", "url"].map(str::to_owned).into();
+    let found = |path: &str, text: &str| -> Vec<usize> {
+        let found = offences(path, text, &crates);
+        found.into_iter().map(|(line, _)| line).collect()
+    };
+    assert_eq!(
+        found("src/scim/mod.rs", "use std::fmt;\nuse crate::oidc::Client;\n"),
+        [2]
+    );
+    assert_eq!(found("src/scim/list.rs", "fn f() { crate::server::serve(); }"), [1]);
+    assert_eq!(found("src/scim/list.rs", "use super::super::server::serve;"), [1]);
+    assert_eq!(found("src/scim/list.rs", "use crate::{server, oidc};"), [1]);
+    assert_eq!(
+        found("src/oidc/mod.rs", "use crate::userstore::sql::SqlUserstore;"),
+        [1]
+    );
+    assert_eq!(
+        found("src/oidc/mod.rs", "use crate::userstore::{StoreError, Userstore};"),
+        [1]
+    );
+    assert_eq!(found("src/federation/mod.rs", "use diesel::prelude::*;"), [1]);
+    assert_eq!(
+        found("src/provisioning/mod.rs", "let server = actix_web::App::new();"),
+        [1]
+    );
+    assert_eq!(
+        found("src/domain/mod.rs", "use crate::storage::Database;\nuse url::Url;"),
+        [1, 2]
+    );
+    assert_eq!(found("src/userstore/memory.rs", "use crate::storage::random;"), [1]);
+    assert_eq!(found("src/newroom/mod.rs", ""), [1]);
+}
+
+#[test]
+fn what_the_table_allows_is_no_offence() {
+    let crates: BTreeSet<String> = ["diesel", "actix_web", "url"].map(str::to_owned).into();
+    for (path, text) in [
+        (
+            "src/scim/mod.rs",
+            "//! See [`crate::server::scim`].\nuse crate::domain::Kind;",
+        ),
+        ("src/scim/error.rs", "use crate::userstore::StoreError;"),
+        (
+            "src/oidc/login.rs",
+            "use crate::userstore::{PasswordVerdict, StoreError};",
+        ),
+        (
+            "src/userstore/sql/row.rs",
+            "use crate::storage::tables;\nuse diesel::prelude::*;",
+        ),
+        ("src/server/scim.rs", "use crate::scim::Scim;\nuse actix_web::web;"),
+        ("src/app.rs", "use crate::userstore::sql::SqlUserstore;"),
+        (
+            "src/provisioning/mod.rs",
+            "use super::provisioning::scim;\nlet url = url::Url::parse;",
+        ),
+    ] {
+        assert_eq!(offences(path, text, &crates), [], "{path}: {text}");
+    }
+}
+
+#[test]
+fn no_file_is_long_and_none_is_a_drawer() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        if lines > LONGEST {
+            wrong.push(format!("{path}: {lines} lines; at most {LONGEST}"));
+        }
+        for (at, line) in text.lines().enumerate() {
+            if let Some(name) = declared(line).filter(|name| is_drawer(name)) {
+                wrong.push(format!("{path}:{}: {name} does not say what it holds", at + 1));
+            }
+        }
+        let stem = Path::new(&path).file_stem().unwrap().to_str().unwrap();
+        if is_drawer(stem) {
+            wrong.push(format!("{path}: its name does not say what it holds"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn every_name_of_the_code_map_exists() {
+    let Ok(text) = std::fs::read_to_string(root().join("ARCHITECTURE.md")) else {
+        eprintln!("skipped: there is no ARCHITECTURE.md");
+        return;
+    };
+    let sources = sources();
+    let missing: Vec<String> = code_map(&text)
+        .into_iter()
+        .filter(|(row, name)| !exists(row, name, &sources))
+        .map(|(_, name)| name)
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "the code map names what is not there: {}",
+        missing.join(", ")
+    );
+}
+
+// ---- reading ----
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file under `src` by its path, and its text.
+fn sources() -> Vec<(String, String)> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join("src")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The crates of `Cargo.toml`, as Rust names them.
+fn dependencies() -> BTreeSet<String> {
+    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let names = manifest["dependencies"].as_table().unwrap().keys();
+    names.map(|name| name.replace('-', "_")).collect()
+}
+
+/// The lines that name what their file may not, counted from 1, and why.
+fn offences(path: &str, text: &str, crates: &BTreeSet<String>) -> Vec<(usize, String)> {
+    let room = path
+        .trim_start_matches("src/")
+        .split('/')
+        .next()
+        .unwrap()
+        .trim_end_matches(".rs");
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+        return vec![(1, format!("the table of rooms has no {room}"))];
+    };
+    let mut found = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        for name in names(line) {
+            let segments: Vec<&str> = name.split("::").collect();
+            let complaint = match ours(&segments) {
+                Some(rest) => room_offence(path, room, allowed, rest),
+                None => crate_offence(path, room, segments[0], crates),
+            };
+            found.extend(complaint.map(|complaint| (at + 1, complaint)));
+        }
+    }
+    found
+}
+
+/// What follows `crate::`, or enough `super::` to leave the room.
+fn ours<'a>(segments: &'a [&'a str]) -> Option<&'a [&'a str]> {
+    let supers = segments.iter().take_while(|segment| **segment == "super").count();
+    let rest = &segments[supers..];
+    match segments[0] {
+        "crate" => Some(&segments[1..]),
+        "super" if supers > 1 && rest.first().is_some_and(|name| EVERYTHING.contains(name)) => Some(rest),
+        _ => None,
+    }
+}
+
+fn room_offence(path: &str, room: &str, allowed: &[&str], rest: &[&str]) -> Option<String> {
+    let other = rest.first().copied().unwrap_or_default();
+    let is_test = path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("fixtures.rs");
+    if other.is_empty() {
+        return Some("name one room in a use of its own, not several in braces".to_owned());
+    }
+    let is_allowed = other == room
+        || allowed.contains(&other)
+        || !EVERYTHING.contains(&other)
+        || (other == "storage" && path.starts_with("src/userstore/sql/"))
+        // Tests of HTTP stand on a real store.
+        || (other == "userstore" && room == "server" && is_test)
+        || (other == "userstore" && answers_alone(rest));
+    (!is_allowed).then(|| format!("{room} may not name {}", rest.join("::")))
+}
+
+/// Whether a path into `userstore` names nothing but what stores answer.
+fn answers_alone(rest: &[&str]) -> bool {
+    let inner = rest.get(1).copied().unwrap_or_default();
+    let mut names = inner.trim_matches(['{', '}']).split(',').map(str::trim);
+    names.all(|name| ANSWERS.contains(&name))
+}
+
+fn crate_offence(path: &str, room: &str, name: &str, crates: &BTreeSet<String>) -> Option<String> {
+    let fixed = CRATES.iter().find(|(of, _)| *of == name);
+    let misplaced = fixed.is_some_and(|(_, places)| !places.iter().any(|place| path.starts_with(place)));
+    let impure = room == "domain" && crates.contains(name) && !PURE.contains(&name);
+    (misplaced || impure).then(|| format!("{room} may not name the crate {name}"))
+}
+
+/// The paths in a line: names joined by `::`, the last of which may be a list in braces.
+fn names(line: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    let mut rest = line;
+    while let Some(at) = rest.find("::") {
+        let begin = rest[..at].rfind(|c: char| !is_name(c)).map_or(0, |before| before + 1);
+        let path = &rest[begin..];
+        let mut end = path.find(|c: char| !is_name(c) && c != ':').unwrap_or(path.len());
+        if path[..end].ends_with("::") && path[end..].starts_with('{') {
+            end += path[end..].find('}').map_or(1, |close| close + 1);
+        }
+        let name = path[..end].trim_end_matches("::").replace("crate::{", "crate::::{");
+        if !name.starts_with(':') && !name.is_empty() {
+            found.push(name);
+        }
+        rest = &path[end.max(2)..];
+    }
+    found
+}
+
+/// The name that a line declares.
+fn declared(line: &str) -> Option<&str> {
+    let mut words = line.trim_start().split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.find(|word| ["struct", "enum", "trait", "mod", "type"].contains(word))?;
+    words.next()
+}
+
+fn is_drawer(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    ["util", "utils", "helper", "helpers", "misc"].contains(&lower.as_str()) || lower.ends_with("manager")
+}
+
+/// Each name in backquotes in the table "Code map", with the first of its row.
+fn code_map(text: &str) -> Vec<(String, String)> {
+    let section = text
+        .split("\n## ")
+        .find(|section| section.starts_with("Code map"))
+        .unwrap_or_default();
+    let mut found = Vec::new();
+    for row in section.lines().filter(|line| line.starts_with('|')) {
+        let quoted: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        if let Some(first) = quoted.first() {
+            found.extend(quoted.iter().map(|name| ((*first).to_owned(), (*name).to_owned())));
+        }
+    }
+    found
+}
+
+/// A path from the root or beside the first of its row, or else a name that the source has.
+fn exists(row: &str, name: &str, sources: &[(String, String)]) -> bool {
+    let path = name.split(['*', '{', '…']).next().unwrap_or(name);
+    let is_path = name.contains('/') || Path::new(name).extension().is_some();
+    if is_path {
+        let beside = root().join(row);
+        let places = [
+            root(),
+            root().join("src"),
+            beside.parent().map_or_else(root, Path::to_path_buf),
+            beside,
+        ];
+        return places.iter().any(|place| place.join(path).exists());
+    }
+    sources.iter().any(|(_, text)| {
+        name.split("::").all(|part| {
+            text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .any(|word| word == part)
+        })
+    })
+}
