@@ -1,0 +1,313 @@
+//! The configuration: what is shipped works, and every mistake is named with its dotted key.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::path::Path;
+
+use vestibule::config::{Config, MasterKey, Problem};
+use vestibule::provisioning::Auth;
+
+const SHIPPED: &str = include_str!("../config.toml");
+
+/// The least that works.
+const LEAST: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+public_url = "http://127.0.0.1:8080"
+[[userstores]]
+name = "PRIMARY"
+"#;
+
+fn read(more: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    read_whole(&format!("{LEAST}{more}"), environment)
+}
+
+fn read_whole(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    let environment: Vec<(String, String)> = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Config::read(text, &environment)
+}
+
+fn keys(read: Result<Config, Vec<Problem>>) -> Vec<String> {
+    read.unwrap_err().into_iter().map(|problem| problem.key).collect()
+}
+
+/// The shipped file with its commented settings switched on.
+fn uncommented() -> String {
+    let setting = |line: &str| {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        let code = bare.trim_start();
+        let is_setting = code.starts_with('[')
+            || code
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        if line.starts_with("# ") && is_setting {
+            bare.to_owned()
+        } else {
+            line.to_owned()
+        }
+    };
+    SHIPPED.lines().map(setting).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_shipped_file_works_as_it_is() {
+    let config = read_whole(SHIPPED, &[]).unwrap();
+    assert_eq!(config.server.public_url, "http://127.0.0.1:8080");
+    assert_eq!(config.service_providers.len(), 1);
+    assert!(Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml")).is_ok());
+}
+
+#[test]
+fn the_shipped_examples_work_when_they_are_switched_on() {
+    let secrets = [
+        ("GOOGLE_CLIENT_SECRET", "g"),
+        ("WIKI_CLIENT_SECRET", "w"),
+        ("CHAT_SCIM_TOKEN", "c"),
+    ];
+    let config = read_whole(&uncommented(), &secrets).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!(config.identity_providers.len(), 1);
+    assert_eq!(config.targets.len(), 1);
+    assert!(config.service_providers[0].client.is_some());
+}
+
+#[test]
+fn the_least_configuration_works() {
+    assert!(read("", &[]).is_ok());
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place() {
+    assert_eq!(keys(read("[server2]\n", &[])), ["server2"]);
+    assert_eq!(keys(read("[log]\nlevle = \"info\"\n", &[])), ["log.levle"]);
+    let nested = "[[identity_providers]]\nname = \"g\"\nissuer = \"https://g\"\nclient_id = \"c\"\n[identity_providers.jit]\nmodus = \"off\"\n";
+    assert_eq!(keys(read(nested, &[])), ["identity_providers[0].jit.modus"]);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = r#"
+        [server]
+        listen = "nowhere"
+        public_url = "ftp://x"
+        [database]
+        url = "oracle://x"
+        [log]
+        format = "xml"
+        [[userstores]]
+        name = "OTHER"
+        kind = "ldap"
+        [[service_providers]]
+        name = "a b"
+        client_id = "a"
+        [[targets]]
+        name = "chat"
+        base_url = "https://chat.example.com"
+        timeout = "soon"
+        concurrency = 0
+    "#;
+    let keys = keys(read_whole(text, &[]));
+    for expected in [
+        "server.listen",
+        "server.public_url",
+        "database.url",
+        "log.format",
+        "userstores[0].kind",
+        "service_providers[0].name",
+        "service_providers[0].client_id",
+        "targets[0].timeout",
+        "targets[0].concurrency",
+        "targets[0].auth",
+    ] {
+        assert!(
+            keys.iter().any(|key| key == expected),
+            "{expected} is missing in {keys:?}"
+        );
+    }
+}
+
+#[test]
+fn what_one_section_says_of_another_is_checked() {
+    let text = "[[service_providers]]\nname = \"wiki\"\ninbound_userstore = \"X\"\nidentity_providers = [\"g\"]\noutbound = [{ target = \"t\" }]\n";
+    assert_eq!(
+        keys(read(text, &[])),
+        [
+            "service_providers[0].inbound_userstore",
+            "service_providers[0].identity_providers",
+            "service_providers[0].outbound",
+        ]
+    );
+    assert_eq!(keys(read("[[userstores]]\nname = \"PRIMARY\"\n", &[])), ["userstores"]);
+    assert_eq!(
+        keys(read("[[service_providers]]\nname = \"resident\"\n", &[])),
+        ["service_providers"]
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_is_told_with_its_line() {
+    assert_eq!(keys(read_whole("[server]\nlisten = \n", &[])), ["line 2"]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_its_path() {
+    let problems = Config::load(Path::new("/nowhere/config.toml")).unwrap_err();
+    assert_eq!(problems[0].key, "/nowhere/config.toml");
+    assert!(problems[0].message.contains("--config"));
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let config = read(
+        "[[service_providers]]\nname = \"wiki\"\n",
+        &[
+            ("VESTIBULE_SERVER__LISTEN", "127.0.0.1:9"),
+            ("VESTIBULE_LOG__FORMAT", "json"),
+            ("VESTIBULE_SERVICE_PROVIDERS__0__DISPLAY_NAME", "Docs"),
+            ("VESTIBULE_CONFIG", "elsewhere"),
+            ("HOME", "/root"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.server.listen.port(), 9);
+    assert!(config.log.json);
+    assert_eq!(config.service_providers[0].policy.display_name, "Docs");
+}
+
+#[test]
+fn a_text_from_the_environment_may_look_like_a_number() {
+    let config = read(
+        "[[service_providers]]\nname = \"wiki\"\nlocal_login = true\nclient_id = \"wiki\"\nredirect_uris = [\"https://w.example/cb\"]\n",
+        &[
+            ("VESTIBULE_SERVICE_PROVIDERS__0__CLIENT_SECRET", "1234567890123456"),
+            ("VESTIBULE_SERVICE_PROVIDERS__0__DISPLAY_NAME", "42"),
+        ],
+    )
+    .unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!(config.service_providers[0].policy.display_name, "42");
+}
+
+#[test]
+fn numbers_and_flags_come_from_the_environment_too() {
+    let config = read(
+        "[[targets]]\nname = \"t\"\nbase_url = \"https://t.example\"\nauth = { bearer = \"s\" }\n",
+        &[
+            ("VESTIBULE_TARGETS__0__CONCURRENCY", "7"),
+            ("VESTIBULE_TARGETS__0__ALLOW_PRIVATE_NETWORK", "true"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        (config.targets[0].concurrency, config.targets[0].allow_private_network),
+        (7, true)
+    );
+}
+
+#[test]
+fn an_override_that_meets_nothing_is_a_mistake() {
+    assert_eq!(keys(read("", &[("VESTIBULE_SERVER__LISTNE", "x")])), ["server.listne"]);
+    let beyond = "VESTIBULE_TARGETS__0__BASE_URL";
+    assert!(!keys(read("targets = []\n", &[(beyond, "https://x")])).is_empty());
+}
+
+#[test]
+fn secrets_come_from_the_text_the_environment_or_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "from-file\n").unwrap();
+    let target = |secret: &str| -> Result<String, Vec<Problem>> {
+        let text =
+            format!("[[targets]]\nname = \"t\"\nbase_url = \"https://t.example\"\nauth = {{ bearer = {secret} }}\n");
+        let config = read(&text, &[("TOKEN", "from-env")])?;
+        match &config.targets[0].auth {
+            Auth::Bearer(secret) => Ok(secret.expose().to_owned()),
+            _ => Ok("not a bearer".to_owned()),
+        }
+    };
+    let problem = |secret: &str| target(secret).unwrap_err()[0].clone();
+    assert_eq!(target("\"inline\"").unwrap(), "inline");
+    assert_eq!(target("{ env = \"TOKEN\" }").unwrap(), "from-env");
+    assert_eq!(
+        target(&format!("{{ file = {:?} }}", file.display().to_string())).unwrap(),
+        "from-file"
+    );
+    assert_eq!(problem("{ env = \"ABSENT\" }").key, "targets[0].auth.bearer");
+    assert_eq!(problem("{ file = \"/nowhere\" }").key, "targets[0].auth.bearer");
+    assert_eq!(problem("{ env = \"A\", file = \"B\" }").key, "targets[0].auth.bearer");
+    assert_eq!(problem("\"\"").key, "targets[0].auth.bearer");
+}
+
+#[test]
+fn a_master_key_file_is_not_read_before_it_is_made() {
+    let config = read("[security]\nmaster_key = { file = \"/nowhere/key\" }\n", &[]).unwrap();
+    assert!(matches!(config.master_key, MasterKey::File(path) if path == Path::new("/nowhere/key")));
+}
+
+const CANARY: &str = "c4n4ry-5ecret";
+
+/// A configuration with the canary wherever a secret can stand.
+fn with_secrets() -> String {
+    format!(
+        r#"
+        [database]
+        url = "postgres://app:{CANARY}@127.0.0.1/db?sslmode=disable&password={CANARY}"
+        [security]
+        master_key = "{CANARY}"
+        [[identity_providers]]
+        name = "g"
+        issuer = "https://g.example"
+        client_id = "c"
+        client_secret = "{CANARY}"
+        [[service_providers]]
+        name = "wiki"
+        client_id = "wiki"
+        client_secret = "{CANARY}"
+        redirect_uris = ["https://w.example/cb"]
+        identity_providers = ["g"]
+        [[targets]]
+        name = "a"
+        base_url = "https://t.example"
+        auth = {{ bearer = "{CANARY}" }}
+        [[targets]]
+        name = "b"
+        base_url = "https://t.example"
+        auth = {{ username = "u", password = "{CANARY}" }}
+        [[targets]]
+        name = "c"
+        base_url = "https://t.example"
+        auth = {{ header = "X-Key", value = "{CANARY}" }}
+        "#
+    )
+}
+
+#[test]
+fn no_secret_shows_in_debug_output() {
+    let config = read(&with_secrets(), &[]).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let shown = format!("{config:?} {config:#?}");
+    assert!(!shown.contains(CANARY), "{shown}");
+    assert!(shown.contains("[hidden]"));
+}
+
+#[test]
+fn no_secret_shows_in_a_problem() {
+    for broken in [
+        "[database]",
+        "redirect_uris = [\"https://w.example/cb\"]",
+        "auth = {",
+        "name = \"wiki\"",
+    ] {
+        let text = with_secrets().replacen(broken, &format!("oops = 1\n{broken}"), 1);
+        if let Err(problems) = read(&text, &[]) {
+            assert!(!format!("{problems:?}").contains(CANARY), "{problems:?}");
+        }
+    }
+    let wrong_place = format!(
+        "[[targets]]\nname = \"t\"\nbase_url = \"https://u:{CANARY}@t.example\"\nauth = {{ bearer = [\"{CANARY}\"] }}\n"
+    );
+    let problems = read(&wrong_place, &[]).unwrap_err();
+    assert!(!format!("{problems:?}").contains(CANARY), "{problems:?}");
+    let problems = read(&format!("[database]\nurl = \"mysql://app:{CANARY}@h/d\"\n"), &[]).unwrap_err();
+    assert!(!format!("{problems:?}").contains(CANARY), "{problems:?}");
+}
