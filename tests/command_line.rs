@@ -1,0 +1,322 @@
+//! The command line as scripts see it: exit status, standard output, standard error.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// A folder with a configuration.
+struct Place(tempfile::TempDir);
+
+/// What a command did.
+struct Done {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self::with("")
+    }
+
+    fn with(more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let text = format!(
+            r#"
+            [server]
+            listen = "127.0.0.1:1"
+            public_url = "http://127.0.0.1:1"
+            [database]
+            url = "sqlite:{path}/test.db"
+            [security]
+            master_key = {{ file = "{path}/master.key" }}
+            [[userstores]]
+            name = "PRIMARY"
+            [[service_providers]]
+            name = "wiki"
+            {more}
+            "#
+        );
+        std::fs::write(folder.path().join("config.toml"), text).unwrap();
+        Self(folder)
+    }
+
+    fn run(&self, arguments: &str) -> Done {
+        self.run_with(arguments, "")
+    }
+
+    fn run_with(&self, arguments: &str, input: &str) -> Done {
+        let config = self.0.path().join("config.toml").display().to_string();
+        let mut all = vec!["--config", config.as_str()];
+        all.extend(arguments.split_whitespace());
+        run(&all, input)
+    }
+
+    fn json(&self, arguments: &str) -> Value {
+        let done = self.run(&format!("{arguments} --json"));
+        assert_eq!(done.status, 0, "{arguments}: {}", done.err);
+        serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{arguments}: {error}: {}", done.out))
+    }
+}
+
+fn run(arguments: &[&str], input: &str) -> Done {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vestibule"))
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .env_remove("VESTIBULE_CONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads nothing may have closed it already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Done {
+        status: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let commands = [
+        "",
+        "serve",
+        "demo",
+        "check",
+        "token",
+        "token create",
+        "token list",
+        "token revoke",
+        "user",
+        "user create",
+        "user password",
+        "user unlock",
+        "targets",
+        "targets status",
+        "targets replay",
+        "keys",
+        "keys rotate",
+        "migrate",
+        "health",
+    ];
+    for command in commands {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let done = run(&arguments, "");
+        assert_eq!(done.status, 0, "{command}");
+        assert!(done.out.contains("Usage: vestibule"), "{command}: {}", done.out);
+        let first = done.out.lines().next().unwrap();
+        assert!(
+            first.len() > 10 && !first.starts_with("Usage"),
+            "{command} does not say what it is for"
+        );
+    }
+}
+
+#[test]
+fn every_command_is_listed_in_the_test_of_explanations() {
+    let help = run(&["--help"], "").out;
+    let listed: Vec<&str> = help
+        .split("Commands:")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            "serve", "demo", "check", "token", "user", "targets", "keys", "migrate", "health", "help"
+        ]
+    );
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_says_so_on_standard_error() {
+    let place = Place::new();
+    for wrong in [
+        "",
+        "nonsense",
+        "token",
+        "token create",
+        "user create",
+        "serve --nonsense",
+        "token create --service-provider wiki --expires soon",
+    ] {
+        let done = place.run(wrong);
+        assert_eq!(done.status, 2, "{wrong}: {}", done.err);
+        assert!(done.out.is_empty() && !done.err.is_empty(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_status_2() {
+    let missing = run(&["--config", "/nowhere/config.toml", "check"], "");
+    assert_eq!(missing.status, 2);
+    assert!(missing.err.contains("/nowhere/config.toml"), "{}", missing.err);
+    let broken = Place::with("nonsense = 1");
+    for command in [
+        "serve",
+        "check",
+        "migrate",
+        "token list",
+        "targets status",
+        "keys rotate",
+        "health",
+        "user unlock ann",
+    ] {
+        let done = broken.run(command);
+        assert_eq!(done.status, 2, "{command}");
+        assert!(
+            done.err.contains("service_providers[0].nonsense"),
+            "{command}: {}",
+            done.err
+        );
+    }
+}
+
+#[test]
+fn check_tells_every_problem_and_is_silent_on_standard_error_when_there_is_none() {
+    let good = Place::new().run("check");
+    assert_eq!((good.status, good.err.as_str()), (0, ""));
+    assert!(good.out.contains("is fine"), "{}", good.out);
+    let bad = Place::with("one = 1\ntwo = 2").run("check");
+    assert!(bad.err.contains(".one") && bad.err.contains(".two"), "{}", bad.err);
+}
+
+#[test]
+fn a_new_token_stands_alone_on_the_last_line() {
+    let place = Place::new();
+    let done = place.run("token create --service-provider wiki");
+    assert_eq!(done.status, 0, "{}", done.err);
+    let token = done.out.lines().last().unwrap();
+    assert!(
+        token.len() >= 32 && !token.contains(char::is_whitespace),
+        "{}",
+        done.out
+    );
+    let list = place.run("token list");
+    assert!(!list.out.contains(token), "a token is shown once");
+}
+
+#[test]
+fn a_token_for_a_service_provider_that_is_not_there_is_status_2() {
+    let done = Place::new().run("token create --service-provider nobody");
+    assert_eq!(done.status, 2);
+    assert!(done.out.is_empty());
+    assert!(done.err.contains("nobody") && done.err.contains("wiki"), "{}", done.err);
+}
+
+#[test]
+fn a_token_can_be_revoked_once() {
+    let place = Place::new();
+    let id = place.json("token create --service-provider wiki")["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(place.run(&format!("token revoke {id}")).status, 0);
+    assert_eq!(place.json("token list")[0]["state"], "revoked");
+    assert_eq!(place.run(&format!("token revoke {id}")).status, 1);
+    assert_eq!(place.run("token revoke nothing").status, 1);
+}
+
+#[test]
+fn what_a_script_reads_is_json_alone() {
+    let place = Place::new();
+    assert_eq!(place.json("check")["ok"], true);
+    assert!(!place.json("migrate")["applied"].as_array().unwrap().is_empty());
+    assert!(place.json("migrate")["applied"].as_array().unwrap().is_empty());
+    let token = place.json("token create --service-provider wiki --expires 1h");
+    assert!(token["token"].is_string() && token["expires"].is_string(), "{token}");
+    assert_eq!(place.json("token list")[0]["id"], token["id"]);
+    let revoke = format!("token revoke {}", token["id"].as_str().unwrap());
+    assert_eq!(place.json(&revoke)["revoked"], token["id"]);
+    assert_eq!(place.json("targets status"), serde_json::json!([]));
+    assert_eq!(place.json("targets replay")["resources"], 0);
+    assert_eq!(place.json("keys rotate")["rotated"], true);
+    assert_eq!(place.json("user create ann")["userName"], "ann");
+    assert_eq!(place.json("user unlock ann")["userName"], "ann");
+}
+
+#[test]
+fn a_user_is_made_once_and_its_name_compares_in_any_case() {
+    let place = Place::new();
+    let made = place.run_with(
+        "user create ann --given-name Ann --email ann@example.com --password-stdin",
+        "correct horse battery\n",
+    );
+    assert_eq!(made.status, 0, "{}", made.err);
+    assert!(!made.out.contains("correct horse") && !made.err.contains("correct horse"));
+    let again = place.run("user create ANN");
+    assert_eq!(again.status, 1);
+    assert!(again.err.contains("taken"), "{}", again.err);
+    assert_eq!(place.run("user unlock Ann").status, 0);
+    assert_eq!(place.run_with("user password ANN", "another good one\n").status, 0);
+}
+
+#[test]
+fn a_password_that_is_too_short_is_status_2_and_changes_nothing() {
+    let place = Place::new();
+    let done = place.run_with("user create ann --password-stdin", "short\n");
+    assert_eq!(done.status, 2);
+    assert!(done.err.contains("12 characters"), "{}", done.err);
+    assert_eq!(place.run("user unlock ann").status, 1);
+}
+
+#[test]
+fn who_is_not_there_is_status_1() {
+    let place = Place::new();
+    for command in [
+        "user unlock nobody",
+        "user password nobody",
+        "user create ann --store NOWHERE",
+    ] {
+        let done = place.run_with(command, "correct horse battery\n");
+        assert_eq!(done.status, 1, "{command}");
+        assert!(!done.err.is_empty() && done.out.is_empty(), "{command}");
+    }
+}
+
+#[test]
+fn a_target_that_is_not_there_is_status_2() {
+    let done = Place::new().run("targets replay --target nobody");
+    assert_eq!(done.status, 2);
+    assert!(done.err.contains("nobody"), "{}", done.err);
+}
+
+#[test]
+fn health_is_status_1_when_nobody_answers_with_and_without_json() {
+    let place = Place::new();
+    assert_eq!(place.run("health").status, 1);
+    let done = place.run("health --json");
+    assert_eq!(done.status, 1);
+    let answer: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(answer["ready"], false);
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_is_status_1_and_hides_its_password() {
+    let place = Place::new();
+    let config = place.0.path().join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let at = text.find("sqlite:").unwrap();
+    let end = at + text[at..].find('"').unwrap();
+    let text = format!("{}postgres://app:c4n4ry@127.0.0.1:1/none{}", &text[..at], &text[end..]);
+    std::fs::write(&config, text).unwrap();
+    let done = place.run("migrate");
+    assert_eq!(done.status, 1);
+    assert!(
+        done.err.contains("127.0.0.1") && !done.err.contains("c4n4ry"),
+        "{}",
+        done.err
+    );
+}
