@@ -1,0 +1,88 @@
+//! Who may see what: a client works in its own store.
+
+use serde_json::json;
+
+use crate::support::{USER, anonymous, chat, id_of, unique, wiki};
+
+#[test]
+fn without_a_token_every_verb_is_401_and_says_how_to_come_back() {
+    let path = wiki().user(&unique("ann"));
+    for (method, path) in [
+        ("GET", "/scim/v2/Users"),
+        ("POST", "/scim/v2/Users"),
+        ("GET", path.as_str()),
+        ("PUT", path.as_str()),
+        ("PATCH", path.as_str()),
+        ("DELETE", path.as_str()),
+        ("GET", "/scim/v2/Groups"),
+        ("POST", "/scim/v2/Groups"),
+    ] {
+        let refused = anonymous()
+            .send(method, path, &[], if method == "GET" { "" } else { "{}" })
+            .refuses(401, None);
+        assert!(
+            refused.header("www-authenticate").starts_with("Bearer"),
+            "{method} {path}"
+        );
+    }
+    wiki().get(&path).gives(200);
+}
+
+#[test]
+fn another_store_is_as_if_it_were_not_there() {
+    let path = wiki().user(&unique("ann"));
+    let before = wiki().get(&path).body;
+    chat().get(&path).refuses(404, None);
+    chat()
+        .put(&path, &json!({ "schemas": [USER], "userName": "x" }))
+        .refuses(404, None);
+    chat()
+        .patch(&path, &json!([{ "op": "add", "path": "title", "value": "x" }]))
+        .refuses(404, None);
+    chat().delete(&path).refuses(404, None);
+    assert_eq!(wiki().get(&path).body, before);
+}
+
+#[test]
+fn an_id_of_another_store_answers_like_one_of_nobody() {
+    let there = wiki().user(&unique("ann"));
+    let (theirs, nobodys) = (
+        chat().get(&there),
+        chat().get("/scim/v2/Users/0190c2f0-0000-7000-8000-000000000000"),
+    );
+    assert_eq!((theirs.status, &theirs.body), (nobodys.status, &nobodys.body));
+}
+
+#[test]
+fn a_list_shows_ones_own_store_alone() {
+    let name = unique("ann");
+    wiki().user(&name);
+    assert_eq!(
+        chat().find("Users", &format!("userName eq \"{name}\"")).gives(200).body["totalResults"],
+        0
+    );
+    chat().user(&name);
+    assert_eq!(
+        chat().find("Users", &format!("userName eq \"{name}\"")).body["totalResults"],
+        1
+    );
+    assert_eq!(
+        wiki().find("Users", &format!("userName eq \"{name}\"")).body["totalResults"],
+        1
+    );
+}
+
+#[test]
+fn a_group_elsewhere_tells_nothing_about_its_members() {
+    let ann = wiki().user(&unique("ann"));
+    let group = chat().group(&unique("spies"), &[id_of(&ann)]);
+    let by_group = format!("groups.value eq \"{}\"", id_of(&group));
+    assert_eq!(wiki().find("Users", &by_group).gives(200).body["totalResults"], 0);
+    assert!(
+        wiki()
+            .get(&ann)
+            .body
+            .get("groups")
+            .is_none_or(|groups| groups == &json!([]))
+    );
+}

@@ -1,0 +1,103 @@
+//! Health, metrics, and the headers of every answer.
+
+use std::net::UdpSocket;
+
+use crate::support::{anonymous, app, unique, wiki};
+
+#[test]
+fn the_process_lives_and_is_ready() {
+    assert_eq!(anonymous().get("/healthz").gives(200).body["status"], "ok");
+    let ready = anonymous().get("/readyz").gives(200).body;
+    assert_eq!(ready["status"], "ok");
+    assert_eq!(ready["checks"]["database"], "ok");
+    assert_eq!(ready["checks"]["userstore PRIMARY"], "ok");
+}
+
+#[test]
+fn metrics_count_requests_and_name_nobody() {
+    let name = unique("ann");
+    let path = wiki().user(&name);
+    let metrics = anonymous().get("/metrics").gives(200);
+    assert!(metrics.header("content-type").contains("openmetrics"));
+    assert!(
+        metrics
+            .text
+            .contains("vestibule_http_requests_total{method=\"POST\",area=\"scim\",status=\"201\"}"),
+        "{}",
+        metrics.text
+    );
+    assert!(!metrics.text.contains(&name) && !metrics.text.contains(crate::support::id_of(&path)));
+    assert!(metrics.text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn metrics_are_told_to_this_machine_alone() {
+    // Nothing is sent: the system only says from which of its addresses it would be.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let address = socket
+        .connect("192.0.2.1:9")
+        .and_then(|()| socket.local_addr())
+        .map(|address| address.ip());
+    let Some(outside) = address.ok().filter(|ip| !ip.is_loopback() && !ip.is_unspecified()) else {
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    };
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let answer = |path: &str| {
+        client
+            .get(format!("http://{outside}:{}{path}", app().port))
+            .send()
+            .unwrap()
+            .status()
+    };
+    assert_eq!(answer("/metrics"), 404);
+    assert_eq!(answer("/healthz"), 200);
+}
+
+#[test]
+fn every_answer_carries_the_headers_that_protect_it() {
+    for path in [
+        "/",
+        "/nothing",
+        "/scim/v2/Users",
+        "/healthz",
+        "/metrics",
+        "/.well-known/openid-configuration",
+        "/login/nothing",
+    ] {
+        let answer = anonymous().get(path);
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-opener-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), value, "{path}");
+        }
+        assert!(
+            answer
+                .header("content-security-policy")
+                .contains("frame-ancestors 'none'"),
+            "{path}"
+        );
+        assert!(!answer.header("x-request-id").is_empty(), "{path}");
+        assert!(answer.headers.get("server").is_none(), "{path}");
+    }
+}
+
+#[test]
+fn what_is_personal_is_kept_in_no_cache() {
+    let path = wiki().user(&unique("ann"));
+    assert!(wiki().get(&path).header("cache-control").contains("no-store"));
+    assert!(anonymous().get("/").header("cache-control").contains("no-store"));
+}
+
+#[test]
+fn a_trace_is_refused() {
+    let answer = anonymous().send("TRACE", "/scim/v2/Users", &[("x-secret", "c4n4ry")], "");
+    assert!(
+        answer.status >= 400 && !answer.text.contains("c4n4ry"),
+        "{}",
+        answer.status
+    );
+}

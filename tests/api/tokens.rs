@@ -1,0 +1,70 @@
+//! Bearer tokens of SCIM clients.
+
+use std::time::Duration;
+
+use crate::support::{Caller, app, wiki};
+
+const USERS: &str = "/scim/v2/Users?count=0";
+
+#[test]
+fn a_revoked_token_is_dead_at_once() {
+    let (id, token) = app().token("wiki", Duration::from_hours(1));
+    let caller = Caller::with_token(&token);
+    caller.get(USERS).gives(200);
+    app().revoke(&id);
+    caller.get(USERS).refuses(401, None);
+    wiki().get(USERS).gives(200);
+}
+
+#[test]
+fn a_token_that_is_over_opens_nothing() {
+    let (_, token) = app().token("wiki", Duration::from_millis(300));
+    let caller = Caller::with_token(&token);
+    std::thread::sleep(Duration::from_millis(400));
+    caller.get(USERS).refuses(401, None);
+}
+
+#[test]
+fn a_token_is_taken_whole_or_not_at_all() {
+    let token = wiki().token().to_owned();
+    for wrong in [
+        &token[..token.len() - 1],
+        &format!("{token}x"),
+        &token.to_uppercase(),
+        "x",
+        &"x".repeat(5000),
+    ] {
+        Caller::with_token(wrong).get(USERS).refuses(401, None);
+    }
+}
+
+#[test]
+fn a_token_of_a_service_provider_that_is_gone_opens_nothing() {
+    let (_, token) = app().token("no-longer-configured", Duration::from_hours(1));
+    Caller::with_token(&token).get(USERS).refuses(401, None);
+}
+
+#[test]
+fn a_token_counts_in_its_header_alone() {
+    let token = wiki().token().to_owned();
+    let anonymous = crate::support::anonymous();
+    anonymous
+        .get(&format!("{USERS}&access_token={token}"))
+        .refuses(401, None);
+    anonymous
+        .send("GET", USERS, &[("cookie", &format!("access_token={token}"))], "")
+        .refuses(401, None);
+    anonymous
+        .send("GET", USERS, &[("authorization", &format!("Basic {token}"))], "")
+        .refuses(401, None);
+}
+
+#[test]
+fn a_token_is_not_in_the_database_as_it_is() {
+    let token = wiki().token().to_owned();
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("api");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(token.len()).any(|window| window == token.as_bytes()));
+    }
+}
