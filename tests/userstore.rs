@@ -60,6 +60,10 @@ const CASES: &[(&str, Case)] = cases![
     a_negated_filter_matches_absent_attributes,
     wildcards_in_a_filter_are_plain_characters,
     a_filter_on_members_finds_the_group,
+    a_filter_that_every_element_meets_asks_for_an_element,
+    an_empty_text_compares_but_is_not_present,
+    sorting_by_groups_looks_at_them,
+    a_group_is_in_no_group,
     sorting_puts_absent_values_last_and_first_when_descending,
     values_longer_than_an_index_are_found_and_told_apart,
     the_right_password_opens_and_wrong_ones_lock,
@@ -562,6 +566,52 @@ fn a_filter_on_members_finds_the_group(world: &World) {
             .total,
         1
     );
+}
+
+fn a_filter_that_every_element_meets_asks_for_an_element(world: &World) {
+    world.user("ann");
+    world.create(
+        &Kind::USER,
+        "bob",
+        json!({ "active": true, "emails": [{ "value": "b@x" }] }),
+    );
+    assert_eq!(world.names("emails[not (nothing pr)]"), ["bob"]);
+    assert_eq!(world.names("not (emails[not (nothing pr)])"), ["ann"]);
+}
+
+fn an_empty_text_compares_but_is_not_present(world: &World) {
+    world.create(
+        &Kind::USER,
+        "ann",
+        json!({ "active": true, "displayName": "", "externalId": "" }),
+    );
+    for attribute in ["displayName", "externalId"] {
+        assert_eq!(world.names(&format!("{attribute} eq \"\"")), ["ann"]);
+        assert_eq!(world.names(&format!("{attribute} lt \"a\"")), ["ann"]);
+        assert!(world.names(&format!("{attribute} pr")).is_empty());
+    }
+}
+
+fn sorting_by_groups_looks_at_them(world: &World) {
+    let (_ann, bob, group) = (world.user("ann"), world.user("bob"), world.group("ops"));
+    world.change_members(&group, MemberStep::Join(vec![member(&bob.id)]));
+    let by = world
+        .registry
+        .resource_type(&Kind::USER)
+        .unwrap()
+        .resolve("groups.display")
+        .unwrap();
+    let query = Query {
+        sort: Some(Sort { by, descending: false }),
+        ..Query::all(Kind::USER, 10)
+    };
+    assert_eq!(names(&world.store.find(&query).unwrap()), ["bob", "ann"]);
+}
+
+fn a_group_is_in_no_group(world: &World) {
+    let (inner, outer) = (world.group("inner"), world.group("outer"));
+    world.change_members(&outer, MemberStep::Join(vec![member(&inner.id)]));
+    assert!(world.get(&inner).unwrap().groups.is_empty());
 }
 
 fn sorting_puts_absent_values_last_and_first_when_descending(world: &World) {

@@ -1,5 +1,7 @@
 //! Backends for tests: each adapter of the userstore seam, each test in a world of its own.
 
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part")]
+
 use std::sync::Arc;
 
 use vestibule::domain::schema::Registry;
