@@ -26,13 +26,15 @@ fn door(rig: &Rig) -> Door {
     let answer = |answer: &str| Url::parse(&format!("https://wiki.example/callback?{answer}")).unwrap();
     Door {
         federation: Arc::clone(&rig.federation),
-        complete: Arc::new(move |_, _| {
+        complete: Arc::new(move |_, _, before| {
+            let before = before.map_or_else(String::new, |before| format!("&before={before}"));
             Some(Completed {
                 session: Cookie::new("session", "opened"),
-                location: answer("code=1"),
+                location: answer(&format!("code=1{before}")),
             })
         }),
         cancel: Arc::new(move |_| Some(answer("error=access_denied"))),
+        session_cookie: "session",
     }
 }
 
@@ -102,6 +104,43 @@ async fn the_right_password_leads_on_with_a_session() {
         "{cookies:?}"
     );
     assert!(text(response).await.contains("https://wiki.example/callback?code=1"));
+}
+
+#[actix_web::test]
+async fn a_login_takes_the_place_of_the_session_before() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", RIGHT)];
+    let request = with(&handle, post("/login/password", &fields)).cookie(Cookie::new("session", "earlier"));
+    assert!(text(call(&rig, request).await).await.contains("before=earlier"));
+}
+
+#[actix_web::test]
+async fn a_refusal_shows_the_way_out_as_long_as_the_login_stands() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("identity_provider", "nobody")];
+    let page = text(call(&rig, with(&handle, post("/login/idp", &fields))).await).await;
+    assert!(
+        page.contains("Back to Wiki") && page.contains("https://id.example/login/cancel"),
+        "{page}"
+    );
+    assert!(page.contains("href=\"/login\">Try again"), "{page}");
+    call(&rig, with(&handle, TestRequest::get().uri("/login/cancel"))).await;
+    let page = text(call(&rig, with(&handle, post("/login/idp", &fields))).await).await;
+    assert!(page.contains("expired_login"), "{page}");
+    assert!(!page.contains("Back to") && !page.contains("Try again"), "{page}");
+}
+
+#[actix_web::test]
+async fn a_form_of_another_login_is_told_to_be_out_of_date() {
+    let rig = rig();
+    let token = csrf(&rig, &rig.start()).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", RIGHT)];
+    let page = text(call(&rig, with(&rig.start(), post("/login/password", &fields))).await).await;
+    assert!(page.contains("This form is out of date"), "{page}");
 }
 
 #[actix_web::test]

@@ -121,6 +121,11 @@ impl Federation {
         Ok(Step::Show(self.page(&held.transaction, policy)))
     }
 
+    /// The name of the application that a login is for, as long as the login stands.
+    pub fn under_way(&self, handle: &str) -> Result<Option<String>, FederationError> {
+        Ok(self.held(handle)?.map(|(_, policy)| policy.display_name.clone()))
+    }
+
     /// Sends the person to an identity provider. A second choice takes the place of the first.
     pub fn choose(
         &self,

@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use url::Url;
 
-use self::answer::{refused, show, stepped, unavailable};
+use self::answer::{out_of_date, refused, refused_with_way_out, show, unavailable};
 use self::guard::{form_token, is_own_form};
 use super::blocking;
 use super::href::Href;
@@ -28,8 +28,9 @@ pub const COOKIE: &str = "vestibule-login";
 /// How long the browser keeps it, in seconds; the login itself ends as soon.
 const COOKIE_AGE: i64 = 600;
 
-/// Opens a session for a login that went through, and answers the application. Blocks; none if it cannot.
-pub type Complete = dyn Fn(&AuthorizationRequest, &Authentication) -> Option<Completed> + Send + Sync;
+/// Opens a session for a login that went through, in the place of the one that the browser's cookie names, and answers
+/// the application. Blocks; none if it cannot.
+pub type Complete = dyn Fn(&AuthorizationRequest, &Authentication, Option<&str>) -> Option<Completed> + Send + Sync;
 /// Answers the application that the person gave up (`access_denied`, RFC 6749 §4.1.2.1). Blocks; none if it cannot.
 pub type Cancel = dyn Fn(&AuthorizationRequest) -> Option<Url> + Send + Sync;
 
@@ -50,6 +51,8 @@ pub struct Door {
     pub complete: Arc<Complete>,
     /// Where a login that was given up ends.
     pub cancel: Arc<Cancel>,
+    /// The name of the session's cookie.
+    pub session_cookie: &'static str,
 }
 
 impl Door {
@@ -105,7 +108,9 @@ async fn view(door: Data<Door>, request: HttpRequest) -> HttpResponse {
     let (federation, token) = (Arc::clone(&door.federation), form_token(&handle));
     match run(move || federation.view(&handle)).await {
         Ok(Step::Show(page)) => show(page, &token),
-        Ok(step) => stepped(step),
+        Ok(Step::Refused(denial)) => refused(&denial),
+        // Looking at a login does not finish it.
+        Ok(Step::Complete(..)) => refused(&Denial::NotUnderWay),
         Err(response) => response,
     }
 }
@@ -121,14 +126,14 @@ struct ChooseForm {
 /// `POST /login/idp`: off to an identity provider.
 async fn choose(door: Data<Door>, request: HttpRequest, form: Form<ChooseForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
-        return refused(&Denial::NotUnderWay);
+        return not_ours(&request);
     };
     let provider = IdentityProviderName::new(form.into_inner().identity_provider);
     let federation = Arc::clone(&door.federation);
     let name = federation.display_name(&provider).unwrap_or_default();
     match run(move || federation.choose(&handle, &provider)).await {
         Ok(Ok(url)) => onward(&name, &url, None),
-        Ok(Err(denial)) => refused(&denial),
+        Ok(Err(denial)) => stopped(&door, &request, &denial).await,
         Err(response) => response,
     }
 }
@@ -150,11 +155,11 @@ fn empty() -> Secret {
 /// `POST /login/password`: a local name and password.
 async fn password(door: Data<Door>, request: HttpRequest, form: Form<PasswordForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
-        return refused(&Denial::NotUnderWay);
+        return not_ours(&request);
     };
     let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
     let step = run(move || federation.password(&handle, &form.username, &form.password)).await;
-    settle(&door, step, Arrived::ByForm).await
+    settle(&door, &request, step, Arrived::ByForm).await
 }
 
 #[derive(Deserialize)]
@@ -170,7 +175,7 @@ struct ProveForm {
 /// `POST /login/prove`: the password of the account to be linked, or back to the other ways.
 async fn prove(door: Data<Door>, request: HttpRequest, form: Form<ProveForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
-        return refused(&Denial::NotUnderWay);
+        return not_ours(&request);
     };
     let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
     let step = run(move || match form.decision.as_str() {
@@ -179,7 +184,7 @@ async fn prove(door: Data<Door>, request: HttpRequest, form: Form<ProveForm>) ->
         _ => federation.view(&handle),
     })
     .await;
-    settle(&door, step, Arrived::ByForm).await
+    settle(&door, &request, step, Arrived::ByForm).await
 }
 
 /// `GET /login/cancel`: back to the application without a login.
@@ -211,7 +216,19 @@ async fn callback(
         IdentityProviderName::new(idp.into_inner()),
     );
     let step = run(move || federation.callback(&handle, &idp, &returned)).await;
-    settle(&door, step, Arrived::ByLink).await
+    settle(&door, &request, step, Arrived::ByLink).await
+}
+
+/// Tells a person why they stay outside, and how to go on if the login still stands.
+async fn stopped(door: &Door, http: &HttpRequest, denial: &Denial) -> HttpResponse {
+    let (Some(handle), federation) = (handle(http), Arc::clone(&door.federation)) else {
+        return refused(denial);
+    };
+    match run(move || federation.under_way(&handle)).await {
+        Ok(Some(name)) => refused_with_way_out(denial, name, door.federation.public_url()),
+        Ok(None) => refused(denial),
+        Err(response) => response,
+    }
 }
 
 /// How a request came: what a browser follows after a form is held against the page's policy, after a link it is not.
@@ -221,15 +238,20 @@ enum Arrived {
 }
 
 /// Hands a completed login over; shows whatever else a step led to.
-async fn settle(door: &Door, step: Result<Step, HttpResponse>, arrived: Arrived) -> HttpResponse {
+async fn settle(door: &Door, http: &HttpRequest, step: Result<Step, HttpResponse>, arrived: Arrived) -> HttpResponse {
     let (request, authentication) = match step {
         Ok(Step::Complete(request, authentication)) => (request, authentication),
         Ok(Step::Show(_)) => return see_other("/login", None),
-        Ok(step) => return stepped(step),
+        Ok(Step::Refused(denial)) => return stopped(door, http, &denial).await,
         Err(response) => return response,
     };
     let complete = Arc::clone(&door.complete);
-    let done = run(move || Ok(complete(&request, &authentication))).await;
+    let before = http.cookie(door.session_cookie);
+    let done = run(move || {
+        let before = before.as_ref().map(Cookie::value);
+        Ok(complete(&request, &authentication, before))
+    })
+    .await;
     let mut response = match done {
         Ok(Some(Completed { session, location })) => match arrived {
             Arrived::ByLink => see_other(location.as_str(), Some(session)),
@@ -286,6 +308,15 @@ fn handle(request: &HttpRequest) -> Option<String> {
 /// The handle, if the form that was sent is one of our pages' for this very login.
 fn own_handle(door: &Door, request: &HttpRequest, csrf: &str) -> Option<String> {
     handle(request).filter(|handle| is_own_form(request, door.federation.public_url(), handle, csrf))
+}
+
+/// Tells a person that a form leads nowhere.
+fn not_ours(request: &HttpRequest) -> HttpResponse {
+    if handle(request).is_some() {
+        out_of_date()
+    } else {
+        refused(&Denial::NotUnderWay)
+    }
 }
 
 /// Crosses the bridge; what is not the person's fault becomes a page.

@@ -72,6 +72,7 @@ impl State {
             federation: app.federation.clone(),
             complete: oidc::completes(app.oidc.clone()),
             cancel: oidc::cancels(app.oidc.clone()),
+            session_cookie: oidc::cookie_name(&app.oidc),
         };
         Self {
             scim: Data::from(app.scim.clone()),

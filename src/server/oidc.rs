@@ -129,8 +129,8 @@ async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
 
 /// Where a login that went through ends: a session, and an answer to the service provider.
 pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
-    Arc::new(move |request, authentication| {
-        let opened = oidc.open_session(authentication, None);
+    Arc::new(move |request, authentication, before| {
+        let opened = oidc.open_session(authentication, before);
         let session = opened.inspect_err(log_cause).ok()?;
         match oidc.complete(request, authentication, &session) {
             Ok(location) => Some(login::Completed {
@@ -179,7 +179,7 @@ pub fn session_cookie(oidc: &Oidc, value: String) -> Cookie<'static> {
 }
 
 /// With the prefix `__Host-` a browser takes the cookie from this very host alone, and over TLS alone.
-fn cookie_name(oidc: &Oidc) -> &'static str {
+pub(super) fn cookie_name(oidc: &Oidc) -> &'static str {
     if oidc.is_secure() {
         "__Host-vestibule-session"
     } else {
@@ -271,6 +271,7 @@ fn error_page(status: StatusCode, code: &'static str) -> HttpResponse {
         ErrorPage {
             code,
             request_id,
+            again: None,
             way_out: None,
         }
         .render(),

@@ -55,8 +55,9 @@ fn door(world: &World) -> web::Data<login::Door> {
     let federation = crate::federation::Federation::new(directory, database, secrets, front_door);
     web::Data::new(login::Door {
         federation: Arc::new(federation),
-        complete: Arc::new(|_, _| None),
+        complete: Arc::new(|_, _, _| None),
         cancel: Arc::new(|_| None),
+        session_cookie: cookie_name(&world.oidc),
     })
 }
 

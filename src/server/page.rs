@@ -156,6 +156,8 @@ pub struct ErrorPage {
     pub code: &'static str,
     /// The request's id, as it is in the log.
     pub request_id: String,
+    /// The path where the login can be tried once more, if it still stands.
+    pub again: Option<&'static str>,
     /// The way back to the application, if it is known.
     pub way_out: Option<WayOut>,
 }

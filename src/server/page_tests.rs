@@ -87,6 +87,7 @@ fn pages(name: &str) -> Vec<(&'static str, String)> {
             ErrorPage {
                 code: "no_account",
                 request_id: name.to_owned(),
+                again: Some("/login"),
                 way_out: Some(out),
             }
             .render(),
@@ -133,6 +134,7 @@ fn a_hostile_name_is_still_shown_as_text() {
     let html = ErrorPage {
         code: "internal",
         request_id: hostile(),
+        again: None,
         way_out: None,
     }
     .render();
@@ -223,6 +225,7 @@ fn an_error_page_shows_code_request_id_and_the_way_out() {
     let html = ErrorPage {
         code: "no_account",
         request_id: "0192-abc".to_owned(),
+        again: Some("/login"),
         way_out: Some(way_out("Team Wiki")),
     }
     .render();
@@ -232,16 +235,18 @@ fn an_error_page_shows_code_request_id_and_the_way_out() {
         "There is no account for you yet",
         "Back to Team Wiki",
         "https://wiki.example.com/",
+        "href=\"/login\">Try again",
     ] {
         assert!(html.contains(part), "{part}");
     }
     let alone = ErrorPage {
         code: "no_account",
         request_id: "0192-abc".to_owned(),
+        again: None,
         way_out: None,
     }
     .render();
-    assert!(!alone.contains("Back to"));
+    assert!(!alone.contains("Back to") && !alone.contains("Try again"));
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use url::Url;
 
 use crate::federation::denial::Denial;
-use crate::federation::{Choice, Local, Page, Step};
-use crate::server::page::{Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, respond};
+use crate::federation::{Choice, Local, Page};
+use crate::server::href::Href;
+use crate::server::page::{Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, WayOut, respond};
 use crate::server::request_id;
 
 /// Shows a page of a login. `csrf` is the token of its forms.
@@ -51,26 +53,36 @@ pub(super) fn show(page: Page, csrf: &str) -> HttpResponse {
     respond(StatusCode::OK, html, &[])
 }
 
-/// A step that ends on a page of its own.
-pub(super) fn stepped(step: Step) -> HttpResponse {
-    match step {
-        Step::Refused(denial) => refused(&denial),
-        Step::Show(_) | Step::Complete(..) => refused(&Denial::NotUnderWay),
-    }
-}
-
 /// Tells a person why they stay outside.
 pub(super) fn refused(denial: &Denial) -> HttpResponse {
     let (status, code) = row(denial);
-    error(status, code)
+    error(status, code, None)
+}
+
+/// Tells a person why they stay outside, in a login that still stands: they can go back to the application, which is
+/// told that nothing came of it, or try again.
+pub(super) fn refused_with_way_out(denial: &Denial, application: String, public_url: &Url) -> HttpResponse {
+    let (status, code) = row(denial);
+    let cancel = public_url.join("/login/cancel").ok();
+    let href = cancel.and_then(|url| Href::parse(url.as_str()));
+    let way_out = href.map(|href| WayOut {
+        name: application,
+        href,
+    });
+    error(status, code, way_out)
+}
+
+/// Tells a person that a form is none of ours for the login at hand.
+pub(super) fn out_of_date() -> HttpResponse {
+    error(StatusCode::BAD_REQUEST, "wrong_csrf", None)
 }
 
 /// Tells a person that it is not their fault.
 pub(super) fn unavailable() -> HttpResponse {
-    error(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", None)
 }
 
-fn error(status: StatusCode, code: &'static str) -> HttpResponse {
+fn error(status: StatusCode, code: &'static str, way_out: Option<WayOut>) -> HttpResponse {
     let request_id = request_id::current().unwrap_or_default();
     log::info!("a login ended on the page {code}");
     respond(
@@ -78,7 +90,8 @@ fn error(status: StatusCode, code: &'static str) -> HttpResponse {
         ErrorPage {
             code,
             request_id,
-            way_out: None,
+            again: way_out.is_some().then_some("/login"),
+            way_out,
         }
         .render(),
         &[],
