@@ -1,5 +1,7 @@
 //! The composition root: configuration in, a wired application out. The one file that names every adapter.
 
+mod sweeper;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
 use crate::userstore::sql::SqlUserstore;
 use crate::userstore::{PasswordHasher, Userstore};
+use sweeper::Sweeper;
 
 /// Why the application cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,9 @@ pub enum StartError {
     /// The outbound engine cannot start.
     #[error("outbound provisioning cannot start: {0}")]
     Engine(#[from] EngineError),
+    /// The thread that removes what is over cannot start.
+    #[error("the sweeper cannot start: {0}")]
+    Sweeper(std::io::Error),
     /// The public URL cannot be used.
     #[error("server.public_url cannot be used: {0}")]
     PublicUrl(#[from] url::ParseError),
@@ -113,10 +119,11 @@ pub struct App {
     pub database: Database,
     /// How the world calls us.
     pub public_url: String,
+    sweeper: Sweeper,
 }
 
 impl App {
-    /// Wires everything and starts the outbound engine. Blocks.
+    /// Wires everything, starts the outbound engine and begins to remove what is over. Blocks.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let Core {
             database,
@@ -126,19 +133,7 @@ impl App {
         let secret_box = Arc::new(secret_box(&config.master_key)?);
         let public_url = config.server.public_url.clone();
         let oidc = open_oidc(config, &database, &directory, Arc::clone(&secret_box))?;
-        let upstreams = config
-            .identity_providers
-            .iter()
-            .map(|settings| Upstream::open(settings.clone(), clock.clone()));
-        let door = FrontDoor {
-            public_url: public_url.parse()?,
-            upstreams: upstreams.collect::<Result<_, _>>()?,
-            service_providers: config
-                .service_providers
-                .iter()
-                .map(|provider| provider.policy.clone())
-                .collect(),
-        };
+        let door = front_door(config, &clock)?;
         let federation = Federation::new(Arc::clone(&directory), database.clone(), secret_box, door);
         let client = |provider: &crate::config::ServiceProvider| {
             (
@@ -169,19 +164,24 @@ impl App {
                 engine.wake();
             }
         });
+        let (oidc, federation) = (Arc::new(oidc), Arc::new(federation));
+        let sweep = sweep_of(Arc::clone(&oidc), Arc::clone(&federation));
+        let sweeper = Sweeper::start(sweeper::EVERY, sweep).map_err(StartError::Sweeper)?;
         Ok(Self {
             directory,
             scim: Arc::new(scim),
-            oidc: Arc::new(oidc),
-            federation: Arc::new(federation),
+            oidc,
+            federation,
             engine,
             database,
             public_url,
+            sweeper,
         })
     }
 
     /// Stops the outbound engine; what is under way is finished or taken up again at the next start.
     pub fn stop(&self) {
+        self.sweeper.stop();
         self.engine.stop();
     }
 
@@ -191,6 +191,22 @@ impl App {
         let secret_box = Arc::new(secret_box(&config.master_key)?);
         Ok(open_oidc(config, &core.database, &core.directory, secret_box)?.rotate_keys()?)
     }
+}
+
+fn front_door(config: &Config, clock: &Clock) -> Result<FrontDoor, StartError> {
+    let upstreams = config
+        .identity_providers
+        .iter()
+        .map(|settings| Upstream::open(settings.clone(), clock.clone()));
+    Ok(FrontDoor {
+        public_url: config.server.public_url.parse()?,
+        upstreams: upstreams.collect::<Result<_, _>>()?,
+        service_providers: config
+            .service_providers
+            .iter()
+            .map(|provider| provider.policy.clone())
+            .collect(),
+    })
 }
 
 fn open_oidc(
@@ -210,6 +226,20 @@ fn open_oidc(
     };
     let users = oidc::users_of(Arc::clone(directory));
     Oidc::open(settings, database.clone(), secret_box, users, directory.clock().clone())
+}
+
+/// Removes what is over once. A failure is told, and mended by the next time.
+fn sweep_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 'static {
+    move || {
+        match oidc.sweep() {
+            Ok(count) => log::debug!("{count} sessions, grants, tokens and keys were over and are removed"),
+            Err(error) => log::warn!("sessions and tokens that are over could not be removed: {error}"),
+        }
+        match federation.sweep() {
+            Ok(count) => log::debug!("{count} logins were not finished in time and are removed"),
+            Err(error) => log::warn!("logins that were not finished could not be removed: {error}"),
+        }
+    }
 }
 
 fn database(config: &Config) -> Result<Database, StartError> {

@@ -126,6 +126,11 @@ impl Federation {
         Ok(self.held(handle)?.map(|(_, policy)| policy.display_name.clone()))
     }
 
+    /// Removes the logins that were not finished in time; returns how many.
+    pub fn sweep(&self) -> Result<usize, FederationError> {
+        Ok(self.transactions.sweep()?)
+    }
+
     /// Sends the person to an identity provider. A second choice takes the place of the first.
     pub fn choose(
         &self,

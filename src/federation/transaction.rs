@@ -126,6 +126,13 @@ impl Transactions {
             .write(move |connection| login_transactions::finish(connection, &hash, seen).map_err(StorageError::from))
     }
 
+    /// Removes those that have expired; returns how many.
+    pub(super) fn sweep(&self) -> Result<usize, StorageError> {
+        let now = self.clock.now();
+        self.database
+            .write(move |connection| login_transactions::delete_expired(connection, now).map_err(StorageError::from))
+    }
+
     fn seal(&self, hash: &str, transaction: &Transaction) -> Vec<u8> {
         let plain = serde_json::to_vec(transaction).expect("a transaction holds nothing that JSON cannot");
         self.secrets.seal(&context(hash), &plain)

@@ -15,7 +15,7 @@ pub struct LoginTransaction {
     pub sealed: Vec<u8>,
 }
 
-/// Starts a transaction, and forgets those that have expired.
+/// Starts a transaction.
 pub fn insert(
     connection: &mut SqlConnection,
     handle_hash: &str,
@@ -23,7 +23,6 @@ pub fn insert(
     now: Timestamp,
     expires: Timestamp,
 ) -> QueryResult<()> {
-    diesel::delete(login_transactions::table.filter(login_transactions::expires.le(now.0))).execute(connection)?;
     diesel::insert_into(login_transactions::table)
         .values((
             login_transactions::handle_hash.eq(handle_hash),
@@ -77,6 +76,11 @@ pub fn finish(connection: &mut SqlConnection, handle_hash: &str, seen: i64) -> Q
     .map(|rows| rows == 1)
 }
 
+/// Removes those that expired by `now`; returns how many.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
+    diesel::delete(login_transactions::table.filter(login_transactions::expires.le(now.0))).execute(connection)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_transaction_is_not_found_and_goes_with_the_next_start() {
+    fn an_expired_transaction_is_not_found_and_is_swept_away_alone() {
         let (_folder, database) = database();
         write(&database, |connection| {
             insert(connection, "h", b"one", Timestamp(0), Timestamp(10))
@@ -135,6 +139,14 @@ mod tests {
         write(&database, |connection| {
             insert(connection, "other", b"x", Timestamp(10), Timestamp(20))
         });
+        assert_eq!(
+            write(&database, |connection| delete_expired(connection, Timestamp(10))),
+            1
+        );
         assert_eq!(look(&database, 5), None);
+        assert_eq!(
+            write(&database, |connection| delete_expired(connection, Timestamp(20))),
+            1
+        );
     }
 }

@@ -1,0 +1,132 @@
+//! Removes what is over, again and again: logins that were not finished, sessions, grants, tokens, retired keys.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How often. What is over does no harm meanwhile, it only takes room.
+pub(super) const EVERY: Duration = Duration::from_mins(10);
+
+/// A thread that sweeps. It ends when this is stopped or dropped.
+pub(super) struct Sweeper(Mutex<Option<(Sender<()>, JoinHandle<()>)>>);
+
+impl Sweeper {
+    /// Sweeps at once and then each time `every` has passed.
+    pub(super) fn start(every: Duration, sweep: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let run = move || {
+            loop {
+                sweep();
+                if stopped.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("sweeper".to_owned()).spawn(run)?;
+        Ok(Self(Mutex::new(Some((stop, thread)))))
+    }
+
+    /// Waits for a sweep under way and ends the thread. A second call does nothing.
+    pub(super) fn stop(&self) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, thread)) = running {
+            drop(stop);
+            if thread.join().is_err() {
+                log::error!("the sweeper had ended with a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::app::App;
+    use crate::config::Config;
+    use crate::domain::Timestamp;
+    use crate::domain::login::Authentication;
+    use crate::storage::{Database, DatabaseUrl, StorageError, login_transactions, migrate, sessions};
+
+    fn eventually(probe: impl Fn() -> bool) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(20) {
+            if probe() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    #[test]
+    fn it_sweeps_at_once_and_again_until_it_is_stopped() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let sweep = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        };
+        let sweeper = Sweeper::start(Duration::from_millis(5), sweep).unwrap();
+        assert!(eventually(|| count.load(Ordering::SeqCst) >= 3));
+        sweeper.stop();
+        let at_the_end = count.load(Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(count.load(Ordering::SeqCst), at_the_end);
+    }
+
+    #[test]
+    fn stopping_does_not_wait_for_the_next_sweep() {
+        let sweeper = Sweeper::start(EVERY, || {}).unwrap();
+        let began = Instant::now();
+        sweeper.stop();
+        sweeper.stop();
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn the_application_removes_the_logins_and_sessions_that_are_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = \"http://127.0.0.1:1\"\n[database]\nurl = \"sqlite:{path}/a.db\"\n[security]\nmaster_key = {{ file = \"{path}/key\" }}\n\
+             [[userstores]]\nname = \"PRIMARY\"\nkind = \"sql\"\n"
+        );
+        let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("a.db"))).unwrap();
+        migrate::run(&database).unwrap();
+        let login = Authentication {
+            store: "PRIMARY".into(),
+            user: "u".into(),
+            amr: Vec::new(),
+            identity_provider: None,
+            at: Timestamp(0),
+        };
+        let over = move |connection: &mut _| {
+            login_transactions::insert(connection, "t", b"x", Timestamp(0), Timestamp(1))?;
+            sessions::insert(connection, "s", &login, Timestamp(0), Timestamp(1))
+        };
+        database
+            .write::<_, StorageError>(move |connection| Ok(over(connection)?))
+            .unwrap();
+        let app = App::start(&Config::read(&text, &[]).unwrap()).unwrap();
+        let left = || {
+            let look = |connection: &mut _| {
+                let login = login_transactions::find(connection, "t", Timestamp(0))?.is_some();
+                let session = sessions::find(connection, "s", Timestamp(0))?.is_some();
+                Ok((login, session))
+            };
+            database.read::<_, StorageError>(look).unwrap()
+        };
+        assert!(eventually(|| left() == (false, false)), "{:?}", left());
+        app.stop();
+    }
+}
