@@ -1,0 +1,285 @@
+//! Whoever is switched off or deleted through SCIM is out at once, everywhere, and stays out.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+use serde_json::{Value, json};
+use vestibule::app::App;
+use vestibule::config::Config;
+use vestibule::domain::login::{Authentication, AuthorizationRequest};
+use vestibule::domain::{Actor, Kind, Principal, ResourceId, Secret, StoreName};
+use vestibule::federation::Step;
+use vestibule::federation::denial::Denial;
+use vestibule::oidc::{Authorized, Failure};
+use vestibule::scim::{Caller, Target, Terms};
+
+const PASSWORD: &str = "correct horse battery staple";
+const RETURN: &str = "https://wiki.example/callback";
+/// The example of RFC 7636, appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+/// A running application and one of its people.
+struct World {
+    app: App,
+    ann: ResourceId,
+    _folder: tempfile::TempDir,
+}
+
+/// What Ann has after a login.
+struct Belongings {
+    session: String,
+    unused_code: String,
+    access_token: String,
+    refresh_token: String,
+}
+
+/// The ways of putting somebody out.
+#[derive(Clone, Copy, Debug)]
+enum Off {
+    Deactivated,
+    Deleted,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let text = format!(
+            r#"
+            server = {{ listen = "127.0.0.1:1", public_url = "http://127.0.0.1:1" }}
+            database.url = "sqlite:{path}/vestibule.db"
+            security.master_key = {{ file = "{path}/master.key" }}
+            userstores = [{{ name = "PRIMARY", kind = "sql" }}]
+            [[service_providers]]
+            name = "wiki"
+            client_id = "wiki"
+            client_secret = "wiki-secret-0123456789abcdef"
+            redirect_uris = ["{RETURN}"]
+            local_login = true
+            inbound_userstore = "PRIMARY"
+            "#
+        );
+        let app = App::start(&Config::read(&text, &[]).unwrap()).unwrap();
+        let body = json!({"schemas": [USER], "userName": "ann", "password": PASSWORD}).to_string();
+        let made = app
+            .scim
+            .create(&caller(), &Kind::USER, body.as_bytes(), &Terms::default());
+        let made: Value = serde_json::from_str(&made.unwrap().body.unwrap()).unwrap();
+        let ann = made["id"].as_str().unwrap().into();
+        Self {
+            app,
+            ann,
+            _folder: folder,
+        }
+    }
+
+    /// Sets `active` through SCIM.
+    fn set_active(&self, active: bool) {
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "replace", "path": "active", "value": active}],
+        });
+        let (caller, body) = (caller(), body.to_string());
+        let patched = self
+            .app
+            .scim
+            .patch(&caller, &self.target(), body.as_bytes(), &Terms::default());
+        patched.unwrap();
+    }
+
+    fn put_out(&self, how: Off) {
+        match how {
+            Off::Deactivated => self.set_active(false),
+            Off::Deleted => {
+                let deleted = self.app.scim.delete(&caller(), &self.target(), &Terms::default());
+                deleted.unwrap();
+            }
+        }
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            kind: Kind::USER,
+            id: self.ann.clone(),
+        }
+    }
+
+    /// The wiki asks who is there, in a browser with this session.
+    fn authorize(&self, session: Option<&str>) -> Authorized {
+        let parameters = pairs(&[
+            ("response_type", "code"),
+            ("client_id", "wiki"),
+            ("redirect_uri", RETURN),
+            ("scope", "openid offline_access"),
+            ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+            ("code_challenge_method", "S256"),
+        ]);
+        self.app.oidc.authorize(&parameters, session).unwrap()
+    }
+
+    /// A login at the page that asks for name and password.
+    fn begin(&self) -> String {
+        let Authorized::Login(request) = self.authorize(None) else {
+            panic!("nobody is logged in yet");
+        };
+        self.app.federation.start(request, &"wiki".into()).unwrap().handle
+    }
+
+    fn enter_password(&self, handle: &str) -> Step {
+        self.app
+            .federation
+            .password(handle, "ann", &Secret::new(PASSWORD))
+            .unwrap()
+    }
+
+    fn login(&self) -> (AuthorizationRequest, Authentication) {
+        match self.enter_password(&self.begin()) {
+            Step::Complete(request, authentication) => (*request, authentication),
+            other => panic!("not let in: {other:?}"),
+        }
+    }
+
+    fn belongings(&self) -> Belongings {
+        let (request, authentication) = self.login();
+        let oidc = &self.app.oidc;
+        let session = oidc.open_session(&authentication, None).unwrap();
+        let code = parameter(&oidc.complete(&request, &authentication, &session).unwrap(), "code").unwrap();
+        let tokens = self.redeem(&code).unwrap();
+        let Authorized::Redirect(location) = self.authorize(Some(&session)) else {
+            panic!("a session needs no login");
+        };
+        Belongings {
+            unused_code: parameter(&location, "code").unwrap(),
+            session,
+            access_token: tokens["access_token"].as_str().unwrap().to_owned(),
+            refresh_token: tokens["refresh_token"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    fn redeem(&self, code: &str) -> Result<Value, &'static str> {
+        self.token(&[
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", RETURN),
+            ("code_verifier", VERIFIER),
+        ])
+    }
+
+    fn refresh(&self, token: &str) -> Result<Value, &'static str> {
+        self.token(&[("grant_type", "refresh_token"), ("refresh_token", token)])
+    }
+
+    fn token(&self, form: &[(&str, &str)]) -> Result<Value, &'static str> {
+        let client = [("client_id", "wiki"), ("client_secret", "wiki-secret-0123456789abcdef")];
+        let form = pairs(&[form, &client].concat());
+        let tokens = self.app.oidc.token(None, &form).map_err(|failure| code_of(&failure))?;
+        Ok(serde_json::to_value(tokens).unwrap())
+    }
+
+    fn userinfo(&self, token: &str) -> Result<(), &'static str> {
+        let answer = self.app.oidc.userinfo(Some(&format!("Bearer {token}")));
+        answer.map(drop).map_err(|failure| code_of(&failure))
+    }
+
+    /// Nothing that Ann had is of any use.
+    fn assert_all_dead(&self, had: &Belongings, when: &str) {
+        assert_eq!(self.app.oidc.session(&had.session).unwrap(), None, "{when}");
+        let asked = self.authorize(Some(&had.session));
+        assert!(matches!(asked, Authorized::Login(_)), "{when}: {asked:?}");
+        assert_eq!(self.redeem(&had.unused_code), Err("invalid_grant"), "{when}");
+        assert_eq!(self.refresh(&had.refresh_token), Err("invalid_grant"), "{when}");
+        assert_eq!(self.userinfo(&had.access_token), Err("invalid_token"), "{when}");
+    }
+}
+
+const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+
+fn caller() -> Caller {
+    let principal = Principal::Client {
+        token: "test".into(),
+        store: StoreName::PRIMARY,
+    };
+    Caller {
+        actor: Actor {
+            principal,
+            service_provider: "wiki".into(),
+        },
+        store: StoreName::PRIMARY,
+    }
+}
+
+fn pairs(parameters: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    parameters.iter().map(owned).collect()
+}
+
+fn parameter(location: &str, name: &str) -> Option<String> {
+    let url = url::Url::parse(location).unwrap();
+    let found = url.query_pairs().find(|(key, _)| key == name)?;
+    Some(found.1.into_owned())
+}
+
+fn code_of(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Refused(error) => error.code.as_str(),
+        Failure::Failed(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn nothing_that_a_login_gave_outlives_the_account() {
+    for how in [Off::Deactivated, Off::Deleted] {
+        let world = World::new();
+        let had = world.belongings();
+        assert_eq!(world.userinfo(&had.access_token), Ok(()));
+        world.put_out(how);
+        world.assert_all_dead(&had, &format!("{how:?}"));
+    }
+}
+
+#[test]
+fn switching_an_account_on_again_brings_nothing_back() {
+    let world = World::new();
+    let had = world.belongings();
+    world.put_out(Off::Deactivated);
+    world.set_active(true);
+    world.assert_all_dead(&had, "after the account was switched on again");
+    world.login();
+}
+
+#[test]
+fn a_login_under_way_does_not_lead_in() {
+    for how in [Off::Deactivated, Off::Deleted] {
+        let world = World::new();
+        let handle = world.begin();
+        world.put_out(how);
+        let step = world.enter_password(&handle);
+        match (how, &step) {
+            (Off::Deactivated, Step::Refused(denial)) => assert_eq!(*denial, Denial::AccountDisabled),
+            // Nobody learns whether there was an account.
+            (Off::Deleted, Step::Show(_)) => {}
+            _ => panic!("{how:?}: {step:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_login_that_was_proved_a_moment_before_gets_no_code() {
+    for how in [Off::Deactivated, Off::Deleted] {
+        let world = World::new();
+        let (request, authentication) = world.login();
+        world.put_out(how);
+        let session = world.app.oidc.open_session(&authentication, None).unwrap();
+        let location = world.app.oidc.complete(&request, &authentication, &session).unwrap();
+        assert_eq!(
+            parameter(&location, "error").as_deref(),
+            Some("access_denied"),
+            "{how:?}"
+        );
+        assert_eq!(parameter(&location, "code"), None, "{how:?}");
+        assert_eq!(world.app.oidc.session(&session).unwrap(), None, "{how:?}");
+    }
+}
