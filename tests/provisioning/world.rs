@@ -87,7 +87,9 @@ impl World {
             resource.version = before.version.next();
             resource.members.clone_from(&before.members);
         }
-        self.resources.lock().unwrap().insert(id, resource.clone());
+        // A store changes the resource and the journal in one transaction: nobody sees one without the other.
+        let mut resources = self.resources.lock().unwrap();
+        resources.insert(id, resource.clone());
         let action = if before.is_some() {
             Action::Update
         } else {
@@ -102,6 +104,7 @@ impl World {
             &resource,
             (MembershipDelta::default(), diff),
         );
+        drop(resources);
     }
 
     pub(crate) fn user(&self, id: &str, name: &str) {
