@@ -1,0 +1,210 @@
+//! The same filter gives the same answer in memory, on SQLite and on PostgreSQL, with the same order and the same pages.
+//! Random people, groups and filters hold the stores together; `PROPTEST_CASES` sets how many populations are tried, and
+//! each answers a dozen queries. A backend that is not configured shows as ignored.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod agreement;
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use agreement::{Ask, Person, Population, Team};
+use libtest_mimic::{Arguments, Trial};
+use proptest::test_runner::{Config, TestError, TestRunner};
+use serde_json::{Value, json};
+use vestibule::domain::filter::parse;
+use vestibule::domain::patch::MemberStep;
+use vestibule::domain::provenance::Writers;
+use vestibule::domain::query::{Found, Page, Query, Sort};
+use vestibule::domain::schema::Registry;
+use vestibule::domain::{Attributes, Clock, Kind, Member, Relations, ResourceId, StoreName, name, validate};
+use vestibule::storage::{Database, DatabaseUrl, migrate, random};
+use vestibule::userstore::memory::MemoryUserstore;
+use vestibule::userstore::sql::SqlUserstore;
+use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
+
+/// Populations per backend where `PROPTEST_CASES` does not say otherwise.
+const CASES: u32 = 64;
+
+fn main() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = DatabaseUrl::Sqlite(folder.path().join("agreement.db"));
+    let postgres = support::postgres_url().map(|url| DatabaseUrl::parse(&url).unwrap());
+    let mut trials = Vec::new();
+    for (backend, url) in [("sqlite", Some(sqlite)), ("postgres", postgres)] {
+        let ignored = url.is_none();
+        let run = move || agree(&Bench::on(&url.ok_or("not configured")?)).map_err(Into::into);
+        trials.push(Trial::test(format!("{backend}::agrees_with_memory"), run).with_ignored_flag(ignored));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// A database, and what stores are made of.
+struct Bench {
+    database: Database,
+    registry: Arc<Registry>,
+    hasher: PasswordHasher,
+    run: String,
+    populations: AtomicU64,
+}
+
+/// One population in both stores.
+struct Pair {
+    stores: [Box<dyn Userstore>; 2],
+    registry: Arc<Registry>,
+    clock: Clock,
+    prefix: String,
+}
+
+fn agree(bench: &Bench) -> Result<(), String> {
+    let config = Config {
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        max_shrink_time: 20_000,
+        ..match std::env::var("PROPTEST_CASES") {
+            Ok(_) => Config::default(),
+            Err(_) => Config::with_cases(CASES),
+        }
+    };
+    let outcome = TestRunner::new(config).run(&(agreement::population(), agreement::asks()), |(population, asks)| {
+        let pair = bench.pair();
+        pair.settle(&population);
+        for ask in &asks {
+            let [memory, sql] = pair.answers(ask);
+            proptest::prop_assert_eq!(memory, sql, "{:?}", ask);
+        }
+        Ok(())
+    });
+    outcome.map_err(|error| match error {
+        TestError::Fail(reason, (population, _)) => format!("{reason}\namong {population:#?}"),
+        TestError::Abort(reason) => reason.to_string(),
+    })
+}
+
+impl Bench {
+    fn on(url: &DatabaseUrl) -> Self {
+        let database = Database::open(url).unwrap();
+        migrate::run(&database).unwrap();
+        Self {
+            database,
+            registry: Arc::new(Registry::builtin()),
+            hasher: PasswordHasher::new(),
+            run: random::token(),
+            populations: AtomicU64::new(0),
+        }
+    }
+
+    fn pair(&self) -> Pair {
+        let prefix = format!("{}{:06}", self.run, self.populations.fetch_add(1, Ordering::Relaxed));
+        let (store, clock) = (StoreName::new(prefix.as_str()), Clock::fixed(support::START));
+        let sql = SqlUserstore::new(
+            store.clone(),
+            self.database.clone(),
+            Arc::clone(&self.registry),
+            self.hasher.clone(),
+            clock.clone(),
+        );
+        Pair {
+            stores: [
+                Box::new(MemoryUserstore::new(store, self.hasher.clone(), clock.clone())),
+                Box::new(sql),
+            ],
+            registry: Arc::clone(&self.registry),
+            clock,
+            prefix,
+        }
+    }
+}
+
+impl Pair {
+    /// Puts everybody into both stores. Who has a name that is taken stays out.
+    fn settle(&self, population: &Population) {
+        for (at, Person(attributes)) in population.people.iter().enumerate() {
+            self.create(&Kind::USER, &format!("u{at}"), attributes, None);
+        }
+        for (at, Team { attributes, members }) in population.teams.iter().enumerate() {
+            let members = members.iter().map(|(who, label)| {
+                let id = self.id(who);
+                let mut body = json!({ "value": id });
+                body.as_object_mut().unwrap().extend(label.clone());
+                Member {
+                    id: ResourceId::new(id),
+                    body: body.to_string(),
+                }
+            });
+            let joining = MemberStep::Join(members.collect());
+            self.create(&Kind::GROUP, &format!("g{at}"), attributes, Some(joining));
+        }
+    }
+
+    fn create(&self, kind: &Kind, id: &str, attributes: &Attributes, joining: Option<MemberStep>) {
+        self.clock.advance(Duration::from_millis(500));
+        let resource_type = self.registry.resource_type(kind).unwrap();
+        validate::check(resource_type, attributes).unwrap();
+        let key = if *kind == Kind::USER { "userName" } else { "displayName" };
+        let name = attributes[key].as_str().unwrap();
+        let draft = Draft {
+            key: UniqueKey {
+                attribute: key.to_owned(),
+                name: name.to_owned(),
+                canonical: name::canonical(name),
+            },
+            attributes: validate::ordered(resource_type, attributes.clone()),
+            writers: Writers::new(),
+            members: joining.map(|step| vec![step]),
+            password: None,
+        };
+        let write = Write {
+            kind: kind.clone(),
+            id: ResourceId::new(self.id(id)),
+            at: self.clock.now(),
+            action: WriteAction::Create(draft),
+        };
+        let taken = self
+            .stores
+            .each_ref()
+            .map(|store| store.write(write.clone(), Vec::new()).is_err());
+        assert_eq!(taken[0], taken[1], "one store took {name:?} and the other did not");
+    }
+
+    fn answers(&self, ask: &Ask) -> [Value; 2] {
+        let resource_type = self.registry.resource_type(&ask.kind).unwrap();
+        let text = ask.filter.as_ref().map(|text| text.replace('@', &self.id("")));
+        let filter = text.map(|text| parse(&text, resource_type).unwrap_or_else(|error| panic!("{text}: {error}")));
+        let sort = ask.sort.as_ref().map(|(by, descending)| Sort {
+            by: resource_type.resolve(by).unwrap(),
+            descending: *descending,
+        });
+        let query = Query {
+            kind: ask.kind.clone(),
+            filter,
+            sort,
+            page: Page {
+                start: ask.start,
+                count: ask.count,
+            },
+            relations: Relations::ALL,
+        };
+        self.stores.each_ref().map(|store| match store.find(&query) {
+            Ok(found) => self.shown(&found),
+            Err(error) => json!(format!("{error:?}")),
+        })
+    }
+
+    /// The answer without what differs between runs.
+    fn shown(&self, found: &Found) -> Value {
+        let views = found.resources.iter().map(|resource| {
+            let id = resource.id.as_str().replace(&self.prefix, "");
+            let groups: Vec<&str> = resource.groups.iter().map(|group| group.display.as_str()).collect();
+            json!([id, resource.members.len(), groups])
+        });
+        json!({ "total": found.total, "page": views.collect::<Vec<_>>() })
+    }
+
+    fn id(&self, local: &str) -> String {
+        format!("{}-{local}", self.prefix)
+    }
+}
