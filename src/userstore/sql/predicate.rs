@@ -240,17 +240,13 @@ fn comparison(operator: Operator) -> Option<&'static str> {
     }
 }
 
+/// The longest pattern that SQLite takes, in bytes (`SQLITE_MAX_LIKE_PATTERN_LENGTH`). Folding makes some texts longer.
+const LONGEST_PATTERN: usize = 50_000;
+
 /// A test of a text that the index may hold `capped`. Order and prefixes are exact while the value is not longer than
 /// what the index keeps.
 fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicate, may_be_capped: bool) -> Narrowed {
     let short = text.chars().nth(WIDTH).is_none();
-    let like = |pattern: String| {
-        if may_be_capped {
-            (Test::LikeOrLong(pattern), false)
-        } else {
-            (Test::Like(pattern), true)
-        }
-    };
     let (test, exact) = match operator {
         Operator::Eq => (
             Test::Is(if may_be_capped {
@@ -260,8 +256,10 @@ fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicat
             }),
             true,
         ),
-        Operator::Co => like(format!("%{}%", escaped(&text))),
-        Operator::Ew => like(format!("%{}", escaped(&text))),
+        Operator::Co | Operator::Ew => match like(operator, &text, may_be_capped) {
+            Some(found) => found,
+            None => return Narrowed::open(),
+        },
         _ if may_be_capped && !short => return Narrowed::open(),
         Operator::Sw if text.is_empty() => return Narrowed::open(),
         Operator::Sw => match after_prefix(&text) {
@@ -276,6 +274,17 @@ fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicat
     Narrowed {
         predicate: to(test),
         exact,
+    }
+}
+
+/// The test of `co` and `ew` and whether it is exact; none if its pattern is too long for a database.
+fn like(operator: Operator, text: &str, may_be_capped: bool) -> Option<(Test, bool)> {
+    let end = if operator == Operator::Co { "%" } else { "" };
+    let pattern = format!("%{}{end}", escaped(text));
+    match (pattern.len() > LONGEST_PATTERN, may_be_capped) {
+        (true, _) => None,
+        (false, true) => Some((Test::LikeOrLong(pattern), false)),
+        (false, false) => Some((Test::Like(pattern), true)),
     }
 }
 
