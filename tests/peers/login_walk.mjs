@@ -20,20 +20,32 @@ const relying = peer('relying-party', folder, port, { OIDC_ISSUER: server.URL, O
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking'] });
 let number = 0;
 
-/** Looks at a page: a screenshot, and if it is Vestibule's, its accessibility and its errors. */
+/** Looks at a page: a screenshot, and if it is Vestibule's, in both themes and on a small phone, with its accessibility. */
 async function look(page, name) {
   number += 1;
-  await page.screenshot({ path: join(shots, `${String(number).padStart(2, '0')}-${name}.png`), fullPage: true });
+  const shoot = (how) => page.screenshot({ path: join(shots, `${String(number).padStart(2, '0')}-${name}${how}.png`), fullPage: true });
+  await shoot('');
   if (!page.url().startsWith(server.URL)) return;
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  checks.that(`${name}: accessible (${await page.title()})`, violations.length === 0, violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`).join('; '));
+  const size = page.viewportSize();
+  for (const theme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: theme });
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    checks.that(`${name}, ${theme}: accessible (${await page.title()})`, violations.length === 0, violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`).join('; '));
+  }
+  await shoot('-dark');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize({ width: 320, height: 640 });
+  await shoot('-320');
+  checks.that(`${name}: nothing sticks out of 320 pixels`, await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+  await page.setViewportSize(size);
+  await page.emulateMedia({ colorScheme: null });
 }
 
 /** Goes on from page to page as a person would, until the relying party is back. */
 async function walk(page, name, { account, password, through }) {
   const visited = [];
+  page.on('framenavigated', (frame) => visited.push(new URL(frame.url()).host));
   for (let step = 0; step < 10 && !page.url().startsWith(party); step += 1) {
-    visited.push(new URL(page.url()).host);
     await look(page, `${name}-${step + 1}`);
     const here = page.url();
     const secret = page.locator('input[type=password]:visible');
@@ -86,6 +98,14 @@ async function login(context, name, who) {
   return { ...seen, visited };
 }
 
+/** Takes a site's cookies away: it asks again who is there. */
+async function forget(context, origin) {
+  const kept = (await context.cookies()).filter((cookie) => !cookie.name.startsWith('appSession'));
+  await context.clearCookies();
+  await context.addCookies(kept);
+  checks.that(`the browser has forgotten ${new URL(origin).host}`, kept.length > 0, kept);
+}
+
 try {
   const alice = { account: 'alice@example.com', password: 'alice-at-upstream', through: true };
   const outside = await browser.newContext();
@@ -102,10 +122,19 @@ try {
   const second = await login(returning, 'second-login', alice);
   checks.that('the second login is the same user', second.claims?.sub === first.claims?.sub, second.claims);
   checks.that('and made no other', (await scim(server, 'GET', '/Users')).body.totalResults === 1);
+  await forget(returning, party);
+  const third = await login(returning, 'third-login', alice);
+  checks.that('a session asks for nothing', third.claims?.sub === first.claims?.sub && !third.visited.includes(new URL(server.OIDC_ISSUER).host), third);
   const page = await returning.newPage();
+  await page.goto(`${server.URL}/oauth2/logout`);
+  await look(page, 'logout-question');
+  checks.that('a logout that anybody could have sent is asked for', await page.getByRole('heading', { name: 'Sign out?' }).count() === 1, await page.title());
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('heading', { name: 'signed out' }).waitFor();
+  await look(page, 'logged-out');
   await page.goto(`${party}/logout`);
-  await look(page, 'logout');
-  checks.that('logout comes to a page', !/error/i.test(await page.title()), await page.title());
+  await settle(page);
+  checks.that('the logout of the relying party comes back to it', page.url().startsWith(party) || page.url().startsWith(server.URL), page.url());
   await returning.close();
 
   checks.that('a local user is made through SCIM', (await localUser(server, 'lee@example.com')).status === 201);
@@ -124,6 +153,49 @@ try {
   await look(wrong, 'wrong-password');
   checks.that('a wrong password stays at Vestibule and says so', wrong.url().startsWith(server.URL) && await wrong.locator('[role=alert]').count() > 0, wrong.url());
   await refused.close();
+
+  const denied = await browser.newContext();
+  const away = await denied.newPage();
+  await away.goto(`${party}/`);
+  await away.getByRole('button', { name: /upstream/i }).click();
+  await away.getByRole('link', { name: 'Cancel' }).click();
+  await away.waitForURL((url) => url.href.startsWith(server.URL));
+  await look(away, 'refused-by-the-provider');
+  await away.getByRole('link', { name: 'Try again' }).click();
+  checks.that('a login that was refused elsewhere can be tried again', await away.locator('input[type=password]').count() > 0, away.url());
+  await away.goBack();
+  await away.getByRole('link', { name: /^Back to/ }).click();
+  await away.waitForURL((url) => url.href.startsWith(party));
+  checks.that('or given up: the relying party learns of it', (await away.locator('body').innerText()).includes('access_denied'), await away.locator('body').innerText());
+  await away.goto(`${server.URL}/login`);
+  await look(away, 'no-login');
+  await away.goto(`${server.URL}/oauth2/authorize?client_id=nobody`);
+  await look(away, 'unknown-application');
+  await away.goto(`${server.URL}/nowhere`);
+  await look(away, 'not-found');
+  await away.goto(`${server.URL}/`);
+  await look(away, 'home');
+  await denied.close();
+
+  checks.that('somebody has the name of a person at the provider', (await localUser(server, 'carol@example.com')).status === 201);
+  const linking = await browser.newContext();
+  const carol = await linking.newPage();
+  await carol.goto(`${party}/`);
+  await carol.getByRole('button', { name: /upstream/i }).click();
+  await carol.locator('input[type=email]').fill('carol@example.com');
+  await carol.locator('input[type=password]').fill('carol-at-upstream');
+  await carol.getByRole('button', { name: 'Sign in' }).click();
+  await carol.waitForURL((url) => url.href.startsWith(server.URL));
+  await look(carol, 'link-question');
+  await carol.locator('input[type=password]').fill('not the password at all');
+  await carol.getByRole('button', { name: 'Link the accounts' }).click();
+  await carol.locator('[role=alert]').waitFor();
+  await look(carol, 'link-wrong-password');
+  await carol.locator('input[type=password]').fill(PASSWORD);
+  await carol.getByRole('button', { name: 'Link the accounts' }).click();
+  await carol.waitForURL((url) => url.href.startsWith(party));
+  checks.that('the accounts are linked after the proof', (await carol.locator('body').innerText()).includes('carol@example.com'), carol.url());
+  await linking.close();
 
   const noScripts = await browser.newContext({ javaScriptEnabled: false });
   const plain = await noScripts.newPage();
