@@ -90,16 +90,13 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
         Place::Discovery(segments) if method == Method::GET => discovery(request, &segments, &scim),
         Place::Collection(kind) if matches!(method, Method::GET | Method::POST) => {
             let call = Call::begin(request, scim).await?;
-            let answer = match method {
-                Method::POST => {
-                    let body = body(request, payload).await?;
-                    call.run(move |c| c.scim.create(&c.caller, &kind, &body, &c.terms))
-                        .await
-                }
-                _ => {
-                    let quick = call.scim.reads_are_quick() && call.scim.is_lookup(&kind, &call.terms);
-                    call.read(quick, move |c| c.scim.list(&c.caller, &kind, &c.terms)).await
-                }
+            let answer = if method == Method::POST {
+                let body = body(request, payload).await?;
+                call.run(move |c| c.scim.create(&c.caller, &kind, &body, &c.terms))
+                    .await
+            } else {
+                let quick = call.scim.reads_are_quick() && call.scim.is_lookup(&kind, &call.terms);
+                call.read(quick, move |c| c.scim.list(&c.caller, &kind, &c.terms)).await
             };
             Ok(Answer::Reply(answer?))
         }
