@@ -38,7 +38,9 @@ fn members_added_at_once_are_all_there(service: &Service) {
         let add = json!({"op": "add", "path": "members", "value": [{"value": users[n]}]});
         service.patch(&group, &json!([add]), &Terms::default())
     });
-    answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+    for answer in answers {
+        answer.unwrap();
+    }
     assert_eq!(service.members(&group), users.into_iter().collect());
     assert_eq!(
         service.read(&group)["meta"]["version"],
@@ -59,7 +61,9 @@ fn members_come_and_go_at_once(service: &Service) {
         };
         service.patch(&group, &json!([operation]), &Terms::default())
     });
-    answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+    for answer in answers {
+        answer.unwrap();
+    }
     assert_eq!(service.members(&group), coming.iter().cloned().collect());
 }
 
@@ -72,7 +76,9 @@ fn patches_of_one_user_are_all_there(service: &Service) {
         let add = json!({"op": "add", "path": "emails", "value": [{"value": format!("{n}@example.com")}]});
         service.patch(&user, &json!([add]), &Terms::default())
     });
-    answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+    for answer in answers {
+        answer.unwrap();
+    }
     let seen = service.read(&user);
     let emails = seen["emails"].as_array().unwrap().iter();
     let emails: BTreeSet<&str> = emails.map(|email| email["value"].as_str().unwrap()).collect();
@@ -109,9 +115,10 @@ fn of_changes_to_one_version_one_wins(service: &Service) {
 }
 
 fn main() {
-    let backends: [(&str, Option<fn() -> Service>); 2] = [
+    type Open = fn() -> Service;
+    let backends: [(&str, Option<Open>); 2] = [
         ("sqlite", Some(sqlite)),
-        ("postgres", postgres_url().map(|_| postgres as fn() -> Service)),
+        ("postgres", postgres_url().map(|_| postgres as Open)),
     ];
     let mut trials = Vec::new();
     for (backend, service) in backends {

@@ -1,5 +1,5 @@
 //! Filters (RFC 7644 §3.4.2.2): parsed against a resource type, then evaluated here or compiled by a userstore. What
-//! [`matches`] says is the meaning; every store must agree with it.
+//! [`matches()`] says is the meaning; every store must agree with it.
 
 mod coerce;
 mod matches;

@@ -2,7 +2,7 @@
 //!
 //! One row per resource holds the hot columns and the document ready to send; `attribute_values` holds the values of
 //! attributes that the schema marks as indexed; `members` holds who is in which group. A filter is narrowed in SQL as
-//! far as those reach ([`predicate`]) and finished in memory where they do not ([`find`]).
+//! far as those reach (`predicate`) and finished in memory where they do not (`find`).
 
 use std::sync::Arc;
 
