@@ -58,6 +58,11 @@ const CATALOGUE: &[(&str, &str, &str)] = &[
         "The username or the password is not right. Check both and try again.",
     ),
     (
+        "wrong_proof",
+        "That is not the password",
+        "It does not open this account. Check it and try again, or go back.",
+    ),
+    (
         "too_many_attempts",
         "Too many attempts",
         "Wait a few minutes, then try again.",

@@ -46,7 +46,7 @@ pub(super) fn show(page: Page, csrf: &str) -> HttpResponse {
             username,
             action: "/login/prove".to_owned(),
             csrf: csrf.to_owned(),
-            notice: failed.then_some("wrong_password"),
+            notice: failed.then_some("wrong_proof"),
         }
         .render(),
     };
