@@ -28,7 +28,7 @@ async function look(page, name) {
   if (!page.url().startsWith(server.URL)) return;
   const size = page.viewportSize();
   for (const theme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme: theme });
+    await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
     const { violations } = await new AxeBuilder({ page }).analyze();
     checks.that(`${name}, ${theme}: accessible (${await page.title()})`, violations.length === 0, violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`).join('; '));
   }
@@ -152,6 +152,12 @@ try {
   await wrong.waitForLoadState('load');
   await look(wrong, 'wrong-password');
   checks.that('a wrong password stays at Vestibule and says so', wrong.url().startsWith(server.URL) && await wrong.locator('[role=alert]').count() > 0, wrong.url());
+  await wrong.route((url) => url.href.startsWith(party), (route) => route.abort('aborted'));
+  await wrong.locator('input[type=password]:visible').first().fill(PASSWORD);
+  await wrong.locator('form:has(input[type=password]) button').first().click();
+  await wrong.getByRole('heading', { name: 'On to' }).waitFor();
+  await look(wrong, 'on-the-way');
+  checks.that('who is not led on can go on by hand', (await wrong.getByRole('link', { name: /^Continue to/ }).getAttribute('href')).startsWith(`${party}/callback?code=`));
   await refused.close();
 
   const denied = await browser.newContext();
