@@ -2,8 +2,10 @@
 """Outbound provisioning against two independent SCIM servers, scim2-server and scimmy, and one that fails on purpose."""
 
 import json
+from pathlib import Path
 
-from rig import FUSE_OFF, GROUP, Checks, Peer, Vestibule, database, eventually, fetch, folder, operations, service_provider, target, user
+from first_logins import RETURN, Login
+from rig import FUSE_OFF, GROUP, Checks, Peer, Vestibule, database, eventually, fetch, folder, free_port, operations, service_provider, target, upstream, user
 
 
 class Target:
@@ -59,6 +61,57 @@ def lifecycle(checks, scim, downstream):
     arrives("a deleted group is gone", lambda t: not t.group("Team"))
     scim.request("DELETE", f"/Users/{ben['id']}")
     arrives("a deleted user is gone or switched off", lambda t: not (t.user("ben@example.com") or {}).get("active"))
+
+
+def patches(peer):
+    """The bodies of the PATCH requests that a target has had, in order."""
+    lines = map(json.loads, Path(peer["SCIM_LEDGER"]).read_text().splitlines())
+    return [json.dumps(line["body"]) for line in lines if line["method"] == "PATCH"]
+
+
+def smallest(checks, scim, peer):
+    """A change is told by what changed, not by everything."""
+    place = Target(peer)
+    made = [scim.request("POST", "/Users", user(f"{name}@example.com", title="Clerk"))[1] for name in ("una", "vic", "wes")]
+    _, crew, _ = scim.request("POST", "/Groups", {"schemas": [GROUP], "displayName": "Crew", "members": [{"value": row["id"]} for row in made[:2]]})
+    checks.that("flaky: a group of two arrives", eventually(lambda: place.holds("Crew", "una@example.com") and place.holds("Crew", "vic@example.com")))
+    before = len(patches(peer))
+    scim.request("PATCH", f"/Users/{made[0]['id']}", operations({"op": "replace", "path": "title", "value": "Captain"}))
+    eventually(lambda: place.user("una@example.com").get("title") == "Captain")
+    sent = patches(peer)[before:]
+    checks.that("flaky: one changed attribute is one PATCH that names it alone", len(sent) == 1 and "Captain" in sent[0] and "una" not in sent[0] and "Tester" not in sent[0], sent)
+    before = len(patches(peer))
+    scim.request("PATCH", f"/Groups/{crew['id']}", operations({"op": "add", "path": "members", "value": [{"value": made[2]["id"]}]}))
+    eventually(lambda: place.holds("Crew", "wes@example.com"))
+    sent, others = patches(peer)[before:], [place.user(f"{name}@example.com")["id"] for name in ("una", "vic")]
+    checks.that("flaky: one new member is one PATCH that names it alone", len(sent) == 1 and not any(other in sent[0] for other in others), sent)
+    before = len(patches(peer))
+    scim.request("PATCH", f"/Users/{made[0]['id']}", operations({"op": "replace", "path": "title", "value": "Captain"}))
+    scim.request("PATCH", f"/Users/{made[1]['id']}", operations({"op": "replace", "path": "title", "value": "Mate"}))
+    eventually(lambda: place.user("vic@example.com").get("title") == "Mate")
+    checks.that("flaky: a change that changes nothing is not told", len(patches(peer)) == before + 1, patches(peer)[before:])
+
+
+def logins(checks, server, provider, downstream):
+    """Who comes in through the external provider reaches the targets that learn of logins, and no other."""
+
+    def enter():
+        login = Login(server, "wiki-secret-0123456789abcdef")
+        login.until_callback("alice@example.com")
+        login.finish()
+        return login.outcome
+
+    def named(place, name):
+        return ((place.user("alice@example.com") or {}).get("name") or {}).get("givenName") == name
+
+    checks.that("a first login goes through", enter() == "in")
+    for name in ("scim2-server", "flaky"):
+        checks.that(f"{name}: the person of a first login arrives", eventually(lambda: named(downstream[name], "Alice")), downstream[name].user("alice@example.com"))
+    fetch("PATCH", provider["OIDC_CONTROL"] + "/accounts/1001", {"given_name": "Alicia"})
+    checks.that("a later login goes through", enter() == "in")
+    for name in ("scim2-server", "flaky"):
+        checks.that(f"{name}: what changed at a later login arrives", eventually(lambda: named(downstream[name], "Alicia")), downstream[name].user("alice@example.com"))
+    checks.that("scimmy: learns of no login", downstream["scimmy"].user("alice@example.com") is None, downstream["scimmy"].user("alice@example.com"))
 
 
 def adoption(checks, scim, downstream):
@@ -117,15 +170,19 @@ def dead_letter(checks, server, scim, peer):
 
 
 def main():
-    checks, path = Checks(), folder("outbound")
+    checks, path, port = Checks(), folder("outbound"), free_port()
+    external = Peer("oidc-provider", path, REDIRECT_URIS=f"http://127.0.0.1:{port}/federation/upstream/callback")
     strict, scimmy, flaky = Peer("scim2-server", path), Peer("scimmy", path), Peer("flaky-target", path)
     targets = [target("strict", strict, **FUSE_OFF), target("scimmy", scimmy, **FUSE_OFF), target("flaky", flaky, **FUSE_OFF)]
-    provider = service_provider(outbound=[{"target": name} for name in ("strict", "scimmy", "flaky")])
-    server = Vestibule(path, database("sqlite", path), provider, *targets)
+    outbound = [{"target": "strict", "jit": True}, {"target": "scimmy"}, {"target": "flaky", "jit": True}]
+    provider = service_provider(redirect_uris=[RETURN], identity_providers=["upstream"], outbound=outbound)
+    server = Vestibule(path, database("sqlite", path), upstream(external), provider, *targets, port=port)
     server.start()
     scim = server.scim()
     downstream = {"scim2-server": Target(strict), "scimmy": Target(scimmy), "flaky": Target(flaky)}
     lifecycle(checks, scim, downstream)
+    smallest(checks, scim, flaky)
+    logins(checks, server, external, downstream)
     adoption(checks, scim, downstream)
     answered_late(checks, scim, flaky)
     answered_wrongly(checks, scim, flaky)
