@@ -14,12 +14,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from rig import Browser, Checks, Page, Peer, Vestibule, database, fetch, folder, free_port, service_provider, upstream, user
 
 RETURN = "http://127.0.0.1:9/callback"  # nobody listens there: the rig reads the redirect
-PEOPLE = {"alice@example.com": "alice-at-upstream", "carol@example.com": "carol-at-upstream"}
+PEOPLE = {"alice@example.com": "alice-at-upstream", "bob@example.com": "bob-at-upstream", "carol@example.com": "carol-at-upstream"}
 
 
 class Login:
@@ -124,15 +125,26 @@ def run(checks, kind, parallel):
     checks.that(f"{name}: everybody got in", outcomes == {"in": parallel}, dict(outcomes))
     checks.that(f"{name}: one link", linked == 1, linked)
 
-    name, answers = f"{kind}, a SCIM POST in between", []
-    clients = [scim.twin() for _ in range(4)]
-    posts = [lambda client=client: answers.append(client.request("POST", "/Users", user("carol@example.com"))[0]) for client in clients]
-    outcomes, linked = race(checks, name, server, address, scim, "carol@example.com", parallel, posts)
+    # At once, the POST tends to win; a moment later, the logins do.
+    for account, pause in [("carol@example.com", 0), ("bob@example.com", 0.05)]:
+        race_with_posts(checks, f"{kind}, a SCIM POST after {pause} s", server, address, scim, account, parallel, pause)
+    checks.that(f"{kind}: the server is alive", server.alive(), server.tail())
+    server.kill()
+
+
+def race_with_posts(checks, name, server, address, scim, account, parallel, pause):
+    """The logins of `account` and four SCIM clients that create it after `pause` seconds."""
+    answers = []
+
+    def post(client):
+        time.sleep(pause)
+        answers.append(client.request("POST", "/Users", user(account))[0])
+
+    posts = [lambda client=scim.twin(): post(client) for _ in range(4)]
+    outcomes, linked = race(checks, name, server, address, scim, account, parallel, posts)
     checks.that(f"{name}: the POSTs were answered 201 or 409", set(answers) <= {201, 409} and answers.count(201) <= 1, answers)
     checks.that(f"{name}: a user from SCIM is not taken over without a proof", linked <= (0 if 201 in answers else 1), (linked, answers))
     checks.that(f"{name}: either the logins or the POST made the user", bool(outcomes["in"]) != (201 in answers), (dict(outcomes), answers))
-    checks.that(f"{kind}: the server is alive", server.alive(), server.tail())
-    server.kill()
 
 
 def main():
