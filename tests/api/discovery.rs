@@ -46,8 +46,11 @@ fn what_is_announced_is_what_is_there() {
         assert_eq!(config[feature]["supported"], true, "{feature}");
     }
     assert_eq!(config["bulk"]["supported"], false);
-    for absent in ["Bulk", "Me", ".search", "Users/.search"] {
+    for absent in ["Bulk", "Me"] {
         anonymous().get(&format!("/scim/v2/{absent}")).refuses(501, None);
+    }
+    for search in [".search", "Users/.search"] {
+        anonymous().get(&format!("/scim/v2/{search}")).refuses(405, None);
     }
 }
 

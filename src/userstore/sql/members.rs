@@ -40,19 +40,20 @@ fn attach_members(connection: &mut SqlConnection, found: &mut [Resource]) -> Que
 }
 
 /// A group may list ids of another store, but says nothing about who lives there.
+/// Two plain look-ups instead of a join: most people are in no group, and then the first one, which touches one index,
+/// is all there is to do. A database without fresh statistics cannot plan it badly either.
 fn attach_groups(connection: &mut SqlConnection, found: &mut [Resource]) -> QueryResult<()> {
-    if found.iter().any(|resource| resource.kind == Kind::GROUP) {
-        return Ok(());
-    }
-    let Some(store) = found.first().map(|resource| resource.store.clone()) else {
+    let Some(store) = found
+        .first()
+        .filter(|first| first.kind != Kind::GROUP)
+        .map(|first| first.store.clone())
+    else {
         return Ok(());
     };
     let query = members::table
-        .inner_join(resources::table.on(resources::id.eq(members::group_id)))
-        .filter(resources::store.eq(store.as_str()))
         .order((members::member_id, members::group_id))
-        .select((members::member_id, members::group_id, resources::name));
-    let rows: Vec<(String, String, String)> = match &*found {
+        .select((members::member_id, members::group_id));
+    let held: Vec<(String, String)> = match &*found {
         [single] => query
             .filter(members::member_id.eq(single.id.as_str()))
             .load(connection)?,
@@ -60,15 +61,26 @@ fn attach_groups(connection: &mut SqlConnection, found: &mut [Resource]) -> Quer
             .filter(members::member_id.eq_any(many.iter().map(|resource| resource.id.as_str())))
             .load(connection)?,
     };
-    if rows.is_empty() {
+    if held.is_empty() {
         return Ok(());
     }
-    let mut by_member: HashMap<String, Vec<Membership>> = HashMap::new();
-    for (member, group, display) in rows {
-        by_member.entry(member).or_default().push(Membership {
-            id: group.into(),
-            display,
-        });
+    let groups: HashSet<&str> = held.iter().map(|(_, group)| group.as_str()).collect();
+    // A group speaks for its own store alone.
+    let names: HashMap<String, String> = resources::table
+        .filter(resources::id.eq_any(groups))
+        .filter(resources::store.eq(store.as_str()))
+        .select((resources::id, resources::name))
+        .load::<(String, String)>(connection)?
+        .into_iter()
+        .collect();
+    let mut by_member: HashMap<&str, Vec<Membership>> = HashMap::new();
+    for (member, group) in &held {
+        if let Some(display) = names.get(group) {
+            by_member.entry(member).or_default().push(Membership {
+                id: group.as_str().into(),
+                display: display.clone(),
+            });
+        }
     }
     for resource in found {
         resource.groups = by_member.remove(resource.id.as_str()).unwrap_or_default();
