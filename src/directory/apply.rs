@@ -312,8 +312,7 @@ fn patched(
     before: Attributes,
     operations: &[PatchOperation],
 ) -> Result<Next, DirectoryError> {
-    let mut attributes = patch::apply(resource_type, &before, operations)?;
-    activate(resource_type, &mut attributes);
+    let attributes = patch::apply(resource_type, &before, operations)?;
     validate::check(resource_type, &attributes)?;
     let mut next = separate(resource_type, attributes)?;
     if next.password.is_none() && patch::touches(operations, "password") {
