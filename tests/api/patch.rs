@@ -119,14 +119,21 @@ fn a_path_that_cannot_be_read_is_an_invalid_path() {
 }
 
 #[test]
-fn a_removed_active_is_active_again_and_is_found_so() {
+fn a_removed_active_is_gone_and_equals_neither_value() {
     let name = unique("ann");
     let path = wiki().user_with(&name, &json!({ "active": false }));
     let user = wiki()
         .patch(&path, &json!([{ "op": "remove", "path": "active" }]))
         .gives(200)
         .body;
-    assert_eq!(user["active"], true);
-    let filter = format!("userName eq \"{name}\" and active eq true");
-    assert_eq!(wiki().find("Users", &filter).body["totalResults"], 1);
+    assert!(user.get("active").is_none());
+    for (filter, found) in [
+        ("active eq true", 0),
+        ("active eq false", 0),
+        ("active ne true", 1),
+        ("not (active pr)", 1),
+    ] {
+        let filter = format!("userName eq \"{name}\" and {filter}");
+        assert_eq!(wiki().find("Users", &filter).body["totalResults"], found, "{filter}");
+    }
 }

@@ -33,8 +33,16 @@ transcripts() {
   # The replay program writes the Host header itself beside the one of Python's library; a server must refuse two (RFC 9112 §3.2).
   python3 -c '
 import http.client, runpy, sys
-putrequest = http.client.HTTPConnection.putrequest
-http.client.HTTPConnection.putrequest = lambda self, *given, **named: putrequest(self, *given, **{**named, "skip_host": True})
+connection = http.client.HTTPConnection
+putrequest, putheader = connection.putrequest, connection.putheader
+def begin(self, *given, **named):
+    self.has_host = False
+    return putrequest(self, *given, **named)
+def once(self, name, *values):
+    if name.lower() != "host" or not self.has_host:
+        self.has_host = self.has_host or name.lower() == "host"
+        putheader(self, name, *values)
+connection.putrequest, connection.putheader = begin, once
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")' "$SCIM_CASES/replay.py" "$2" "$3" "$SCIM_CASES/rfc-core.jsonl" | tee "$out" || true
   local pass fail skip

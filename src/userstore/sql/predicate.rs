@@ -135,10 +135,10 @@ fn element(kind: &Kind, filter: &Filter) -> Narrowed {
 
 fn present(kind: &Kind, attribute: &AttributeRef) -> Narrowed {
     match place(kind, attribute) {
-        Place::Key | Place::Id | Place::Active | Place::Time(_) => Narrowed::exact(Predicate::Constant(true)),
+        Place::Key | Place::Id | Place::Time(_) => Narrowed::exact(Predicate::Constant(true)),
         Place::ExternalId => Narrowed::exact(Predicate::Column("resources.external_id", not_empty())),
         Place::Indexed => Narrowed::exact(Predicate::Value(attribute.path(), not_empty())),
-        Place::Members | Place::Groups | Place::Document => Narrowed::open(),
+        Place::Active | Place::Members | Place::Groups | Place::Document => Narrowed::open(),
     }
 }
 
@@ -149,9 +149,11 @@ fn not_empty() -> Test {
 
 fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Comparand) -> Narrowed {
     match (place(kind, attribute), value) {
-        (Place::Active, Comparand::Boolean(active)) if operator == Operator::Eq => {
-            Narrowed::exact(Predicate::Active(*active))
-        }
+        (Place::Active, Comparand::Boolean(active)) if operator == Operator::Eq => Narrowed {
+            predicate: Predicate::Active(*active),
+            // Where `active` is absent, it equals neither, and the column says false.
+            exact: *active,
+        },
         (Place::Time(column), Comparand::Moment(moment)) => match comparison(operator) {
             Some(sign) => Narrowed::exact(Predicate::Time(column, sign, moment.0)),
             None => Narrowed::open(),

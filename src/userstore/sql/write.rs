@@ -47,7 +47,10 @@ struct State {
     name: String,
     key: String,
     external_id: Option<String>,
+    /// Whether `active` is true; false where there is none.
     active: bool,
+    /// Whether `active` is false: nobody enters.
+    closed: bool,
     writers: Provenance,
     document: Document,
     values: BTreeSet<(String, String)>,
@@ -142,7 +145,7 @@ impl Order {
         if updated == 0 {
             return Err(StoreError::Stale);
         }
-        if state.password.is_some() || (!state.active && before.is_active()) {
+        if state.password.is_some() || (state.closed && before.is_active()) {
             self.put_out(connection)?;
         }
         self.update_values(connection, state, &before)?;
@@ -378,7 +381,8 @@ impl State {
             name: draft.key.name,
             key: draft.key.canonical,
             external_id: external_id.map(|id| indexed::capped(id).into_owned()),
-            active: draft.attributes.get("active") != Some(&false.into()),
+            active: draft.attributes.get("active") == Some(&true.into()),
+            closed: draft.attributes.get("active") == Some(&false.into()),
             writers: Provenance::of(&draft.writers),
             document: Document::new(&draft.attributes),
             values,
