@@ -34,8 +34,9 @@ function keep(Resource, store, unique) {
     store.set(id, value);
     return value;
   });
-  Resource.egress(({ id, filter }) => {
-    if (!id) return filter ? filter.match([...store.values()]) : [...store.values()];
+  // SCIMMY's own filter heeds case where userName has none; without it the target answers with everybody, as many do.
+  Resource.egress(({ id }) => {
+    if (!id) return [...store.values()];
     if (!store.has(id)) throw missing(id);
     return store.get(id);
   });
