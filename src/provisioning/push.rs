@@ -333,11 +333,14 @@ impl<'a> Push<'a> {
     /// is about to give it up.
     fn taken_by(&self, attributes: &Attributes) -> Result<PushError, Stop> {
         self.still_ours()?;
-        if let Some(name) = self.name_in(attributes)
-            && let Some(found) = self.lane.connector.find(&self.row.kind, self.naming(), name)?
-            && self.remote.as_ref() != Some(&found.id)
-        {
-            self.check_free(&found)?;
+        let Some(name) = self.name_in(attributes) else {
+            return Ok(taken());
+        };
+        match self.lane.connector.find(&self.row.kind, self.naming(), name)? {
+            Some(found) if self.remote.as_ref() != Some(&found.id) => self.check_free(&found)?,
+            // Whoever had it has just given it up. A target that hides the holder is not asked for ever.
+            None if self.row.attempts < MOST_CONFLICTS => return Ok(later("the name was taken a moment ago")),
+            _ => {}
         }
         Ok(taken())
     }
@@ -355,6 +358,9 @@ impl<'a> Push<'a> {
         Ok(if stays { End::Deactivated } else { End::Removed })
     }
 }
+
+/// How often a name that nobody seems to hold may be refused before a person must look.
+const MOST_CONFLICTS: i32 = 5;
 
 fn later(cause: &str) -> PushError {
     PushError::Retry {
