@@ -88,7 +88,7 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
         .read::<_, StorageError>(scim_tokens::list)
         .map_err(Failure::failed)?;
     let now = core.clock.now();
-    let state = |token: &scim_tokens::ScimToken| match token.revoked() {
+    let state = |token: &scim_tokens::ScimToken| match token.revoked {
         Some(_) => "revoked",
         None if token.is_good(now) => "good",
         None => "expired",
@@ -100,11 +100,11 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
             .map(|token| {
                 json!({
                     "id": token.id,
-                    "service_provider": token.service_provider(),
+                    "service_provider": token.service_provider,
                     "state": state(token),
-                    "created": token.created().to_string(),
-                    "expires": token.expires().to_string(),
-                    "last_used": token.last_used().map(|at| at.to_string()),
+                    "created": token.created.to_string(),
+                    "expires": token.expires.to_string(),
+                    "last_used": token.last_used.map(|at| at.to_string()),
                 })
             })
             .collect();
@@ -113,7 +113,7 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
     }
     println!("{}.", plural(tokens.len(), "token"));
     for token in &tokens {
-        let (name, expires, used) = (token.service_provider(), token.expires(), moment(token.last_used()));
+        let (name, expires, used) = (&token.service_provider, token.expires, moment(token.last_used));
         println!(
             "{}  {name}  {}  until {expires}  last used {used}",
             token.id,

@@ -32,12 +32,12 @@ impl Scim {
         let token = found
             .filter(|token| token.is_good(now))
             .ok_or_else(|| refused("This token is unknown, expired or revoked."))?;
-        let service_provider = token.service_provider();
+        let service_provider = token.service_provider;
         let client = self
             .clients
             .get(&service_provider)
             .ok_or_else(|| refused("The service provider of this token is no longer configured."))?;
-        if token.last_used().is_none_or(|used| now.0 - used.0 >= TOUCH_EVERY_MS) {
+        if token.last_used.is_none_or(|used| now.0 - used.0 >= TOUCH_EVERY_MS) {
             self.touch(token.id.clone(), now);
         }
         let principal = Principal::Client {

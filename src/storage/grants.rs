@@ -3,12 +3,13 @@
 
 use diesel::prelude::*;
 
+use super::columns::Words;
 use super::connection::SqlConnection;
 use super::tables::grants;
 use crate::domain::{ResourceId, StoreName, Timestamp};
 
 /// A stored grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 pub struct Grant {
     /// Its id.
     pub id: String,
@@ -21,6 +22,7 @@ pub struct Grant {
     /// The store of the user.
     pub store: StoreName,
     /// The user.
+    #[diesel(column_name = resource_id)]
     pub user: ResourceId,
     /// Where the code was sent.
     pub redirect_uri: String,
@@ -31,6 +33,7 @@ pub struct Grant {
     /// The PKCE challenge of the request, S256.
     pub code_challenge: Option<String>,
     /// How the user logged in (RFC 8176).
+    #[diesel(deserialize_as = Words)]
     pub amr: Vec<String>,
     /// When the user logged in.
     pub auth_time: Timestamp,
@@ -46,78 +49,6 @@ impl Grant {
     /// Whether it is neither taken back nor over at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires > now
-    }
-}
-
-/// The columns that [`Grant`] is read from, in its order.
-pub(super) type Row = (
-    (String, i64, String, String, String, String, String, String),
-    (Option<String>, Option<String>, String, i64, i64, i64, Option<i64>),
-);
-
-type Columns = (
-    (
-        grants::id,
-        grants::code_expires,
-        grants::client_id,
-        grants::session_hash,
-        grants::store,
-        grants::resource_id,
-        grants::redirect_uri,
-        grants::scope,
-    ),
-    (
-        grants::nonce,
-        grants::code_challenge,
-        grants::amr,
-        grants::auth_time,
-        grants::created,
-        grants::expires,
-        grants::revoked,
-    ),
-);
-
-pub(super) const COLUMNS: Columns = (
-    (
-        grants::id,
-        grants::code_expires,
-        grants::client_id,
-        grants::session_hash,
-        grants::store,
-        grants::resource_id,
-        grants::redirect_uri,
-        grants::scope,
-    ),
-    (
-        grants::nonce,
-        grants::code_challenge,
-        grants::amr,
-        grants::auth_time,
-        grants::created,
-        grants::expires,
-        grants::revoked,
-    ),
-);
-
-pub(super) fn grant((first, second): Row) -> Grant {
-    let (id, code_expires, client_id, session_hash, store, user, redirect_uri, scope) = first;
-    let (nonce, code_challenge, amr, auth_time, created, expires, revoked) = second;
-    Grant {
-        id,
-        code_expires: Timestamp(code_expires),
-        client_id,
-        session_hash,
-        store: store.into(),
-        user: user.into(),
-        redirect_uri,
-        scope,
-        nonce,
-        code_challenge,
-        amr: amr.split_whitespace().map(str::to_owned).collect(),
-        auth_time: Timestamp(auth_time),
-        created: Timestamp(created),
-        expires: Timestamp(expires),
-        revoked: revoked.map(Timestamp),
     }
 }
 
@@ -149,10 +80,9 @@ pub fn insert(connection: &mut SqlConnection, grant: &Grant, code_hash: &str) ->
 pub fn by_code(connection: &mut SqlConnection, code_hash: &str) -> QueryResult<Option<Grant>> {
     grants::table
         .filter(grants::code_hash.eq(code_hash))
-        .select(COLUMNS)
-        .first::<Row>(connection)
+        .select(Grant::as_select())
+        .first(connection)
         .optional()
-        .map(|row| row.map(grant))
 }
 
 /// Uses the code of a live grant up; the grant then lasts until `expires`. Of many who try at once, one gets `true`.

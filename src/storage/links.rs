@@ -21,19 +21,27 @@ pub struct LinkRecord {
     pub last_login: Timestamp,
 }
 
-type Row = (String, String, String, String, String, i64, i64);
+type Row = (
+    IdentityProviderName,
+    String,
+    String,
+    StoreName,
+    ResourceId,
+    Timestamp,
+    Timestamp,
+);
 
 fn record((identity_provider, issuer, subject, store, resource_id, created, last_login): Row) -> LinkRecord {
     LinkRecord {
         link: Link {
-            identity_provider: identity_provider.into(),
+            identity_provider,
             issuer,
             subject,
         },
-        store: store.into(),
-        resource_id: resource_id.into(),
-        created: Timestamp(created),
-        last_login: Timestamp(last_login),
+        store,
+        resource_id,
+        created,
+        last_login,
     }
 }
 

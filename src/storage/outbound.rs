@@ -48,7 +48,7 @@ impl OutboundState {
         }
     }
 
-    fn parse(word: &str) -> Self {
+    pub(super) fn parse(word: &str) -> Self {
         Self::ALL
             .into_iter()
             .find(|state| state.as_str() == word)
@@ -57,7 +57,8 @@ impl OutboundState {
 }
 
 /// One stored row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = outbound)]
 pub struct OutboundRow {
     /// The resource.
     pub resource_id: ResourceId,
@@ -85,87 +86,6 @@ pub struct OutboundRow {
     pub changed: Timestamp,
     /// What went wrong last.
     pub last_error: Option<String>,
-}
-
-pub(super) type Row = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    i64,
-    i64,
-    Option<String>,
-    Option<String>,
-    i32,
-    i64,
-    i64,
-    Option<String>,
-);
-
-pub(super) type Columns = (
-    outbound::resource_id,
-    outbound::kind,
-    outbound::store,
-    outbound::service_provider,
-    outbound::state,
-    outbound::wanted,
-    outbound::pushed,
-    outbound::remote_id,
-    outbound::sent,
-    outbound::attempts,
-    outbound::next_attempt,
-    outbound::changed,
-    outbound::last_error,
-);
-
-pub(super) const COLUMNS: Columns = (
-    outbound::resource_id,
-    outbound::kind,
-    outbound::store,
-    outbound::service_provider,
-    outbound::state,
-    outbound::wanted,
-    outbound::pushed,
-    outbound::remote_id,
-    outbound::sent,
-    outbound::attempts,
-    outbound::next_attempt,
-    outbound::changed,
-    outbound::last_error,
-);
-
-pub(super) fn record(row: Row) -> OutboundRow {
-    let (
-        resource_id,
-        kind,
-        store,
-        service_provider,
-        state,
-        wanted,
-        pushed,
-        remote_id,
-        sent,
-        attempts,
-        next_attempt,
-        changed,
-        last_error,
-    ) = row;
-    OutboundRow {
-        resource_id: resource_id.into(),
-        kind: kind.into(),
-        store: store.into(),
-        service_provider: service_provider.into(),
-        state: OutboundState::parse(&state),
-        wanted,
-        pushed,
-        remote_id,
-        sent,
-        attempts,
-        next_attempt: Timestamp(next_attempt),
-        changed: Timestamp(changed),
-        last_error,
-    }
 }
 
 /// A change that a target shall learn of.
@@ -214,23 +134,18 @@ pub fn want(connection: &mut SqlConnection, target: &TargetName, wanted: &Wanted
 pub fn find(connection: &mut SqlConnection, target: &TargetName, id: &ResourceId) -> QueryResult<Option<OutboundRow>> {
     outbound::table
         .find((target.as_str(), id.as_str()))
-        .select(COLUMNS)
-        .first::<Row>(connection)
+        .select(OutboundRow::as_select())
+        .first(connection)
         .optional()
-        .map(|row| row.map(record))
 }
 
 /// The rows of one resource at every target, with the targets' names.
 pub fn of_resource(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Vec<(TargetName, OutboundRow)>> {
-    let rows: Vec<(String, Row)> = outbound::table
+    outbound::table
         .filter(outbound::resource_id.eq(id.as_str()))
         .order(outbound::target)
-        .select((outbound::target, COLUMNS))
-        .load(connection)?;
-    Ok(rows
-        .into_iter()
-        .map(|(target, row)| (target.into(), record(row)))
-        .collect())
+        .select((outbound::target, OutboundRow::as_select()))
+        .load(connection)
 }
 
 /// The rows of a target in one state, those that are due first in front.
@@ -240,14 +155,13 @@ pub fn in_state(
     state: OutboundState,
     limit: i64,
 ) -> QueryResult<Vec<OutboundRow>> {
-    let rows: Vec<Row> = outbound::table
+    outbound::table
         .filter(outbound::target.eq(target.as_str()))
         .filter(outbound::state.eq(state.as_str()))
         .order(outbound::next_attempt)
         .limit(limit)
-        .select(COLUMNS)
-        .load(connection)?;
-    Ok(rows.into_iter().map(record).collect())
+        .select(OutboundRow::as_select())
+        .load(connection)
 }
 
 /// The resource of ours that the target knows under a remote id, unless it is gone.
@@ -261,9 +175,8 @@ pub fn owner_of(
         .filter(outbound::remote_id.eq(remote_id))
         .filter(outbound::state.ne(OutboundState::Gone.as_str()))
         .select(outbound::resource_id)
-        .first::<String>(connection)
+        .first(connection)
         .optional()
-        .map(|id| id.map(ResourceId::from))
 }
 
 /// Whether something is due. Costs no write, so that idle workers can ask often.
@@ -310,12 +223,11 @@ pub fn counts(connection: &mut SqlConnection, target: &TargetName) -> QueryResul
 
 /// When the oldest change was made that the target has not got yet; `None` if it has all.
 pub fn oldest_change(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Option<Timestamp>> {
-    let oldest: Option<i64> = outbound::table
+    outbound::table
         .filter(outbound::target.eq(target.as_str()))
         .filter(outbound::state.eq_any(DUE.map(OutboundState::as_str)))
         .select(diesel::dsl::min(outbound::changed))
-        .first(connection)?;
-    Ok(oldest.map(Timestamp))
+        .first(connection)
 }
 
 /// How many resources were removed from the target since a moment.

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
 use super::connection::{SqlConnection, SuffixDsl, each};
-use super::outbound::{COLUMNS, DUE, OutboundRow, OutboundState, Row, record};
+use super::outbound::{DUE, OutboundRow, OutboundState};
 use super::tables::{outbound, targets};
 use crate::domain::{ResourceId, TargetName, Timestamp};
 
@@ -75,17 +75,16 @@ fn due(
     state: OutboundState,
     limit: i64,
 ) -> QueryResult<Vec<OutboundRow>> {
-    let rows: Vec<Row> = outbound::table
+    outbound::table
         .filter(outbound::target.eq(claim.target.as_str()))
         .filter(outbound::state.eq(state.as_str()))
         .filter(outbound::next_attempt.le(claim.now.0))
         .filter(outbound::lease_until.le(claim.now.0))
         .order(outbound::next_attempt)
         .limit(limit)
-        .select(COLUMNS)
+        .select(OutboundRow::as_select())
         .suffix_postgres(" FOR UPDATE SKIP LOCKED")
-        .load(connection)?;
-    Ok(rows.into_iter().map(record).collect())
+        .load(connection)
 }
 
 /// Holds an owner's rows for longer. Gives how many it still held: none once the lease has run out.

@@ -18,42 +18,21 @@ pub struct ScimToken {
     /// Names the token in lists and logs.
     pub id: String,
     /// The service provider that it speaks for.
-    service_provider: String,
-    created: i64,
-    expires: i64,
-    last_used: Option<i64>,
-    revoked: Option<i64>,
+    pub service_provider: ServiceProviderName,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it stops working by itself.
+    pub expires: Timestamp,
+    /// When it was last used, to the minute.
+    pub last_used: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked: Option<Timestamp>,
 }
 
 impl ScimToken {
-    /// The service provider that it speaks for.
-    pub fn service_provider(&self) -> ServiceProviderName {
-        self.service_provider.as_str().into()
-    }
-
-    /// When it was made.
-    pub fn created(&self) -> Timestamp {
-        Timestamp(self.created)
-    }
-
-    /// When it stops working by itself.
-    pub fn expires(&self) -> Timestamp {
-        Timestamp(self.expires)
-    }
-
-    /// When it was last used, to the minute.
-    pub fn last_used(&self) -> Option<Timestamp> {
-        self.last_used.map(Timestamp)
-    }
-
-    /// When it was revoked.
-    pub fn revoked(&self) -> Option<Timestamp> {
-        self.revoked.map(Timestamp)
-    }
-
     /// Whether it opens the door at this moment.
     pub fn is_good(&self, now: Timestamp) -> bool {
-        self.revoked.is_none() && now.0 < self.expires
+        self.revoked.is_none() && now < self.expires
     }
 }
 

@@ -2,20 +2,21 @@
 
 use diesel::prelude::*;
 
+use super::columns::Words;
 use super::connection::{SqlConnection, SuffixDsl};
 use super::tables::sessions;
 use crate::domain::login::Authentication;
-use crate::domain::{IdentityProviderName, ResourceId, Timestamp};
+use crate::domain::{IdentityProviderName, ResourceId, StoreName, Timestamp};
 
-type Row = (String, String, Option<String>, String, i64);
+type Row = (StoreName, ResourceId, Option<IdentityProviderName>, Words, Timestamp);
 
-fn authentication((store, resource_id, identity_provider, amr, auth_time): Row) -> Authentication {
+fn authentication((store, user, identity_provider, Words(amr), at): Row) -> Authentication {
     Authentication {
-        store: store.into(),
-        user: resource_id.into(),
-        amr: amr.split_whitespace().map(str::to_owned).collect(),
-        identity_provider: identity_provider.map(Into::into),
-        at: Timestamp(auth_time),
+        store,
+        user,
+        amr,
+        identity_provider,
+        at,
     }
 }
 
@@ -67,9 +68,8 @@ pub fn hold(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> Qu
         .filter(sessions::id_hash.eq(id_hash).and(sessions::expires.gt(now.0)))
         .select(sessions::resource_id)
         .suffix_postgres(" FOR SHARE")
-        .get_result::<String>(connection)
+        .get_result(connection)
         .optional()
-        .map(|user| user.map(ResourceId::from))
 }
 
 /// Whose session it is, ended or not.
@@ -77,9 +77,8 @@ pub fn user(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<Option
     sessions::table
         .find(id_hash)
         .select(sessions::resource_id)
-        .first::<String>(connection)
+        .first(connection)
         .optional()
-        .map(|user| user.map(ResourceId::from))
 }
 
 /// Ends a session.

@@ -7,7 +7,7 @@ use super::tables::signing_keys;
 use crate::domain::Timestamp;
 
 /// A stored key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct SigningKeyRecord {
     /// Its id: the RFC 7638 thumbprint of its public part.
     pub kid: String,
@@ -23,19 +23,6 @@ pub struct SigningKeyRecord {
     pub retired: Option<Timestamp>,
 }
 
-type Row = (String, String, Vec<u8>, i64, i64, Option<i64>);
-
-fn record((kid, algorithm, sealed, created, signs_from, retired): Row) -> SigningKeyRecord {
-    SigningKeyRecord {
-        kid,
-        algorithm,
-        sealed,
-        created: Timestamp(created),
-        signs_from: Timestamp(signs_from),
-        retired: retired.map(Timestamp),
-    }
-}
-
 /// Keeps other processes from adding keys until the open transaction ends. On SQLite it holds the write lock already.
 pub fn lock(connection: &mut SqlConnection) -> QueryResult<()> {
     use diesel::connection::SimpleConnection;
@@ -47,10 +34,9 @@ pub fn lock(connection: &mut SqlConnection) -> QueryResult<()> {
 
 /// All keys, the one that signs last first.
 pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<SigningKeyRecord>> {
-    let rows: Vec<Row> = signing_keys::table
+    signing_keys::table
         .order((signing_keys::signs_from.desc(), signing_keys::kid))
-        .load(connection)?;
-    Ok(rows.into_iter().map(record).collect())
+        .load(connection)
 }
 
 /// Adds a key.

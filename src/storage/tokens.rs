@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::connection::SqlConnection;
-use super::grants::{COLUMNS, Grant, Row, grant};
+use super::grants::Grant;
 use super::tables::{access_tokens, grants, refresh_tokens};
 use crate::domain::Timestamp;
 
@@ -19,9 +19,10 @@ pub struct NewToken {
 }
 
 /// A stored refresh token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 pub struct RefreshToken {
     /// What it came of.
+    #[diesel(embed)]
     pub grant: Grant,
     /// The scopes, with spaces between.
     pub scope: String,
@@ -68,35 +69,20 @@ pub fn access(connection: &mut SqlConnection, hash: &str, now: Timestamp) -> Que
     access_tokens::table
         .inner_join(grants::table)
         .filter(access_tokens::token_hash.eq(hash).and(access_tokens::expires.gt(now.0)))
-        .select((COLUMNS, access_tokens::scope))
-        .first::<(Row, String)>(connection)
+        .select((Grant::as_select(), access_tokens::scope))
+        .first::<(Grant, String)>(connection)
         .optional()
-        .map(|found| {
-            found
-                .map(|(row, scope)| (grant(row), scope))
-                .filter(|(grant, _)| grant.is_live(now))
-        })
+        .map(|found| found.filter(|(grant, _)| grant.is_live(now)))
 }
 
 /// A refresh token, whatever has become of it.
 pub fn refresh(connection: &mut SqlConnection, hash: &str) -> QueryResult<Option<RefreshToken>> {
-    let found: Option<(Row, String, i64, Option<i64>)> = refresh_tokens::table
+    refresh_tokens::table
         .inner_join(grants::table)
         .filter(refresh_tokens::token_hash.eq(hash))
-        .select((
-            COLUMNS,
-            refresh_tokens::scope,
-            refresh_tokens::expires,
-            refresh_tokens::used,
-        ))
+        .select(RefreshToken::as_select())
         .first(connection)
-        .optional()?;
-    Ok(found.map(|(row, scope, expires, used)| RefreshToken {
-        grant: grant(row),
-        scope,
-        expires: Timestamp(expires),
-        used: used.map(Timestamp),
-    }))
+        .optional()
 }
 
 /// Uses a refresh token up. Of many who try at once, one gets `true`.

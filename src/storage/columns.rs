@@ -1,0 +1,53 @@
+//! How the domain's types are read from columns, so that a record with many of them can derive `Queryable`.
+
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, Queryable};
+use diesel::sql_types::{BigInt, Text};
+
+use super::outbound::OutboundState;
+use crate::domain::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Timestamp};
+
+macro_rules! read {
+    ($sql:ty, $raw:ty: $($type:ty = $from:expr,)*) => {$(
+        impl<DB: Backend> FromSql<$sql, DB> for $type
+        where
+            $raw: FromSql<$sql, DB>,
+        {
+            fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+                <$raw>::from_sql(bytes).map($from)
+            }
+        }
+
+        impl<DB: Backend> Queryable<$sql, DB> for $type
+        where
+            Self: FromSql<$sql, DB>,
+        {
+            type Row = Self;
+
+            fn build(row: Self) -> deserialize::Result<Self> {
+                Ok(row)
+            }
+        }
+    )*};
+}
+
+read!(BigInt, i64: Timestamp = Timestamp,);
+read!(Text, String:
+    IdentityProviderName = Self::from,
+    Kind = Self::from,
+    OutboundState = |word| Self::parse(&word),
+    ResourceId = Self::from,
+    ServiceProviderName = Self::from,
+    StoreName = Self::from,
+    TargetName = Self::from,
+    Words = |words| Self(words.split_whitespace().map(str::to_owned).collect()),
+);
+
+/// A list of words in one column, with spaces between.
+pub struct Words(pub(super) Vec<String>);
+
+impl From<Words> for Vec<String> {
+    fn from(words: Words) -> Self {
+        words.0
+    }
+}
