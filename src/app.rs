@@ -14,7 +14,7 @@ use crate::federation::{Federation, FrontDoor, Upstream};
 use crate::oidc::{self, Oidc, OidcError};
 use crate::provisioning::engine::EngineError;
 use crate::provisioning::{self, Engine, Source};
-use crate::scim::{Client, Scim};
+use crate::scim::{self, Client, Scim};
 use crate::storage::migrate::MigrateError;
 use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
@@ -134,22 +134,22 @@ impl App {
         let public_url = config.server.public_url.clone();
         let oidc = open_oidc(config, &database, &directory, Arc::clone(&secret_box))?;
         let door = front_door(config, &clock)?;
-        let federation = Federation::new(Arc::clone(&directory), database.clone(), secret_box, door);
+        let federation = Federation::new(Arc::clone(&directory), database.clone(), Arc::clone(&secret_box), door);
         let client = |provider: &crate::config::ServiceProvider| {
             (
                 provider.policy.name.clone(),
                 Client {
                     store: provider.policy.inbound_userstore.clone(),
+                    strict: provider.scim.strict,
                 },
             )
         };
-        let clients = config.service_providers.iter().map(client).collect();
-        let scim = Scim::new(
-            Arc::clone(&directory),
-            database.clone(),
-            clients,
-            format!("{public_url}/scim/v2"),
-        );
+        let settings = scim::Settings {
+            base_url: format!("{public_url}/scim/v2"),
+            clients: config.service_providers.iter().map(client).collect(),
+            cursor_lifetime: config.scim.cursor_lifetime,
+        };
+        let scim = Scim::new(Arc::clone(&directory), database.clone(), secret_box, settings);
         let rules = config
             .service_providers
             .iter()
@@ -264,7 +264,7 @@ fn secret_box(key: &MasterKey) -> Result<SecretBox, KeyError> {
 
 /// The built-in schemas and those of the configured folder.
 pub fn registry(config: &Config) -> Result<Registry, StartError> {
-    let Some(folder) = &config.schemas else {
+    let Some(folder) = &config.scim.schemas else {
         return Ok(Registry::builtin());
     };
     Ok(Registry::load(&documents(folder)?)?)

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use vestibule::domain::filter::parse;
 use vestibule::domain::patch::MemberStep;
 use vestibule::domain::provenance::Writers;
-use vestibule::domain::query::{Found, Page, Query, Sort};
+use vestibule::domain::query::{Found, Page, Query, Sort, Start};
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{Attributes, Clock, Kind, Member, Relations, ResourceId, StoreName, name, validate};
 use vestibule::storage::{Database, DatabaseUrl, migrate, random};
@@ -183,7 +183,7 @@ impl Pair {
             filter,
             sort,
             page: Page {
-                start: ask.start,
+                start: Start::Index(ask.start),
                 count: ask.count,
             },
             relations: Relations::ALL,

@@ -14,7 +14,7 @@ use vestibule::domain::{Actor, Kind, Principal, ResourceId, Secret, StoreName};
 use vestibule::federation::Step;
 use vestibule::federation::denial::Denial;
 use vestibule::oidc::{Authorized, Failure};
-use vestibule::scim::{Caller, Target, Terms};
+use vestibule::scim::{Caller, Client, Target, Terms};
 
 const PASSWORD: &str = "correct horse battery staple";
 const RETURN: &str = "https://wiki.example/callback";
@@ -207,7 +207,10 @@ fn caller() -> Caller {
             principal,
             service_provider: "wiki".into(),
         },
-        store: StoreName::PRIMARY,
+        client: Client {
+            store: StoreName::PRIMARY,
+            strict: false,
+        },
     }
 }
 

@@ -3,18 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "the words of the cases are helpers of tests")]
 
+mod support;
+
 use std::collections::BTreeSet;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 
 use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
-use vestibule::directory::Directory;
-use vestibule::domain::schema::Registry;
-use vestibule::domain::{Actor, Clock, Kind, Principal, StoreName};
-use vestibule::scim::{Caller, Clients, Reply, Scim, ScimError, Target, Terms};
-use vestibule::storage::{Database, DatabaseUrl, migrate, random};
-use vestibule::userstore::PasswordHasher;
-use vestibule::userstore::sql::SqlUserstore;
+use support::service::Service;
+use vestibule::domain::Kind;
+use vestibule::scim::{Reply, ScimError, Target, Terms};
 
 const CLIENTS: usize = 50;
 
@@ -41,7 +39,7 @@ fn members_added_at_once_are_all_there(service: &Service) {
     for answer in answers {
         answer.unwrap();
     }
-    assert_eq!(service.members(&group), users.into_iter().collect());
+    assert_eq!(members(service, &group), users.into_iter().collect());
     assert_eq!(
         service.read(&group)["meta"]["version"],
         json!(format!("W/\"{}\"", 1 + CLIENTS))
@@ -64,7 +62,7 @@ fn members_come_and_go_at_once(service: &Service) {
     for answer in answers {
         answer.unwrap();
     }
-    assert_eq!(service.members(&group), coming.iter().cloned().collect());
+    assert_eq!(members(service, &group), coming.iter().cloned().collect());
 }
 
 fn patches_of_one_user_are_all_there(service: &Service) {
@@ -117,8 +115,8 @@ fn of_changes_to_one_version_one_wins(service: &Service) {
 fn main() {
     type Open = fn() -> Service;
     let backends: [(&str, Option<Open>); 2] = [
-        ("sqlite", Some(sqlite)),
-        ("postgres", postgres_url().map(|_| postgres as Open)),
+        ("sqlite", Some(Service::sqlite)),
+        ("postgres", support::postgres_url().map(|_| Service::postgres as Open)),
     ];
     let mut trials = Vec::new();
     for (backend, service) in backends {
@@ -135,90 +133,15 @@ fn main() {
 
 // ---- words for the cases ----
 
-struct Service {
-    scim: Scim,
-    caller: Caller,
-    _folder: Option<tempfile::TempDir>,
-}
-
-fn sqlite() -> Service {
-    let folder = tempfile::tempdir().unwrap();
-    let url = DatabaseUrl::Sqlite(folder.path().join("test.db"));
-    service(&url, StoreName::PRIMARY, Some(folder))
-}
-
-fn postgres() -> Service {
-    let url = DatabaseUrl::parse(&postgres_url().expect("the caller looked first")).unwrap();
-    service(&url, StoreName::new(random::token()), None)
-}
-
-/// Where tests find PostgreSQL; without it those that need it are ignored.
-fn postgres_url() -> Option<String> {
-    std::env::var("VESTIBULE_TEST_POSTGRES_URL").ok()
-}
-
-fn service(url: &DatabaseUrl, store: StoreName, folder: Option<tempfile::TempDir>) -> Service {
-    let database = Database::open(url).unwrap();
-    migrate::run(&database).unwrap();
-    let (registry, hasher, clock) = (Arc::new(Registry::builtin()), PasswordHasher::new(), Clock::system());
-    let parts = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
-    let userstore = SqlUserstore::new(store.clone(), parts.0, parts.1, parts.2, parts.3);
-    let directory = Directory::new(vec![Arc::new(userstore)], registry, hasher, clock);
-    let principal = Principal::Client {
-        token: "test".into(),
-        store: store.clone(),
-    };
-    let actor = Actor {
-        principal,
-        service_provider: "wiki".into(),
-    };
-    Service {
-        scim: Scim::new(
-            Arc::new(directory),
-            database,
-            Clients::new(),
-            "https://x.example/scim/v2".to_owned(),
-        ),
-        caller: Caller { actor, store },
-        _folder: folder,
-    }
-}
-
-impl Service {
-    fn create(&self, kind: &Kind, body: &Value) -> Target {
-        let body = body.to_string();
-        let reply = self.scim.create(&self.caller, kind, body.as_bytes(), &Terms::default());
-        let created: Value = serde_json::from_str(&reply.unwrap().body.unwrap()).unwrap();
-        Target {
-            kind: kind.clone(),
-            id: created["id"].as_str().unwrap().into(),
-        }
-    }
-
-    fn user(&self, name: &str) -> String {
-        self.create(&Kind::USER, &json!({"userName": name})).id.to_string()
-    }
-
-    fn patch(&self, target: &Target, operations: &Value, terms: &Terms) -> Result<Reply, ScimError> {
-        let body = json!({"Operations": operations}).to_string();
-        self.scim.patch(&self.caller, target, body.as_bytes(), terms)
-    }
-
-    fn read(&self, target: &Target) -> Value {
-        let reply = self.scim.get(&self.caller, target, &Terms::default()).unwrap();
-        serde_json::from_str(&reply.body.unwrap()).unwrap()
-    }
-
-    fn members(&self, group: &Target) -> BTreeSet<String> {
-        let seen = self.read(group);
-        let members = seen["members"].as_array().unwrap();
-        let ids: BTreeSet<String> = members
-            .iter()
-            .map(|member| member["value"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(ids.len(), members.len(), "somebody is in it twice");
-        ids
-    }
+fn members(service: &Service, group: &Target) -> BTreeSet<String> {
+    let seen = service.read(group);
+    let members = seen["members"].as_array().unwrap();
+    let ids: BTreeSet<String> = members
+        .iter()
+        .map(|member| member["value"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids.len(), members.len(), "somebody is in it twice");
+    ids
 }
 
 fn status(answer: &Result<Reply, ScimError>) -> u16 {

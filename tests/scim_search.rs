@@ -2,49 +2,19 @@
 
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::sync::Arc;
+mod support;
 
 use serde_json::{Value, json};
-use vestibule::directory::Directory;
-use vestibule::domain::schema::Registry;
-use vestibule::domain::{Actor, Clock, Kind, Principal, StoreName};
-use vestibule::scim::{Caller, Clients, Fault, Scim, Terms};
-use vestibule::storage::{Database, DatabaseUrl, migrate};
-use vestibule::userstore::PasswordHasher;
-use vestibule::userstore::memory::MemoryUserstore;
+use support::service::Service;
+use vestibule::domain::Kind;
+use vestibule::scim::Fault;
 
-struct Service {
-    scim: Scim,
-    caller: Caller,
-    _folder: tempfile::TempDir,
-}
+/// A service with the users a, b, c and the groups x, y.
+struct World(Service);
 
-impl Service {
-    /// With the users a, b, c and the groups x, y.
+impl World {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();
-        migrate::run(&database).unwrap();
-        let (registry, hasher, clock) = (Arc::new(Registry::builtin()), PasswordHasher::new(), Clock::system());
-        let userstore = MemoryUserstore::new(StoreName::PRIMARY, hasher.clone(), clock.clone());
-        let directory = Directory::new(vec![Arc::new(userstore)], registry, hasher, clock);
-        let principal = Principal::Client {
-            token: "test".into(),
-            store: StoreName::PRIMARY,
-        };
-        let actor = Actor {
-            principal,
-            service_provider: "wiki".into(),
-        };
-        let base = "https://x.example/scim/v2".to_owned();
-        let service = Self {
-            scim: Scim::new(Arc::new(directory), database, Clients::new(), base),
-            caller: Caller {
-                actor,
-                store: StoreName::PRIMARY,
-            },
-            _folder: folder,
-        };
+        let service = Service::memory();
         for name in ["a", "b", "c"] {
             service.create(
                 &Kind::USER,
@@ -54,19 +24,11 @@ impl Service {
         for name in ["x", "y"] {
             service.create(&Kind::GROUP, &json!({"displayName": name}));
         }
-        service
-    }
-
-    fn create(&self, kind: &Kind, body: &Value) {
-        let body = body.to_string();
-        let created = self.scim.create(&self.caller, kind, body.as_bytes(), &Terms::default());
-        assert_eq!(created.unwrap().status, 201);
+        Self(service)
     }
 
     fn search(&self, kind: Option<&Kind>, body: &Value) -> Result<Value, Fault> {
-        let reply = self.scim.search(&self.caller, kind, body.to_string().as_bytes());
-        let body = reply.map_err(|error| error.fault)?.body.unwrap();
-        Ok(serde_json::from_str(&body).unwrap())
+        self.0.search(kind, body).map_err(|error| error.fault)
     }
 
     /// The total and the display names of the page.
@@ -85,7 +47,7 @@ fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
 
 #[test]
 fn a_search_at_a_type_finds_only_that_type() {
-    let service = Service::start();
+    let service = World::start();
     let list = service.search(Some(&Kind::GROUP), &json!({"filter": "displayName ge \"b\""}));
     let list = list.unwrap();
     assert_eq!(list["totalResults"], 2);
@@ -94,7 +56,7 @@ fn a_search_at_a_type_finds_only_that_type() {
 
 #[test]
 fn a_search_at_the_root_pages_over_every_type() {
-    let service = Service::start();
+    let service = World::start();
     for (page, expected) in [
         (json!({}), names(["a", "b", "c", "x", "y"])),
         (json!({"count": 2}), names(["a", "b"])),
@@ -109,7 +71,7 @@ fn a_search_at_the_root_pages_over_every_type() {
 
 #[test]
 fn an_attribute_of_one_type_meets_nothing_in_the_others() {
-    let service = Service::start();
+    let service = World::start();
     let found = service.at_the_root(&json!({"filter": "userName eq \"B\" or displayName eq \"x\""}));
     assert_eq!(found, (2, names(["b", "x"])));
     let found = service.at_the_root(&json!({"filter": "meta.resourceType eq \"Group\""}));
@@ -118,14 +80,14 @@ fn an_attribute_of_one_type_meets_nothing_in_the_others() {
 
 #[test]
 fn order_holds_within_each_type() {
-    let service = Service::start();
+    let service = World::start();
     let found = service.at_the_root(&json!({"sortBy": "displayName", "sortOrder": "descending", "count": 4}));
     assert_eq!(found, (5, names(["c", "b", "a", "y"])));
 }
 
 #[test]
 fn a_search_shows_what_it_asks_for() {
-    let service = Service::start();
+    let service = World::start();
     let asked = json!({"attributes": ["title", "displayName"], "filter": "displayName eq \"a\""});
     let list = service.search(None, &asked).unwrap();
     let mut one = list["Resources"][0].as_object().unwrap().clone();
@@ -138,7 +100,7 @@ fn a_search_shows_what_it_asks_for() {
 
 #[test]
 fn a_secret_cannot_be_searched_for() {
-    let service = Service::start();
+    let service = World::start();
     let search = json!({"filter": "password sw \"a\""});
     assert_eq!(service.search(None, &search), Err(Fault::InvalidFilter));
     assert_eq!(service.search(Some(&Kind::USER), &search), Err(Fault::InvalidFilter));

@@ -4,6 +4,7 @@
 //! (`VESTIBULE_TARGETS__0__BASE_URL`). Unknown keys are mistakes, and all mistakes are told at once.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::{Table, Value};
 
@@ -27,8 +28,8 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// `[security]`: where the master key comes from.
     pub master_key: MasterKey,
-    /// `[scim] schemas`: the folder of further schema files.
-    pub schemas: Option<PathBuf>,
+    /// `[scim]`
+    pub scim: Scim,
     /// `[log]`
     pub log: Log,
     /// `[[userstores]]`
@@ -48,6 +49,15 @@ pub struct Server {
     pub listen: std::net::SocketAddr,
     /// The base of every URL that we hand out, without a trailing slash.
     pub public_url: String,
+}
+
+/// What SCIM is like for every client.
+#[derive(Clone, Debug)]
+pub struct Scim {
+    /// The folder of further schema files.
+    pub schemas: Option<PathBuf>,
+    /// How long a cursor can be used.
+    pub cursor_lifetime: Duration,
 }
 
 /// Where the master key comes from.
@@ -73,10 +83,19 @@ pub struct Log {
 pub struct ServiceProvider {
     /// What its people may log in with, and the store that its SCIM client works in.
     pub policy: ServiceProviderPolicy,
+    /// What its SCIM client may do.
+    pub scim: ScimClient,
     /// Its OAuth client; none if it only syncs through SCIM.
     pub client: Option<Client>,
     /// Which targets learn of its changes.
     pub outbound: Vec<OutboundRule>,
+}
+
+/// `[service_providers.scim]`: how one SCIM client is treated.
+#[derive(Clone, Debug)]
+pub struct ScimClient {
+    /// Whether requests that only our tolerances understand are refused.
+    pub strict: bool,
 }
 
 impl Config {

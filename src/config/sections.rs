@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::reader::{Problem, Reader};
-use super::{Config, Log, MasterKey, Server, ServiceProvider};
+use super::{Config, Log, MasterKey, Scim, ScimClient, Server, ServiceProvider};
 use crate::domain::{Secret, StoreName};
 use crate::federation::policy::{IdentityProviderSettings, JitPolicy, ServiceProviderPolicy};
 use crate::oidc::{Algorithm, Client, Lifetimes};
@@ -21,7 +21,7 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
     let server = server(root.table("server"));
     let database = database(root.table("database"));
     let master_key = security(root.table("security"), environment);
-    let schemas = scim(root.table("scim"));
+    let scim = scim(root.table("scim"));
     let log = log(root.table("log"));
     let userstores = root.tables("userstores").into_iter().map(userstore).collect();
     let identity_providers = root
@@ -43,7 +43,7 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
         server,
         database,
         master_key,
-        schemas,
+        scim,
         log,
         userstores,
         identity_providers,
@@ -101,12 +101,14 @@ fn security(mut r: Reader, environment: Environment<'_>) -> MasterKey {
     key
 }
 
-/// The folder of schema files: the one that is named, else `schemas` if it is there.
-fn scim(mut r: Reader) -> Option<PathBuf> {
+fn scim(mut r: Reader) -> Scim {
     let usual = PathBuf::from("schemas");
-    let schemas = r.path("schemas").or_else(|| usual.is_dir().then_some(usual));
+    let scim = Scim {
+        schemas: r.path("schemas").or_else(|| usual.is_dir().then_some(usual)),
+        cursor_lifetime: r.span("cursor_lifetime", Duration::from_hours(1)),
+    };
     r.done();
-    schemas
+    scim
 }
 
 fn log(mut r: Reader) -> Log {
@@ -178,12 +180,22 @@ fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvi
     };
     let outbound = r.tables("outbound").into_iter().map(|r| outbound(r, &policy)).collect();
     let client = client(&mut r, &policy, environment);
+    let scim = scim_client(r.table("scim"));
     r.done();
     ServiceProvider {
         policy,
+        scim,
         client,
         outbound,
     }
+}
+
+fn scim_client(mut r: Reader) -> ScimClient {
+    let client = ScimClient {
+        strict: r.flag("strict", false),
+    };
+    r.done();
+    client
 }
 
 /// The OAuth client, if the service provider is one.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Timestamp;
 use super::filter::{AttributeRef, Filter};
-use super::ids::Kind;
+use super::ids::{Kind, ResourceId};
 use super::name::canonical;
 use super::resource::{Attributes, Relations, Resource};
 use super::schema::{Attribute, DataType};
@@ -27,13 +27,23 @@ pub struct Query {
 }
 
 impl Query {
+    /// Which relations the filter and the order look at.
+    pub fn looks_at(&self) -> Relations {
+        let by_filter = self.filter.as_ref().map_or(Relations::NONE, Filter::looks_at);
+        let by_sort = self.sort.as_ref().map_or(Relations::NONE, |sort| sort.by.looks_at());
+        by_filter.and(by_sort)
+    }
+
     /// The first `count` resources of a type, in order of age.
     pub fn all(kind: Kind, count: usize) -> Self {
         Self {
             kind,
             filter: None,
             sort: None,
-            page: Page { start: 0, count },
+            page: Page {
+                start: Start::Index(0),
+                count,
+            },
             relations: Relations::NONE,
         }
     }
@@ -54,22 +64,66 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// A part of an answer: `count` resources from the `start`-th on, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A part of an answer: at most `count` resources.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Page {
-    /// How many to leave out.
-    pub start: usize,
-    /// How many to give at most.
+    /// Where it begins.
+    pub start: Start,
+    /// How many resources to give at most.
     pub count: usize,
+}
+
+/// Where a page begins.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// After so many resources.
+    Index(usize),
+    /// Right after a place in the order.
+    After(Place),
+    /// So that it ends right before a place in the order.
+    Before(Place),
+}
+
+/// A place in an order. It stays where it is, whoever comes or goes: what is sorted by it compares with it, also when
+/// the resource that it was taken from is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// The sort key; none without a sort, or if the attribute is absent.
+    pub key: Option<SortKey>,
+    /// What decides among equal keys.
+    pub id: ResourceId,
+}
+
+impl Place {
+    /// Where a resource stands. Relations that are sorted by must be there.
+    pub fn of(resource: &Resource, sort: Option<&Sort>) -> Self {
+        Self {
+            key: sort.and_then(|sort| sort_key(&sort.by, &resource.view())),
+            id: resource.id.clone(),
+        }
+    }
 }
 
 /// A page and the size of the whole.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// How many resources match in all.
-    pub total: usize,
+    /// How many resources match in all. Only a page that begins at an index tells.
+    pub total: Option<usize>,
     /// Those of the page.
     pub resources: Vec<Resource>,
+    /// Whether the page leaves some out: behind it, or for [`Start::Before`] in front of it.
+    pub more: bool,
+}
+
+impl Found {
+    /// A page that begins at an index, of a whole whose size is known.
+    pub fn at_index(start: usize, total: usize, resources: Vec<Resource>) -> Self {
+        Self {
+            total: Some(total),
+            more: start.saturating_add(resources.len()) < total,
+            resources,
+        }
+    }
 }
 
 /// What a resource is sorted by.
@@ -119,13 +173,30 @@ fn key_of(attribute: &Attribute, value: &Value) -> Option<SortKey> {
     }
 }
 
-/// Orders two (sort key, id) pairs: absent last when ascending, first when descending; ties always by ascending id.
-pub fn compare(one: (&Option<SortKey>, &str), other: (&Option<SortKey>, &str), descending: bool) -> Ordering {
-    let keys = match (one.0, other.0) {
+/// Orders two places: absent keys last when ascending, first when descending; ties always by ascending id.
+pub fn compare(one: &Place, other: &Place, descending: bool) -> Ordering {
+    let keys = match (&one.key, &other.key) {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Greater,
         (Some(_), None) => Ordering::Less,
         (Some(one), Some(other)) => one.partial_cmp(other).unwrap_or(Ordering::Equal),
     };
-    if descending { keys.reverse() } else { keys }.then_with(|| one.1.cmp(other.1))
+    if descending { keys.reverse() } else { keys }.then_with(|| one.id.cmp(&other.id))
+}
+
+/// Cuts a page out of everything that matches, which stands in order. `place` tells where one stands.
+pub fn cut<T>(matching: Vec<T>, page: &Page, descending: bool, place: impl Fn(&T) -> &Place) -> (Vec<T>, bool) {
+    let before = |mark: &Place| matching.partition_point(|one| compare(place(one), mark, descending).is_lt());
+    let upto = |mark: &Place| matching.partition_point(|one| compare(place(one), mark, descending).is_le());
+    let (first, end) = match &page.start {
+        Start::Index(start) => (*start, start.saturating_add(page.count)),
+        Start::After(mark) => (upto(mark), upto(mark).saturating_add(page.count)),
+        Start::Before(mark) => (before(mark).saturating_sub(page.count), before(mark)),
+    };
+    let more = match &page.start {
+        Start::Before(_) => first > 0,
+        _ => end < matching.len(),
+    };
+    let kept = matching.into_iter().take(end).skip(first).collect();
+    (kept, more)
 }

@@ -146,6 +146,14 @@ impl Relations {
         members: true,
         groups: true,
     };
+
+    /// What either brings along.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            members: self.members || other.members,
+            groups: self.groups || other.groups,
+        }
+    }
 }
 
 /// What must hold of the stored version for a change to go through (`If-Match`, RFC 7644 §3.14).

@@ -15,6 +15,8 @@ const TOUCH_EVERY_MS: i64 = 60_000;
 pub struct Client {
     /// The store that it works in.
     pub store: StoreName,
+    /// Whether requests that only our tolerances understand are refused.
+    pub strict: bool,
 }
 
 /// The clients by service provider.
@@ -49,7 +51,7 @@ impl Scim {
                 principal,
                 service_provider,
             },
-            store: client.store.clone(),
+            client: client.clone(),
         })
     }
 

@@ -46,8 +46,9 @@ impl Scim {
         let mut document = serde_json::to_value(config).expect("the configuration always serialises");
         // RFC 9865 §4; the crate has no field for it.
         document["pagination"] = json!({
-            "cursor": false, "index": true, "defaultPaginationMethod": "index",
+            "cursor": true, "index": true, "defaultPaginationMethod": "index",
             "defaultPageSize": DEFAULT_PAGE, "maxPageSize": LARGEST_PAGE,
+            "cursorTimeout": self.cursor_lifetime.as_secs(),
         });
         document["meta"] = self.meta("ServiceProviderConfig", "/ServiceProviderConfig");
         document.to_string()

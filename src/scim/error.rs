@@ -26,6 +26,12 @@ pub enum Fault {
     Mutability,
     /// The request is too large to be answered.
     TooMany,
+    /// The cursor is not one of ours, or one of another search (RFC 9865 §2.1).
+    InvalidCursor,
+    /// The cursor is too old.
+    ExpiredCursor,
+    /// The path names another version of the protocol.
+    InvalidVersion,
     /// No token, or not a good one.
     Unauthorized,
     /// Not allowed.
@@ -61,6 +67,9 @@ impl Fault {
             Self::NoTarget => (400, Some("noTarget")),
             Self::Mutability => (400, Some("mutability")),
             Self::TooMany => (400, Some("tooMany")),
+            Self::InvalidCursor => (400, Some("invalidCursor")),
+            Self::ExpiredCursor => (400, Some("expiredCursor")),
+            Self::InvalidVersion => (400, Some("invalidVers")),
             Self::Unauthorized => (401, None),
             Self::Forbidden => (403, None),
             Self::NotFound => (404, None),

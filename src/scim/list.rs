@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error::{Fault, ScimError};
 use crate::domain::filter::{self, Filter};
 use crate::domain::projection::Projection;
-use crate::domain::query::{Found, Page, Sort};
+use crate::domain::query::Sort;
 use crate::domain::resource::Resource;
 use crate::domain::schema::ResourceType;
 
@@ -26,6 +26,7 @@ pub struct Parameters {
     descending: bool,
     start_index: Option<i64>,
     count: Option<i64>,
+    cursor: Option<String>,
 }
 
 impl Parameters {
@@ -33,10 +34,10 @@ impl Parameters {
     pub fn parse(query: &str) -> Result<Self, ScimError> {
         let mut parameters = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            if value.is_empty() {
-                continue;
-            }
             match name.to_ascii_lowercase().as_str() {
+                // An empty one asks for the first page (RFC 9865 §2).
+                "cursor" => parameters.cursor = Some(value.into_owned()),
+                _ if value.is_empty() => {}
                 "attributes" => parameters.attributes = Some(value.into_owned()),
                 "excludedattributes" => parameters.excluded = Some(value.into_owned()),
                 "filter" => parameters.filter = Some(value.into_owned()),
@@ -47,7 +48,7 @@ impl Parameters {
                 _ => {}
             }
         }
-        Ok(parameters)
+        parameters.checked()
     }
 
     /// Reads a search request (RFC 7644 §3.4.3). Names are taken in any case, null and empty text count as absent, and
@@ -72,10 +73,18 @@ impl Parameters {
                     parameters.start_index = given("startIndex")?.map(|n| number("startIndex", &n)).transpose()?;
                 }
                 "count" => parameters.count = given("count")?.map(|n| number("count", &n)).transpose()?,
+                "cursor" if !value.is_null() => parameters.cursor = Some(text("cursor", value)?),
                 _ => {}
             }
         }
-        Ok(parameters)
+        parameters.checked()
+    }
+
+    fn checked(self) -> Result<Self, ScimError> {
+        if self.cursor.is_some() && self.start_index.is_some() {
+            return Err(Fault::InvalidCursor.because("Send cursor or startIndex, not both."));
+        }
+        Ok(self)
     }
 
     /// Whether the client names the attributes that it wants.
@@ -119,20 +128,30 @@ impl Parameters {
         }))
     }
 
-    /// The page: `startIndex` below 1 counts as 1, `count` below 0 as 0 (RFC 7644 §3.4.2.4).
-    pub fn page(&self) -> Page {
+    /// How many resources to give at most: `count` below 0 counts as 0 (RFC 7644 §3.4.2.4).
+    pub fn count(&self) -> usize {
         let count = self.count.map_or(DEFAULT_PAGE, |count| {
             usize::try_from(count.max(0)).unwrap_or(LARGEST_PAGE)
         });
-        Page {
-            start: self.start_index() - 1,
-            count: count.min(LARGEST_PAGE),
-        }
+        count.min(LARGEST_PAGE)
     }
 
-    /// The place of the page's first resource, counted from 1.
+    /// The place of the page's first resource, counted from 1. Below 1 counts as 1.
     pub fn start_index(&self) -> usize {
         usize::try_from(self.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// The cursor, if paging is by cursor; an empty one stands for the first page.
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    /// What a cursor is bound to: the search itself. The attributes that are shown and the size of a page may change
+    /// between pages.
+    pub fn search(&self) -> String {
+        let order = if self.descending { "descending" } else { "ascending" };
+        let text = |parameter: &Option<String>| parameter.clone().unwrap_or_default();
+        json!([text(&self.filter), text(&self.sort_by), order]).to_string()
     }
 }
 
@@ -163,21 +182,37 @@ fn number(name: &str, value: &str) -> Result<i64, ScimError> {
         .unwrap_or(if value.starts_with('-') { i64::MIN } else { i64::MAX }))
 }
 
+/// What a list answer tells beside its resources.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// How many resources match in all, if that is known.
+    pub total: Option<usize>,
+    /// The place of the first resource, where paging is by index.
+    pub start_index: Option<usize>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+    /// The cursor of the previous page, if there is one.
+    pub previous: Option<String>,
+}
+
 /// The list answer; resources are rendered one after the other into one text.
-pub fn render(found: &Found, start_index: usize, mut resource: impl FnMut(&Resource, &mut String)) -> String {
-    let size: usize = found
-        .resources
-        .iter()
-        .map(|resource| resource.document.text().len() + 512)
-        .sum();
-    let mut out = String::with_capacity(size + 160);
-    let _ = write!(
-        out,
-        "{{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:ListResponse\"],\"totalResults\":{},\"startIndex\":{start_index},\"itemsPerPage\":{},\"Resources\":[",
-        found.total,
-        found.resources.len(),
-    );
-    for (at, one) in found.resources.iter().enumerate() {
+pub fn render(frame: &Frame, resources: &[Resource], mut resource: impl FnMut(&Resource, &mut String)) -> String {
+    let size: usize = resources.iter().map(|one| one.document.text().len() + 512).sum();
+    let mut out = String::with_capacity(size + 512);
+    out.push_str("{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:ListResponse\"]");
+    for (name, number) in [("totalResults", frame.total), ("startIndex", frame.start_index)] {
+        if let Some(number) = number {
+            let _ = write!(out, ",\"{name}\":{number}");
+        }
+    }
+    // Cursors are of letters, digits, "-" and "_".
+    for (name, cursor) in [("nextCursor", &frame.next), ("previousCursor", &frame.previous)] {
+        if let Some(cursor) = cursor {
+            let _ = write!(out, ",\"{name}\":\"{cursor}\"");
+        }
+    }
+    let _ = write!(out, ",\"itemsPerPage\":{},\"Resources\":[", resources.len());
+    for (at, one) in resources.iter().enumerate() {
         if at > 0 {
             out.push(',');
         }
@@ -189,23 +224,20 @@ pub fn render(found: &Found, start_index: usize, mut resource: impl FnMut(&Resou
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn page(query: &str) -> Page {
-        Parameters::parse(query).unwrap().page()
+    /// `startIndex` and `count` as they are understood.
+    fn page(query: &str) -> (usize, usize) {
+        let parameters = Parameters::parse(query).unwrap();
+        (parameters.start_index(), parameters.count())
     }
 
     #[test]
     fn pages_are_clamped_to_what_there_can_be() {
-        assert_eq!(page(""), Page { start: 0, count: 100 });
-        assert_eq!(page("startIndex=0&count=-5"), Page { start: 0, count: 0 });
-        assert_eq!(
-            page("STARTINDEX=-1&Count=99999999999999999999"),
-            Page { start: 0, count: 1000 }
-        );
-        assert_eq!(page("startIndex=11&count=10"), Page { start: 10, count: 10 });
+        assert_eq!(page(""), (1, 100));
+        assert_eq!(page("startIndex=0&count=-5"), (1, 0));
+        assert_eq!(page("STARTINDEX=-1&Count=99999999999999999999"), (1, 1000));
+        assert_eq!(page("startIndex=11&count=10"), (11, 10));
     }
 
     #[test]
@@ -219,24 +251,21 @@ mod tests {
 
     #[test]
     fn empty_and_unknown_parameters_are_ignored() {
-        assert_eq!(page("&filter=&aadOptscim062020&count="), Page { start: 0, count: 100 });
+        assert_eq!(page("&filter=&aadOptscim062020&count="), (1, 100));
     }
 
-    fn searched(body: &Value) -> Result<Page, Fault> {
+    fn searched(body: &Value) -> Result<(usize, usize), Fault> {
         Parameters::of_search_request(body)
-            .map(|parameters| parameters.page())
+            .map(|parameters| (parameters.start_index(), parameters.count()))
             .map_err(|error| error.fault)
     }
 
     #[test]
     fn a_search_request_pages_like_a_query() {
-        assert_eq!(
-            searched(&json!({ "startIndex": 11, "count": 10 })),
-            Ok(Page { start: 10, count: 10 })
-        );
+        assert_eq!(searched(&json!({ "startIndex": 11, "count": 10 })), Ok((11, 10)));
         assert_eq!(
             searched(&json!({ "STARTINDEX": "0", "count": null, "other": {} })),
-            Ok(Page { start: 0, count: 100 })
+            Ok((1, 100))
         );
     }
 
@@ -248,6 +277,7 @@ mod tests {
             json!({ "count": [10] }),
             json!({ "count": "ten" }),
             json!({ "sortBy": {} }),
+            json!({ "cursor": 7 }),
         ] {
             assert_eq!(searched(&body), Err(Fault::InvalidValue), "{body}");
         }

@@ -2,16 +2,18 @@
 //! header values; [`crate::server::scim`] carries them.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::directory::{Directory, Outcome};
 use crate::domain::projection::Projection;
 use crate::domain::schema::ResourceType;
-use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resource, ResourceId, StoreName};
-use crate::storage::Database;
+use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resource, ResourceId};
+use crate::storage::{Database, SecretBox};
 
 mod authenticate;
+mod cursor;
 pub mod discovery;
 mod error;
 pub mod etag;
@@ -32,12 +34,25 @@ use normalise::Deviations;
 /// not cost more than the change.
 const LARGE_GROUP: usize = 100;
 
+/// How SCIM is served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the resources live, such as `https://id.example.com/scim/v2`.
+    pub base_url: String,
+    /// Who may come.
+    pub clients: Clients,
+    /// How long a cursor can be used (RFC 9865 §4, `cursorTimeout`).
+    pub cursor_lifetime: Duration,
+}
+
 /// The SCIM service.
 pub struct Scim {
     directory: Arc<Directory>,
     database: Database,
+    secret_box: Arc<SecretBox>,
     clients: Clients,
     base_url: String,
+    cursor_lifetime: Duration,
     report: DialectReport,
     service_provider_config: OnceLock<String>,
 }
@@ -60,8 +75,8 @@ pub struct Reply {
 pub struct Caller {
     /// The actor in whose name changes are made.
     pub actor: Actor,
-    /// The store that it works in.
-    pub store: StoreName,
+    /// What is configured for it.
+    pub client: Client,
 }
 
 /// One resource, as a request names it.
@@ -83,13 +98,15 @@ pub struct Terms {
 }
 
 impl Scim {
-    /// A service whose resources live under `base_url`, such as `https://id.example.com/scim/v2`.
-    pub fn new(directory: Arc<Directory>, database: Database, clients: Clients, base_url: String) -> Self {
+    /// A service over the directory. The box seals cursors.
+    pub fn new(directory: Arc<Directory>, database: Database, secret_box: Arc<SecretBox>, settings: Settings) -> Self {
         Self {
             directory,
             database,
-            clients,
-            base_url,
+            secret_box,
+            clients: settings.clients,
+            base_url: settings.base_url,
+            cursor_lifetime: settings.cursor_lifetime,
             report: DialectReport::default(),
             service_provider_config: OnceLock::new(),
         }
@@ -101,7 +118,7 @@ impl Scim {
         let projection = terms.parameters.projection(resource_type);
         let attributes = self.attributes(caller, resource_type, body)?;
         let operation = Operation::Create {
-            store: caller.store.clone(),
+            store: caller.client.store.clone(),
             kind: kind.clone(),
             attributes,
         };

@@ -214,7 +214,7 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
         Some(version)
             if version.len() > 1 && version.starts_with('v') && version[1..].bytes().all(|b| b.is_ascii_digit()) =>
         {
-            return Err(Fault::InvalidValue.because("This server speaks SCIM v2; use /scim/v2."));
+            return Err(Fault::InvalidVersion.because("This server speaks SCIM v2; use /scim/v2."));
         }
         _ => {}
     }

@@ -12,7 +12,7 @@ use crate::domain::change::MembershipDelta;
 use crate::domain::filter::matches;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Provenance;
-use crate::domain::query::{Found, Query, compare, sort_key};
+use crate::domain::query::{Found, Place, Query, Start, compare, cut};
 use crate::domain::{
     Clock, Companion, Document, Kind, Link, Member, Membership, Precondition, Relations, Resource, ResourceId, Secret,
     StoreName, Timestamp, Version,
@@ -89,33 +89,32 @@ impl Userstore for MemoryUserstore {
 
     fn find(&self, query: &Query) -> Result<Found, StoreError> {
         let state = self.state();
-        let mut matching = Vec::new();
+        let mut matching: Vec<(Place, &Entry)> = Vec::new();
         for entry in state
             .resources
             .values()
             .filter(|entry| entry.resource.kind == query.kind)
         {
-            let view = state.with_relations(entry, Relations::ALL).view();
-            if query.filter.as_ref().is_none_or(|filter| matches(filter, &view)) {
-                matching.push((query.sort.as_ref().and_then(|sort| sort_key(&sort.by, &view)), entry));
+            let resource = state.with_relations(entry, Relations::ALL);
+            if query
+                .filter
+                .as_ref()
+                .is_none_or(|filter| matches(filter, &resource.view()))
+            {
+                matching.push((Place::of(&resource, query.sort.as_ref()), entry));
             }
         }
-        if let Some(sort) = &query.sort {
-            matching.sort_by(|one, other| {
-                let (one, other) = (
-                    (&one.0, one.1.resource.id.as_str()),
-                    (&other.0, other.1.resource.id.as_str()),
-                );
-                compare(one, other, sort.descending)
-            });
-        }
-        let page = matching.iter().skip(query.page.start).take(query.page.count);
-        let resources = page
-            .map(|(_, entry)| state.with_relations(entry, query.relations))
-            .collect();
+        let descending = query.sort.as_ref().is_some_and(|sort| sort.descending);
+        matching.sort_by(|one, other| compare(&one.0, &other.0, descending));
+        let total = matches!(query.page.start, Start::Index(_)).then_some(matching.len());
+        let (kept, more) = cut(matching, &query.page, descending, |one| &one.0);
+        let resources = kept
+            .iter()
+            .map(|(_, entry)| state.with_relations(entry, query.relations));
         Ok(Found {
-            total: matching.len(),
-            resources,
+            total,
+            resources: resources.collect(),
+            more,
         })
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part")]
 
+pub(crate) mod service;
+
 use std::sync::Arc;
 
 use vestibule::domain::schema::Registry;

@@ -9,6 +9,7 @@ mod scan;
 use std::sync::Arc;
 
 use super::clock::Timestamp;
+use super::resource::Relations;
 use super::schema::{Attribute, Uniqueness};
 
 pub use matches::{matches, matches_element};
@@ -131,9 +132,21 @@ impl Filter {
             Self::Not(inner) | Self::Element { filter: inner, .. } => inner.size(),
         }
     }
-}
 
-impl Filter {
+    /// Which relations it looks at.
+    pub fn looks_at(&self) -> Relations {
+        match self {
+            Self::Constant(_) => Relations::NONE,
+            Self::And(terms) | Self::Or(terms) => {
+                terms.iter().map(Self::looks_at).fold(Relations::NONE, Relations::and)
+            }
+            Self::Not(inner) => inner.looks_at(),
+            Self::Present(attribute) | Self::Compare { attribute, .. } | Self::Element { attribute, .. } => {
+                attribute.looks_at()
+            }
+        }
+    }
+
     /// The name that is asked for, if all that the filter says is that the unique attribute of the type equals it.
     pub fn name_wanted(&self) -> Option<&str> {
         match self {
@@ -156,6 +169,14 @@ impl AttributeRef {
     /// The definition of what is finally named: the sub-attribute, else the attribute.
     pub fn leaf(&self) -> &Attribute {
         self.sub.as_deref().unwrap_or(&self.attribute)
+    }
+
+    /// The relation that it belongs to, if any.
+    pub fn looks_at(&self) -> Relations {
+        Relations {
+            members: self.attribute.name == "members",
+            groups: self.attribute.name == "groups",
+        }
     }
 
     /// The canonical path: `name.familyName`, `urn:…:User:manager.value`.

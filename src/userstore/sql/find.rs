@@ -6,8 +6,8 @@ use super::members;
 use super::predicate::{Narrowed, Predicate, narrow};
 use super::row::Row;
 use crate::domain::filter::{AttributeRef, Filter, matches};
-use crate::domain::query::{Found, Page, Query, Sort, SortKey, compare, sort_key};
-use crate::domain::{Relations, Resource, StoreName};
+use crate::domain::query::{Found, Page, Place, Query, Sort, SortKey, Start, compare, cut, sort_key};
+use crate::domain::{Resource, StoreName};
 use crate::storage::SqlConnection;
 use crate::storage::connection::MultiBackend;
 use crate::storage::tables::resources;
@@ -19,8 +19,8 @@ const BATCH: i64 = 500;
 pub(super) fn find(connection: &mut SqlConnection, store: &StoreName, query: &Query) -> QueryResult<Found> {
     // `userName eq "…"` is what every client asks before every write: it gets a prepared statement of its own.
     let mut found = match query.filter.as_ref().and_then(Filter::name_wanted) {
-        Some(key) => find_by_key(connection, store, query, key)?,
-        None => search(connection, store, query)?,
+        Some(key) if query.page.start == Start::Index(0) => find_by_key(connection, store, query, key)?,
+        _ => search(connection, store, query)?,
     };
     members::attach(connection, &mut found.resources, query.relations)?;
     Ok(found)
@@ -34,12 +34,9 @@ fn find_by_key(connection: &mut SqlConnection, store: &StoreName, query: &Query,
         .select(Row::as_select())
         .first::<Row>(connection)
         .optional()?;
-    let on_page = query.page.start == 0 && query.page.count > 0;
     let total = usize::from(row.is_some());
-    Ok(Found {
-        total,
-        resources: row.filter(|_| on_page).map(Row::into_resource).into_iter().collect(),
-    })
+    let on_page = row.filter(|_| query.page.count > 0).map(Row::into_resource);
+    Ok(Found::at_index(0, total, on_page.into_iter().collect()))
 }
 
 fn search(connection: &mut SqlConnection, store: &StoreName, query: &Query) -> QueryResult<Found> {
@@ -56,7 +53,7 @@ fn search(connection: &mut SqlConnection, store: &StoreName, query: &Query) -> Q
         predicate: &narrowed.predicate,
     };
     match (narrowed.exact, Order::of(query.sort.as_ref())) {
-        (true, Some(order)) => in_sql(connection, &scope, order, query.page),
+        (true, Some(order)) => in_sql(connection, &scope, order, &query.page),
         _ => in_memory(connection, &scope, query),
     }
 }
@@ -85,6 +82,26 @@ impl Scope<'_> {
     }
 }
 
+/// Ids decide among equal keys, and always ascend.
+macro_rules! beyond {
+    ($rows:ident, $column:ident, $key:expr, $id:ident, $larger:ident, $side:ident) => {{
+        let bound = $key;
+        match ($larger, $side) {
+            (true, Side::After) => $rows
+                .filter($column.ge(bound.clone()))
+                .filter($column.gt(bound).or(id.gt($id))),
+            (true, Side::Before) => $rows
+                .filter($column.ge(bound.clone()))
+                .filter($column.gt(bound).or(id.lt($id))),
+            (false, Side::After) => $rows
+                .filter($column.le(bound.clone()))
+                .filter($column.lt(bound).or(id.gt($id))),
+            (false, Side::Before) => $rows
+                .filter($column.le(bound.clone()))
+                .filter($column.lt(bound).or(id.lt($id))),
+        }
+    }};
+}
 /// An order that an index gives.
 #[derive(Clone, Copy)]
 struct Order {
@@ -142,17 +159,94 @@ impl Order {
             (Column::Modified, true) => rows.order((modified.desc(), id.asc())),
         }
     }
+
+    /// The order from its end.
+    fn apply_backwards(self, rows: Rows<'_>) -> Rows<'_> {
+        use resources::{created, id, key, modified};
+        match (self.column, self.descending) {
+            (Column::Id, false) => rows.order(id.desc()),
+            (Column::Id, true) => rows.order(id.asc()),
+            (Column::Key, false) => rows.order((key.desc(), id.desc())),
+            (Column::Key, true) => rows.order((key.asc(), id.desc())),
+            (Column::Created, false) => rows.order((created.desc(), id.desc())),
+            (Column::Created, true) => rows.order((created.asc(), id.desc())),
+            (Column::Modified, false) => rows.order((modified.desc(), id.desc())),
+            (Column::Modified, true) => rows.order((modified.asc(), id.desc())),
+        }
+    }
+
+    /// The rows on one side of a place. The bound on the column alone is implied; it is what an index can be asked for.
+    fn beyond<'a>(self, rows: Rows<'a>, place: &Place, side: Side) -> Rows<'a> {
+        use resources::{created, id, key, modified};
+        let at = place.id.as_str().to_owned();
+        let larger = (side == Side::After) != self.descending;
+        match (self.column, &place.key) {
+            (Column::Id, _) if larger => rows.filter(id.gt(at)),
+            (Column::Id, _) => rows.filter(id.lt(at)),
+            (Column::Key, Some(SortKey::Text(text))) => beyond!(rows, key, text.clone(), at, larger, side),
+            (Column::Created, Some(SortKey::Moment(moment))) => beyond!(rows, created, moment.0, at, larger, side),
+            (Column::Modified, Some(SortKey::Moment(moment))) => beyond!(rows, modified, moment.0, at, larger, side),
+            // These columns always hold a value of this type.
+            _ => rows.filter(id.lt("")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
 }
 
 /// SQL knows the whole answer.
-fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page: Page) -> QueryResult<Found> {
-    let (start, count) = (clamped(page.start), clamped(page.count));
+fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page: &Page) -> QueryResult<Found> {
+    match &page.start {
+        Start::Index(start) => by_index(connection, scope, order, *start, page.count),
+        Start::After(place) => {
+            let rows = order.apply(order.beyond(scope.rows(), place, Side::After));
+            let (resources, more) = one_too_many(connection, rows, page.count)?;
+            Ok(Found {
+                total: None,
+                resources,
+                more,
+            })
+        }
+        Start::Before(place) => {
+            let rows = order.apply_backwards(order.beyond(scope.rows(), place, Side::Before));
+            let (mut resources, more) = one_too_many(connection, rows, page.count)?;
+            resources.reverse();
+            Ok(Found {
+                total: None,
+                resources,
+                more,
+            })
+        }
+    }
+}
+
+/// The first resources, and whether there are more: one more than wanted is asked for.
+fn one_too_many(connection: &mut SqlConnection, rows: Rows<'_>, count: usize) -> QueryResult<(Vec<Resource>, bool)> {
+    let rows: Vec<Row> = rows
+        .limit(clamped(count.saturating_add(1)))
+        .select(Row::as_select())
+        .load(connection)?;
+    let more = rows.len() > count;
+    Ok((rows.into_iter().take(count).map(Row::into_resource).collect(), more))
+}
+
+fn by_index(
+    connection: &mut SqlConnection,
+    scope: &Scope<'_>,
+    order: Order,
+    start: usize,
+    count: usize,
+) -> QueryResult<Found> {
     let resources: Vec<Resource> = if count == 0 {
         Vec::new()
     } else if start == 0 {
         let rows = order
             .apply(scope.rows())
-            .limit(count)
+            .limit(clamped(count))
             .select(Row::as_select())
             .load::<Row>(connection)?;
         rows.into_iter().map(Row::into_resource).collect()
@@ -160,26 +254,26 @@ fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page:
         // Keys first: leaving out thousands of rows costs index entries, not documents.
         let ids = order
             .apply(scope.rows())
-            .limit(count)
-            .offset(start)
+            .limit(clamped(count))
+            .offset(clamped(start))
             .select(resources::id)
             .load::<String>(connection)?;
         super::by_ids(connection, &ids)?
     };
-    let whole = page.start == 0 && count > 0 && resources.len() < page.count;
+    let whole = start == 0 && count > 0 && resources.len() < count;
     let total = if whole {
         resources.len()
     } else {
         counted(scope.rows().count().get_result::<i64>(connection)?)
     };
-    Ok(Found { total, resources })
+    Ok(Found::at_index(start, total, resources))
 }
 
 /// SQL gives candidates; each is matched, and sorted if need be, in memory. At most a batch of documents is held at a
 /// time, and of a match only its id and sort key.
 fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -> QueryResult<Found> {
-    let relations = looked_at(query);
-    let mut matching: Vec<(Option<SortKey>, String)> = Vec::new();
+    let relations = query.looks_at();
+    let mut matching: Vec<Place> = Vec::new();
     let mut last = String::new();
     loop {
         let rows: Vec<Row> = scope
@@ -196,7 +290,10 @@ fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -
             let view = candidate.view();
             if query.filter.as_ref().is_none_or(|filter| matches(filter, &view)) {
                 let key = query.sort.as_ref().and_then(|sort| sort_key(&sort.by, &view));
-                matching.push((key, candidate.id.as_str().to_owned()));
+                matching.push(Place {
+                    key,
+                    id: candidate.id.clone(),
+                });
             }
         }
         match candidates.pop() {
@@ -204,51 +301,16 @@ fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -
             _ => break,
         }
     }
-    if let Some(sort) = &query.sort {
-        matching.sort_by(|one, other| compare((&one.0, &one.1), (&other.0, &other.1), sort.descending));
-    }
-    let ids: Vec<String> = matching
-        .iter()
-        .skip(query.page.start)
-        .take(query.page.count)
-        .map(|(_, id)| id.clone())
-        .collect();
+    let descending = query.sort.as_ref().is_some_and(|sort| sort.descending);
+    matching.sort_by(|one, other| compare(one, other, descending));
+    let total = matches!(query.page.start, Start::Index(_)).then_some(matching.len());
+    let (kept, more) = cut(matching, &query.page, descending, |place| place);
+    let ids: Vec<String> = kept.iter().map(|place| place.id.as_str().to_owned()).collect();
     Ok(Found {
-        total: matching.len(),
+        total,
         resources: super::by_ids(connection, &ids)?,
+        more,
     })
-}
-
-/// Which relations a filter and an order look at.
-fn looked_at(query: &Query) -> Relations {
-    let by_filter = query.filter.as_ref().map_or(Relations::NONE, relations_of);
-    let by_sort = query.sort.as_ref().map_or(Relations::NONE, |sort| relation(&sort.by));
-    either(by_filter, by_sort)
-}
-
-fn relations_of(filter: &Filter) -> Relations {
-    match filter {
-        Filter::Constant(_) => Relations::NONE,
-        Filter::And(parts) | Filter::Or(parts) => parts.iter().map(relations_of).fold(Relations::NONE, either),
-        Filter::Not(inner) => relations_of(inner),
-        Filter::Present(attribute) | Filter::Compare { attribute, .. } | Filter::Element { attribute, .. } => {
-            relation(attribute)
-        }
-    }
-}
-
-fn relation(attribute: &AttributeRef) -> Relations {
-    Relations {
-        members: attribute.attribute.name == "members",
-        groups: attribute.attribute.name == "groups",
-    }
-}
-
-fn either(one: Relations, other: Relations) -> Relations {
-    Relations {
-        members: one.members || other.members,
-        groups: one.groups || other.groups,
-    }
 }
 
 fn clamped(number: usize) -> i64 {

@@ -1,0 +1,144 @@
+//! SCIM over one store, without HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vestibule::directory::Directory;
+use vestibule::domain::schema::Registry;
+use vestibule::domain::{Actor, Clock, Kind, Principal, Secret, StoreName};
+use vestibule::scim::{Caller, Client, Clients, Reply, Scim, ScimError, Settings, Target, Terms};
+use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
+use vestibule::userstore::memory::MemoryUserstore;
+use vestibule::userstore::sql::SqlUserstore;
+use vestibule::userstore::{PasswordHasher, Userstore};
+
+use super::START;
+
+/// The service and a client of it.
+pub(crate) struct Service {
+    pub(crate) scim: Scim,
+    pub(crate) caller: Caller,
+    pub(crate) clock: Clock,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Service {
+    /// Over a store in memory.
+    pub(crate) fn memory() -> Self {
+        let (folder, url) = sqlite();
+        Self::open(&url, StoreName::PRIMARY, Some(folder), |name, _, _, hasher, clock| {
+            Arc::new(MemoryUserstore::new(name, hasher, clock))
+        })
+    }
+
+    /// Over SQLite.
+    pub(crate) fn sqlite() -> Self {
+        let (folder, url) = sqlite();
+        Self::open(&url, StoreName::PRIMARY, Some(folder), sql)
+    }
+
+    /// Over PostgreSQL, in a store of its own.
+    pub(crate) fn postgres() -> Self {
+        let url = DatabaseUrl::parse(&super::postgres_url().expect("the caller looked first")).unwrap();
+        Self::open(&url, StoreName::new(random::token()), None, sql)
+    }
+
+    fn open(url: &DatabaseUrl, name: StoreName, folder: Option<tempfile::TempDir>, store: Store) -> Self {
+        let database = Database::open(url).unwrap();
+        migrate::run(&database).unwrap();
+        let (registry, hasher, clock) = (
+            Arc::new(Registry::builtin()),
+            PasswordHasher::new(),
+            Clock::fixed(START),
+        );
+        let userstore = store(
+            name.clone(),
+            database.clone(),
+            Arc::clone(&registry),
+            hasher.clone(),
+            clock.clone(),
+        );
+        let directory = Directory::new(vec![userstore], registry, hasher, clock.clone());
+        let key = Secret::new("c2VhbHMgY3Vyc29ycyBpbiB0ZXN0cyBvZiBTQ0lNIQo=");
+        let settings = Settings {
+            base_url: "https://x.example/scim/v2".to_owned(),
+            clients: Clients::new(),
+            cursor_lifetime: Duration::from_mins(10),
+        };
+        let principal = Principal::Client {
+            token: "test".into(),
+            store: name.clone(),
+        };
+        Self {
+            scim: Scim::new(
+                Arc::new(directory),
+                database,
+                Arc::new(SecretBox::from_secret(&key).unwrap()),
+                settings,
+            ),
+            caller: Caller {
+                actor: Actor {
+                    principal,
+                    service_provider: "wiki".into(),
+                },
+                client: Client {
+                    store: name,
+                    strict: false,
+                },
+            },
+            clock,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn create(&self, kind: &Kind, body: &Value) -> Target {
+        let body = body.to_string();
+        let reply = self.scim.create(&self.caller, kind, body.as_bytes(), &Terms::default());
+        let created: Value = serde_json::from_str(&reply.unwrap().body.unwrap()).unwrap();
+        Target {
+            kind: kind.clone(),
+            id: created["id"].as_str().unwrap().into(),
+        }
+    }
+
+    /// Makes a user and gives its id.
+    pub(crate) fn user(&self, name: &str) -> String {
+        self.create(&Kind::USER, &json!({"userName": name})).id.to_string()
+    }
+
+    pub(crate) fn patch(&self, target: &Target, operations: &Value, terms: &Terms) -> Result<Reply, ScimError> {
+        let body = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations});
+        self.scim
+            .patch(&self.caller, target, body.to_string().as_bytes(), terms)
+    }
+
+    pub(crate) fn read(&self, target: &Target) -> Value {
+        let reply = self.scim.get(&self.caller, target, &Terms::default()).unwrap();
+        serde_json::from_str(&reply.body.unwrap()).unwrap()
+    }
+
+    /// A search over one type, or over all.
+    pub(crate) fn search(&self, kind: Option<&Kind>, body: &Value) -> Result<Value, ScimError> {
+        let reply = self.scim.search(&self.caller, kind, body.to_string().as_bytes())?;
+        Ok(serde_json::from_str(&reply.body.unwrap()).unwrap())
+    }
+}
+
+type Store = fn(StoreName, Database, Arc<Registry>, PasswordHasher, Clock) -> Arc<dyn Userstore>;
+
+fn sql(
+    name: StoreName,
+    database: Database,
+    registry: Arc<Registry>,
+    hasher: PasswordHasher,
+    clock: Clock,
+) -> Arc<dyn Userstore> {
+    Arc::new(SqlUserstore::new(name, database, registry, hasher, clock))
+}
+
+fn sqlite() -> (tempfile::TempDir, DatabaseUrl) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = DatabaseUrl::Sqlite(folder.path().join("test.db"));
+    (folder, url)
+}
