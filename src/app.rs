@@ -8,13 +8,13 @@ use std::sync::Arc;
 use crate::config::{Config, MasterKey};
 use crate::directory::Directory;
 use crate::domain::schema::{Registry, SchemaError};
-use crate::domain::{Clock, StoreName};
+use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
 use crate::federation::fetch::FetchError;
 use crate::federation::{Federation, FrontDoor, Upstream};
 use crate::oidc::{self, Oidc, OidcError};
 use crate::provisioning::engine::EngineError;
 use crate::provisioning::{self, Engine, Source};
-use crate::scim::{self, Client, Scim};
+use crate::scim::{self, Adoption, Client, Clients, Scim};
 use crate::storage::migrate::MigrateError;
 use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
@@ -62,6 +62,9 @@ pub enum StartError {
     /// The thread that removes what is over cannot start.
     #[error("the sweeper cannot start: {0}")]
     Sweeper(std::io::Error),
+    /// A client shall know accounts by an attribute that users do not have.
+    #[error("service_providers: the user schema has no attribute {0} that adopts_by could name")]
+    AdoptsBy(String),
     /// The public URL cannot be used.
     #[error("server.public_url cannot be used: {0}")]
     PublicUrl(#[from] url::ParseError),
@@ -135,18 +138,9 @@ impl App {
         let oidc = open_oidc(config, &database, &directory, Arc::clone(&secret_box))?;
         let door = front_door(config, &clock)?;
         let federation = Federation::new(Arc::clone(&directory), database.clone(), Arc::clone(&secret_box), door);
-        let client = |provider: &crate::config::ServiceProvider| {
-            (
-                provider.policy.name.clone(),
-                Client {
-                    store: provider.policy.inbound_userstore.clone(),
-                    strict: provider.scim.strict,
-                },
-            )
-        };
         let settings = scim::Settings {
             base_url: format!("{public_url}/scim/v2"),
-            clients: config.service_providers.iter().map(client).collect(),
+            clients: scim_clients(config, directory.registry())?,
             cursor_lifetime: config.scim.cursor_lifetime,
         };
         let scim = Scim::new(Arc::clone(&directory), database.clone(), secret_box, settings);
@@ -191,6 +185,40 @@ impl App {
         let secret_box = Arc::new(secret_box(&config.master_key)?);
         Ok(open_oidc(config, &core.database, &core.directory, secret_box)?.rotate_keys()?)
     }
+}
+
+fn scim_clients(config: &Config, registry: &Registry) -> Result<Clients, StartError> {
+    let issuer = |name: &IdentityProviderName| {
+        let known = config.identity_providers.iter().find(|provider| provider.name == *name);
+        known.map(|provider| provider.issuer.clone())
+    };
+    let mut clients = Clients::new();
+    for provider in &config.service_providers {
+        let settings = &provider.scim;
+        let known = |path: &String| {
+            registry
+                .resource_type(&Kind::USER)
+                .and_then(|user| user.resolve(path))
+                .is_some()
+        };
+        if let Some(path) = settings.adopts_by.as_ref().filter(|path| !known(path)) {
+            return Err(StartError::AdoptsBy(path.clone()));
+        }
+        let adoption = settings.adopts.clone().and_then(|identity_provider| {
+            Some(Adoption {
+                issuer: issuer(&identity_provider)?,
+                identity_provider,
+                attribute: settings.adopts_by.clone(),
+            })
+        });
+        let client = Client {
+            store: provider.policy.inbound_userstore.clone(),
+            strict: settings.strict,
+            adoption,
+        };
+        clients.insert(provider.policy.name.clone(), client);
+    }
+    Ok(clients)
 }
 
 fn front_door(config: &Config, clock: &Clock) -> Result<FrontDoor, StartError> {

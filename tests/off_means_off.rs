@@ -210,6 +210,7 @@ fn caller() -> Caller {
         client: Client {
             store: StoreName::PRIMARY,
             strict: false,
+            adoption: None,
         },
     }
 }

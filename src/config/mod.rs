@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use crate::domain::{Secret, ServiceProviderName, StoreName};
+use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
 use crate::federation::policy::{IdentityProviderSettings, ServiceProviderPolicy};
 use crate::oidc::Client;
 use crate::provisioning::{OutboundRule, TargetSettings};
@@ -96,6 +96,10 @@ pub struct ServiceProvider {
 pub struct ScimClient {
     /// Whether requests that only our tolerances understand are refused.
     pub strict: bool,
+    /// The identity provider whose accounts it may take over.
+    pub adopts: Option<IdentityProviderName>,
+    /// The attribute that tells which account; without one the subject does.
+    pub adopts_by: Option<String>,
 }
 
 impl Config {

@@ -193,7 +193,15 @@ fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvi
 fn scim_client(mut r: Reader) -> ScimClient {
     let client = ScimClient {
         strict: r.flag("strict", false),
+        adopts: r.text("adopts").map(Into::into),
+        adopts_by: r.text("adopts_by"),
     };
+    if client.adopts_by.is_some() && client.adopts.is_none() {
+        r.problem(
+            "adopts_by",
+            "says how accounts are known, but adopts does not say whose",
+        );
+    }
     r.done();
     client
 }
@@ -367,6 +375,9 @@ fn cross_check(root: &Reader, config: &Config) {
         );
         for name in &policy.identity_providers {
             known(key("identity_providers"), &names.identity_providers, name.as_str());
+        }
+        if let Some(name) = &provider.scim.adopts {
+            known(key("scim.adopts"), &names.identity_providers, name.as_str());
         }
         for rule in &provider.outbound {
             known(key("outbound"), &names.targets, rule.target.as_str());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::converge::Adoption;
 use super::error::{Fault, ScimError};
 use super::{Caller, Scim};
 use crate::domain::{Actor, Principal, ServiceProviderName, StoreName, Timestamp};
@@ -17,6 +18,8 @@ pub struct Client {
     pub store: StoreName,
     /// Whether requests that only our tolerances understand are refused.
     pub strict: bool,
+    /// Whose accounts it may take over when it sends somebody who is here already.
+    pub adoption: Option<Adoption>,
 }
 
 /// The clients by service provider.
@@ -25,8 +28,7 @@ pub type Clients = HashMap<ServiceProviderName, Client>;
 impl Scim {
     /// Finds out who sends a request by its `Authorization` header.
     pub fn authenticate(&self, authorization: Option<&str>) -> Result<Caller, ScimError> {
-        let header = authorization.ok_or_else(|| refused("Send the bearer token of a service provider."))?;
-        let token = bearer(header).ok_or_else(|| refused("The Authorization header must be: Bearer TOKEN."))?;
+        let token = bearer(authorization)?;
         let found = self
             .database
             .read::<_, StorageError>(|connection| scim_tokens::find(connection, token))?;
@@ -71,10 +73,15 @@ fn refused(detail: &str) -> ScimError {
 }
 
 /// The token of `Bearer TOKEN`, the scheme in any case (RFC 9110 §11.1).
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.trim().split_once(' ')?;
+pub(super) fn bearer(authorization: Option<&str>) -> Result<&str, ScimError> {
+    let header = authorization.ok_or_else(|| refused("Send the bearer token of a service provider."))?;
+    let (scheme, token) = header.trim().split_once(' ').unwrap_or_default();
     let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= 512).then_some(token)
+    if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= 512 {
+        Ok(token)
+    } else {
+        Err(refused("The Authorization header must be: Bearer TOKEN."))
+    }
 }
 
 #[cfg(test)]
@@ -83,10 +90,10 @@ mod tests {
 
     #[test]
     fn the_scheme_is_taken_in_any_case_and_a_bare_word_is_not_a_token() {
-        assert_eq!(bearer("bearer abc"), Some("abc"));
-        assert_eq!(bearer("Bearer  abc "), Some("abc"));
+        assert_eq!(bearer(Some("bearer abc")).unwrap(), "abc");
+        assert_eq!(bearer(Some("Bearer  abc ")).unwrap(), "abc");
         for bad in ["abc", "", "Bearer", "Bearer ", "Basic abc"] {
-            assert_eq!(bearer(bad), None, "{bad}");
+            assert_eq!(bearer(Some(bad)).unwrap_err().fault, Fault::Unauthorized, "{bad}");
         }
     }
 }

@@ -6,7 +6,7 @@ use scim_v2::schema_urns;
 use serde_json::{Value, json};
 
 use super::list::{DEFAULT_PAGE, LARGEST_PAGE};
-use super::{Fault, Scim, ScimError};
+use super::{Fault, Scim, ScimError, bulk};
 
 impl Scim {
     /// `GET /ServiceProviderConfig` (RFC 7643 §5).
@@ -16,19 +16,20 @@ impl Scim {
 
     fn describe(&self) -> String {
         let supported = |supported| Supported { supported };
+        let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
         let config = ServiceProviderConfig {
             schemas: vec![schema_urns::SERVICE_PROVIDER_CONFIG.to_owned()],
             documentation_uri: None,
             patch: supported(true),
-            // Clients take maxOperations for their PATCH chunk size, so it is not 0 even while Bulk is off.
+            // Some clients take maxOperations for the size of their PATCH requests too.
             bulk: Bulk {
-                supported: false,
-                max_operations: 1000,
-                max_payload_size: 1_048_576,
+                supported: true,
+                max_operations: number(bulk::MOST_OPERATIONS),
+                max_payload_size: number(bulk::LARGEST_PAYLOAD),
             },
             filter: Filter {
                 supported: true,
-                max_results: i64::try_from(LARGEST_PAGE).unwrap_or(i64::MAX),
+                max_results: number(LARGEST_PAGE),
             },
             change_password: supported(true),
             sort: supported(true),

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::directory::DirectoryError;
 use crate::domain::validate::{Invalid, InvalidKind};
@@ -42,6 +42,8 @@ pub enum Fault {
     MethodNotAllowed,
     /// A unique value is taken.
     Uniqueness,
+    /// What the request refers to stands in its way, or is not there.
+    Conflict,
     /// The version is not the expected one.
     Stale,
     /// The body is too large.
@@ -75,6 +77,7 @@ impl Fault {
             Self::NotFound => (404, None),
             Self::MethodNotAllowed => (405, None),
             Self::Uniqueness => (409, Some("uniqueness")),
+            Self::Conflict => (409, None),
             Self::Stale => (412, None),
             Self::TooLarge => (413, None),
             Self::MediaType => (415, None),
@@ -109,7 +112,7 @@ pub struct ScimError {
 
 impl ScimError {
     /// The body of the answer.
-    pub fn body(&self) -> String {
+    pub fn to_json(&self) -> Value {
         let (status, scim_type) = self.fault.row();
         let mut body = json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
@@ -119,7 +122,23 @@ impl ScimError {
         if let Some(scim_type) = scim_type {
             body["scimType"] = scim_type.into();
         }
-        body.to_string()
+        body
+    }
+
+    /// Writes what went wrong here into the log, with all its causes.
+    pub fn log(&self) {
+        let (status, _) = self.fault.row();
+        let Some(cause) = self.cause.as_deref().filter(|_| status >= 500) else {
+            return;
+        };
+        let mut chain = cause.to_string();
+        let mut next = cause.source();
+        while let Some(inner) = next {
+            chain.push_str(": ");
+            chain.push_str(&inner.to_string());
+            next = inner.source();
+        }
+        log::error!("answered {status}: {chain}");
     }
 }
 
@@ -186,8 +205,7 @@ mod tests {
 
     #[test]
     fn an_error_body_has_its_status_as_a_text_and_its_scim_type() {
-        let body: serde_json::Value =
-            serde_json::from_str(&Fault::Uniqueness.because("userName is taken").body()).unwrap();
+        let body = Fault::Uniqueness.because("userName is taken").to_json();
         assert_eq!(
             body,
             json!({
@@ -201,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_error_without_scim_type_leaves_it_out() {
-        let body: serde_json::Value = serde_json::from_str(&Fault::NotFound.because("gone").body()).unwrap();
+        let body = Fault::NotFound.because("gone").to_json();
         assert!(body.get("scimType").is_none());
     }
 }

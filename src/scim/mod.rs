@@ -13,22 +13,26 @@ use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resou
 use crate::storage::{Database, SecretBox};
 
 mod authenticate;
+pub mod bulk;
+mod converge;
 mod cursor;
 pub mod discovery;
 mod error;
 pub mod etag;
 pub mod list;
+mod me;
 pub mod normalise;
 mod report;
 mod search;
 
 pub use authenticate::{Client, Clients};
+pub use converge::Adoption;
 pub use error::{Fault, ScimError};
 pub use report::DialectReport;
 
 use etag::Conditions;
 use list::Parameters;
-use normalise::Deviations;
+use normalise::{Deviations, rule};
 
 /// A PATCH of a group with more members than this is answered without a body (204, RFC 7644 §3.5.2): the answer must
 /// not cost more than the change.
@@ -45,6 +49,9 @@ pub struct Settings {
     pub cursor_lifetime: Duration,
 }
 
+/// The schema of a PATCH request.
+const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
 /// The SCIM service.
 pub struct Scim {
     directory: Arc<Directory>,
@@ -58,7 +65,7 @@ pub struct Scim {
 }
 
 /// An answer to a client.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
@@ -66,8 +73,38 @@ pub struct Reply {
     pub location: Option<String>,
     /// `ETag`.
     pub etag: Option<String>,
+    /// `Preference-Applied`: the wish that the answer follows.
+    pub applied: Option<Prefer>,
     /// The JSON body.
     pub body: Option<String>,
+}
+
+impl Reply {
+    fn of(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::default()
+        }
+    }
+}
+
+/// What a client wants to see of what it wrote (`Prefer`, RFC 7240 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefer {
+    /// Nothing.
+    Minimal,
+    /// All of it, however much it is.
+    Representation,
+}
+
+impl Prefer {
+    /// As it stands in the header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minimal => "return=minimal",
+            Self::Representation => "return=representation",
+        }
+    }
 }
 
 /// Who asks, and what its requests may touch.
@@ -95,6 +132,8 @@ pub struct Terms {
     pub parameters: Parameters,
     /// The conditional headers.
     pub conditions: Conditions,
+    /// What to show of what was written.
+    pub prefer: Option<Prefer>,
 }
 
 impl Scim {
@@ -115,21 +154,9 @@ impl Scim {
     /// `POST /Users` and its like (RFC 7644 §3.3).
     pub fn create(&self, caller: &Caller, kind: &Kind, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(kind)?;
-        let projection = terms.parameters.projection(resource_type);
         let attributes = self.attributes(caller, resource_type, body)?;
-        let operation = Operation::Create {
-            store: caller.client.store.clone(),
-            kind: kind.clone(),
-            attributes,
-        };
-        let created = self.apply(caller, operation)?.into_resource();
-        // Nobody is in a group before it exists, so only members can be there.
-        let relations = Relations {
-            groups: false,
-            ..projection.relations()
-        };
-        let created = self.with_relations(created, relations)?;
-        Ok(self.answer(201, &created, resource_type, &projection))
+        let created = self.create_or_converge(caller, resource_type, attributes)?;
+        self.written(201, created, resource_type, terms)
     }
 
     /// `GET /Users/{id}` (RFC 7644 §3.4.1).
@@ -148,7 +175,6 @@ impl Scim {
     /// `PUT /Users/{id}` (RFC 7644 §3.5.1).
     pub fn replace(&self, caller: &Caller, target: &Target, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(&target.kind)?;
-        let projection = terms.parameters.projection(resource_type);
         let operation = Operation::Replace {
             kind: target.kind.clone(),
             id: target.id.clone(),
@@ -156,17 +182,15 @@ impl Scim {
             precondition: terms.conditions.precondition()?,
         };
         let replaced = self.apply(caller, operation)?.into_resource();
-        let replaced = self.with_relations(replaced, projection.relations())?;
-        Ok(self.answer(200, &replaced, resource_type, &projection))
+        self.written(200, replaced, resource_type, terms)
     }
 
     /// `PATCH /Users/{id}` (RFC 7644 §3.5.2).
     pub fn patch(&self, caller: &Caller, target: &Target, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(&target.kind)?;
-        let projection = terms.parameters.projection(resource_type);
         let mut deviations = Deviations::default();
         let operations = normalise::patch(resource_type, parse(body)?, &mut deviations)?;
-        self.report.count(&caller.actor, &deviations);
+        self.note(caller, deviations.rules())?;
         let operation = Operation::Patch {
             kind: target.kind.clone(),
             id: target.id.clone(),
@@ -174,13 +198,7 @@ impl Scim {
             precondition: terms.conditions.precondition()?,
         };
         let patched = self.apply(caller, operation)?.into_resource();
-        let relations = projection.relations();
-        let shows_members = relations.members && target.kind == Kind::GROUP;
-        if shows_members && !terms.parameters.names_attributes() && self.directory.is_larger(&patched, LARGE_GROUP)? {
-            return Ok(self.answer(204, &patched, resource_type, &projection));
-        }
-        let patched = self.with_relations(patched, relations)?;
-        Ok(self.answer(200, &patched, resource_type, &projection))
+        self.written(200, patched, resource_type, terms)
     }
 
     /// `DELETE /Users/{id}` (RFC 7644 §3.6).
@@ -191,12 +209,7 @@ impl Scim {
             precondition: terms.conditions.precondition()?,
         };
         self.apply(caller, operation)?;
-        Ok(Reply {
-            status: 204,
-            location: None,
-            etag: None,
-            body: None,
-        })
+        Ok(Reply::of(204))
     }
 
     /// The resource type behind a path segment, such as `Users`.
@@ -233,8 +246,20 @@ impl Scim {
     fn attributes(&self, caller: &Caller, resource_type: &ResourceType, body: &[u8]) -> Result<Attributes, ScimError> {
         let mut deviations = Deviations::default();
         let attributes = normalise::body(resource_type, parse(body)?, &mut deviations)?;
-        self.report.count(&caller.actor, &deviations);
+        self.note(caller, deviations.rules())?;
         Ok(attributes)
+    }
+
+    /// Counts the tolerances that a request needed. A strict client gets an error for those that go beyond the standard.
+    fn note(&self, caller: &Caller, rules: impl IntoIterator<Item = &'static str>) -> Result<(), ScimError> {
+        let rules: Vec<&str> = rules.into_iter().collect();
+        self.report.count(&caller.actor, &rules);
+        match rules.iter().find(|rule| caller.client.strict && !rule::STANDARD.contains(rule)) {
+            Some(rule) => Err(rule::fault(rule).because(format!(
+                "This needs the tolerance {rule}, and this service provider is strict. See docs/scim.md for what it means."
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn apply(&self, caller: &Caller, operation: Operation) -> Result<Outcome, ScimError> {
@@ -253,15 +278,52 @@ impl Scim {
             .ok_or_else(|| Fault::NotFound.because(format!("There is no {} with this id.", target.kind)))
     }
 
-    /// A write gives the resource alone; what is shown with it is read anew, and only if it is shown.
-    fn with_relations(&self, resource: Resource, relations: Relations) -> Result<Resource, ScimError> {
-        if relations == Relations::NONE {
-            return Ok(resource);
+    /// The answer to a write: what was written, unless the client wants less. A write gives the resource alone; what is
+    /// shown with it is read anew, and only if it is shown.
+    fn written(
+        &self,
+        status: u16,
+        resource: Resource,
+        resource_type: &ResourceType,
+        terms: &Terms,
+    ) -> Result<Reply, ScimError> {
+        let projection = terms.parameters.projection(resource_type);
+        // Nobody is in a group before it exists, so only members can be there.
+        let relations = Relations {
+            groups: projection.relations().groups && status != 201,
+            ..projection.relations()
+        };
+        let small = || -> Result<bool, ScimError> {
+            let whole = terms.prefer == Some(Prefer::Representation) || terms.parameters.names_attributes();
+            let unbounded = relations.members && resource.kind == Kind::GROUP && status == 200;
+            Ok(whole || !unbounded || !self.directory.is_larger(&resource, LARGE_GROUP)?)
+        };
+        let shown = terms.prefer != Some(Prefer::Minimal) && small()?;
+        if !shown {
+            let status = if status == 201 { 201 } else { 204 };
+            let applied = terms.prefer.filter(|prefer| *prefer == Prefer::Minimal);
+            return Ok(Reply {
+                applied,
+                body: None,
+                ..self.answer(status, &resource, resource_type, &projection)
+            });
         }
-        Ok(self
-            .directory
-            .get(&resource.kind, &resource.id, relations)?
-            .unwrap_or(resource))
+        let resource = if relations == Relations::NONE {
+            resource
+        } else {
+            let anew = self.directory.get(&resource.kind, &resource.id, relations)?;
+            anew.unwrap_or(resource)
+        };
+        Ok(Reply {
+            applied: terms.prefer,
+            ..self.answer(status, &resource, resource_type, &projection)
+        })
+    }
+
+    /// Where a resource is.
+    fn location(&self, target: &Target) -> Result<String, ScimError> {
+        let endpoint = &self.resource_type(&target.kind)?.endpoint;
+        Ok(format!("{}{endpoint}/{}", self.base_url, target.id))
     }
 
     fn answer(&self, status: u16, resource: &Resource, resource_type: &ResourceType, projection: &Projection) -> Reply {
@@ -274,6 +336,7 @@ impl Scim {
             status,
             location: Some(format!("{}{}/{}", self.base_url, resource_type.endpoint, resource.id)),
             etag: Some(resource.version.to_string()),
+            applied: None,
             body,
         }
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::normalise::Deviations;
 use crate::domain::{Actor, ServiceProviderName};
 
 /// Counts tolerated deviations by service provider and rule since the process started.
@@ -11,15 +10,9 @@ use crate::domain::{Actor, ServiceProviderName};
 pub struct DialectReport(Mutex<BTreeMap<(ServiceProviderName, &'static str), u64>>);
 
 impl DialectReport {
-    /// Adds what one request needed.
-    pub fn count(&self, actor: &Actor, deviations: &Deviations) {
-        self.count_all(actor, deviations.iter().map(|(rule, _)| rule));
-    }
-
-    /// Adds one of each rule.
-    pub fn count_all(&self, actor: &Actor, rules: impl IntoIterator<Item = &'static str>) {
-        let mut rules = rules.into_iter().peekable();
-        if rules.peek().is_none() {
+    /// Adds what one request needed: each rule once.
+    pub fn count(&self, actor: &Actor, rules: &[&'static str]) {
+        if rules.is_empty() {
             return;
         }
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

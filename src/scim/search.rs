@@ -38,7 +38,7 @@ impl Scim {
             let (part, tolerated) = part(resource_type, parameters)?;
             // What only some types have is no deviation in a search over all.
             if kind.is_some() {
-                self.report.count_all(&caller.actor, tolerated);
+                self.note(caller, tolerated)?;
             }
             parts.push(part);
         }
@@ -53,10 +53,8 @@ impl Scim {
             }
         });
         Ok(Reply {
-            status: 200,
-            location: None,
-            etag: None,
             body: Some(body),
+            ..Reply::of(200)
         })
     }
 

@@ -11,7 +11,7 @@ use super::blocking;
 use crate::domain::{Kind, ResourceId};
 use crate::scim::etag::Conditions;
 use crate::scim::list::Parameters;
-use crate::scim::{Caller, Fault, Reply, Scim, ScimError, Target, Terms};
+use crate::scim::{Caller, Fault, Prefer, Reply, Scim, ScimError, Target, Terms, bulk};
 
 /// The largest body: room for a PATCH of 10,000 members.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
@@ -60,17 +60,17 @@ enum Place {
     /// A search over one type, or over all.
     Search(Option<Kind>),
     Resource(Target),
-    NotBuilt,
+    Bulk,
+    Me,
 }
 
 impl Place {
     fn allow(&self) -> &'static str {
         match self {
-            Self::Discovery(_) => "GET, HEAD, OPTIONS",
+            Self::Discovery(_) | Self::Me => "GET, HEAD, OPTIONS",
             Self::Collection(_) => "GET, HEAD, OPTIONS, POST",
-            Self::Search(_) => "OPTIONS, POST",
+            Self::Search(_) | Self::Bulk => "OPTIONS, POST",
             Self::Resource(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
-            Self::NotBuilt => "OPTIONS",
         }
     }
 }
@@ -84,9 +84,6 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
         ref other => other.clone(),
     };
     match place {
-        Place::NotBuilt => Err(Fault::Unsupported
-            .because("This server does not offer this endpoint.")
-            .into()),
         Place::Discovery(segments) if method == Method::GET => discovery(request, &segments, &scim),
         Place::Collection(kind) if matches!(method, Method::GET | Method::POST) => {
             let call = Call::begin(request, scim).await?;
@@ -105,6 +102,17 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
             let body = body(request, payload).await?;
             let search = move |c: &Call| c.scim.search(&c.caller, kind.as_ref(), &body);
             Ok(Answer::Reply(call.run(search).await?))
+        }
+        Place::Bulk if method == Method::POST => {
+            let call = Call::begin(request, scim).await?;
+            let body = limited_body(request, payload, bulk::LARGEST_PAYLOAD, bulk::too_large).await?;
+            Ok(Answer::Reply(call.run(move |c| c.scim.bulk(&c.caller, &body)).await?))
+        }
+        Place::Me if method == Method::GET => {
+            let (header, terms) = (authorization(request), terms(request)?);
+            let scim = scim.into_inner();
+            let me = blocking::read(false, move || scim.me(header.as_deref(), &terms));
+            Ok(Answer::Reply(me.await.unwrap_or_else(|| Err(internal()))?))
         }
         Place::Resource(target) if matches!(method, Method::GET | Method::PUT | Method::PATCH | Method::DELETE) => {
             let call = Call::begin(request, scim).await?;
@@ -158,20 +166,14 @@ struct Call {
 impl Call {
     /// Finds out who asks, before anything else is read.
     async fn begin(request: &HttpRequest, scim: web::Data<Scim>) -> Result<Self, ScimError> {
-        let header = request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .map(|value| value.to_str().unwrap_or("unreadable").to_owned());
+        let header = authorization(request);
         let scim = scim.into_inner();
         let authority = Arc::clone(&scim);
         let quick = authority.reads_are_quick();
         let caller = blocking::read(quick, move || authority.authenticate(header.as_deref()))
             .await
             .unwrap_or_else(|| Err(internal()))?;
-        let terms = Terms {
-            parameters: Parameters::parse(request.query_string())?,
-            conditions: conditions(request.headers()),
-        };
+        let terms = terms(request)?;
         Ok(Self { scim, caller, terms })
     }
 
@@ -191,6 +193,38 @@ impl Call {
             .await
             .unwrap_or_else(|| Err(internal()))
     }
+}
+
+fn authorization(request: &HttpRequest) -> Option<String> {
+    let header = request.headers().get(header::AUTHORIZATION)?;
+    Some(header.to_str().unwrap_or("unreadable").to_owned())
+}
+
+fn terms(request: &HttpRequest) -> Result<Terms, ScimError> {
+    Ok(Terms {
+        parameters: Parameters::parse(request.query_string())?,
+        conditions: conditions(request.headers()),
+        prefer: prefer(request.headers()),
+    })
+}
+
+/// What a client wants to see of what it wrote (RFC 7240 §4.2); the first that says it counts.
+fn prefer(headers: &HeaderMap) -> Option<Prefer> {
+    headers
+        .get_all("prefer")
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|preference| {
+            let (name, value) = preference.split_once('=')?;
+            match (
+                name.trim().to_ascii_lowercase().as_str(),
+                value.trim().trim_matches('"'),
+            ) {
+                ("return", "minimal") => Some(Prefer::Minimal),
+                ("return", "representation") => Some(Prefer::Representation),
+                _ => None,
+            }
+        })
 }
 
 fn internal() -> ScimError {
@@ -223,7 +257,8 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
         ["ServiceProviderConfig" | "Schemas" | "ResourceTypes"] | ["Schemas" | "ResourceTypes", _] => {
             Ok(Place::Discovery(segments))
         }
-        ["Me" | "Bulk"] => Ok(Place::NotBuilt),
+        ["Me"] => Ok(Place::Me),
+        ["Bulk"] => Ok(Place::Bulk),
         [".search"] => Ok(Place::Search(None)),
         [endpoint, ".search"] => {
             let kind = scim.kind_at(endpoint).ok_or_else(unknown)?;
@@ -276,16 +311,25 @@ fn conditions(headers: &HeaderMap) -> Conditions {
 }
 
 async fn body(request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, ScimError> {
-    check_media_type(request.headers())?;
     let too_large = || Fault::TooLarge.because(format!("A body may have at most {LARGEST_BODY} bytes."));
+    limited_body(request, payload, LARGEST_BODY, too_large).await
+}
+
+async fn limited_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+    largest: usize,
+    too_large: impl Fn() -> ScimError,
+) -> Result<web::Bytes, ScimError> {
+    check_media_type(request.headers())?;
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
+    if announced.is_some_and(|length| length > largest as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LARGEST_BODY)).await {
+    match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(largest)).await {
         Ok(Ok(Ok(body))) => Ok(body),
         Ok(Ok(Err(_))) => Err(Fault::InvalidSyntax.because("The body broke off.")),
         Ok(Err(_)) => Err(too_large()),
@@ -341,6 +385,9 @@ fn reply_of(reply: Reply) -> HttpResponse {
     if let Some(etag) = reply.etag {
         response.insert_header((header::ETAG, etag));
     }
+    if let Some(applied) = reply.applied {
+        response.insert_header(("preference-applied", applied.as_str()));
+    }
     match reply.body {
         Some(body) => response.body(body),
         None => response.finish(),
@@ -349,19 +396,8 @@ fn reply_of(reply: Reply) -> HttpResponse {
 
 /// The one place where a SCIM error becomes HTTP and its cause is logged.
 fn error_of(error: &ScimError, allow: Option<&'static str>) -> HttpResponse {
+    error.log();
     let (status, _) = error.fault.row();
-    if status >= 500
-        && let Some(cause) = &error.cause
-    {
-        let mut chain = cause.to_string();
-        let mut next = cause.source();
-        while let Some(inner) = next {
-            chain.push_str(": ");
-            chain.push_str(&inner.to_string());
-            next = inner.source();
-        }
-        log::error!("answered {status}: {chain}");
-    }
     let mut response = builder(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     match error.fault {
         Fault::Unauthorized => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"scim\""))),
@@ -371,7 +407,7 @@ fn error_of(error: &ScimError, allow: Option<&'static str>) -> HttpResponse {
     if let Some(allow) = allow {
         response.insert_header((header::ALLOW, allow));
     }
-    response.body(error.body())
+    response.body(error.to_json().to_string())
 }
 
 fn finish(mut response: HttpResponse, plain_json: bool) -> HttpResponse {

@@ -49,7 +49,7 @@ fn an_unknown_place_is_404() {
 
 #[test]
 fn another_version_of_scim_is_told_which_one_is_spoken() {
-    let refused = wiki().get("/scim/v1/Users").refuses(400, Some("invalidValue"));
+    let refused = wiki().get("/scim/v1/Users").refuses(400, Some("invalidVers"));
     assert!(refused.body["detail"].as_str().unwrap().contains("/scim/v2"));
 }
 

@@ -3,15 +3,21 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod access;
+mod bulk;
+mod converge;
 mod discovery;
 mod errors;
 mod etags;
 mod filter;
 mod groups;
 mod lessons;
+mod me;
 mod operations;
+mod paging;
 mod patch;
+mod prefer;
 mod security;
+mod strict;
 mod support;
 mod tokens;
 mod users;

@@ -55,6 +55,11 @@ pub(crate) fn chat() -> Caller {
     }
 }
 
+/// The client of any configured service provider.
+pub(crate) fn client_of(service_provider: &str) -> Caller {
+    Caller::with_token(&app().token(service_provider, Duration::from_hours(1)).1)
+}
+
 /// Somebody without a token.
 pub(crate) fn anonymous() -> Caller {
     Caller { token: None }
@@ -86,18 +91,9 @@ impl log::Log for Capture {
     fn flush(&self) {}
 }
 
-impl TestApp {
-    fn start() -> Self {
-        log::set_logger(&Capture).unwrap();
-        log::set_max_level(log::LevelFilter::Info);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api");
-        // What an earlier run left.
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let text = format!(
-            r#"
+fn settings(port: u16, folder: &Path) -> String {
+    format!(
+        r#"
             [server]
             listen = "127.0.0.1:{port}"
             public_url = "http://127.0.0.1:{port}"
@@ -109,15 +105,44 @@ impl TestApp {
             name = "PRIMARY"
             [[userstores]]
             name = "CHAT"
+            [[userstores]]
+            name = "STRICT"
+            [[identity_providers]]
+            name = "google"
+            kind = "oidc"
+            issuer = "https://accounts.google.com"
+            client_id = "vestibule"
             [[service_providers]]
             name = "wiki"
             [[service_providers]]
             name = "chat"
             inbound_userstore = "CHAT"
+            [[service_providers]]
+            name = "strict"
+            inbound_userstore = "STRICT"
+            scim = {{ strict = true }}
+            [[service_providers]]
+            name = "hr"
+            scim = {{ adopts = "google" }}
+            [[service_providers]]
+            name = "payroll"
+            scim = {{ adopts = "google", adopts_by = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber" }}
             "#,
-            folder = folder.display()
-        );
-        let config = Config::read(&text, &[]).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        folder = folder.display()
+    )
+}
+
+impl TestApp {
+    fn start() -> Self {
+        log::set_logger(&Capture).unwrap();
+        log::set_max_level(log::LevelFilter::Info);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api");
+        // What an earlier run left.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = Config::read(&settings(port, &folder), &[]).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let app = Arc::new(App::start(&config).unwrap());
         let (served, (send, receive)) = (Arc::clone(&app), std::sync::mpsc::channel());
         std::thread::spawn(move || {

@@ -85,6 +85,7 @@ impl Service {
                 client: Client {
                     store: name,
                     strict: false,
+                    adoption: None,
                 },
             },
             clock,

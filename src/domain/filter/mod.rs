@@ -9,7 +9,7 @@ mod scan;
 use std::sync::Arc;
 
 use super::clock::Timestamp;
-use super::resource::Relations;
+use super::resource::{Attributes, Relations};
 use super::schema::{Attribute, Uniqueness};
 
 pub use matches::{matches, matches_element};
@@ -169,6 +169,19 @@ impl AttributeRef {
     /// The definition of what is finally named: the sub-attribute, else the attribute.
     pub fn leaf(&self) -> &Attribute {
         self.sub.as_deref().unwrap_or(&self.attribute)
+    }
+
+    /// Its value among some attributes, if that is one text.
+    pub fn single_text<'a>(&self, attributes: &'a Attributes) -> Option<&'a str> {
+        let holder = match &self.extension {
+            Some(urn) => attributes.get(urn)?.as_object()?,
+            None => attributes,
+        };
+        let value = holder.get(&self.attribute.name)?;
+        self.sub
+            .as_ref()
+            .map_or(Some(value), |sub| value.get(&sub.name))?
+            .as_str()
     }
 
     /// The relation that it belongs to, if any.

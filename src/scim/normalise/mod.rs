@@ -19,6 +19,8 @@ pub use patch::{MOST_OPERATIONS, patch};
 /// [`crate::domain::filter::tolerance`]. P7, an element made from a value path that matches nothing, needs the resource and
 /// is part of [`crate::domain::patch::apply`]; P9 is that R1 to R12 hold for values of PATCH too.
 pub mod rule {
+    use crate::scim::Fault;
+
     /// A name in another case than the schema's; allowed by RFC 7643 §2.1.
     pub const NAME_CASE: &str = "R1-name-case";
     /// An attribute that no schema defines was dropped.
@@ -57,6 +59,20 @@ pub mod rule {
     pub const REMOVE_WITH_VALUE: &str = "P6-remove-with-value";
     /// A schema's URN as the whole path.
     pub const URN_AS_PATH: &str = "P8-urn-as-path";
+    /// A member or a method of a bulk request in another case, or a path that does not begin with `/`.
+    pub const BULK_SPELLING: &str = "B1-bulk-spelling";
+
+    /// What the RFCs themselves ask for or allow: no client is refused for these.
+    pub const STANDARD: [&str; 4] = [NAME_CASE, UNASSIGNED, READ_ONLY, URN_CASE];
+
+    /// What a strict client is told when a rule would be needed.
+    pub(in crate::scim) fn fault(rule: &str) -> Fault {
+        match rule.as_bytes().first() {
+            Some(b'F') => Fault::InvalidFilter,
+            _ if rule == COERCED => Fault::InvalidValue,
+            _ => Fault::InvalidSyntax,
+        }
+    }
 }
 
 /// How often each rule was needed.
@@ -77,6 +93,11 @@ impl Deviations {
     /// The rules that were needed, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
         self.0.iter().map(|(rule, count)| (*rule, *count))
+    }
+
+    /// The names of the rules that were needed.
+    pub fn rules(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.keys().copied()
     }
 
     /// Whether no rule was needed.

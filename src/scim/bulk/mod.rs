@@ -1,0 +1,382 @@
+//! Bulk requests (RFC 7644 §3.7): many changes in one request, each on its own, in the client's order, with references
+//! among them.
+//!
+//! An operation may refer to what another one creates, as `bulkId:NAME` in its data or its path. What is there already is
+//! put in place of the reference. A POST that refers to something that only comes later, or to itself, or in a circle,
+//! is carried out without those values, which are patched in as soon as they can be. Any other operation waits. One whose
+//! reference never comes true fails with 409 and leaves nothing behind.
+
+mod references;
+mod request;
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Value, json};
+
+use references::{REFERENCE, put_off, resolve};
+use request::{Method, Operation, Request};
+
+use super::{Caller, Fault, Prefer, Reply, Scim, ScimError, Target, Terms, parse};
+use crate::domain::{Kind, ResourceId};
+
+/// How many operations one request may have.
+pub const MOST_OPERATIONS: usize = 1000;
+/// How many bytes one request may have.
+pub const LARGEST_PAYLOAD: usize = 1024 * 1024;
+
+impl Scim {
+    /// `POST /Bulk`. The request as a whole is refused only if it has not the form of one.
+    pub fn bulk(&self, caller: &Caller, body: &[u8]) -> Result<Reply, ScimError> {
+        if body.len() > LARGEST_PAYLOAD {
+            return Err(too_large());
+        }
+        let request = Request::read(parse(body)?)?;
+        self.note(caller, request.deviations.iter().copied())?;
+        let mut run = Run {
+            scim: self,
+            caller,
+            known: HashMap::new(),
+            lost: HashSet::new(),
+            coming: request.defined(),
+            results: request.operations.iter().map(|_| None).collect(),
+            pending: Vec::new(),
+            operations: request.operations,
+            errors: 0,
+            most_errors: request.fail_on_errors,
+        };
+        run.carry_out();
+        let results: Vec<Value> = run.results.into_iter().flatten().collect();
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkResponse"],
+            "Operations": results,
+        });
+        Ok(Reply {
+            body: Some(body.to_string()),
+            ..Reply::of(200)
+        })
+    }
+}
+
+/// The answer to a request that is too large; names both limits (RFC 7644 §3.7.4).
+pub fn too_large() -> ScimError {
+    Fault::TooLarge.because(format!(
+        "A bulk request may have at most {MOST_OPERATIONS} operations (maxOperations) and {LARGEST_PAYLOAD} bytes (maxPayloadSize)."
+    ))
+}
+
+/// A bulk request under way.
+struct Run<'a> {
+    scim: &'a Scim,
+    caller: &'a Caller,
+    operations: Vec<Operation>,
+    /// What each operation came to, as far as it is over.
+    results: Vec<Option<Value>>,
+    /// What was created, by its bulkId.
+    known: HashMap<String, ResourceId>,
+    /// What will not be created.
+    lost: HashSet<String>,
+    /// What is to be created, by the place of the operation.
+    coming: HashMap<String, Vec<usize>>,
+    /// What waits for references, in the client's order.
+    pending: Vec<Pending>,
+    errors: usize,
+    most_errors: Option<usize>,
+}
+
+/// An operation that waits for what it refers to.
+struct Pending {
+    at: usize,
+    waits_for: HashSet<String>,
+    /// What it created already, with what is to be patched in; nothing if it has not begun.
+    created: Option<(Target, Vec<Value>)>,
+}
+
+/// What one operation did.
+struct Done {
+    location: Option<String>,
+    version: Option<String>,
+}
+
+impl Run<'_> {
+    fn carry_out(&mut self) {
+        for at in 0..self.operations.len() {
+            if self.is_over() {
+                break;
+            }
+            self.begin(at);
+            self.go_on();
+        }
+        // What is still open waits for something that was not reached, or that waits itself.
+        for pending in std::mem::take(&mut self.pending) {
+            self.give_up(pending);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.most_errors.is_some_and(|most| self.errors >= most)
+    }
+
+    fn begin(&mut self, at: usize) {
+        let operation = self.operations[at].clone();
+        let references = operation.references();
+        if let Some(twice) = self.is_ambiguous(at, &operation) {
+            return self.failed(at, &twice);
+        }
+        let hopeless = |name: &&String| self.lost.contains(*name) || !self.coming.contains_key(*name);
+        let missing = references
+            .iter()
+            .find(|name| !self.known.contains_key(*name) && hopeless(name));
+        if let Some(name) = missing {
+            let error = unresolved(name);
+            return self.failed(at, &error);
+        }
+        let waits_for: HashSet<String> = references
+            .into_iter()
+            .filter(|name| !self.known.contains_key(name))
+            .collect();
+        if waits_for.is_empty() {
+            return self.run(at, operation);
+        }
+        let created = self.begin_to_create(operation);
+        if let (Some((target, _)), Some(bulk_id)) = (&created, &self.operations[at].bulk_id) {
+            self.known.insert(bulk_id.clone(), target.id.clone());
+        }
+        self.pending.push(Pending { at, waits_for, created });
+    }
+
+    /// A POST with open references: carried out without them. If it cannot be without, it waits as a whole.
+    fn begin_to_create(&self, mut operation: Operation) -> Option<(Target, Vec<Value>)> {
+        if operation.method != Method::Post || operation.path.contains(REFERENCE) {
+            return None;
+        }
+        resolve(&mut operation.data, &self.known);
+        let later = put_off("", operation.data.as_object_mut()?);
+        let kind = self.collection(&operation.path).ok()?;
+        let (_, id) = self.create(&kind, &operation.data).ok()?;
+        Some((Target { kind, id }, later))
+    }
+
+    /// Finishes what waits, as far as what it waits for is there or lost.
+    fn go_on(&mut self) {
+        while let Some(place) = self.pending.iter().position(|pending| {
+            let mut names = pending.waits_for.iter();
+            pending.waits_for.iter().any(|name| self.lost.contains(name))
+                || names.all(|name| self.known.contains_key(name))
+        }) {
+            let pending = self.pending.remove(place);
+            if pending.waits_for.iter().any(|name| self.lost.contains(name)) {
+                self.give_up(pending);
+            } else {
+                self.finish(pending);
+            }
+        }
+    }
+
+    fn finish(&mut self, pending: Pending) {
+        let at = pending.at;
+        let Some((target, later)) = pending.created else {
+            let operation = self.operations[at].clone();
+            return self.run(at, operation);
+        };
+        let mut patch = json!({"schemas": [super::PATCH_OP], "Operations": later});
+        resolve(&mut patch, &self.known);
+        match self
+            .scim
+            .patch(self.caller, &target, patch.to_string().as_bytes(), &quietly(None))
+        {
+            Ok(reply) => self.succeeded(at, Done::of(&reply)),
+            Err(error) => {
+                self.take_back(at, &target);
+                self.failed(at, &error);
+            }
+        }
+    }
+
+    fn give_up(&mut self, pending: Pending) {
+        let at = pending.at;
+        if let Some((target, _)) = &pending.created {
+            self.take_back(at, target);
+        }
+        let mut names: Vec<&String> = pending
+            .waits_for
+            .iter()
+            .filter(|name| !self.known.contains_key(*name))
+            .collect();
+        names.sort();
+        let error = unresolved(names.first().map_or("", |name| name.as_str()));
+        self.failed(at, &error);
+    }
+
+    /// Removes what was created for an operation that failed.
+    fn take_back(&mut self, at: usize, target: &Target) {
+        if let Some(bulk_id) = &self.operations[at].bulk_id {
+            self.known.remove(bulk_id);
+        }
+        if let Err(error) = self.scim.delete(self.caller, target, &Terms::default()) {
+            log::warn!(
+                "a {} that a bulk request left half made could not be removed: {error}",
+                target.kind
+            );
+        }
+    }
+
+    /// Carries out an operation whose references are all known.
+    fn run(&mut self, at: usize, mut operation: Operation) {
+        resolve(&mut operation.data, &self.known);
+        let done = match operation.method {
+            Method::Post => self.collection(&operation.path).and_then(|kind| {
+                let (reply, id) = self.create(&kind, &operation.data)?;
+                if let Some(bulk_id) = operation.bulk_id {
+                    self.known.insert(bulk_id, id);
+                }
+                Ok(reply)
+            }),
+            Method::Put | Method::Patch | Method::Delete => self.change(&operation),
+        };
+        match done {
+            Ok(reply) => self.succeeded(at, Done::of(&reply)),
+            Err(error) => self.failed(at, &error),
+        }
+    }
+
+    fn create(&self, kind: &Kind, data: &Value) -> Result<(Reply, ResourceId), ScimError> {
+        let reply = self
+            .scim
+            .create(self.caller, kind, data.to_string().as_bytes(), &quietly(None))?;
+        let location = reply.location.as_deref().unwrap_or_default();
+        let id = ResourceId::new(location.rsplit('/').next().unwrap_or_default());
+        Ok((reply, id))
+    }
+
+    fn change(&self, operation: &Operation) -> Result<Reply, ScimError> {
+        let target = self.target(&operation.path)?;
+        let (data, terms) = (operation.data.to_string(), quietly(operation.version.clone()));
+        match operation.method {
+            Method::Put => self.scim.replace(self.caller, &target, data.as_bytes(), &terms),
+            Method::Patch => self.scim.patch(self.caller, &target, data.as_bytes(), &terms),
+            Method::Post | Method::Delete => {
+                let reply = self.scim.delete(self.caller, &target, &terms)?;
+                Ok(Reply {
+                    location: Some(self.scim.location(&target)?),
+                    ..reply
+                })
+            }
+        }
+    }
+
+    /// A name that is given twice means nothing, unless nobody refers to it.
+    fn is_ambiguous(&self, at: usize, operation: &Operation) -> Option<ScimError> {
+        let bulk_id = operation.bulk_id.as_ref()?;
+        let first = *self.coming.get(bulk_id)?.first()?;
+        let referred_to = || self.operations.iter().any(|other| other.references().contains(bulk_id));
+        (operation.method == Method::Post && first != at && referred_to()).then(|| {
+            Fault::InvalidValue.because(format!(
+                "The bulkId {bulk_id} is there twice, and something refers to it."
+            ))
+        })
+    }
+
+    fn segments<'p>(&self, path: &'p str) -> Vec<&'p str> {
+        let path = path.strip_prefix(&self.scim.base_url).unwrap_or(path);
+        let path = path.split('?').next().unwrap_or_default().trim_matches('/');
+        let path = path.strip_prefix("scim/").unwrap_or(path);
+        path.strip_prefix("v2/").unwrap_or(path).split('/').collect()
+    }
+
+    fn collection(&self, path: &str) -> Result<Kind, ScimError> {
+        match self.segments(path).as_slice() {
+            [endpoint] => self.scim.kind_at(endpoint).ok_or_else(|| nothing_at(path)),
+            _ => Err(Fault::InvalidPath.because("The path of a POST must be that of a resource type, such as /Users.")),
+        }
+    }
+
+    fn target(&self, path: &str) -> Result<Target, ScimError> {
+        let segments = self.segments(path);
+        let [endpoint, id] = segments.as_slice() else {
+            return Err(Fault::InvalidPath.because("The path must be that of a resource, such as /Users/ID."));
+        };
+        let kind = self.scim.kind_at(endpoint).ok_or_else(|| nothing_at(path))?;
+        let id = match id.strip_prefix(REFERENCE) {
+            Some(name) => self.known.get(name).cloned().ok_or_else(|| unresolved(name))?,
+            None => ResourceId::new(*id),
+        };
+        if id.as_str().contains('\0') {
+            return Err(nothing_at(path));
+        }
+        Ok(Target { kind, id })
+    }
+
+    fn succeeded(&mut self, at: usize, done: Done) {
+        let mut result = self.result(at);
+        result["status"] = self.operations[at].method.status().into();
+        for (name, value) in [("location", done.location), ("version", done.version)] {
+            if let Some(value) = value {
+                result[name] = value.into();
+            }
+        }
+        self.results[at] = Some(result);
+    }
+
+    fn failed(&mut self, at: usize, error: &ScimError) {
+        error.log();
+        let operation = &self.operations[at];
+        let mut result = self.result(at);
+        result["status"] = error.fault.row().0.to_string().into();
+        result["response"] = error.to_json();
+        if operation.method == Method::Post {
+            // Only the first of two has the name.
+            let first = operation
+                .bulk_id
+                .as_ref()
+                .and_then(|name| self.coming.get(name)?.first().copied());
+            if let (Some(name), true) = (&operation.bulk_id, first == Some(at)) {
+                self.lost.insert(name.clone());
+            }
+        } else if let Ok(location) = self
+            .target(&operation.path)
+            .and_then(|target| self.scim.location(&target))
+        {
+            result["location"] = location.into();
+        }
+        self.results[at] = Some(result);
+        self.errors += 1;
+    }
+
+    fn result(&self, at: usize) -> Value {
+        let operation = &self.operations[at];
+        let mut result = json!({"method": operation.method.name()});
+        if let Some(bulk_id) = &operation.bulk_id {
+            result["bulkId"] = bulk_id.as_str().into();
+        }
+        result
+    }
+}
+
+impl Done {
+    fn of(reply: &Reply) -> Self {
+        Self {
+            location: reply.location.clone(),
+            version: reply.etag.clone(),
+        }
+    }
+}
+
+/// Nobody reads the bodies of single answers.
+fn quietly(version: Option<String>) -> Terms {
+    let mut terms = Terms {
+        prefer: Some(Prefer::Minimal),
+        ..Terms::default()
+    };
+    terms.conditions.if_match = version;
+    terms
+}
+
+fn unresolved(name: &str) -> ScimError {
+    Fault::Conflict.because(format!(
+        "{REFERENCE}{name} stands for nothing that this request creates."
+    ))
+}
+
+fn nothing_at(path: &str) -> ScimError {
+    Fault::NotFound.because(format!("There is nothing at the path {path}."))
+}

@@ -1,0 +1,175 @@
+//! The form of a bulk request.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+
+use super::references::{self, REFERENCE};
+use super::{MOST_OPERATIONS, too_large};
+use crate::scim::normalise::rule;
+use crate::scim::{Fault, ScimError};
+
+/// A bulk request whose form is right.
+pub(super) struct Request {
+    /// In the client's order.
+    pub(super) operations: Vec<Operation>,
+    /// After how many errors to stop.
+    pub(super) fail_on_errors: Option<usize>,
+    /// The tolerances that reading it took.
+    pub(super) deviations: Vec<&'static str>,
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) bulk_id: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) data: Value,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    const ALL: [(&'static str, Self); 4] = [
+        ("POST", Self::Post),
+        ("PUT", Self::Put),
+        ("PATCH", Self::Patch),
+        ("DELETE", Self::Delete),
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// The status of success.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Self::Post => "201",
+            Self::Put | Self::Patch => "200",
+            Self::Delete => "204",
+        }
+    }
+}
+
+impl Request {
+    pub(super) fn read(body: Value) -> Result<Self, ScimError> {
+        let Value::Object(mut body) = body else {
+            return Err(Fault::InvalidSyntax.because("A bulk request is a JSON object with a list of Operations."));
+        };
+        let mut deviations = Vec::new();
+        if !body.contains_key("schemas") {
+            deviations.push(rule::SCHEMAS);
+        }
+        let Some(Value::Array(list)) = take(&mut body, "Operations", &mut deviations) else {
+            return Err(Fault::InvalidSyntax.because("A bulk request needs a list of Operations."));
+        };
+        if list.len() > MOST_OPERATIONS {
+            return Err(too_large());
+        }
+        let fail_on_errors = match take(&mut body, "failOnErrors", &mut deviations) {
+            None | Some(Value::Null) => None,
+            Some(Value::Number(number)) if number.as_u64().is_some() => number.as_u64(),
+            Some(_) => return Err(Fault::InvalidValue.because("failOnErrors must be a whole number.")),
+        };
+        let mut operations = Vec::with_capacity(list.len());
+        for (at, one) in list.into_iter().enumerate() {
+            let operation = Operation::read(one, &mut deviations);
+            operations
+                .push(operation.map_err(|what| Fault::InvalidSyntax.because(format!("Operations[{at}] {what}.")))?);
+        }
+        deviations.sort_unstable();
+        deviations.dedup();
+        Ok(Self {
+            operations,
+            // 0 would stop before anything is done; clients that send it mean that nothing shall stop.
+            fail_on_errors: fail_on_errors
+                .filter(|most| *most > 0)
+                .and_then(|most| usize::try_from(most).ok()),
+            deviations,
+        })
+    }
+
+    /// What the operations create, by the place of the operation.
+    pub(super) fn defined(&self) -> HashMap<String, Vec<usize>> {
+        let mut defined: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, operation) in self.operations.iter().enumerate() {
+            if let (Method::Post, Some(bulk_id)) = (operation.method, &operation.bulk_id) {
+                defined.entry(bulk_id.clone()).or_default().push(at);
+            }
+        }
+        defined
+    }
+}
+
+impl Operation {
+    /// Reads one operation, or tells what is wrong with it.
+    fn read(value: Value, deviations: &mut Vec<&'static str>) -> Result<Self, &'static str> {
+        let Value::Object(mut members) = value else {
+            return Err("must be an object");
+        };
+        let mut text = |name: &str| match take(&mut members, name, deviations) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err("has a method, path, bulkId or version that is not a text"),
+        };
+        let name = text("method")?.ok_or("needs a method")?;
+        let path = text("path")?.ok_or("needs a path")?;
+        let (bulk_id, version) = (text("bulkId")?, text("version")?);
+        let method = Method::ALL
+            .iter()
+            .find(|(method, _)| method.eq_ignore_ascii_case(&name));
+        let (spelling, method) = *method.ok_or("must have the method POST, PUT, PATCH or DELETE")?;
+        if spelling != name || !path.starts_with('/') {
+            deviations.push(rule::BULK_SPELLING);
+        }
+        if method == Method::Post && bulk_id.as_deref().unwrap_or_default().is_empty() {
+            return Err("needs a bulkId, since it is a POST");
+        }
+        let data = take(&mut members, "data", deviations).unwrap_or_default();
+        if method != Method::Delete && data.is_null() {
+            return Err("needs data");
+        }
+        Ok(Self {
+            method,
+            path,
+            bulk_id,
+            version,
+            data,
+        })
+    }
+
+    /// The names that it refers to.
+    pub(super) fn references(&self) -> HashSet<String> {
+        let mut names = HashSet::new();
+        // Nothing is deleted by its data.
+        if self.method != Method::Delete {
+            references::collect(&self.data, &mut names);
+        }
+        if let Some((_, name)) = self.path.rsplit_once(REFERENCE) {
+            names.insert(name.to_owned());
+        }
+        names
+    }
+}
+
+/// A member by its name, in any case.
+fn take(members: &mut Map<String, Value>, name: &str, deviations: &mut Vec<&'static str>) -> Option<Value> {
+    let key = members.keys().rev().find(|key| key.eq_ignore_ascii_case(name))?.clone();
+    if key != name {
+        deviations.push(rule::BULK_SPELLING);
+    }
+    members.remove(&key)
+}

@@ -1,0 +1,176 @@
+//! One account, however it was born: a POST for somebody who is here already.
+//!
+//! A client that is tied to an identity provider gets the account that a login through that provider made, if the
+//! `externalId` that it sends is the subject of the login, or the configured attribute of both is the same. A client gets
+//! back what it switched off itself. In both cases the account takes what the client sends and keeps the rest. Anything
+//! else that is taken is a conflict.
+
+use serde_json::Value;
+
+use super::{Caller, Fault, Scim, ScimError};
+use crate::domain::filter::{AttributeRef, Comparand, Filter, Operator};
+use crate::domain::patch::{PatchOp, PatchOperation};
+use crate::domain::query::Query;
+use crate::domain::schema::ResourceType;
+use crate::domain::{Attributes, IdentityProviderName, Kind, Operation, Precondition, Resource, ResourceId};
+use crate::storage::{StorageError, links};
+use crate::userstore::StoreError;
+
+/// Whose accounts a client may take over, and how it knows them.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    /// The identity provider that the client's people log in through.
+    pub identity_provider: IdentityProviderName,
+    /// The issuer of its subjects.
+    pub issuer: String,
+    /// The attribute that must be the same in what the client sends and in the account. Without one the client's
+    /// `externalId` must be the subject that the identity provider asserts.
+    pub attribute: Option<String>,
+}
+
+impl Scim {
+    /// Makes the resource, or changes the one that it is.
+    pub(super) fn create_or_converge(
+        &self,
+        caller: &Caller,
+        resource_type: &ResourceType,
+        attributes: Attributes,
+    ) -> Result<Resource, ScimError> {
+        if let Some(id) = self.adoptable(caller, resource_type, &attributes)? {
+            return self.take_over(caller, resource_type, id, attributes);
+        }
+        let operation = Operation::Create {
+            store: caller.client.store.clone(),
+            kind: resource_type.kind.clone(),
+            attributes: attributes.clone(),
+        };
+        let error = match self.apply(caller, operation) {
+            Ok(outcome) => return Ok(outcome.into_resource()),
+            Err(error) => error,
+        };
+        let Some((attribute, holder)) = self.holder(caller, resource_type, &attributes, &error)? else {
+            return Err(error);
+        };
+        let own = holder.writers.writers().get(&attribute) == Some(&caller.actor.writer());
+        if own && !holder.is_active() {
+            let mut attributes = attributes;
+            attributes.entry("active").or_insert(Value::Bool(true));
+            return self.take_over(caller, resource_type, holder.id, attributes);
+        }
+        Err(Fault::Uniqueness.because(format!(
+            "{attribute} is taken by {endpoint}/{id}. Change that one, or choose another value.",
+            endpoint = resource_type.endpoint,
+            id = holder.id,
+        )))
+    }
+
+    /// Who has the name that is taken.
+    fn holder(
+        &self,
+        caller: &Caller,
+        resource_type: &ResourceType,
+        attributes: &Attributes,
+        error: &ScimError,
+    ) -> Result<Option<(String, Resource)>, ScimError> {
+        let taken = error.cause.as_deref().and_then(|cause| cause.downcast_ref());
+        let Some(StoreError::Taken { attribute }) = taken else {
+            return Ok(None);
+        };
+        let unique = resource_type.unique_attribute();
+        let Some(name) = unique
+            .filter(|unique| unique.name == *attribute)
+            .and_then(|_| attributes.get(attribute)?.as_str())
+        else {
+            return Ok(None);
+        };
+        let holder = self.directory.named(&caller.client.store, &resource_type.kind, name)?;
+        Ok(holder.map(|holder| (attribute.clone(), holder)))
+    }
+
+    /// The account that a login made for the person whom the client sends.
+    fn adoptable(
+        &self,
+        caller: &Caller,
+        resource_type: &ResourceType,
+        attributes: &Attributes,
+    ) -> Result<Option<ResourceId>, ScimError> {
+        let Some(adoption) = caller
+            .client
+            .adoption
+            .as_ref()
+            .filter(|_| resource_type.kind == Kind::USER)
+        else {
+            return Ok(None);
+        };
+        let Some(path) = &adoption.attribute else {
+            return self.by_subject(caller, adoption, attributes);
+        };
+        let by = resource_type.resolve(path);
+        let value = by.as_ref().and_then(|by| by.single_text(attributes));
+        match (&by, value) {
+            (Some(by), Some(value)) if !value.is_empty() => self.by_attribute(caller, adoption, by, value),
+            _ => Ok(None),
+        }
+    }
+
+    fn by_subject(
+        &self,
+        caller: &Caller,
+        adoption: &Adoption,
+        attributes: &Attributes,
+    ) -> Result<Option<ResourceId>, ScimError> {
+        let Some(subject) = attributes.get("externalId").and_then(Value::as_str) else {
+            return Ok(None);
+        };
+        let known = self.database.read::<_, StorageError>(|connection| {
+            links::find(connection, &adoption.identity_provider, &adoption.issuer, subject)
+        })?;
+        let here = known.filter(|link| link.store == caller.client.store);
+        Ok(here.map(|link| link.resource_id))
+    }
+
+    fn by_attribute(
+        &self,
+        caller: &Caller,
+        adoption: &Adoption,
+        attribute: &AttributeRef,
+        value: &str,
+    ) -> Result<Option<ResourceId>, ScimError> {
+        let filter = Filter::Compare {
+            attribute: attribute.clone(),
+            operator: Operator::Eq,
+            value: Comparand::Text(value.to_owned()),
+        };
+        let query = Query::all(Kind::USER, 2).filtered(filter);
+        let found = self.directory.find(&caller.client.store, &query)?.resources;
+        let [one] = found.as_slice() else { return Ok(None) };
+        let links = self
+            .database
+            .read::<_, StorageError>(|connection| links::of_user(connection, &one.id))?;
+        let linked = links
+            .iter()
+            .any(|link| link.link.identity_provider == adoption.identity_provider);
+        Ok(linked.then(|| one.id.clone()))
+    }
+
+    /// Gives an account to the client: what it sends is put in place, the rest stays.
+    fn take_over(
+        &self,
+        caller: &Caller,
+        resource_type: &ResourceType,
+        id: ResourceId,
+        attributes: Attributes,
+    ) -> Result<Resource, ScimError> {
+        let operation = Operation::Patch {
+            kind: resource_type.kind.clone(),
+            id,
+            operations: vec![PatchOperation {
+                op: PatchOp::Replace,
+                path: None,
+                value: Some(Value::Object(attributes)),
+            }],
+            precondition: Precondition::None,
+        };
+        Ok(self.apply(caller, operation)?.into_resource())
+    }
+}

@@ -1,0 +1,41 @@
+//! `/Me` (RFC 7644 §3.11): the person whose access token it is.
+
+use super::{Fault, Reply, Scim, ScimError, Terms, authenticate::bearer};
+use crate::domain::Kind;
+use crate::storage::{StorageError, random, scim_tokens, tokens};
+
+impl Scim {
+    /// `GET /Me`: the user that an access token with the scope `openid` stands for, at the user's own location.
+    pub fn me(&self, authorization: Option<&str>, terms: &Terms) -> Result<Reply, ScimError> {
+        let token = bearer(authorization)?;
+        let now = self.directory.clock().now();
+        let (person, client) = self.database.read::<_, StorageError>(|connection| {
+            let person = tokens::access(connection, &random::fingerprint(token), now)?;
+            let client = scim_tokens::find(connection, token)?.filter(|token| token.is_good(now));
+            Ok((person, client))
+        })?;
+        let Some((grant, scope)) = person else {
+            return Err(if client.is_some() {
+                Fault::NotFound.because("This token stands for an application and not for a person, so there is no Me.")
+            } else {
+                Fault::Unauthorized.because("This token is unknown, expired or revoked.")
+            });
+        };
+        if !scope.split(' ').any(|word| word == "openid") {
+            return Err(Fault::Forbidden.because("The access token needs the scope openid."));
+        }
+        let resource_type = self.resource_type(&Kind::USER)?;
+        let projection = terms.parameters.projection(resource_type);
+        let user = self
+            .directory
+            .get(&Kind::USER, &grant.user, projection.relations())?
+            .filter(|user| user.store == grant.store && user.is_active())
+            .ok_or_else(|| Fault::Unauthorized.because("The person of this token is no longer here."))?;
+        let status = if terms.conditions.already_has(user.version) {
+            304
+        } else {
+            200
+        };
+        Ok(self.answer(status, &user, resource_type, &projection))
+    }
+}

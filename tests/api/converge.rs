@@ -1,0 +1,110 @@
+//! One account, however it was born: a POST for somebody who is here already.
+
+use serde_json::{Value, json};
+use vestibule::domain::{Actor, Change, Companion, Kind, Link, Operation, Principal, ServiceProviderName, StoreName};
+
+use crate::support::{USER, app, client_of, id_of, unique, wiki};
+
+/// An account that a login made, and its subject.
+fn logged_in(attributes: &Value) -> (String, String) {
+    let subject = unique("subject");
+    let link = Link {
+        identity_provider: "google".into(),
+        issuer: "https://accounts.google.com".to_owned(),
+        subject: subject.clone(),
+    };
+    let change = Change {
+        actor: Actor {
+            principal: Principal::Login {
+                identity_provider: "google".into(),
+            },
+            service_provider: ServiceProviderName::new("wiki"),
+        },
+        operation: Operation::Create {
+            store: StoreName::PRIMARY,
+            kind: Kind::USER,
+            attributes: attributes.as_object().unwrap().clone(),
+        },
+        companions: vec![Companion::Link(link)],
+    };
+    let made = app().app.directory.apply(change).unwrap().into_resource();
+    (format!("/scim/v2/Users/{}", made.id), subject)
+}
+
+#[test]
+fn a_client_tied_to_the_identity_provider_adopts_the_account_of_the_subject() {
+    let (path, subject) = logged_in(&json!({ "userName": unique("google"), "nickName": "Al", "title": "old" }));
+    let body = json!({ "schemas": [USER], "userName": unique("alice"), "externalId": subject, "title": "new" });
+    let made = client_of("hr").post("/scim/v2/Users", &body).gives(201);
+    assert_eq!(made.id(), id_of(&path));
+    assert!(made.header("location").ends_with(&path));
+    let seen = wiki().get(&path).body;
+    let seen = [
+        &seen["userName"],
+        &seen["externalId"],
+        &seen["title"],
+        &seen["nickName"],
+    ];
+    assert_eq!(seen, [&body["userName"], &json!(subject), &json!("new"), &json!("Al")]);
+    // The second time it is still the same account.
+    client_of("hr").post("/scim/v2/Users", &body).gives(201);
+    assert_eq!(wiki().get(&path).body["meta"]["version"], "W/\"2\"");
+}
+
+#[test]
+fn a_client_may_know_accounts_by_an_attribute() {
+    let number = unique("employee");
+    let extension = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let (path, _) = logged_in(&json!({ "userName": unique("google"), extension: { "employeeNumber": number } }));
+    let body =
+        json!({ "schemas": [USER, extension], "userName": unique("alice"), extension: { "employeeNumber": number } });
+    let adopted = client_of("payroll").post("/scim/v2/Users", &body).gives(201).id();
+    assert_eq!(adopted, id_of(&path));
+    // Nobody came in through Google with this one.
+    let stranger = unique("employee");
+    let body = json!({ "userName": unique("bob"), extension: { "employeeNumber": stranger } });
+    let bob = client_of("wiki").post("/scim/v2/Users", &body).gives(201).id();
+    let twin = json!({ "userName": unique("bob"), extension: { "employeeNumber": stranger } });
+    assert_ne!(client_of("payroll").post("/scim/v2/Users", &twin).gives(201).id(), bob);
+}
+
+#[test]
+fn another_client_gets_a_conflict_that_says_what_to_do() {
+    let name = unique("alice");
+    let (path, subject) = logged_in(&json!({ "userName": name }));
+    for caller in [client_of("wiki"), client_of("hr")] {
+        // Neither a client that is not tied, nor a subject that is not the account's.
+        let external_id = if caller.token() == wiki().token() {
+            subject.clone()
+        } else {
+            unique("other")
+        };
+        let body = json!({ "schemas": [USER], "userName": name, "externalId": external_id });
+        let refused = caller.post("/scim/v2/Users", &body).refuses(409, Some("uniqueness"));
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(
+            detail.contains(id_of(&path)) && detail.contains("Change that one"),
+            "{detail}"
+        );
+    }
+}
+
+#[test]
+fn a_client_gets_back_whom_it_switched_off() {
+    let name = unique("alice");
+    let body = json!({ "schemas": [USER], "userName": name, "title": "T", "nickName": "Al" });
+    let made = wiki().post("/scim/v2/Users", &body).gives(201);
+    let path = format!("/scim/v2/Users/{}", made.id());
+    wiki()
+        .patch(&path, &json!([{ "op": "replace", "path": "active", "value": false }]))
+        .gives(200);
+    let again = json!({ "schemas": [USER], "userName": name.to_uppercase(), "title": "U" });
+    client_of("hr")
+        .post("/scim/v2/Users", &again)
+        .refuses(409, Some("uniqueness"));
+    let back = wiki().post("/scim/v2/Users", &again).gives(201);
+    assert_eq!(back.id(), made.id());
+    let seen = [&back.body["active"], &back.body["title"], &back.body["nickName"]];
+    assert_eq!(seen, [&json!(true), &json!("U"), &json!("Al")]);
+    wiki().post("/scim/v2/Users", &again).refuses(409, Some("uniqueness"));
+}

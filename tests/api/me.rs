@@ -1,0 +1,96 @@
+//! `/Me` (RFC 7644 §3.11).
+
+use std::time::Duration;
+
+use crate::support::{Caller, anonymous, app, id_of, unique, wiki};
+use vestibule::domain::StoreName;
+use vestibule::storage::grants::Grant;
+use vestibule::storage::tokens::NewToken;
+use vestibule::storage::{StorageError, grants, random, tokens};
+
+/// Somebody with an access token of the OpenID provider.
+fn person(path: &str, scope: &str) -> Caller {
+    let (token, now) = (random::token(), app().now());
+    let end = now.plus(Duration::from_hours(1));
+    let grant = Grant {
+        id: random::token(),
+        code_expires: now,
+        client_id: "wiki".into(),
+        session_hash: String::new(),
+        store: StoreName::PRIMARY,
+        user: id_of(path).into(),
+        redirect_uri: String::new(),
+        scope: scope.to_owned(),
+        nonce: None,
+        code_challenge: None,
+        amr: Vec::new(),
+        auth_time: now,
+        created: now,
+        expires: end,
+        revoked: None,
+    };
+    let access = NewToken {
+        hash: random::fingerprint(&token),
+        scope: scope.to_owned(),
+        expires: end,
+    };
+    let stored = app().app.database.write::<_, StorageError>(move |connection| {
+        grants::insert(connection, &grant, &random::token())?;
+        Ok(tokens::insert_access(connection, &grant.id, &access)?)
+    });
+    stored.unwrap();
+    Caller::with_token(&token)
+}
+
+#[test]
+fn a_person_sees_who_it_is_at_its_own_location() {
+    let path = wiki().user(&unique("me"));
+    let me = person(&path, "openid profile")
+        .get("/scim/v2/Me?attributes=userName")
+        .gives(200);
+    let user = wiki().get(&format!("{path}?attributes=userName"));
+    assert_eq!(
+        (me.body.clone(), me.header("location"), me.header("etag")),
+        (user.body.clone(), user.header("location"), user.header("etag"))
+    );
+}
+
+#[test]
+fn an_application_is_nobody() {
+    wiki().get("/scim/v2/Me").refuses(404, None);
+    let refused = anonymous().get("/scim/v2/Me").refuses(401, None);
+    assert!(refused.header("www-authenticate").starts_with("Bearer"));
+    Caller::with_token("unknown").get("/scim/v2/Me").refuses(401, None);
+}
+
+#[test]
+fn it_needs_the_scope_openid_and_an_account_that_is_on() {
+    let path = wiki().user(&unique("me"));
+    person(&path, "email").get("/scim/v2/Me").refuses(403, None);
+    let me = person(&path, "openid");
+    me.get("/scim/v2/Me").gives(200);
+    wiki()
+        .patch(
+            &path,
+            &serde_json::json!([{ "op": "replace", "path": "active", "value": false }]),
+        )
+        .gives(200);
+    me.get("/scim/v2/Me").refuses(401, None);
+}
+
+#[test]
+fn a_person_can_do_nothing_else_through_scim() {
+    let path = wiki().user(&unique("me"));
+    let me = person(&path, "openid");
+    me.get(&path).refuses(401, None);
+    me.patch(
+        &path,
+        &serde_json::json!([{ "op": "add", "path": "title", "value": "CEO" }]),
+    )
+    .refuses(401, None);
+    let refused = me.patch(
+        "/scim/v2/Me",
+        &serde_json::json!([{ "op": "add", "path": "title", "value": "CEO" }]),
+    );
+    assert_eq!(refused.refuses(405, None).header("allow"), "GET, HEAD, OPTIONS");
+}

@@ -1,0 +1,76 @@
+//! A service provider that is strict: what only our tolerances understand is refused.
+
+use serde_json::json;
+
+use crate::support::{Caller, PATCH_OP, USER, client_of, unique};
+
+fn strict() -> Caller {
+    client_of("strict")
+}
+
+#[test]
+fn a_body_that_needs_a_tolerance_is_refused_and_the_rule_is_named() {
+    for (body, scim_type, rule) in [
+        (json!({ "userName": unique("s") }), "invalidSyntax", "R8-schemas"),
+        (
+            json!({ "schemas": [USER], "userName": unique("s"), "active": "True" }),
+            "invalidValue",
+            "R4-coerced",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": unique("s"), "shoeSize": 7 }),
+            "invalidSyntax",
+            "R2-unknown",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": unique("s"), "emails": ["a@b"] }),
+            "invalidSyntax",
+            "R6-bare",
+        ),
+    ] {
+        let refused = strict().post("/scim/v2/Users", &body).refuses(400, Some(scim_type));
+        assert!(
+            refused.body["detail"].as_str().unwrap().contains(rule),
+            "{}",
+            refused.text
+        );
+    }
+}
+
+#[test]
+fn a_patch_that_needs_a_tolerance_is_refused_and_changes_nothing() {
+    let path = strict().user(&unique("s"));
+    for operations in [
+        json!([{ "op": "Add", "path": "title", "value": "T" }]),
+        json!([{ "op": "add", "value": { "name.givenName": "T" } }]),
+        json!([]),
+    ] {
+        strict().patch(&path, &operations).refuses(400, Some("invalidSyntax"));
+    }
+    assert_eq!(strict().get(&path).body["meta"]["version"], "W/\"1\"");
+}
+
+#[test]
+fn a_filter_that_needs_a_tolerance_is_refused() {
+    for filter in [
+        "shoeSize eq 7",
+        "userName eq alice",
+        "active eq \"True\"",
+        "userName pr 1",
+    ] {
+        strict().find("Users", filter).refuses(400, Some("invalidFilter"));
+    }
+}
+
+#[test]
+fn what_the_standard_allows_is_taken() {
+    let path = strict().user(&unique("s"));
+    strict()
+        .find("Users", "USERNAME eq \"x\" and not (title pr)")
+        .gives(200);
+    let body = json!({ "schemas": [USER], "id": "mine", "USERNAME": unique("s"), "title": null, "emails": [] });
+    strict().put(&path, &body).gives(200);
+    let patch =
+        json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "path": "name.givenName", "value": "A" }] });
+    strict().send("PATCH", &path, &[], patch.to_string()).gives(200);
+}
