@@ -43,6 +43,8 @@ pub mod tolerance {
     pub const BRACKETS_ON_SINGLE: &str = "F8-brackets-on-single-value";
     /// A date without a time.
     pub const DATE_ONLY: &str = "F9-date-only";
+    /// An extension's attribute without its URN.
+    pub const UNQUALIFIED: &str = "F10-unqualified-extension";
 }
 /// An attribute that a resource type really has.
 #[derive(Clone, Debug, PartialEq)]

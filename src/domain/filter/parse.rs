@@ -156,7 +156,7 @@ impl<'a> Parser<'a> {
     /// An attribute with an operator, or with brackets.
     fn term(&mut self, scope: &Scope<'_>) -> Result<Filter, Invalid> {
         let path = self.path()?;
-        let attribute = scope.resolve(path);
+        let attribute = scope.resolve(path).or_else(|| self.unqualified(scope, path));
         self.blanks();
         if self.scanner.eat('[') {
             return self.element(scope, attribute);
@@ -168,6 +168,16 @@ impl<'a> Parser<'a> {
             self.note(tolerance::UNKNOWN_ATTRIBUTE);
         }
         self.comparison(attribute)
+    }
+
+    /// `manager eq "1"`: an extension's attribute without its URN.
+    fn unqualified(&mut self, scope: &Scope<'_>, path: &str) -> Option<AttributeRef> {
+        let Scope::Resource(resource_type) = scope else {
+            return None;
+        };
+        let found = resource_type.resolve_unqualified(path)?;
+        self.note(tolerance::UNQUALIFIED);
+        Some(found)
     }
 
     /// `urn:…:User pr`: some attribute of the extension is present.

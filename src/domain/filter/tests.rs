@@ -154,6 +154,7 @@ fn what_the_grammar_lacks_is_understood_and_named() {
         ("name[givenName pr]", tolerance::BRACKETS_ON_SINGLE),
         (r#"meta.lastModified gt "2020-01-01""#, tolerance::DATE_ONLY),
         ("userName pr or nonsense pr", tolerance::UNKNOWN_ATTRIBUTE),
+        (r#"employeeNumber eq "007""#, tolerance::UNQUALIFIED),
     ] {
         assert!(answer(text), "{text}");
         assert_eq!(

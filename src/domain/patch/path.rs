@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::filter::{AttributeRef, Filter, parse_value_filter};
+use crate::domain::filter::{AttributeRef, Filter, parse_noting, parse_value_filter};
 use crate::domain::schema::{DataType, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
@@ -12,6 +12,10 @@ pub mod tolerance {
     pub const DOT_AFTER_URN: &str = "P4-dot-after-urn";
     /// The last `]` is missing.
     pub const MISSING_BRACKET: &str = "P10-missing-bracket";
+    /// An extension's attribute without its URN.
+    pub const UNQUALIFIED: &str = "P11-unqualified-extension";
+    /// A comparison as the whole path, `members.value eq "x"` (erratum 7122 to RFC 7644).
+    pub const COMPARISON_AS_PATH: &str = "P12-comparison-as-path";
 }
 
 /// The place that an operation works on.
@@ -43,10 +47,17 @@ impl Path {
         let (name, brackets) = text
             .split_once('[')
             .map_or((text, None), |(name, rest)| (name, Some(rest)));
-        let unknown = || invalid("the path names nothing that this resource type has");
-        let attribute = resource_type.resolve(name.trim()).ok_or_else(unknown)?;
+        let name = name.trim();
         let mut deviations = Vec::new();
-        if has_dot_after_urn(name.trim(), &attribute) {
+        let qualified = resource_type.resolve(name);
+        let Some(attribute) = qualified.or_else(|| {
+            deviations.push(tolerance::UNQUALIFIED);
+            resource_type.resolve_unqualified(name)
+        }) else {
+            let unknown = || invalid("the path names nothing that this resource type has");
+            return comparison(text, resource_type).ok_or_else(unknown);
+        };
+        if has_dot_after_urn(name, &attribute) {
             deviations.push(tolerance::DOT_AFTER_URN);
         }
         let Some(brackets) = brackets else {
@@ -105,6 +116,26 @@ fn after_brackets(rest: &str, attribute: AttributeRef) -> Result<AttributeRef, I
     Ok(AttributeRef {
         sub: Some(sub),
         ..attribute
+    })
+}
+
+/// A comparison chooses elements like one in brackets.
+fn comparison(text: &str, resource_type: &ResourceType) -> Option<ParsedPath> {
+    let mut parsed = parse_noting(text, resource_type).ok()?;
+    let Filter::Compare { attribute, .. } = &parsed.filter else {
+        return None;
+    };
+    let attribute = AttributeRef {
+        sub: None,
+        ..attribute.clone()
+    };
+    parsed.deviations.push(tolerance::COMPARISON_AS_PATH);
+    attribute.attribute.multi_valued.then_some(ParsedPath {
+        path: Path {
+            attribute,
+            filter: Some(parsed.filter),
+        },
+        deviations: parsed.deviations,
     })
 }
 

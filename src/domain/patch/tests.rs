@@ -268,6 +268,31 @@ fn a_path_is_read_or_refused_without_repeating_it() {
     assert_eq!(open.deviations, [tolerance::MISSING_BRACKET]);
     let dotted = Path::parse_noting(&format!("{ENTERPRISE}.manager"), &user).expect("understood");
     assert_eq!(dotted.deviations, [tolerance::DOT_AFTER_URN]);
+    let bare = Path::parse_noting("Department", &user).expect("understood");
+    assert_eq!(bare.path.attribute.path(), format!("{ENTERPRISE}:department"));
+    assert_eq!(bare.deviations, [tolerance::UNQUALIFIED]);
+}
+
+#[test]
+fn a_comparison_as_a_path_chooses_elements_as_brackets_do() {
+    for (kind, comparison, brackets) in [
+        (Kind::GROUP, "members.value eq \"a\"", "members[value eq \"a\"]"),
+        (Kind::USER, "emails eq \"a\"", "emails[value eq \"a\"]"),
+        (Kind::USER, "schemas eq \"urn:x\"", "schemas[value eq \"urn:x\"]"),
+    ] {
+        let resource_type = resource_type(&kind);
+        let parsed = Path::parse_noting(comparison, &resource_type).expect("understood");
+        assert_eq!(Path::parse(brackets, &resource_type), Ok(parsed.path), "{comparison}");
+        assert_eq!(parsed.deviations, [tolerance::COMPARISON_AS_PATH], "{comparison}");
+    }
+    for text in [
+        "title eq \"x\"",
+        "emails pr",
+        "emails eq \"a\" and emails eq \"b\"",
+        "nonsense eq \"x\"",
+    ] {
+        assert!(Path::parse(text, &resource_type(&Kind::USER)).is_err(), "{text}");
+    }
 }
 
 #[test]

@@ -36,6 +36,16 @@ impl ResourceType {
         named(common_attributes(), rest, None).or_else(|| named(&self.schema.attributes, rest, None))
     }
 
+    /// What a path means in the extensions when it lacks their URN, which RFC 7644 §3.10 asks for. `None` unless exactly one
+    /// extension has such an attribute.
+    pub fn resolve_unqualified(&self, path: &str) -> Option<AttributeRef> {
+        let mut found = self
+            .extensions
+            .iter()
+            .filter_map(|extension| named(&extension.schema.attributes, path, Some(&extension.schema.id)));
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// Every attribute in the order in which answers show them: the common ones, those of the core schema, those of each
     /// extension.
     pub fn attributes(&self) -> impl Iterator<Item = AttributeRef> + '_ {
