@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::value::{Nulls, assigned, parts, wrong};
+use super::value::{Nulls, assigned, is_nothing, parts, wrong};
 use super::{Deviations, rule};
 use crate::domain::Attributes;
 use crate::domain::schema::{Extension, Mutability, ResourceType};
@@ -71,7 +71,7 @@ fn extended(
         }
         other => other,
     };
-    if value.is_null() || value == Value::Array(Vec::new()) {
+    if is_nothing(&value) {
         deviations.hit(rule::UNASSIGNED);
         return Ok(());
     }
@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn r3_null_and_empty_lists_are_unassigned_and_empty_text_is_a_value() {
         becomes(
-            json!({"title": "", "nickName": null, "roles": [], "name": {"givenName": null}, "emails": [null], "active": ""}),
+            json!({"title": "", "nickName": null, "roles": [], "name": {"givenName": null}, "emails": [null], "active": "",
+                "addresses": "", "photos": "", ENTERPRISE: ""}),
             json!({"title": ""}),
             &[rule::UNASSIGNED],
         );

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::value::{Nulls, element, list, single, wrong};
+use super::value::{Nulls, element, is_nothing, list, single, wrong};
 use super::{Deviations, rule};
 use crate::domain::patch::{PatchOp, PatchOperation, Path};
 use crate::domain::schema::{Extension, Mutability, ResourceType};
@@ -36,7 +36,7 @@ pub fn patch(
     Ok(reader.read)
 }
 
-/// P0: the list of operations, also without the object around it.
+/// P0: the list of operations, also without the object around it, or one operation without its list.
 fn operations(body: Value, deviations: &mut Deviations) -> Result<Vec<Value>, Invalid> {
     let list = match body {
         Value::Array(list) => {
@@ -51,11 +51,18 @@ fn operations(body: Value, deviations: &mut Deviations) -> Result<Vec<Value>, In
         }
         _ => None,
     };
-    let Some(Value::Array(list)) = list else {
-        return Err(Invalid::new(
-            InvalidKind::Syntax,
-            "the body must be an object with a list of Operations",
-        ));
+    let list = match list {
+        Some(Value::Array(list)) => list,
+        Some(single @ Value::Object(_)) => {
+            deviations.hit(rule::OPERATIONS);
+            vec![single]
+        }
+        _ => {
+            return Err(Invalid::new(
+                InvalidKind::Syntax,
+                "the body must be an object with a list of Operations",
+            ));
+        }
     };
     if list.is_empty() {
         deviations.hit(rule::OPERATIONS);
@@ -178,8 +185,13 @@ impl Reader<'_> {
                 }
                 Ok(())
             }
-            Value::Null if op == PatchOp::Add => Ok(()),
-            Value::Null => self.remove_extension(extension),
+            nothing if is_nothing(&nothing) => {
+                self.deviations.hit(rule::UNASSIGNED);
+                match op {
+                    PatchOp::Add => Ok(()),
+                    PatchOp::Replace | PatchOp::Remove => self.remove_extension(extension),
+                }
+            }
             _ => Err(wrong(urn, "must be an object")),
         }
     }
@@ -264,9 +276,9 @@ impl Reader<'_> {
         }
         let read = if definition.multi_valued {
             let value = match value {
-                Value::Array(mut items) if items.len() == 1 => {
+                Value::Array(mut items) if items.len() <= 1 => {
                     self.deviations.hit(rule::WRAPPING);
-                    items.remove(0)
+                    items.pop().unwrap_or(Value::Null)
                 }
                 other => other,
             };

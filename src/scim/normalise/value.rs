@@ -29,7 +29,7 @@ pub(super) fn list(
 ) -> Result<Vec<Value>, Invalid> {
     let items = match value {
         Value::Array(items) => items,
-        Value::Null => Vec::new(),
+        none if none.is_null() || none == "" => Vec::new(),
         single => {
             deviations.hit(rule::WRAPPING);
             vec![single]
@@ -210,13 +210,19 @@ pub(super) fn assigned(
 ) -> Result<Option<Value>, Invalid> {
     if definition.multi_valued {
         // In a whole representation this is a mistake; in PATCH some clients name a single member so.
-        if definition.data_type == DataType::Complex && (value.is_string() || value.is_number() || value.is_boolean()) {
+        let is_plain = (value.is_string() && value != "") || value.is_number() || value.is_boolean();
+        if definition.data_type == DataType::Complex && is_plain {
             return Err(wrong(path, "must be a list"));
         }
         let elements = list(definition, path, value, deviations)?;
         return Ok((!elements.is_empty()).then_some(Value::Array(elements)));
     }
     single(definition, path, value, Nulls::Drop, deviations)
+}
+
+/// Whether an extension is unassigned by this.
+pub(super) fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty)
 }
 
 pub(super) fn wrong(path: &str, what: &str) -> Invalid {

@@ -57,6 +57,7 @@ fn p0_operations_may_be_empty_spelt_otherwise_or_bare_but_not_missing() {
     for (body, count) in [
         (json!({"Operations": []}), 0),
         (json!({"operations": one}), 1),
+        (json!({"Operations": one[0]}), 1),
         (one.clone(), 1),
     ] {
         let (read, deviations) = read(&Kind::USER, body.clone());
@@ -180,8 +181,13 @@ fn p8_a_bare_urn_stands_for_all_attributes_of_its_schema() {
         &expected,
         rule::URN_AS_PATH,
     );
-    let (removed, _) = strict(json!({"op": "remove", "path": ENTERPRISE}));
-    assert_eq!(removed.len(), 6);
+    for operation in [
+        json!({"op": "remove", "path": ENTERPRISE}),
+        json!({"op": "replace", "path": ENTERPRISE, "value": ""}),
+        json!({"op": "replace", "path": ENTERPRISE, "value": []}),
+    ] {
+        assert_eq!(strict(operation).0.len(), 6);
+    }
     assert_eq!(
         refused(json!({"op": "add", "path": ENTERPRISE, "value": "x"})),
         InvalidKind::Value
