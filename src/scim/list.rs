@@ -38,8 +38,8 @@ impl Parameters {
                 // An empty one asks for the first page (RFC 9865 §2).
                 "cursor" => parameters.cursor = Some(value.into_owned()),
                 _ if value.is_empty() => {}
-                "attributes" => parameters.attributes = Some(value.into_owned()),
-                "excludedattributes" => parameters.excluded = Some(value.into_owned()),
+                "attributes" => extend(&mut parameters.attributes, &value),
+                "excludedattributes" => extend(&mut parameters.excluded, &value),
                 "filter" => parameters.filter = Some(value.into_owned()),
                 "sortby" => parameters.sort_by = Some(value.into_owned()),
                 "sortorder" => parameters.descending = value.to_ascii_lowercase().starts_with("desc"),
@@ -155,6 +155,14 @@ impl Parameters {
     }
 }
 
+/// Adds to a list with commas: some clients repeat the parameter for each name.
+fn extend(names: &mut Option<String>, more: &str) {
+    match names {
+        Some(names) => *names = format!("{names},{more}"),
+        None => *names = Some(more.to_owned()),
+    }
+}
+
 /// A member of a search request as a query parameter would carry it.
 fn text(name: &str, value: &Value) -> Result<String, ScimError> {
     let wrong = || Fault::InvalidValue.because(format!("{name} has a value of the wrong type."));
@@ -252,6 +260,12 @@ mod tests {
     #[test]
     fn empty_and_unknown_parameters_are_ignored() {
         assert_eq!(page("&filter=&aadOptscim062020&count="), (1, 100));
+    }
+
+    #[test]
+    fn a_parameter_that_is_repeated_is_one_list() {
+        let parameters = Parameters::parse("attributes=userName&attributes=title").unwrap();
+        assert_eq!(parameters.attributes.as_deref(), Some("userName,title"));
     }
 
     fn searched(body: &Value) -> Result<(usize, usize), Fault> {

@@ -342,8 +342,10 @@ impl Scim {
     }
 }
 
-/// Reads a JSON body. Depth is bounded by the parser (128), size by the server.
+/// Reads a JSON body, also after a byte order mark (RFC 8259 §8.1). Depth is bounded by the parser (128), size by the
+/// server.
 fn parse(body: &[u8]) -> Result<Value, ScimError> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     serde_json::from_slice(body).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         Fault::InvalidSyntax.because(match error.classify() {

@@ -231,7 +231,7 @@ fn internal() -> ScimError {
     Fault::Internal.because("Something went wrong here. The request id in the X-Request-Id header finds it in the log.")
 }
 
-/// Finds out what a path means. Segments are compared after decoding, one by one: no `..`, no empty one in between.
+/// Finds out what a path means. Segments are compared after decoding, one by one: no `..`, no empty one after the first.
 fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
     let unknown = || Fault::NotFound.because("There is nothing at this path.");
     let tail = path.strip_prefix("/scim").unwrap_or_default().trim_start_matches('/');
@@ -252,6 +252,9 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
         }
         _ => {}
     }
+    // A client joins its base, which ends in a slash, and `/Users`.
+    let leading = segments.iter().take_while(|segment| segment.is_empty()).count();
+    segments.drain(..leading);
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["ServiceProviderConfig" | "Schemas" | "ResourceTypes"] | ["Schemas" | "ResourceTypes", _] => {

@@ -5,6 +5,7 @@
 mod access;
 mod bulk;
 mod converge;
+mod dialect;
 mod discovery;
 mod errors;
 mod etags;
