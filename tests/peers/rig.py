@@ -98,6 +98,14 @@ class Peer(dict):
         subprocess.run([str(ROOT / "scripts/peer"), "stop", str(self.path)], check=False)
 
 
+def software(name):
+    """The virtual environment in which scripts/peer has installed a client or a suite from PyPI."""
+    done = subprocess.run([str(ROOT / "scripts/peer"), "install", name], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{name} could not be installed")
+    return Path(re.search(r"^VENV='(.+)'$", done.stdout, re.M)[1])
+
+
 def fetch(method, url, body=None, token=None, headers=None, timeout=30):
     """One request; the status, the parsed or raw body, the headers."""
     parts = urlsplit(url)

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""SCIM as independent suites understand it: scim_conformance.py [--database sqlite|postgres], both unless one is named.
+
+Runs scim2-tester and scim-sanity (PyPI), and the recorded clients in $VESTIBULE_CASES (beside the repository), if that folder exists.
+What a suite skips fails too, unless it is in SKIPPED.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rig import ROOT, Checks, Vestibule, database, folder, service_provider, software
+
+CASES = Path(os.environ.get("VESTIBULE_CASES") or ROOT.parent / "shared/suites/cases")
+# Every check that a suite may skip, and why.
+SKIPPED = {
+    f"scim-sanity: {name} Lifecycle": "agents are resource types of a draft (draft-abbey-scim-agent-extension)"
+    for name in ("Agent CRUD", "AgenticApplication CRUD", "Agent Rapid")
+}
+# Features that this server does not announce yet.
+NOT_YET = ("bulk", "cursor")
+# The recordings' player writes the Host header itself, beside the one of Python's library; a server must refuse two (RFC 9112 §3.2).
+PLAYER = """
+import http.client, runpy, sys
+class OneHost(http.client.HTTPConnection):
+    def putrequest(self, *given, **named):
+        self.has_host = False
+        super().putrequest(*given, **named)
+    def putheader(self, name, *values):
+        if name == "Host" and self.has_host:
+            return
+        self.has_host = self.has_host or name == "Host"
+        super().putheader(name, *values)
+http.client.HTTPConnection = OneHost
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def scim2_tester(scim):
+    """Each result of scim2-tester: name, verdict, detail. It wants an empty store."""
+    environment = {**os.environ, "SCIM_CLI_HEADERS": f"Authorization: Bearer {scim.token}", "NO_COLOR": "1", "COLUMNS": "400"}
+    command = [software("scim2-tester") / "bin/scim2", "--url", scim.base, "test"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    results = re.findall(r"^([A-Z]+) ([a-z_]+)\n((?:  .*\n?)*)", done.stdout, re.M)
+    for verdict, name, detail in results:
+        yield name, verdict.lower(), " ".join(detail.split())
+    if done.returncode and all(verdict == "SUCCESS" for verdict, _, _ in results):
+        yield "its own verdict", "failed", (done.stdout + done.stderr)[-500:]
+
+
+def scim_sanity(scim):
+    """The same of scim-sanity."""
+    command = [software("scim-sanity") / "bin/scim-sanity", "probe", scim.base, "--token", scim.token, "--i-accept-side-effects", "--strict", "--json-output"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if not done.stdout.startswith("{"):
+        yield "its own verdict", "failed", (done.stdout + done.stderr)[-500:]
+        return
+    for result in json.loads(done.stdout)["results"]:
+        yield result["name"], result["status"], result.get("message", "")
+
+
+def recordings(scim, path):
+    """The same of what recorded clients sent and have to get; "should" counts as much as "must"."""
+    report = path / "recordings.json"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-c", PLAYER, CASES / "replay.py", scim.base, scim.token, *sorted(CASES.glob("*.jsonl")), "--json", report]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if not report.exists():
+        yield "its own verdict", "failed", (done.stdout + done.stderr)[-500:]
+        return
+    for suite in json.loads(report.read_text())["suites"]:
+        for result in suite["results"]:
+            yield f"{result['id']} {result['name']}", result["result"], "; ".join(result["messages"])
+
+
+def judge(checks, kind, suite, results):
+    """Counts what passed, names what was skipped, and fails on everything else, also on silence."""
+    count = 0
+    for name, verdict, detail in results:
+        count += 1
+        label = f"{suite}: {name}"
+        reason = SKIPPED.get(label) or next((detail for feature in NOT_YET if detail.endswith(f"ServiceProviderConfig: {feature}")), None)
+        if verdict in ("skip", "skipped") and reason:
+            print(f"skip  {kind}, {label}: {reason}", flush=True)
+        else:
+            checks.that(f"{kind}, {label}", verdict in ("pass", "success"), f"{verdict}: {detail}")
+    if not count:
+        checks.that(f"{kind}, {suite} checks something", False)
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--database", choices=["sqlite", "postgres"])
+    options = options.parse_args()
+    checks = Checks()
+    for kind in [options.database] if options.database else ["sqlite", "postgres"]:
+        path = folder("conformance")
+        server = Vestibule(path, database(kind, path), service_provider())
+        server.start()
+        scim = server.scim()
+        judge(checks, kind, "scim2-tester", scim2_tester(scim))
+        judge(checks, kind, "scim-sanity", scim_sanity(scim))
+        if CASES.is_dir():
+            judge(checks, kind, "recorded", recordings(scim, path))
+        else:
+            print(f"left out: there are no recorded clients at {CASES}", flush=True)
+        checks.that(f"{kind}, the log tells of no panic", "panicked" not in server.log.read_text(errors="replace"))
+        server.kill()
+    checks.finish()
+
+
+if __name__ == "__main__":
+    main()
