@@ -123,6 +123,7 @@ pub struct App {
     /// How the world calls us.
     pub public_url: String,
     sweeper: Sweeper,
+    report_keeper: Sweeper,
 }
 
 impl App {
@@ -161,21 +162,27 @@ impl App {
         let (oidc, federation) = (Arc::new(oidc), Arc::new(federation));
         let sweep = sweep_of(Arc::clone(&oidc), Arc::clone(&federation));
         let sweeper = Sweeper::start(sweeper::EVERY, sweep).map_err(StartError::Sweeper)?;
+        let scim = Arc::new(scim);
+        let keep = keep_of(Arc::clone(&scim));
+        let report_keeper = Sweeper::start(sweeper::REPORT_EVERY, keep).map_err(StartError::Sweeper)?;
         Ok(Self {
             directory,
-            scim: Arc::new(scim),
+            scim,
             oidc,
             federation,
             engine,
             database,
             public_url,
             sweeper,
+            report_keeper,
         })
     }
 
     /// Stops the outbound engine; what is under way is finished or taken up again at the next start.
     pub fn stop(&self) {
         self.sweeper.stop();
+        self.report_keeper.stop();
+        keep_of(Arc::clone(&self.scim))();
         self.engine.stop();
     }
 
@@ -266,6 +273,15 @@ fn sweep_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 
         match federation.sweep() {
             Ok(count) => log::debug!("{count} logins were not finished in time and are removed"),
             Err(error) => log::warn!("logins that were not finished could not be removed: {error}"),
+        }
+    }
+}
+
+/// Writes down what SCIM clients did outside the standard.
+fn keep_of(scim: Arc<Scim>) -> impl Fn() + Send + 'static {
+    move || {
+        if let Err(error) = scim.keep_report() {
+            log::warn!("the counts of what clients did outside the standard are kept later: {error}");
         }
     }
 }

@@ -101,6 +101,7 @@ fn every_command_explains_itself() {
         "targets",
         "targets status",
         "targets replay",
+        "dialects",
         "keys",
         "keys rotate",
         "migrate",
@@ -135,7 +136,7 @@ fn every_command_is_listed_in_the_test_of_explanations() {
     assert_eq!(
         listed,
         [
-            "serve", "demo", "check", "token", "user", "targets", "keys", "migrate", "health", "help"
+            "serve", "demo", "check", "token", "user", "targets", "dialects", "keys", "migrate", "health", "help"
         ]
     );
 }
@@ -319,4 +320,42 @@ fn a_database_that_cannot_be_opened_is_status_1_and_hides_its_password() {
         "{}",
         done.err
     );
+}
+
+#[test]
+fn dialects_tells_what_a_client_did_outside_the_standard() {
+    use vestibule::app::App;
+    use vestibule::config::Config;
+    use vestibule::domain::Kind;
+    use vestibule::scim::Terms;
+
+    let place = Place::new();
+    assert!(place.run("dialects").out.contains("No client did anything"));
+    let token = place.json("token create --service-provider wiki")["token"].clone();
+    let config = Config::load(&place.0.path().join("config.toml")).unwrap();
+    let app = App::start(&config).unwrap();
+    let header = format!("Bearer {}", token.as_str().unwrap());
+    let caller = app.scim.authenticate(Some(&header)).unwrap();
+    for name in ["alice", "bob"] {
+        let body = serde_json::json!({ "userName": name, "active": "True" }).to_string();
+        app.scim
+            .create(&caller, &Kind::USER, body.as_bytes(), &Terms::default())
+            .unwrap();
+    }
+    app.stop();
+    let counts = place.json("dialects --service-provider wiki");
+    let told: Vec<(&str, u64)> = counts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|count| (count["rule"].as_str().unwrap(), count["requests"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(told, [("R4-coerced", 2), ("R8-schemas", 2)]);
+    assert!(place.run("dialects").out.starts_with("wiki\n  R4-coerced"));
+    assert_eq!(
+        place.run("dialects --service-provider wiki --forget").out,
+        "Forgot 2 counts.\n"
+    );
+    assert_eq!(place.json("dialects"), serde_json::json!([]));
+    assert_eq!(place.run("dialects --service-provider nobody").status, 2);
 }

@@ -10,6 +10,7 @@ use crate::config::{Config, Problem};
 
 mod check;
 mod demo;
+mod dialects;
 mod health;
 mod keys;
 mod log_format;
@@ -58,6 +59,8 @@ enum Command {
     /// Downstream targets and what is on its way to them.
     #[command(subcommand)]
     Targets(targets::Command),
+    /// What SCIM clients do outside the standard, at most a minute old.
+    Dialects(dialects::Arguments),
     /// Keys that sign ID tokens.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -134,6 +137,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Token(command) => token::run(command, &config, cli.json),
         Command::User(command) => user::run(command, &config, cli.json),
         Command::Targets(command) => targets::run(command, &config, cli.json),
+        Command::Dialects(arguments) => dialects::run(arguments, &config, cli.json),
         Command::Keys(command) => keys::run(command, &config, cli.json),
         Command::Migrate => migrate(&config, cli.json),
         Command::Health(arguments) => health::run(&config, arguments.url.as_deref(), cli.json),

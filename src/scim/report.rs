@@ -3,11 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::Scim;
 use crate::domain::{Actor, ServiceProviderName};
+use crate::storage::{StorageError, dialects};
 
-/// Counts tolerated deviations by service provider and rule since the process started.
+/// Counts tolerated deviations by service provider and rule.
 #[derive(Default)]
-pub struct DialectReport(Mutex<BTreeMap<(ServiceProviderName, &'static str), u64>>);
+pub struct DialectReport(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Since the process started.
+    all: Counts,
+    /// Of these, what the database does not know yet.
+    unkept: Counts,
+}
+
+/// (service provider, rule) → requests.
+type Counts = BTreeMap<(ServiceProviderName, &'static str), u64>;
 
 impl DialectReport {
     /// Adds what one request needed: each rule once.
@@ -15,14 +28,42 @@ impl DialectReport {
         if rules.is_empty() {
             return;
         }
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for rule in rules {
-            *counts.entry((actor.service_provider.clone(), rule)).or_default() += 1;
+            let key = (actor.service_provider.clone(), *rule);
+            *state.unkept.entry(key.clone()).or_default() += 1;
+            *state.all.entry(key).or_default() += 1;
         }
     }
 
-    /// All counts: (service provider, rule) → requests.
-    pub fn snapshot(&self) -> BTreeMap<(ServiceProviderName, &'static str), u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The counts since the process started.
+    pub fn snapshot(&self) -> Counts {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
+    }
+}
+
+impl Scim {
+    /// Adds what was counted since the last time to the database, where `vestibule dialects` finds it.
+    pub fn keep_report(&self) -> Result<(), StorageError> {
+        let lock = || self.report.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let unkept = std::mem::take(&mut lock().unkept);
+        if unkept.is_empty() {
+            return Ok(());
+        }
+        let (counts, now) = (unkept.clone(), self.directory.clock().now());
+        let kept = self.database.write::<_, StorageError>(move |connection| {
+            for ((service_provider, rule), requests) in &counts {
+                let requests = i64::try_from(*requests).unwrap_or(i64::MAX);
+                dialects::add(connection, service_provider, rule, requests, now)?;
+            }
+            Ok(())
+        });
+        if kept.is_err() {
+            let mut state = lock();
+            for (key, requests) in unkept {
+                *state.unkept.entry(key).or_default() += requests;
+            }
+        }
+        kept
     }
 }

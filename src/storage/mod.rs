@@ -4,6 +4,7 @@
 mod columns;
 pub mod connection;
 pub mod database;
+pub mod dialects;
 pub mod grants;
 pub mod journal;
 pub mod links;

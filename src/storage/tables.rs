@@ -203,6 +203,15 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    dialects (service_provider, rule) {
+        service_provider -> Text,
+        rule -> Text,
+        requests -> BigInt,
+        last_seen -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     resources,
     attribute_values,
