@@ -46,6 +46,7 @@ const CASES: &[(&str, Case)] = cases![
     joining_twice_is_joining_once,
     nobody_leaves_who_was_not_in,
     replacing_members_tells_who_joined_and_who_left,
+    replacing_members_shows_them_as_said,
     a_membership_change_that_changes_nothing_makes_no_version,
     members_may_name_nobody,
     a_user_shows_the_groups_that_hold_it,
@@ -175,8 +176,12 @@ impl World {
     }
 
     fn change_members(&self, group: &Resource, step: MemberStep) -> Written {
+        self.step_through(group, vec![step])
+    }
+
+    fn step_through(&self, group: &Resource, change: Vec<MemberStep>) -> Written {
         let change = WriteAction::Members {
-            change: vec![step],
+            change,
             expected: Precondition::None,
         };
         self.write(&Kind::GROUP, &group.id, change).unwrap().unwrap()
@@ -396,6 +401,32 @@ fn a_membership_change_that_changes_nothing_makes_no_version(world: &World) {
     let same = world.change_members(&group, MemberStep::Replace(vec![member(&ann.id)]));
     assert_eq!(same.resource.version, joined.resource.version);
     assert_eq!(world.get(&group).unwrap().version, joined.resource.version);
+}
+
+fn replacing_members_shows_them_as_said(world: &World) {
+    let group = world.group("staff");
+    let [a, b] = ["a", "b"].map(ResourceId::new);
+    let shown = |display: &str| Member {
+        id: b.clone(),
+        body: json!({ "value": b, "display": display }).to_string(),
+    };
+    world.change_members(&group, MemberStep::Join(vec![member(&a), member(&b)]));
+    let steps = [
+        vec![MemberStep::Replace(vec![member(&a), shown("Bea")])],
+        vec![MemberStep::Clear, MemberStep::Join(vec![member(&a), shown("Bo")])],
+        vec![MemberStep::Join(vec![shown("again")])],
+    ];
+    let mut relabelled = Vec::new();
+    for change in steps {
+        let written = world.step_through(&group, change);
+        assert!(written.members.joined.is_empty() && written.members.left.is_empty());
+        assert_eq!(written.changed, !written.members.relabelled.is_empty());
+        relabelled.push(written.members.relabelled);
+    }
+    assert_eq!(relabelled, [vec![b.clone()], vec![b.clone()], vec![]]);
+    let members = world.get(&group).unwrap().members;
+    let shown = members.iter().find(|member| member.id == b).unwrap();
+    assert_eq!(shown.value()["display"], "Bo");
 }
 
 fn members_may_name_nobody(world: &World) {

@@ -183,7 +183,7 @@ pub struct Link {
     pub subject: String,
 }
 
-/// Who joined and who left a group in one change.
+/// Who joined and who left a group in one change, and of whom it says something else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembershipDelta {
     /// Ids of the members that joined.
@@ -192,12 +192,15 @@ pub struct MembershipDelta {
     /// Ids of the members that left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<ResourceId>,
+    /// Ids of the members that stayed with other words beside their `value`, such as another `display`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relabelled: Vec<ResourceId>,
 }
 
 impl MembershipDelta {
-    /// Whether nobody joined or left.
+    /// Whether `members` is as it was.
     pub fn is_empty(&self) -> bool {
-        self.joined.is_empty() && self.left.is_empty()
+        self.joined.is_empty() && self.left.is_empty() && self.relabelled.is_empty()
     }
 }
 

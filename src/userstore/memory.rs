@@ -385,7 +385,7 @@ fn draft_of(action: &WriteAction) -> Option<&Draft> {
 
 /// Carries out the steps and tells who is in now and was not, and the other way round.
 fn step_through(members: &mut Vec<Member>, steps: &[MemberStep]) -> MembershipDelta {
-    let before: Vec<ResourceId> = members.iter().map(|member| member.id.clone()).collect();
+    let before = members.clone();
     for step in steps {
         match step {
             MemberStep::Join(joining) => join(members, joining),
@@ -394,15 +394,30 @@ fn step_through(members: &mut Vec<Member>, steps: &[MemberStep]) -> MembershipDe
             MemberStep::Replace(wanted) => {
                 let keep: HashSet<&ResourceId> = wanted.iter().map(|member| &member.id).collect();
                 members.retain(|member| keep.contains(&member.id));
+                for member in wanted {
+                    if let Some(present) = members.iter_mut().find(|present| present.id == member.id) {
+                        present.body.clone_from(&member.body);
+                    }
+                }
                 join(members, wanted);
             }
         }
     }
-    let after: Vec<ResourceId> = members.iter().map(|member| member.id.clone()).collect();
-    MembershipDelta {
-        joined: after.iter().filter(|id| !before.contains(id)).cloned().collect(),
-        left: before.iter().filter(|id| !after.contains(id)).cloned().collect(),
+    let body = |members: &[Member], id: &ResourceId| {
+        let member = members.iter().find(|member| member.id == *id);
+        member.map(|member| member.body.clone())
+    };
+    let mut delta = MembershipDelta::default();
+    for Member { id, body: now } in members.iter() {
+        match body(&before, id) {
+            None => delta.joined.push(id.clone()),
+            Some(then) if then != *now => delta.relabelled.push(id.clone()),
+            Some(_) => {}
+        }
     }
+    let gone = before.into_iter().filter(|member| body(members, &member.id).is_none());
+    delta.left.extend(gone.map(|member| member.id));
+    delta
 }
 
 fn join(members: &mut Vec<Member>, joining: &[Member]) {

@@ -109,3 +109,14 @@ fn a_patch_of_a_large_group_answers_without_it() {
     answer.gives(204);
     assert_eq!(wiki().members(&group).len(), 151);
 }
+
+#[test]
+fn how_a_member_is_shown_can_be_changed() {
+    let path = wiki().group(&unique("staff"), &["a", "b"]);
+    let rename = json!([{ "op": "replace", "path": "members[value eq \"b\"].display", "value": "Bea" }]);
+    let patched = wiki().patch(&path, &rename).gives(200).body;
+    assert_eq!(patched["members"][1], json!({ "value": "b", "display": "Bea" }));
+    assert_eq!(patched["meta"]["version"], "W/\"2\"");
+    let again = wiki().patch(&path, &rename);
+    assert_eq!(again.gives(200).body["meta"]["version"], "W/\"2\"");
+}

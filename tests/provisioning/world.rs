@@ -121,6 +121,7 @@ impl World {
         let delta = MembershipDelta {
             joined: ids(joined),
             left: ids(left),
+            ..MembershipDelta::default()
         };
         let resource = {
             let mut resources = self.resources.lock().unwrap();

@@ -15,7 +15,7 @@ pub enum MemberStep {
     Leave(Vec<ResourceId>),
     /// Everybody leaves.
     Clear,
-    /// These and no others.
+    /// These and no others; whoever is in already is shown as said here.
     Replace(Vec<Member>),
 }
 

@@ -108,32 +108,59 @@ pub(super) fn change(
     steps: &[MemberStep],
     granted_by: &str,
 ) -> QueryResult<MembershipDelta> {
-    let mut delta = MembershipDelta::default();
+    let (mut delta, mut gone) = (MembershipDelta::default(), HashMap::new());
     for step in steps {
         match step {
             MemberStep::Join(joining) => join(connection, group, joining, granted_by, &mut delta)?,
-            MemberStep::Leave(leaving) => leave(connection, group, leaving, &mut delta)?,
+            MemberStep::Leave(leaving) => leave(connection, group, leaving, &mut delta, &mut gone)?,
             MemberStep::Clear => {
                 let all = present(connection, group)?;
-                leave(connection, group, &all, &mut delta)?;
+                leave(connection, group, &all, &mut delta, &mut gone)?;
             }
             MemberStep::Replace(wanted) => {
-                let keep: HashSet<&ResourceId> = wanted.iter().map(|member| &member.id).collect();
-                let gone: Vec<ResourceId> = present(connection, group)?
-                    .into_iter()
-                    .filter(|id| !keep.contains(id))
+                let bodies: HashMap<&str, &str> = wanted
+                    .iter()
+                    .map(|member| (member.id.as_str(), member.body.as_str()))
                     .collect();
-                leave(connection, group, &gone, &mut delta)?;
+                let mut unwanted = Vec::new();
+                for (id, body) in present_with_bodies(connection, group)? {
+                    match bodies.get(id.as_str()) {
+                        None => unwanted.push(id),
+                        Some(wanted) if *wanted != body => relabel(connection, group, id, wanted, &mut delta)?,
+                        Some(_) => {}
+                    }
+                }
+                leave(connection, group, &unwanted, &mut delta, &mut gone)?;
                 join(connection, group, wanted, granted_by, &mut delta)?;
             }
         }
     }
-    // Who left and came back, or came and left, in one change did neither.
+    settle(connection, group, &mut delta, &gone)?;
+    Ok(delta)
+}
+
+/// Who left and came back, or came and left, in one change did neither, but may be shown otherwise now. `gone` tells how
+/// those were shown that left.
+fn settle(
+    connection: &mut SqlConnection,
+    group: &ResourceId,
+    delta: &mut MembershipDelta,
+    gone: &HashMap<ResourceId, String>,
+) -> QueryResult<()> {
     let joined: HashSet<ResourceId> = delta.joined.iter().cloned().collect();
     let left: HashSet<ResourceId> = delta.left.iter().cloned().collect();
     delta.joined.retain(|id| !left.contains(id));
     delta.left.retain(|id| !joined.contains(id));
-    Ok(delta)
+    delta.relabelled.retain(|id| !left.contains(id) && !joined.contains(id));
+    if joined.is_disjoint(&left) {
+        return Ok(());
+    }
+    for (id, body) in present_with_bodies(connection, group)? {
+        if left.contains(&id) && joined.contains(&id) && gone.get(&id) != Some(&body) {
+            delta.relabelled.push(id);
+        }
+    }
+    Ok(())
 }
 
 fn present(connection: &mut SqlConnection, group: &ResourceId) -> QueryResult<Vec<ResourceId>> {
@@ -142,6 +169,29 @@ fn present(connection: &mut SqlConnection, group: &ResourceId) -> QueryResult<Ve
         .select(members::member_id)
         .load(connection)?;
     Ok(ids.into_iter().map(ResourceId::from).collect())
+}
+
+fn present_with_bodies(connection: &mut SqlConnection, group: &ResourceId) -> QueryResult<Vec<(ResourceId, String)>> {
+    let rows: Vec<(String, String)> = members::table
+        .filter(members::group_id.eq(group.as_str()))
+        .select((members::member_id, members::body))
+        .load(connection)?;
+    Ok(rows.into_iter().map(|(id, body)| (id.into(), body)).collect())
+}
+
+fn relabel(
+    connection: &mut SqlConnection,
+    group: &ResourceId,
+    member: ResourceId,
+    body: &str,
+    delta: &mut MembershipDelta,
+) -> QueryResult<()> {
+    let row = members::table
+        .filter(members::group_id.eq(group.as_str()))
+        .filter(members::member_id.eq(member.as_str()));
+    diesel::update(row).set(members::body.eq(body)).execute(connection)?;
+    delta.relabelled.push(member);
+    Ok(())
 }
 
 fn join(
@@ -191,16 +241,21 @@ fn leave(
     group: &ResourceId,
     leaving: &[ResourceId],
     delta: &mut MembershipDelta,
+    gone: &mut HashMap<ResourceId, String>,
 ) -> QueryResult<()> {
     for chunk in leaving.chunks(CHUNK) {
-        let gone: Vec<String> = each!(connection, c => diesel::delete(
+        let left: Vec<(String, String)> = each!(connection, c => diesel::delete(
             members::table
                 .filter(members::group_id.eq(group.as_str()))
                 .filter(members::member_id.eq_any(chunk.iter().map(ResourceId::as_str))),
         )
-        .returning(members::member_id)
+        .returning((members::member_id, members::body))
         .get_results(c))?;
-        delta.left.extend(gone.into_iter().map(ResourceId::from));
+        for (id, body) in left {
+            let id = ResourceId::from(id);
+            delta.left.push(id.clone());
+            gone.entry(id).or_insert(body);
+        }
     }
     Ok(())
 }

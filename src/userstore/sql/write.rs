@@ -240,8 +240,8 @@ impl Order {
         };
         self.touch(connection, &mut group)?;
         let delta = MembershipDelta {
-            joined: Vec::new(),
             left: vec![self.id.clone()],
+            ..MembershipDelta::default()
         };
         for companion in &self.companions {
             if let Companion::Journal(entry) = companion {
