@@ -47,6 +47,7 @@ const CASES: &[(&str, Case)] = cases![
     nobody_leaves_who_was_not_in,
     replacing_members_tells_who_joined_and_who_left,
     replacing_members_shows_them_as_said,
+    who_leaves_comes_back_and_leaves_again_has_left,
     a_membership_change_that_changes_nothing_makes_no_version,
     members_may_name_nobody,
     a_user_shows_the_groups_that_hold_it,
@@ -392,6 +393,33 @@ fn replacing_members_tells_who_joined_and_who_left(world: &World) {
     let cleared = world.change_members(&group, MemberStep::Clear);
     assert_eq!(cleared.members.left.len(), 2);
     assert!(world.get(&group).unwrap().members.is_empty());
+}
+
+fn who_leaves_comes_back_and_leaves_again_has_left(world: &World) {
+    let (group, ann, bob) = (world.group("ops"), world.user("ann"), world.user("bob"));
+    world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
+    let (join, leave) = (
+        |who: &Resource| MemberStep::Join(vec![member(&who.id)]),
+        |who: &Resource| MemberStep::Leave(vec![who.id.clone()]),
+    );
+    let change = vec![
+        leave(&ann),
+        join(&ann),
+        leave(&ann),
+        join(&bob),
+        leave(&bob),
+        join(&bob),
+    ];
+    let expected = Precondition::None;
+    let written = world
+        .write(&Kind::GROUP, &group.id, WriteAction::Members { change, expected })
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (written.members.joined, written.members.left),
+        (vec![bob.id], vec![ann.id])
+    );
+    assert!(written.changed);
 }
 
 fn a_membership_change_that_changes_nothing_makes_no_version(world: &World) {

@@ -108,14 +108,14 @@ pub(super) fn change(
     steps: &[MemberStep],
     granted_by: &str,
 ) -> QueryResult<MembershipDelta> {
-    let (mut delta, mut gone) = (MembershipDelta::default(), HashMap::new());
+    let (mut delta, mut before) = (MembershipDelta::default(), HashMap::new());
     for step in steps {
         match step {
             MemberStep::Join(joining) => join(connection, group, joining, granted_by, &mut delta)?,
-            MemberStep::Leave(leaving) => leave(connection, group, leaving, &mut delta, &mut gone)?,
+            MemberStep::Leave(leaving) => leave(connection, group, leaving, &mut delta, &mut before)?,
             MemberStep::Clear => {
                 let all = present(connection, group)?;
-                leave(connection, group, &all, &mut delta, &mut gone)?;
+                leave(connection, group, &all, &mut delta, &mut before)?;
             }
             MemberStep::Replace(wanted) => {
                 let bodies: HashMap<&str, &str> = wanted
@@ -126,41 +126,62 @@ pub(super) fn change(
                 for (id, body) in present_with_bodies(connection, group)? {
                     match bodies.get(id.as_str()) {
                         None => unwanted.push(id),
-                        Some(wanted) if *wanted != body => relabel(connection, group, id, wanted, &mut delta)?,
+                        Some(wanted) if *wanted != body => {
+                            relabel(connection, group, &id, wanted)?;
+                            before.entry(id).or_insert(body);
+                        }
                         Some(_) => {}
                     }
                 }
-                leave(connection, group, &unwanted, &mut delta, &mut gone)?;
+                leave(connection, group, &unwanted, &mut delta, &mut before)?;
                 join(connection, group, wanted, granted_by, &mut delta)?;
             }
         }
     }
-    settle(connection, group, &mut delta, &gone)?;
-    Ok(delta)
+    settle(connection, group, delta, &before)
 }
 
-/// Who left and came back, or came and left, in one change did neither, but may be shown otherwise now. `gone` tells how
-/// those were shown that left.
+/// Who left and came back, or came and left, in one change did neither; who left, came back and left again left once.
+/// `before` tells how those were shown who left or are shown otherwise, some of whom may be shown as before in the end.
 fn settle(
     connection: &mut SqlConnection,
     group: &ResourceId,
-    delta: &mut MembershipDelta,
-    gone: &HashMap<ResourceId, String>,
-) -> QueryResult<()> {
-    let joined: HashSet<ResourceId> = delta.joined.iter().cloned().collect();
-    let left: HashSet<ResourceId> = delta.left.iter().cloned().collect();
-    delta.joined.retain(|id| !left.contains(id));
-    delta.left.retain(|id| !joined.contains(id));
-    delta.relabelled.retain(|id| !left.contains(id) && !joined.contains(id));
-    if joined.is_disjoint(&left) {
-        return Ok(());
+    delta: MembershipDelta,
+    before: &HashMap<ResourceId, String>,
+) -> QueryResult<MembershipDelta> {
+    let mut balance: HashMap<ResourceId, i32> = HashMap::new();
+    let signed = delta
+        .joined
+        .iter()
+        .map(|id| (id, 1))
+        .chain(delta.left.iter().map(|id| (id, -1)));
+    for (id, sign) in signed {
+        *balance.entry(id.clone()).or_default() += sign;
     }
-    for (id, body) in present_with_bodies(connection, group)? {
-        if left.contains(&id) && joined.contains(&id) && gone.get(&id) != Some(&body) {
-            delta.relabelled.push(id);
-        }
+    let stayed = before
+        .keys()
+        .filter(|id| balance.get(*id).is_none_or(|sign| *sign == 0));
+    let stayed: Vec<&str> = stayed.map(ResourceId::as_str).collect();
+    let mut relabelled = Vec::new();
+    for chunk in stayed.chunks(CHUNK) {
+        let now: Vec<(String, String)> = members::table
+            .filter(members::group_id.eq(group.as_str()))
+            .filter(members::member_id.eq_any(chunk))
+            .select((members::member_id, members::body))
+            .load(connection)?;
+        let now = now.into_iter().map(|(id, body)| (ResourceId::from(id), body));
+        relabelled.extend(now.filter(|(id, body)| before.get(id) != Some(body)).map(|(id, _)| id));
     }
-    Ok(())
+    relabelled.sort();
+    let mut once = |ids: Vec<ResourceId>, sign: i32| {
+        let counts = |id: &ResourceId| balance.get(id) == Some(&sign) && balance.remove(id).is_some();
+        ids.into_iter().filter(counts).collect()
+    };
+    Ok(MembershipDelta {
+        joined: once(delta.joined, 1),
+        left: once(delta.left, -1),
+        relabelled,
+    })
 }
 
 fn present(connection: &mut SqlConnection, group: &ResourceId) -> QueryResult<Vec<ResourceId>> {
@@ -179,18 +200,11 @@ fn present_with_bodies(connection: &mut SqlConnection, group: &ResourceId) -> Qu
     Ok(rows.into_iter().map(|(id, body)| (id.into(), body)).collect())
 }
 
-fn relabel(
-    connection: &mut SqlConnection,
-    group: &ResourceId,
-    member: ResourceId,
-    body: &str,
-    delta: &mut MembershipDelta,
-) -> QueryResult<()> {
+fn relabel(connection: &mut SqlConnection, group: &ResourceId, member: &ResourceId, body: &str) -> QueryResult<()> {
     let row = members::table
         .filter(members::group_id.eq(group.as_str()))
         .filter(members::member_id.eq(member.as_str()));
     diesel::update(row).set(members::body.eq(body)).execute(connection)?;
-    delta.relabelled.push(member);
     Ok(())
 }
 
@@ -241,7 +255,7 @@ fn leave(
     group: &ResourceId,
     leaving: &[ResourceId],
     delta: &mut MembershipDelta,
-    gone: &mut HashMap<ResourceId, String>,
+    before: &mut HashMap<ResourceId, String>,
 ) -> QueryResult<()> {
     for chunk in leaving.chunks(CHUNK) {
         let left: Vec<(String, String)> = each!(connection, c => diesel::delete(
@@ -254,7 +268,7 @@ fn leave(
         for (id, body) in left {
             let id = ResourceId::from(id);
             delta.left.push(id.clone());
-            gone.entry(id).or_insert(body);
+            before.entry(id).or_insert(body);
         }
     }
     Ok(())
