@@ -1,6 +1,6 @@
 //! What holds of every list of values (RFC 7643 §2.4): no element twice, at most one primary.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
@@ -34,6 +34,14 @@ pub fn append(attribute: &Attribute, list: &mut Vec<Value>, new: Vec<Value>) -> 
         );
     }
     list.len() - before
+}
+
+/// Takes away elements that the list has before. Where their `value` identifies them there are none: it cannot change.
+pub fn drop_repeated(attribute: &Attribute, list: &mut Vec<Value>) {
+    if list.len() > 1 && !attribute.is_identified_by_value() {
+        let mut known = HashSet::new();
+        list.retain(|element| known.insert(identity(attribute, element)));
+    }
 }
 
 /// Takes away the elements that are listed: by `value`, else by all the parts that are given. Says how many those were.
@@ -81,10 +89,15 @@ fn has_parts(element: &Value, wanted: &Value) -> bool {
     }
 }
 
+/// A text that two elements share if they are the same; the order of parts does not count.
 fn identity(attribute: &Attribute, element: &Value) -> String {
     let value = element.get("value").and_then(Value::as_str);
-    match value {
-        Some(value) if attribute.is_identified_by_value() => value.to_owned(),
+    match (value, element) {
+        (Some(value), _) if attribute.is_identified_by_value() => value.to_owned(),
+        (_, Value::Object(parts)) => {
+            let sorted: BTreeMap<&String, &Value> = parts.iter().collect();
+            serde_json::json!(sorted).to_string()
+        }
         _ => element.to_string(),
     }
 }
@@ -119,7 +132,21 @@ mod tests {
             let new = (0..count).map(|index| json!({"value": index.to_string()})).collect();
             assert_eq!(append(&members, &mut known, new), count - 2);
             assert_eq!(known[1], json!({"value": "1", "display": "One"}));
+            let emails = definition(&Kind::USER, "emails");
+            let mut known = list(json!([{"type": "work", "value": "0"}]));
+            let new = (0..count)
+                .map(|index| json!({"value": index.to_string(), "type": "work"}))
+                .collect();
+            assert_eq!(append(&emails, &mut known, new), count - 1);
         }
+    }
+
+    #[test]
+    fn what_has_become_the_same_is_kept_once() {
+        let emails = definition(&Kind::USER, "emails");
+        let mut known = list(json!([{"value": "a", "type": "work"}, {"value": "b"}, {"type": "work", "value": "a"}]));
+        drop_repeated(&emails, &mut known);
+        assert_eq!(known, list(json!([{"value": "a", "type": "work"}, {"value": "b"}])));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::scalar::scalar;
 use super::{Deviations, rule};
 use crate::domain::Attributes;
-use crate::domain::multi_valued::{append, keep_one_primary};
+use crate::domain::multi_valued::{append, drop_repeated, keep_one_primary};
 use crate::domain::schema::{Attribute, DataType, Mutability};
 use crate::domain::validate::{Invalid, InvalidKind};
 
@@ -44,11 +44,13 @@ pub(super) fn list(
     }
     let all = read.len();
     let mut elements = Vec::new();
-    if append(definition, &mut elements, read) < all {
-        deviations.hit(rule::DUPLICATE);
-    }
+    append(definition, &mut elements, read);
     if keep_one_primary(&mut elements, &[]) {
         deviations.hit(rule::PRIMARY);
+        drop_repeated(definition, &mut elements);
+    }
+    if elements.len() < all {
+        deviations.hit(rule::DUPLICATE);
     }
     Ok(elements)
 }
