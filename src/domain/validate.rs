@@ -144,7 +144,8 @@ fn check_known(parts: &Attributes, definitions: &[Arc<Attribute>]) -> Result<(),
     ))
 }
 
-fn check_attribute(path: &str, definition: &Attribute, value: Option<&Value>) -> Result<(), Invalid> {
+/// Whether an attribute, or a part of one, may have this value, or none.
+pub(super) fn check_attribute(path: &str, definition: &Attribute, value: Option<&Value>) -> Result<(), Invalid> {
     let Some(value) = value else {
         let assigned = definition.mutability == Mutability::ReadOnly || path == "schemas";
         return if definition.required && !assigned {

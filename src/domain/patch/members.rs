@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{PatchOp, PatchOperation, Path};
 use crate::domain::filter::{Comparand, Filter, Operator};
+use crate::domain::validate::check_attribute;
 use crate::domain::{Member, ResourceId};
 
 /// One step of such a change.
@@ -19,8 +20,8 @@ pub enum MemberStep {
     Replace(Vec<Member>),
 }
 
-/// The operations as steps, if each is about `members` alone and says by itself who joins or leaves. A group of any size
-/// then need not be read. `None` also for no operations at all.
+/// The operations as steps, if each is valid, is about `members` alone and says by itself who joins or leaves. A group of
+/// any size then need not be read. `None` also for no operations at all.
 pub fn members_only(operations: &[PatchOperation]) -> Option<Vec<MemberStep>> {
     if operations.is_empty() {
         return None;
@@ -32,6 +33,14 @@ fn step(operation: &PatchOperation) -> Option<MemberStep> {
     let path = operation.path.as_ref()?;
     let attribute = &path.attribute;
     if attribute.extension.is_some() || attribute.sub.is_some() || attribute.attribute.name != "members" {
+        return None;
+    }
+    // What is not valid is refused where the whole group is checked.
+    if operation
+        .value
+        .as_ref()
+        .is_some_and(|value| check_attribute("members", &attribute.attribute, Some(value)).is_err())
+    {
         return None;
     }
     match (operation.op, path, &operation.value) {
