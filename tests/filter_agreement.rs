@@ -1,10 +1,11 @@
 //! The same filter gives the same answer in memory, on SQLite and on PostgreSQL, with the same order and the same pages.
-//! Random people, groups and filters hold the stores together; `PROPTEST_CASES` sets how many populations are tried, and
+//! Random people, groups, devices and filters hold the stores together; `PROPTEST_CASES` sets how many populations are tried, and
 //! each answers a dozen queries. A backend that is not configured shows as ignored.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod agreement;
+mod generate;
 mod support;
 
 use std::sync::Arc;
@@ -49,6 +50,9 @@ struct Bench {
     hasher: PasswordHasher,
     run: String,
     populations: AtomicU64,
+    /// Questions, and those whose filter took some and left some.
+    asked: AtomicU64,
+    parted: AtomicU64,
 }
 
 /// One population in both stores.
@@ -74,6 +78,7 @@ fn agree(bench: &Bench) -> Result<(), String> {
         pair.settle(&population);
         for ask in &asks {
             let [memory, sql] = pair.answers(ask);
+            bench.count(&population, ask, &memory);
             proptest::prop_assert_eq!(memory, sql, "{:?}", ask);
         }
         Ok(())
@@ -81,7 +86,21 @@ fn agree(bench: &Bench) -> Result<(), String> {
     outcome.map_err(|error| match error {
         TestError::Fail(reason, (population, _)) => format!("{reason}\namong {population:#?}"),
         TestError::Abort(reason) => reason.to_string(),
-    })
+    })?;
+    let (asked, parted) = (
+        bench.asked.load(Ordering::Relaxed),
+        bench.parted.load(Ordering::Relaxed),
+    );
+    println!(
+        "{} populations, {asked} questions, {parted} of them took some and left some",
+        bench.populations.load(Ordering::Relaxed)
+    );
+    // Questions that nobody or everybody meets prove little.
+    if parted * 10 <= asked {
+        Err(format!("only {parted} of {asked} questions told resources apart"))
+    } else {
+        Ok(())
+    }
 }
 
 impl Bench {
@@ -90,11 +109,25 @@ impl Bench {
         migrate::run(&database).unwrap();
         Self {
             database,
-            registry: Arc::new(Registry::builtin()),
+            registry: Arc::clone(generate::registry()),
             hasher: PasswordHasher::new(),
             run: random::token(),
             populations: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            parted: AtomicU64::new(0),
         }
+    }
+
+    fn count(&self, population: &Population, ask: &Ask, answer: &Value) {
+        let everybody = match ask.kind.as_str() {
+            "User" => population.people.len(),
+            "Group" => population.teams.len(),
+            _ => population.devices.len(),
+        };
+        let total = answer["total"].as_u64().unwrap_or_default();
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.parted
+            .fetch_add(u64::from(total > 0 && total < everybody as u64), Ordering::Relaxed);
     }
 
     fn pair(&self) -> Pair {
@@ -138,14 +171,18 @@ impl Pair {
             let joining = MemberStep::Join(members.collect());
             self.create(&Kind::GROUP, &format!("g{at}"), attributes, Some(joining));
         }
+        for (at, attributes) in population.devices.iter().enumerate() {
+            self.create(&agreement::device(), &format!("d{at}"), attributes, None);
+        }
     }
 
     fn create(&self, kind: &Kind, id: &str, attributes: &Attributes, joining: Option<MemberStep>) {
         self.clock.advance(Duration::from_millis(500));
         let resource_type = self.registry.resource_type(kind).unwrap();
         validate::check(resource_type, attributes).unwrap();
-        let key = if *kind == Kind::USER { "userName" } else { "displayName" };
-        let name = attributes[key].as_str().unwrap();
+        let key = resource_type.unique_attribute().map_or("id", |unique| &unique.name);
+        let id = self.id(id);
+        let name = attributes.get(key).map_or(id.as_str(), |name| name.as_str().unwrap());
         let draft = Draft {
             key: UniqueKey {
                 attribute: key.to_owned(),
@@ -159,7 +196,7 @@ impl Pair {
         };
         let write = Write {
             kind: kind.clone(),
-            id: ResourceId::new(self.id(id)),
+            id: ResourceId::new(id.clone()),
             at: self.clock.now(),
             action: WriteAction::Create(draft),
         };

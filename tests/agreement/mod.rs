@@ -7,6 +7,8 @@ use proptest::sample::select;
 use serde_json::{Map, Value, json};
 use vestibule::domain::{Attributes, Kind, name};
 
+use super::generate;
+
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 /// Who is there.
@@ -14,6 +16,8 @@ const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:
 pub(crate) struct Population {
     pub(crate) people: Vec<Person>,
     pub(crate) teams: Vec<Team>,
+    /// Attributes of resources of a type of its own.
+    pub(crate) devices: Vec<Attributes>,
 }
 
 /// A user's attributes.
@@ -32,17 +36,36 @@ pub(crate) struct Team {
 pub(crate) struct Ask {
     pub(crate) kind: Kind,
     pub(crate) filter: Option<String>,
-    pub(crate) sort: Option<(&'static str, bool)>,
+    pub(crate) sort: Option<(String, bool)>,
     pub(crate) start: usize,
     pub(crate) count: usize,
 }
 
 pub(crate) fn population() -> impl Strategy<Value = Population> {
-    (vec(person(), 0..9), vec(team(), 0..5)).prop_map(|(people, teams)| Population { people, teams })
+    let devices = vec(generate::resource(generate::resource_type(&device())), 0..6);
+    (vec(person(), 0..9), vec(team(), 0..5), devices).prop_map(|(people, teams, devices)| Population {
+        people,
+        teams,
+        devices: devices.into_iter().map(without_secrets).collect(),
+    })
+}
+
+/// The type that is not built in.
+pub(crate) fn device() -> Kind {
+    Kind::new("Device")
+}
+
+/// What a document holds: secrets are kept elsewhere or not looked at.
+fn without_secrets(mut attributes: Attributes) -> Attributes {
+    attributes.retain(|name, _| name != "password");
+    attributes
 }
 
 pub(crate) fn asks() -> impl Strategy<Value = Vec<Ask>> {
-    vec(prop_oneof![3 => ask(Kind::USER), 1 => ask(Kind::GROUP)], 12)
+    vec(
+        prop_oneof![3 => ask(Kind::USER), 1 => ask(Kind::GROUP), 2 => ask(device())],
+        12,
+    )
 }
 
 // ---- people and groups ----
@@ -144,8 +167,9 @@ fn person() -> impl Strategy<Value = Person> {
         manager,
     );
     let lists = (elements(), elements());
-    (name(), any::<bool>(), plain, full_name, work, lists).prop_map(
-        |(user_name, active, plain, full_name, work, lists)| {
+    let others = generate::resource(generate::resource_type(&Kind::USER));
+    (name(), any::<bool>(), plain, full_name, work, lists, others).prop_map(
+        |(user_name, active, plain, full_name, work, lists, others)| {
             let mut person = object([
                 Some(("userName".to_owned(), json!(user_name))),
                 Some(("active".to_owned(), json!(active))),
@@ -160,6 +184,9 @@ fn person() -> impl Strategy<Value = Person> {
                 if !elements.is_empty() {
                     person.insert(list.to_owned(), json!(elements));
                 }
+            }
+            for (name, value) in without_secrets(others) {
+                person.entry(name).or_insert(value);
             }
             Person(person)
         },
@@ -266,13 +293,16 @@ fn texts(kind: &Kind) -> &'static [&'static str] {
 }
 
 fn ask(kind: Kind) -> impl Strategy<Value = Ask> {
-    let mut orders: Vec<&'static str> = texts(&kind).iter().chain(MOMENTS).copied().collect();
-    if kind == Kind::USER {
-        orders.extend(["active", "emails.primary"]);
-    }
-    let sort = option::of((select(orders), any::<bool>()));
+    let resource_type = generate::resource_type(&kind);
+    let by_schema = generate::filter(resource_type);
+    let filter = if kind == device() {
+        by_schema
+    } else {
+        prop_oneof![2 => filter(kind.clone()), 1 => by_schema].boxed()
+    };
+    let sort = option::of((generate::order(resource_type), any::<bool>()));
     let page = (prop_oneof![3 => Just(0), 1 => 0_usize..5], 0_usize..12);
-    (option::weighted(0.9, filter(kind.clone())), sort, page).prop_map(move |(filter, sort, (start, count))| Ask {
+    (option::weighted(0.9, filter), sort, page).prop_map(move |(filter, sort, (start, count))| Ask {
         kind: kind.clone(),
         filter,
         sort,
