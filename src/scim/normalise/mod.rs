@@ -29,7 +29,7 @@ pub mod rule {
     pub const UNASSIGNED: &str = "R3-unassigned";
     /// A value of another type was read as the schema's.
     pub const COERCED: &str = "R4-coerced";
-    /// A single value in a list, or an object around it, or a list without its brackets.
+    /// A single value in a list, a list without its brackets, or an extension in a list.
     pub const WRAPPING: &str = "R5-wrapping";
     /// A bare value in place of an object with `value`, in a list.
     pub const BARE_ELEMENT: &str = "R6-bare-element";
@@ -45,7 +45,7 @@ pub mod rule {
     pub const REFERENCE: &str = "R11-reference";
     /// An extension's URN in another case.
     pub const URN_CASE: &str = "R12-urn-case";
-    /// A PATCH body without operations, or with `Operations` spelt otherwise or left away.
+    /// A PATCH body without operations, with `Operations` spelt otherwise or left away, or with one outside a list.
     pub const OPERATIONS: &str = "P0-operations";
     /// An `op` that is not in lower case.
     pub const OP_CASE: &str = "P1-op-case";
@@ -55,7 +55,7 @@ pub mod rule {
     pub const PATH_AS_KEY: &str = "P3-path-as-key";
     /// A single value wrapped as `[{"value": …}]`.
     pub const WRAPPED_VALUE: &str = "P5-wrapped-value";
-    /// `remove` with a value.
+    /// `remove` with a value: the elements that it lists are removed.
     pub const REMOVE_WITH_VALUE: &str = "P6-remove-with-value";
     /// A schema's URN as the whole path.
     pub const URN_AS_PATH: &str = "P8-urn-as-path";

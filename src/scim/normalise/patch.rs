@@ -180,7 +180,11 @@ impl Reader<'_> {
         };
         match value {
             Value::Object(parts) => {
-                for (name, value) in parts {
+                // Some say once more which schema it is.
+                let attributes = parts
+                    .into_iter()
+                    .filter(|(name, _)| !name.eq_ignore_ascii_case("schemas"));
+                for (name, value) in attributes {
                     self.key(op, &format!("{urn}:{name}"), value)?;
                 }
                 Ok(())

@@ -16,7 +16,8 @@ pub(super) fn scalar(
 ) -> Result<Option<Value>, Invalid> {
     let is_text = matches!(definition.data_type, DataType::String | DataType::Binary);
     if value.is_null() || (value == "" && !is_text) {
-        deviations.hit(if definition.data_type == DataType::Reference {
+        let is_empty_reference = definition.data_type == DataType::Reference && !value.is_null();
+        deviations.hit(if is_empty_reference {
             rule::REFERENCE
         } else {
             rule::UNASSIGNED
