@@ -4,9 +4,11 @@
 
 mod access;
 mod bulk;
+mod clients;
 mod converge;
 mod dialect;
 mod discovery;
+mod documentation;
 mod errors;
 mod etags;
 mod filter;
@@ -17,6 +19,7 @@ mod operations;
 mod paging;
 mod patch;
 mod prefer;
+mod sections;
 mod security;
 mod strict;
 mod support;

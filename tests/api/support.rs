@@ -1,5 +1,6 @@
 //! A server in this process, and those who call it.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -75,6 +76,22 @@ pub(crate) fn logged() -> String {
     LOG.lock().unwrap().join("\n")
 }
 
+/// The names of the clients whose transcripts are replayed, in order.
+pub(crate) fn transcripts() -> impl Iterator<Item = String> {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients")).unwrap();
+    let names: BTreeSet<String> = folder
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.into_iter()
+}
+
+/// A service provider with a store of its own.
+fn tenant(name: &str) -> String {
+    format!(
+        "\n[[userstores]]\nname = \"{name}\"\n[[service_providers]]\nname = \"{name}\"\ninbound_userstore = \"{name}\"\n"
+    )
+}
+
 struct Capture;
 
 impl log::Log for Capture {
@@ -142,7 +159,9 @@ impl TestApp {
         std::fs::create_dir_all(&folder).unwrap();
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let config = Config::read(&settings(port, &folder), &[]).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let tenants: String = transcripts().map(|name| tenant(&name)).collect();
+        let config =
+            Config::read(&(settings(port, &folder) + &tenants), &[]).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let app = Arc::new(App::start(&config).unwrap());
         let (served, (send, receive)) = (Arc::clone(&app), std::sync::mpsc::channel());
         std::thread::spawn(move || {

@@ -31,11 +31,11 @@ pub mod tolerance {
     pub const UNQUOTED_TEXT: &str = "F2-unquoted-text";
     /// A boolean or number in quotes, or a boolean in another case.
     pub const LITERAL_SPELLING: &str = "F3-literal-spelling";
-    /// A value after `pr`.
+    /// A value after `pr`; it is ignored.
     pub const VALUE_AFTER_PR: &str = "F4-value-after-pr";
     /// `not` without parentheses.
     pub const BARE_NOT: &str = "F5-bare-not";
-    /// A blank missing where the grammar has one, or a `+` in its place.
+    /// A blank missing where the grammar has one, or a `+`, tab or line break in its place.
     pub const BLANKS: &str = "F6-blanks";
     /// `emails[type eq "work"].value eq "x"`.
     pub const AFTER_BRACKETS: &str = "F7-comparison-after-brackets";

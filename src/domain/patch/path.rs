@@ -10,7 +10,7 @@ use crate::domain::validate::{Invalid, InvalidKind};
 pub mod tolerance {
     /// A dot in place of the colon after an extension's URN.
     pub const DOT_AFTER_URN: &str = "P4-dot-after-urn";
-    /// The last `]` is missing.
+    /// The last `]` of a path is missing.
     pub const MISSING_BRACKET: &str = "P10-missing-bracket";
     /// An extension's attribute without its URN.
     pub const UNQUALIFIED: &str = "P11-unqualified-extension";

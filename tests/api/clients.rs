@@ -1,0 +1,141 @@
+//! What known clients send, step by step, and what they get. Each has a transcript in `tests/clients`: a line that says who
+//! it is, then one line for each step.
+//!
+//! A step has a `request`, perhaps `headers`, a `body` or a `raw` one; the `status` and parts of the body that it expects,
+//! by JSON pointer, where null stands for what is not there; the `rules` that it needs, each counted once; and what it
+//! keeps for later steps, which name it as `${name}`. `${run}` is new in each run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::support::{Caller, anonymous, app, transcripts, unique};
+
+/// Who a client is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Client {
+    #[serde(rename = "client")]
+    pub(crate) name: String,
+    pub(crate) about: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+}
+
+/// One request, and what is expected of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    #[serde(rename = "step")]
+    what: String,
+    request: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Option<Value>,
+    raw: Option<String>,
+    status: u16,
+    #[serde(default)]
+    expect: Map<String, Value>,
+    #[serde(default)]
+    keep: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) rules: BTreeSet<String>,
+}
+
+/// The lines of a transcript: who it is, and the steps as they stand there.
+pub(crate) fn transcript(name: &str) -> (Client, Vec<String>) {
+    let path = format!("{}/tests/clients/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut lines = text.lines();
+    let client = serde_json::from_str(lines.next().unwrap()).unwrap_or_else(|error| panic!("{path}: {error}"));
+    (client, lines.map(str::to_owned).collect())
+}
+
+/// A step with what is kept put in its place.
+pub(crate) fn step(line: &str, kept: &BTreeMap<String, String>) -> Step {
+    let filled = kept.iter().fold(line.to_owned(), |line, (name, value)| {
+        line.replace(&format!("${{{name}}}"), value)
+    });
+    serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{filled}: {error}"))
+}
+
+/// How often each rule was counted for a service provider.
+fn counted(service_provider: &str) -> BTreeMap<String, u64> {
+    let start = format!("vestibule_scim_deviations_total{{service_provider=\"{service_provider}\",rule=\"");
+    let metrics = anonymous().get("/metrics").gives(200).text;
+    let rules = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix(&start)?.split_once("\"} "));
+    rules
+        .map(|(rule, count)| (rule.to_owned(), count.parse().unwrap()))
+        .collect()
+}
+
+/// Takes a step; says what is not as expected.
+fn replay(
+    name: &str,
+    client: &Client,
+    caller: &Caller,
+    step: &Step,
+    kept: &mut BTreeMap<String, String>,
+) -> Vec<String> {
+    let (method, path) = step.request.split_once(' ').unwrap();
+    let headers: BTreeMap<&String, &String> = client.headers.iter().chain(&step.headers).collect();
+    let headers: Vec<(&str, &str)> = headers
+        .into_iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let body = step
+        .body
+        .as_ref()
+        .map(Value::to_string)
+        .or(step.raw.clone())
+        .unwrap_or_default();
+    let before = counted(name);
+    let reply = caller.send(method, &format!("/scim/v2{path}"), &headers, body);
+    let rules: BTreeSet<String> = counted(name)
+        .into_iter()
+        .filter(|(rule, count)| before.get(rule) != Some(count))
+        .map(|(rule, _)| rule)
+        .collect();
+    let mut wrong = Vec::new();
+    if reply.status != step.status {
+        wrong.push(format!("{}, not {}: {}", reply.status, step.status, reply.text));
+    }
+    for (place, expected) in &step.expect {
+        let found = reply.body.pointer(place).unwrap_or(&Value::Null);
+        if found != expected {
+            wrong.push(format!("{place} is {found}, not {expected}"));
+        }
+    }
+    if rules != step.rules {
+        wrong.push(format!("{rules:?} counted, not {:?}", step.rules));
+    }
+    for (name, place) in &step.keep {
+        let value = reply.body.pointer(place).and_then(Value::as_str).unwrap_or_default();
+        kept.insert(name.clone(), value.to_owned());
+    }
+    wrong
+}
+
+#[test]
+fn every_client_gets_what_its_transcript_says() {
+    let mut wrong = Vec::new();
+    for name in transcripts() {
+        let (client, lines) = transcript(&name);
+        let caller = Caller::with_token(&app().token(&name, Duration::from_hours(1)).1);
+        let mut kept = BTreeMap::from([("run".to_owned(), unique("r"))]);
+        for line in lines {
+            let step = step(&line, &kept);
+            let problems = replay(&name, &client, &caller, &step, &mut kept);
+            wrong.extend(
+                problems
+                    .into_iter()
+                    .map(|problem| format!("{name} {}: {problem}", step.what)),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
