@@ -51,6 +51,7 @@ const CASES: &[(&str, Case)] = cases![
     a_membership_change_that_changes_nothing_makes_no_version,
     members_may_name_nobody,
     a_user_shows_the_groups_that_hold_it,
+    a_user_is_indirectly_in_the_groups_that_hold_its_groups,
     deleting_a_user_takes_it_out_of_its_groups,
     deleting_a_group_takes_it_from_its_members,
     a_large_group_is_known_as_large,
@@ -474,6 +475,34 @@ fn a_user_shows_the_groups_that_hold_it(world: &World) {
             .collect::<Vec<_>>(),
         vec![(&group.id, "Ops")]
     );
+}
+
+/// Company holds staff and board, staff holds board and ann; board holds company too, in a circle.
+fn a_user_is_indirectly_in_the_groups_that_hold_its_groups(world: &World) {
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let [company, staff, board] = ["company", "staff", "board"].map(|name| world.group(name));
+    let join = |group: &Resource, members: &[&Resource]| {
+        let members = members.iter().map(|resource| member(&resource.id)).collect();
+        world.change_members(group, MemberStep::Join(members));
+    };
+    join(&company, &[&staff, &board]);
+    join(&staff, &[&board, &ann]);
+    join(&board, &[&company, &bob]);
+    let shown = |user: &Resource| {
+        let groups = world.get(user).unwrap().groups;
+        let mut groups: Vec<(String, bool)> = groups.into_iter().map(|group| (group.display, group.direct)).collect();
+        groups.sort();
+        groups
+    };
+    let expected = |direct: &str| {
+        let groups = ["board", "company", "staff"];
+        groups.map(|group| (group.to_owned(), group == direct)).to_vec()
+    };
+    assert_eq!((shown(&ann), shown(&bob)), (expected("staff"), expected("board")));
+    let found = world.find(&Kind::USER, &format!("groups.value eq \"{}\"", company.id));
+    assert_eq!(names(&found), ["ann", "bob"]);
+    let direct = format!("groups[value eq \"{}\" and type eq \"direct\"]", board.id);
+    assert_eq!(names(&world.find(&Kind::USER, &direct)), ["bob"]);
 }
 
 fn deleting_a_user_takes_it_out_of_its_groups(world: &World) {

@@ -78,7 +78,7 @@ impl Resource {
             let groups = self
                 .groups
                 .iter()
-                .map(|group| json!({ "value": group.id, "display": group.display }))
+                .map(|group| json!({ "value": group.id, "display": group.display, "type": group.kind() }))
                 .collect();
             view.insert("groups".to_owned(), Value::Array(groups));
         }
@@ -124,6 +124,15 @@ pub struct Membership {
     pub id: ResourceId,
     /// The group's `displayName`.
     pub display: String,
+    /// Whether the group holds the user itself, and not only through a group that it holds.
+    pub direct: bool,
+}
+
+impl Membership {
+    /// `direct` or `indirect` (RFC 7643 §4.1.2).
+    pub fn kind(&self) -> &'static str {
+        if self.direct { "direct" } else { "indirect" }
+    }
 }
 
 /// Which relations a read brings along; each costs a query.

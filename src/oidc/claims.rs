@@ -101,6 +101,7 @@ mod tests {
         user.groups = vec![crate::domain::Membership {
             id: "g1".into(),
             display: "Staff".to_owned(),
+            direct: true,
         }];
         assert_eq!(Value::Object(of(&user, "openid")), json!({}));
         assert_eq!(

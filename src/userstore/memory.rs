@@ -194,18 +194,34 @@ impl State {
             resource.members.clone_from(&entry.members);
         }
         if relations.groups && resource.kind != Kind::GROUP {
-            let holders = self
-                .resources
-                .values()
-                .filter(|group| group.members.iter().any(|member| member.id == resource.id));
-            resource.groups = holders
-                .map(|group| Membership {
-                    id: group.resource.id.clone(),
-                    display: group.name.clone(),
-                })
+            let mut groups: BTreeMap<ResourceId, bool> = BTreeMap::new();
+            let mut open: Vec<ResourceId> = self
+                .holders(&resource.id)
+                .map(|group| group.resource.id.clone())
                 .collect();
+            groups.extend(open.iter().map(|id| (id.clone(), true)));
+            while let Some(id) = open.pop() {
+                for group in self.holders(&id).map(|group| &group.resource.id) {
+                    if !groups.contains_key(group) {
+                        groups.insert(group.clone(), false);
+                        open.push(group.clone());
+                    }
+                }
+            }
+            let membership = |(id, direct): (ResourceId, bool)| {
+                let display = self.resources.get(&id)?.name.clone();
+                Some(Membership { id, display, direct })
+            };
+            resource.groups = groups.into_iter().filter_map(membership).collect();
         }
         resource
+    }
+
+    /// The groups that hold somebody themselves.
+    fn holders(&self, id: &ResourceId) -> impl Iterator<Item = &Entry> {
+        self.resources
+            .values()
+            .filter(move |group| group.members.iter().any(|member| member.id == *id))
     }
 
     fn check_key(&self, kind: &Kind, id: &ResourceId, draft: &Draft) -> Result<(), StoreError> {

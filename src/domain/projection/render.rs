@@ -31,7 +31,7 @@ pub fn view(resource: &Resource, resource_type: &ResourceType, base_url: &str) -
     }
     if !resource.groups.is_empty() {
         let groups = resource.groups.iter().map(|group| {
-            json!({"value": group.id.as_str(), "$ref": address(base_url, GROUPS, &group.id), "display": group.display, "type": "direct"})
+            json!({"value": group.id.as_str(), "$ref": address(base_url, GROUPS, &group.id), "display": group.display, "type": group.kind()})
         });
         whole.insert("groups".to_owned(), groups.collect());
     }
@@ -164,7 +164,9 @@ fn push_groups(out: &mut String, groups: &[Membership], base_url: &str) {
         push_text(out, &address(base_url, GROUPS, &group.id));
         out.push_str(",\"display\":");
         push_text(out, &group.display);
-        out.push_str(",\"type\":\"direct\"}");
+        out.push_str(",\"type\":\"");
+        out.push_str(group.kind());
+        out.push_str("\"}");
     }
     if !groups.is_empty() {
         out.push(']');

@@ -40,6 +40,7 @@ fn alice() -> Resource {
     alice.groups.push(Membership {
         id: ResourceId::new("g"),
         display: "A \"B\"".to_owned(),
+        direct: true,
     });
     alice
 }

@@ -1,13 +1,14 @@
 //! Who is in which group: one row per membership, so that a step costs the same whatever the group's size.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 
 use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
 use crate::domain::{Kind, Member, Membership, Relations, Resource, ResourceId};
-use crate::storage::tables::{members, resources};
+use crate::storage::tables::members;
 use crate::storage::{SqlConnection, each};
 
 /// Rows per statement: both databases limit the values that one statement binds.
@@ -40,8 +41,8 @@ fn attach_members(connection: &mut SqlConnection, found: &mut [Resource]) -> Que
 }
 
 /// A group may list ids of another store, but says nothing about who lives there.
-/// Two plain look-ups instead of a join: most people are in no group, and then the first one, which touches one index,
-/// is all there is to do. A database without fresh statistics cannot plan it badly either.
+/// Two look-ups instead of a join: most people are in no group, and then the first one, which touches one index, is all
+/// there is to do. A database without fresh statistics cannot plan it badly either.
 fn attach_groups(connection: &mut SqlConnection, found: &mut [Resource]) -> QueryResult<()> {
     let Some(store) = found
         .first()
@@ -64,28 +65,63 @@ fn attach_groups(connection: &mut SqlConnection, found: &mut [Resource]) -> Quer
     if held.is_empty() {
         return Ok(());
     }
-    let groups: HashSet<&str> = held.iter().map(|(_, group)| group.as_str()).collect();
-    // A group speaks for its own store alone.
-    let names: HashMap<String, String> = resources::table
-        .filter(resources::id.eq_any(groups))
-        .filter(resources::store.eq(store.as_str()))
-        .select((resources::id, resources::name))
-        .load::<(String, String)>(connection)?
-        .into_iter()
-        .collect();
-    let mut by_member: HashMap<&str, Vec<Membership>> = HashMap::new();
-    for (member, group) in &held {
-        if let Some(display) = names.get(group) {
-            by_member.entry(member).or_default().push(Membership {
-                id: group.as_str().into(),
-                display: display.clone(),
+    let holders: HashSet<&str> = held.iter().map(|(_, group)| group.as_str()).collect();
+    let mut above: HashMap<&str, Vec<&Above>> = HashMap::new();
+    let found_above = load_above(connection, store.as_str(), &holders)?;
+    for group in &found_above {
+        above.entry(&group.origin).or_default().push(group);
+    }
+    let mut by_member: HashMap<&str, BTreeMap<&str, Membership>> = HashMap::new();
+    for (member, holder) in &held {
+        let groups = by_member.entry(member).or_default();
+        for group in above.get(holder.as_str()).into_iter().flatten() {
+            let direct = group.id == *holder;
+            let membership = groups.entry(&group.id).or_insert_with(|| Membership {
+                id: group.id.as_str().into(),
+                display: group.name.clone(),
+                direct,
             });
+            membership.direct |= direct;
         }
     }
     for resource in found {
-        resource.groups = by_member.remove(resource.id.as_str()).unwrap_or_default();
+        let groups = by_member.remove(resource.id.as_str()).unwrap_or_default();
+        resource.groups = groups.into_values().collect();
     }
     Ok(())
+}
+
+/// A group that holds another one, itself or through others; each also holds itself.
+#[derive(QueryableByName)]
+struct Above {
+    #[diesel(sql_type = Text)]
+    origin: String,
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// What is above some groups within a store. A group speaks for its own store alone. Circles end, for no pair of groups
+/// is looked at twice.
+fn load_above(connection: &mut SqlConnection, store: &str, groups: &HashSet<&str>) -> QueryResult<Vec<Above>> {
+    let given = match connection {
+        SqlConnection::Sqlite(_) => "SELECT value AS id FROM json_each($1)",
+        SqlConnection::Postgres(_) => "SELECT value AS id FROM json_array_elements_text($1::json)",
+    };
+    let sql = format!(
+        "WITH RECURSIVE given (id) AS ({given}), above (origin, id) AS ( \
+            SELECT g.id, g.id FROM given JOIN resources g ON g.id = given.id AND g.store = $2 \
+            UNION \
+            SELECT above.origin, g.id FROM above JOIN members m ON m.member_id = above.id \
+            JOIN resources g ON g.id = m.group_id AND g.store = $2) \
+        SELECT above.origin, above.id, g.name FROM above JOIN resources g ON g.id = above.id"
+    );
+    let ids = serde_json::to_string(groups).expect("a set of texts always serialises");
+    each!(connection, c => diesel::sql_query(sql)
+        .bind::<Text, _>(ids)
+        .bind::<Text, _>(store)
+        .load(c))
 }
 
 /// Looks one membership past the limit, and no further.

@@ -346,11 +346,22 @@ impl QueryFragment<MultiBackend> for Predicate {
                 out.push_sql(")");
             }
             Self::IsIn(group) => {
-                out.push_sql("(resources.id IN (SELECT m.member_id FROM members m WHERE m.group_id = ");
+                // The groups below this one, in its own store: a group speaks for no other. Members are compared with the
+                // groups that there are, so that people are not looked up one by one.
+                out.push_sql("(resources.store = (SELECT g.store FROM resources g WHERE g.id = ");
                 out.push_bind_param::<Text, _>(group)?;
-                out.push_sql(") AND resources.store = (SELECT g.store FROM resources g WHERE g.id = ");
+                out.push_sql(
+                    ") AND resources.id IN (SELECT m.member_id FROM members m WHERE m.group_id IN \
+                    (WITH RECURSIVE below (id) AS (SELECT g.id FROM resources g WHERE g.id = ",
+                );
                 out.push_bind_param::<Text, _>(group)?;
-                out.push_sql("))");
+                out.push_sql(
+                    " UNION SELECT b.member_id FROM below JOIN members b ON b.group_id = below.id WHERE b.member_id IN \
+                    (SELECT g.id FROM resources g WHERE g.kind = 'Group' AND g.store = \
+                    (SELECT x.store FROM resources x WHERE x.id = ",
+                );
+                out.push_bind_param::<Text, _>(group)?;
+                out.push_sql("))) SELECT id FROM below)))");
             }
         }
         Ok(())
