@@ -168,7 +168,11 @@ fn text(name: &str, value: &Value) -> Result<String, ScimError> {
     let wrong = || Fault::InvalidValue.because(format!("{name} has a value of the wrong type."));
     match (name, value) {
         (_, Value::Null) => Ok(String::new()),
-        ("startIndex" | "count", Value::Number(number)) => Ok(number.to_string()),
+        // A whole number may be written as `10.0`, and one beyond all bounds as `1e30`.
+        ("startIndex" | "count", Value::Number(number)) => Ok(match number.as_f64() {
+            Some(whole) if number.is_f64() && whole.fract() == 0.0 => format!("{whole:.0}"),
+            _ => number.to_string(),
+        }),
         ("attributes" | "excludedAttributes", Value::Array(names)) => {
             let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
             Ok(names.ok_or_else(wrong)?.join(","))
@@ -281,6 +285,12 @@ mod tests {
             searched(&json!({ "STARTINDEX": "0", "count": null, "other": {} })),
             Ok((1, 100))
         );
+    }
+
+    #[test]
+    fn a_search_request_takes_whole_numbers_however_they_are_written() {
+        assert_eq!(searched(&json!({ "startIndex": 11.0, "count": 1e30 })), Ok((11, 1000)));
+        assert_eq!(searched(&json!({ "count": 10.5 })), Err(Fault::InvalidValue));
     }
 
     #[test]

@@ -1,0 +1,265 @@
+//! What bodies look like, as JSON Schema: messages of the protocol, and resources as their schemas define them.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::name;
+use crate::domain::schema::{Attribute, DataType, Mutability, Registry, ResourceType, Returned};
+use crate::domain::validate::MOST_ELEMENTS;
+use crate::scim::list::LARGEST_PAGE;
+
+/// Which way a resource goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// From the client: what it may write.
+    In,
+    /// To the client: what it may see. Nothing else is ever there.
+    Out,
+}
+
+/// A reference to a schema of this description.
+pub(super) fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// Every schema by its name.
+pub(super) fn all(registry: &Registry) -> Map<String, Value> {
+    let mut schemas = Map::new();
+    let mut every = Vec::new();
+    for resource_type in registry.types() {
+        let kind = &resource_type.kind;
+        every.push(reference(kind.as_str()));
+        schemas.insert(kind.to_string(), resource(resource_type, Way::Out));
+        schemas.insert(format!("{kind}Input"), resource(resource_type, Way::In));
+        schemas.insert(format!("{kind}Patch"), patch(resource_type));
+        schemas.insert(format!("{kind}List"), list(&reference(kind.as_str())));
+    }
+    schemas.insert("List".to_owned(), list(&json!({ "anyOf": every })));
+    schemas.insert("SearchRequest".to_owned(), search_request());
+    for name in ["Schema", "ResourceType"] {
+        schemas.insert(name.to_owned(), described(name));
+        schemas.insert(format!("{name}List"), list(&reference(name)));
+    }
+    schemas.insert("ServiceProviderConfig".to_owned(), described("ServiceProviderConfig"));
+    schemas
+}
+
+/// A resource of a type.
+fn resource(resource_type: &ResourceType, way: Way) -> Value {
+    let mut shown = writable(resource_type, way);
+    let core = &resource_type.schema.id;
+    let mut urns = vec![core];
+    let mut required = vec!["schemas".to_owned()];
+    for extension in &resource_type.extensions {
+        urns.push(&extension.schema.id);
+        if extension.required && way == Way::In {
+            required.push(extension.schema.id.clone());
+        }
+    }
+    for found in resource_type.attributes().filter(|found| found.extension.is_none()) {
+        let attribute = &found.attribute;
+        let is_there = match way {
+            Way::In => attribute.required && attribute.mutability != Mutability::ReadOnly,
+            Way::Out => attribute.returned == Returned::Always,
+        };
+        if is_there && attribute.name != "schemas" {
+            required.push(attribute.name.clone());
+        }
+    }
+    shown["properties"]["schemas"] = json!({
+        "type": "array", "items": { "enum": urns }, "contains": { "const": core }, "uniqueItems": true,
+        "description": "The schemas of the attributes that are present.",
+    });
+    shown["required"] = json!(required);
+    shown["description"] = resource_type.description.clone().into();
+    shown
+}
+
+/// The attributes of a type, all of them optional and without `schemas`.
+fn writable(resource_type: &ResourceType, way: Way) -> Value {
+    let mut properties = Map::new();
+    for found in resource_type.attributes().filter(|found| found.extension.is_none()) {
+        if found.attribute.name != "schemas" {
+            properties.extend(property(&found.attribute, way));
+        }
+    }
+    if let Some(unique) = resource_type.unique_attribute()
+        && way == Way::In
+        && let Some(property) = properties.get_mut(&unique.name)
+    {
+        property["pattern"] = name::pattern().into();
+        property["maxLength"] = name::LONGEST.into();
+    }
+    if way == Way::Out {
+        properties["meta"]["properties"]["resourceType"] = json!({ "const": resource_type.kind.as_str() });
+    }
+    for extension in &resource_type.extensions {
+        let mut shown = object(&extension.schema.attributes, way);
+        shown["description"] = extension.schema.description.clone().into();
+        properties.insert(extension.schema.id.clone(), shown);
+    }
+    closed(json!({ "type": "object", "properties": properties }), way)
+}
+
+fn object<'a>(attributes: impl IntoIterator<Item = &'a Arc<Attribute>> + Clone, way: Way) -> Value {
+    let properties: Map<String, Value> = attributes
+        .clone()
+        .into_iter()
+        .filter_map(|attribute| property(attribute, way))
+        .collect();
+    let mut shown = json!({ "type": "object", "properties": properties });
+    let required: Vec<&str> = attributes
+        .into_iter()
+        .filter(|attribute| attribute.required && properties.contains_key(&attribute.name))
+        .map(|attribute| attribute.name.as_str())
+        .collect();
+    if way == Way::In && !required.is_empty() {
+        shown["required"] = json!(required);
+    }
+    closed(shown, way)
+}
+
+/// Answers hold nothing that is not described. What else is in a request is ignored.
+fn closed(mut object: Value, way: Way) -> Value {
+    if way == Way::Out {
+        object["additionalProperties"] = false.into();
+    }
+    object
+}
+
+/// An attribute by its name; none if it does not go this way.
+fn property(attribute: &Attribute, way: Way) -> Option<(String, Value)> {
+    let goes = match way {
+        Way::In => attribute.mutability != Mutability::ReadOnly,
+        Way::Out => attribute.returned != Returned::Never,
+    };
+    goes.then(|| (attribute.name.clone(), values(attribute, way)))
+}
+
+fn values(attribute: &Attribute, way: Way) -> Value {
+    let mut one = match attribute.data_type {
+        // No value holds a null character: not every database takes one.
+        DataType::String | DataType::Binary | DataType::Reference if way == Way::In => {
+            json!({ "type": "string", "pattern": "^[^\\u0000]*$" })
+        }
+        DataType::String | DataType::Binary | DataType::Reference => json!({ "type": "string" }),
+        DataType::Boolean => json!({ "type": "boolean" }),
+        DataType::Decimal => json!({ "type": "number" }),
+        DataType::Integer => {
+            json!({ "type": "integer", "format": "int64", "minimum": i64::MIN, "maximum": i64::MAX })
+        }
+        DataType::DateTime => json!({ "type": "string", "format": "date-time" }),
+        DataType::Complex => object(&attribute.sub_attributes, way),
+    };
+    if !attribute.canonical_values.is_empty() {
+        one["examples"] = json!(attribute.canonical_values);
+    }
+    if attribute.multi_valued {
+        one = json!({ "type": "array", "items": one });
+        if way == Way::In && !attribute.is_identified_by_value() {
+            one["maxItems"] = MOST_ELEMENTS.into();
+        }
+    }
+    one["description"] = attribute.description.clone().into();
+    one
+}
+
+/// A message of the protocol, known by its URN.
+fn message(urn: &str, required: &[&str], mut properties: Value) -> Value {
+    let urn = format!("urn:ietf:params:scim:api:messages:2.0:{urn}");
+    properties["schemas"] = json!({ "type": "array", "items": { "const": urn }, "minItems": 1, "maxItems": 1 });
+    let required: Vec<&str> = std::iter::once("schemas").chain(required.iter().copied()).collect();
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+/// RFC 7644 §3.4.2.
+fn list(of: &Value) -> Value {
+    let whole = json!({ "type": "integer", "minimum": 0 });
+    let properties = json!({
+        "totalResults": whole,
+        "startIndex": { "type": "integer", "minimum": 1 },
+        "itemsPerPage": { "type": "integer", "minimum": 0, "maximum": LARGEST_PAGE },
+        "Resources": { "type": "array", "items": of, "maxItems": LARGEST_PAGE },
+    });
+    let always = ["totalResults", "startIndex", "itemsPerPage", "Resources"];
+    closed(message("ListResponse", &always, properties), Way::Out)
+}
+
+/// RFC 7644 §3.4.3.
+fn search_request() -> Value {
+    let properties = super::SEARCH
+        .iter()
+        .map(|(name, describe)| ((*name).to_owned(), describe()))
+        .collect::<Map<String, Value>>();
+    message("SearchRequest", &[], properties.into())
+}
+
+/// RFC 7644 §3.5.2. What a path may be is more than a schema can say.
+fn patch(resource_type: &ResourceType) -> Value {
+    let path = json!({ "type": "string", "minLength": 1, "description": "An attribute path (RFC 7644 §3.5.2, PATH)." });
+    let sets = json!({ "enum": ["add", "replace"] });
+    let operation = json!({ "type": "object", "anyOf": [
+        { "properties": { "op": sets, "path": path, "value": {} }, "required": ["op", "path", "value"] },
+        { "properties": { "op": sets, "path": false, "value": writable(resource_type, Way::In) }, "required": ["op", "value"] },
+        { "properties": { "op": { "const": "remove" }, "path": path }, "required": ["op", "path"] },
+    ] });
+    let properties = json!({ "Operations": { "type": "array", "items": operation, "minItems": 1 } });
+    message("PatchOp", &["Operations"], properties)
+}
+
+/// RFC 7644 §3.12, for one status.
+pub(super) fn error(status: u16, types: &[&str]) -> Value {
+    let mut properties = json!({
+        "status": { "const": status.to_string() },
+        "detail": { "type": "string", "minLength": 1 },
+    });
+    let mut required = vec!["status", "detail"];
+    if !types.is_empty() {
+        properties["scimType"] = json!({ "enum": types });
+        required.push("scimType");
+    }
+    closed(message("Error", &required, properties), Way::Out)
+}
+
+/// What discovery shows (RFC 7643 §5 to §7).
+fn described(name: &str) -> Value {
+    let text = json!({ "type": "string" });
+    let flag =
+        json!({ "type": "object", "properties": { "supported": { "type": "boolean" } }, "required": ["supported"] });
+    let (required, mut properties) = match name {
+        "Schema" => (
+            vec!["id", "name", "attributes"],
+            json!({ "id": text, "name": text, "description": text, "attributes": { "type": "array", "items": { "type": "object" } } }),
+        ),
+        "ResourceType" => (
+            vec!["id", "name", "endpoint", "schema"],
+            json!({
+                "id": text, "name": text, "description": text, "endpoint": text, "schema": text,
+                "schemaExtensions": { "type": "array", "items": {
+                    "type": "object", "properties": { "schema": text, "required": { "type": "boolean" } }, "required": ["schema", "required"],
+                } },
+            }),
+        ),
+        _ => {
+            let features = ["patch", "bulk", "filter", "changePassword", "sort", "etag"];
+            let mut properties = json!({
+                "documentationUri": text,
+                "authenticationSchemes": { "type": "array", "minItems": 1, "items": { "type": "object" } },
+                "pagination": { "type": "object" },
+            });
+            for feature in features {
+                properties[feature] = flag.clone();
+            }
+            let required = features.into_iter().chain(["authenticationSchemes"]).collect();
+            (required, properties)
+        }
+    };
+    properties["schemas"] = json!({ "type": "array", "items": { "const": format!("urn:ietf:params:scim:schemas:core:2.0:{name}") }, "minItems": 1 });
+    properties["meta"] = json!({ "type": "object", "properties": { "resourceType": { "const": name }, "location": { "type": "string", "format": "uri" } } });
+    let required: Vec<&str> = required.into_iter().chain(["schemas", "meta"]).collect();
+    closed(
+        json!({ "type": "object", "properties": properties, "required": required }),
+        Way::Out,
+    )
+}
