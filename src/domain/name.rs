@@ -50,18 +50,51 @@ pub fn check(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Control, bidirectional-control, zero-width and line-separating characters.
+/// Control, bidirectional-control, zero-width and line-separating characters, as ranges with both ends.
+const INVISIBLE: [(char, char); 14] = [
+    ('\0', '\u{1f}'),
+    ('\u{7f}', '\u{9f}'),
+    ('\u{ad}', '\u{ad}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{180e}', '\u{180e}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
 fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}' | '\u{feff}'
-        )
-        || ('\u{200b}'..='\u{200f}').contains(&character)
-        || ('\u{2028}'..='\u{202e}').contains(&character)
-        || ('\u{2060}'..='\u{206f}').contains(&character)
-        || ('\u{fff0}'..='\u{fffb}').contains(&character)
-        || ('\u{e0000}'..='\u{e0fff}').contains(&character)
+    INVISIBLE
+        .iter()
+        .any(|(first, last)| (*first..=*last).contains(&character))
+}
+
+/// A regular expression (ECMA 262, with `u`) that a text of visible characters matches if one of them is no blank.
+/// With [`LONGEST`] it says what [`check`] says, but for names that unfold to more than twice that.
+pub fn pattern() -> String {
+    let mut ranges = String::new();
+    for (first, last) in INVISIBLE {
+        ranges += &escaped(first);
+        ranges.push('-');
+        ranges += &escaped(last);
+    }
+    // The blanks that are not invisible.
+    let blanks = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000";
+    format!("^[^{ranges}]*[^{ranges}{blanks}][^{ranges}]*$")
+}
+
+/// A character in a regular expression. Spellings beyond four digits differ between dialects, so those stand for
+/// themselves.
+fn escaped(character: char) -> String {
+    match u16::try_from(u32::from(character)) {
+        Ok(code) => format!("\\u{code:04x}"),
+        Err(_) => character.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +132,13 @@ mod tests {
         fn the_canonical_form_is_its_own_canonical_form(name in "\\PC{0,12}") {
             let once = canonical(&name);
             prop_assert_eq!(canonical(&once), once);
+        }
+
+        #[test]
+        fn what_matches_the_pattern_is_a_name(
+            name in proptest::string::string_regex(pattern().trim_matches(['^', '$'])).expect("a regular expression"),
+        ) {
+            prop_assert_eq!(check(&name), Ok(()));
         }
     }
 }

@@ -6,7 +6,7 @@ use scim_v2::schema_urns;
 use serde_json::{Value, json};
 
 use super::list::{DEFAULT_PAGE, LARGEST_PAGE};
-use super::{Fault, Scim, ScimError, bulk};
+use super::{Fault, Scim, ScimError, bulk, openapi};
 
 impl Scim {
     /// `GET /ServiceProviderConfig` (RFC 7643 §5).
@@ -101,6 +101,12 @@ impl Scim {
         Ok(self
             .located(found.to_json(), "ResourceType", &format!("/ResourceTypes/{name}"))
             .to_string())
+    }
+
+    /// `GET /openapi.json`: this API in the words of OpenAPI.
+    pub fn openapi(&self) -> &str {
+        self.openapi
+            .get_or_init(|| openapi::describe(self.directory.registry(), &self.base_url).to_string())
     }
 
     fn located(&self, mut document: Value, kind: &str, path: &str) -> Value {

@@ -22,6 +22,7 @@ pub mod etag;
 pub mod list;
 mod me;
 pub mod normalise;
+pub mod openapi;
 mod report;
 mod search;
 
@@ -62,6 +63,7 @@ pub struct Scim {
     cursor_lifetime: Duration,
     report: DialectReport,
     service_provider_config: OnceLock<String>,
+    openapi: OnceLock<String>,
 }
 
 /// An answer to a client.
@@ -99,7 +101,7 @@ pub enum Prefer {
 
 impl Prefer {
     /// As it stands in the header.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Minimal => "return=minimal",
             Self::Representation => "return=representation",
@@ -148,6 +150,7 @@ impl Scim {
             cursor_lifetime: settings.cursor_lifetime,
             report: DialectReport::default(),
             service_provider_config: OnceLock::new(),
+            openapi: OnceLock::new(),
         }
     }
 

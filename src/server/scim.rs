@@ -28,6 +28,7 @@ async fn handle(request: HttpRequest, payload: web::Payload, scim: web::Data<Sci
     let answer = match dispatch(&request, payload, scim).await {
         Ok(Answer::Reply(reply)) => reply_of(reply),
         Ok(Answer::Document(body)) => builder(StatusCode::OK).body(body),
+        Ok(Answer::OpenApi(body)) => HttpResponse::Ok().content_type("application/json").body(body),
         Ok(Answer::Options(allow)) => builder(StatusCode::NO_CONTENT)
             .insert_header((header::ALLOW, allow))
             .finish(),
@@ -39,6 +40,8 @@ async fn handle(request: HttpRequest, payload: web::Payload, scim: web::Data<Sci
 enum Answer {
     Reply(Reply),
     Document(String),
+    /// The description of the API, which is no SCIM message.
+    OpenApi(String),
     Options(&'static str),
 }
 
@@ -257,7 +260,7 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
     segments.drain(..leading);
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match parts.as_slice() {
-        ["ServiceProviderConfig" | "Schemas" | "ResourceTypes"] | ["Schemas" | "ResourceTypes", _] => {
+        ["ServiceProviderConfig" | "Schemas" | "ResourceTypes" | "openapi.json"] | ["Schemas" | "ResourceTypes", _] => {
             Ok(Place::Discovery(segments))
         }
         ["Me"] => Ok(Place::Me),
@@ -291,6 +294,7 @@ fn discovery(request: &HttpRequest, segments: &[String], scim: &Scim) -> Result<
             .into());
     }
     let document = match segments {
+        [only] if only == "openapi.json" => return Ok(Answer::OpenApi(scim.openapi().to_owned())),
         [only] if only == "ServiceProviderConfig" => scim.service_provider_config().to_owned(),
         [only] if only == "Schemas" => scim.schemas(),
         [_, urn] if segments[0] == "Schemas" => scim.schema(urn)?,

@@ -52,6 +52,17 @@ fn what_is_announced_is_what_is_there() {
 }
 
 #[test]
+fn the_api_describes_itself_to_everybody() {
+    let answer = anonymous().get("/scim/v2/openapi.json").gives(200);
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.body["openapi"], "3.1.0");
+    assert!(answer.body["paths"]["/Users/{id}"]["patch"].is_object());
+    anonymous()
+        .send("PUT", "/scim/v2/openapi.json", &[], "{}")
+        .refuses(405, None);
+}
+
+#[test]
 fn discovery_takes_no_filter_and_no_change() {
     anonymous().get("/scim/v2/Schemas?filter=id%20pr").refuses(403, None);
     let refused = anonymous()

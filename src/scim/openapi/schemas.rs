@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::domain::name;
 use crate::domain::schema::{Attribute, DataType, Mutability, Registry, ResourceType, Returned};
 use crate::domain::validate::MOST_ELEMENTS;
-use crate::scim::list::LARGEST_PAGE;
+use crate::scim::bulk;
+use crate::scim::list::{DEFAULT_PAGE, LARGEST_PAGE};
+use crate::scim::normalise;
 
 /// Which way a resource goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(super) fn all(registry: &Registry) -> Map<String, Value> {
     }
     schemas.insert("List".to_owned(), list(&json!({ "anyOf": every })));
     schemas.insert("SearchRequest".to_owned(), search_request());
+    schemas.insert("BulkRequest".to_owned(), bulk_request(registry));
+    schemas.insert("BulkResponse".to_owned(), bulk_response());
     for name in ["Schema", "ResourceType"] {
         schemas.insert(name.to_owned(), described(name));
         schemas.insert(format!("{name}List"), list(&reference(name)));
@@ -99,42 +103,42 @@ fn writable(resource_type: &ResourceType, way: Way) -> Value {
         shown["description"] = extension.schema.description.clone().into();
         properties.insert(extension.schema.id.clone(), shown);
     }
-    closed(json!({ "type": "object", "properties": properties }), way)
+    closed(json!({ "type": "object", "properties": properties }))
 }
 
-fn object<'a>(attributes: impl IntoIterator<Item = &'a Arc<Attribute>> + Clone, way: Way) -> Value {
+fn object(attributes: &[Arc<Attribute>], way: Way) -> Value {
     let properties: Map<String, Value> = attributes
-        .clone()
-        .into_iter()
+        .iter()
         .filter_map(|attribute| property(attribute, way))
         .collect();
     let mut shown = json!({ "type": "object", "properties": properties });
     let required: Vec<&str> = attributes
-        .into_iter()
-        .filter(|attribute| attribute.required && properties.contains_key(&attribute.name))
+        .iter()
+        .filter(|attribute| attribute.required && attribute.mutability != Mutability::ReadOnly)
         .map(|attribute| attribute.name.as_str())
         .collect();
     if way == Way::In && !required.is_empty() {
         shown["required"] = json!(required);
     }
-    closed(shown, way)
+    closed(shown)
 }
 
-/// Answers hold nothing that is not described. What else is in a request is ignored.
-fn closed(mut object: Value, way: Way) -> Value {
-    if way == Way::Out {
-        object["additionalProperties"] = false.into();
-    }
+/// Nothing is there that is not described.
+fn closed(mut object: Value) -> Value {
+    object["additionalProperties"] = false.into();
     object
 }
 
-/// An attribute by its name; none if it does not go this way.
+/// An attribute by its name; none if nobody ever sees it. What only the server writes is ignored when it is sent.
 fn property(attribute: &Attribute, way: Way) -> Option<(String, Value)> {
-    let goes = match way {
-        Way::In => attribute.mutability != Mutability::ReadOnly,
-        Way::Out => attribute.returned != Returned::Never,
-    };
-    goes.then(|| (attribute.name.clone(), values(attribute, way)))
+    let goes = way == Way::In || attribute.returned != Returned::Never;
+    goes.then(|| {
+        let mut shown = values(attribute, way);
+        if way == Way::In && attribute.mutability == Mutability::ReadOnly {
+            shown["readOnly"] = true.into();
+        }
+        (attribute.name.clone(), shown)
+    })
 }
 
 fn values(attribute: &Attribute, way: Way) -> Value {
@@ -179,33 +183,129 @@ fn list(of: &Value) -> Value {
     let properties = json!({
         "totalResults": whole,
         "startIndex": { "type": "integer", "minimum": 1 },
+        "nextCursor": { "type": "string", "minLength": 1 },
+        "previousCursor": { "type": "string", "minLength": 1 },
         "itemsPerPage": { "type": "integer", "minimum": 0, "maximum": LARGEST_PAGE },
         "Resources": { "type": "array", "items": of, "maxItems": LARGEST_PAGE },
     });
-    let always = ["totalResults", "startIndex", "itemsPerPage", "Resources"];
-    closed(message("ListResponse", &always, properties), Way::Out)
+    // Paging by cursor tells no place, and the size of the whole only with the first page.
+    let always = ["itemsPerPage", "Resources"];
+    closed(message("ListResponse", &always, properties))
+}
+
+/// What a search is made of, in a query or in a body (RFC 7644 §3.4.2, §3.4.3; RFC 9865).
+pub(super) fn search() -> [(&'static str, Value); 8] {
+    let names = |description| json!({ "type": "array", "items": { "type": "string" }, "description": description });
+    let sortable = r#"^\s*[^\s\[\]()";\u0000-\u001f\u007f-\u009f]*\s*$"#;
+    let orders = ["ascending", "descending"];
+    let count =
+        format!("How many resources to give at most; never more than {LARGEST_PAGE}, and less than 0 counts as 0.");
+    [
+        (
+            "filter",
+            json!({ "type": "string", "format": "scim-filter", "description": "RFC 7644 §3.4.2.2." }),
+        ),
+        (
+            "sortBy",
+            json!({ "type": "string", "pattern": sortable, "description": "An attribute; an unknown one sorts nothing." }),
+        ),
+        (
+            "sortOrder",
+            json!({ "type": "string", "enum": orders, "default": "ascending" }),
+        ),
+        (
+            "startIndex",
+            json!({ "type": "integer", "default": 1, "description": "The place of the first resource, counted from 1; less counts as 1." }),
+        ),
+        (
+            "count",
+            json!({ "type": "integer", "default": DEFAULT_PAGE, "description": count }),
+        ),
+        (
+            "cursor",
+            json!({ "type": "string", "format": "scim-cursor", "description": "Of the same search; an empty one asks for its first page. Not beside startIndex." }),
+        ),
+        ("attributes", names("Shows these, and those that are always shown.")),
+        (
+            "excludedAttributes",
+            names("Does not show these. Ignored beside attributes."),
+        ),
+    ]
 }
 
 /// RFC 7644 §3.4.3.
 fn search_request() -> Value {
-    let properties = super::SEARCH
-        .iter()
-        .map(|(name, describe)| ((*name).to_owned(), describe()))
-        .collect::<Map<String, Value>>();
-    message("SearchRequest", &[], properties.into())
+    let properties: Map<String, Value> = search()
+        .into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema))
+        .collect();
+    let mut request = message("SearchRequest", &[], properties.into());
+    request["not"] = json!({ "required": ["cursor", "startIndex"] });
+    request
 }
 
 /// RFC 7644 §3.5.2. What a path may be is more than a schema can say.
 fn patch(resource_type: &ResourceType) -> Value {
-    let path = json!({ "type": "string", "minLength": 1, "description": "An attribute path (RFC 7644 §3.5.2, PATH)." });
+    let path = json!({ "type": "string", "format": "scim-path", "minLength": 1, "description": "An attribute path (RFC 7644 §3.5.2, PATH)." });
     let sets = json!({ "enum": ["add", "replace"] });
     let operation = json!({ "type": "object", "anyOf": [
         { "properties": { "op": sets, "path": path, "value": {} }, "required": ["op", "path", "value"] },
         { "properties": { "op": sets, "path": false, "value": writable(resource_type, Way::In) }, "required": ["op", "value"] },
         { "properties": { "op": { "const": "remove" }, "path": path }, "required": ["op", "path"] },
     ] });
-    let properties = json!({ "Operations": { "type": "array", "items": operation, "minItems": 1 } });
+    let properties = json!({ "Operations": { "type": "array", "items": operation, "minItems": 1, "maxItems": normalise::MOST_OPERATIONS } });
     message("PatchOp", &["Operations"], properties)
+}
+
+/// RFC 7644 §3.7.
+fn bulk_request(registry: &Registry) -> Value {
+    let text = json!({ "type": "string" });
+    let name = json!({ "type": "string", "minLength": 1 });
+    let path = json!({ "type": "string", "pattern": "^/[^/]+/[^/]+$", "examples": ["/Users/2819c223", "/Groups/bulkId:tour"] });
+    let endpoints: Vec<&str> = registry.types().iter().map(|one| one.endpoint.as_str()).collect();
+    let data = json!({ "type": "object", "description": "The body of the request that this stands for." });
+    let kinds = json!([
+        {
+            "properties": { "method": { "const": "POST" }, "path": { "enum": endpoints }, "bulkId": name, "data": data },
+            "required": ["method", "path", "bulkId", "data"],
+        },
+        {
+            "properties": { "method": { "enum": ["PUT", "PATCH"] }, "path": path, "version": text, "data": data },
+            "required": ["method", "path", "data"],
+        },
+        {
+            "properties": { "method": { "const": "DELETE" }, "path": path, "version": text },
+            "required": ["method", "path"],
+        },
+    ]);
+    let operation = json!({ "type": "object", "anyOf": kinds });
+    let properties = json!({
+        "failOnErrors": { "type": "integer", "minimum": 1, "maximum": i64::MAX, "description": "After how many errors to stop." },
+        "Operations": { "type": "array", "items": operation, "maxItems": bulk::MOST_OPERATIONS },
+    });
+    message("BulkRequest", &["Operations"], properties)
+}
+
+/// RFC 7644 §3.7.3. The statuses and errors are those of the single operations.
+fn bulk_response() -> Value {
+    let text = json!({ "type": "string" });
+    let refused = json!({ "status": { "type": "string" }, "detail": text, "scimType": text });
+    let result = json!({
+        "type": "object",
+        "properties": {
+            "method": { "enum": ["POST", "PUT", "PATCH", "DELETE"] },
+            "bulkId": text,
+            "location": { "type": "string", "format": "uri" },
+            "version": text,
+            "status": { "type": "string", "pattern": "^[1-5][0-9][0-9]$" },
+            "response": closed(message("Error", &["status", "detail"], refused)),
+        },
+        "required": ["method", "status"],
+    });
+    let properties = json!({
+        "Operations": { "type": "array", "items": closed(result), "maxItems": bulk::MOST_OPERATIONS },
+    });
+    closed(message("BulkResponse", &["Operations"], properties))
 }
 
 /// RFC 7644 §3.12, for one status.
@@ -219,7 +319,7 @@ pub(super) fn error(status: u16, types: &[&str]) -> Value {
         properties["scimType"] = json!({ "enum": types });
         required.push("scimType");
     }
-    closed(message("Error", &required, properties), Way::Out)
+    closed(message("Error", &required, properties))
 }
 
 /// What discovery shows (RFC 7643 §5 to §7).
@@ -258,8 +358,5 @@ fn described(name: &str) -> Value {
     properties["schemas"] = json!({ "type": "array", "items": { "const": format!("urn:ietf:params:scim:schemas:core:2.0:{name}") }, "minItems": 1 });
     properties["meta"] = json!({ "type": "object", "properties": { "resourceType": { "const": name }, "location": { "type": "string", "format": "uri" } } });
     let required: Vec<&str> = required.into_iter().chain(["schemas", "meta"]).collect();
-    closed(
-        json!({ "type": "object", "properties": properties, "required": required }),
-        Way::Out,
-    )
+    closed(json!({ "type": "object", "properties": properties, "required": required }))
 }
