@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::directory::{Directory, Outcome};
@@ -52,6 +53,9 @@ pub struct Settings {
 
 /// The schema of a PATCH request.
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// What cannot stand for itself in a segment of a path (RFC 3986 §2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The SCIM service.
 pub struct Scim {
@@ -323,10 +327,11 @@ impl Scim {
         })
     }
 
-    /// Where a resource is.
+    /// Where a resource is, or would be: a bulk request may name any id.
     fn location(&self, target: &Target) -> Result<String, ScimError> {
         let endpoint = &self.resource_type(&target.kind)?.endpoint;
-        Ok(format!("{}{endpoint}/{}", self.base_url, target.id))
+        let id = utf8_percent_encode(target.id.as_str(), RESERVED);
+        Ok(format!("{}{endpoint}/{id}", self.base_url))
     }
 
     fn answer(&self, status: u16, resource: &Resource, resource_type: &ResourceType, projection: &Projection) -> Reply {

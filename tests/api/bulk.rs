@@ -39,6 +39,14 @@ fn group(bulk_id: &str, members: &[&str]) -> Value {
 }
 
 #[test]
+fn the_location_of_what_is_not_there_is_an_address_too() {
+    let answer = bulk(&json!([{ "method": "DELETE", "path": "/Users/ä b\u{90}" }])).gives(200);
+    assert_eq!(statuses(&answer), ["404"]);
+    let location = answer.body["Operations"][0]["location"].as_str().unwrap();
+    assert!(location.ends_with("/Users/%C3%A4%20b%C2%90"), "{location}");
+}
+
+#[test]
 fn each_method_is_carried_out_in_the_order_of_the_client() {
     let path = wiki().user(&unique("bulk"));
     let (short, name) = (path.trim_start_matches("/scim/v2"), unique("renamed"));
