@@ -1,9 +1,12 @@
 //! Searching, by GET on an endpoint or by POST of a search request (RFC 7644 §3.4.2, §3.4.3), page by page by index or by
 //! cursor (RFC 9865).
 
+use std::collections::BTreeSet;
+
 use super::cursor::{Cursor, Cursors};
 use super::list::{self, Frame, Parameters};
 use super::{Caller, Fault, Reply, Scim, ScimError, Terms, parse};
+use crate::domain::filter::tolerance::UNKNOWN_ATTRIBUTE;
 use crate::domain::projection::Projection;
 use crate::domain::query::{Found, Page, Place, Query, Start};
 use crate::domain::schema::ResourceType;
@@ -34,14 +37,18 @@ impl Scim {
             None => self.directory.registry().types(),
         };
         let mut parts = Vec::with_capacity(types.len());
+        let (mut rules, mut unknown_to_all) = (BTreeSet::new(), true);
         for resource_type in types {
             let (part, tolerated) = part(resource_type, parameters)?;
-            // What only some types have is no deviation in a search over all.
-            if kind.is_some() {
-                self.note(caller, tolerated)?;
-            }
+            unknown_to_all &= tolerated.contains(&UNKNOWN_ATTRIBUTE);
+            rules.extend(tolerated);
             parts.push(part);
         }
+        // What only some types have is no deviation in a search over all.
+        if !unknown_to_all {
+            rules.remove(UNKNOWN_ATTRIBUTE);
+        }
+        self.note(caller, rules)?;
         let (frame, resources) = match parameters.cursor() {
             Some(cursor) => self.by_cursor(caller, &mut parts, parameters, cursor)?,
             None => self.by_index(caller, &mut parts, parameters)?,
