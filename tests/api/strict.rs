@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Caller, PATCH_OP, USER, client_of, unique};
+use crate::support::{Caller, ENTERPRISE, PATCH_OP, USER, client_of, unique};
 
 fn strict() -> Caller {
     client_of("strict")
@@ -73,4 +73,6 @@ fn what_the_standard_allows_is_taken() {
     let patch =
         json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "path": "name.givenName", "value": "A" }] });
     strict().send("PATCH", &path, &[], patch.to_string()).gives(200);
+    let whole = json!([{ "op": "add", "path": ENTERPRISE, "value": { "schemas": [ENTERPRISE], "division": "D" } }]);
+    strict().patch(&path, &whole).gives(200);
 }

@@ -62,8 +62,8 @@ pub mod rule {
     /// A member or a method of a bulk request in another case, or a path that does not begin with `/`.
     pub const BULK_SPELLING: &str = "B1-bulk-spelling";
 
-    /// What the RFCs themselves ask for or allow: no client is refused for these.
-    pub const STANDARD: [&str; 4] = [NAME_CASE, UNASSIGNED, READ_ONLY, URN_CASE];
+    /// What the RFCs themselves ask for or allow, or conformance suites take for granted: no client is refused for these.
+    pub const STANDARD: [&str; 5] = [NAME_CASE, UNASSIGNED, READ_ONLY, URN_CASE, URN_AS_PATH];
 
     /// What a strict client is told when a rule would be needed.
     pub(in crate::scim) fn fault(rule: &str) -> Fault {
