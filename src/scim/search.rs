@@ -20,9 +20,9 @@ struct Part<'a> {
 }
 
 impl Scim {
-    /// `GET /Users` (RFC 7644 §3.4.2).
-    pub fn list(&self, caller: &Caller, kind: &Kind, terms: &Terms) -> Result<Reply, ScimError> {
-        self.search_for(caller, Some(kind), &terms.parameters)
+    /// `GET /Users`, and `GET /` over every resource type: without a kind (RFC 7644 §3.4.2).
+    pub fn list(&self, caller: &Caller, kind: Option<&Kind>, terms: &Terms) -> Result<Reply, ScimError> {
+        self.search_for(caller, kind, &terms.parameters)
     }
 
     /// `POST /Users/.search`, and `POST /.search` over every resource type: without a kind (RFC 7644 §3.4.3). The body

@@ -58,6 +58,8 @@ impl From<ScimError> for Refusal {
 
 /// What a path means.
 enum Place {
+    /// The server's root: all resource types (RFC 7644 §3.4.2.1).
+    Root,
     Discovery(Vec<String>),
     Collection(Kind),
     /// A search over one type, or over all.
@@ -70,7 +72,7 @@ enum Place {
 impl Place {
     fn allow(&self) -> &'static str {
         match self {
-            Self::Discovery(_) | Self::Me => "GET, HEAD, OPTIONS",
+            Self::Root | Self::Discovery(_) | Self::Me => "GET, HEAD, OPTIONS",
             Self::Collection(_) => "GET, HEAD, OPTIONS, POST",
             Self::Search(_) | Self::Bulk => "OPTIONS, POST",
             Self::Resource(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
@@ -88,6 +90,12 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
     };
     match place {
         Place::Discovery(segments) if method == Method::GET => discovery(request, &segments, &scim),
+        Place::Root if method == Method::GET => {
+            let call = Call::begin(request, scim).await?;
+            Ok(Answer::Reply(
+                call.run(|c| c.scim.list(&c.caller, None, &c.terms)).await?,
+            ))
+        }
         Place::Collection(kind) if matches!(method, Method::GET | Method::POST) => {
             let call = Call::begin(request, scim).await?;
             let answer = if method == Method::POST {
@@ -96,7 +104,8 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
                     .await
             } else {
                 let quick = call.scim.reads_are_quick() && call.scim.is_lookup(&kind, &call.terms);
-                call.read(quick, move |c| c.scim.list(&c.caller, &kind, &c.terms)).await
+                call.read(quick, move |c| c.scim.list(&c.caller, Some(&kind), &c.terms))
+                    .await
             };
             Ok(Answer::Reply(answer?))
         }
@@ -260,6 +269,7 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
     segments.drain(..leading);
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match parts.as_slice() {
+        [] => Ok(Place::Root),
         ["ServiceProviderConfig" | "Schemas" | "ResourceTypes" | "openapi.json"] | ["Schemas" | "ResourceTypes", _] => {
             Ok(Place::Discovery(segments))
         }

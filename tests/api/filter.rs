@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Reply, id_of, unique, wiki};
+use crate::support::{Reply, anonymous, id_of, unique, wiki};
 
 fn names(reply: &Reply) -> Vec<&str> {
     let resources = reply.body["Resources"]
@@ -89,6 +89,31 @@ fn a_filter_finds_by_group_and_by_member() {
     assert_eq!(holders.body["Resources"][0]["id"], id_of(&group));
     let people = wiki().find("Users", &format!("groups.value eq \"{}\"", id_of(&group)));
     assert_eq!(people.body["Resources"][0]["id"], id_of(&ann));
+}
+
+#[test]
+fn a_query_at_the_root_is_over_all_types() {
+    let tag = unique("both");
+    let (ann, ops) = (
+        wiki().user_with(&unique("ann"), &json!({ "externalId": tag })),
+        wiki().group(&tag, &[]),
+    );
+    let filter = format!("externalId%20eq%20%22{tag}%22%20or%20displayName%20eq%20%22{tag}%22");
+    for root in ["/scim/v2", "/scim/v2/", "/scim"] {
+        let found = wiki()
+            .get(&format!("{root}?filter={filter}&attributes=id"))
+            .gives(200)
+            .body;
+        let ids: Vec<_> = found["Resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, [id_of(&ann), id_of(&ops)], "{root}");
+    }
+    anonymous().get("/scim/v2/").refuses(401, None);
+    wiki().send("POST", "/scim/v2/", &[], "{}").refuses(405, None);
 }
 
 #[test]

@@ -181,8 +181,9 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7644 §3.4.2",
         "querying",
-        "at each type; over all types by `.search` at the root",
+        "at each type, and at the root over all types",
         &[
+            "a_query_at_the_root_is_over_all_types",
             "a_list_tells_how_many_there_are_in_all",
             "nobody_found_is_an_empty_list",
         ],
