@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::directory::{Directory, Outcome};
+use crate::domain::patch::{self, PatchOperation};
 use crate::domain::projection::Projection;
 use crate::domain::schema::ResourceType;
 use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resource, ResourceId};
@@ -197,6 +198,9 @@ impl Scim {
         let resource_type = self.resource_type(&target.kind)?;
         let mut deviations = Deviations::default();
         let operations = normalise::patch(resource_type, parse(body)?, &mut deviations)?;
+        if self.makes_elements(caller, target, resource_type, &operations)? {
+            deviations.hit(rule::ELEMENT_MADE);
+        }
         self.note(caller, deviations.rules())?;
         let operation = Operation::Patch {
             kind: target.kind.clone(),
@@ -255,6 +259,23 @@ impl Scim {
         let attributes = normalise::body(resource_type, parse(body)?, &mut deviations)?;
         self.note(caller, deviations.rules())?;
         Ok(attributes)
+    }
+
+    /// Whether a PATCH needs P7. Only the resource tells, so only requests with value paths are looked at.
+    fn makes_elements(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        resource_type: &ResourceType,
+        operations: &[PatchOperation],
+    ) -> Result<bool, ScimError> {
+        let has_value_path =
+            |operation: &PatchOperation| operation.path.as_ref().is_some_and(|path| path.filter.is_some());
+        if !operations.iter().any(has_value_path) {
+            return Ok(false);
+        }
+        let before = self.visible(caller, target, Relations::NONE)?.document.attributes();
+        Ok(patch::makes_elements(resource_type, &before, operations))
     }
 
     /// Counts the tolerances that a request needed. A strict client gets an error for those that go beyond the standard.

@@ -339,6 +339,13 @@ async fn limited_body(
     too_large: impl Fn() -> ScimError,
 ) -> Result<web::Bytes, ScimError> {
     check_media_type(request.headers())?;
+    if request
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+    {
+        return Err(Fault::MediaType.because("Send the body without a Content-Encoding."));
+    }
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)

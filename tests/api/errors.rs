@@ -70,3 +70,11 @@ fn a_wrong_filter_is_not_repeated() {
         .refuses(400, Some("invalidFilter"));
     assert!(!refused.text.contains("c4n4ry"), "{}", refused.text);
 }
+
+#[test]
+fn a_compressed_body_is_refused_as_such() {
+    let headers = [("content-encoding", "gzip")];
+    wiki()
+        .send("POST", "/scim/v2/Users", &headers, "\u{1f}")
+        .refuses(415, None);
+}

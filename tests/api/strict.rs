@@ -51,6 +51,15 @@ fn a_patch_that_needs_a_tolerance_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_value_path_that_matches_nothing_has_no_target() {
+    let path = strict().user_with(&unique("s"), &json!({ "emails": [{ "type": "home", "value": "a@b" }] }));
+    let replace =
+        |kind: &str| json!([{ "op": "replace", "path": format!("emails[type eq \"{kind}\"].value"), "value": "c@d" }]);
+    strict().patch(&path, &replace("work")).refuses(400, Some("noTarget"));
+    strict().patch(&path, &replace("home")).gives(200);
+}
+
+#[test]
 fn a_filter_that_needs_a_tolerance_is_refused() {
     for filter in [
         "shoeSize eq 7",

@@ -24,7 +24,36 @@ pub fn apply(
     apply_within(MOST_COMPARISONS, resource_type, before, operations)
 }
 
-/// The same, with at most so many comparisons.
+/// Whether an operation has to make the element that its value path asks for, since none matches. RFC 7644 §3.5.2.3 would
+/// have a replace fail then; clients count on the element (P7). Members are left out: they are not part of a document.
+pub fn makes_elements(resource_type: &ResourceType, before: &Attributes, operations: &[PatchOperation]) -> bool {
+    let mut after = before.clone();
+    operations.iter().any(|operation| {
+        let made = makes_element(&after, operation);
+        if let Ok(next) = apply(resource_type, &after, std::slice::from_ref(operation)) {
+            after = next;
+        }
+        made
+    })
+}
+
+fn makes_element(attributes: &Attributes, operation: &PatchOperation) -> bool {
+    let Some(path) = operation.path.as_ref().filter(|_| operation.op != PatchOp::Remove) else {
+        return false;
+    };
+    let (Some(filter), name) = (&path.filter, &path.attribute.attribute.name) else {
+        return false;
+    };
+    let holder = match &path.attribute.extension {
+        None => Some(attributes),
+        Some(urn) => attributes.get(urn).and_then(Value::as_object),
+    };
+    let elements = holder.and_then(|holder| holder.get(name)).and_then(Value::as_array);
+    let matched = elements.is_some_and(|elements| elements.iter().any(|element| matches_element(filter, element)));
+    path.attribute.attribute.multi_valued && name != "members" && !matched
+}
+
+/// As [`apply`], with at most so many comparisons.
 pub(super) fn apply_within(
     most_comparisons: usize,
     resource_type: &ResourceType,

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-pub use apply::apply;
+pub use apply::{apply, makes_elements};
 pub use members::{MemberStep, as_members, members_only};
 pub use path::{ParsedPath, Path, tolerance};
 

@@ -16,8 +16,7 @@ pub use body::body;
 pub use patch::{MOST_OPERATIONS, patch};
 
 /// The names of the rules. Those for paths and filters are in [`crate::domain::patch::tolerance`] and
-/// [`crate::domain::filter::tolerance`]. P7, an element made from a value path that matches nothing, needs the resource and
-/// is part of [`crate::domain::patch::apply`]; P9 is that R1 to R12 hold for values of PATCH too.
+/// [`crate::domain::filter::tolerance`]. P9 is that R1 to R12 hold for values of PATCH too.
 pub mod rule {
     use crate::scim::Fault;
 
@@ -57,6 +56,8 @@ pub mod rule {
     pub const WRAPPED_VALUE: &str = "P5-wrapped-value";
     /// `remove` with a value: the elements that it lists are removed.
     pub const REMOVE_WITH_VALUE: &str = "P6-remove-with-value";
+    /// A value path that matches nothing and says what the element would be: the element is made.
+    pub const ELEMENT_MADE: &str = "P7-element-made";
     /// A schema's URN as the whole path.
     pub const URN_AS_PATH: &str = "P8-urn-as-path";
     /// A member or a method of a bulk request in another case, or a path that does not begin with `/`.
@@ -69,6 +70,7 @@ pub mod rule {
     pub(in crate::scim) fn fault(rule: &str) -> Fault {
         match rule.as_bytes().first() {
             Some(b'F') => Fault::InvalidFilter,
+            _ if rule == ELEMENT_MADE => Fault::NoTarget,
             _ if rule == COERCED => Fault::InvalidValue,
             _ => Fault::InvalidSyntax,
         }
