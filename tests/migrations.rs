@@ -86,7 +86,11 @@ fn up_with_data_down_and_up(database: &Database) {
     migrate::run(database).unwrap();
     let tables = tables(database);
     assert!(tables.len() > 10, "{tables:?}");
-    for table in in_order(&tables) {
+    // The counts follow the resources.
+    for table in in_order(&tables)
+        .into_iter()
+        .filter(|table| *table != "resource_counts")
+    {
         let (columns, values): (Vec<_>, Vec<_>) = columns(database, table).into_iter().unzip();
         execute(
             database,

@@ -56,6 +56,7 @@ const CASES: &[(&str, Case)] = cases![
     deleting_a_group_takes_it_from_its_members,
     a_large_group_is_known_as_large,
     a_page_is_a_part_of_a_stable_order,
+    the_total_is_what_there_is_whatever_failed,
     a_filter_on_the_name_ignores_case,
     a_filter_on_an_indexed_attribute_finds_its_element,
     a_filter_on_any_other_attribute_finds_it_too,
@@ -528,6 +529,30 @@ fn a_large_group_is_known_as_large(world: &World) {
     assert!(world.store.is_larger(&group.id, 1199).unwrap());
     assert!(!world.store.is_larger(&group.id, 1200).unwrap());
     assert_eq!(world.change_members(&group, MemberStep::Clear).members.left.len(), 1200);
+}
+
+fn the_total_is_what_there_is_whatever_failed(world: &World) {
+    world.group("staff");
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            scope.spawn(move || {
+                for n in 0..25 {
+                    let user = world.user(&format!("user{writer}-{n}"));
+                    let again = WriteAction::Create(draft(&Kind::USER, &format!("user{writer}-{n}"), json!({})));
+                    let taken = world.write(&Kind::USER, &id(&format!("other{writer}-{n}")), again);
+                    assert!(matches!(taken, Err(StoreError::Taken { .. })));
+                    if n % 5 == 0 {
+                        world.delete(&user).unwrap();
+                        assert!(world.delete(&user).is_none());
+                    }
+                }
+            });
+        }
+    });
+    let total = |kind, count| world.store.find(&Query::all(kind, count)).unwrap().total;
+    assert_eq!(total(Kind::USER, 1), Some(8 * 20));
+    assert_eq!(total(Kind::USER, 1000), Some(8 * 20));
+    assert_eq!(total(Kind::GROUP, 0), Some(1));
 }
 
 fn a_page_is_a_part_of_a_stable_order(world: &World) {

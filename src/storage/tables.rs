@@ -19,6 +19,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    resource_counts (store, kind, stripe) {
+        store -> Text,
+        kind -> Text,
+        stripe -> BigInt,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
     attribute_values (path, value, resource_id) {
         path -> Text,
         value -> Text,

@@ -10,7 +10,7 @@ use crate::domain::query::{Found, Page, Place, Query, Sort, SortKey, Start, comp
 use crate::domain::{Resource, StoreName};
 use crate::storage::SqlConnection;
 use crate::storage::connection::MultiBackend;
-use crate::storage::tables::resources;
+use crate::storage::tables::{resource_counts, resources};
 
 /// Documents that are in memory at a time while a filter or a sort is finished there.
 const BATCH: i64 = 500;
@@ -74,11 +74,28 @@ impl Scope<'_> {
             .filter(resources::kind.eq(self.kind))
             .into_boxed::<MultiBackend>();
         // A constant would only cost the planner its partial knowledge.
-        if *self.predicate == Predicate::Constant(true) {
+        if self.is_everything() {
             rows
         } else {
             rows.filter(self.predicate.clone())
         }
+    }
+
+    /// How many rows there are. Of everything the database keeps count (`resource_counts`).
+    fn total(&self, connection: &mut SqlConnection) -> QueryResult<usize> {
+        if !self.is_everything() {
+            return self.rows().count().get_result(connection).map(counted);
+        }
+        let stripes: Vec<i64> = resource_counts::table
+            .filter(resource_counts::store.eq(self.store))
+            .filter(resource_counts::kind.eq(self.kind))
+            .select(resource_counts::amount)
+            .load(connection)?;
+        Ok(counted(stripes.iter().sum()))
+    }
+
+    fn is_everything(&self) -> bool {
+        *self.predicate == Predicate::Constant(true)
     }
 }
 
@@ -264,7 +281,7 @@ fn by_index(
     let total = if whole {
         resources.len()
     } else {
-        counted(scope.rows().count().get_result::<i64>(connection)?)
+        scope.total(connection)?
     };
     Ok(Found::at_index(start, total, resources))
 }
