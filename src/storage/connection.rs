@@ -2,13 +2,15 @@
 //!
 //! `#[derive(MultiConnection)]` writes each query once. Where SQLite and PostgreSQL part ways there are two ways out:
 //! [`each!`] runs a statement on the inner connection (batch inserts, `ON CONFLICT`), [`Suffix`] appends a tail that
-//! depends on the database (`FOR UPDATE SKIP LOCKED`).
+//! depends on the database (`FOR UPDATE SKIP LOCKED`). [`any_of`] compares with a list.
 
 #![expect(missing_docs, reason = "the derive writes undocumented public items")]
 
 use diesel::QueryResult;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Bool, Text};
 
 /// A connection to SQLite or PostgreSQL.
 #[derive(diesel::MultiConnection)]
@@ -110,7 +112,6 @@ impl<Q> SuffixDsl for Q {}
 
 impl<Q: QueryFragment<MultiBackend>> QueryFragment<MultiBackend> for Suffix<Q> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
-        out.unsafe_to_cache_prepared();
         self.query.walk_ast(out.reborrow())?;
         let tail = match out.backend() {
             MultiBackend::Postgres(_) => self.postgres,
@@ -131,3 +132,50 @@ impl<Q: Query> Query for Suffix<Q> {
 }
 
 impl<Q> diesel::RunQueryDsl<SqlConnection> for Suffix<Q> {}
+
+/// A text column that equals one of a list. The list is one value, so that the statement is prepared once for lists of
+/// every length, and no database limits it.
+#[derive(Debug, Clone)]
+pub struct AnyOf<C> {
+    column: C,
+    list: String,
+}
+
+/// Whether `column` is one of `texts`.
+pub fn any_of<'a, C>(column: C, texts: impl IntoIterator<Item = &'a str>) -> AnyOf<C> {
+    let texts: serde_json::Value = texts.into_iter().collect();
+    AnyOf {
+        column,
+        list: texts.to_string(),
+    }
+}
+
+impl<C: QueryFragment<MultiBackend>> QueryFragment<MultiBackend> for AnyOf<C> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        let (begin, end) = match out.backend() {
+            MultiBackend::Postgres(_) => (" = ANY (ARRAY (SELECT json_array_elements_text(", "::json)))"),
+            MultiBackend::Sqlite(_) => (" IN (SELECT value FROM json_each(", "))"),
+        };
+        self.column.walk_ast(out.reborrow())?;
+        out.push_sql(begin);
+        out.push_bind_param::<Text, _>(&self.list)?;
+        out.push_sql(end);
+        Ok(())
+    }
+}
+
+impl<C: QueryId> QueryId for AnyOf<C> {
+    type QueryId = AnyOf<C::QueryId>;
+    const HAS_STATIC_QUERY_ID: bool = C::HAS_STATIC_QUERY_ID;
+}
+
+impl<C> Expression for AnyOf<C> {
+    type SqlType = Bool;
+}
+
+impl<C> ValidGrouping<()> for AnyOf<C> {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl<C: AppearsOnTable<T>, T> AppearsOnTable<T> for AnyOf<C> {}
+impl<C: SelectableExpression<T>, T> SelectableExpression<T> for AnyOf<C> {}

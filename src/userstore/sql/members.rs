@@ -1,26 +1,28 @@
 //! Who is in which group: one row per membership, so that a step costs the same whatever the group's size.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::Text;
 
 use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
-use crate::domain::{Kind, Member, Membership, Relations, Resource, ResourceId};
+use crate::domain::{Kind, Member, Relations, Resource, ResourceId};
+use crate::storage::SqlConnection;
+use crate::storage::connection::any_of;
 use crate::storage::tables::members;
-use crate::storage::{SqlConnection, each};
 
 /// Rows per statement: both databases limit the values that one statement binds.
 const CHUNK: usize = 500;
 
-/// Brings along the relations asked for.
+/// Brings along the relations asked for. Groups come with the row; those that nobody asked for go.
 pub(super) fn attach(connection: &mut SqlConnection, found: &mut [Resource], relations: Relations) -> QueryResult<()> {
     if relations.members {
         attach_members(connection, found)?;
     }
-    if relations.groups {
-        attach_groups(connection, found)?;
+    if !relations.groups {
+        for resource in found {
+            resource.groups.clear();
+        }
     }
     Ok(())
 }
@@ -38,90 +40,6 @@ fn attach_members(connection: &mut SqlConnection, found: &mut [Resource]) -> Que
             .collect();
     }
     Ok(())
-}
-
-/// A group may list ids of another store, but says nothing about who lives there.
-/// Two look-ups instead of a join: most people are in no group, and then the first one, which touches one index, is all
-/// there is to do. A database without fresh statistics cannot plan it badly either.
-fn attach_groups(connection: &mut SqlConnection, found: &mut [Resource]) -> QueryResult<()> {
-    let Some(store) = found
-        .first()
-        .filter(|first| first.kind != Kind::GROUP)
-        .map(|first| first.store.clone())
-    else {
-        return Ok(());
-    };
-    let query = members::table
-        .order((members::member_id, members::group_id))
-        .select((members::member_id, members::group_id));
-    let held: Vec<(String, String)> = match &*found {
-        [single] => query
-            .filter(members::member_id.eq(single.id.as_str()))
-            .load(connection)?,
-        many => query
-            .filter(members::member_id.eq_any(many.iter().map(|resource| resource.id.as_str())))
-            .load(connection)?,
-    };
-    if held.is_empty() {
-        return Ok(());
-    }
-    let holders: HashSet<&str> = held.iter().map(|(_, group)| group.as_str()).collect();
-    let mut above: HashMap<&str, Vec<&Above>> = HashMap::new();
-    let found_above = load_above(connection, store.as_str(), &holders)?;
-    for group in &found_above {
-        above.entry(&group.origin).or_default().push(group);
-    }
-    let mut by_member: HashMap<&str, BTreeMap<&str, Membership>> = HashMap::new();
-    for (member, holder) in &held {
-        let groups = by_member.entry(member).or_default();
-        for group in above.get(holder.as_str()).into_iter().flatten() {
-            let direct = group.id == *holder;
-            let membership = groups.entry(&group.id).or_insert_with(|| Membership {
-                id: group.id.as_str().into(),
-                display: group.name.clone(),
-                direct,
-            });
-            membership.direct |= direct;
-        }
-    }
-    for resource in found {
-        let groups = by_member.remove(resource.id.as_str()).unwrap_or_default();
-        resource.groups = groups.into_values().collect();
-    }
-    Ok(())
-}
-
-/// A group that holds another one, itself or through others; each also holds itself.
-#[derive(QueryableByName)]
-struct Above {
-    #[diesel(sql_type = Text)]
-    origin: String,
-    #[diesel(sql_type = Text)]
-    id: String,
-    #[diesel(sql_type = Text)]
-    name: String,
-}
-
-/// What is above some groups within a store. A group speaks for its own store alone. Circles end, for no pair of groups
-/// is looked at twice.
-fn load_above(connection: &mut SqlConnection, store: &str, groups: &HashSet<&str>) -> QueryResult<Vec<Above>> {
-    let given = match connection {
-        SqlConnection::Sqlite(_) => "SELECT value AS id FROM json_each($1)",
-        SqlConnection::Postgres(_) => "SELECT value AS id FROM json_array_elements_text($1::json)",
-    };
-    let sql = format!(
-        "WITH RECURSIVE given (id) AS ({given}), above (origin, id) AS ( \
-            SELECT g.id, g.id FROM given JOIN resources g ON g.id = given.id AND g.store = $2 \
-            UNION \
-            SELECT above.origin, g.id FROM above JOIN members m ON m.member_id = above.id \
-            JOIN resources g ON g.id = m.group_id AND g.store = $2) \
-        SELECT above.origin, above.id, g.name FROM above JOIN resources g ON g.id = above.id"
-    );
-    let ids = serde_json::to_string(groups).expect("a set of texts always serialises");
-    each!(connection, c => diesel::sql_query(sql)
-        .bind::<Text, _>(ids)
-        .bind::<Text, _>(store)
-        .load(c))
 }
 
 /// Looks one membership past the limit, and no further.
@@ -194,15 +112,15 @@ fn settle(
     for (id, sign) in signed {
         *balance.entry(id.clone()).or_default() += sign;
     }
-    let stayed = before
+    let stayed: Vec<&ResourceId> = before
         .keys()
-        .filter(|id| balance.get(*id).is_none_or(|sign| *sign == 0));
-    let stayed: Vec<&str> = stayed.map(ResourceId::as_str).collect();
+        .filter(|id| balance.get(*id).is_none_or(|sign| *sign == 0))
+        .collect();
     let mut relabelled = Vec::new();
-    for chunk in stayed.chunks(CHUNK) {
+    if !stayed.is_empty() {
         let now: Vec<(String, String)> = members::table
             .filter(members::group_id.eq(group.as_str()))
-            .filter(members::member_id.eq_any(chunk))
+            .filter(any_of(members::member_id, stayed.into_iter().map(ResourceId::as_str)))
             .select((members::member_id, members::body))
             .load(connection)?;
         let now = now.into_iter().map(|(id, body)| (ResourceId::from(id), body));
@@ -293,27 +211,25 @@ fn leave(
     delta: &mut MembershipDelta,
     before: &mut HashMap<ResourceId, String>,
 ) -> QueryResult<()> {
-    for chunk in leaving.chunks(CHUNK) {
-        let left: Vec<(String, String)> = each!(connection, c => diesel::delete(
-            members::table
-                .filter(members::group_id.eq(group.as_str()))
-                .filter(members::member_id.eq_any(chunk.iter().map(ResourceId::as_str))),
-        )
-        .returning((members::member_id, members::body))
-        .get_results(c))?;
-        for (id, body) in left {
-            let id = ResourceId::from(id);
-            delta.left.push(id.clone());
-            before.entry(id).or_insert(body);
-        }
+    let left: Vec<(String, String)> = diesel::delete(
+        members::table
+            .filter(members::group_id.eq(group.as_str()))
+            .filter(any_of(members::member_id, leaving.iter().map(ResourceId::as_str))),
+    )
+    .returning((members::member_id, members::body))
+    .get_results(connection)?;
+    for (id, body) in left {
+        let id = ResourceId::from(id);
+        delta.left.push(id.clone());
+        before.entry(id).or_insert(body);
     }
     Ok(())
 }
 
 /// Takes a resource out of every group and tells which groups those were.
 pub(super) fn leave_all(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<Vec<ResourceId>> {
-    let groups: Vec<String> = each!(connection, c => diesel::delete(members::table.filter(members::member_id.eq(member.as_str())))
+    let groups: Vec<String> = diesel::delete(members::table.filter(members::member_id.eq(member.as_str())))
         .returning(members::group_id)
-        .get_results(c))?;
+        .get_results(connection)?;
     Ok(groups.into_iter().map(ResourceId::from).collect())
 }

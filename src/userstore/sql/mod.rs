@@ -12,6 +12,7 @@ use super::{PasswordHasher, PasswordVerdict, StoreError, Userstore, Write, Writt
 use crate::domain::query::{Found, Query};
 use crate::domain::schema::Registry;
 use crate::domain::{Clock, Companion, Kind, Relations, Resource, ResourceId, Secret, StoreName};
+use crate::storage::connection::any_of;
 use crate::storage::database::Retry;
 use crate::storage::tables::resources;
 use crate::storage::{Database, SqlConnection, StorageError};
@@ -139,7 +140,7 @@ fn attribute_of(index: &str) -> &'static str {
 /// Loads whole rows by id, in the order of the ids.
 fn by_ids(connection: &mut SqlConnection, ids: &[String]) -> QueryResult<Vec<Resource>> {
     let mut rows: Vec<Row> = resources::table
-        .filter(resources::id.eq_any(ids))
+        .filter(any_of(resources::id, ids.iter().map(String::as_str)))
         .select(Row::as_select())
         .load(connection)?;
     let place: std::collections::HashMap<&str, usize> =

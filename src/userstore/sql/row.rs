@@ -1,9 +1,13 @@
 //! The row of a resource.
 
+use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{Nullable, Text};
 
 use crate::domain::provenance::Provenance;
-use crate::domain::{Document, Resource, Timestamp, Version};
+use crate::domain::{Document, Membership, Resource, Timestamp, Version};
+use crate::storage::connection::MultiBackend;
 use crate::storage::tables::resources;
 
 /// What is read of a resource's row.
@@ -18,10 +22,12 @@ pub(super) struct Row {
     pub(super) version: i64,
     pub(super) writers: String,
     pub(super) document: String,
+    #[diesel(select_expression = Groups, select_expression_type = Groups)]
+    groups: Option<String>,
 }
 
 impl Row {
-    /// The resource, without relations.
+    /// The resource, with its groups and without members.
     pub(super) fn into_resource(self) -> Resource {
         Resource {
             store: self.store.into(),
@@ -33,7 +39,63 @@ impl Row {
             document: Document::from_text(self.document),
             writers: Provenance::from_text(self.writers),
             members: Vec::new(),
-            groups: Vec::new(),
+            groups: self.groups.map_or_else(Vec::new, |list| memberships(&list)),
         }
     }
+}
+
+/// The groups that hold a person, as a column of the row: `[["id","displayName","direct"],…]`, or nothing. One statement
+/// thus reads people with their groups, and who is in no group costs one look at an index.
+///
+/// A group that holds a group holds whom that one holds. A group speaks for its own store alone. Circles end, for no
+/// group is taken twice.
+#[derive(Clone, Copy, QueryId)]
+pub(super) struct Groups;
+
+impl QueryFragment<MultiBackend> for Groups {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        let (list, pair, end) = match out.backend() {
+            MultiBackend::Postgres(_) => ("json_agg(", "json_build_array(", ")::text"),
+            MultiBackend::Sqlite(_) => ("json_group_array(", "json_array(", ")"),
+        };
+        out.push_sql(
+            "CASE WHEN resources.kind <> 'Group' AND EXISTS (SELECT 1 FROM members m WHERE m.member_id = resources.id) THEN \
+            (WITH RECURSIVE above (id) AS (\
+            SELECT g.id FROM members m JOIN resources g ON g.id = m.group_id AND g.store = resources.store WHERE m.member_id = resources.id \
+            UNION \
+            SELECT g.id FROM above JOIN members m ON m.member_id = above.id JOIN resources g ON g.id = m.group_id AND g.store = resources.store) \
+            SELECT ",
+        );
+        out.push_sql(list);
+        out.push_sql(pair);
+        out.push_sql(
+            "g.id, g.name, CASE WHEN EXISTS (SELECT 1 FROM members d WHERE d.member_id = resources.id AND d.group_id = g.id) \
+            THEN 'direct' ELSE 'indirect' END)",
+        );
+        out.push_sql(end);
+        out.push_sql(" FROM above JOIN resources g ON g.id = above.id) END");
+        Ok(())
+    }
+}
+
+impl Expression for Groups {
+    type SqlType = Nullable<Text>;
+}
+
+impl ValidGrouping<()> for Groups {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl AppearsOnTable<resources::table> for Groups {}
+impl SelectableExpression<resources::table> for Groups {}
+
+fn memberships(list: &str) -> Vec<Membership> {
+    let mut groups: Vec<(String, String, String)> = serde_json::from_str(list).unwrap_or_default();
+    groups.sort();
+    let membership = |(id, display, way): (String, String, String)| Membership {
+        id: id.into(),
+        display,
+        direct: way == "direct",
+    };
+    groups.into_iter().map(membership).collect()
 }
