@@ -164,7 +164,12 @@ impl World {
 
     fn replace(&self, user: &Resource, name: &str, expected: Precondition) -> Result<Option<Written>, StoreError> {
         let draft = draft(&user.kind, name, json!({ "active": true }));
-        self.write(&user.kind, &user.id, WriteAction::Replace { draft, expected })
+        let replace = WriteAction::Replace {
+            draft,
+            before: None,
+            expected,
+        };
+        self.write(&user.kind, &user.id, replace)
     }
 
     fn delete(&self, resource: &Resource) -> Option<Written> {
@@ -210,6 +215,7 @@ impl World {
         draft.password = Some(password);
         let replaced = WriteAction::Replace {
             draft,
+            before: None,
             expected: Precondition::None,
         };
         self.write(&Kind::USER, &user.id, replaced).unwrap().unwrap();

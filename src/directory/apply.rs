@@ -42,8 +42,8 @@ impl Directory {
                 precondition,
             } => {
                 let _turn = self.locks.hold(&id);
-                door.settle(&kind, &id, &precondition, |door, before| {
-                    door.replace(before, attributes.clone())
+                door.settle(&kind, &id, &precondition, |door, before, stored| {
+                    door.replace(before, stored, attributes.clone())
                 })
             }
             Operation::Patch {
@@ -81,9 +81,9 @@ struct Next {
     password: Option<PasswordChange>,
 }
 
-/// What is stored of a resource before the change; nothing before it is created.
+/// What a resource held before the change, parsed; nothing before it is created.
 #[derive(Default)]
-struct Before {
+struct Stored {
     attributes: Attributes,
     writers: provenance::Writers,
 }
@@ -99,7 +99,7 @@ impl Door<'_> {
         validate::check(resource_type, &attributes)?;
         let next = separate(resource_type, attributes)?;
         let id = ResourceId::new(uuid::Uuid::now_v7().to_string());
-        let draft = self.draft(resource_type, &id, next, &Before::default());
+        let draft = self.draft(resource_type, &id, next, &Stored::default());
         let diff = provenance::diff(resource_type, &Attributes::new(), &draft.attributes);
         let write = Write {
             kind,
@@ -114,9 +114,9 @@ impl Door<'_> {
         }
     }
 
-    fn replace(&self, before: &Resource, attributes: Attributes) -> Result<Next, DirectoryError> {
+    fn replace(&self, before: &Resource, stored: &Stored, attributes: Attributes) -> Result<Next, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
-        let mut merged = replace::merge(resource_type, &before.document.attributes(), attributes)?;
+        let mut merged = replace::merge(resource_type, &stored.attributes, attributes)?;
         activate(resource_type, &mut merged);
         validate::check(resource_type, &merged)?;
         let mut next = separate(resource_type, merged)?;
@@ -143,26 +143,26 @@ impl Door<'_> {
             } else {
                 patch::members_only(&of_members)
             };
-            return self.settle(kind, id, precondition, |door, before| match &steps {
+            return self.settle(kind, id, precondition, |door, before, stored| match &steps {
                 Some(steps) => {
-                    let next = patched(resource_type, before.document.attributes(), &others)?;
+                    let next = patched(resource_type, &stored.attributes, &others)?;
                     Ok(Next {
                         members: (!steps.is_empty()).then(|| steps.clone()),
                         ..next
                     })
                 }
-                None => door.patched_with_members(resource_type, before, operations),
+                None => door.patched_with_members(before, stored, operations),
             });
         }
-        self.settle(kind, id, precondition, |_, before| {
-            patched(resource_type, before.document.attributes(), operations)
+        self.settle(kind, id, precondition, |_, _, stored| {
+            patched(resource_type, &stored.attributes, operations)
         })
     }
 
     fn patched_with_members(
         &self,
-        resource_type: &ResourceType,
         before: &Resource,
+        stored: &Stored,
         operations: &[PatchOperation],
     ) -> Result<Next, DirectoryError> {
         let relations = Relations {
@@ -173,12 +173,12 @@ impl Door<'_> {
             .directory
             .get(&before.kind, &before.id, relations)?
             .map(|group| group.members);
-        let mut attributes = before.document.attributes();
+        let mut attributes = stored.attributes.clone();
         attributes.insert(
             "members".to_owned(),
             present.unwrap_or_default().iter().map(Member::value).collect(),
         );
-        let mut next = patched(resource_type, attributes, operations)?;
+        let mut next = patched(self.resource_type(&before.kind)?, &attributes, operations)?;
         next.members.get_or_insert_with(|| vec![MemberStep::Clear]);
         Ok(next)
     }
@@ -207,7 +207,7 @@ impl Door<'_> {
         kind: &Kind,
         id: &ResourceId,
         precondition: &Precondition,
-        next: impl Fn(&Self, &Resource) -> Result<Next, DirectoryError>,
+        next: impl Fn(&Self, &Resource, &Stored) -> Result<Next, DirectoryError>,
     ) -> Result<Outcome, DirectoryError> {
         let mut attempt = 1;
         loop {
@@ -215,26 +215,33 @@ impl Door<'_> {
             if !precondition.allows(before.version) {
                 return Err(StoreError::Stale.into());
             }
-            let next = next(self, &before)?;
-            match self.write(&before, next, precondition) {
+            let stored = Stored {
+                attributes: before.document.attributes(),
+                writers: before.writers.writers(),
+            };
+            let next = next(self, &before, &stored)?;
+            match self.write(before, stored, next, precondition) {
                 Err(DirectoryError::Store(StoreError::Stale)) if attempt < ATTEMPTS => attempt += 1,
                 settled => return settled,
             }
         }
     }
 
-    fn write(&self, before: &Resource, next: Next, precondition: &Precondition) -> Result<Outcome, DirectoryError> {
+    fn write(
+        &self,
+        before: Resource,
+        stored: Stored,
+        next: Next,
+        precondition: &Precondition,
+    ) -> Result<Outcome, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
-        let old = Before {
-            attributes: before.document.attributes(),
-            writers: before.writers.writers(),
-        };
         let password_only = next.password.is_some();
-        let draft = self.draft(resource_type, &before.id, next, &old);
-        let diff = provenance::diff(resource_type, &old.attributes, &draft.attributes);
+        let draft = self.draft(resource_type, &before.id, next, &stored);
+        let diff = provenance::diff(resource_type, &stored.attributes, &draft.attributes);
         let action = if !diff.is_empty() || password_only {
             WriteAction::Replace {
                 draft,
+                before: Some(stored.attributes),
                 expected: Precondition::Versions(vec![before.version]),
             }
         } else if let Some(change) = draft.members {
@@ -243,7 +250,7 @@ impl Door<'_> {
                 expected: precondition.clone(),
             }
         } else if self.companions.is_empty() {
-            return Ok(Outcome::Unchanged(before.clone()));
+            return Ok(Outcome::Unchanged(before));
         } else {
             WriteAction::Keep
         };
@@ -254,31 +261,40 @@ impl Door<'_> {
             action,
         };
         let companions = self.with_journal(Action::Update, diff);
-        match self.directory.store(&before.store)?.write(write, companions)? {
-            Some(Written {
-                resource,
-                changed: true,
-                ..
-            }) => Ok(Outcome::Updated(resource)),
-            Some(Written { resource, .. }) => Ok(Outcome::Unchanged(resource)),
-            None => Err(DirectoryError::NotFound(before.kind.clone())),
-        }
+        let Some(Written { resource, changed, .. }) = self.directory.store(&before.store)?.write(write, companions)?
+        else {
+            return Err(DirectoryError::NotFound(before.kind));
+        };
+        // No change of a resource changes who holds it.
+        let groups = before.groups;
+        let resource = Resource { groups, ..resource };
+        Ok(if changed {
+            Outcome::Updated(resource)
+        } else {
+            Outcome::Unchanged(resource)
+        })
     }
 
-    fn draft(&self, resource_type: &ResourceType, id: &ResourceId, next: Next, before: &Before) -> Draft {
+    fn draft(&self, resource_type: &ResourceType, id: &ResourceId, next: Next, stored: &Stored) -> Draft {
         let attributes = validate::ordered(resource_type, next.attributes);
         Draft {
             key: key(resource_type, id, &attributes),
-            writers: provenance::stamp(&before.attributes, &attributes, &before.writers, &self.actor.writer()),
+            writers: provenance::stamp(&stored.attributes, &attributes, &stored.writers, &self.actor.writer()),
             attributes,
             members: next.members,
             password: next.password,
         }
     }
 
+    /// An answer shows the groups that hold a resource; reading them later would be a second read.
+    const GROUPS: Relations = Relations {
+        members: false,
+        groups: true,
+    };
+
     fn present(&self, kind: &Kind, id: &ResourceId) -> Result<Resource, DirectoryError> {
         self.directory
-            .get(kind, id, Relations::NONE)?
+            .get(kind, id, Self::GROUPS)?
             .filter(|resource| self.actor.reaches(&resource.store))
             .ok_or_else(|| DirectoryError::NotFound(kind.clone()))
     }
@@ -309,10 +325,10 @@ impl Door<'_> {
 /// What operations make of attributes.
 fn patched(
     resource_type: &ResourceType,
-    before: Attributes,
+    before: &Attributes,
     operations: &[PatchOperation],
 ) -> Result<Next, DirectoryError> {
-    let attributes = patch::apply(resource_type, &before, operations)?;
+    let attributes = patch::apply(resource_type, before, operations)?;
     validate::check(resource_type, &attributes)?;
     let mut next = separate(resource_type, attributes)?;
     if next.password.is_none() && patch::touches(operations, "password") {

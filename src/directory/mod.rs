@@ -38,7 +38,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The resource, without relations.
+    /// The resource, with the groups that hold it and without members.
     pub fn resource(&self) -> &Resource {
         match self {
             Self::Created(resource) | Self::Updated(resource) | Self::Unchanged(resource) | Self::Deleted(resource) => {
@@ -47,7 +47,7 @@ impl Outcome {
         }
     }
 
-    /// The resource, without relations.
+    /// The resource, with the groups that hold it and without members.
     pub fn into_resource(self) -> Resource {
         match self {
             Self::Created(resource) | Self::Updated(resource) | Self::Unchanged(resource) | Self::Deleted(resource) => {

@@ -306,8 +306,8 @@ impl Scim {
             .ok_or_else(|| Fault::NotFound.because(format!("There is no {} with this id.", target.kind)))
     }
 
-    /// The answer to a write: what was written, unless the client wants less. A write gives the resource alone; what is
-    /// shown with it is read anew, and only if it is shown.
+    /// The answer to a write: what was written, unless the client wants less. A write gives the resource without members;
+    /// they are read only if they are shown.
     fn written(
         &self,
         status: u16,
@@ -316,11 +316,7 @@ impl Scim {
         terms: &Terms,
     ) -> Result<Reply, ScimError> {
         let projection = terms.parameters.projection(resource_type);
-        // Nobody is in a group before it exists, so only members can be there.
-        let relations = Relations {
-            groups: projection.relations().groups && status != 201,
-            ..projection.relations()
-        };
+        let relations = projection.relations();
         let small = || -> Result<bool, ScimError> {
             let whole = terms.prefer == Some(Prefer::Representation) || terms.parameters.names_attributes();
             let unbounded = relations.members && resource.kind == Kind::GROUP && status == 200;
@@ -336,11 +332,11 @@ impl Scim {
                 ..self.answer(status, &resource, resource_type, &projection)
             });
         }
-        let resource = if relations == Relations::NONE {
-            resource
-        } else {
+        let resource = if relations.members {
             let anew = self.directory.get(&resource.kind, &resource.id, relations)?;
             anew.unwrap_or(resource)
+        } else {
+            resource
         };
         Ok(Reply {
             applied: terms.prefer,

@@ -128,7 +128,7 @@ impl Userstore for MemoryUserstore {
         state.check_links(&companions)?;
         let written = match write.action {
             WriteAction::Create(draft) => Some(state.create(&self.name, (write.kind, write.id, write.at), draft)?),
-            WriteAction::Replace { draft, expected } => {
+            WriteAction::Replace { draft, expected, .. } => {
                 state.replace((&write.kind, &write.id, write.at), draft, &expected)?
             }
             WriteAction::Members { change, expected } => {

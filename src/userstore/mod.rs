@@ -65,6 +65,8 @@ pub enum WriteAction {
     Replace {
         /// The new state.
         draft: Draft,
+        /// The attributes at the expected version, if they are known: what they share with the new state stays as it is.
+        before: Option<Attributes>,
         /// What must hold of the stored version, else [`StoreError::Stale`].
         expected: Precondition,
     },

@@ -1,14 +1,20 @@
-//! Which values of a resource are indexed, and in which form.
+//! Which values of a resource are indexed, in which form, and how they get there.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::Text;
 use serde_json::Value;
 
 use crate::domain::Attributes;
+use crate::domain::ResourceId;
 use crate::domain::filter::AttributeRef;
 use crate::domain::name::canonical;
 use crate::domain::schema::{Attribute, DataType, ResourceType};
+use crate::storage::SqlConnection;
+use crate::storage::connection::MultiBackend;
 use crate::storage::random::fingerprint;
 
 /// The most characters of a value that an index holds; PostgreSQL's limit is 2,700 bytes.
@@ -57,6 +63,45 @@ pub(super) fn values(resource_type: &ResourceType, attributes: &Attributes) -> B
     }
     values
 }
+
+/// Writes (path, value) pairs of a resource.
+pub(super) fn insert(
+    connection: &mut SqlConnection,
+    resource: &ResourceId,
+    values: &[&(String, String)],
+) -> QueryResult<()> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let pairs = serde_json::to_string(values).expect("a list of texts always serialises");
+    let resource = resource.as_str().to_owned();
+    Insert { resource, pairs }.execute(connection).map(|_| ())
+}
+
+/// The pairs as one value, so that one prepared statement writes any number of them.
+#[derive(QueryId)]
+struct Insert {
+    resource: String,
+    pairs: String,
+}
+
+impl QueryFragment<MultiBackend> for Insert {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        let (begin, end) = match out.backend() {
+            MultiBackend::Postgres(_) => ("pair ->> 0, pair ->> 1 FROM json_array_elements(", "::json) pair"),
+            MultiBackend::Sqlite(_) => ("value ->> 0, value ->> 1 FROM json_each(", ")"),
+        };
+        out.push_sql("INSERT INTO attribute_values (resource_id, path, value) SELECT ");
+        out.push_bind_param::<Text, _>(&self.resource)?;
+        out.push_sql(", ");
+        out.push_sql(begin);
+        out.push_bind_param::<Text, _>(&self.pairs)?;
+        out.push_sql(end);
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<SqlConnection> for Insert {}
 
 fn collect(
     definitions: &[std::sync::Arc<Attribute>],

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
 use super::row::Row;
 use super::{SqlUserstore, credentials, indexed, members};
@@ -14,7 +16,7 @@ use crate::domain::{
 };
 use crate::storage::connection::SuffixDsl;
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{SqlConnection, StorageError, each, grants, journal, links, sessions};
+use crate::storage::{SqlConnection, StorageError, grants, journal, links, sessions};
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
 
 /// A write with all that can be worked out before the transaction begins: hashes, index values, texts.
@@ -54,6 +56,8 @@ struct State {
     writers: Provenance,
     document: Document,
     values: BTreeSet<(String, String)>,
+    /// Whether the state before is known to have had the same values.
+    keeps_values: bool,
     members: Option<MemberChange>,
     password: Option<Credential>,
 }
@@ -63,7 +67,15 @@ impl Order {
     pub(super) fn new(store: &SqlUserstore, write: Write, companions: Vec<Companion>) -> Self {
         let step = match write.action {
             WriteAction::Create(draft) => Step::Create(State::new(store, &write.kind, draft)),
-            WriteAction::Replace { draft, expected } => Step::Replace(State::new(store, &write.kind, draft), expected),
+            WriteAction::Replace {
+                draft,
+                before,
+                expected,
+            } => {
+                let mut state = State::new(store, &write.kind, draft);
+                state.keeps_values = before.is_some_and(|before| values(store, &write.kind, &before) == state.values);
+                Step::Replace(state, expected)
+            }
             WriteAction::Members { change, expected } => Step::Members(change, expected),
             WriteAction::Keep => Step::Keep,
             WriteAction::Delete { expected } => Step::Delete(expected),
@@ -124,39 +136,66 @@ impl Order {
         state: &State,
         expected: &Precondition,
     ) -> Result<Option<Written>, StoreError> {
-        let Some(before) = self.current(connection, expected)? else {
-            return Ok(None);
+        let version = match expected {
+            Precondition::Versions(versions) if versions.len() == 1 => versions[0],
+            _ => match self.current(connection, expected)? {
+                Some(resource) => resource.version,
+                None => return Ok(None),
+            },
         };
-        let (version, modified) = (before.version.next(), self.at.max(Timestamp(before.modified.0 + 1)));
-        let updated = diesel::update(resources::table.find(self.id.as_str()))
-            .filter(resources::version.eq(before.version.0))
-            .set((
-                resources::name.eq(&state.name),
-                resources::key.eq(&state.key),
-                resources::external_id.eq(&state.external_id),
-                resources::active.eq(state.active),
-                resources::modified.eq(modified.0),
-                resources::version.eq(version.0),
-                resources::writers.eq(state.writers.text()),
-                resources::document.eq(state.document.text()),
-            ))
-            .execute(connection)
-            .map_err(|error| state.named(error))?;
-        if updated == 0 {
-            return Err(StoreError::Stale);
-        }
-        if state.password.is_some() || (state.closed && before.is_active()) {
+        let Some((created, modified)) = self.update(connection, state, version)? else {
+            // It is at another version, or not there at all.
+            return self
+                .current(connection, expected)?
+                .map_or(Ok(None), |_| Err(StoreError::Stale));
+        };
+        if state.password.is_some() || state.closed {
             self.put_out(connection)?;
         }
-        self.update_values(connection, state, &before)?;
+        if !state.keeps_values {
+            self.update_values(connection, state)?;
+        }
         let delta = self.apply_parts(connection, state)?;
-        let resource = self.resource(state, before.created, modified, version);
+        let resource = self.resource(state, created, modified, version.next());
         self.record(connection, &resource, &delta)?;
         Ok(Some(Written {
             resource,
             members: delta,
             changed: true,
         }))
+    }
+
+    /// Puts a state in place of the one at `version`; gives back when the resource was created and changed.
+    fn update(
+        &self,
+        connection: &mut SqlConnection,
+        state: &State,
+        version: Version,
+    ) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        let now = self.at.0.into_sql::<BigInt>();
+        let later = case_when(resources::modified.lt(now), now).otherwise(resources::modified + 1);
+        let stored = resources::table
+            .find(self.id.as_str())
+            .filter(resources::store.eq(self.store.as_str()))
+            .filter(resources::kind.eq(self.kind.as_str()))
+            .filter(resources::version.eq(version.0));
+        let times: Vec<(i64, i64)> = diesel::update(stored)
+            .set((
+                resources::name.eq(&state.name),
+                resources::key.eq(&state.key),
+                resources::external_id.eq(&state.external_id),
+                resources::active.eq(state.active),
+                resources::modified.eq(later),
+                resources::version.eq(version.next().0),
+                resources::writers.eq(state.writers.text()),
+                resources::document.eq(state.document.text()),
+            ))
+            .returning((resources::created, resources::modified))
+            .get_results(connection)
+            .map_err(|error| state.named(error))?;
+        Ok(times
+            .first()
+            .map(|(created, modified)| (Timestamp(*created), Timestamp(*modified))))
     }
 
     fn change_members(
@@ -296,26 +335,12 @@ impl Order {
         connection: &mut SqlConnection,
         values: impl Iterator<Item = &'a (String, String)>,
     ) -> QueryResult<()> {
-        let rows: Vec<_> = values
-            .map(|(path, value)| {
-                (
-                    attribute_values::path.eq(path),
-                    attribute_values::value.eq(value),
-                    attribute_values::resource_id.eq(self.id.as_str()),
-                )
-            })
-            .collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        each!(connection, c => diesel::insert_into(attribute_values::table).values(rows).execute(c)).map(|_| ())
+        let values: Vec<_> = values.collect();
+        indexed::insert(connection, &self.id, &values)
     }
 
-    /// Only what differs is written: most changes touch no indexed value.
-    fn update_values(&self, connection: &mut SqlConnection, state: &State, before: &Resource) -> QueryResult<()> {
-        if before.document == state.document {
-            return Ok(());
-        }
+    /// Only what differs is written.
+    fn update_values(&self, connection: &mut SqlConnection, state: &State) -> QueryResult<()> {
         let old: Vec<(String, String)> = attribute_values::table
             .filter(attribute_values::resource_id.eq(self.id.as_str()))
             .select((attribute_values::path, attribute_values::value))
@@ -370,11 +395,6 @@ impl Order {
 
 impl State {
     fn new(store: &SqlUserstore, kind: &Kind, draft: Draft) -> Self {
-        let values = store
-            .registry
-            .resource_type(kind)
-            .map(|resource_type| indexed::values(resource_type, &draft.attributes))
-            .unwrap_or_default();
         let external_id = draft.attributes.get("externalId").and_then(|value| value.as_str());
         Self {
             attribute: draft.key.attribute,
@@ -385,7 +405,8 @@ impl State {
             closed: draft.attributes.get("active") == Some(&false.into()),
             writers: Provenance::of(&draft.writers),
             document: Document::new(&draft.attributes),
-            values,
+            values: values(store, kind, &draft.attributes),
+            keeps_values: false,
             members: draft.members,
             password: draft.password.map(|change| match change {
                 PasswordChange::Set(password) => Credential::Hash(store.hasher.hash(&password)),
@@ -403,6 +424,14 @@ impl State {
             other => other.into(),
         }
     }
+}
+
+/// The values that the index holds of these attributes.
+fn values(store: &SqlUserstore, kind: &Kind, attributes: &Attributes) -> BTreeSet<(String, String)> {
+    let resource_type = store.registry.resource_type(kind);
+    resource_type.map_or_else(BTreeSet::new, |resource_type| {
+        indexed::values(resource_type, attributes)
+    })
 }
 
 fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option<Resource>> {
