@@ -7,11 +7,11 @@ use crate::storage::{StorageError, random, scim_tokens, tokens};
 impl Scim {
     /// `GET /Me`: the user that an access token with the scope `openid` stands for, at the user's own location.
     pub fn me(&self, authorization: Option<&str>, terms: &Terms) -> Result<Reply, ScimError> {
-        let token = bearer(authorization)?;
+        let fingerprint = random::fingerprint(bearer(authorization)?);
         let now = self.directory.clock().now();
         let (person, client) = self.database.read::<_, StorageError>(|connection| {
-            let person = tokens::access(connection, &random::fingerprint(token), now)?;
-            let client = scim_tokens::find(connection, token)?.filter(|token| token.is_good(now));
+            let person = tokens::access(connection, &fingerprint, now)?;
+            let client = scim_tokens::find(connection, &fingerprint)?.filter(|token| token.is_good(now));
             Ok((person, client))
         })?;
         let Some((grant, scope)) = person else {

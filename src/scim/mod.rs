@@ -33,6 +33,7 @@ pub use converge::Adoption;
 pub use error::{Fault, ScimError};
 pub use report::DialectReport;
 
+use authenticate::RecentTokens;
 use etag::Conditions;
 use list::Parameters;
 use normalise::{Deviations, rule};
@@ -67,6 +68,7 @@ pub struct Scim {
     base_url: String,
     cursor_lifetime: Duration,
     report: DialectReport,
+    recent_tokens: RecentTokens,
     service_provider_config: OnceLock<String>,
     openapi: OnceLock<String>,
 }
@@ -154,6 +156,7 @@ impl Scim {
             base_url: settings.base_url,
             cursor_lifetime: settings.cursor_lifetime,
             report: DialectReport::default(),
+            recent_tokens: RecentTokens::default(),
             service_provider_config: OnceLock::new(),
             openapi: OnceLock::new(),
         }

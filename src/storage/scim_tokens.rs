@@ -57,12 +57,9 @@ pub fn create(
     Ok((id, token))
 }
 
-/// The record of a token that a client shows.
-pub fn find(connection: &mut SqlConnection, token: &str) -> QueryResult<Option<ScimToken>> {
-    scim_tokens::table
-        .find(random::fingerprint(token))
-        .first(connection)
-        .optional()
+/// The record of a token, by the fingerprint of what a client shows.
+pub fn find(connection: &mut SqlConnection, fingerprint: &str) -> QueryResult<Option<ScimToken>> {
+    scim_tokens::table.find(fingerprint).first(connection).optional()
 }
 
 /// All tokens, oldest first.
