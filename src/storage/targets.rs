@@ -36,8 +36,8 @@ pub fn cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResul
 pub fn has_unread(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<bool> {
     let at = cursor(connection, target)?;
     let beyond = match connection {
-        SqlConnection::Sqlite(_) => "? = 0 AND seq > ?",
-        SqlConnection::Postgres(_) => "(tx, seq) > ($1, $2)",
+        SqlConnection::Sqlite(_) => "? = 0 AND seq > ? ORDER BY seq",
+        SqlConnection::Postgres(_) => "(tx, seq) > ($1, $2) ORDER BY tx, seq",
     };
     let rows: Vec<Unread> = each!(connection, c => diesel::sql_query(format!("SELECT seq FROM journal WHERE {beyond} LIMIT 1"))
         .bind::<BigInt, _>(at.transaction)

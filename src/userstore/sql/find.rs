@@ -168,8 +168,9 @@ impl Order {
         match (self.column, self.descending) {
             (Column::Id, false) => rows.order(id.asc()),
             (Column::Id, true) => rows.order(id.desc()),
-            (Column::Key, false) => rows.order((key.asc(), id.asc())),
-            (Column::Key, true) => rows.order((key.desc(), id.asc())),
+            // No two rows have the same key.
+            (Column::Key, false) => rows.order(key.asc()),
+            (Column::Key, true) => rows.order(key.desc()),
             (Column::Created, false) => rows.order((created.asc(), id.asc())),
             (Column::Created, true) => rows.order((created.desc(), id.asc())),
             (Column::Modified, false) => rows.order((modified.asc(), id.asc())),
@@ -183,8 +184,8 @@ impl Order {
         match (self.column, self.descending) {
             (Column::Id, false) => rows.order(id.desc()),
             (Column::Id, true) => rows.order(id.asc()),
-            (Column::Key, false) => rows.order((key.desc(), id.desc())),
-            (Column::Key, true) => rows.order((key.asc(), id.desc())),
+            (Column::Key, false) => rows.order(key.desc()),
+            (Column::Key, true) => rows.order(key.asc()),
             (Column::Created, false) => rows.order((created.desc(), id.desc())),
             (Column::Created, true) => rows.order((created.asc(), id.desc())),
             (Column::Modified, false) => rows.order((modified.desc(), id.desc())),
