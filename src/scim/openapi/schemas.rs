@@ -156,6 +156,9 @@ fn values(attribute: &Attribute, way: Way) -> Value {
         DataType::DateTime => json!({ "type": "string", "format": "date-time" }),
         DataType::Complex => object(&attribute.sub_attributes, way),
     };
+    if attribute.data_type == DataType::Reference && way == Way::In {
+        one["minLength"] = 1.into();
+    }
     if !attribute.canonical_values.is_empty() {
         one["examples"] = json!(attribute.canonical_values);
     }
