@@ -180,7 +180,7 @@ impl Pair {
         self.clock.advance(Duration::from_millis(500));
         let resource_type = self.registry.resource_type(kind).unwrap();
         validate::check(resource_type, attributes).unwrap();
-        let key = resource_type.unique_attribute().map_or("id", |unique| &unique.name);
+        let key = resource_type.name_attribute().map_or("id", |unique| &unique.name);
         let id = self.id(id);
         let name = attributes.get(key).map_or(id.as_str(), |name| name.as_str().unwrap());
         let draft = Draft {
@@ -189,6 +189,7 @@ impl Pair {
                 name: name.to_owned(),
                 canonical: name::canonical(name),
             },
+            unique: None,
             attributes: validate::ordered(resource_type, attributes.clone()),
             writers: Writers::new(),
             members: joining.map(|step| vec![step]),

@@ -559,6 +559,7 @@ impl World {
             },
             attributes: attributes.as_object().unwrap().clone(),
             writers: std::collections::BTreeMap::new(),
+            unique: None,
             members: None,
             password: None,
         };

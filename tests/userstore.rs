@@ -1,7 +1,11 @@
 //! The contract of every userstore: one list of promises, run against each adapter. A backend that is not configured
 //! shows as ignored, never as passed.
 
-#![expect(clippy::unwrap_used, reason = "the words of the cases are helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the words of the cases are helpers of tests"
+)]
 
 mod support;
 
@@ -15,6 +19,7 @@ use vestibule::domain::filter::parse;
 use vestibule::domain::patch::MemberStep;
 use vestibule::domain::provenance::Writers;
 use vestibule::domain::query::{Found, Page, Query, Sort, Start};
+use vestibule::domain::unique::UniqueValue;
 use vestibule::domain::{
     Attributes, Companion, JournalEntry, Kind, Link, Member, Precondition, Relations, Resource, ResourceId, Secret,
     ServiceProviderName, Version, name,
@@ -39,6 +44,11 @@ const CASES: &[(&str, Case)] = cases![
     a_stale_replace_is_refused_and_changes_nothing,
     replacing_what_is_not_there_is_none,
     a_name_can_be_freed_and_taken,
+    a_unique_value_belongs_to_one_resource_of_its_type,
+    a_value_that_is_unique_everywhere_belongs_to_one_resource_of_any_type,
+    a_unique_value_can_be_kept_freed_and_taken,
+    a_long_unique_value_is_told_from_one_that_begins_alike,
+    parallel_creates_with_one_unique_value_make_one_resource,
     a_deleted_resource_is_gone_for_good,
     a_stale_delete_is_refused,
     last_modified_never_goes_back,
@@ -118,10 +128,34 @@ fn draft(kind: &Kind, name: &str, attributes: serde_json::Value) -> Draft {
             name: name.to_owned(),
             canonical: name::canonical(name),
         },
+        unique: None,
         attributes: all,
         writers: Writers::new(),
         members: None,
         password: None,
+    }
+}
+
+fn serial(value: &str) -> UniqueValue {
+    UniqueValue {
+        global: false,
+        path: "urn:example:Device:serial".to_owned(),
+        attribute: "serial".to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+fn claiming(kind: &Kind, name: &str, values: &[UniqueValue]) -> Draft {
+    Draft {
+        unique: Some(values.iter().cloned().collect()),
+        ..draft(kind, name, json!({}))
+    }
+}
+
+fn assert_taken<T: std::fmt::Debug>(outcome: Result<T, StoreError>, attribute: &str) {
+    match outcome {
+        Err(StoreError::Taken { attribute: taken }) => assert_eq!(taken, attribute),
+        other => panic!("{attribute} should be taken: {other:?}"),
     }
 }
 
@@ -204,6 +238,13 @@ impl World {
         self.store
             .find(&Query::all(kind.clone(), 100).filtered(filter))
             .unwrap()
+    }
+
+    /// Makes a resource with these unique values.
+    fn claim(&self, kind: &Kind, name: &str, values: &[UniqueValue]) -> Result<Resource, StoreError> {
+        let action = WriteAction::Create(claiming(kind, name, values));
+        self.write(kind, &id(name), action)
+            .map(|written| written.unwrap().resource)
     }
 
     fn names(&self, filter: &str) -> Vec<String> {
@@ -327,6 +368,79 @@ fn a_name_can_be_freed_and_taken(world: &World) {
     ));
     world.delete(&other);
     assert!(world.replace(&ann, "Ann", Precondition::None).is_ok());
+}
+
+fn a_unique_value_belongs_to_one_resource_of_its_type(world: &World) {
+    assert!(world.claim(&Kind::USER, "ann", &[serial("1")]).is_ok());
+    assert_taken(world.claim(&Kind::USER, "bob", &[serial("2"), serial("1")]), "serial");
+    assert!(world.claim(&Kind::USER, "bob", &[serial("2")]).is_ok());
+    assert!(world.claim(&Kind::GROUP, "ops", &[serial("1")]).is_ok());
+}
+
+fn a_value_that_is_unique_everywhere_belongs_to_one_resource_of_any_type(world: &World) {
+    let asset = |value: &str| UniqueValue {
+        global: true,
+        ..serial(value)
+    };
+    // A database keeps what other worlds left in it.
+    let value = vestibule::storage::random::token();
+    assert!(world.claim(&Kind::USER, "ann", &[asset(&value)]).is_ok());
+    assert!(world.claim(&Kind::USER, "bob", &[serial(&value)]).is_ok());
+    assert_taken(world.claim(&Kind::GROUP, "ops", &[asset(&value)]), "serial");
+}
+
+fn a_unique_value_can_be_kept_freed_and_taken(world: &World) {
+    let ann = world.claim(&Kind::USER, "ann", &[serial("1"), serial("2")]).unwrap();
+    let replace = |values: &[UniqueValue]| {
+        let draft = claiming(&Kind::USER, "ann", values);
+        let expected = Precondition::None;
+        world.write(
+            &Kind::USER,
+            &ann.id,
+            WriteAction::Replace {
+                draft,
+                before: None,
+                expected,
+            },
+        )
+    };
+    assert!(replace(&[serial("2"), serial("3")]).is_ok());
+    assert_taken(world.claim(&Kind::USER, "bob", &[serial("2")]), "serial");
+    let bob = world.claim(&Kind::USER, "bob", &[serial("1")]).unwrap();
+    assert_taken(replace(&[serial("1")]), "serial");
+    let expected = Precondition::None;
+    world
+        .write(&Kind::USER, &bob.id, WriteAction::Delete { expected })
+        .unwrap();
+    assert!(replace(&[serial("1")]).is_ok());
+}
+
+fn a_long_unique_value_is_told_from_one_that_begins_alike(world: &World) {
+    let long = "x".repeat(3000);
+    assert!(world.claim(&Kind::USER, "ann", &[serial(&long)]).is_ok());
+    assert!(world.claim(&Kind::USER, "bob", &[serial(&format!("{long}y"))]).is_ok());
+    assert_taken(world.claim(&Kind::USER, "cem", &[serial(&long)]), "serial");
+}
+
+fn parallel_creates_with_one_unique_value_make_one_resource(world: &World) {
+    let made = std::thread::scope(|scope| {
+        let claim = |at: usize| world.claim(&Kind::USER, &format!("user{at}"), &[serial("1"), serial("2")]);
+        let threads: Vec<_> = (0..20).map(|at| scope.spawn(move || claim(at))).collect();
+        let outcomes = threads.into_iter().map(|thread| thread.join().unwrap());
+        outcomes
+            .filter(|outcome| match outcome {
+                Ok(_) => true,
+                Err(error) => {
+                    assert!(
+                        matches!(error, StoreError::Taken { attribute } if attribute == "serial"),
+                        "{error}"
+                    );
+                    false
+                }
+            })
+            .count()
+    });
+    assert_eq!(made, 1);
 }
 
 fn a_deleted_resource_is_gone_for_good(world: &World) {

@@ -6,6 +6,7 @@ use super::{Directory, DirectoryError, Outcome};
 use crate::domain::change::Action;
 use crate::domain::patch::{self, MemberStep, PatchOperation};
 use crate::domain::schema::ResourceType;
+use crate::domain::unique::unique_values;
 use crate::domain::validate::{self, Invalid, InvalidKind};
 use crate::domain::{
     Actor, Attributes, Change, Companion, JournalEntry, Kind, Member, Operation, Precondition, Relations, Resource,
@@ -279,6 +280,7 @@ impl Door<'_> {
         let attributes = validate::ordered(resource_type, next.attributes);
         Draft {
             key: key(resource_type, id, &attributes),
+            unique: unique_values(resource_type, &attributes),
             writers: provenance::stamp(&stored.attributes, &attributes, &stored.writers, &self.actor.writer()),
             attributes,
             members: next.members,
@@ -379,7 +381,7 @@ fn has_members(resource_type: &ResourceType) -> bool {
 }
 
 fn key(resource_type: &ResourceType, id: &ResourceId, attributes: &Attributes) -> UniqueKey {
-    let unique = resource_type.unique_attribute();
+    let unique = resource_type.name_attribute();
     match unique.and_then(|attribute| Some((attribute, attributes.get(&attribute.name)?.as_str()?))) {
         Some((attribute, value)) => UniqueKey {
             attribute: attribute.name.clone(),

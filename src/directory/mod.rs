@@ -113,7 +113,7 @@ impl Directory {
         let unique = self
             .registry
             .resource_type(kind)
-            .and_then(|resource_type| resource_type.unique_attribute());
+            .and_then(|resource_type| resource_type.name_attribute());
         let Some(attribute) = unique else { return Ok(None) };
         let filter = Filter::Compare {
             attribute: AttributeRef {

@@ -17,6 +17,7 @@ pub mod replace;
 pub mod resource;
 pub mod schema;
 pub mod secret;
+pub mod unique;
 pub mod validate;
 
 pub use change::{Actor, Change, Companion, JournalEntry, Link, Operation, Principal};

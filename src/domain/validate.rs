@@ -90,7 +90,7 @@ pub fn check(resource_type: &ResourceType, attributes: &Attributes) -> Result<()
         let Some(place) = place else { continue };
         check_attribute(&found.path(), &found.attribute, place.get(&found.attribute.name))?;
     }
-    let unique = resource_type.unique_attribute();
+    let unique = resource_type.name_attribute();
     let named = unique.and_then(|unique| Some((unique, attributes.get(&unique.name)?.as_str()?)));
     named.map_or(Ok(()), |(unique, text)| {
         name::check(text).map_err(|error| wrong(&unique.name, &error.to_string()))

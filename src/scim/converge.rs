@@ -76,7 +76,7 @@ impl Scim {
         let Some(StoreError::Taken { attribute }) = taken else {
             return Ok(None);
         };
-        let unique = resource_type.unique_attribute();
+        let unique = resource_type.name_attribute();
         let Some(name) = unique
             .filter(|unique| unique.name == *attribute)
             .and_then(|_| attributes.get(attribute)?.as_str())

@@ -36,6 +36,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    unique_values (store, kind, path, value) {
+        store -> Text,
+        kind -> Text,
+        path -> Text,
+        value -> Text,
+        resource_id -> Text,
+    }
+}
+
+diesel::table! {
     members (seq) {
         seq -> BigInt,
         group_id -> Text,

@@ -1,6 +1,6 @@
 //! A userstore in memory, for tests and as the plain statement of what a store does.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::password::locked_until;
@@ -13,6 +13,7 @@ use crate::domain::filter::matches;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Provenance;
 use crate::domain::query::{Found, Place, Query, Start, compare, cut};
+use crate::domain::unique::UniqueValue;
 use crate::domain::{
     Clock, Companion, Document, Kind, Link, Member, Membership, Precondition, Relations, Resource, ResourceId, Secret,
     StoreName, Timestamp, Version,
@@ -36,6 +37,7 @@ struct Entry {
     resource: Resource,
     name: String,
     key: String,
+    unique: BTreeSet<UniqueValue>,
     members: Vec<Member>,
     password: Credential,
 }
@@ -224,6 +226,18 @@ impl State {
             .filter(move |group| group.members.iter().any(|member| member.id == *id))
     }
 
+    fn check_unique(&self, kind: &Kind, id: &ResourceId, draft: &Draft) -> Result<(), StoreError> {
+        let others = || self.resources.values().filter(|other| other.resource.id != *id);
+        for wanted in draft.unique.iter().flatten() {
+            let reaches = |other: &&Entry| wanted.global || other.resource.kind == *kind;
+            if others().filter(reaches).any(|other| other.unique.contains(wanted)) {
+                let attribute = wanted.attribute.clone();
+                return Err(StoreError::Taken { attribute });
+            }
+        }
+        Ok(())
+    }
+
     fn check_key(&self, kind: &Kind, id: &ResourceId, draft: &Draft) -> Result<(), StoreError> {
         let taken = self
             .resources
@@ -262,6 +276,7 @@ impl State {
         draft: Draft,
     ) -> Result<Written, StoreError> {
         self.check_key(&kind, &id, &draft)?;
+        self.check_unique(&kind, &id, &draft)?;
         let resource = Resource {
             store: store.clone(),
             kind,
@@ -280,6 +295,7 @@ impl State {
             resource: resource.clone(),
             name: draft.key.name,
             key: draft.key.canonical,
+            unique: draft.unique.unwrap_or_default(),
             members,
             password: Credential::default(),
         };
@@ -301,6 +317,7 @@ impl State {
             return Ok(None);
         }
         self.check_key(kind, id, &draft)?;
+        self.check_unique(kind, id, &draft)?;
         let Some(entry) = self.entry(kind, id, expected)? else {
             return Ok(None);
         };
@@ -308,6 +325,7 @@ impl State {
         entry.resource.document = Document::new(&draft.attributes);
         entry.resource.writers = Provenance::of(&draft.writers);
         (entry.name, entry.key) = (draft.key.name, draft.key.canonical);
+        entry.unique = draft.unique.unwrap_or_default();
         let delta = step_through(&mut entry.members, &draft.members.unwrap_or_default());
         Ok(Some(Written {
             resource: entry.resource.clone(),

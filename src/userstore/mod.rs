@@ -1,5 +1,6 @@
 //! Seam 1: where people and groups live. What every adapter promises is in `tests/userstore.rs`.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 
 pub mod memory;
@@ -12,6 +13,7 @@ use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Writers;
 use crate::domain::query::{Found, Query};
+use crate::domain::unique::UniqueValue;
 use crate::domain::{
     Attributes, Companion, Kind, Precondition, Relations, Resource, ResourceId, Secret, StoreName, Timestamp,
 };
@@ -92,6 +94,8 @@ pub enum WriteAction {
 pub struct Draft {
     /// What must be unique in the store for the type, as typed: `userName`, `displayName`.
     pub key: UniqueKey,
+    /// What else nobody may have who is not this resource; none if its type has no such attribute.
+    pub unique: Option<BTreeSet<UniqueValue>>,
     /// The attributes as [`crate::domain::Document`] holds them.
     pub attributes: Attributes,
     /// Who wrote each value.

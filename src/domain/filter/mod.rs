@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::clock::Timestamp;
 use super::resource::{Attributes, Relations};
-use super::schema::{Attribute, Uniqueness};
+use super::schema::Attribute;
 
 pub use matches::{matches, matches_element};
 pub use parse::{Parsed, ValueFilter, parse, parse_noting, parse_value_filter};
@@ -161,7 +161,7 @@ impl Filter {
                     },
                 operator: Operator::Eq,
                 value: Comparand::Text(name),
-            } if attribute.uniqueness == Uniqueness::Server => Some(name),
+            } if attribute.is_name => Some(name),
             _ => None,
         }
     }

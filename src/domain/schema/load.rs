@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::read::{Problems, ReadType, read_schema, read_type};
-use super::{DataType, Extension, Registry, ResourceType, Schema, Uniqueness};
+use super::{Extension, Registry, ResourceType, Schema, Uniqueness};
+use crate::domain::filter::AttributeRef;
 use crate::domain::ids::Kind;
 
 /// One thing that is wrong with a schema file.
@@ -14,7 +15,9 @@ use crate::domain::ids::Kind;
 pub struct Problem {
     /// The file's name.
     pub file: String,
-    /// What is wrong.
+    /// Where in it, as a JSON pointer (RFC 6901); empty for the whole.
+    pub pointer: String,
+    /// What is wrong, and what to do.
     pub detail: String,
 }
 
@@ -29,7 +32,11 @@ impl fmt::Display for SchemaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}: {}", problem.file, problem.detail)?;
+            write!(f, "{separator}{}: ", problem.file)?;
+            if !problem.pointer.is_empty() {
+                write!(f, "{}: ", problem.pointer)?;
+            }
+            f.write_str(&problem.detail)?;
         }
         Ok(())
     }
@@ -37,6 +44,7 @@ impl fmt::Display for SchemaError {
 
 struct TypeEntry {
     file: String,
+    pointer: String,
     builtin: bool,
     read: ReadType,
 }
@@ -59,7 +67,11 @@ impl Loader {
     pub(super) fn read(&mut self, file: &str, text: &str) {
         let mut problems = Problems::of(file);
         match serde_json::from_str(text) {
-            Ok(Value::Array(entries)) => entries.iter().for_each(|entry| self.entry(entry, &mut problems)),
+            Ok(Value::Array(entries)) => {
+                for (at, entry) in entries.iter().enumerate() {
+                    problems.within(at, |problems| self.entry(entry, problems));
+                }
+            }
             Ok(entry) => self.entry(&entry, &mut problems),
             Err(error) => problems.add(format!("not valid JSON: {error}")),
         }
@@ -74,7 +86,7 @@ impl Loader {
 
     fn entry(&mut self, entry: &Value, problems: &mut Problems) {
         let Some(object) = entry.as_object() else {
-            problems.add("expected a schema or a resource type, each a JSON object");
+            problems.add("a schema or a resource type is needed here, a JSON object");
             return;
         };
         if object.contains_key("endpoint") {
@@ -99,7 +111,7 @@ impl Loader {
         };
         match known {
             Some(entry) if entry.builtin => *entry = new,
-            Some(_) => problems.add(format!("{}: this schema is defined twice", new.schema.id)),
+            Some(_) => problems.add_at("id", format!("{} is defined twice; leave one out", new.schema.id)),
             None => self.schemas.push(new),
         }
     }
@@ -107,12 +119,13 @@ impl Loader {
     fn add_type(&mut self, read: ReadType, problems: &mut Problems) {
         let new = TypeEntry {
             file: problems.file.clone(),
+            pointer: problems.pointer.clone(),
             builtin: false,
             read,
         };
         match self.types.iter_mut().find(|entry| entry.read.name == new.read.name) {
             Some(entry) if entry.builtin => *entry = new,
-            Some(_) => problems.add(format!("{}: this resource type is defined twice", new.read.name)),
+            Some(_) => problems.add_at("name", format!("{} is defined twice; leave one out", new.read.name)),
             None => self.types.push(new),
         }
     }
@@ -122,14 +135,16 @@ impl Loader {
         let mut types: Vec<ResourceType> = Vec::new();
         for entry in &self.types {
             let mut problems = Problems::of(&entry.file);
+            problems.pointer.clone_from(&entry.pointer);
             if types
                 .iter()
                 .any(|other| other.endpoint.eq_ignore_ascii_case(&entry.read.endpoint))
             {
-                problems.add(format!(
-                    "{}: the endpoint {} belongs to another resource type",
-                    entry.read.name, entry.read.endpoint
-                ));
+                let detail = format!(
+                    "{} belongs to another resource type; choose another",
+                    entry.read.endpoint
+                );
+                problems.add_at("endpoint", detail);
             }
             types.extend(self.tie(&entry.read, &mut problems));
             self.problems.append(&mut problems.found);
@@ -158,59 +173,61 @@ impl Loader {
     }
 
     fn tie(&self, entry: &ReadType, problems: &mut Problems) -> Option<ResourceType> {
-        let mut find = |urn: &str| {
-            let found = self
-                .schemas
-                .iter()
-                .find(|known| known.schema.id.eq_ignore_ascii_case(urn));
+        let find = |urn: &str, problems: &mut Problems| {
+            let mut schemas = self.schemas.iter();
+            let found = schemas.find(|known| known.schema.id.eq_ignore_ascii_case(urn));
             if found.is_none() {
-                problems.add(format!("{}: there is no schema {urn}", entry.name));
+                problems.add_at(
+                    "schema",
+                    match urn {
+                        "" => "the id of a schema is needed here".to_owned(),
+                        _ => format!("there is no schema {urn}; is its file in the folder, and without mistakes?"),
+                    },
+                );
             }
             found.map(|known| Arc::clone(&known.schema))
         };
-        let schema = find(&entry.schema);
+        let schema = find(&entry.schema, problems);
         let mut extensions = Vec::new();
-        for (urn, required) in &entry.extensions {
-            extensions.extend(find(urn).map(|schema| Extension {
+        for (at, (urn, required)) in entry.extensions.iter().enumerate() {
+            let found = problems.within("schemaExtensions", |problems| {
+                problems.within(at, |problems| {
+                    if urn.eq_ignore_ascii_case(&entry.schema) {
+                        problems.add_at("schema", "this is the type's own schema; an extension is another one");
+                    }
+                    find(urn, problems)
+                })
+            });
+            extensions.extend(found.map(|schema| Extension {
                 schema,
                 required: *required,
             }));
         }
-        let resource_type = ResourceType {
+        let mut tied = ResourceType {
             kind: Kind::new(entry.name.clone()),
             endpoint: entry.endpoint.clone(),
             description: entry.description.clone(),
             schema: schema?,
             extensions,
+            unique: Vec::new(),
         };
-        check_uniqueness(&resource_type, problems);
-        Some(resource_type)
+        tied.unique = unique_of(&tied);
+        Some(tied)
     }
 }
 
-/// A store enforces the uniqueness of one text per resource. What it does not enforce must not be announced.
-fn check_uniqueness(resource_type: &ResourceType, problems: &mut Problems) {
-    let mut unique = 0;
-    for found in resource_type
-        .attributes()
-        .filter(|found| found.extension.is_some() || found.path() != "id")
-    {
-        let attribute = &found.attribute;
-        let subs = attribute
-            .sub_attributes
-            .iter()
-            .any(|sub| sub.uniqueness != Uniqueness::None);
-        if attribute.uniqueness == Uniqueness::None && !subs {
-            continue;
-        }
-        unique += 1;
-        let single_text = attribute.data_type == DataType::String && !attribute.multi_valued;
-        if unique > 1 || subs || !single_text || found.extension.is_some() || attribute.uniqueness == Uniqueness::Global
-        {
-            problems.add(format!(
-                "{}: {}: only one single-valued string of the core schema can be unique, with \"uniqueness\": \"server\"",
-                resource_type.kind, attribute.name
-            ));
+/// The attributes and parts of a type that are unique beside its name and the `id`, which is unique by how it is made.
+fn unique_of(resource_type: &ResourceType) -> Vec<AttributeRef> {
+    let mut unique = Vec::new();
+    for found in resource_type.attributes().filter(|found| found.path() != "id") {
+        let is_name = found.extension.is_none() && found.attribute.is_name;
+        let subs = found.attribute.sub_attributes.iter().cloned().map(Some);
+        for sub in std::iter::once(None).filter(|_| !is_name).chain(subs) {
+            let one = AttributeRef { sub, ..found.clone() };
+            if one.leaf().uniqueness != Uniqueness::None {
+                unique.push(one);
+            }
         }
     }
+    unique
 }

@@ -9,6 +9,7 @@ mod resolve;
 
 use std::sync::Arc;
 
+use super::filter::AttributeRef;
 use super::ids::Kind;
 
 pub use load::{Problem, SchemaError};
@@ -100,6 +101,8 @@ pub struct Attribute {
     pub returned: Returned,
     /// Where it is unique.
     pub uniqueness: Uniqueness,
+    /// Whether it is what its schema's resources are called: the first required text that is unique whatever its case.
+    pub is_name: bool,
     /// What a reference may point to.
     pub reference_types: Vec<String>,
     /// Whether SQL stores keep an index of its values. Ours, not the RFC's: `"indexed": true` in the schema file.
@@ -143,6 +146,8 @@ pub struct ResourceType {
     pub schema: Arc<Schema>,
     /// Its extensions.
     pub extensions: Vec<Extension>,
+    /// The attributes and parts that are unique beside the name.
+    pub unique: Vec<AttributeRef>,
 }
 
 impl Attribute {
@@ -170,11 +175,8 @@ impl Attribute {
 
 impl ResourceType {
     /// The core attribute that names a resource among those of its type in one store, such as `userName`.
-    pub fn unique_attribute(&self) -> Option<&Arc<Attribute>> {
-        self.schema
-            .attributes
-            .iter()
-            .find(|attribute| attribute.uniqueness == Uniqueness::Server)
+    pub fn name_attribute(&self) -> Option<&Arc<Attribute>> {
+        self.schema.attributes.iter().find(|attribute| attribute.is_name)
     }
 
     /// The extension with this URN, in any case.

@@ -1,5 +1,6 @@
 //! Reads one schema or resource type from its JSON.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -34,6 +35,7 @@ const ATTRIBUTE_KEYS: [&str; 13] = [
     "subAttributes",
     "indexed",
 ];
+const EXTENSION_KEYS: [&str; 2] = ["schema", "required"];
 /// Endpoints that are ours (RFC 7644 §3.2).
 const RESERVED: [&str; 6] = [
     "/Schemas",
@@ -44,9 +46,11 @@ const RESERVED: [&str; 6] = [
     "/.search",
 ];
 
-/// Collects what is wrong with one file.
+/// Collects what is wrong with one file, and where in it.
 pub(super) struct Problems {
     pub(super) file: String,
+    /// Where the reader is: a JSON pointer (RFC 6901).
+    pub(super) pointer: String,
     pub(super) found: Vec<Problem>,
 }
 
@@ -54,15 +58,34 @@ impl Problems {
     pub(super) fn of(file: &str) -> Self {
         Self {
             file: file.to_owned(),
+            pointer: String::new(),
             found: Vec::new(),
         }
     }
 
+    /// Notes a problem where the reader is.
     pub(super) fn add(&mut self, detail: impl Into<String>) {
         self.found.push(Problem {
             file: self.file.clone(),
+            pointer: self.pointer.clone(),
             detail: detail.into(),
         });
+    }
+
+    /// Notes a problem one step further down.
+    pub(super) fn add_at(&mut self, key: &str, detail: impl Into<String>) {
+        self.within(key, |problems| problems.add(detail));
+    }
+
+    /// Reads what is one step further down.
+    pub(super) fn within<T>(&mut self, key: impl Display, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.pointer.len();
+        let key = key.to_string().replace('~', "~0").replace('/', "~1");
+        self.pointer.push('/');
+        self.pointer.push_str(&key);
+        let read = read(self);
+        self.pointer.truncate(length);
+        read
     }
 }
 
@@ -76,42 +99,64 @@ pub(super) struct ReadType {
 }
 
 pub(super) fn read_type(object: &Map<String, Value>, problems: &mut Problems) -> ReadType {
-    let name = text(object, "name");
-    report_unknown(object, &TYPE_KEYS, &name, problems);
+    report_unknown(object, &TYPE_KEYS, problems);
+    let name = text(object, "name", problems);
     if name.is_empty() || !name.chars().all(|letter| letter.is_ascii_alphanumeric()) {
-        problems.add("a resource type needs a \"name\" of letters and digits");
+        problems.add_at(
+            "name",
+            "a resource type needs a name of letters and digits, such as Device",
+        );
     }
-    let endpoint = text(object, "endpoint");
+    let endpoint = text(object, "endpoint", problems);
     let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
     if endpoint
         .strip_prefix('/')
         .is_none_or(|rest| rest.is_empty() || !rest.chars().all(plain))
     {
-        problems.add(format!(
-            "{name}: the endpoint must be a slash and a word, such as /Users"
-        ));
+        problems.add_at("endpoint", "must be a slash and a word, such as /Devices");
     } else if RESERVED.iter().any(|own| own.eq_ignore_ascii_case(&endpoint)) {
-        problems.add(format!("{name}: the endpoint {endpoint} is part of the protocol"));
-    }
-    let mut extensions = Vec::new();
-    match object.get("schemaExtensions") {
-        None => {}
-        Some(Value::Array(entries)) => {
-            for entry in entries {
-                let urn = entry.get("schema").and_then(Value::as_str).unwrap_or_default();
-                let required = entry.get("required").and_then(Value::as_bool).unwrap_or(false);
-                extensions.push((urn.to_owned(), required));
-            }
-        }
-        Some(_) => problems.add(format!("{name}: \"schemaExtensions\" must be a list")),
+        problems.add_at(
+            "endpoint",
+            format!("{endpoint} is part of the protocol; choose another word"),
+        );
     }
     ReadType {
-        name,
         endpoint,
-        description: text(object, "description"),
-        schema: text(object, "schema"),
-        extensions,
+        description: text(object, "description", problems),
+        schema: text(object, "schema", problems),
+        extensions: read_extensions(object, problems),
+        name,
     }
+}
+
+fn read_extensions(object: &Map<String, Value>, problems: &mut Problems) -> Vec<(String, bool)> {
+    let entries = match object.get("schemaExtensions") {
+        None => return Vec::new(),
+        Some(Value::Array(entries)) => entries,
+        Some(_) => {
+            problems.add_at("schemaExtensions", "must be a list");
+            return Vec::new();
+        }
+    };
+    let mut extensions: Vec<(String, bool)> = Vec::new();
+    problems.within("schemaExtensions", |problems| {
+        for (at, entry) in entries.iter().enumerate() {
+            problems.within(at, |problems| {
+                let Some(entry) = entry.as_object() else {
+                    problems.add("must be an object with \"schema\" and \"required\"");
+                    return;
+                };
+                report_unknown(entry, &EXTENSION_KEYS, problems);
+                let urn = text(entry, "schema", problems);
+                if extensions.iter().any(|(other, _)| other.eq_ignore_ascii_case(&urn)) {
+                    problems.add_at("schema", format!("{urn} is listed twice; leave one out"));
+                }
+                let required = flag(entry, "required", problems);
+                extensions.push((urn, required));
+            });
+        }
+    });
+    extensions
 }
 
 /// Reads one schema; the flag says whether it is good enough to be tied to a type.
@@ -119,108 +164,166 @@ pub(super) fn read_schema(entry: &Value, problems: &mut Problems) -> (Schema, bo
     let empty = Map::new();
     let object = entry.as_object().unwrap_or(&empty);
     let before = problems.found.len();
-    let id = text(object, "id");
-    report_unknown(object, &SCHEMA_KEYS, "", problems);
+    report_unknown(object, &SCHEMA_KEYS, problems);
+    let id = text(object, "id", problems);
     if !id.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:")) {
-        problems.add("a schema needs an \"id\" that is a URN");
+        problems.add_at(
+            "id",
+            "a schema needs an id that is a URN, such as urn:example:schemas:2.0:Device",
+        );
     }
-    let attributes = read_attributes(object.get("attributes"), "", problems);
     let is_common = id == "urn:ietf:params:scim:schemas:core:2.0:Common";
-    if !is_common {
-        for attribute in &attributes {
-            if common_attributes()
-                .iter()
-                .any(|common| common.name.eq_ignore_ascii_case(&attribute.name))
-            {
-                problems.add(format!("{}: every resource has this attribute already", attribute.name));
-            }
+    let mut attributes = read_attributes(object, "attributes", None, problems);
+    for (at, attribute) in attributes.iter().enumerate().filter(|_| !is_common) {
+        let mut common = common_attributes().iter();
+        if common.any(|common| common.name.eq_ignore_ascii_case(&attribute.name)) {
+            let place = format!("attributes/{at}/name");
+            let detail = format!("every resource has {} already; choose another name", attribute.name);
+            problems.found.push(Problem {
+                file: problems.file.clone(),
+                pointer: format!("{}/{place}", problems.pointer),
+                detail,
+            });
         }
+    }
+    if let Some(name) = attributes.iter_mut().find(|attribute| can_be_name(attribute)) {
+        name.is_name = true;
     }
     let schema = Schema {
         id,
-        name: text(object, "name"),
-        description: text(object, "description"),
-        attributes,
+        name: text(object, "name", problems),
+        description: text(object, "description", problems),
+        attributes: attributes.into_iter().map(Arc::new).collect(),
     };
     let complete = problems.found.len() == before;
     (schema, complete)
 }
 
-fn read_attributes(entries: Option<&Value>, parent: &str, problems: &mut Problems) -> Vec<Arc<Attribute>> {
-    let Some(entries) = entries.and_then(Value::as_array) else {
-        if parent.is_empty() {
-            problems.add("a schema needs a list of \"attributes\"");
-        }
+/// A name is there always, and compares without case in every store.
+fn can_be_name(attribute: &Attribute) -> bool {
+    attribute.required
+        && attribute.uniqueness == Uniqueness::Server
+        && attribute.data_type == DataType::String
+        && !attribute.multi_valued
+        && !attribute.case_exact
+}
+
+fn read_attributes(
+    holder: &Map<String, Value>,
+    key: &str,
+    parent: Option<&str>,
+    problems: &mut Problems,
+) -> Vec<Attribute> {
+    let Some(entries) = holder.get(key).and_then(Value::as_array) else {
+        problems.add_at(key, "a list of attributes is needed here");
         return Vec::new();
     };
-    let mut read: Vec<Arc<Attribute>> = Vec::new();
-    for entry in entries {
-        let Some(object) = entry.as_object() else {
-            problems.add("each attribute must be a JSON object");
-            continue;
-        };
-        let attribute = read_attribute(object, parent, problems);
-        if read
-            .iter()
-            .any(|other| other.name.eq_ignore_ascii_case(&attribute.name))
-        {
-            problems.add(format!(
-                "{parent}{}: this name is taken; case does not tell names apart",
-                attribute.name
-            ));
+    let mut read: Vec<Attribute> = Vec::new();
+    problems.within(key, |problems| {
+        for (at, entry) in entries.iter().enumerate() {
+            problems.within(at, |problems| {
+                let Some(object) = entry.as_object() else {
+                    problems.add("each attribute must be a JSON object");
+                    return;
+                };
+                let attribute = read_attribute(object, parent, problems);
+                if read
+                    .iter()
+                    .any(|other| other.name.eq_ignore_ascii_case(&attribute.name))
+                {
+                    let detail = format!("{} is taken; case does not tell names apart", attribute.name);
+                    problems.add_at("name", detail);
+                }
+                read.push(attribute);
+            });
         }
-        read.push(Arc::new(attribute));
-    }
+    });
     read
 }
 
-fn read_attribute(object: &Map<String, Value>, parent: &str, problems: &mut Problems) -> Attribute {
-    let name = text(object, "name");
-    let path = format!("{parent}{name}");
-    report_unknown(object, &ATTRIBUTE_KEYS, &path, problems);
+fn read_attribute(object: &Map<String, Value>, parent: Option<&str>, problems: &mut Problems) -> Attribute {
+    report_unknown(object, &ATTRIBUTE_KEYS, problems);
+    let name = text(object, "name", problems);
     if !is_attribute_name(&name) {
-        problems.add(format!(
-            "{path}: an attribute's name is a letter, then letters, digits, '-' or '_'"
-        ));
+        problems.add_at(
+            "name",
+            "an attribute's name is a letter, then letters, digits, '-' or '_'",
+        );
     }
-    let data_type = word(object, "type", DataType::String, &path, problems);
-    let uniqueness = word(object, "uniqueness", Uniqueness::None, &path, problems);
-    let sub_attributes = match object.get("subAttributes") {
-        Some(subs) if data_type == DataType::Complex => read_attributes(Some(subs), &format!("{path}."), problems),
-        Some(_) => {
-            problems.add(format!("{path}: only a complex attribute has sub-attributes"));
-            Vec::new()
-        }
-        None => Vec::new(),
+    let data_type = word(object, "type", DataType::String, problems);
+    let mutability = word(object, "mutability", Mutability::ReadWrite, problems);
+    // Nobody reads what is write-only (RFC 7643 §7).
+    let (hidden, usual) = match mutability {
+        Mutability::WriteOnly => (true, Returned::Never),
+        _ => (false, Returned::Default),
     };
-    if data_type == DataType::Complex {
-        let detail = if !parent.is_empty() {
-            Some("a sub-attribute cannot be complex")
-        } else if sub_attributes.is_empty() {
-            Some("a complex attribute needs \"subAttributes\"")
-        } else if uniqueness != Uniqueness::None {
-            Some("a complex attribute cannot be unique")
-        } else {
-            None
-        };
-        if let Some(detail) = detail {
-            problems.add(format!("{path}: {detail}"));
-        }
+    let returned = word(object, "returned", usual, problems);
+    if hidden && returned != Returned::Never {
+        problems.add_at(
+            "returned",
+            "what is writeOnly is never returned; say never, or leave it out",
+        );
     }
-    Attribute {
+    // Both are case exact by their type (RFC 7643 §2.3.6, §2.3.7).
+    let exact = matches!(data_type, DataType::Binary | DataType::Reference) && !object.contains_key("caseExact");
+    let attribute = Attribute {
         data_type,
-        multi_valued: flag(object, "multiValued", &path, problems),
-        description: text(object, "description"),
-        required: flag(object, "required", &path, problems),
-        canonical_values: texts(object, "canonicalValues"),
-        case_exact: flag(object, "caseExact", &path, problems),
-        mutability: word(object, "mutability", Mutability::ReadWrite, &path, problems),
-        returned: word(object, "returned", Returned::Default, &path, problems),
-        uniqueness,
-        reference_types: texts(object, "referenceTypes"),
-        indexed: flag(object, "indexed", &path, problems),
-        sub_attributes,
+        multi_valued: flag(object, "multiValued", problems),
+        description: text(object, "description", problems),
+        required: flag(object, "required", problems),
+        canonical_values: texts(object, "canonicalValues", problems),
+        case_exact: exact || flag(object, "caseExact", problems),
+        mutability,
+        returned,
+        uniqueness: word(object, "uniqueness", Uniqueness::None, problems),
+        is_name: false,
+        reference_types: texts(object, "referenceTypes", problems),
+        indexed: flag(object, "indexed", problems),
+        sub_attributes: read_parts(object, data_type, &name, problems),
         name,
+    };
+    check_type(&attribute, parent, problems);
+    attribute
+}
+
+fn read_parts(
+    object: &Map<String, Value>,
+    data_type: DataType,
+    name: &str,
+    problems: &mut Problems,
+) -> Vec<Arc<Attribute>> {
+    if data_type == DataType::Complex {
+        let parts = read_attributes(object, "subAttributes", Some(name), problems);
+        return parts.into_iter().map(Arc::new).collect();
+    }
+    if object.contains_key("subAttributes") {
+        problems.add_at(
+            "subAttributes",
+            "only a complex attribute has these; say \"type\": \"complex\"",
+        );
+    }
+    Vec::new()
+}
+
+/// What the type, the place and the uniqueness of an attribute say of each other.
+fn check_type(attribute: &Attribute, parent: Option<&str>, problems: &mut Problems) {
+    if attribute.data_type == DataType::Complex && parent.is_some() {
+        problems.add_at("type", "a sub-attribute cannot be complex");
+    }
+    if attribute.uniqueness == Uniqueness::None {
+        return;
+    }
+    if attribute.data_type == DataType::Complex {
+        problems.add_at(
+            "uniqueness",
+            "a complex attribute cannot be unique; one of its parts can",
+        );
+    } else if matches!(
+        parent.unwrap_or(&attribute.name),
+        "password" | "members" | "groups" | "meta"
+    ) {
+        // These are kept elsewhere than in the resource's document.
+        problems.add_at("uniqueness", "cannot be unique; say none, or leave it out");
     }
 }
 
@@ -233,36 +336,41 @@ fn is_attribute_name(name: &str) -> bool {
             .all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_')
 }
 
-fn report_unknown(object: &Map<String, Value>, known: &[&str], place: &str, problems: &mut Problems) {
+fn report_unknown(object: &Map<String, Value>, known: &[&str], problems: &mut Problems) {
     for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
-        let place = if place.is_empty() {
-            String::new()
-        } else {
-            format!("{place}: ")
-        };
-        problems.add(format!("{place}{key} is not a characteristic of RFC 7643 §7"));
+        problems.add_at(key, format!("is not known here; known are {}", known.join(", ")));
     }
 }
 
-fn text(object: &Map<String, Value>, key: &str) -> String {
-    object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+fn text(object: &Map<String, Value>, key: &str, problems: &mut Problems) -> String {
+    match object.get(key) {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(_) => {
+            problems.add_at(key, "must be a string");
+            String::new()
+        }
+    }
 }
 
-fn texts(object: &Map<String, Value>, key: &str) -> Vec<String> {
-    let list = object.get(key).and_then(Value::as_array);
-    list.into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+fn texts(object: &Map<String, Value>, key: &str, problems: &mut Problems) -> Vec<String> {
+    let list = match object.get(key) {
+        None => Some(Vec::new()),
+        Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        Some(_) => None,
+    };
+    list.unwrap_or_else(|| {
+        problems.add_at(key, "must be a list of strings");
+        Vec::new()
+    })
 }
 
-fn flag(object: &Map<String, Value>, key: &str, path: &str, problems: &mut Problems) -> bool {
+fn flag(object: &Map<String, Value>, key: &str, problems: &mut Problems) -> bool {
     match object.get(key) {
         None => false,
         Some(Value::Bool(set)) => *set,
         Some(_) => {
-            problems.add(format!("{path}: \"{key}\" must be true or false"));
+            problems.add_at(key, "must be true or false");
             false
         }
     }
@@ -292,7 +400,7 @@ words!(Mutability: ReadOnly, ReadWrite, Immutable, WriteOnly);
 words!(Returned: Always, Never, Default, Request);
 words!(Uniqueness: None, Server, Global);
 
-fn word<W: Word>(object: &Map<String, Value>, key: &str, absent: W, path: &str, problems: &mut Problems) -> W {
+fn word<W: Word>(object: &Map<String, Value>, key: &str, absent: W, problems: &mut Problems) -> W {
     let Some(value) = object.get(key) else { return absent };
     W::ALL
         .iter()
@@ -300,7 +408,7 @@ fn word<W: Word>(object: &Map<String, Value>, key: &str, absent: W, path: &str, 
         .find(|word| value.as_str() == Some(word.shown()))
         .unwrap_or_else(|| {
             let words: Vec<_> = W::ALL.iter().map(|word| word.shown()).collect();
-            problems.add(format!("{path}: \"{key}\" must be one of {}", words.join(", ")));
+            problems.add_at(key, format!("must be one of {}", words.join(", ")));
             absent
         })
 }

@@ -109,7 +109,7 @@ mod tests {
         let user = registry.by_endpoint("/users").expect("built in");
         assert_eq!(user.kind, Kind::USER);
         assert_eq!(
-            user.unique_attribute().map(|unique| unique.name.as_str()),
+            user.name_attribute().map(|unique| unique.name.as_str()),
             Some("userName")
         );
         assert_eq!(
@@ -176,36 +176,58 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_reported_with_the_name_of_its_file() {
+    fn every_problem_is_reported_with_its_file_and_its_place() {
         let error = load(&[
             ("broken.json", "{"),
             ("odd.json", r#"{"id": "urn:x:y", "name": "Odd", "colour": 1, "attributes": [
                 {"name": "2x"}, {"name": "a", "type": "text"}, {"name": "b", "mutability": "sometimes"}, {"name": "B"},
                 {"name": "c", "type": "complex"}, {"name": "meta"}, {"name": "d", "indexd": true}, 7,
-                {"name": "e", "type": "complex", "uniqueness": "server", "subAttributes": [{"name": "f", "type": "complex"}]}]}"#),
-            ("type.json", r#"{"name": "Thing", "endpoint": "/Users", "schema": "urn:nowhere"}"#),
+                {"name": "e", "type": "complex", "uniqueness": "server", "subAttributes": [{"name": "f", "type": "complex", "subAttributes": []}]},
+                {"name": "g", "mutability": "writeOnly", "returned": "default"}, {"name": "h", "required": "yes"},
+                {"name": "i", "canonicalValues": [1]}, {"name": "password", "uniqueness": "server"},
+                {"name": "j", "description": 5, "subAttributes": []}]}"#),
+            ("type.json", r#"[{"name": "Thing", "endpoint": "/Users", "schema": "urn:nowhere", "schemaExtensions": [
+                {"schema": "urn:gone", "needed": true}, 7]}, {"name": "Me!", "endpoint": "/Me", "schema": 1}, 8]"#),
         ])
         .expect_err("full of mistakes");
         let text = error.to_string();
-        for part in [
-            "broken.json: ",
-            "odd.json: 2x: ",
-            "odd.json: a: ",
-            "odd.json: b: ",
-            "odd.json: B: ",
-            "odd.json: c: ",
-            "odd.json: meta: ",
-            "odd.json: d: ",
-            "odd.json: e: ",
-            "odd.json: e.f: ",
-            "odd.json: colour",
-            "odd.json: each attribute",
-            "type.json: Thing: ",
-            "urn:nowhere",
-            "/Users",
-        ] {
-            assert!(text.contains(part), "{part} is missing in\n{text}");
-        }
+        let place = |line: &str| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": ");
+        let mut places: Vec<String> = text.lines().map(place).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(
+            places,
+            [
+                "broken.json: not valid JSON",
+                "odd.json: /attributes/0/name",
+                "odd.json: /attributes/1/type",
+                "odd.json: /attributes/10/required",
+                "odd.json: /attributes/11/canonicalValues",
+                "odd.json: /attributes/12/uniqueness",
+                "odd.json: /attributes/13/description",
+                "odd.json: /attributes/13/subAttributes",
+                "odd.json: /attributes/2/mutability",
+                "odd.json: /attributes/3/name",
+                "odd.json: /attributes/4/subAttributes",
+                "odd.json: /attributes/5/name",
+                "odd.json: /attributes/6/indexd",
+                "odd.json: /attributes/7",
+                "odd.json: /attributes/8/subAttributes/0/type",
+                "odd.json: /attributes/8/uniqueness",
+                "odd.json: /attributes/9/returned",
+                "odd.json: /colour",
+                "type.json: /0/endpoint",
+                "type.json: /0/schema",
+                "type.json: /0/schemaExtensions/0/needed",
+                "type.json: /0/schemaExtensions/0/schema",
+                "type.json: /0/schemaExtensions/1",
+                "type.json: /1/endpoint",
+                "type.json: /1/name",
+                "type.json: /1/schema",
+                "type.json: /2",
+            ],
+            "{text}"
+        );
     }
 
     #[test]
@@ -216,9 +238,45 @@ mod tests {
     }
 
     #[test]
-    fn uniqueness_that_no_store_enforces_is_refused() {
-        let text = r#"[{"id": "urn:x:y", "name": "X", "attributes": [{"name": "a", "uniqueness": "server"}, {"name": "b", "uniqueness": "server"}]},
+    fn a_type_is_named_by_its_first_required_text_that_is_unique_in_any_case() {
+        let text = r#"[{"id": "urn:x:y", "name": "X", "attributes": [
+            {"name": "serial", "required": true, "uniqueness": "server", "caseExact": true},
+            {"name": "label", "uniqueness": "server"}, {"name": "title", "required": true, "uniqueness": "server"},
+            {"name": "chips", "type": "complex", "subAttributes": [{"name": "value", "uniqueness": "global"}]}]},
             {"name": "X", "endpoint": "/X", "schema": "urn:x:y"}]"#;
-        assert!(load(&[("x.json", text)]).is_err_and(|error| error.to_string().contains("unique")));
+        let registry = load(&[("x.json", text)]).expect("valid");
+        let found = registry.by_endpoint("X").expect("there");
+        assert_eq!(found.name_attribute().map(|name| name.name.as_str()), Some("title"));
+        let unique: Vec<String> = found
+            .unique
+            .iter()
+            .map(crate::domain::filter::AttributeRef::path)
+            .collect();
+        assert_eq!(unique, ["serial", "label", "chips.value"]);
+        assert!(
+            registry
+                .types()
+                .iter()
+                .filter(|one| one.kind == Kind::USER)
+                .all(|user| user.unique.is_empty())
+        );
+    }
+
+    #[test]
+    fn binaries_and_references_are_case_exact_and_what_is_write_only_is_never_returned() {
+        let text = r#"[{"id": "urn:x:y", "name": "X", "attributes": [{"name": "picture", "type": "binary"},
+            {"name": "home", "type": "reference"}, {"name": "pin", "mutability": "writeOnly"}]},
+            {"name": "X", "endpoint": "/X", "schema": "urn:x:y"}]"#;
+        let registry = load(&[("x.json", text)]).expect("valid");
+        let leaf = |path| {
+            registry
+                .by_endpoint("X")
+                .and_then(|x| x.resolve(path))
+                .expect("there")
+                .leaf()
+                .clone()
+        };
+        assert!(leaf("picture").case_exact && leaf("home").case_exact);
+        assert_eq!(leaf("pin").returned, Returned::Never);
     }
 }

@@ -88,7 +88,7 @@ fn writable(resource_type: &ResourceType, way: Way) -> Value {
             properties.extend(property(&found.attribute, way));
         }
     }
-    if let Some(unique) = resource_type.unique_attribute()
+    if let Some(unique) = resource_type.name_attribute()
         && way == Way::In
         && let Some(property) = properties.get_mut(&unique.name)
     {

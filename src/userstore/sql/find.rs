@@ -154,7 +154,7 @@ impl Order {
             ("id", None) => Column::Id,
             ("meta", Some("created")) => Column::Created,
             ("meta", Some("lastModified")) => Column::Modified,
-            (_, None) if attribute.uniqueness == crate::domain::schema::Uniqueness::Server => Column::Key,
+            (_, None) if attribute.is_name => Column::Key,
             _ => return None,
         };
         Some(Self {

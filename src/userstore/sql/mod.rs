@@ -23,6 +23,7 @@ mod indexed;
 mod members;
 mod predicate;
 mod row;
+mod unique;
 mod write;
 
 use row::Row;

@@ -13,7 +13,6 @@ use super::indexed::{self, WIDTH, capped, folded};
 use crate::domain::Kind;
 use crate::domain::filter::{AttributeRef, Comparand, Filter, Operator};
 use crate::domain::name::canonical;
-use crate::domain::schema::Uniqueness;
 use crate::storage::connection::MultiBackend;
 use crate::storage::tables::resources;
 
@@ -225,7 +224,7 @@ fn place(kind: &Kind, attribute: &AttributeRef) -> Place {
         ("active", None) if *kind == Kind::USER => Place::Active,
         ("members", Some("value")) if *kind == Kind::GROUP && attribute.leaf().case_exact => Place::Members,
         ("groups", Some("value")) if *kind == Kind::USER && attribute.leaf().case_exact => Place::Groups,
-        (_, None) if attribute.leaf().uniqueness == Uniqueness::Server => Place::Key,
+        (_, None) if attribute.attribute.is_name => Place::Key,
         _ if indexed::is_indexed(attribute) => Place::Indexed,
         _ => Place::Document,
     }

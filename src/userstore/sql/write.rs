@@ -7,9 +7,10 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use super::row::Row;
-use super::{SqlUserstore, credentials, indexed, members};
+use super::{SqlUserstore, credentials, indexed, members, unique};
 use crate::domain::change::{Action, MembershipDelta};
 use crate::domain::provenance::Provenance;
+use crate::domain::unique::UniqueValue;
 use crate::domain::{
     Attributes, Companion, Document, JournalEntry, Kind, Precondition, Resource, ResourceId, StoreName, Timestamp,
     Version,
@@ -58,6 +59,7 @@ struct State {
     values: BTreeSet<(String, String)>,
     /// Whether the state before is known to have had the same values.
     keeps_values: bool,
+    unique: Option<BTreeSet<UniqueValue>>,
     members: Option<MemberChange>,
     password: Option<Credential>,
 }
@@ -317,6 +319,9 @@ impl Order {
     }
 
     fn apply_parts(&self, connection: &mut SqlConnection, state: &State) -> Result<MembershipDelta, StoreError> {
+        if let Some(wanted) = &state.unique {
+            unique::claim(connection, (&self.store, &self.kind, &self.id), wanted)?;
+        }
         if let Some(credential) = &state.password {
             let hash = match credential {
                 Credential::Hash(hash) => Some(hash.as_str()),
@@ -407,6 +412,7 @@ impl State {
             document: Document::new(&draft.attributes),
             values: values(store, kind, &draft.attributes),
             keeps_values: false,
+            unique: draft.unique,
             members: draft.members,
             password: draft.password.map(|change| match change {
                 PasswordChange::Set(password) => Credential::Hash(store.hasher.hash(&password)),
