@@ -147,7 +147,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         "bearer tokens, each bound to a service provider",
         &[
             "without_a_token_every_verb_is_401_and_says_how_to_come_back",
-            "a_revoked_token_is_dead_at_once",
+            "a_revoked_token_is_dead_within_a_second",
             "another_store_is_as_if_it_were_not_there",
         ],
     ),
