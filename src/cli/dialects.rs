@@ -58,6 +58,8 @@ pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<
     }
     if counts.is_empty() {
         println!("No client did anything outside the standard.");
+    } else {
+        println!("What each rule means is in docs/scim.md.");
     }
     let mut last = None;
     for count in &counts {

@@ -41,7 +41,7 @@ fn a_body_that_needs_a_tolerance_is_refused_and_the_rule_is_named() {
 fn a_patch_that_needs_a_tolerance_is_refused_and_changes_nothing() {
     let path = strict().user(&unique("s"));
     for operations in [
-        json!([{ "op": "Add", "path": "title", "value": "T" }]),
+        json!([{ "op": "remove", "path": "emails", "value": [{ "value": "a@b" }] }]),
         json!([{ "op": "add", "value": { "name.givenName": "T" } }]),
         json!([]),
     ] {
@@ -69,6 +69,18 @@ fn a_filter_that_needs_a_tolerance_is_refused() {
     ] {
         strict().find("Users", filter).refuses(400, Some("invalidFilter"));
     }
+}
+
+/// Suites for conformance send these.
+#[test]
+fn what_every_server_is_expected_to_take_is_taken() {
+    let path = strict().user(&unique("s"));
+    strict()
+        .patch(&path, &json!([{ "op": "Add", "path": "title", "value": "T" }]))
+        .gives(200);
+    strict()
+        .find("Users", "emails[type eq \"work\"].value eq \"a@b\"")
+        .gives(200);
 }
 
 #[test]

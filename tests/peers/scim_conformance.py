@@ -21,6 +21,9 @@ SKIPPED = {
     f"scim-sanity: {name} Lifecycle": "agents are resource types of a draft (draft-abbey-scim-agent-extension)"
     for name in ("Agent CRUD", "AgenticApplication CRUD", "Agent Rapid")
 }
+# The recordings of the standard itself, and what they say that a server SHOULD take and a strict one does not.
+STANDARD = "rfc-core"
+LENIENT = {"rfc-56", "rfc-117", "rfc-151", "rfc-161", "rfc-163", "rfc-173", "rfc-174"}
 # The recordings' player writes the Host header itself, beside the one of Python's library; a server must refuse two (RFC 9112 §3.2).
 PLAYER = """
 import http.client, runpy, sys
@@ -62,11 +65,11 @@ def scim_sanity(scim):
         yield result["name"], result["status"], result.get("message", "")
 
 
-def recordings(scim, path):
+def recordings(scim, path, pattern="*"):
     """The same of what recorded clients sent and have to get; "should" counts as much as "must"."""
     report = path / "recordings.json"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-c", PLAYER, CASES / "replay.py", scim.base, scim.token, *sorted(CASES.glob("*.jsonl")), "--json", report]
+    command = [sys.executable, "-c", PLAYER, CASES / "replay.py", scim.base, scim.token, *sorted(CASES.glob(f"{pattern}.jsonl")), "--json", report]
     done = subprocess.run(command, capture_output=True, text=True)
     if not report.exists():
         yield "its own verdict", "failed", (done.stdout + done.stderr)[-500:]
@@ -74,6 +77,19 @@ def recordings(scim, path):
     for suite in json.loads(report.read_text())["suites"]:
         for result in suite["results"]:
             yield f"{result['id']} {result['name']}", result["result"], "; ".join(result["messages"])
+
+
+def strict(checks, path):
+    """A strict service provider's clients: the suites pass, and so do the recordings of the standard."""
+    server = Vestibule(path, database("sqlite", path), service_provider(scim={"strict": True}))
+    server.start()
+    scim = server.scim()
+    judge(checks, "strict", "scim2-tester", scim2_tester(scim))
+    judge(checks, "strict", "scim-sanity", scim_sanity(scim))
+    if CASES.is_dir():
+        results = (result for result in recordings(scim, path, STANDARD) if result[0].split()[0] not in LENIENT)
+        judge(checks, "strict", "recorded", results)
+    server.kill()
 
 
 def judge(checks, kind, suite, results):
@@ -108,6 +124,8 @@ def main():
             print(f"left out: there are no recorded clients at {CASES}", flush=True)
         checks.that(f"{kind}, the log tells of no panic", "panicked" not in server.log.read_text(errors="replace"))
         server.kill()
+    if options.database != "postgres":
+        strict(checks, folder("conformance"))
     checks.finish()
 
 

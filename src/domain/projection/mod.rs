@@ -30,8 +30,8 @@ enum Wanted {
 }
 
 impl Projection {
-    /// Reads the two parameters, lists with commas between the names. Names may be in any case, carry a URN, name a
-    /// sub-attribute or a whole extension; those that name nothing are ignored. If both are given, `attributes` wins.
+    /// Reads the two parameters, lists with commas between the names. Names may be in any case, carry a URN or lack
+    /// it, name a sub-attribute or a whole extension; those that name nothing are ignored. If both are given, `attributes` wins.
     pub fn parse(resource_type: &ResourceType, attributes: Option<&str>, excluded: Option<&str>) -> Self {
         let given = |text: &&str| !text.trim().is_empty();
         let wanted = if let Some(names) = attributes.filter(given) {
@@ -164,7 +164,10 @@ fn listed(resource_type: &ResourceType, names: &str) -> Vec<AttributeRef> {
                 .attributes()
                 .filter(|attribute| attribute.extension.as_ref() == urn)
                 .for_each(&mut keep);
-        } else if let Some(one) = resource_type.resolve(name) {
+        } else if let Some(one) = resource_type
+            .resolve(name)
+            .or_else(|| resource_type.resolve_unqualified(name))
+        {
             keep(one);
         }
     }

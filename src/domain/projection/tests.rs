@@ -138,6 +138,7 @@ fn attributes_shows_what_is_named_and_what_is_always_returned() {
             &format!("{ENTERPRISE}.manager.value"),
             json!({ENTERPRISE: {"manager": {"value": "1"}}}),
         ),
+        ("manager.value", json!({ENTERPRISE: {"manager": {"value": "1"}}})),
         (
             "meta.version,groups.value",
             json!({"groups": [{"value": "g"}], "meta": {"version": "W/\"3\""}}),

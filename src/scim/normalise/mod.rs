@@ -18,6 +18,7 @@ pub use patch::{MOST_OPERATIONS, patch};
 /// The names of the rules. Those for paths and filters are in [`crate::domain::patch::tolerance`] and
 /// [`crate::domain::filter::tolerance`]. P9 is that R1 to R12 hold for values of PATCH too.
 pub mod rule {
+    use crate::domain::filter::tolerance;
     use crate::scim::Fault;
 
     /// A name in another case than the schema's; allowed by RFC 7643 §2.1.
@@ -64,7 +65,15 @@ pub mod rule {
     pub const BULK_SPELLING: &str = "B1-bulk-spelling";
 
     /// What the RFCs themselves ask for or allow, or conformance suites take for granted: no client is refused for these.
-    pub const STANDARD: [&str; 5] = [NAME_CASE, UNASSIGNED, READ_ONLY, URN_CASE, URN_AS_PATH];
+    pub const STANDARD: [&str; 7] = [
+        NAME_CASE,
+        UNASSIGNED,
+        READ_ONLY,
+        URN_CASE,
+        OP_CASE,
+        URN_AS_PATH,
+        tolerance::AFTER_BRACKETS,
+    ];
 
     /// What a strict client is told when a rule would be needed.
     pub(in crate::scim) fn fault(rule: &str) -> Fault {
