@@ -194,7 +194,8 @@ fn connect(url: &DatabaseUrl) -> Result<SqlConnection, diesel::r2d2::Error> {
         DatabaseUrl::Postgres(text) => {
             let mut c = PgConnection::establish(text).map_err(Error::ConnectionError)?;
             c.batch_execute(
-                "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET client_min_messages = warning;",
+                // What runs here is over before its compilation would be.
+                "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET client_min_messages = warning; SET jit = off;",
             )
             .map_err(Error::QueryError)?;
             Ok(SqlConnection::Postgres(c))

@@ -344,27 +344,42 @@ impl QueryFragment<MultiBackend> for Predicate {
                 out.push_bind_param::<Text, _>(member)?;
                 out.push_sql(")");
             }
-            Self::IsIn(group) => {
-                // The groups below this one, in its own store: a group speaks for no other. Members are compared with the
-                // groups that there are, so that people are not looked up one by one.
-                out.push_sql("(resources.store = (SELECT g.store FROM resources g WHERE g.id = ");
-                out.push_bind_param::<Text, _>(group)?;
-                out.push_sql(
-                    ") AND resources.id IN (SELECT m.member_id FROM members m WHERE m.group_id IN \
-                    (WITH RECURSIVE below (id) AS (SELECT g.id FROM resources g WHERE g.id = ",
-                );
-                out.push_bind_param::<Text, _>(group)?;
-                out.push_sql(
-                    " UNION SELECT b.member_id FROM below JOIN members b ON b.group_id = below.id WHERE b.member_id IN \
-                    (SELECT g.id FROM resources g WHERE g.kind = 'Group' AND g.store = \
-                    (SELECT x.store FROM resources x WHERE x.id = ",
-                );
-                out.push_bind_param::<Text, _>(group)?;
-                out.push_sql("))) SELECT id FROM below)))");
-            }
+            Self::IsIn(group) => push_is_in(&mut out, group)?,
         }
         Ok(())
     }
+}
+
+/// The groups below this one, in its own store: a group speaks for no other. Members are compared with the groups that
+/// there are, so that people are not looked up one by one. PostgreSQL cannot know how few groups there will be, so it is
+/// told to go by the index.
+fn push_is_in<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, group: &'b String) -> QueryResult<()> {
+    let (one_of, end, held) = match out.backend() {
+        MultiBackend::Postgres(_) => (
+            " = ANY (ARRAY (",
+            "))",
+            "CROSS JOIN LATERAL (SELECT m.member_id FROM members m WHERE m.group_id = below.id OFFSET 0) b",
+        ),
+        MultiBackend::Sqlite(_) => (" IN (", ")", "JOIN members b ON b.group_id = below.id"),
+    };
+    out.push_sql("(resources.store = (SELECT g.store FROM resources g WHERE g.id = ");
+    out.push_bind_param::<Text, _>(group)?;
+    out.push_sql(") AND resources.id IN (SELECT m.member_id FROM members m WHERE m.group_id");
+    out.push_sql(one_of);
+    out.push_sql("WITH RECURSIVE below (id) AS (SELECT g.id FROM resources g WHERE g.id = ");
+    out.push_bind_param::<Text, _>(group)?;
+    out.push_sql(" UNION SELECT b.member_id FROM below ");
+    out.push_sql(held);
+    out.push_sql(" WHERE b.member_id");
+    out.push_sql(one_of);
+    out.push_sql("SELECT g.id FROM resources g WHERE g.kind = 'Group' AND g.store = (SELECT x.store FROM resources x WHERE x.id = ");
+    out.push_bind_param::<Text, _>(group)?;
+    out.push_sql(")");
+    out.push_sql(end);
+    out.push_sql(") SELECT id FROM below");
+    out.push_sql(end);
+    out.push_sql("))");
+    Ok(())
 }
 
 /// Joins parts as a balanced tree: SQLite refuses expressions deeper than 1,000, which a flat chain would be.

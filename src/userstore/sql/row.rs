@@ -48,32 +48,35 @@ impl Row {
 /// thus reads people with their groups, and who is in no group costs one look at an index.
 ///
 /// A group that holds a group holds whom that one holds. A group speaks for its own store alone. Circles end, for no
-/// group is taken twice.
+/// group is taken twice. Single values in place of joins and `EXISTS` leave the databases no other order to go in than
+/// from the person up.
 #[derive(Clone, Copy, QueryId)]
 pub(super) struct Groups;
 
 impl QueryFragment<MultiBackend> for Groups {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
-        let (list, pair, end) = match out.backend() {
+        let (list, element, end) = match out.backend() {
             MultiBackend::Postgres(_) => ("json_agg(", "json_build_array(", ")::text"),
             MultiBackend::Sqlite(_) => ("json_group_array(", "json_array(", ")"),
         };
         out.push_sql(
-            "CASE WHEN resources.kind <> 'Group' AND EXISTS (SELECT 1 FROM members m WHERE m.member_id = resources.id) THEN \
-            (WITH RECURSIVE above (id) AS (\
-            SELECT g.id FROM members m JOIN resources g ON g.id = m.group_id AND g.store = resources.store WHERE m.member_id = resources.id \
-            UNION \
-            SELECT g.id FROM above JOIN members m ON m.member_id = above.id JOIN resources g ON g.id = m.group_id AND g.store = resources.store) \
+            "CASE WHEN resources.kind <> 'Group' AND (SELECT m.group_id FROM members m WHERE m.member_id = resources.id LIMIT 1) IS NOT NULL \
+            THEN (WITH RECURSIVE above (id) AS (\
+            SELECT m.group_id FROM members m WHERE m.member_id = resources.id \
+            AND (SELECT g.store FROM resources g WHERE g.id = m.group_id) = resources.store \
+            UNION SELECT m.group_id FROM above JOIN members m ON m.member_id = above.id \
+            WHERE (SELECT g.store FROM resources g WHERE g.id = m.group_id) = resources.store) \
             SELECT ",
         );
         out.push_sql(list);
-        out.push_sql(pair);
+        out.push_sql(element);
         out.push_sql(
-            "g.id, g.name, CASE WHEN EXISTS (SELECT 1 FROM members d WHERE d.member_id = resources.id AND d.group_id = g.id) \
-            THEN 'direct' ELSE 'indirect' END)",
+            "above.id, (SELECT g.name FROM resources g WHERE g.id = above.id), \
+            CASE WHEN (SELECT d.seq FROM members d WHERE d.group_id = above.id AND d.member_id = resources.id) IS NULL \
+            THEN 'indirect' ELSE 'direct' END)",
         );
         out.push_sql(end);
-        out.push_sql(" FROM above JOIN resources g ON g.id = above.id) END");
+        out.push_sql(" FROM above) END");
         Ok(())
     }
 }
