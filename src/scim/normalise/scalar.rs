@@ -81,3 +81,14 @@ fn as_decimal(value: &Value) -> Option<Value> {
 fn as_moment(value: &Value) -> Option<Value> {
     value.as_str().and_then(Timestamp::parse).map(|_| value.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_whole_number_keeps_its_value_however_it_is_written() {
+        let read: Value = serde_json::from_str("4049761635930318.0").unwrap();
+        assert_eq!(as_integer(&read), Some(Value::from(4_049_761_635_930_318_i64)));
+    }
+}
