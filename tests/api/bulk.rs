@@ -39,6 +39,16 @@ fn group(bulk_id: &str, members: &[&str]) -> Value {
 }
 
 #[test]
+fn fail_on_errors_is_a_whole_number_however_it_is_written() {
+    let sent = |most: Value| {
+        let body = json!({ "schemas": [REQUEST], "failOnErrors": most, "Operations": [] });
+        wiki().post("/scim/v2/Bulk", &body)
+    };
+    sent(json!(3.0)).gives(200);
+    sent(json!(3.5)).refuses(400, Some("invalidValue"));
+}
+
+#[test]
 fn the_location_of_what_is_not_there_is_an_address_too() {
     let answer = bulk(&json!([{ "method": "DELETE", "path": "/Users/ä b\u{90}" }])).gives(200);
     assert_eq!(statuses(&answer), ["404"]);

@@ -81,8 +81,9 @@ impl Request {
         }
         let fail_on_errors = match take(&mut body, "failOnErrors", &mut deviations) {
             None | Some(Value::Null) => None,
-            Some(Value::Number(number)) if number.as_u64().is_some() => number.as_u64(),
-            Some(_) => return Err(Fault::InvalidValue.because("failOnErrors must be a whole number.")),
+            Some(number) => Some(
+                whole(&number).ok_or_else(|| Fault::InvalidValue.because("failOnErrors must be a whole number."))?,
+            ),
         };
         let mut operations = Vec::with_capacity(list.len());
         for (at, one) in list.into_iter().enumerate() {
@@ -163,6 +164,11 @@ impl Operation {
         }
         names
     }
+}
+
+/// A whole number, also if it is written as `3.0`, which prints as `3`.
+fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_f64()?.to_string().parse().ok())
 }
 
 /// A member by its name, in any case.
