@@ -53,6 +53,7 @@ pub fn describe(registry: &Registry, base_url: &str) -> Value {
     }
     let everything = searching("searchEverything", "Everything", "List");
     paths.insert("/.search".to_owned(), everything);
+    paths.insert("/".to_owned(), root());
     paths.insert("/Bulk".to_owned(), bulk());
     paths.insert("/Me".to_owned(), me());
     discovery(registry, &mut paths);
@@ -86,10 +87,19 @@ pub fn describe(registry: &Registry, base_url: &str) -> Value {
     })
 }
 
+/// A query over every resource type (RFC 7644 §3.4.2.1).
+fn root() -> Value {
+    let parameters = search().map(|(name, _)| name);
+    let list = Operation::new("listEverything", "Everything")
+        .takes(&parameters)
+        .answers(200, shows(&reference("List")));
+    place("Everything", vec![("get", list)])
+}
+
 /// `/Users` and its like.
 fn collection(resource_type: &ResourceType) -> Value {
     let kind = resource_type.kind.as_str();
-    let parameters: Vec<&str> = search().iter().map(|(name, _)| *name).collect();
+    let parameters = search().map(|(name, _)| name);
     let list = Operation::new(&format!("list{kind}"), kind)
         .takes(&parameters)
         .answers(200, shows(&reference(&format!("{kind}List"))));
