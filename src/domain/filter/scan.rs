@@ -99,6 +99,9 @@ impl<'a> Scanner<'a> {
         if bare.starts_with('\'') {
             return Err(self.error("a text stands in double quotes"));
         }
+        if bare.contains('\0') {
+            return Err(self.error("a text cannot hold a null character"));
+        }
         self.at += bare.len();
         Ok(Some(Literal::Bare(bare.to_owned())))
     }

@@ -212,6 +212,7 @@ fn what_makes_no_sense_is_an_invalid_filter() {
         "x509Certificates.value gt \"a\"",
         "userName eq \"\\x\"",
         "userName eq \"\\u0000\"",
+        "userName eq a\0b",
     ] {
         assert_eq!(refusal(text), InvalidKind::Filter, "{text}");
     }
