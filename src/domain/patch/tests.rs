@@ -336,6 +336,7 @@ fn a_change_that_needs_the_group_is_not_taken_for_a_membership_change() {
         PatchOperation::remove(at("members[not (value eq \"a\")]")),
         PatchOperation::remove(at("members.display")),
         PatchOperation::add(at("members"), json!([{"display": "nobody"}])),
+        PatchOperation::add(at("members"), json!([{"value": "a\u{0}"}])),
         PatchOperation::add(at("members[value eq \"a\"]"), json!({"display": "A"})),
     ] {
         assert_eq!(members_only(std::slice::from_ref(&operation)), None, "{operation:?}");
