@@ -26,7 +26,7 @@ use sweeper::Sweeper;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A schema file cannot be used.
-    #[error("the schemas cannot be used: {0}")]
+    #[error("the schemas cannot be used:\n{0}")]
     Schema(#[from] SchemaError),
     /// A folder or file of the configuration cannot be read.
     #[error("{path} cannot be read: {cause}")]

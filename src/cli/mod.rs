@@ -90,7 +90,10 @@ pub(crate) enum Failure {
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            StartError::Schema(_) => Self::Usage(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::read::{Problems, ReadType, read_schema, read_type};
-use super::{Extension, Registry, ResourceType, Schema, Uniqueness};
+use super::{Extension, Mutability, Registry, ResourceType, Schema, Uniqueness};
 use crate::domain::filter::AttributeRef;
 use crate::domain::ids::Kind;
 
@@ -211,8 +211,27 @@ impl Loader {
             extensions,
             unique: Vec::new(),
         };
+        check_relations(&tied, problems);
         tied.unique = unique_of(&tied);
         Some(tied)
+    }
+}
+
+/// Who is in which group is kept beside the documents, under two names that can mean nothing else.
+fn check_relations(resource_type: &ResourceType, problems: &mut Problems) {
+    for attribute in &resource_type.schema.attributes {
+        if attribute.name == "members" && resource_type.kind != Kind::GROUP {
+            problems.add_at(
+                "schema",
+                "it has members, a name that is kept for Group; choose another one",
+            );
+        }
+        if attribute.name == "groups" && attribute.mutability != Mutability::ReadOnly {
+            problems.add_at(
+                "schema",
+                "it has groups, a name that is kept for memberships; say readOnly, or choose another one",
+            );
+        }
     }
 }
 

@@ -87,6 +87,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::filter::AttributeRef;
     use crate::domain::schema::{Mutability, Returned, Uniqueness};
 
     const BADGE: &str = r#"{"id": "urn:example:2.0:Badge", "name": "Badge", "attributes": [
@@ -247,11 +248,7 @@ mod tests {
         let registry = load(&[("x.json", text)]).expect("valid");
         let found = registry.by_endpoint("X").expect("there");
         assert_eq!(found.name_attribute().map(|name| name.name.as_str()), Some("title"));
-        let unique: Vec<String> = found
-            .unique
-            .iter()
-            .map(crate::domain::filter::AttributeRef::path)
-            .collect();
+        let unique: Vec<String> = found.unique.iter().map(AttributeRef::path).collect();
         assert_eq!(unique, ["serial", "label", "chips.value"]);
         assert!(
             registry
@@ -260,6 +257,21 @@ mod tests {
                 .filter(|one| one.kind == Kind::USER)
                 .all(|user| user.unique.is_empty())
         );
+    }
+
+    #[test]
+    fn the_names_of_relations_cannot_mean_something_else() {
+        for (attribute, word) in [("members", "Group"), ("groups", "memberships")] {
+            let text = format!(
+                r#"[{{"id": "urn:x:y", "name": "X", "attributes": [{{"name": "{attribute}"}}]}},
+                {{"name": "X", "endpoint": "/X", "schema": "urn:x:y"}}]"#
+            );
+            let error = load(&[("x.json", &text)]).expect_err("refused").to_string();
+            assert!(
+                error.starts_with("x.json: /1/schema: ") && error.contains(word),
+                "{error}"
+            );
+        }
     }
 
     #[test]
