@@ -350,9 +350,9 @@ impl QueryFragment<MultiBackend> for Predicate {
     }
 }
 
-/// The groups below this one, in its own store: a group speaks for no other. Members are compared with the groups that
-/// there are, so that people are not looked up one by one. PostgreSQL cannot know how few groups there will be, so it is
-/// told to go by the index.
+/// The groups below this one, in its own store: a group speaks for no other. Of a member it is asked first whether it has
+/// members itself, which a person never has and an index tells. PostgreSQL cannot know how few groups there will be, so it
+/// is told to go by the index.
 fn push_is_in<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, group: &'b String) -> QueryResult<()> {
     let (one_of, end, held) = match out.backend() {
         MultiBackend::Postgres(_) => (
@@ -370,13 +370,13 @@ fn push_is_in<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, group: &'b String) ->
     out.push_bind_param::<Text, _>(group)?;
     out.push_sql(" UNION SELECT b.member_id FROM below ");
     out.push_sql(held);
-    out.push_sql(" WHERE b.member_id");
-    out.push_sql(one_of);
-    out.push_sql("SELECT g.id FROM resources g WHERE g.kind = 'Group' AND g.store = (SELECT x.store FROM resources x WHERE x.id = ");
+    out.push_sql(
+        " WHERE (SELECT c.group_id FROM members c WHERE c.group_id = b.member_id LIMIT 1) IS NOT NULL \
+        AND (SELECT g.store FROM resources g WHERE g.id = b.member_id) = \
+        (SELECT x.store FROM resources x WHERE x.id = ",
+    );
     out.push_bind_param::<Text, _>(group)?;
-    out.push_sql(")");
-    out.push_sql(end);
-    out.push_sql(") SELECT id FROM below");
+    out.push_sql(")) SELECT id FROM below");
     out.push_sql(end);
     out.push_sql("))");
     Ok(())
