@@ -6,13 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
-use support::service::Service;
+use support::service::{Case, Service};
 use vestibule::domain::Kind;
 use vestibule::scim::{Fault, Target};
-
-type Case = fn(&Service);
 
 const CASES: &[(&str, Case)] = &[
     (
@@ -212,23 +209,7 @@ fn cursor_and_start_index_exclude_each_other(service: &Service) {
 }
 
 fn main() {
-    type Open = fn() -> Service;
-    let backends: [(&str, Option<Open>); 3] = [
-        ("memory", Some(Service::memory)),
-        ("sqlite", Some(Service::sqlite)),
-        ("postgres", support::postgres_url().map(|_| Service::postgres as Open)),
-    ];
-    let mut trials = Vec::new();
-    for (backend, service) in backends {
-        for (case, run) in CASES {
-            let trial = Trial::test(format!("{backend}::{case}"), move || {
-                run(&service.ok_or("not configured")?());
-                Ok(())
-            });
-            trials.push(trial.with_ignored_flag(service.is_none()));
-        }
-    }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    support::service::run(CASES, true)
 }
 
 // ---- words for the cases ----

@@ -8,15 +8,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 
-use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
-use support::service::Service;
+use support::service::{Case, Service};
 use vestibule::domain::Kind;
 use vestibule::scim::{Reply, ScimError, Target, Terms};
 
 const CLIENTS: usize = 50;
-
-type Case = fn(&Service);
 
 const CASES: &[(&str, Case)] = &[
     (
@@ -113,22 +110,7 @@ fn of_changes_to_one_version_one_wins(service: &Service) {
 }
 
 fn main() {
-    type Open = fn() -> Service;
-    let backends: [(&str, Option<Open>); 2] = [
-        ("sqlite", Some(Service::sqlite)),
-        ("postgres", support::postgres_url().map(|_| Service::postgres as Open)),
-    ];
-    let mut trials = Vec::new();
-    for (backend, service) in backends {
-        for (case, run) in CASES {
-            let trial = Trial::test(format!("{backend}::{case}"), move || {
-                run(&service.ok_or("not configured")?());
-                Ok(())
-            });
-            trials.push(trial.with_ignored_flag(service.is_none()));
-        }
-    }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    support::service::run(CASES, false)
 }
 
 // ---- words for the cases ----

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 use vestibule::directory::Directory;
 use vestibule::domain::schema::Registry;
@@ -142,4 +143,28 @@ fn sqlite() -> (tempfile::TempDir, DatabaseUrl) {
     let folder = tempfile::tempdir().unwrap();
     let url = DatabaseUrl::Sqlite(folder.path().join("test.db"));
     (folder, url)
+}
+
+/// One promise, tried on a service of its own.
+pub(crate) type Case = fn(&Service);
+
+/// Tries each case on each backend and ends the process. A database that is not configured shows as ignored.
+pub(crate) fn run(cases: &'static [(&'static str, Case)], with_memory: bool) -> ! {
+    type Open = fn() -> Service;
+    let backends: [(&str, Option<Open>); 3] = [
+        ("memory", Some(Service::memory)),
+        ("sqlite", Some(Service::sqlite)),
+        ("postgres", super::postgres_url().map(|_| Service::postgres as Open)),
+    ];
+    let mut trials = Vec::new();
+    for (backend, open) in backends.into_iter().skip(usize::from(!with_memory)) {
+        for (name, case) in cases {
+            let trial = Trial::test(format!("{backend}::{name}"), move || {
+                case(&open.ok_or("not configured")?());
+                Ok(())
+            });
+            trials.push(trial.with_ignored_flag(open.is_none()));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }

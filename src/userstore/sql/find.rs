@@ -119,6 +119,19 @@ macro_rules! beyond {
         }
     }};
 }
+
+/// Ids ascend, except from the end.
+macro_rules! ordered {
+    ($rows:ident, $column:ident, $down:ident, $backwards:ident) => {
+        match ($down, $backwards) {
+            (false, false) => $rows.order(($column.asc(), id.asc())),
+            (true, false) => $rows.order(($column.desc(), id.asc())),
+            (false, true) => $rows.order(($column.asc(), id.desc())),
+            (true, true) => $rows.order(($column.desc(), id.desc())),
+        }
+    };
+}
+
 /// An order that an index gives.
 #[derive(Clone, Copy)]
 struct Order {
@@ -163,33 +176,17 @@ impl Order {
         })
     }
 
-    fn apply(self, rows: Rows<'_>) -> Rows<'_> {
+    /// The rows in this order, or from its end.
+    fn apply(self, rows: Rows<'_>, backwards: bool) -> Rows<'_> {
         use resources::{created, id, key, modified};
-        match (self.column, self.descending) {
+        match (self.column, self.descending != backwards) {
             (Column::Id, false) => rows.order(id.asc()),
             (Column::Id, true) => rows.order(id.desc()),
             // No two rows have the same key.
             (Column::Key, false) => rows.order(key.asc()),
             (Column::Key, true) => rows.order(key.desc()),
-            (Column::Created, false) => rows.order((created.asc(), id.asc())),
-            (Column::Created, true) => rows.order((created.desc(), id.asc())),
-            (Column::Modified, false) => rows.order((modified.asc(), id.asc())),
-            (Column::Modified, true) => rows.order((modified.desc(), id.asc())),
-        }
-    }
-
-    /// The order from its end.
-    fn apply_backwards(self, rows: Rows<'_>) -> Rows<'_> {
-        use resources::{created, id, key, modified};
-        match (self.column, self.descending) {
-            (Column::Id, false) => rows.order(id.desc()),
-            (Column::Id, true) => rows.order(id.asc()),
-            (Column::Key, false) => rows.order(key.desc()),
-            (Column::Key, true) => rows.order(key.asc()),
-            (Column::Created, false) => rows.order((created.desc(), id.desc())),
-            (Column::Created, true) => rows.order((created.asc(), id.desc())),
-            (Column::Modified, false) => rows.order((modified.desc(), id.desc())),
-            (Column::Modified, true) => rows.order((modified.asc(), id.desc())),
+            (Column::Created, down) => ordered!(rows, created, down, backwards),
+            (Column::Modified, down) => ordered!(rows, modified, down, backwards),
         }
     }
 
@@ -221,7 +218,7 @@ fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page:
     match &page.start {
         Start::Index(start) => by_index(connection, scope, order, *start, page.count),
         Start::After(place) => {
-            let rows = order.apply(order.beyond(scope.rows(), place, Side::After));
+            let rows = order.apply(order.beyond(scope.rows(), place, Side::After), false);
             let (resources, more) = one_too_many(connection, rows, page.count)?;
             Ok(Found {
                 total: None,
@@ -230,7 +227,7 @@ fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page:
             })
         }
         Start::Before(place) => {
-            let rows = order.apply_backwards(order.beyond(scope.rows(), place, Side::Before));
+            let rows = order.apply(order.beyond(scope.rows(), place, Side::Before), true);
             let (mut resources, more) = one_too_many(connection, rows, page.count)?;
             resources.reverse();
             Ok(Found {
@@ -263,7 +260,7 @@ fn by_index(
         Vec::new()
     } else if start == 0 {
         let rows = order
-            .apply(scope.rows())
+            .apply(scope.rows(), false)
             .limit(clamped(count))
             .select(Row::as_select())
             .load::<Row>(connection)?;
@@ -271,7 +268,7 @@ fn by_index(
     } else {
         // Keys first: leaving out thousands of rows costs index entries, not documents.
         let ids = order
-            .apply(scope.rows())
+            .apply(scope.rows(), false)
             .limit(clamped(count))
             .offset(clamped(start))
             .select(resources::id)
