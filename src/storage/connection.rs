@@ -2,15 +2,16 @@
 //!
 //! `#[derive(MultiConnection)]` writes each query once. Where SQLite and PostgreSQL part ways there are two ways out:
 //! [`each!`] runs a statement on the inner connection (batch inserts, `ON CONFLICT`), [`Suffix`] appends a tail that
-//! depends on the database (`FOR UPDATE SKIP LOCKED`). [`any_of`] compares with a list.
+//! depends on the database (`FOR UPDATE SKIP LOCKED`). [`any_of`] compares with a list; [`Prepared`] is prepared once.
 
 #![expect(missing_docs, reason = "the derive writes undocumented public items")]
 
-use diesel::QueryResult;
+use diesel::backend::Backend;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Bool, Text};
+use diesel::{Connection, QueryResult};
 
 /// A connection to SQLite or PostgreSQL.
 #[derive(diesel::MultiConnection)]
@@ -132,6 +133,42 @@ impl<Q: Query> Query for Suffix<Q> {
 }
 
 impl<Q> diesel::RunQueryDsl<SqlConnection> for Suffix<Q> {}
+
+/// A statement that is prepared once per connection and text. Diesel prepares updates and SQL texts anew each time, since
+/// it cannot know how many there will be. It looks at this only where rows are loaded, so an update says `RETURNING`.
+#[derive(Debug, Clone, Copy)]
+pub struct Prepared<Q>(Q);
+
+/// Adds [`Prepared`] to every statement.
+pub trait PreparedDsl: Sized {
+    /// Has the statement prepared once. Its text must not depend on values.
+    fn prepared(self) -> Prepared<Self> {
+        Prepared(self)
+    }
+}
+
+impl<Q> PreparedDsl for Q {}
+
+impl<B: Backend, Q: QueryFragment<B>> QueryFragment<B> for Prepared<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, B>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &B) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
+
+impl<Q> QueryId for Prepared<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: Query> Query for Prepared<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q, C: Connection> diesel::RunQueryDsl<C> for Prepared<Q> {}
 
 /// A text column that equals one of a list. The list is one value, so that the statement is prepared once for lists of
 /// every length, and no database limits it.

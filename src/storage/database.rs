@@ -186,7 +186,7 @@ fn connect(url: &DatabaseUrl) -> Result<SqlConnection, diesel::r2d2::Error> {
             let mut c = SqliteConnection::establish(&path.to_string_lossy()).map_err(Error::ConnectionError)?;
             c.batch_execute(
                 "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                 PRAGMA case_sensitive_like = ON; PRAGMA cache_size = -16000; PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY;",
+                 PRAGMA case_sensitive_like = ON; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 8000; PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY;",
             )
             .map_err(Error::QueryError)?;
             Ok(SqlConnection::Sqlite(c))

@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 
 use super::columns::Words;
-use super::connection::SqlConnection;
+use super::connection::{PreparedDsl, SqlConnection};
 use super::tables::grants;
 use crate::domain::{ResourceId, StoreName, Timestamp};
 
@@ -95,8 +95,10 @@ pub fn take_code(connection: &mut SqlConnection, id: &str, now: Timestamp, expir
     );
     diesel::update(unused)
         .set((grants::code_used.eq(Some(now.0)), grants::expires.eq(expires.0)))
-        .execute(connection)
-        .map(|rows| rows == 1)
+        .returning(grants::id)
+        .prepared()
+        .load::<String>(connection)
+        .map(|taken| taken.len() == 1)
 }
 
 /// Takes a grant back, and with it every token that came of it.
@@ -111,7 +113,9 @@ pub fn revoke(connection: &mut SqlConnection, id: &str, now: Timestamp) -> Query
 pub fn revoke_of_session(connection: &mut SqlConnection, session_hash: &str, now: Timestamp) -> QueryResult<()> {
     diesel::update(grants::table.filter(grants::session_hash.eq(session_hash).and(grants::revoked.is_null())))
         .set(grants::revoked.eq(Some(now.0)))
-        .execute(connection)
+        .returning(grants::id)
+        .prepared()
+        .load::<String>(connection)
         .map(|_| ())
 }
 
@@ -119,7 +123,9 @@ pub fn revoke_of_session(connection: &mut SqlConnection, session_hash: &str, now
 pub fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
     diesel::update(grants::table.filter(grants::resource_id.eq(user.as_str()).and(grants::revoked.is_null())))
         .set(grants::revoked.eq(Some(now.0)))
-        .execute(connection)
+        .returning(grants::id)
+        .prepared()
+        .load::<String>(connection)
         .map(|_| ())
 }
 

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::connection::{SqlConnection, each};
+use super::connection::{PreparedDsl, SqlConnection, each};
 use crate::domain::change::{Action, JournalPosition, JournalRecord, MembershipDelta};
 use crate::domain::{Attributes, JournalEntry, Kind, ResourceId, StoreName, Timestamp, Version};
 
@@ -86,6 +86,7 @@ pub fn after(connection: &mut SqlConnection, position: JournalPosition, limit: i
         .bind::<BigInt, _>(position.transaction)
         .bind::<BigInt, _>(position.sequence)
         .bind::<BigInt, _>(limit)
+        .prepared()
         .load(c))?;
     Ok(rows.into_iter().map(record).collect())
 }

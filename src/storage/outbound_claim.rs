@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
-use super::connection::{SqlConnection, SuffixDsl, each};
+use super::connection::{PreparedDsl, SqlConnection, SuffixDsl, any_of, each};
 use super::outbound::{DUE, OutboundRow, OutboundState};
 use super::tables::{outbound, targets};
 use crate::domain::{ResourceId, TargetName, Timestamp};
@@ -52,7 +52,7 @@ pub fn claim(connection: &mut SqlConnection, claim: &Claim) -> QueryResult<Vec<O
         diesel::update(
             outbound::table
                 .filter(outbound::target.eq(claim.target.as_str()))
-                .filter(outbound::resource_id.eq_any(ids)),
+                .filter(any_of(outbound::resource_id, ids)),
         )
         .set((
             outbound::state.eq(OutboundState::InFlight.as_str()),
@@ -60,7 +60,9 @@ pub fn claim(connection: &mut SqlConnection, claim: &Claim) -> QueryResult<Vec<O
             outbound::lease_until.eq(claim.lease_until.0),
             outbound::attempts.eq(outbound::attempts + 1),
         ))
-        .execute(connection)?;
+        .returning(outbound::resource_id)
+        .prepared()
+        .load::<String>(connection)?;
     }
     for row in &mut rows {
         row.state = OutboundState::InFlight;

@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::connection::{SqlConnection, each};
+use super::connection::{PreparedDsl, SqlConnection, each};
 use super::tables::{outbound, outbound_members};
 use crate::domain::{Kind, ResourceId, TargetName, Timestamp};
 
@@ -86,6 +86,7 @@ pub fn differing(
         .bind::<Text, _>(target.as_str())
         .bind::<Text, _>(group.as_str())
         .bind::<BigInt, _>(limit)
+        .prepared()
         .load(c))?;
     Ok(rows
         .into_iter()

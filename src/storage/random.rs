@@ -21,14 +21,10 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 
 /// What is stored of a random value: its SHA-256, in hexadecimal. A value of 256 bits needs no salt and no stretching.
 pub fn fingerprint(value: &str) -> String {
-    digest(&SHA256, value.as_bytes())
-        .as_ref()
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            use std::fmt::Write;
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let hash = digest(&SHA256, value.as_bytes());
+    let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// Compares without telling by its time where the difference is.

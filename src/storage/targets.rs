@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::connection::{SqlConnection, SuffixDsl, each};
+use super::connection::{PreparedDsl, SqlConnection, SuffixDsl, each};
 use super::tables::targets;
 use crate::domain::TargetName;
 use crate::domain::change::JournalPosition;
@@ -42,6 +42,7 @@ pub fn has_unread(connection: &mut SqlConnection, target: &TargetName) -> QueryR
     let rows: Vec<Unread> = each!(connection, c => diesel::sql_query(format!("SELECT seq FROM journal WHERE {beyond} LIMIT 1"))
         .bind::<BigInt, _>(at.transaction)
         .bind::<BigInt, _>(at.sequence)
+        .prepared()
         .load(c))?;
     Ok(rows.iter().any(|row| row.seq > 0))
 }

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::SqlConnection;
+use super::connection::{PreparedDsl, SqlConnection};
 use super::grants::Grant;
 use super::tables::{access_tokens, grants, refresh_tokens};
 use crate::domain::Timestamp;
@@ -92,8 +92,10 @@ pub fn take_refresh(connection: &mut SqlConnection, hash: &str, now: Timestamp) 
         .filter(refresh_tokens::used.is_null().and(refresh_tokens::expires.gt(now.0)));
     diesel::update(unused)
         .set(refresh_tokens::used.eq(Some(now.0)))
-        .execute(connection)
-        .map(|rows| rows == 1)
+        .returning(refresh_tokens::grant_id)
+        .prepared()
+        .load::<String>(connection)
+        .map(|taken| taken.len() == 1)
 }
 
 /// Removes an access token.

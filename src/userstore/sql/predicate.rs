@@ -311,7 +311,6 @@ fn escaped(text: &str) -> String {
 
 impl QueryFragment<MultiBackend> for Predicate {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
-        out.unsafe_to_cache_prepared();
         match self {
             Self::Constant(value) => out.push_sql(if *value { "1 = 1" } else { "1 = 0" }),
             Self::All(parts) => balanced(&mut out, parts, " AND ", "1 = 1")?,
@@ -393,6 +392,8 @@ fn balanced<'b>(
         [] => out.push_sql(empty),
         [single] => single.walk_ast(out.reborrow())?,
         _ => {
+            // There is no end of combinations.
+            out.unsafe_to_cache_prepared();
             let (left, right) = parts.split_at(parts.len() / 2);
             out.push_sql("(");
             balanced(out, left, join, empty)?;

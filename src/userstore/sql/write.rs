@@ -15,7 +15,7 @@ use crate::domain::{
     Attributes, Companion, Document, JournalEntry, Kind, Precondition, Resource, ResourceId, StoreName, Timestamp,
     Version,
 };
-use crate::storage::connection::SuffixDsl;
+use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
 use crate::storage::{SqlConnection, StorageError, grants, journal, links, sessions};
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
@@ -193,6 +193,7 @@ impl Order {
                 resources::document.eq(state.document.text()),
             ))
             .returning((resources::created, resources::modified))
+            .prepared()
             .get_results(connection)
             .map_err(|error| state.named(error))?;
         Ok(times
@@ -314,7 +315,9 @@ impl Order {
                 resources::version.eq(resource.version.0),
                 resources::modified.eq(resource.modified.0),
             ))
-            .execute(connection)
+            .returning(resources::id)
+            .prepared()
+            .load::<String>(connection)
             .map(|_| ())
     }
 
