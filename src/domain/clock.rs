@@ -1,6 +1,7 @@
 //! Time as an argument: everything that needs the hour takes a [`Clock`].
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -13,17 +14,19 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
+/// The years 0 to 9999.
+const YEARS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
 impl Timestamp {
     /// Reads an `xsd:dateTime` as clients send it: any number of fraction digits, `Z`, an offset or neither (then UTC).
+    /// What is shown of it can be read again: in UTC its year has four digits.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         DateTime::parse_from_rfc3339(text)
-            .map(|moment| moment.timestamp_millis())
-            .or_else(|_| {
-                text.parse::<chrono::NaiveDateTime>()
-                    .map(|moment| moment.and_utc().timestamp_millis())
-            })
+            .or_else(|_| DateTime::parse_from_rfc3339(&format!("{text}Z")))
             .ok()
+            .map(|moment| moment.timestamp_millis())
+            .filter(|millis| YEARS.contains(millis))
             .map(Self)
     }
 
@@ -105,6 +108,27 @@ mod tests {
         assert_eq!(Timestamp::parse("1970-01-01T00:00:00"), Some(Timestamp(0)));
         assert!(Timestamp::parse("0001-01-03T00:00:00.0000000Z").is_some_and(|early| early < Timestamp(0)));
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn what_is_read_is_shown_so_that_it_can_be_read() {
+        for text in [
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999",
+            "2016-12-31T23:59:60Z",
+        ] {
+            let moment = Timestamp::parse(text).expect(text);
+            assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment), "{text}");
+        }
+        for text in [
+            "-013-02-01T01:0:00",
+            "+12026-01-01T00:00:00Z",
+            "0000-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
+            "2026-1-1T0:0:0",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
     }
 
     #[test]
