@@ -184,3 +184,16 @@ impl Precondition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_reads_back_as_it_was() {
+        for number in [1.151_584_524_626_506_5e19, 1.111_111_111_111_111e50, 0.1, 5e-324] {
+            let attributes = json!({ "weight": number }).as_object().expect("an object").clone();
+            assert_eq!(Document::new(&attributes).attributes(), attributes, "{number}");
+        }
+    }
+}
