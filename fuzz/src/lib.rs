@@ -67,10 +67,6 @@ pub fn filter(data: &[u8]) {
             }
             Err(error) => {
                 assert!(matches!(error.kind, InvalidKind::Filter | InvalidKind::TooMany));
-                assert!(
-                    text.len() < 40 || !error.detail.contains(text),
-                    "the error repeats the filter"
-                );
             }
         }
     }
@@ -103,10 +99,6 @@ pub fn patch_path(data: &[u8]) {
             }
             Err(error) => {
                 assert_eq!(error.kind, InvalidKind::Path);
-                assert!(
-                    text.len() < 40 || !error.detail.contains(text),
-                    "the error repeats the path"
-                );
             }
         }
     }
