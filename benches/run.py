@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """The benchmark: Vestibule on SQLite and on PostgreSQL beside a bare server that does the same work in the same run.
 
-run.py --limit PROGRAM [--users 100000] [--seconds 4] [--rounds 3] [--write]
+run.py --limit PROGRAM [--users 100500] [--sizes 1000,1000500] [--seconds 4] [--rounds 3] [--write]
 
 Each line is the median of the rounds, in which the bare server and Vestibule take turns. CPU is that of the server, with PostgreSQL's
 where it is used, per request, from /proc: it hardly moves when something else uses the machine; requests per second do.
+
+The first 5000 users come through SCIM. More are copies, in SQL, of what the product wrote for the first one: its row and its index
+rows under other names and ids. The journal of copies is left out. `--sizes` measures SCIM again at other sizes, for the cost by size.
 """
 
 import argparse
@@ -14,6 +17,8 @@ import json
 import os
 import platform
 import re
+import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -105,8 +110,8 @@ def median(runs):
 class Table:
     """The lines of one database."""
 
-    def __init__(self, database, options):
-        self.database, self.options, self.lines, self.kept = database, options, [], {}
+    def __init__(self, database, users, options):
+        self.database, self.users, self.options, self.lines, self.kept = database, users, options, [], {}
 
     def compare(self, work, limit, ours):
         """Runs both in turn; `limit` may be None, or the name of an earlier line to stand beside."""
@@ -122,12 +127,28 @@ class Table:
         print(f"{self.database:10} {work:44} {ours['rate']:9.0f}/s {ours['cpu']:8.1f} us{beside}", flush=True)
 
     def markdown(self):
-        text = f"### {self.database}\n\n| work | limit, requests/s | limit, CPU | Vestibule, requests/s | CPU | p99 | CPU ÷ limit | rate ÷ limit |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        text = f"### {self.database}, {number(self.users)} users\n\n| work | limit, requests/s | limit, CPU | Vestibule, requests/s | CPU | p99 | CPU ÷ limit | rate ÷ limit |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
         for work, bare, ours in self.lines:
             left = f"{number(bare['rate'])} | {microseconds(bare['cpu'])}" if bare else "– | –"
             right = f"{ours['cpu'] / bare['cpu']:.2f} | {ours['rate'] / bare['rate']:.2f}" if bare else "– | –"
             text += f"| {work} | {left} | {number(ours['rate'])} | {microseconds(ours['cpu'])} | {ours['p99']:.1f} ms | {right} |\n"
         return text
+
+
+def by_size(tables):
+    """CPU at each size, and beside the limit of the same size."""
+    tables = sorted(tables, key=lambda table: table.users)
+    text = f"### {tables[0].database}, cost by size\n\n| CPU of Vestibule, ÷ limit at this size | " + " | ".join(f"{number(table.users)} users" for table in tables)
+    text += " |\n| --- |" + " --- |" * len(tables) + "\n"
+    measured = [{work: (bare, ours) for work, bare, ours in table.lines} for table in tables]
+    for work in measured[-1]:
+        cells = []
+        for lines in measured:
+            bare, ours = lines.get(work, (None, None))
+            cells.append("–" if not ours else microseconds(ours["cpu"]) + (f", {ours['cpu'] / bare['cpu']:.2f}" if bare else ""))
+        text += f"| {work} | " + " | ".join(cells) + " |\n"
+    text += "| start | " + " | ".join(f"{table.start * 1000:.0f} ms" for table in tables) + " |\n"
+    return text + "| resident memory at the end, the database's file aside | " + " | ".join(f"{table.memory:.0f} MiB" for table in tables) + " |\n"
 
 
 def number(value):
@@ -167,6 +188,57 @@ def seed(scim, count, path):
     return [ids[n] for n in range(count)]
 
 
+SEEDED = 5000
+CHUNK = 20_000
+# What a copy is called, by its number n. {id} is as a UUIDv7 of the moment n ms after the template was made.
+FIRST = "store = 'PRIMARY' AND kind = 'User' AND key = 'u0@example.com'"
+MOMENT = f"((SELECT created FROM resources WHERE {FIRST}) + n)"
+COPIES = """
+INSERT INTO resources (id, store, kind, name, key, external_id, active, created, modified, version, writers, document)
+{series} SELECT {id}, store, kind, {name_of}, {key_of}, external_id, active, created + n, modified + n, version, {writers_of}, {document_of}
+FROM resources, series WHERE {first};
+INSERT INTO attribute_values (path, value, resource_id)
+{series} SELECT path, {value_of}, {id} FROM attribute_values, series
+WHERE resource_id = (SELECT id FROM resources WHERE {first});
+"""
+
+
+def copies(postgres, start, end):
+    """The statements that copy the first user to the numbers from `start` up to `end`."""
+    if postgres:
+        series = f"WITH series(n) AS (SELECT generate_series({start}, {end - 1}))"
+        identity = f"lpad(to_hex({MOMENT} >> 16), 8, '0') || '-' || lpad(to_hex({MOMENT} & 65535), 4, '0') || '-7000-8000-' || lpad(to_hex(n), 12, '0')"
+    else:
+        series = f"WITH RECURSIVE series(n) AS (SELECT {start} UNION ALL SELECT n + 1 FROM series WHERE n < {end - 1})"
+        identity = f"printf('%08x-%04x-7000-8000-%012x', {MOMENT} >> 16, {MOMENT} & 65535, n)"
+    renamed = {f"{column}_of": f"replace({column}, 'u0@', 'u' || n || '@')" for column in ["name", "key", "writers", "document", "value"]}
+    return COPIES.format(first=FIRST, series=series, id=identity, **renamed)
+
+
+def copy_users(address, first, end, path):
+    """Copies the first user in SQL, telling how far it is; gives the ids in order."""
+    postgres = address.startswith("postgres")
+    base = None if postgres else sqlite3.connect(address.removeprefix("sqlite:"), timeout=60, isolation_level=None)
+    for start in range(first, end, CHUNK):
+        statements = copies(postgres, start, min(start + CHUNK, end))
+        if postgres:
+            subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", address, "-c", statements], check=True)
+        else:
+            base.executescript(f"BEGIN IMMEDIATE; {statements} COMMIT;")
+        if (start - first) // CHUNK % 10 == 9:
+            print(f"  {start + CHUNK} users", flush=True)
+    query = "SELECT id, key FROM resources WHERE kind = 'User' ORDER BY id"
+    if postgres:
+        # As autovacuum does in daily life.
+        subprocess.run(["psql", "-q", address, "-c", "SET client_min_messages = error", "-c", "VACUUM ANALYZE"], check=True)
+        rows = subprocess.run(["psql", "-qAt", "-F", " ", address, "-c", query], check=True, capture_output=True, text=True).stdout
+    else:
+        rows = "".join(f"{row[0]} {row[1]}\n" for row in base.execute(query))
+        base.close()
+    path.write_text(rows)
+    return [line.split(" ")[0] for line in rows.splitlines()]
+
+
 def make_group(scim, name, members):
     _, group, _ = scim.request("POST", "/Groups", {"schemas": [GROUP], "displayName": name})
     for start in range(0, len(members), 1000):
@@ -177,9 +249,21 @@ def make_group(scim, name, members):
     return group["id"]
 
 
-def scim_lines(table, bare, ours, options):
+def deep_cursor(ours, middle):
+    """The cursor behind the first `middle` users."""
+    cursor, passed = "", 0
+    while passed < middle:
+        query = urlencode({"cursor": cursor, "count": min(1000, middle - passed), "attributes": "id"})
+        status, page, _ = fetch("GET", f"{ours.url}/scim/v2/Users?{query}", headers={"Authorization": f"Bearer {ours.token}"}, timeout=60)
+        if status != 200:
+            sys.exit(f"a page by cursor was answered {status} {page}")
+        cursor, passed = page["nextCursor"], passed + len(page["Resources"])
+    return cursor
+
+
+def scim_lines(table, bare, ours, users, options):
     """What SCIM clients do, at the size of the store."""
-    seconds, middle = options.seconds, options.users // 2
+    seconds, middle = options.seconds, users // 2
     at = "/scim/v2/Users"
 
     def pair(work, connections, limit, request):
@@ -195,6 +279,7 @@ def scim_lines(table, bare, ours, options):
     pair("filter userName eq (limit: read by an index)", 8, get("/names/{name}"), get(at + "?filter=" + quote('userName eq "') + "{name}" + quote('"')))
     pair("list, first page of 100", 8, get("/pages/0"), get(at + "?count=100"))
     pair("list, page of 100 in the middle, by index", 8, get(f"/pages/{middle:036}"), get(at + f"?startIndex={middle}&count=100"))
+    pair("list, page of 100 in the middle, by cursor", 8, get(f"/pages/{middle:036}"), get(f"{at}?count=100&cursor={quote(deep_cursor(ours, middle))}"))
     pair("PATCH one attribute, 64 connections", 64, {"method": "PATCH", "path": "/rows/{id}", **patch}, {"method": "PATCH", "path": at + "/{id}", **patch})
     created = json.dumps(document("{n}@example.com"))
     pair("create, 64 connections (limit: group commit)", 64, {"method": "POST", "path": "/rows", "body": created}, {"method": "POST", "path": at, "body": created})
@@ -289,8 +374,8 @@ def outbound_line(table, bare, scim, pids, count):
     table.add("create and push to a target", None, {"rate": count / wall, "cpu": used / count * 1e6, "p50": 0, "p99": (wall - created) * 1000})
 
 
-def measure(kind, options):
-    """All lines on one database."""
+def measure(kind, users, options, whole):
+    """All lines on one database of `users`; of the smaller and larger ones those of SCIM alone."""
     path, port = folder("bench"), free_port()
     postgres = Peer("postgres", path, DURABLE="1") if kind == "postgres" else None
     if postgres:
@@ -298,10 +383,10 @@ def measure(kind, options):
     below = [int(postgres["POSTGRES_PID"])] if postgres else []
     limit_port = free_port()
     limit_url = postgres_database(path) if postgres else f"sqlite:{path}/limit.db"
-    program = subprocess.Popen([options.limit, "--serve", str(limit_port), limit_url, str(options.users)])
+    program = subprocess.Popen([options.limit, "--serve", str(limit_port), limit_url, str(users)])
     try:
         bare = Server(f"http://127.0.0.1:{limit_port}", [program.pid, *below], path / "bare")
-        bare.rows.write_text("".join(f"{n:036} u{n}@example.com\n" for n in range(options.users)))
+        bare.rows.write_text("".join(f"{n:036} u{n}@example.com\n" for n in range(users)))
         peer = Peer("oidc-provider", path, REDIRECT_URIS=f"http://127.0.0.1:{port}/federation/upstream/callback")
         sections = [
             upstream(peer), service_provider(redirect_uris=[BACK], identity_providers=["upstream"]),
@@ -310,21 +395,26 @@ def measure(kind, options):
         address = postgres_database(path) if postgres else f"sqlite:{path}/vestibule.db"
         server = Vestibule(path, address, *sections, port=port)
         server.start()
-        table, scim = Table("PostgreSQL" if postgres else "SQLite", options), server.scim()
+        table, scim = Table("PostgreSQL" if postgres else "SQLite", users, options), server.scim()
+        print(f"{table.database}: making {users} users", flush=True)
+        ids = seed(scim, min(users, SEEDED), path / "ours")
+        if users > SEEDED:
+            ids = copy_users(address, SEEDED, users, path / "ours")
+        elif postgres:
+            subprocess.run(["psql", "-q", address, "-c", "SET client_min_messages = error", "-c", "VACUUM ANALYZE"], check=True)
+        if not eventually(lambda: fetch_ready(bare.url), 600):
+            sys.exit("the bare server did not become ready")
+        server.kill(signal.SIGTERM)
+        table.start = server.start()
         pids = [server.process.pid, *below]
-        print(f"{table.database}: seeding {options.users} users", flush=True)
-        ids = seed(scim, options.users, path / "ours")
-        if postgres:
-            # As the bare server does with its own: in daily life autovacuum has done it by now.
-            subprocess.run(["psql", "-q", address, "-c", "ANALYZE"], check=True)
-        eventually(lambda: fetch_ready(bare.url), 120)
         ours = Server(server.url, pids, path / "ours", scim.token)
-        scim_lines(table, bare, ours, options)
+        scim_lines(table, bare, ours, users, options)
         group_lines(table, ours, scim.twin(), ids, path, options)
-        login_lines(table, server, pids, options)
-        outbound_line(table, bare, server.scim("pusher"), pids, options.pushes)
-        print(f"{table.database}: {server.memory():.0f} MiB resident at the end", flush=True)
-        table.memory = server.memory()
+        if whole:
+            login_lines(table, server, pids, options)
+            outbound_line(table, bare, server.scim("pusher"), pids, options.pushes)
+        table.memory = server.memory_of_its_own()
+        print(f"{table.database}: started in {table.start:.2f} s; {table.memory:.0f} MiB resident at the end, the database's file aside", flush=True)
         server.kill()
         return table
     finally:
@@ -344,9 +434,9 @@ def write(tables, options):
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) // (1 << 20)
     text = f"Measured on {os.cpu_count()} processors ({model[1] if model else platform.machine()}), {memory} GiB, {time.strftime('%Y-%m-%d')}, "
-    text += f"{number(options.users)} users of about 1 kB; the load program ran on the same processors.\n\n"
-    for table in tables:
-        text += table.markdown() + f"\nResident memory at the end: {table.memory:.0f} MiB.\n\n"
+    text += "users of about 1 kB; the load program ran on the same processors.\n\n"
+    for first, *others in tables:
+        text += first.markdown() + "\n" + (by_size([first, *others]) + "\n" if others else "")
     whole = DOCUMENT.read_text()
     head, rest = whole.split("<!-- bench:begin -->", 1)
     DOCUMENT.write_text(head + "<!-- bench:begin -->\n" + text.rstrip() + "\n<!-- bench:end -->" + rest.split("<!-- bench:end -->", 1)[1])
@@ -356,14 +446,17 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--limit", required=True, help="the bare server")
     options.add_argument("--users", type=int, default=100_500)
+    options.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], default=[], help="other numbers of users, for the cost by size")
     options.add_argument("--seconds", type=int, default=4)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--pushes", type=int, default=5000)
     options.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
     options.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     options = options.parse_args()
-    tables = [measure(kind, options) for kind in (["sqlite", "postgres"] if options.database == "both" else [options.database])]
-    print("\n".join(table.markdown() for table in tables))
+    kinds = ["sqlite", "postgres"] if options.database == "both" else [options.database]
+    tables = [[measure(kind, users, options, users == options.users) for users in [options.users, *options.sizes]] for kind in kinds]
+    for sizes in tables:
+        print(sizes[0].markdown() + "\n" + by_size(sizes))
     if options.write:
         write(tables, options)
 

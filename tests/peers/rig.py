@@ -244,6 +244,10 @@ class Vestibule:
         """Resident memory in MiB."""
         return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())[1]) / 1024
 
+    def memory_of_its_own(self):
+        """The same without the pages of files, such as the database's, that the operating system may take back."""
+        return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())[1]) / 1024
+
 
 class Scim:
     """A SCIM client that keeps its connection. One thread each."""
