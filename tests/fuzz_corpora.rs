@@ -152,6 +152,11 @@ fn queries_are_read_or_refused() {
 }
 
 #[test]
+fn forged_cursors_are_refused() {
+    replay("cursor", targets::cursor);
+}
+
+#[test]
 fn our_versions_are_known_in_any_company() {
     replay("entity_tags", targets::entity_tags);
 }

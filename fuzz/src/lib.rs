@@ -1,6 +1,7 @@
 //! What no input may do: one function for each thing that clients send. It panics if a promise is broken, and does
 //! nothing else. cargo-fuzz feeds them (`fuzz_targets/`), and so does `tests/fuzz_corpora.rs` with what was found before.
 
+mod cursor;
 mod print;
 
 use std::sync::{Arc, LazyLock};
@@ -13,17 +14,22 @@ use vestibule::domain::replace::merge;
 use vestibule::domain::schema::{Registry, ResourceType};
 use vestibule::domain::validate::{InvalidKind, check, ordered};
 use vestibule::domain::{Attributes, Document, Version};
+use vestibule::scim::Fault;
 use vestibule::scim::etag::Conditions;
 use vestibule::scim::list::{LARGEST_PAGE, Parameters};
 use vestibule::scim::normalise::{self, Deviations, rule};
 
 /// The built-in types, and one with attributes of every kind.
-fn types() -> &'static [ResourceType] {
+fn registry() -> &'static Arc<Registry> {
     static REGISTRY: LazyLock<Arc<Registry>> = LazyLock::new(|| {
         let file = include_str!("../../tests/generate/device.json");
         Arc::new(Registry::load(&[("device.json".to_owned(), file.to_owned())]).expect("a test loads it"))
     });
-    REGISTRY.types()
+    &REGISTRY
+}
+
+fn types() -> &'static [ResourceType] {
+    registry().types()
 }
 
 /// A resource of each type, with what the server adds.
@@ -235,6 +241,26 @@ pub fn query(data: &[u8]) {
                 Projection::default_of(resource_type),
                 Projection::parse(resource_type, None, Some(" "))
             );
+        }
+    }
+}
+
+/// A cursor: what was not given out is refused, however much of it is like what was.
+pub fn cursor(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let service = cursor::service();
+    let given = service.cursor.as_str();
+    assert!(service.page(given).is_ok());
+    // The input itself, and put into what was given out.
+    let at = text.len() % given.len();
+    for forged in [
+        text.to_owned(),
+        format!("{}{text}{}", &given[..at], &given[at..]),
+        format!("{}{text}", &given[..at]),
+    ] {
+        match service.page(&forged) {
+            Ok(_) => assert!(forged == given || forged.is_empty(), "{forged} was taken"),
+            Err(error) => assert_eq!(error.fault, Fault::InvalidCursor),
         }
     }
 }
