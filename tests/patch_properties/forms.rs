@@ -80,7 +80,8 @@ fn values(path: &Path, value: &Value) -> Vec<Value> {
     let leaf = path.attribute.leaf();
     let mut all = Vec::new();
     match value {
-        Value::Array(elements) if elements.len() == 1 => all.push(elements[0].clone()),
+        // An empty text in place of a list is no list; within one it is an element.
+        Value::Array(elements) if elements.len() == 1 && elements[0] != "" => all.push(elements[0].clone()),
         Value::Array(elements) if leaf.data_type == DataType::Complex && !elements.is_empty() => {
             all.push(elements.iter().map(names_in_capitals).collect());
         }
