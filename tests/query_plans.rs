@@ -336,7 +336,7 @@ const CASES: &[Case] = &[
     ),
     (
         "memberships_of_a_member",
-        |w| w.write(|c| outbound_members::leave_all(c, &target(), &user(7))),
+        |w| w.write(|c| outbound_members::leave_all(c, &target(), &user(7), None)),
         &["ANEW", "outbound_members_member"],
     ),
 ];

@@ -7,7 +7,8 @@ tells what arrived, how often and in which order, whatever was killed meanwhile.
 POST /control/faults {"rules": [{"match": "POST .*/Users", "do": "500", "p": 0.3, "times": 5}]}
   match   regular expression over "METHOD PATH"; p probability (1); times how often (for ever)
   do      a status code | 429:SECONDS and 503:SECONDS with Retry-After | drop: close before any work |
-          ate: do the work, then close without an answer | hang:SECONDS, then close | slow:MILLISECONDS |
+          ate: do the work, then close without an answer | hang:SECONDS, then close | slow:MILLISECONDS until
+          it answers | late:MILLISECONDS until it does the work |
           html: do the work, answer 200 with HTML | unfiltered: ignore the filter of a list
 GET /control/state     {"requests": n, "Users": {...}, "Groups": {...}}
 DELETE /control/state  forget everything
@@ -241,10 +242,12 @@ class Handler(BaseHTTPRequestHandler):
     def scim(self, url, body):
         fault, _, argument = pick_fault(f"{self.command} {self.path}").partition(":")
         place = re.fullmatch(r"/scim/v2/(Users|Groups)(?:/([^/]+))?", url.path)
-        does = fault in ("", "ate", "slow", "html", "unfiltered")
+        does = fault in ("", "ate", "slow", "late", "html", "unfiltered")
         query = {} if fault == "unfiltered" else parse_qs(url.query)
         authorised = self.headers.get("Authorization") == f"Bearer {TOKEN}"
         status, result = (int(fault), None) if fault.isdigit() else (0, None)
+        if fault == "late":
+            time.sleep(float(argument) / 1000)
         with LOCK:
             COUNT[0] += 1
             if does:

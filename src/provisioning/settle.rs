@@ -22,6 +22,8 @@ pub(super) struct Outcome {
     kind: Kind,
     /// The target knew the resource under another id before.
     moved: bool,
+    /// What the target called a resource that it no longer has.
+    removed: Option<String>,
     end: Option<End>,
 }
 
@@ -42,6 +44,7 @@ pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> Outcome {
         notes: Notes::default(),
         kind: row.kind.clone(),
         moved: false,
+        removed: None,
         end: None,
     }
 }
@@ -120,7 +123,7 @@ fn succeed(lane: &Lane, row: &OutboundRow, outcome: &mut Outcome, end: End) {
             // It never was there: no removal that the fuse counts.
             settled.pushed = 0;
         }
-        (settled.remote_id, settled.sent) = (None, None);
+        (outcome.removed, settled.sent) = (settled.remote_id.take(), None);
     }
     match outcome.notes.refused_member.take() {
         Some(refusal) => {
@@ -177,11 +180,13 @@ fn follow_up(
     match outcome.end {
         // Who never was there may still come: a membership can be older than its member.
         Some(End::Removed) if outcome.settled.pushed == 0 => return Ok(0),
-        Some(End::Removed) => {
-            outbound_members::forget(connection, target, id)?;
-            return Ok(0);
+        Some(End::Removed | End::Deactivated) => {
+            outbound_members::leave_all(connection, target, id, outcome.removed.as_deref())?;
+            if outcome.kind == Kind::GROUP {
+                outbound_members::forget_group(connection, target, id)?;
+            }
+            return Ok(outbound_members::wake_groups(connection, target, &Groups::Of(id), now)?);
         }
-        Some(End::Deactivated) => outbound_members::leave_all(connection, target, id)?,
         Some(End::Synced) | None => {}
     }
     if outcome.moved {
@@ -197,7 +202,7 @@ fn follow_up(
         }
         woken += outbound_members::wake_groups(connection, target, &Groups::One(id), now)?;
     }
-    if outcome.notes.new_remote || outcome.end == Some(End::Deactivated) {
+    if outcome.notes.new_remote {
         woken += outbound_members::wake_groups(connection, target, &Groups::Of(id), now)?;
     }
     Ok(woken)

@@ -29,7 +29,7 @@ pub fn want(
     wanted: bool,
 ) -> QueryResult<()> {
     const SQL: &str = "INSERT INTO outbound_members (target, group_id, member_id, wanted, sent) VALUES ($1, $2, $3, $4, $5) \
-        ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent";
+        ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent, remote_id = NULL";
     each!(connection, c => diesel::sql_query(SQL)
         .bind::<Text, _>(target.as_str())
         .bind::<Text, _>(group.as_str())
@@ -78,7 +78,7 @@ pub fn differing(
     group: &ResourceId,
     limit: i64,
 ) -> QueryResult<Vec<DifferingMember>> {
-    const SQL: &str = "SELECT m.member_id, m.wanted, u.remote_id FROM outbound_members m \
+    const SQL: &str = "SELECT m.member_id, m.wanted, COALESCE(m.remote_id, u.remote_id) AS remote_id FROM outbound_members m \
         LEFT JOIN outbound u ON u.target = m.target AND u.resource_id = m.member_id \
         WHERE m.target = $1 AND m.group_id = $2 AND m.wanted <> m.sent AND (NOT m.wanted OR u.remote_id IS NOT NULL) \
         ORDER BY m.wanted, m.member_id LIMIT $3";
@@ -188,25 +188,37 @@ pub fn resend_member(connection: &mut SqlConnection, target: &TargetName, member
     .map(|_| ())
 }
 
-/// Takes a deleted person out of every group at a target where the account stays behind deactivated.
-pub fn leave_all(connection: &mut SqlConnection, target: &TargetName, member: &ResourceId) -> QueryResult<()> {
+/// Takes a person whom the target has removed or locked out of every group there. `removed` is what it called an account
+/// that it no longer has: it is told nevertheless, since a request that was under way may put the person in again.
+pub fn leave_all(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    member: &ResourceId,
+    removed: Option<&str>,
+) -> QueryResult<()> {
     diesel::update(
         outbound_members::table
             .filter(outbound_members::target.eq(target.as_str()))
             .filter(outbound_members::member_id.eq(member.as_str())),
     )
-    .set((outbound_members::wanted.eq(false), outbound_members::sent.eq(true)))
+    .set((
+        outbound_members::wanted.eq(false),
+        outbound_members::sent.eq(true),
+        outbound_members::remote_id.eq(removed),
+    ))
     .execute(connection)
     .map(|_| ())
 }
 
-/// Forgets all memberships of and in a resource that the target no longer has.
-pub fn forget(connection: &mut SqlConnection, target: &TargetName, id: &ResourceId) -> QueryResult<()> {
-    let rows = || outbound_members::table.filter(outbound_members::target.eq(target.as_str()));
-    diesel::delete(rows().filter(outbound_members::member_id.eq(id.as_str()))).execute(connection)?;
-    diesel::delete(rows().filter(outbound_members::group_id.eq(id.as_str())))
-        .execute(connection)
-        .map(|_| ())
+/// Forgets who is in a group that the target no longer has.
+pub fn forget_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
+    diesel::delete(
+        outbound_members::table
+            .filter(outbound_members::target.eq(target.as_str()))
+            .filter(outbound_members::group_id.eq(group.as_str())),
+    )
+    .execute(connection)
+    .map(|_| ())
 }
 
 #[derive(QueryableByName)]

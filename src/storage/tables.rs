@@ -210,6 +210,7 @@ diesel::table! {
         member_id -> Text,
         wanted -> Bool,
         sent -> Bool,
+        remote_id -> Nullable<Text>,
     }
 }
 

@@ -23,6 +23,7 @@ FAULTS = [
     {"match": "/(Users|Groups)", "do": "drop", "p": 0.06},
     {"match": "/(Users|Groups)", "do": "ate", "p": 0.06},
     {"match": "/(Users|Groups)", "do": "slow:300", "p": 0.03},
+    {"match": "/(Users|Groups)", "do": "late:300", "p": 0.03},
 ]
 
 
@@ -195,20 +196,23 @@ def kill_and_restart(server, kills):
 
 
 def everything(scim, path):
-    """Every resource of a kind, page by page."""
+    """Every resource of a kind, page by page, and how many there are said to be."""
     found, start = [], 1
     while True:
         _, page, _ = scim.request("GET", f"{path}?startIndex={start}&count=200")
         found += page.get("Resources", [])
         start += len(page.get("Resources", []))
-        if not page.get("Resources") or start > page["totalResults"]:
-            return found
+        if not page.get("Resources"):
+            return found, page["totalResults"]
 
 
 def compare_source(ledger, scim):
     """Vestibule against what was acknowledged: lost, torn, extra."""
     lost, torn, extra, held = [], [], [], {}
-    for row in everything(scim, "/Users"):
+    rows, total = everything(scim, "/Users")
+    if total != len(rows):
+        torn.append(f"{len(rows)} users are there, and {total} are counted")
+    for row in rows:
         if row["userName"] in held:
             extra.append(f"two users are called {row['userName']}")
         held[row["userName"]] = row

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     Ate,
     /// Closes without doing the work.
     Drop,
+    /// Does the work and answers, but only after a while.
+    Late(Duration),
     /// No answer for a while.
     Hang(Duration),
     /// 200 with a web page.
@@ -113,21 +115,24 @@ impl FakeTarget {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         let mut writer = stream;
         while let Some((line, body)) = read_request(&mut reader) {
-            let (fault, answer) = self.with(|state| {
+            let fault = self.with(|state| {
                 state.log.push((Instant::now(), line.clone(), body.clone()));
-                let fault = state.fault(&line);
-                let works = matches!(fault, None | Some(Fault::Ate | Fault::Html(200) | Fault::Big));
-                (
-                    fault,
-                    if works {
-                        state.work(&line, &body)
-                    } else {
-                        (500, Value::Null)
-                    },
-                )
+                state.fault(&line)
             });
+            if let Some(Fault::Late(span)) = fault {
+                std::thread::sleep(span);
+            }
+            let works = matches!(
+                fault,
+                None | Some(Fault::Ate | Fault::Html(200) | Fault::Big | Fault::Late(_))
+            );
+            let answer = if works {
+                self.with(|state| state.work(&line, &body))
+            } else {
+                (500, Value::Null)
+            };
             let reply = match fault {
-                None => http(answer.0, "", "application/scim+json", &answer.1.to_string()),
+                None | Some(Fault::Late(_)) => http(answer.0, "", "application/scim+json", &answer.1.to_string()),
                 Some(Fault::Status(status)) => http(
                     status,
                     "",

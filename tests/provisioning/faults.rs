@@ -11,7 +11,7 @@ use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{StorageError, targets};
 
 use crate::fake_target::{FakeTarget, Fault, Rule};
-use crate::world::{World, chat, count, eventually, members, names, settled, start, target};
+use crate::world::{World, chat, count, eventually, members, names, remote_members, settled, start, target};
 
 #[test]
 fn a_creation_whose_answer_was_lost_is_not_repeated() {
@@ -148,6 +148,24 @@ fn an_account_that_vanished_at_the_target_is_made_again_with_its_memberships() {
     settled(&engine, "chat");
     assert_eq!(names(&fake), ["anna"]);
     assert_eq!(members(&fake, "g1"), ["u1"]);
+    engine.stop();
+}
+
+#[test]
+fn a_person_who_is_removed_while_joining_a_group_is_out_of_it() {
+    let (world, fake, engine) = start();
+    world.user("u1", "ann");
+    world.group("g1", "team");
+    settled(&engine, "chat");
+    fake.fail("PATCH /Groups", Fault::Late(Duration::from_millis(300)), 1);
+    world.members("g1", &["u1"], &[]);
+    engine.wake();
+    eventually("the group is being written", || fake.requests("PATCH /Groups") == 1);
+    world.delete("u1");
+    engine.wake();
+    eventually("the person is removed", || fake.with(|state| state.users.is_empty()));
+    settled(&engine, "chat");
+    assert_eq!(remote_members(&fake, "g1"), Vec::<String>::new());
     engine.stop();
 }
 
@@ -435,21 +453,8 @@ fn a_target_that_fails_a_third_of_the_time_ends_up_like_the_source() {
             .collect();
         wanted.sort();
         wanted.dedup();
-        let there = members_that_exist(&fake, group.id.as_str());
+        let there = members(&fake, group.id.as_str());
         assert_eq!(there, wanted, "{}", group.id);
     }
     engine.stop();
-}
-
-/// Like [`members`]; a deleted account is in no group, whether the target cleans up its lists or not.
-fn members_that_exist(fake: &FakeTarget, group: &str) -> Vec<String> {
-    fake.with(|state| {
-        let users: Vec<String> = state.users.keys().cloned().collect();
-        for group in state.groups.values_mut() {
-            if let Some(members) = group.get_mut("members").and_then(Value::as_array_mut) {
-                members.retain(|member| users.iter().any(|id| member["value"] == id.as_str()));
-            }
-        }
-    });
-    members(fake, group)
 }

@@ -278,27 +278,27 @@ pub(crate) fn names(fake: &FakeTarget) -> Vec<String> {
     names
 }
 
-/// Our ids of a group's members at the target.
-pub(crate) fn members(fake: &FakeTarget, group: &str) -> Vec<String> {
+/// A group's members at the target, as the target calls them.
+pub(crate) fn remote_members(fake: &FakeTarget, group: &str) -> Vec<String> {
     fake.with(|state| {
-        let found = state
-            .groups
-            .values()
+        let mut groups = state.groups.values();
+        let found = groups
             .find(|there| there["externalId"] == group)
             .expect("the group is there");
-        let ids = found["members"].as_array().cloned().unwrap_or_default();
-        let mut ids: Vec<String> = ids
-            .iter()
-            .map(|member| {
-                state.users[member["value"].as_str().unwrap()]["externalId"]
-                    .as_str()
-                    .unwrap()
-                    .to_owned()
-            })
-            .collect();
-        ids.sort();
-        ids
+        let members = found["members"].as_array().into_iter().flatten();
+        members
+            .map(|member| member["value"].as_str().unwrap().to_owned())
+            .collect()
     })
+}
+
+/// Our ids of a group's members at the target.
+pub(crate) fn members(fake: &FakeTarget, group: &str) -> Vec<String> {
+    let remote = remote_members(fake, group);
+    let ours = |id: &String| fake.with(|state| state.users[id]["externalId"].as_str().unwrap().to_owned());
+    let mut ids: Vec<String> = remote.iter().map(ours).collect();
+    ids.sort();
+    ids
 }
 
 pub(crate) fn count(engine: &Engine, state: OutboundState) -> i64 {

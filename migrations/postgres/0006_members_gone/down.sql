@@ -1,0 +1,1 @@
+ALTER TABLE outbound_members DROP COLUMN remote_id;
