@@ -24,6 +24,7 @@ diesel::table! {
         kind -> Text,
         stripe -> BigInt,
         amount -> BigInt,
+        removed -> BigInt,
     }
 }
 

@@ -2,25 +2,30 @@
 
 use diesel::prelude::*;
 
+use super::landmarks::{Counts, Landmarks};
 use super::members;
 use super::predicate::{Narrowed, Predicate, narrow};
 use super::row::Row;
 use crate::domain::filter::{AttributeRef, Filter, matches};
 use crate::domain::query::{Found, Page, Place, Query, Sort, SortKey, Start, compare, cut, sort_key};
-use crate::domain::{Resource, StoreName};
+use crate::domain::{Kind, Resource, StoreName};
 use crate::storage::SqlConnection;
 use crate::storage::connection::MultiBackend;
-use crate::storage::tables::{resource_counts, resources};
+use crate::storage::tables::resources;
 
 /// Documents that are in memory at a time while a filter or a sort is finished there.
 const BATCH: i64 = 500;
 
 /// Answers a query over one store.
-pub(super) fn find(connection: &mut SqlConnection, store: &StoreName, query: &Query) -> QueryResult<Found> {
+pub(super) fn find(
+    connection: &mut SqlConnection,
+    (store, landmarks): (&StoreName, &Landmarks),
+    query: &Query,
+) -> QueryResult<Found> {
     // `userName eq "…"` is what every client asks before every write: it gets a prepared statement of its own.
     let mut found = match query.filter.as_ref().and_then(Filter::name_wanted) {
         Some(key) if query.page.start == Start::Index(0) => find_by_key(connection, store, query, key)?,
-        _ => search(connection, store, query)?,
+        _ => search(connection, (store, landmarks), query)?,
     };
     members::attach(connection, &mut found.resources, query.relations)?;
     Ok(found)
@@ -39,7 +44,11 @@ fn find_by_key(connection: &mut SqlConnection, store: &StoreName, query: &Query,
     Ok(Found::at_index(0, total, on_page.into_iter().collect()))
 }
 
-fn search(connection: &mut SqlConnection, store: &StoreName, query: &Query) -> QueryResult<Found> {
+fn search(
+    connection: &mut SqlConnection,
+    (store, landmarks): (&StoreName, &Landmarks),
+    query: &Query,
+) -> QueryResult<Found> {
     let narrowed = match &query.filter {
         Some(filter) => narrow(&query.kind, filter),
         None => Narrowed {
@@ -48,9 +57,10 @@ fn search(connection: &mut SqlConnection, store: &StoreName, query: &Query) -> Q
         },
     };
     let scope = Scope {
-        store: store.as_str(),
-        kind: query.kind.as_str(),
+        store,
+        kind: &query.kind,
         predicate: &narrowed.predicate,
+        landmarks,
     };
     match (narrowed.exact, Order::of(query.sort.as_ref())) {
         (true, Some(order)) => in_sql(connection, &scope, order, &query.page),
@@ -60,9 +70,10 @@ fn search(connection: &mut SqlConnection, store: &StoreName, query: &Query) -> Q
 
 /// Which rows.
 struct Scope<'a> {
-    store: &'a str,
-    kind: &'a str,
+    store: &'a StoreName,
+    kind: &'a Kind,
     predicate: &'a Predicate,
+    landmarks: &'a Landmarks,
 }
 
 type Rows<'a> = resources::BoxedQuery<'a, MultiBackend>;
@@ -70,8 +81,8 @@ type Rows<'a> = resources::BoxedQuery<'a, MultiBackend>;
 impl Scope<'_> {
     fn rows(&self) -> Rows<'_> {
         let rows = resources::table
-            .filter(resources::store.eq(self.store))
-            .filter(resources::kind.eq(self.kind))
+            .filter(resources::store.eq(self.store.as_str()))
+            .filter(resources::kind.eq(self.kind.as_str()))
             .into_boxed::<MultiBackend>();
         // A constant would only cost the planner its partial knowledge.
         if self.is_everything() {
@@ -86,12 +97,20 @@ impl Scope<'_> {
         if !self.is_everything() {
             return self.rows().count().get_result(connection).map(counted);
         }
-        let stripes: Vec<i64> = resource_counts::table
-            .filter(resource_counts::store.eq(self.store))
-            .filter(resource_counts::kind.eq(self.kind))
-            .select(resource_counts::amount)
-            .load(connection)?;
-        Ok(counted(stripes.iter().sum()))
+        Ok(Counts::read(connection, self.store.as_str(), self.kind.as_str())?.total)
+    }
+
+    /// The rows from a place on in the order of ids, and how many of them are still before it.
+    fn rows_from(&self, connection: &mut SqlConnection, place: usize) -> QueryResult<(Rows<'_>, usize)> {
+        let landmark = if self.is_everything() {
+            self.landmarks.before(connection, (self.store, self.kind), place)?
+        } else {
+            None
+        };
+        Ok(match landmark {
+            Some((id, between)) => (self.rows().filter(resources::id.gt(id)), between),
+            None => (self.rows(), place),
+        })
     }
 
     fn is_everything(&self) -> bool {
@@ -266,11 +285,15 @@ fn by_index(
             .load::<Row>(connection)?;
         rows.into_iter().map(Row::into_resource).collect()
     } else {
+        let (rows, before) = match order.column {
+            Column::Id if !order.descending => scope.rows_from(connection, start)?,
+            _ => (scope.rows(), start),
+        };
         // Keys first: leaving out thousands of rows costs index entries, not documents.
         let ids = order
-            .apply(scope.rows(), false)
+            .apply(rows, false)
             .limit(clamped(count))
-            .offset(clamped(start))
+            .offset(clamped(before))
             .select(resources::id)
             .load::<String>(connection)?;
         super::by_ids(connection, &ids)?

@@ -20,12 +20,14 @@ use crate::storage::{Database, SqlConnection, StorageError};
 mod credentials;
 mod find;
 mod indexed;
+mod landmarks;
 mod members;
 mod predicate;
 mod row;
 mod unique;
 mod write;
 
+use landmarks::Landmarks;
 use row::Row;
 
 /// A userstore in our own database.
@@ -35,6 +37,7 @@ pub struct SqlUserstore {
     registry: Arc<Registry>,
     hasher: PasswordHasher,
     clock: Clock,
+    landmarks: Landmarks,
 }
 
 impl SqlUserstore {
@@ -52,6 +55,7 @@ impl SqlUserstore {
             registry,
             hasher,
             clock,
+            landmarks: Landmarks::new(),
         }
     }
 }
@@ -84,7 +88,7 @@ impl Userstore for SqlUserstore {
 
     fn find(&self, query: &Query) -> Result<Found, StoreError> {
         self.database
-            .read(|connection| find::find(connection, &self.name, query))
+            .read(|connection| find::find(connection, (&self.name, &self.landmarks), query))
     }
 
     fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {

@@ -1,0 +1,272 @@
+//! Where a page deep inside begins, without a walk over all that is before it.
+//!
+//! Ids ascend as resources are made. So the ids at every so many places stay where they are until a resource is removed,
+//! or made with an id from before. The database counts both (`resource_counts`); where the counts do not fit, all is
+//! looked at anew.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+use crate::domain::{Kind, StoreName};
+use crate::storage::SqlConnection;
+use crate::storage::connection::each;
+use crate::storage::tables::{resource_counts, resources};
+
+/// How many places are between two landmarks.
+const STRIDE: usize = 1000;
+
+/// How many resources of a type a store holds, and how many it has removed so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) total: usize,
+    removed: usize,
+}
+
+impl Counts {
+    /// Reads them; they are of one moment.
+    pub(super) fn read(connection: &mut SqlConnection, store: &str, kind: &str) -> QueryResult<Self> {
+        let stripes: Vec<(i64, i64)> = resource_counts::table
+            .filter(resource_counts::store.eq(store))
+            .filter(resource_counts::kind.eq(kind))
+            .select((resource_counts::amount, resource_counts::removed))
+            .load(connection)?;
+        Ok(Self {
+            total: counted(stripes.iter().map(|stripe| stripe.0).sum()),
+            removed: counted(stripes.iter().map(|stripe| stripe.1).sum()),
+        })
+    }
+}
+
+/// What one process knows of one store.
+#[derive(Debug)]
+pub(super) struct Landmarks {
+    stride: usize,
+    known: Mutex<HashMap<Kind, Arc<Known>>>,
+}
+
+/// What is known of one type.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// What was counted when it was last seen to hold.
+    counts: Counts,
+    /// The ids at the places `stride`, 2 × `stride`, and so on, counted from 1.
+    ids: Vec<String>,
+}
+
+impl Landmarks {
+    pub(super) fn new() -> Self {
+        Self::every(STRIDE)
+    }
+
+    fn every(stride: usize) -> Self {
+        Self {
+            stride,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The last landmark before a place, counted from 0, and how many places are between. `None` if there is none, or if
+    /// too much changes at this moment to tell.
+    pub(super) fn before(
+        &self,
+        connection: &mut SqlConnection,
+        (store, kind): (&StoreName, &Kind),
+        place: usize,
+    ) -> QueryResult<Option<(String, usize)>> {
+        if place < self.stride {
+            return Ok(None);
+        }
+        let counts = Counts::read(connection, store.as_str(), kind.as_str())?;
+        let Some(known) = self.holding(connection, (store, kind), counts)? else {
+            return Ok(None);
+        };
+        let passed = (place / self.stride).min(known.ids.len());
+        let landmark = passed.checked_sub(1).map(|at| known.ids[at].clone());
+        Ok(landmark.map(|id| (id, place - passed * self.stride)))
+    }
+
+    /// What is known and holds now; what is not is looked up.
+    fn holding(
+        &self,
+        connection: &mut SqlConnection,
+        of: (&StoreName, &Kind),
+        counts: Counts,
+    ) -> QueryResult<Option<Arc<Known>>> {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = lock()
+            .get(of.1)
+            .cloned()
+            .filter(|old| old.counts.removed == counts.removed);
+        let known = match old {
+            Some(old) if old.counts == counts => return Ok(Some(old)),
+            Some(old) => self.extend(connection, of, Known::clone(&old))?,
+            None => None,
+        };
+        let known = match known {
+            None => self.extend(connection, of, Known::nothing(counts))?,
+            known => known,
+        };
+        if let Some(known) = &known {
+            lock().insert(of.1.clone(), Arc::clone(known));
+        }
+        Ok(known)
+    }
+
+    /// Walks from the last landmark to the end. `None` if it does not come out as it was counted.
+    fn extend(
+        &self,
+        connection: &mut SqlConnection,
+        of: (&StoreName, &Kind),
+        mut known: Known,
+    ) -> QueryResult<Option<Arc<Known>>> {
+        let stride = i64::try_from(self.stride).unwrap_or(i64::MAX);
+        loop {
+            let next = resources::table
+                .filter(resources::store.eq(of.0.as_str()))
+                .filter(resources::kind.eq(of.1.as_str()))
+                .filter(resources::id.gt(known.ids.last().map_or("", String::as_str)))
+                .order(resources::id.asc())
+                .offset(stride - 1)
+                .limit(1)
+                .select(resources::id)
+                .get_result::<String>(connection)
+                .optional()?;
+            match next {
+                Some(id) => known.ids.push(id),
+                None => break,
+            }
+        }
+        let now = Moment::read(connection, of, known.ids.last())?;
+        let fits = now.counts().removed == known.counts.removed
+            && now.counts().total == known.ids.len() * self.stride + counted(now.behind);
+        known.counts = now.counts();
+        Ok(fits.then(|| Arc::new(known)))
+    }
+}
+
+impl Known {
+    fn nothing(counts: Counts) -> Self {
+        Self {
+            counts,
+            ids: Vec::new(),
+        }
+    }
+}
+
+/// What is behind a landmark and what was counted, of one moment.
+#[derive(QueryableByName)]
+struct Moment {
+    #[diesel(sql_type = BigInt)]
+    behind: i64,
+    #[diesel(sql_type = BigInt)]
+    total: i64,
+    #[diesel(sql_type = BigInt)]
+    removed: i64,
+}
+
+impl Moment {
+    fn read(
+        connection: &mut SqlConnection,
+        (store, kind): (&StoreName, &Kind),
+        landmark: Option<&String>,
+    ) -> QueryResult<Self> {
+        const SQL: &str = "SELECT (SELECT COUNT(*) FROM resources WHERE store = $1 AND kind = $2 AND id > $3) AS behind, \
+            CAST(COALESCE(SUM(amount), 0) AS BIGINT) AS total, CAST(COALESCE(SUM(removed), 0) AS BIGINT) AS removed \
+            FROM resource_counts WHERE store = $1 AND kind = $2";
+        each!(connection, c => diesel::sql_query(SQL)
+            .bind::<Text, _>(store.as_str())
+            .bind::<Text, _>(kind.as_str())
+            .bind::<Text, _>(landmark.map_or("", String::as_str))
+            .get_result(c))
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            total: counted(self.total),
+            removed: counted(self.removed),
+        }
+    }
+}
+
+fn counted(number: i64) -> usize {
+    usize::try_from(number).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Database, StorageError, migrate, random, test_database};
+
+    const STORE: StoreName = StoreName::PRIMARY;
+
+    fn make(connection: &mut SqlConnection, id: &str) {
+        diesel::insert_into(resources::table)
+            .values((
+                resources::id.eq(id),
+                resources::store.eq(STORE.as_str()),
+                resources::kind.eq(Kind::USER.as_str()),
+                resources::name.eq(id),
+                resources::key.eq(id),
+                resources::active.eq(true),
+                resources::created.eq(0),
+                resources::modified.eq(0),
+                resources::version.eq(1),
+                resources::writers.eq("{}"),
+                resources::document.eq("{}"),
+            ))
+            .execute(connection)
+            .unwrap();
+    }
+
+    #[test]
+    fn a_place_is_found_whatever_was_made_and_removed_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&test_database::url(&folder)).unwrap();
+        migrate::run(&database).unwrap();
+        let (landmarks, mut ids, mut next) = (Landmarks::every(7), Vec::<String>::new(), 100_000);
+        let read = |connection: &mut SqlConnection| {
+            for _ in 0..300 {
+                let [dice, at, ..] = random::bytes::<2>();
+                let at = usize::from(at) * ids.len() / 256;
+                match dice {
+                    // Made in order, in great haste, out of order; removed at the end or anywhere.
+                    0..150 => {
+                        next += 10;
+                        ids.push(next.to_string());
+                        make(connection, ids.last().unwrap());
+                    }
+                    150..180 => {
+                        let late = format!("{}x{at}", ids.get(at).map_or("1", String::as_str));
+                        if !ids.contains(&late) {
+                            make(connection, &late);
+                            ids.push(late);
+                            ids.sort();
+                        }
+                    }
+                    180..210 if !ids.is_empty() => {
+                        let id = ids.remove(if dice < 195 { ids.len() - 1 } else { at });
+                        diesel::delete(resources::table.find(id)).execute(connection).unwrap();
+                    }
+                    _ => {}
+                }
+                let place = landmarks.before(connection, (&STORE, &Kind::USER), at).unwrap();
+                let Some((id, between)) = place else {
+                    assert!(at < 7, "there is a landmark before {at}");
+                    continue;
+                };
+                let known = ids.iter().position(|known| *known == id).unwrap();
+                assert_eq!(
+                    (known + 1 + between, between < 7),
+                    (at, true),
+                    "place {at} of {}",
+                    ids.len()
+                );
+            }
+            Ok(())
+        };
+        database.read::<_, StorageError>(read).unwrap();
+    }
+}
