@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::connection::{PreparedDsl, SqlConnection, each};
 use crate::domain::change::{Action, JournalPosition, JournalRecord, MembershipDelta};
-use crate::domain::{Attributes, JournalEntry, Kind, ResourceId, StoreName, Timestamp, Version};
+use crate::domain::{Attributes, JournalEntry, Kind, ResourceId, ServiceProviderName, StoreName, Timestamp, Version};
 
 use super::tables::journal;
 
@@ -23,8 +23,46 @@ pub struct Subject<'a> {
     pub members: &'a MembershipDelta,
 }
 
+/// A journal entry in the form in which it is stored.
+#[derive(Clone)]
+pub struct Entry {
+    at: Timestamp,
+    actor: String,
+    service_provider: ServiceProviderName,
+    action: Action,
+    diff: String,
+}
+
+impl From<JournalEntry> for Entry {
+    fn from(entry: JournalEntry) -> Self {
+        Self {
+            at: entry.at,
+            actor: entry.actor,
+            service_provider: entry.service_provider,
+            action: entry.action,
+            diff: serde_json::to_string(&entry.diff).expect("a JSON object always serialises"),
+        }
+    }
+}
+
+impl Entry {
+    /// Who made the change.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    /// The entry of another resource that this change changed too, in nothing but its members.
+    pub fn of_members(&self) -> Self {
+        Self {
+            action: Action::Update,
+            diff: "{}".to_owned(),
+            ..self.clone()
+        }
+    }
+}
+
 /// Appends one entry, in the change's transaction.
-pub fn append(connection: &mut SqlConnection, entry: &JournalEntry, subject: &Subject<'_>) -> QueryResult<()> {
+pub fn append(connection: &mut SqlConnection, entry: &Entry, subject: &Subject<'_>) -> QueryResult<()> {
     let members = (!subject.members.is_empty())
         .then(|| serde_json::to_string(subject.members).expect("a delta always serialises"));
     diesel::insert_into(journal::table)
@@ -37,7 +75,7 @@ pub fn append(connection: &mut SqlConnection, entry: &JournalEntry, subject: &Su
             journal::actor.eq(&entry.actor),
             journal::service_provider.eq(entry.service_provider.as_str()),
             journal::action.eq(entry.action.as_str()),
-            journal::diff.eq(serde_json::to_string(&entry.diff).expect("a JSON object always serialises")),
+            journal::diff.eq(&entry.diff),
             journal::members.eq(members),
         ))
         .execute(connection)

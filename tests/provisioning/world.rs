@@ -171,7 +171,7 @@ impl World {
             action,
             diff,
         };
-        let resource = resource.clone();
+        let (entry, resource) = (journal::Entry::from(entry), resource.clone());
         self.database
             .write(move |connection| {
                 let (store, kind, id, version) = (&resource.store, &resource.kind, &resource.id, resource.version);

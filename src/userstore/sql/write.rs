@@ -8,12 +8,11 @@ use diesel::sql_types::BigInt;
 
 use super::row::Row;
 use super::{SqlUserstore, credentials, indexed, members, unique};
-use crate::domain::change::{Action, MembershipDelta};
+use crate::domain::change::MembershipDelta;
 use crate::domain::provenance::Provenance;
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Companion, Document, JournalEntry, Kind, Precondition, Resource, ResourceId, StoreName, Timestamp,
-    Version,
+    Attributes, Companion, Document, Kind, Link, Precondition, Resource, ResourceId, StoreName, Timestamp, Version,
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
@@ -27,7 +26,8 @@ pub(super) struct Order {
     id: ResourceId,
     at: Timestamp,
     step: Step,
-    companions: Vec<Companion>,
+    journal: Vec<journal::Entry>,
+    links: Vec<Link>,
 }
 
 enum Step {
@@ -82,14 +82,22 @@ impl Order {
             WriteAction::Keep => Step::Keep,
             WriteAction::Delete { expected } => Step::Delete(expected),
         };
-        Self {
+        let mut order = Self {
             store: store.name.clone(),
             kind: write.kind,
             id: write.id,
             at: write.at,
             step,
-            companions,
+            journal: Vec::new(),
+            links: Vec::new(),
+        };
+        for companion in companions {
+            match companion {
+                Companion::Journal(entry) => order.journal.push(entry.into()),
+                Companion::Link(link) => order.links.push(link),
+            }
         }
+        order
     }
 
     /// Does it all.
@@ -231,11 +239,7 @@ impl Order {
         let Some(resource) = self.current(connection, &Precondition::None)? else {
             return Ok(None);
         };
-        for companion in &self.companions {
-            if let Companion::Link(link) = companion {
-                links::insert(connection, link, &self.store, &self.id, self.at)?;
-            }
-        }
+        self.link(connection)?;
         Ok(Some(Written {
             resource,
             members: MembershipDelta::default(),
@@ -285,15 +289,8 @@ impl Order {
             left: vec![self.id.clone()],
             ..MembershipDelta::default()
         };
-        for companion in &self.companions {
-            if let Companion::Journal(entry) = companion {
-                let entry = JournalEntry {
-                    action: Action::Update,
-                    diff: Attributes::new(),
-                    ..entry.clone()
-                };
-                append(connection, &entry, &group, &delta)?;
-            }
+        for entry in &self.journal {
+            append(connection, &entry.of_members(), &group, &delta)?;
         }
         Ok(())
     }
@@ -382,22 +379,22 @@ impl Order {
         resource: &Resource,
         delta: &MembershipDelta,
     ) -> Result<(), StoreError> {
-        for companion in &self.companions {
-            match companion {
-                Companion::Journal(entry) => append(connection, entry, resource, delta)?,
-                Companion::Link(link) => links::insert(connection, link, &self.store, &self.id, self.at)?,
-            }
+        for entry in &self.journal {
+            append(connection, entry, resource, delta)?;
+        }
+        self.link(connection)
+    }
+
+    fn link(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
+        for link in &self.links {
+            links::insert(connection, link, &self.store, &self.id, self.at)?;
         }
         Ok(())
     }
 
     /// Who grants memberships with this write.
     fn writer(&self) -> &str {
-        let journalled = self.companions.iter().find_map(|companion| match companion {
-            Companion::Journal(entry) => Some(entry.actor.as_str()),
-            Companion::Link(_) => None,
-        });
-        journalled.unwrap_or_default()
+        self.journal.first().map_or("", journal::Entry::actor)
     }
 }
 
@@ -455,7 +452,7 @@ fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option
 
 fn append(
     connection: &mut SqlConnection,
-    entry: &JournalEntry,
+    entry: &journal::Entry,
     resource: &Resource,
     delta: &MembershipDelta,
 ) -> QueryResult<()> {
