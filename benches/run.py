@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import sqlite3
 import statistics
@@ -420,6 +421,11 @@ def measure(kind, users, options, whole):
     finally:
         program.kill()
         program.wait()
+        for file in path.glob("*.db*"):
+            file.unlink()
+        if postgres:
+            postgres.stop()
+            shutil.rmtree(postgres.path, ignore_errors=True)
 
 
 def fetch_ready(url):
@@ -429,17 +435,17 @@ def fetch_ready(url):
         return False
 
 
-def write(tables, options):
-    """Puts the tables between the markers of the document."""
+def write(tables):
+    """Puts the tables of one database between its markers of the document."""
+    first, *others = tables
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) // (1 << 20)
-    text = f"Measured on {os.cpu_count()} processors ({model[1] if model else platform.machine()}), {memory} GiB, {time.strftime('%Y-%m-%d')}, "
-    text += "users of about 1 kB; the load program ran on the same processors.\n\n"
-    for first, *others in tables:
-        text += first.markdown() + "\n" + (by_size([first, *others]) + "\n" if others else "")
-    whole = DOCUMENT.read_text()
-    head, rest = whole.split("<!-- bench:begin -->", 1)
-    DOCUMENT.write_text(head + "<!-- bench:begin -->\n" + text.rstrip() + "\n<!-- bench:end -->" + rest.split("<!-- bench:end -->", 1)[1])
+    text = first.markdown() + f"\n{os.cpu_count()} processors ({model[1] if model else platform.machine()}), {memory} GiB, {time.strftime('%Y-%m-%d')}; users of "
+    text += f"about 1 kB; the load program ran on the same processors.\nStarted in {first.start * 1000:.0f} ms; {first.memory:.0f} MiB resident at the end, "
+    text += "the database's file aside.\n" + ("\n" + by_size(tables) if others else "")
+    begin, end = (f"<!-- bench:{first.database}:{place} -->" for place in ("begin", "end"))
+    head, rest = DOCUMENT.read_text().split(begin, 1)
+    DOCUMENT.write_text(f"{head}{begin}\n{text.rstrip()}\n{end}{rest.split(end, 1)[1]}")
 
 
 def main():
@@ -454,11 +460,11 @@ def main():
     options.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     options = options.parse_args()
     kinds = ["sqlite", "postgres"] if options.database == "both" else [options.database]
-    tables = [[measure(kind, users, options, users == options.users) for users in [options.users, *options.sizes]] for kind in kinds]
-    for sizes in tables:
-        print(sizes[0].markdown() + "\n" + by_size(sizes))
-    if options.write:
-        write(tables, options)
+    for kind in kinds:
+        tables = [measure(kind, users, options, users == options.users) for users in [options.users, *options.sizes]]
+        print(tables[0].markdown() + "\n" + by_size(tables))
+        if options.write:
+            write(tables)
 
 
 if __name__ == "__main__":
