@@ -42,17 +42,18 @@ fn attach_members(connection: &mut SqlConnection, found: &mut [Resource]) -> Que
     Ok(())
 }
 
-/// Looks one membership past the limit, and no further.
+/// Looks one membership past the limit, and no further: whether it is still of this group. Asked for the members of this
+/// group alone, PostgreSQL would read and sort them all where it believes groups to be small.
 pub(super) fn is_larger(connection: &mut SqlConnection, group: &ResourceId, limit: usize) -> QueryResult<bool> {
-    let one: Option<i64> = members::table
-        .filter(members::group_id.eq(group.as_str()))
-        .order(members::member_id)
-        .select(members::seq)
+    let past: Option<String> = members::table
+        .filter(members::group_id.ge(group.as_str()))
+        .order((members::group_id, members::member_id))
+        .select(members::group_id)
         .offset(i64::try_from(limit).unwrap_or(i64::MAX))
         .limit(1)
         .first(connection)
         .optional()?;
-    Ok(one.is_some())
+    Ok(past.is_some_and(|id| id == group.as_str()))
 }
 
 /// Carries out the steps on one group and tells who really joined and left.
