@@ -141,6 +141,11 @@ impl Parameters {
         usize::try_from(self.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX)
     }
 
+    /// Whether the page is the first or after a cursor, no larger than usual and in no order of its own.
+    pub fn is_plain_page(&self) -> bool {
+        self.sort_by.is_none() && self.count() <= DEFAULT_PAGE && self.start_index() == 1
+    }
+
     /// The cursor, if paging is by cursor; an empty one stands for the first page.
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()

@@ -239,12 +239,18 @@ impl Scim {
         self.database.reads_are_quick()
     }
 
-    /// Whether a list request asks for one resource by its name, as clients do before every write.
-    pub fn is_lookup(&self, kind: &Kind, terms: &Terms) -> bool {
+    /// Whether a list request costs little: it asks for one resource by its name, as clients do before every write, or
+    /// for a page of people as they come.
+    pub fn is_quick(&self, kind: &Kind, terms: &Terms) -> bool {
         let filter = self
             .resource_type(kind)
             .and_then(|resource_type| terms.parameters.filter(resource_type));
-        matches!(filter, Ok((Some(filter), _)) if filter.name_wanted().is_some())
+        match filter {
+            Ok((Some(filter), _)) => filter.name_wanted().is_some(),
+            // A group may be large.
+            Ok((None, _)) => *kind == Kind::USER && terms.parameters.is_plain_page(),
+            Err(_) => false,
+        }
     }
 
     /// What clients did outside the standard, and how often.

@@ -17,7 +17,7 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     }
 }
 
-/// Runs a point read where it is cheapest: on this very thread if the caller says that it will not wait there (`quick`:
+/// Runs a small read where it is cheapest: on this very thread if the caller says that it will not wait there (`quick`:
 /// SQLite, with a connection free), else on the blocking pool. The hop to the pool costs as much as such a read itself.
 pub async fn read<T: Send + 'static>(quick: bool, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     if quick { Some(work()) } else { run(work).await }

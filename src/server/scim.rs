@@ -103,7 +103,7 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
                 call.run(move |c| c.scim.create(&c.caller, &kind, &body, &c.terms))
                     .await
             } else {
-                let quick = call.scim.reads_are_quick() && call.scim.is_lookup(&kind, &call.terms);
+                let quick = call.scim.reads_are_quick() && call.scim.is_quick(&kind, &call.terms);
                 call.read(quick, move |c| c.scim.list(&c.caller, Some(&kind), &c.terms))
                     .await
             };
