@@ -194,8 +194,9 @@ fn connect(url: &DatabaseUrl) -> Result<SqlConnection, diesel::r2d2::Error> {
         DatabaseUrl::Postgres(text) => {
             let mut c = PgConnection::establish(text).map_err(Error::ConnectionError)?;
             c.batch_execute(
-                // What runs here is over before its compilation would be.
-                "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET client_min_messages = warning; SET jit = off;",
+                // What runs here is over before its compilation would be. Plans are kept: one made while a table was small must
+                // not read all of it when it has grown, and there is an index for every hot query.
+                "SET enable_seqscan = off; SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET client_min_messages = warning; SET jit = off;",
             )
             .map_err(Error::QueryError)?;
             Ok(SqlConnection::Postgres(c))

@@ -29,14 +29,15 @@ pub(super) fn attach(connection: &mut SqlConnection, found: &mut [Resource], rel
 
 fn attach_members(connection: &mut SqlConnection, found: &mut [Resource]) -> QueryResult<()> {
     for group in found.iter_mut().filter(|resource| resource.kind == Kind::GROUP) {
-        let rows: Vec<(String, String)> = members::table
+        let mut rows: Vec<(i64, String, String)> = members::table
             .filter(members::group_id.eq(group.id.as_str()))
-            .order(members::seq)
-            .select((members::member_id, members::body))
+            .select((members::seq, members::member_id, members::body))
             .load(connection)?;
+        // In the order in which they joined.
+        rows.sort_unstable_by_key(|(seq, ..)| *seq);
         group.members = rows
             .into_iter()
-            .map(|(id, body)| Member { id: id.into(), body })
+            .map(|(_, id, body)| Member { id: id.into(), body })
             .collect();
     }
     Ok(())
@@ -212,13 +213,17 @@ fn leave(
     delta: &mut MembershipDelta,
     before: &mut HashMap<ResourceId, String>,
 ) -> QueryResult<()> {
-    let left: Vec<(String, String)> = diesel::delete(
-        members::table
-            .filter(members::group_id.eq(group.as_str()))
-            .filter(any_of(members::member_id, leaving.iter().map(ResourceId::as_str))),
-    )
-    .returning((members::member_id, members::body))
-    .get_results(connection)?;
+    let of_group = members::table.filter(members::group_id.eq(group.as_str()));
+    let shown = (members::member_id, members::body);
+    let left: Vec<(String, String)> = match leaving {
+        // The one is found by its key, whatever the planner believes of the size of groups.
+        [one] => diesel::delete(of_group.filter(members::member_id.eq(one.as_str())))
+            .returning(shown)
+            .get_results(connection)?,
+        many => diesel::delete(of_group.filter(any_of(members::member_id, many.iter().map(ResourceId::as_str))))
+            .returning(shown)
+            .get_results(connection)?,
+    };
     for (id, body) in left {
         let id = ResourceId::from(id);
         delta.left.push(id.clone());

@@ -1,0 +1,1 @@
+CREATE INDEX members_order ON members (group_id, seq);
