@@ -180,11 +180,21 @@ fn follow_up(
     match outcome.end {
         // Who never was there may still come: a membership can be older than its member.
         Some(End::Removed) if outcome.settled.pushed == 0 => return Ok(0),
-        Some(End::Removed | End::Deactivated) => {
-            outbound_members::leave_all(connection, target, id, outcome.removed.as_deref())?;
+        Some(End::Removed) => {
             if outcome.kind == Kind::GROUP {
                 outbound_members::forget_group(connection, target, id)?;
             }
+            let removed = outcome.removed.as_deref().unwrap_or_default();
+            let account = outbound_members::leave_removed(connection, target, id, removed)?;
+            return Ok(outbound_members::wake_groups(
+                connection,
+                target,
+                &Groups::Of(&account),
+                now,
+            )?);
+        }
+        Some(End::Deactivated) => {
+            outbound_members::leave_all(connection, target, id)?;
             return Ok(outbound_members::wake_groups(connection, target, &Groups::Of(id), now)?);
         }
         Some(End::Synced) | None => {}
