@@ -337,7 +337,7 @@ const CASES: &[Case] = &[
     ),
     (
         "memberships_of_a_member",
-        |w| w.write(|c| outbound_members::leave_all(c, &target(), &user(7))),
+        |w| w.write(|c| outbound_members::leave_all(c, &target(), &user(7), "r100007").map(drop)),
         &["ANEW", "outbound_members_member"],
     ),
 ];

@@ -22,8 +22,8 @@ pub(super) struct Outcome {
     kind: Kind,
     /// The target knew the resource under another id before.
     moved: bool,
-    /// What the target called a resource that it no longer has.
-    removed: Option<String>,
+    /// What the target calls the resource, or called it before it was removed.
+    account: Option<String>,
     end: Option<End>,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> Outcome {
         notes: Notes::default(),
         kind: row.kind.clone(),
         moved: false,
-        removed: None,
+        account: None,
         end: None,
     }
 }
@@ -54,6 +54,7 @@ pub(super) fn outcome(push: Push<'_>, result: Result<End, Stop>) -> Result<Optio
     let (lane, row, now) = (push.lane, push.row, push.lane.clock.now());
     let mut outcome = untouched(row, now);
     outcome.settled.remote_id = push.remote.map(|id| id.0);
+    outcome.account.clone_from(&outcome.settled.remote_id);
     outcome.settled.sent = push.sent.map(|sent| serde_json::Value::Object(sent).to_string());
     outcome.moved = push.notes.new_remote && row.remote_id.is_some();
     outcome.notes = push.notes;
@@ -123,7 +124,7 @@ fn succeed(lane: &Lane, row: &OutboundRow, outcome: &mut Outcome, end: End) {
             // It never was there: no removal that the fuse counts.
             settled.pushed = 0;
         }
-        (outcome.removed, settled.sent) = (settled.remote_id.take(), None);
+        (settled.remote_id, settled.sent) = (None, None);
     }
     match outcome.notes.refused_member.take() {
         Some(refusal) => {
@@ -180,22 +181,18 @@ fn follow_up(
     match outcome.end {
         // Who never was there may still come: a membership can be older than its member.
         Some(End::Removed) if outcome.settled.pushed == 0 => return Ok(0),
-        Some(End::Removed) => {
+        Some(End::Removed | End::Deactivated) => {
             if outcome.kind == Kind::GROUP {
                 outbound_members::forget_group(connection, target, id)?;
             }
-            let removed = outcome.removed.as_deref().unwrap_or_default();
-            let account = outbound_members::leave_removed(connection, target, id, removed)?;
+            let account = outcome.account.as_deref().unwrap_or_default();
+            let former = outbound_members::leave_all(connection, target, id, account)?;
             return Ok(outbound_members::wake_groups(
                 connection,
                 target,
-                &Groups::Of(&account),
+                &Groups::Of(&former),
                 now,
             )?);
-        }
-        Some(End::Deactivated) => {
-            outbound_members::leave_all(connection, target, id)?;
-            return Ok(outbound_members::wake_groups(connection, target, &Groups::Of(id), now)?);
         }
         Some(End::Synced) | None => {}
     }

@@ -188,37 +188,25 @@ pub fn resend_member(connection: &mut SqlConnection, target: &TargetName, member
     .map(|_| ())
 }
 
-/// Takes a deleted person out of every group at a target where the account stays behind deactivated.
-pub fn leave_all(connection: &mut SqlConnection, target: &TargetName, member: &ResourceId) -> QueryResult<()> {
-    diesel::update(
-        outbound_members::table
-            .filter(outbound_members::target.eq(target.as_str()))
-            .filter(outbound_members::member_id.eq(member.as_str())),
-    )
-    .set((outbound_members::wanted.eq(false), outbound_members::sent.eq(true)))
-    .execute(connection)
-    .map(|_| ())
-}
-
-/// Takes an account that the target no longer has out of every group there: a request that was under way may still put it
-/// into one. What is to be told of it stands beside what is noted of the resource, which may change meanwhile. Gives the
-/// member under which it stands.
-pub fn leave_removed(
+/// Takes a deleted person's account, removed or locked at the target, out of every group there: a request that was under
+/// way may still put it into one. What is to be told of the account stands beside what is noted of the person, which may
+/// change meanwhile. Gives the member under which it stands.
+pub fn leave_all(
     connection: &mut SqlConnection,
     target: &TargetName,
     member: &ResourceId,
-    removed: &str,
+    account: &str,
 ) -> QueryResult<ResourceId> {
     const SQL: &str = "INSERT INTO outbound_members (target, group_id, member_id, wanted, sent, remote_id) \
         SELECT target, group_id, $1, $2, $3, $4 FROM outbound_members WHERE target = $5 AND member_id = $6 \
         ON CONFLICT (target, group_id, member_id) DO NOTHING";
     // No resource has such an id.
-    let account = ResourceId::from(format!("#{removed}"));
+    let former = ResourceId::from(format!("#{account}"));
     each!(&mut *connection, c => diesel::sql_query(SQL)
-        .bind::<Text, _>(account.as_str())
+        .bind::<Text, _>(former.as_str())
         .bind::<Bool, _>(false)
         .bind::<Bool, _>(true)
-        .bind::<Text, _>(removed)
+        .bind::<Text, _>(account)
         .bind::<Text, _>(target.as_str())
         .bind::<Text, _>(member.as_str())
         .execute(c))?;
@@ -228,7 +216,7 @@ pub fn leave_removed(
             .filter(outbound_members::member_id.eq(member.as_str())),
     )
     .execute(connection)?;
-    Ok(account)
+    Ok(former)
 }
 
 /// Forgets who is in a group that the target no longer has.

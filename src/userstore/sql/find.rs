@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::landmarks::{Counts, Landmarks};
+use super::landmarks::{Counts, Landmarks, counted};
 use super::members;
 use super::predicate::{Narrowed, Predicate, narrow};
 use super::row::Row;
@@ -353,8 +353,4 @@ fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -
 
 fn clamped(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn counted(number: i64) -> usize {
-    usize::try_from(number).unwrap_or_default()
 }

@@ -207,7 +207,8 @@ impl Moment {
     }
 }
 
-fn counted(number: i64) -> usize {
+/// A number of rows as the database gives it.
+pub(super) fn counted(number: i64) -> usize {
     usize::try_from(number).unwrap_or_default()
 }
 
