@@ -13,11 +13,13 @@ use std::sync::Arc;
 use actix_web::cookie::Cookie;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};
 use front_door::{Rig, request};
 use serde_json::json;
 use url::Url;
+use vestibule::server::language;
 use vestibule::server::login::{COOKIE, Completed, Door, routes};
 
 const RIGHT: &str = "correct horse battery";
@@ -45,8 +47,9 @@ fn rig() -> Rig {
 }
 
 async fn call(rig: &Rig, request: TestRequest) -> ServiceResponse {
-    let app = init_service(App::new().app_data(web::Data::new(door(rig))).configure(routes)).await;
-    call_service(&app, request.to_request()).await
+    let app = App::new().app_data(web::Data::new(door(rig))).configure(routes);
+    let app = init_service(app.wrap(from_fn(language::assign))).await;
+    call_service(&app, request.to_request()).await.map_into_boxed_body()
 }
 
 fn with(handle: &str, request: TestRequest) -> TestRequest {
@@ -104,6 +107,28 @@ async fn the_right_password_leads_on_with_a_session() {
         "{cookies:?}"
     );
     assert!(text(response).await.contains("https://wiki.example/callback?code=1"));
+}
+
+#[actix_web::test]
+async fn pages_are_in_the_language_of_the_application_else_of_the_browser() {
+    let rig = rig();
+    let page = async |ui_locales: &[&str], accept: &str| {
+        let mut request = request();
+        request.ui_locales = ui_locales.iter().map(|tag| (*tag).to_owned()).collect();
+        let handle = rig.federation.start(request, &"wiki".into()).unwrap().handle;
+        let get = TestRequest::get()
+            .uri("/login")
+            .insert_header(("Accept-Language", accept));
+        text(call(&rig, with(&handle, get)).await).await
+    };
+    let german = "<html lang=\"de\">";
+    assert!(page(&["de-CH"], "en").await.contains(german));
+    assert!(
+        page(&[], "de, en;q=0.5")
+            .await
+            .contains("um zu <strong>Wiki</strong> zu gelangen")
+    );
+    assert!(!page(&["en"], "de").await.contains(german));
 }
 
 #[actix_web::test]

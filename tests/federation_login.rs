@@ -163,7 +163,6 @@ fn a_taken_name_is_linked_only_after_its_password() {
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
     let asked = |failed| Page::LinkProof {
-        service_provider: "Wiki".to_owned(),
         provider: "google".to_owned(),
         username: "bob".to_owned(),
         failed,

@@ -23,6 +23,9 @@ pub struct AuthorizationRequest {
     pub idp_hint: Option<IdentityProviderName>,
     /// The name to prefill (`login_hint`).
     pub login_hint: Option<String>,
+    /// The languages that the person reads, best first (`ui_locales`).
+    #[serde(default)]
+    pub ui_locales: Vec<String>,
     /// Whether a session that exists is not enough (`prompt=login`, `max_age`).
     pub reauthenticate: bool,
 }

@@ -8,7 +8,7 @@ use super::admit::{Admission, Arrival};
 use super::denial::Denial;
 use super::policy::ServiceProviderPolicy;
 use super::provider::{Hint, Identity, ProviderError, Returned};
-use super::step::{Choice, Local, Page, Step};
+use super::step::{Choice, Local, Page, Screen, Standing, Step};
 use super::transaction::{Held, Stage, Transaction, Transactions};
 use super::upstream::{FrontDoor, Upstream};
 use crate::directory::{Directory, DirectoryError};
@@ -118,12 +118,14 @@ impl Federation {
         let Some((held, policy)) = self.held(handle)? else {
             return Ok(Step::Refused(Denial::NotUnderWay));
         };
-        Ok(Step::Show(self.page(&held.transaction, policy)))
+        Ok(Step::Show(self.screen(&held.transaction, policy)))
     }
 
-    /// The name of the application that a login is for, as long as the login stands.
-    pub fn under_way(&self, handle: &str) -> Result<Option<String>, FederationError> {
-        Ok(self.held(handle)?.map(|(_, policy)| policy.display_name.clone()))
+    /// What pages need to know of a login, as long as it stands.
+    pub fn under_way(&self, handle: &str) -> Result<Option<Standing>, FederationError> {
+        Ok(self
+            .held(handle)?
+            .map(|(held, policy)| standing(&held.transaction, policy)))
     }
 
     /// Removes the logins that were not finished in time; returns how many.
@@ -212,7 +214,7 @@ impl Federation {
             return Ok(Step::Refused(Denial::NoLocalLogin));
         }
         if matches!(held.transaction.stage, Stage::Proving { .. }) || username.is_empty() {
-            return Ok(Step::Show(self.page(&held.transaction, policy)));
+            return Ok(Step::Show(self.screen(&held.transaction, policy)));
         }
         let store = &policy.inbound_userstore;
         let user = match name::check(username) {
@@ -243,14 +245,14 @@ impl Federation {
             ..
         } = held.transaction.stage.clone()
         else {
-            return Ok(Step::Show(self.page(&held.transaction, policy)));
+            return Ok(Step::Show(self.screen(&held.transaction, policy)));
         };
         let upstream = match self.allowed(&provider, policy) {
             Ok(upstream) => upstream,
             Err(denial) => return Ok(Step::Refused(denial)),
         };
         if password.expose().is_empty() {
-            return Ok(Step::Show(self.page(&held.transaction, policy)));
+            return Ok(Step::Show(self.screen(&held.transaction, policy)));
         }
         if !self.is_password(&store, Some(&account), password)? {
             return self.failed(held, policy);
@@ -268,7 +270,7 @@ impl Federation {
         if !self.transactions.advance(&mut held)? {
             return Ok(Step::Refused(Denial::NotUnderWay));
         }
-        Ok(Step::Show(self.page(&held.transaction, policy)))
+        Ok(Step::Show(self.screen(&held.transaction, policy)))
     }
 
     /// Ends a login that the person gave up, and gives the request that must be answered.
@@ -316,7 +318,7 @@ impl Federation {
                 if !self.transactions.advance(&mut held)? {
                     return Ok(Step::Refused(Denial::NotUnderWay));
                 }
-                Ok(Step::Show(self.page(&held.transaction, policy)))
+                Ok(Step::Show(self.screen(&held.transaction, policy)))
             }
             Admission::Admitted(store, user) => {
                 self.note_login(upstream, &identity)?;
@@ -360,7 +362,7 @@ impl Federation {
         if !self.transactions.advance(&mut held)? {
             return Ok(Step::Refused(Denial::NotUnderWay));
         }
-        Ok(Step::Show(self.page(&held.transaction, policy)))
+        Ok(Step::Show(self.screen(&held.transaction, policy)))
     }
 
     /// Whether it is the password. A locked account answers as with a wrong one.
@@ -389,13 +391,18 @@ impl Federation {
         Ok(())
     }
 
+    fn screen(&self, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Screen {
+        Screen {
+            standing: standing(transaction, policy),
+            page: self.page(transaction, policy),
+        }
+    }
+
     fn page(&self, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Page {
-        let service_provider = policy.display_name.clone();
         let failed = transaction.failed;
         if let Stage::Proving { provider, username, .. } = &transaction.stage {
             let provider = self.display_name(provider).unwrap_or_else(|| provider.to_string());
             return Page::LinkProof {
-                service_provider,
                 provider,
                 username: username.clone(),
                 failed,
@@ -412,7 +419,6 @@ impl Federation {
             failed,
         });
         Page::SignIn {
-            service_provider,
             providers: policy.identity_providers.iter().filter_map(choice).collect(),
             local,
         }
@@ -454,6 +460,13 @@ impl Federation {
                 .extend(["federation", provider.as_str(), "callback"]);
         }
         url
+    }
+}
+
+fn standing(transaction: &Transaction, policy: &ServiceProviderPolicy) -> Standing {
+    Standing {
+        application: policy.display_name.clone(),
+        ui_locales: transaction.request.ui_locales.clone(),
     }
 }
 

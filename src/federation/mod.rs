@@ -18,5 +18,5 @@ mod upstream;
 pub mod username;
 
 pub use login::{Federation, FederationError, Started};
-pub use step::{Choice, Local, Page, Step};
+pub use step::{Choice, Local, Page, Screen, Standing, Step};
 pub use upstream::{FrontDoor, Upstream};

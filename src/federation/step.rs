@@ -10,9 +10,27 @@ pub enum Step {
     /// The person is in; the login is over.
     Complete(Box<AuthorizationRequest>, Authentication),
     /// The person sees a page.
-    Show(Page),
+    Show(Screen),
     /// The person stays outside, or must take another way.
     Refused(Denial),
+}
+
+/// A page, for whom and in what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// Where the login stands.
+    pub standing: Standing,
+    /// What the page shows.
+    pub page: Page,
+}
+
+/// What every page of a login needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What people call the application.
+    pub application: String,
+    /// The languages that the application asks for, best first.
+    pub ui_locales: Vec<String>,
 }
 
 /// What a page shows.
@@ -20,8 +38,6 @@ pub enum Step {
 pub enum Page {
     /// The ways to sign in.
     SignIn {
-        /// The application's name.
-        service_provider: String,
         /// The buttons.
         providers: Vec<Choice>,
         /// The form for name and password, if the application takes them.
@@ -29,8 +45,6 @@ pub enum Page {
     },
     /// The proof of an account that has the wanted name.
     LinkProof {
-        /// The application's name.
-        service_provider: String,
         /// What people call the identity provider.
         provider: String,
         /// The account's name.

@@ -113,6 +113,7 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
         code_challenge: challenge(parameters, client)?,
         idp_hint: limited(parameters, "idp_hint", LONGEST_HINT)?.map(Into::into),
         login_hint: limited(parameters, "login_hint", LONGEST_HINT)?,
+        ui_locales: ui_locales(parameters)?,
         reauthenticate: prompt == Prompt::Login || max_age == Some(Duration::ZERO),
     };
     Ok(Asked {
@@ -121,6 +122,12 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
         max_age,
         id_token_hint: parameters.get("id_token_hint").map(str::to_owned),
     })
+}
+
+/// The first few of the languages that are asked for: more than a handful is nobody's preference.
+fn ui_locales(parameters: &Parameters<'_>) -> Result<Vec<String>, OAuthError> {
+    let tags = limited(parameters, "ui_locales", LONGEST_HINT)?.unwrap_or_default();
+    Ok(tags.split_ascii_whitespace().take(8).map(str::to_owned).collect())
 }
 
 fn refuse_unsupported(parameters: &Parameters<'_>) -> Result<(), OAuthError> {

@@ -40,7 +40,13 @@ fn page(pairs: &[(String, String)]) -> &'static str {
 
 #[test]
 fn a_good_request_is_taken_as_it_is() {
-    let asked = ask(&[("max_age", "60"), ("login_hint", "alice"), ("idp_hint", "google")]).unwrap();
+    let asked = ask(&[
+        ("max_age", "60"),
+        ("login_hint", "alice"),
+        ("idp_hint", "google"),
+        ("ui_locales", "de-AT en"),
+    ])
+    .unwrap();
     assert_eq!(
         asked,
         Asked {
@@ -53,6 +59,7 @@ fn a_good_request_is_taken_as_it_is() {
                 code_challenge: Some(CHALLENGE.to_owned()),
                 idp_hint: Some("google".into()),
                 login_hint: Some("alice".to_owned()),
+                ui_locales: vec!["de-AT".to_owned(), "en".to_owned()],
                 reauthenticate: false,
             },
             prompt: Prompt::Any,

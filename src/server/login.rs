@@ -16,6 +16,7 @@ use self::answer::{out_of_date, refused, refused_with_way_out, show, unavailable
 use self::guard::{form_token, is_own_form};
 use super::blocking;
 use super::href::Href;
+use super::messages;
 use super::page::{Onward, respond};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
@@ -107,7 +108,7 @@ async fn view(door: Data<Door>, request: HttpRequest) -> HttpResponse {
     };
     let (federation, token) = (Arc::clone(&door.federation), form_token(&handle));
     match run(move || federation.view(&handle)).await {
-        Ok(Step::Show(page)) => show(page, &token),
+        Ok(Step::Show(screen)) => show(screen, &token),
         Ok(Step::Refused(denial)) => refused(&denial),
         // Looking at a login does not finish it.
         Ok(Step::Complete(..)) => refused(&Denial::NotUnderWay),
@@ -225,7 +226,7 @@ async fn stopped(door: &Door, http: &HttpRequest, denial: &Denial) -> HttpRespon
         return refused(denial);
     };
     match run(move || federation.under_way(&handle)).await {
-        Ok(Some(name)) => refused_with_way_out(denial, name, door.federation.public_url()),
+        Ok(Some(standing)) => refused_with_way_out(denial, standing, door.federation.public_url()),
         Ok(None) => refused(denial),
         Err(response) => response,
     }
@@ -255,7 +256,7 @@ async fn settle(door: &Door, http: &HttpRequest, step: Result<Step, HttpResponse
     let mut response = match done {
         Ok(Some(Completed { session, location })) => match arrived {
             Arrived::ByLink => see_other(location.as_str(), Some(session)),
-            Arrived::ByForm => onward("the application", &location, Some(session)),
+            Arrived::ByForm => onward(messages::text("onward.application"), &location, Some(session)),
         },
         Ok(None) => return unavailable(),
         Err(response) => return response,

@@ -13,6 +13,7 @@ pub mod blocking;
 pub mod headers;
 mod health;
 pub mod href;
+pub mod language;
 pub mod login;
 pub mod messages;
 pub mod metrics;
@@ -46,6 +47,7 @@ pub fn on(app: &App, listener: TcpListener, signals: bool) -> std::io::Result<Se
             .wrap(headers::defaults(https))
             .wrap(from_fn(metrics::observe))
             .wrap(from_fn(request_id::assign))
+            .wrap(from_fn(language::assign))
             .configure(move |config| state.mount(config))
     })
     .client_request_timeout(HEAD)

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::href::Href;
 use super::page::{self, ErrorPage, LogoutConfirm, Onward, respond};
-use super::{blocking, login, request_id};
+use super::{blocking, login, messages, request_id};
 use crate::domain::login::AuthorizationRequest;
 use crate::oidc::{
     Authorized, Confirmation, ErrorCode, Failure, LoggedOut, OAuthError, Oidc, OidcError, PUBLISHED_FRESH, PageFailure,
@@ -285,7 +285,7 @@ fn onward(location: &str) -> HttpResponse {
         Some(href) => respond(
             StatusCode::OK,
             Onward {
-                name: "the application".to_owned(),
+                name: messages::text("onward.application").to_owned(),
                 href,
             }
             .render(),

@@ -232,6 +232,7 @@ pub(crate) fn request() -> AuthorizationRequest {
         code_challenge: None,
         idp_hint: None,
         login_hint: None,
+        ui_locales: Vec::new(),
         reauthenticate: false,
     }
 }
@@ -258,7 +259,7 @@ pub(crate) fn refused(step: Step) -> Denial {
 /// The page of a step.
 pub(crate) fn shown(step: Step) -> Page {
     match step {
-        Step::Show(page) => page,
+        Step::Show(screen) => screen.page,
         other => panic!("no page: {other:?}"),
     }
 }

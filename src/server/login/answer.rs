@@ -5,16 +5,18 @@ use actix_web::http::StatusCode;
 use url::Url;
 
 use crate::federation::denial::Denial;
-use crate::federation::{Choice, Local, Page};
+use crate::federation::{Choice, Local, Page, Screen, Standing};
 use crate::server::href::Href;
+use crate::server::language;
 use crate::server::page::{Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, WayOut, respond};
 use crate::server::request_id;
 
 /// Shows a page of a login. `csrf` is the token of its forms.
-pub(super) fn show(page: Page, csrf: &str) -> HttpResponse {
-    let html = match page {
+pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
+    language::prefer(&screen.standing.ui_locales);
+    let service_provider = screen.standing.application;
+    let html = match screen.page {
         Page::SignIn {
-            service_provider,
             providers,
             local: Some(local),
         } if providers.is_empty() => PasswordForm {
@@ -23,11 +25,7 @@ pub(super) fn show(page: Page, csrf: &str) -> HttpResponse {
             other_ways: None,
         }
         .render(),
-        Page::SignIn {
-            service_provider,
-            providers,
-            local,
-        } => Chooser {
+        Page::SignIn { providers, local } => Chooser {
             service_provider,
             action: "/login/idp".to_owned(),
             csrf: csrf.to_owned(),
@@ -36,7 +34,6 @@ pub(super) fn show(page: Page, csrf: &str) -> HttpResponse {
         }
         .render(),
         Page::LinkProof {
-            service_provider,
             provider,
             username,
             failed,
@@ -61,12 +58,13 @@ pub(super) fn refused(denial: &Denial) -> HttpResponse {
 
 /// Tells a person why they stay outside, in a login that still stands: they can go back to the application, which is
 /// told that nothing came of it, or try again.
-pub(super) fn refused_with_way_out(denial: &Denial, application: String, public_url: &Url) -> HttpResponse {
+pub(super) fn refused_with_way_out(denial: &Denial, standing: Standing, public_url: &Url) -> HttpResponse {
+    language::prefer(&standing.ui_locales);
     let (status, code) = row(denial);
     let cancel = public_url.join("/login/cancel").ok();
     let href = cancel.and_then(|url| Href::parse(url.as_str()));
     let way_out = href.map(|href| WayOut {
-        name: application,
+        name: standing.application,
         href,
     });
     error(status, code, way_out)
