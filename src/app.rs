@@ -241,6 +241,8 @@ fn front_door(config: &Config, clock: &Clock) -> Result<FrontDoor, StartError> {
             .iter()
             .map(|provider| provider.policy.clone())
             .collect(),
+        purposes: config.purposes.clone(),
+        passwords: config.passwords,
     })
 }
 

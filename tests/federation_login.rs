@@ -165,6 +165,7 @@ fn a_taken_name_is_linked_only_after_its_password() {
     let asked = |failed| Page::LinkProof {
         provider: "google".to_owned(),
         username: "bob".to_owned(),
+        may_rename: false,
         failed,
     };
     assert_eq!(shown(rig.back(&handle, &returned)), asked(false));

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
+use crate::domain::password::PasswordPolicy;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
 use crate::federation::policy::{IdentityProviderSettings, ServiceProviderPolicy};
+use crate::federation::purpose::Purpose;
 use crate::oidc::Client;
 use crate::provisioning::{OutboundRule, TargetSettings};
 use crate::storage::DatabaseUrl;
@@ -28,12 +30,16 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// `[security]`: where the master key comes from.
     pub master_key: MasterKey,
+    /// `[security]`: what passwords must be like that people choose here.
+    pub passwords: PasswordPolicy,
     /// `[scim]`
     pub scim: Scim,
     /// `[log]`
     pub log: Log,
     /// `[[userstores]]`
     pub userstores: Vec<StoreName>,
+    /// `[[purposes]]`
+    pub purposes: Vec<Purpose>,
     /// `[[identity_providers]]`
     pub identity_providers: Vec<IdentityProviderSettings>,
     /// `[[service_providers]]`

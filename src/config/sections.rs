@@ -7,6 +7,7 @@ use toml::{Table, Value};
 
 use super::reader::{Problem, Reader};
 use super::{Config, Log, MasterKey, Scim, ScimClient, Server, ServiceProvider};
+use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, StoreName};
 use crate::federation::policy::{IdentityProviderSettings, JitPolicy, ServiceProviderPolicy};
 use crate::oidc::{Algorithm, Client, Lifetimes};
@@ -20,10 +21,11 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
     let mut root = Reader::new(table);
     let server = server(root.table("server"));
     let database = database(root.table("database"));
-    let master_key = security(root.table("security"), environment);
+    let (master_key, passwords) = security(root.table("security"), environment);
     let scim = scim(root.table("scim"));
     let log = log(root.table("log"));
     let userstores = root.tables("userstores").into_iter().map(userstore).collect();
+    let purposes = root.list("purposes");
     let identity_providers = root
         .tables("identity_providers")
         .into_iter()
@@ -43,9 +45,11 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
         server,
         database,
         master_key,
+        passwords,
         scim,
         log,
         userstores,
+        purposes,
         identity_providers,
         service_providers,
         targets,
@@ -80,7 +84,7 @@ fn database(mut r: Reader) -> Option<DatabaseUrl> {
     url.ok()
 }
 
-fn security(mut r: Reader, environment: Environment<'_>) -> MasterKey {
+fn security(mut r: Reader, environment: Environment<'_>) -> (MasterKey, PasswordPolicy) {
     const DEFAULT: &str = "data/master.key";
     let key = match r.raw("master_key") {
         None => MasterKey::File(PathBuf::from(DEFAULT)),
@@ -97,8 +101,12 @@ fn security(mut r: Reader, environment: Environment<'_>) -> MasterKey {
             }
         }
     };
+    let usual = u32::try_from(PasswordPolicy::default().min_length).unwrap_or(u32::MAX);
+    let passwords = PasswordPolicy {
+        min_length: r.number("password_min_length", usual, 128) as usize,
+    };
     r.done();
-    key
+    (key, passwords)
 }
 
 fn scim(mut r: Reader) -> Scim {
@@ -163,6 +171,8 @@ fn jit(mut r: Reader) -> JitPolicy {
         username: r.parsed("username"),
         sync: r.parsed("sync"),
         on_conflict: r.parsed("on_conflict"),
+        returning: r.parsed("returning"),
+        purposes: r.texts("purposes"),
     };
     r.done();
     jit
@@ -176,6 +186,8 @@ fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvi
         identity_providers: r.texts("identity_providers").into_iter().map(Into::into).collect(),
         local_login: r.flag("local_login", false),
         inbound_userstore: r.text("inbound_userstore").map_or(StoreName::PRIMARY, StoreName::new),
+        jit_mode: r.has("jit_mode").then(|| r.parsed("jit_mode")),
+        purposes: r.texts("purposes"),
         name: name.into(),
     };
     let outbound = r.tables("outbound").into_iter().map(|r| outbound(r, &policy)).collect();
@@ -365,6 +377,9 @@ fn cross_check(root: &Reader, config: &Config) {
                 store.as_str(),
             );
         }
+        for name in &provider.jit.purposes {
+            known(format!("identity_providers[{at}].jit.purposes"), &names.purposes, name);
+        }
     }
     for (at, provider) in config.service_providers.iter().enumerate() {
         let (key, policy) = (|key: &str| format!("service_providers[{at}].{key}"), &provider.policy);
@@ -375,6 +390,9 @@ fn cross_check(root: &Reader, config: &Config) {
         );
         for name in &policy.identity_providers {
             known(key("identity_providers"), &names.identity_providers, name.as_str());
+        }
+        for name in &policy.purposes {
+            known(key("purposes"), &names.purposes, name);
         }
         if let Some(name) = &provider.scim.adopts {
             known(key("scim.adopts"), &names.identity_providers, name.as_str());
@@ -388,6 +406,7 @@ fn cross_check(root: &Reader, config: &Config) {
 /// The names of each section.
 struct Names<'a> {
     stores: Vec<&'a str>,
+    purposes: Vec<&'a str>,
     identity_providers: Vec<&'a str>,
     services: Vec<&'a str>,
     clients: Vec<&'a str>,
@@ -400,6 +419,7 @@ impl<'a> Names<'a> {
         let clients = services.iter().filter_map(|provider| provider.client.as_ref());
         Self {
             stores: config.userstores.iter().map(StoreName::as_str).collect(),
+            purposes: config.purposes.iter().map(|purpose| purpose.name.as_str()).collect(),
             identity_providers: config
                 .identity_providers
                 .iter()
@@ -414,6 +434,7 @@ impl<'a> Names<'a> {
     fn check_twins(&self, root: &Reader) {
         for (section, what, names) in [
             ("userstores", "name", &self.stores),
+            ("purposes", "name", &self.purposes),
             ("identity_providers", "name", &self.identity_providers),
             ("service_providers", "name", &self.services),
             ("service_providers", "client_id", &self.clients),

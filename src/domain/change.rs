@@ -1,5 +1,7 @@
 //! A change, who makes it, and what is written down together with it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -132,6 +134,8 @@ pub enum Companion {
     Journal(JournalEntry),
     /// Ties an external subject to the resource that the change creates or updates.
     Link(Link),
+    /// What the person agreed to.
+    Consent(Consent),
 }
 
 /// What the journal tells of one change.
@@ -181,6 +185,23 @@ pub struct Link {
     pub issuer: String,
     /// The subject: stable and unique within the issuer.
     pub subject: String,
+}
+
+/// A person's consent to one purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// The purpose's name in the configuration.
+    pub purpose: String,
+    /// The version of it that the person saw.
+    pub version: u32,
+    /// The attributes, by SCIM path, that may be kept for it.
+    pub granted: BTreeSet<String>,
+    /// The optional attributes that the person does not want kept.
+    pub refused: BTreeSet<String>,
+    /// The identity provider that the attributes came from.
+    pub identity_provider: IdentityProviderName,
+    /// The application that the person was on the way to.
+    pub service_provider: ServiceProviderName,
 }
 
 /// Who joined and who left a group in one change, and of whom it says something else.

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod login;
 pub mod multi_valued;
 pub mod name;
+pub mod password;
 pub mod patch;
 pub mod projection;
 pub mod provenance;
@@ -20,7 +21,7 @@ pub mod secret;
 pub mod unique;
 pub mod validate;
 
-pub use change::{Actor, Change, Companion, JournalEntry, Link, Operation, Principal};
+pub use change::{Actor, Change, Companion, Consent, JournalEntry, Link, Operation, Principal};
 pub use clock::{Clock, Timestamp};
 pub use ids::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Version};
 pub use resource::{Attributes, Document, Member, Membership, Precondition, Relations, Resource};

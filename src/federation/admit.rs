@@ -8,15 +8,18 @@ use super::denial::Denial;
 use super::login::FederationError;
 use super::policy::{IdentityProviderSettings, JitMode, ServiceProviderPolicy};
 use super::provider::Identity;
-use super::target::Edit;
+use super::purpose::{AttributePath, Purpose};
+use super::questions::{self, Agreement, Answers, Questions, Wishes};
+use super::target::{Edit, Target};
 use super::username;
 use crate::directory::{Directory, DirectoryError};
+use crate::domain::password::PasswordPolicy;
 use crate::domain::patch::{PatchOperation, Path};
 use crate::domain::{
-    Actor, Change, Companion, Kind, Link, Operation, Precondition, Principal, Relations, Resource, ResourceId,
-    StoreName, name,
+    Actor, Attributes, Change, Companion, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource,
+    ResourceId, StoreName, name,
 };
-use crate::storage::{Database, StorageError, links};
+use crate::storage::{Database, StorageError, consents, links};
 use crate::userstore::StoreError;
 
 /// How often a login starts over: each time somebody else has written what it was about to write.
@@ -30,8 +33,12 @@ pub(super) struct Arrival<'a> {
     pub(super) claims: &'a [ClaimMapping],
     pub(super) service_provider: &'a ServiceProviderPolicy,
     pub(super) identity: &'a Identity,
+    pub(super) purposes: &'a [Purpose],
+    pub(super) passwords: PasswordPolicy,
     /// The account that the person has proved in this login.
     pub(super) proved: Option<&'a ResourceId>,
+    pub(super) wishes: &'a Wishes,
+    pub(super) answers: Option<&'a Answers>,
 }
 
 /// What became of it.
@@ -40,8 +47,18 @@ pub(super) enum Admission {
     Admitted(StoreName, ResourceId),
     /// The person must prove this account first.
     Prove(Account),
+    /// The person must answer these questions first.
+    Asked(Box<Questions>),
     /// The person stays outside.
     Refused(Denial),
+}
+
+/// What the decision needs of our own records.
+struct Known {
+    account: Option<Account>,
+    wanted: Wanted,
+    parted: bool,
+    given: Vec<Consent>,
 }
 
 impl Arrival<'_> {
@@ -54,19 +71,28 @@ impl Arrival<'_> {
                 Linked::Gone => return Ok(Admission::Refused(Denial::NoAccount)),
                 Linked::To(resource) => Some(resource),
             };
-            let account = resource.map(account);
-            let wanted = self.wanted(account.is_some())?;
+            let known = self.known(resource)?;
             // Whoever has the name may have come in by a twin of this login since the link was looked for.
-            if matches!(wanted, Wanted::Named { holder: Some(_), .. }) && !matches!(self.linked()?, Linked::Nobody) {
+            if matches!(known.wanted, Wanted::Named { holder: Some(_), .. })
+                && !matches!(self.linked()?, Linked::Nobody)
+            {
                 continue;
             }
-            let (outcome, id) = match self.decide(account.as_ref(), &wanted) {
+            let (outcome, id) = match self.decide(&known) {
                 Decision::Refuse(denial) => return Ok(Admission::Refused(denial)),
                 Decision::Ask(Prompt::LinkProof(account)) => return Ok(Admission::Prove(account)),
-                Decision::Complete(account) => (self.synchronise(resource), Some((account.store, account.id))),
-                Decision::Provision(Proposal::Create { store, username }) => (self.create(&store, &username), None),
-                Decision::Provision(Proposal::Link(account)) => {
-                    (self.link(&account), Some((account.store, account.id)))
+                Decision::Ask(Prompt::Details(questions)) => return Ok(Admission::Asked(Box::new(questions))),
+                Decision::Complete(account, agreement) => (
+                    self.synchronise(resource, &known.given, &agreement),
+                    Some((account.store, account.id)),
+                ),
+                Decision::Provision(Proposal::Create {
+                    store,
+                    username,
+                    agreement,
+                }) => (self.create(&store, &username, &agreement), None),
+                Decision::Provision(Proposal::Link(account, agreement)) => {
+                    (self.link(&account, &agreement), Some((account.store, account.id)))
                 }
             };
             match outcome {
@@ -92,7 +118,7 @@ impl Arrival<'_> {
         Err(FederationError::Contended)
     }
 
-    fn decide(&self, linked: Option<&Account>, wanted: &Wanted) -> Decision {
+    fn decide(&self, known: &Known) -> Decision {
         decide(&Facts {
             provider: &self.settings.name,
             policy: &self.settings.jit,
@@ -100,9 +126,37 @@ impl Arrival<'_> {
             claims: self.claims,
             service_provider: self.service_provider,
             identity: self.identity,
-            linked,
-            wanted,
+            purposes: self.purposes,
+            passwords: self.passwords,
+            linked: known.account.as_ref(),
+            parted: known.parted,
+            given: &known.given,
+            wanted: &known.wanted,
             proved: self.proved,
+            wishes: self.wishes,
+            answers: self.answers,
+        })
+    }
+
+    fn known(&self, linked: Option<&Resource>) -> Result<Known, FederationError> {
+        let account = linked.map(|resource| account(resource, self.purposes));
+        let wanted = self.wanted(account.is_some())?;
+        let holder = match &wanted {
+            Wanted::Named { holder, .. } => holder.as_ref(),
+            _ => None,
+        };
+        let theirs = account.as_ref().or(holder).map(|account| &account.id);
+        let Identity { issuer, subject, .. } = self.identity;
+        let (given, parted) = self.database.read::<_, StorageError>(|connection| {
+            let given = theirs.map_or(Ok(Vec::new()), |id| consents::of_user(connection, id))?;
+            let parted = account.is_none() && links::has_parted(connection, &self.settings.name, issuer, subject)?;
+            Ok((given, parted))
+        })?;
+        Ok(Known {
+            account,
+            wanted,
+            parted,
+            given: given.into_iter().map(|record| record.consent).collect(),
         })
     }
 
@@ -116,60 +170,91 @@ impl Arrival<'_> {
         Ok(resource.map_or(Linked::Gone, Linked::To))
     }
 
+    fn mode(&self) -> JitMode {
+        self.service_provider.mode(&self.settings.jit)
+    }
+
     /// What a first login would make; not looked up where none can be.
     fn wanted(&self, linked: bool) -> Result<Wanted, FederationError> {
         let jit = &self.settings.jit;
-        if linked || jit.mode == JitMode::Off {
+        if linked || self.mode() == JitMode::Off {
             return Ok(Wanted::Unclear(Denial::NoAccount));
         }
-        let named = username::derive(&jit.username, &self.settings.name, self.identity)
-            .and_then(|username| username::store(&jit.userstore, self.identity).map(|store| (store, username)));
-        Ok(match named {
-            Err(denial) => Wanted::Unclear(denial),
-            Ok((store, username)) => {
-                let holder = self
-                    .directory
-                    .named(&store, &Kind::USER, &username)?
-                    .as_ref()
-                    .map(account);
-                Wanted::Named {
-                    store,
-                    username,
-                    holder,
-                }
-            }
+        let store = match username::store(&jit.userstore, self.identity) {
+            Ok(store) => store,
+            Err(denial) => return Ok(Wanted::Unclear(denial)),
+        };
+        let chosen = self.answers.and_then(|answers| answers.username.as_ref());
+        let named = match chosen.filter(|_| self.mode().asks_username()) {
+            Some(chosen) => name::check(chosen)
+                .map(|()| chosen.clone())
+                .map_err(|_| Denial::BadUsername),
+            None => username::derive(&jit.username, &self.settings.name, self.identity),
+        };
+        let username = match named {
+            Ok(username) => username,
+            Err(denial) => return Ok(Wanted::Nameless { store, denial }),
+        };
+        let holder = self.directory.named(&store, &Kind::USER, &username)?;
+        Ok(Wanted::Named {
+            holder: holder.map(|holder| account(&holder, self.purposes)),
+            store,
+            username,
         })
     }
 
-    fn create(&self, store: &StoreName, username: &str) -> Result<Made, DirectoryError> {
-        let attributes = claims::attributes(self.claims, username, &self.identity.claims);
+    fn create(&self, store: &StoreName, username: &str, agreement: &Agreement) -> Result<Made, DirectoryError> {
+        let mappings = self.kept(&agreement.consents);
+        let mut attributes = claims::attributes(&mappings, username, &self.identity.claims);
+        for (path, text) in &agreement.changed {
+            if let Some(target) = Target::parse(path.as_str()) {
+                target.put(&mut attributes, text.as_str().into());
+            }
+        }
+        if let Some(password) = &agreement.password {
+            attributes.insert("password".to_owned(), password.expose().into());
+        }
         let operation = Operation::Create {
             store: store.clone(),
             kind: Kind::USER,
             attributes,
         };
-        let outcome = self.directory.apply(self.change(operation, vec![self.companion()]))?;
+        let outcome = self
+            .directory
+            .apply(self.change(operation, self.companions(true, agreement)))?;
         let resource = outcome.resource();
+        self.fill(resource, agreement)?;
         Ok(Some((resource.store.clone(), resource.id.clone())))
     }
 
     /// Ties the identity to an account that was there. An operation list may be empty: the link is written all the same.
-    fn link(&self, account: &Account) -> Result<Made, DirectoryError> {
+    fn link(&self, account: &Account, agreement: &Agreement) -> Result<Made, DirectoryError> {
         let Some(resource) = self.directory.get(&Kind::USER, &account.id, Relations::NONE)? else {
             return Err(DirectoryError::NotFound(Kind::USER));
         };
-        let operation = self.patch(&resource)?;
+        let operation = self.patch(&resource, &agreement.consents)?;
         self.directory
-            .apply(self.change(operation, vec![self.companion()]))
-            .map(|_| None)
+            .apply(self.change(operation, self.companions(true, agreement)))?;
+        self.fill(&resource, agreement)?;
+        Ok(None)
     }
 
     /// Brings a linked user up to the claims. A value that does not fit keeps nobody out who was in before.
-    fn synchronise(&self, resource: Option<&Resource>) -> Result<Made, DirectoryError> {
+    fn synchronise(
+        &self,
+        resource: Option<&Resource>,
+        given: &[Consent],
+        agreement: &Agreement,
+    ) -> Result<Made, DirectoryError> {
         let Some(resource) = resource else { return Ok(None) };
-        let outcome = match self.patch(resource) {
-            Ok(Operation::Patch { operations, .. }) if operations.is_empty() => return Ok(None),
-            Ok(operation) => self.directory.apply(self.change(operation, Vec::new())).map(|_| None),
+        let given: Vec<Consent> = given.iter().chain(&agreement.consents).cloned().collect();
+        let companions = self.companions(false, agreement);
+        let outcome = match self.patch(resource, &given) {
+            Ok(Operation::Patch { operations, .. }) if operations.is_empty() && companions.is_empty() => Ok(()),
+            Ok(operation) => self
+                .directory
+                .apply(self.change(operation, companions.clone()))
+                .map(|_| ()),
             Err(error) => Err(error),
         };
         match outcome {
@@ -179,29 +264,76 @@ impl Arrival<'_> {
                     self.settings.name,
                     invalid.detail
                 );
-                Ok(None)
+                let nothing = Operation::Patch {
+                    kind: Kind::USER,
+                    id: resource.id.clone(),
+                    operations: Vec::new(),
+                    precondition: Precondition::None,
+                };
+                self.directory.apply(self.change(nothing, companions))?;
             }
             Err(DirectoryError::Store(StoreError::Unsupported(what))) => {
                 log::warn!(
                     "attributes from {} were not synchronised: the userstore cannot {what}",
                     self.settings.name
                 );
-                Ok(None)
             }
-            outcome => outcome,
+            outcome => outcome?,
+        }
+        self.fill(resource, agreement)?;
+        Ok(None)
+    }
+
+    /// Writes what the person filled in as the person's own: what the provider does not send, it shall not clear.
+    fn fill(&self, resource: &Resource, agreement: &Agreement) -> Result<(), DirectoryError> {
+        if agreement.filled.is_empty() {
+            return Ok(());
+        }
+        let attributes = resource.document.attributes();
+        let edits = agreement.filled.iter().filter_map(|(path, text)| {
+            let target = Target::parse(path.as_str())?;
+            Some(self.strict(target.set_operation(&attributes, &text.as_str().into())))
+        });
+        let operation = Operation::Patch {
+            kind: Kind::USER,
+            id: resource.id.clone(),
+            operations: edits.collect::<Result<_, _>>()?,
+            precondition: Precondition::None,
+        };
+        let actor = Actor {
+            principal: Principal::Person,
+            ..self.actor()
+        };
+        let change = Change {
+            actor,
+            operation,
+            companions: Vec::new(),
+        };
+        match self.directory.apply(change) {
+            Err(DirectoryError::Invalid(invalid)) => {
+                log::warn!("what a person filled in was not kept: {}", invalid.detail);
+                Ok(())
+            }
+            outcome => outcome.map(|_| ()),
         }
     }
 
-    fn patch(&self, resource: &Resource) -> Result<Operation, DirectoryError> {
+    /// The mapping without what the person does not want kept.
+    fn kept(&self, given: &[Consent]) -> Vec<ClaimMapping> {
+        let refused = questions::refused(given);
+        let wanted = |mapping: &&ClaimMapping| mapping.path().is_none_or(|path| !refused.contains(path.as_str()));
+        self.claims.iter().filter(wanted).cloned().collect()
+    }
+
+    fn patch(&self, resource: &Resource, given: &[Consent]) -> Result<Operation, DirectoryError> {
         let attributes = resource.document.attributes();
         let stored = Stored {
             attributes: &attributes,
             writers: &resource.writers.writers(),
         };
-        let sync = self.settings.jit.sync;
         let edits = claims::changes(
-            self.claims,
-            sync,
+            &self.kept(given),
+            self.settings.jit.sync,
             &self.identity.claims,
             &stored,
             &self.actor().writer(),
@@ -234,12 +366,17 @@ impl Arrival<'_> {
         }
     }
 
-    fn companion(&self) -> Companion {
-        Companion::Link(Link {
-            identity_provider: self.settings.name.clone(),
-            issuer: self.identity.issuer.clone(),
-            subject: self.identity.subject.clone(),
-        })
+    /// What is written together with the account: the link, if it is new, and what was agreed to.
+    fn companions(&self, linked: bool, agreement: &Agreement) -> Vec<Companion> {
+        let link = linked.then(|| {
+            Companion::Link(Link {
+                identity_provider: self.settings.name.clone(),
+                issuer: self.identity.issuer.clone(),
+                subject: self.identity.subject.clone(),
+            })
+        });
+        let consents = agreement.consents.iter().cloned().map(Companion::Consent);
+        link.into_iter().chain(consents).collect()
     }
 
     /// One operation in the form that the door takes.
@@ -266,7 +403,7 @@ enum Linked {
 }
 
 /// A user as the decision sees them. No address of ours is verified: nothing here has made its owner prove it.
-fn account(resource: &Resource) -> Account {
+fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
     let attributes = resource.document.attributes();
     let roles = attributes
         .get("roles")
@@ -286,6 +423,17 @@ fn account(resource: &Resource) -> Account {
             .to_owned(),
         active: attributes.get("active") != Some(&Value::Bool(false)),
         administrator: roles.iter().any(governs),
+        present: purposes
+            .iter()
+            .flat_map(|purpose| &purpose.attributes)
+            .map(|attribute| &attribute.path)
+            .filter(|path| is_present(path, &attributes))
+            .cloned()
+            .collect(),
         verified_email: None,
     }
+}
+
+fn is_present(path: &AttributePath, attributes: &Attributes) -> bool {
+    Target::parse(path.as_str()).is_some_and(|target| target.value(attributes).is_some())
 }

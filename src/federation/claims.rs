@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::denial::Denial;
 use super::policy::SyncMode;
+use super::purpose::AttributePath;
 use super::target::{Edit, Target};
 use crate::domain::Attributes;
 use crate::domain::email::Email;
@@ -71,6 +72,11 @@ impl ClaimMapping {
             to: target,
             mode,
         })
+    }
+
+    /// The attribute that this line writes; none if it is ignored.
+    pub fn path(&self) -> Option<AttributePath> {
+        (self.mode != ClaimMode::Ignore).then(|| AttributePath::of(&self.to))
     }
 
     /// The claim at the top level that this line reads.
@@ -187,6 +193,24 @@ pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String
         }
     }
     attributes
+}
+
+/// What the provider suggests and the person may change: texts alone.
+pub fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Vec<(AttributePath, String)> {
+    let suggested = mappings.iter().filter(|mapping| mapping.mode == ClaimMode::Suggest);
+    let text = |mapping: &ClaimMapping| match said(claims, &mapping.from) {
+        Said::Value(Value::String(text)) => Some((AttributePath::of(&mapping.to), text.clone())),
+        _ => None,
+    };
+    suggested.filter_map(text).collect()
+}
+
+/// Whether the claims say anything of an attribute.
+pub fn says(mappings: &[ClaimMapping], claims: &Map<String, Value>, path: &AttributePath) -> bool {
+    let written = mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore);
+    written
+        .filter(|mapping| mapping.to.path() == path.as_str())
+        .any(|mapping| matches!(said(claims, &mapping.from), Said::Value(_)))
 }
 
 /// What is stored of a user, and who wrote it.

@@ -2,10 +2,13 @@
 
 use super::claims::{self, ClaimMapping};
 use super::denial::Denial;
-use super::policy::{JitMode, JitPolicy, OnConflict, ServiceProviderPolicy};
+use super::policy::{JitMode, JitPolicy, OnConflict, Returning, ServiceProviderPolicy};
 use super::provider::Identity;
+use super::purpose::{AttributePath, Purpose};
+use super::questions::{Agreement, Answers, Parties, Problem, Questions, Wishes, covers};
 use crate::domain::email::Email;
-use crate::domain::{IdentityProviderName, ResourceId, StoreName};
+use crate::domain::password::PasswordPolicy;
+use crate::domain::{Consent, IdentityProviderName, ResourceId, StoreName};
 
 /// Everything that the decision rests on.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +25,24 @@ pub struct Facts<'a> {
     pub service_provider: &'a ServiceProviderPolicy,
     /// Who the provider says this is.
     pub identity: &'a Identity,
+    /// What attributes are kept for.
+    pub purposes: &'a [Purpose],
+    /// What passwords must be like.
+    pub passwords: PasswordPolicy,
     /// The account that the identity is linked to.
     pub linked: Option<&'a Account>,
+    /// Whether the identity had an account that was removed.
+    pub parted: bool,
+    /// What the person agreed to before, oldest first.
+    pub given: &'a [Consent],
     /// What an account would be called, and who has that name already.
     pub wanted: &'a Wanted,
     /// The account that the person has proved to be theirs, in this login and for this identity.
     pub proved: Option<&'a ResourceId>,
+    /// What the person wants otherwise than the policy has it at first.
+    pub wishes: &'a Wishes,
+    /// What the person answered, if they were asked.
+    pub answers: Option<&'a Answers>,
 }
 
 /// A local account, as far as the decision needs it.
@@ -43,6 +58,8 @@ pub struct Account {
     pub active: bool,
     /// Whether it holds power over others.
     pub administrator: bool,
+    /// The attributes of purposes that it has a value of.
+    pub present: Vec<AttributePath>,
     /// Its address, if its owner has proved it to us. What a client or an administrator wrote proves nothing.
     pub verified_email: Option<String>,
 }
@@ -52,6 +69,13 @@ pub struct Account {
 pub enum Wanted {
     /// It is not known where, or how it would be called.
     Unclear(Denial),
+    /// It is known where, but the rule gives no name.
+    Nameless {
+        /// The store.
+        store: StoreName,
+        /// Why.
+        denial: Denial,
+    },
     /// This name in this store; perhaps somebody has it.
     Named {
         /// The store.
@@ -67,7 +91,7 @@ pub enum Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The person is this user; their attributes are brought up to the claims.
-    Complete(Account),
+    Complete(Account, Agreement),
     /// Something is written first.
     Provision(Proposal),
     /// The person is asked something first.
@@ -85,9 +109,11 @@ pub enum Proposal {
         store: StoreName,
         /// Under this name.
         username: String,
+        /// With this.
+        agreement: Agreement,
     },
     /// A link to an account that was there before.
-    Link(Account),
+    Link(Account, Agreement),
 }
 
 /// What a person is asked.
@@ -95,6 +121,8 @@ pub enum Proposal {
 pub enum Prompt {
     /// Whether the account of the wanted name is theirs: its password proves it.
     LinkProof(Account),
+    /// What an account is made with.
+    Details(Questions),
 }
 
 /// Decides. The same facts always give the same decision.
@@ -103,29 +131,120 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         return Decision::Refuse(denial);
     }
     if let Some(account) = facts.linked {
-        return if account.active {
-            Decision::Complete(account.clone())
-        } else {
-            Decision::Refuse(Denial::AccountDisabled)
-        };
+        if !account.active {
+            return Decision::Refuse(Denial::AccountDisabled);
+        }
+        let complete = |agreement| Decision::Complete(account.clone(), agreement);
+        return agreed(facts, open(facts, account), &account.username, complete);
     }
-    if facts.policy.mode == JitMode::Off {
+    if mode(facts) == JitMode::Off {
         return Decision::Refuse(Denial::NoAccount);
     }
+    if facts.parted && facts.policy.returning == Returning::Refuse {
+        return Decision::Refuse(Denial::AccountRemoved);
+    }
     match facts.wanted {
-        Wanted::Unclear(denial) => Decision::Refuse(denial.clone()),
+        Wanted::Nameless { .. } if mode(facts).asks_username() => another_name(facts, Problem::BadName),
+        Wanted::Unclear(denial) | Wanted::Nameless { denial, .. } => Decision::Refuse(denial.clone()),
         Wanted::Named {
             store,
             username,
             holder: None,
-        } => Decision::Provision(Proposal::Create {
-            store: store.clone(),
-            username: username.clone(),
-        }),
+        } => {
+            let create = |agreement| {
+                Decision::Provision(Proposal::Create {
+                    store: store.clone(),
+                    username: username.clone(),
+                    agreement,
+                })
+            };
+            agreed(facts, newcomer(facts, username), username, create)
+        }
         Wanted::Named {
             holder: Some(holder), ..
         } => conflict(facts, holder),
     }
+}
+
+fn mode(facts: &Facts<'_>) -> JitMode {
+    facts.service_provider.mode(facts.policy)
+}
+
+/// Goes on if nothing is asked, or if all of it is answered well.
+fn agreed(
+    facts: &Facts<'_>,
+    questions: Questions,
+    username: &str,
+    go_on: impl FnOnce(Agreement) -> Decision,
+) -> Decision {
+    if questions.is_empty() {
+        return go_on(Agreement::default());
+    }
+    let Some(answers) = facts.answers else {
+        return Decision::Ask(Prompt::Details(questions));
+    };
+    let parties = Parties {
+        identity_provider: facts.provider,
+        service_provider: &facts.service_provider.name,
+    };
+    match questions.settle(answers, username, facts.passwords, parties) {
+        Ok(agreement) => go_on(agreement),
+        Err(questions) => Decision::Ask(Prompt::Details(*questions)),
+    }
+}
+
+/// What somebody is asked who has no account yet.
+fn newcomer(facts: &Facts<'_>, username: &str) -> Questions {
+    let mode = mode(facts);
+    if !mode.asks_consent() {
+        return Questions::default();
+    }
+    Questions {
+        username: mode.asks_username().then(|| username.to_owned()),
+        password: mode.asks_password(),
+        purposes: facts.purposes.to_vec(),
+        missing: missing(facts, &[]),
+        suggested: claims::suggestions(facts.claims, &facts.identity.claims),
+        ..Questions::default()
+    }
+}
+
+/// What somebody is asked who has an account: only what they have not agreed to yet.
+fn open(facts: &Facts<'_>, account: &Account) -> Questions {
+    if !mode(facts).asks_consent() {
+        return Questions::default();
+    }
+    let unknown = facts.purposes.iter().filter(|purpose| !covers(facts.given, purpose));
+    Questions {
+        purposes: unknown.cloned().collect(),
+        missing: missing(facts, &account.present),
+        ..Questions::default()
+    }
+}
+
+/// The attributes that a purpose cannot do without and that neither the provider nor the account has.
+fn missing(facts: &Facts<'_>, present: &[AttributePath]) -> Vec<AttributePath> {
+    let mut missing = Vec::new();
+    for attribute in facts.purposes.iter().flat_map(|purpose| &purpose.attributes) {
+        let known = attribute.optional
+            || present.contains(&attribute.path)
+            || missing.contains(&attribute.path)
+            || claims::says(facts.claims, &facts.identity.claims, &attribute.path);
+        if !known {
+            missing.push(attribute.path.clone());
+        }
+    }
+    missing
+}
+
+/// Asks for a name, since the one at hand will not do; for no reason that would have to be told if nobody typed it.
+fn another_name(facts: &Facts<'_>, problem: Problem) -> Decision {
+    let typed = facts.answers.and_then(|answers| answers.username.as_ref());
+    let mut questions = newcomer(facts, typed.map_or("", String::as_str));
+    if typed.is_some() {
+        questions.problems.push(problem);
+    }
+    Decision::Ask(Prompt::Details(questions))
 }
 
 /// What holds for every login, linked or not.
@@ -148,12 +267,20 @@ fn admissible(facts: &Facts<'_>) -> Result<(), Denial> {
 /// The wanted name is an account's that is not linked to this identity. It is never overwritten.
 fn conflict(facts: &Facts<'_>, holder: &Account) -> Decision {
     let may_link = facts.policy.on_conflict != OnConflict::Refuse && holder.active;
+    if mode(facts).asks_username() {
+        let typed = facts.answers.is_some_and(|answers| answers.username.is_some());
+        // A name that somebody types is never a way to the account that has it.
+        if typed || facts.wishes.another_name || !may_link {
+            return another_name(facts, Problem::NameTaken);
+        }
+    }
     if !may_link {
         return Decision::Refuse(Denial::NameTaken);
     }
     let proved = facts.proved == Some(&holder.id);
     if proved || (facts.policy.on_conflict == OnConflict::LinkVerifiedEmail && verified_on_both_sides(facts, holder)) {
-        return Decision::Provision(Proposal::Link(holder.clone()));
+        let link = |agreement| Decision::Provision(Proposal::Link(holder.clone(), agreement));
+        return agreed(facts, open(facts, holder), &holder.username, link);
     }
     Decision::Ask(Prompt::LinkProof(holder.clone()))
 }

@@ -9,6 +9,12 @@ pub enum Denial {
     /// Accounts are not made, and there is none.
     #[error("there is no account, and none is made")]
     NoAccount,
+    /// The person's account was removed, and they may not come back.
+    #[error("the account was removed")]
+    AccountRemoved,
+    /// The person does not agree to what must be kept.
+    #[error("the person does not agree to what is kept")]
+    ConsentRefused,
     /// The account is disabled.
     #[error("the account is disabled")]
     AccountDisabled,
@@ -77,6 +83,8 @@ impl Denial {
         match self {
             Self::ProviderNotAllowed => "idp_not_allowed",
             Self::NoAccount => "no_account",
+            Self::AccountRemoved => "account_removed",
+            Self::ConsentRefused => "consent_refused",
             Self::AccountDisabled => "account_disabled",
             Self::NameTaken => "name_taken",
             Self::MissingClaim { .. } => "claim_missing",

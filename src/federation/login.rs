@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::admit::{Admission, Arrival};
 use super::denial::Denial;
 use super::policy::ServiceProviderPolicy;
 use super::provider::{Hint, Identity, ProviderError, Returned};
-use super::step::{Choice, Local, Page, Screen, Standing, Step};
-use super::transaction::{Held, Stage, Transaction, Transactions};
+use super::step::{Choice, Details, Local, Page, Screen, Standing, Step};
+use super::transaction::{Arriving, Held, Stage, Transaction, Transactions};
 use super::upstream::{FrontDoor, Upstream};
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::login::{Authentication, AuthorizationRequest};
@@ -49,10 +48,10 @@ pub struct Started {
 
 /// The front door for people. Methods block.
 pub struct Federation {
-    directory: Arc<Directory>,
-    database: Database,
-    transactions: Transactions,
-    door: FrontDoor,
+    pub(super) directory: Arc<Directory>,
+    pub(super) database: Database,
+    pub(super) transactions: Transactions,
+    pub(super) door: FrontDoor,
 }
 
 impl Federation {
@@ -200,7 +199,7 @@ impl Federation {
             return Ok(Step::Refused(Denial::NotUnderWay));
         }
         match upstream.provider.finish(returned, &pending) {
-            Ok(identity) => self.admit(held, upstream, identity, None),
+            Ok(identity) => self.admit(held, upstream, Arriving::new(provider, identity), None),
             Err(error) => Ok(Step::Refused(refusal(provider, &error))),
         }
     }
@@ -213,7 +212,7 @@ impl Federation {
         if !policy.local_login {
             return Ok(Step::Refused(Denial::NoLocalLogin));
         }
-        if matches!(held.transaction.stage, Stage::Proving { .. }) || username.is_empty() {
+        if !matches!(held.transaction.stage, Stage::Choosing | Stage::Away { .. }) || username.is_empty() {
             return Ok(Step::Show(self.screen(&held.transaction, policy)));
         }
         let store = &policy.inbound_userstore;
@@ -232,47 +231,6 @@ impl Federation {
         }
     }
 
-    /// Proves the account that an identity wants to be linked to. The proof counts for this identity in this login alone.
-    pub fn prove(&self, handle: &str, password: &Secret) -> Result<Step, FederationError> {
-        let Some((held, policy)) = self.held(handle)? else {
-            return Ok(Step::Refused(Denial::NotUnderWay));
-        };
-        let Stage::Proving {
-            provider,
-            identity,
-            store,
-            account,
-            ..
-        } = held.transaction.stage.clone()
-        else {
-            return Ok(Step::Show(self.screen(&held.transaction, policy)));
-        };
-        let upstream = match self.allowed(&provider, policy) {
-            Ok(upstream) => upstream,
-            Err(denial) => return Ok(Step::Refused(denial)),
-        };
-        if password.expose().is_empty() {
-            return Ok(Step::Show(self.screen(&held.transaction, policy)));
-        }
-        if !self.is_password(&store, Some(&account), password)? {
-            return self.failed(held, policy);
-        }
-        self.admit(held, upstream, identity, Some(&account))
-    }
-
-    /// Goes back to the choice of ways, and forgets an identity that was to be proved.
-    pub fn back(&self, handle: &str) -> Result<Step, FederationError> {
-        let Some((mut held, policy)) = self.held(handle)? else {
-            return Ok(Step::Refused(Denial::NotUnderWay));
-        };
-        held.transaction.stage = Stage::Choosing;
-        held.transaction.failed = false;
-        if !self.transactions.advance(&mut held)? {
-            return Ok(Step::Refused(Denial::NotUnderWay));
-        }
-        Ok(Step::Show(self.screen(&held.transaction, policy)))
-    }
-
     /// Ends a login that the person gave up, and gives the request that must be answered.
     pub fn cancel(&self, handle: &str) -> Result<Option<AuthorizationRequest>, FederationError> {
         let Some((held, _)) = self.held(handle)? else {
@@ -281,54 +239,7 @@ impl Federation {
         Ok(self.transactions.finish(&held)?.then_some(held.transaction.request))
     }
 
-    fn admit(
-        &self,
-        mut held: Held,
-        upstream: &Upstream,
-        identity: Identity,
-        proved: Option<&ResourceId>,
-    ) -> Result<Step, FederationError> {
-        let Some(policy) = self.policy(&held.transaction.service_provider) else {
-            return Ok(Step::Refused(Denial::NotUnderWay));
-        };
-        let arrival = Arrival {
-            directory: &self.directory,
-            database: &self.database,
-            settings: &upstream.settings,
-            claims: &upstream.claims,
-            service_provider: policy,
-            identity: &identity,
-            proved,
-        };
-        let provider = &upstream.settings.name;
-        match arrival.admit()? {
-            Admission::Refused(denial) => {
-                log::warn!("a login through {provider} was refused: {}", denial.code());
-                Ok(Step::Refused(denial))
-            }
-            Admission::Prove(account) => {
-                held.transaction.failed = false;
-                held.transaction.stage = Stage::Proving {
-                    provider: provider.clone(),
-                    identity,
-                    store: account.store,
-                    account: account.id,
-                    username: account.username,
-                };
-                if !self.transactions.advance(&mut held)? {
-                    return Ok(Step::Refused(Denial::NotUnderWay));
-                }
-                Ok(Step::Show(self.screen(&held.transaction, policy)))
-            }
-            Admission::Admitted(store, user) => {
-                self.note_login(upstream, &identity)?;
-                let amr: &[&str] = if proved.is_some() { &["fed", "pwd"] } else { &["fed"] };
-                self.complete(&held, (store, user), Some(provider), amr)
-            }
-        }
-    }
-
-    fn complete(
+    pub(super) fn complete(
         &self,
         held: &Held,
         (store, user): (StoreName, ResourceId),
@@ -352,7 +263,7 @@ impl Federation {
     }
 
     /// Notes a wrong password; too many end the login.
-    fn failed(&self, mut held: Held, policy: &ServiceProviderPolicy) -> Result<Step, FederationError> {
+    pub(super) fn failed(&self, mut held: Held, policy: &ServiceProviderPolicy) -> Result<Step, FederationError> {
         held.transaction.failures += 1;
         held.transaction.failed = true;
         if held.transaction.failures >= FAILURES {
@@ -366,7 +277,7 @@ impl Federation {
     }
 
     /// Whether it is the password. A locked account answers as with a wrong one.
-    fn is_password(
+    pub(super) fn is_password(
         &self,
         store: &StoreName,
         id: Option<&ResourceId>,
@@ -379,7 +290,7 @@ impl Federation {
         Ok(verdict == PasswordVerdict::Right && id.is_some())
     }
 
-    fn note_login(&self, upstream: &Upstream, identity: &Identity) -> Result<(), FederationError> {
+    pub(super) fn note_login(&self, upstream: &Upstream, identity: &Identity) -> Result<(), FederationError> {
         let link = Link {
             identity_provider: upstream.settings.name.clone(),
             issuer: identity.issuer.clone(),
@@ -391,7 +302,7 @@ impl Federation {
         Ok(())
     }
 
-    fn screen(&self, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Screen {
+    pub(super) fn screen(&self, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Screen {
         Screen {
             standing: standing(transaction, policy),
             page: self.page(transaction, policy),
@@ -400,13 +311,23 @@ impl Federation {
 
     fn page(&self, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Page {
         let failed = transaction.failed;
-        if let Stage::Proving { provider, username, .. } = &transaction.stage {
-            let provider = self.display_name(provider).unwrap_or_else(|| provider.to_string());
-            return Page::LinkProof {
-                provider,
-                username: username.clone(),
-                failed,
-            };
+        match &transaction.stage {
+            Stage::Proving { arriving, username, .. } => {
+                return Page::LinkProof {
+                    provider: self.called(&arriving.provider),
+                    username: username.clone(),
+                    may_rename: self.mode(&arriving.provider, policy).asks_username(),
+                    failed,
+                };
+            }
+            Stage::Asking { arriving, questions } => {
+                return Page::Details(Box::new(Details {
+                    provider: self.called(&arriving.provider),
+                    known: self.known(arriving),
+                    questions: questions.clone(),
+                }));
+            }
+            Stage::Choosing | Stage::Away { .. } => {}
         }
         let choice = |name: &IdentityProviderName| {
             Some(Choice {
@@ -424,7 +345,7 @@ impl Federation {
         }
     }
 
-    fn held(&self, handle: &str) -> Result<Option<(Held, &ServiceProviderPolicy)>, FederationError> {
+    pub(super) fn held(&self, handle: &str) -> Result<Option<(Held, &ServiceProviderPolicy)>, FederationError> {
         let held = self.transactions.find(handle)?;
         Ok(held.and_then(|held| {
             let policy = self.policy(&held.transaction.service_provider)?;
@@ -432,18 +353,22 @@ impl Federation {
         }))
     }
 
-    fn policy(&self, name: &ServiceProviderName) -> Option<&ServiceProviderPolicy> {
+    pub(super) fn policy(&self, name: &ServiceProviderName) -> Option<&ServiceProviderPolicy> {
         self.door.service_providers.iter().find(|policy| policy.name == *name)
     }
 
-    fn upstream(&self, name: &IdentityProviderName) -> Option<&Upstream> {
+    pub(super) fn upstream(&self, name: &IdentityProviderName) -> Option<&Upstream> {
         self.door
             .upstreams
             .iter()
             .find(|upstream| upstream.settings.name == *name)
     }
 
-    fn allowed(&self, name: &IdentityProviderName, policy: &ServiceProviderPolicy) -> Result<&Upstream, Denial> {
+    pub(super) fn allowed(
+        &self,
+        name: &IdentityProviderName,
+        policy: &ServiceProviderPolicy,
+    ) -> Result<&Upstream, Denial> {
         let upstream = self.upstream(name).ok_or(Denial::UnknownProvider)?;
         if policy.identity_providers.contains(name) {
             Ok(upstream)

@@ -10,7 +10,10 @@ pub mod login;
 mod metadata;
 pub mod openid;
 pub mod policy;
+mod prompts;
 pub mod provider;
+pub mod purpose;
+pub mod questions;
 mod step;
 mod target;
 mod transaction;
@@ -18,5 +21,5 @@ mod upstream;
 pub mod username;
 
 pub use login::{Federation, FederationError, Started};
-pub use step::{Choice, Local, Page, Screen, Standing, Step};
+pub use step::{Choice, Details, Local, Page, Screen, Standing, Step};
 pub use upstream::{FrontDoor, Upstream};

@@ -71,17 +71,56 @@ pub struct JitPolicy {
     pub sync: SyncMode,
     /// What happens if the name is taken.
     pub on_conflict: OnConflict,
+    /// What happens if the account that the person had was removed.
+    pub returning: Returning,
+    /// The purposes that people agree to, by name; the account itself if there are none.
+    pub purposes: Vec<String>,
 }
 
-/// Whether a first login makes an account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Whether a first login makes an account, and what the person is asked. Each asks for more than the one before; `off`
+/// is the strictest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JitMode {
-    /// Never: only linked people enter.
-    Off,
-    /// Yes, and the person is asked nothing.
+    /// The person is asked nothing.
     #[default]
     Silent,
+    /// The person sees what is kept and agrees to it.
+    Consent,
+    /// And chooses a password.
+    PasswordConsent,
+    /// And a user name.
+    UsernamePasswordConsent,
+    /// No account is made: only linked people enter.
+    Off,
+}
+
+impl JitMode {
+    /// Whether the person agrees to what is kept.
+    pub fn asks_consent(self) -> bool {
+        !matches!(self, Self::Silent | Self::Off)
+    }
+
+    /// Whether the person chooses a password.
+    pub fn asks_password(self) -> bool {
+        matches!(self, Self::PasswordConsent | Self::UsernamePasswordConsent)
+    }
+
+    /// Whether the person chooses a user name.
+    pub fn asks_username(self) -> bool {
+        self == Self::UsernamePasswordConsent
+    }
+}
+
+/// What happens if the account that a person had through an identity provider was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Returning {
+    /// They are as new as anybody.
+    #[default]
+    Recreate,
+    /// They stay outside.
+    Refuse,
 }
 
 /// Which store an account is made in.
@@ -167,4 +206,15 @@ pub struct ServiceProviderPolicy {
     pub local_login: bool,
     /// The store whose users have local passwords.
     pub inbound_userstore: StoreName,
+    /// What its people are asked at the least, whatever the identity provider's policy.
+    pub jit_mode: Option<JitMode>,
+    /// The purposes that people agree to for this application alone, by name.
+    pub purposes: Vec<String>,
+}
+
+impl ServiceProviderPolicy {
+    /// The mode of a login through an identity provider: an application can ask for more than it, never for less.
+    pub fn mode(&self, jit: &JitPolicy) -> JitMode {
+        self.jit_mode.map_or(jit.mode, |mode| mode.max(jit.mode))
+    }
 }

@@ -1,6 +1,8 @@
 //! What a step of a login leads to, and what its pages show.
 
 use super::denial::Denial;
+use super::purpose::AttributePath;
+use super::questions::Questions;
 use crate::domain::IdentityProviderName;
 use crate::domain::login::{Authentication, AuthorizationRequest};
 
@@ -49,9 +51,24 @@ pub enum Page {
         provider: String,
         /// The account's name.
         username: String,
+        /// Whether the person may have an account of another name instead.
+        may_rename: bool,
         /// Whether the last password was wrong.
         failed: bool,
     },
+    /// What an account is made with.
+    Details(Box<Details>),
+}
+
+/// What a person sees and is asked before an account is made or used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// What people call the identity provider.
+    pub provider: String,
+    /// What it says of the person and is kept.
+    pub known: Vec<(AttributePath, String)>,
+    /// What the person is asked.
+    pub questions: Questions,
 }
 
 /// A button.

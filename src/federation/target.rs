@@ -197,7 +197,8 @@ impl Target {
         element.into()
     }
 
-    fn path(&self) -> String {
+    /// The path, in one spelling.
+    pub(super) fn path(&self) -> String {
         let selector = self
             .selector
             .as_ref()

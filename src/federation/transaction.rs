@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::provider::{Identity, Pending};
+use super::questions::{Questions, Wishes};
 use crate::domain::login::AuthorizationRequest;
 use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName, StoreName};
 use crate::storage::{Database, SecretBox, StorageError, login_transactions, random};
@@ -44,10 +45,8 @@ pub(super) enum Stage {
     },
     /// An identity is known, and wants the name of an account that the person must prove first.
     Proving {
-        /// Who vouches for the identity.
-        provider: IdentityProviderName,
-        /// The identity. The proof counts for it alone.
-        identity: Identity,
+        /// Who it is. The proof counts for them alone.
+        arriving: Arriving,
         /// The store of the account.
         store: StoreName,
         /// The account.
@@ -55,6 +54,38 @@ pub(super) enum Stage {
         /// Its name.
         username: String,
     },
+    /// An identity is known, and the person is asked something first.
+    Asking {
+        /// Who it is.
+        arriving: Arriving,
+        /// What they are asked.
+        questions: Questions,
+    },
+}
+
+/// Somebody whom an identity provider vouches for, on the way in.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Arriving {
+    /// Who vouches for them.
+    pub(super) provider: IdentityProviderName,
+    /// Who they are there.
+    pub(super) identity: Identity,
+    /// The account that they proved to be theirs, in this login.
+    pub(super) proved: Option<ResourceId>,
+    /// What they want otherwise than the policy has it at first.
+    pub(super) wishes: Wishes,
+}
+
+impl Arriving {
+    /// Somebody who has just come back from an identity provider.
+    pub(super) fn new(provider: &IdentityProviderName, identity: Identity) -> Self {
+        Self {
+            provider: provider.clone(),
+            identity,
+            proved: None,
+            wishes: Wishes::default(),
+        }
+    }
 }
 
 /// A transaction as it was read: a step that names an older revision does not happen.

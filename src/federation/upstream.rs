@@ -6,8 +6,10 @@ use super::claims::{self, ClaimMapping};
 use super::fetch::FetchError;
 use super::openid::{OpenIdProvider, OpenIdSettings};
 use super::policy::{IdentityProviderSettings, ServiceProviderPolicy, StoreRule, UsernameRule};
-use super::provider::IdentityProvider;
+use super::provider::{Identity, IdentityProvider};
+use super::purpose::Purpose;
 use crate::domain::Clock;
+use crate::domain::password::PasswordPolicy;
 
 /// An identity provider that is ready to be asked.
 pub struct Upstream {
@@ -67,6 +69,31 @@ pub struct FrontDoor {
     pub upstreams: Vec<Upstream>,
     /// The applications.
     pub service_providers: Vec<ServiceProviderPolicy>,
+    /// What attributes may be kept for.
+    pub purposes: Vec<Purpose>,
+    /// What passwords must be like.
+    pub passwords: PasswordPolicy,
+}
+
+impl FrontDoor {
+    /// What the people of an identity provider agree to on the way to an application.
+    pub(super) fn purposes(
+        &self,
+        upstream: &Upstream,
+        service_provider: &ServiceProviderPolicy,
+        identity: &Identity,
+    ) -> Vec<Purpose> {
+        let names = upstream.settings.jit.purposes.iter().chain(&service_provider.purposes);
+        let mut purposes: Vec<Purpose> = Vec::new();
+        for name in names {
+            let known = self.purposes.iter().find(|purpose| purpose.name == *name);
+            purposes.extend(known.filter(|known| !purposes.contains(known)).cloned());
+        }
+        if purposes.is_empty() {
+            purposes.push(Purpose::account(&upstream.claims, &identity.claims));
+        }
+        purposes
+    }
 }
 
 fn mappings(settings: &IdentityProviderSettings) -> Vec<ClaimMapping> {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{AcceptLanguage, Header};
+use actix_web::http::header::{AcceptLanguage, Header, LanguageTag};
 use actix_web::middleware::Next;
 
 /// A language that all our pages are in.
@@ -69,7 +69,7 @@ pub async fn assign(
     let accepted = AcceptLanguage::parse(&request).map(|accepted| accepted.ranked());
     let language = accepted.ok().and_then(|ranked| {
         let tags = ranked.iter().filter_map(|preference| preference.item());
-        Language::first(tags.map(|tag| tag.as_str()))
+        Language::first(tags.map(LanguageTag::as_str))
     });
     IN_TASK
         .scope(Cell::new(language.unwrap_or_default()), next.call(request))

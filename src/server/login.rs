@@ -1,6 +1,7 @@
 //! The front door over HTTP: `/login/…` and `/federation/{idp}/callback`.
 
 mod answer;
+mod details;
 mod guard;
 
 use std::sync::Arc;
@@ -85,6 +86,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/login/idp", web::post().to(choose))
         .route("/login/password", web::post().to(password))
         .route("/login/prove", web::post().to(prove))
+        .route("/login/details", web::post().to(details::answer))
         .route("/login/cancel", web::get().to(cancel))
         .route("/federation/{idp}/callback", web::get().to(callback));
 }
@@ -181,6 +183,7 @@ async fn prove(door: Data<Door>, request: HttpRequest, form: Form<ProveForm>) ->
     let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
     let step = run(move || match form.decision.as_str() {
         "link" => federation.prove(&handle, &form.password),
+        "rename" => federation.rename(&handle),
         "back" => federation.back(&handle),
         _ => federation.view(&handle),
     })

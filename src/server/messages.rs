@@ -48,7 +48,8 @@ fn read(file: &str) -> Texts {
     texts
 }
 
-fn find(key: &str) -> Option<&'static str> {
+/// The text of a key that is made up as we go, if there is one.
+pub fn find(key: &str) -> Option<&'static str> {
     texts(language::current()).get(key).map(String::as_str)
 }
 

@@ -117,10 +117,8 @@ fn an_unknown_code_gets_the_general_message() {
 fn every_message_is_made_of_whole_sentences() {
     for language in Language::ALL {
         let mut titles = HashSet::new();
-        for (key, title) in texts(language)
-            .iter()
-            .filter(|(key, _)| key.starts_with("error.") && key.ends_with(".title"))
-        {
+        let is_title = |key: &str| key.starts_with("error.") && key.rsplit('.').next() == Some("title");
+        for (key, title) in texts(language).iter().filter(|(key, _)| is_title(key)) {
             let text = &texts(language)[&key.replace(".title", ".text")];
             assert!(title.chars().next().is_some_and(char::is_uppercase), "{key}");
             assert!(title.chars().count() < 66, "{key}");

@@ -51,6 +51,8 @@ fn door(world: &World) -> web::Data<login::Door> {
         public_url: "https://id.example".parse().unwrap(),
         upstreams: Vec::new(),
         service_providers: Vec::new(),
+        purposes: Vec::new(),
+        passwords: crate::domain::password::PasswordPolicy::default(),
     };
     let federation = crate::federation::Federation::new(directory, database, secrets, front_door);
     web::Data::new(login::Door {

@@ -93,7 +93,7 @@ pub struct PasswordForm {
 
 /// An account with the name of a person who came from an identity provider is here already: asks for its password.
 ///
-/// Posts `csrf` and `decision`, which is `link` (with `password`) or `back`.
+/// Posts `csrf` and `decision`, which is `link` (with `password`), `rename` or `back`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "link_proof.html")]
 pub struct LinkProof {
@@ -103,6 +103,8 @@ pub struct LinkProof {
     pub provider: String,
     /// The name of the account that is here.
     pub username: String,
+    /// Whether an account of another name can be had instead (`decision` is `rename`).
+    pub may_rename: bool,
     /// The path that the forms post to.
     pub action: String,
     /// The CSRF token.
@@ -115,6 +117,78 @@ impl LinkProof {
     fn message(&self) -> Option<(&'static str, &'static str)> {
         self.notice.map(messages::message)
     }
+}
+
+/// What a person agrees to and fills in before there is an account.
+///
+/// Posts `csrf`, `decision` (`agree` or `refuse`), and what was asked: `username`, `password`, `password_again`, `keep`
+/// once for each optional attribute that may be kept, and one field for each of `fields`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "details.html")]
+pub struct DetailsForm {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// What people call the identity provider.
+    pub provider: String,
+    /// The path that the form posts to.
+    pub action: &'static str,
+    /// The CSRF token.
+    pub csrf: String,
+    /// What was wrong with the form before: title and text of each.
+    pub problems: Vec<(&'static str, &'static str)>,
+    /// What the identity provider says and is kept: label and value.
+    pub known: Vec<(String, String)>,
+    /// The user name to start from, if it can be chosen.
+    pub username: Option<Field>,
+    /// What else is filled in.
+    pub fields: Vec<Field>,
+    /// Whether a password is chosen, and whether the last one would not do.
+    pub password: Option<bool>,
+    /// The purposes.
+    pub purposes: Vec<PurposeText>,
+}
+
+/// A text to fill in.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// What the form sends it as.
+    pub name: String,
+    /// What people call it.
+    pub label: String,
+    /// What it starts from.
+    pub value: String,
+    /// Whether it was not good before.
+    pub invalid: bool,
+}
+
+/// A purpose in the person's language.
+#[derive(Clone, Debug)]
+pub struct PurposeText {
+    /// What it is called.
+    pub title: String,
+    /// What it is.
+    pub text: String,
+    /// The labels of what must be kept for it.
+    pub needed: Vec<String>,
+    /// What may be kept for it.
+    pub optional: Vec<Choosable>,
+    /// Whose law applies.
+    pub jurisdiction: Option<String>,
+    /// How long it is kept.
+    pub retention: Option<String>,
+    /// Where the policy is.
+    pub policy: Option<Href>,
+}
+
+/// An optional attribute.
+#[derive(Clone, Debug)]
+pub struct Choosable {
+    /// What the form sends.
+    pub path: String,
+    /// What people call it.
+    pub label: String,
+    /// Whether it was chosen before.
+    pub chosen: bool,
 }
 
 /// Asks whether to end the session; the form's fields show that it is ours.
@@ -195,6 +269,7 @@ render!(
     Chooser,
     PasswordForm,
     LinkProof,
+    DetailsForm,
     LogoutConfirm,
     LoggedOut,
     Onward,

@@ -23,6 +23,41 @@ fn way_out(name: &str) -> WayOut {
     }
 }
 
+/// The fullest page of questions.
+fn details(name: &str) -> DetailsForm {
+    let text = || name.to_owned();
+    let field = |name: &str| Field {
+        name: name.to_owned(),
+        label: text(),
+        value: text(),
+        invalid: true,
+    };
+    DetailsForm {
+        service_provider: text(),
+        provider: text(),
+        action: "/login/details",
+        csrf: "token-of-this-form".to_owned(),
+        problems: vec![messages::message("username_taken")],
+        known: vec![(text(), text())],
+        username: Some(field("username")),
+        fields: vec![field("attribute:title")],
+        password: Some(true),
+        purposes: vec![PurposeText {
+            title: text(),
+            text: text(),
+            needed: vec![text()],
+            optional: vec![Choosable {
+                path: text(),
+                label: text(),
+                chosen: true,
+            }],
+            jurisdiction: Some(text()),
+            retention: Some(text()),
+            policy: Href::parse("https://acme.example/policy"),
+        }],
+    }
+}
+
 /// Every page that has a form, with `name` wherever a text comes from outside.
 fn forms(name: &str) -> Vec<(&'static str, String)> {
     let text = || name.to_owned();
@@ -46,6 +81,7 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         service_provider: text(),
         provider: text(),
         username: text(),
+        may_rename: true,
         action: action.clone(),
         csrf: csrf.clone(),
         notice: Some("wrong_password"),
@@ -58,6 +94,7 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         ("chooser", chooser.render()),
         ("password", password.render()),
         ("link", link.render()),
+        ("details", details(name).render()),
         ("logout", logout.render()),
     ]
 }
@@ -158,7 +195,10 @@ fn every_form_posts_and_carries_the_token() {
             count += 1;
         }
     }
-    assert_eq!(count, 6, "two to choose, one password, two to link, one to sign out");
+    assert_eq!(
+        count, 7,
+        "two to choose, one password, two to link, one for details, one to sign out"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::connection::SqlConnection;
-use super::tables::links;
+use super::tables::{former_links, links};
 use crate::domain::{IdentityProviderName, Link, ResourceId, StoreName, Timestamp};
 
 /// A stored link.
@@ -98,9 +98,37 @@ pub fn touch(connection: &mut SqlConnection, link: &Link, at: Timestamp) -> Quer
         .map(|_| ())
 }
 
-/// Forgets every link of a user, as deleting the user does.
-pub fn delete_of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
-    diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str())))
-        .execute(connection)
-        .map(|_| ())
+/// Forgets every link of a user, as deleting the user does, but for the fact that there was one.
+pub fn part(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
+    let gone: Vec<(String, String, String)> =
+        diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str())))
+            .returning((links::identity_provider, links::issuer, links::subject))
+            .get_results(connection)?;
+    for (identity_provider, issuer, subject) in gone {
+        diesel::delete(former_links::table.find((&identity_provider, &issuer, &subject))).execute(connection)?;
+        diesel::insert_into(former_links::table)
+            .values((
+                former_links::identity_provider.eq(identity_provider),
+                former_links::issuer.eq(issuer),
+                former_links::subject.eq(subject),
+                former_links::at.eq(at.0),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Whether the subject had an account that was removed.
+pub fn has_parted(
+    connection: &mut SqlConnection,
+    identity_provider: &IdentityProviderName,
+    issuer: &str,
+    subject: &str,
+) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(former_links::table.find((
+        identity_provider.as_str(),
+        issuer,
+        subject,
+    ))))
+    .get_result(connection)
 }

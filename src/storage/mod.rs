@@ -3,6 +3,7 @@
 
 mod columns;
 pub mod connection;
+pub mod consents;
 pub mod database;
 pub mod dialects;
 pub mod grants;

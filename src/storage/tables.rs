@@ -84,6 +84,31 @@ diesel::table! {
 }
 
 diesel::table! {
+    consents (id) {
+        id -> Text,
+        store -> Text,
+        resource_id -> Text,
+        purpose -> Text,
+        version -> BigInt,
+        granted -> Text,
+        refused -> Text,
+        identity_provider -> Text,
+        service_provider -> Text,
+        at -> BigInt,
+        withdrawn -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    former_links (identity_provider, issuer, subject) {
+        identity_provider -> Text,
+        issuer -> Text,
+        subject -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     links (identity_provider, issuer, subject) {
         identity_provider -> Text,
         issuer -> Text,

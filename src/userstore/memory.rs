@@ -146,7 +146,7 @@ impl Userstore for MemoryUserstore {
                     ..Credential::default()
                 };
             }
-            let kept = |companion: &Companion| written.changed || matches!(companion, Companion::Link(_));
+            let kept = |companion: &Companion| written.changed || !matches!(companion, Companion::Journal(_));
             state.companions.extend(companions.into_iter().filter(kept));
         }
         Ok(written)

@@ -17,6 +17,7 @@ use url::Url;
 use vestibule::directory::Directory;
 use vestibule::domain::filter::Filter;
 use vestibule::domain::login::{Authentication, AuthorizationRequest};
+use vestibule::domain::password::PasswordPolicy;
 use vestibule::domain::query::Query;
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{
@@ -74,7 +75,7 @@ pub(crate) struct Rig {
     pub(crate) clock: Clock,
     pub(crate) database: Database,
     pub(crate) codes: Codes,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Rig {
@@ -85,6 +86,11 @@ impl Rig {
 
     /// The same with another policy of the application.
     pub(crate) fn with(jit: Value, bend: impl Fn(&mut ServiceProviderPolicy)) -> Self {
+        Self::asking(jit, &json!([]), bend)
+    }
+
+    /// The same with purposes.
+    pub(crate) fn asking(jit: Value, purposes: &Value, bend: impl Fn(&mut ServiceProviderPolicy)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();
         migrate::run(&database).unwrap();
@@ -100,29 +106,25 @@ impl Rig {
         ));
         let directory = Arc::new(Directory::new(vec![store], registry, hasher, clock.clone()));
         let codes = Codes::default();
-        let upstream = |name: &str| Upstream::new(settings(name, &jit), Box::new(Pretended(Arc::clone(&codes))));
-        let mut wiki = ServiceProviderPolicy {
-            name: "wiki".into(),
-            display_name: "Wiki".to_owned(),
-            identity_providers: vec!["google".into()],
-            local_login: true,
-            inbound_userstore: StoreName::PRIMARY,
-        };
-        bend(&mut wiki);
-        let door = FrontDoor {
-            public_url: Url::parse("https://id.example").unwrap(),
-            upstreams: vec![upstream("google"), upstream("other")],
-            service_providers: vec![wiki],
-        };
-        let secrets = SecretBox::from_secret(&Secret::new(STANDARD.encode([1; 32]))).unwrap();
-        let federation = Federation::new(Arc::clone(&directory), database.clone(), Arc::new(secrets), door);
         Self {
-            federation: Arc::new(federation),
+            federation: federation((&directory, &database, &codes), &jit, purposes, bend),
             directory,
             clock,
             database,
             codes,
-            _folder: folder,
+            folder: Arc::new(folder),
+        }
+    }
+
+    /// The same people behind another configuration.
+    pub(crate) fn reconfigured(&self, jit: &Value, purposes: &Value) -> Self {
+        Self {
+            federation: federation((&self.directory, &self.database, &self.codes), jit, purposes, |_| {}),
+            directory: Arc::clone(&self.directory),
+            clock: self.clock.clone(),
+            database: self.database.clone(),
+            codes: Arc::clone(&self.codes),
+            folder: Arc::clone(&self.folder),
         }
     }
 
@@ -210,6 +212,36 @@ impl Rig {
         };
         self.directory.find(&StoreName::PRIMARY, &query).unwrap().resources
     }
+}
+
+fn federation(
+    (directory, database, codes): (&Arc<Directory>, &Database, &Codes),
+    jit: &Value,
+    purposes: &Value,
+    bend: impl Fn(&mut ServiceProviderPolicy),
+) -> Arc<Federation> {
+    let upstream = |name: &str| Upstream::new(settings(name, jit), Box::new(Pretended(Arc::clone(codes))));
+    let purpose = |purpose: &Value| serde_json::from_value(purpose.clone()).unwrap();
+    let mut wiki = ServiceProviderPolicy {
+        name: "wiki".into(),
+        display_name: "Wiki".to_owned(),
+        identity_providers: vec!["google".into()],
+        local_login: true,
+        inbound_userstore: StoreName::PRIMARY,
+        jit_mode: None,
+        purposes: Vec::new(),
+    };
+    bend(&mut wiki);
+    let door = FrontDoor {
+        public_url: Url::parse("https://id.example").unwrap(),
+        upstreams: vec![upstream("google"), upstream("other")],
+        service_providers: vec![wiki],
+        purposes: purposes.as_array().unwrap().iter().map(purpose).collect(),
+        passwords: PasswordPolicy::default(),
+    };
+    let secrets = SecretBox::from_secret(&Secret::new(STANDARD.encode([1; 32]))).unwrap();
+    let federation = Federation::new(Arc::clone(directory), database.clone(), Arc::new(secrets), door);
+    Arc::new(federation)
 }
 
 fn settings(name: &str, jit: &Value) -> IdentityProviderSettings {

@@ -2,7 +2,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::ServiceProviderName;
+use crate::domain::{Secret, ServiceProviderName};
+
+mod asked;
 
 /// Facts that a test owns and bends.
 #[derive(Clone, Debug)]
@@ -15,6 +17,11 @@ struct Case {
     linked: Option<Account>,
     wanted: Wanted,
     proved: Option<ResourceId>,
+    purposes: Vec<Purpose>,
+    given: Vec<Consent>,
+    parted: bool,
+    wishes: Wishes,
+    answers: Option<Answers>,
 }
 
 impl Case {
@@ -24,6 +31,7 @@ impl Case {
         let Value::Object(claims) = claims else {
             panic!("not an object")
         };
+        let purposes = vec![Purpose::account(&claims::standard(), &claims)];
         Self {
             policy: JitPolicy::default(),
             trusted: Vec::new(),
@@ -34,6 +42,8 @@ impl Case {
                 identity_providers: vec!["google".into()],
                 local_login: true,
                 inbound_userstore: StoreName::PRIMARY,
+                jit_mode: None,
+                purposes: Vec::new(),
             },
             identity: Identity {
                 issuer: "https://idp.example".to_owned(),
@@ -47,6 +57,11 @@ impl Case {
                 holder: None,
             },
             proved: None,
+            purposes,
+            given: Vec::new(),
+            parted: false,
+            wishes: Wishes::default(),
+            answers: None,
         }
     }
 
@@ -91,9 +106,15 @@ impl Case {
             claims: &self.claims,
             service_provider: &self.service_provider,
             identity: &self.identity,
+            purposes: &self.purposes,
+            passwords: PasswordPolicy::default(),
             linked: self.linked.as_ref(),
+            parted: self.parted,
+            given: &self.given,
             wanted: &self.wanted,
             proved: self.proved.as_ref(),
+            wishes: &self.wishes,
+            answers: self.answers.as_ref(),
         })
     }
 }
@@ -105,6 +126,7 @@ fn bob() -> Account {
         username: "bob".to_owned(),
         active: true,
         administrator: false,
+        present: Vec::new(),
         verified_email: Some("bob@example.com".to_owned()),
     }
 }
@@ -117,9 +139,9 @@ fn asked() -> Decision {
 fn a_linked_person_enters() {
     let mut case = Case::taken();
     case.linked = Some(bob());
-    assert_eq!(case.decide(), Decision::Complete(bob()));
+    assert_eq!(case.decide(), Decision::Complete(bob(), Agreement::default()));
     case.policy.mode = JitMode::Off;
-    assert_eq!(case.decide(), Decision::Complete(bob()));
+    assert_eq!(case.decide(), Decision::Complete(bob(), Agreement::default()));
 }
 
 #[test]
@@ -149,6 +171,7 @@ fn a_first_login_makes_an_account() {
     let create = Proposal::Create {
         store: StoreName::PRIMARY,
         username: "bob".to_owned(),
+        agreement: Agreement::default(),
     };
     assert_eq!(Case::new().decide(), Decision::Provision(create));
 }
@@ -159,7 +182,7 @@ fn an_unclear_name_refuses_the_first_login_only() {
     case.wanted = Wanted::Unclear(Denial::BadUsername);
     assert_eq!(case.decide(), Decision::Refuse(Denial::BadUsername));
     case.linked = Some(bob());
-    assert_eq!(case.decide(), Decision::Complete(bob()));
+    assert_eq!(case.decide(), Decision::Complete(bob(), Agreement::default()));
 }
 
 #[test]
@@ -171,7 +194,10 @@ fn a_taken_name_is_asked_for_its_password() {
 fn a_proof_links() {
     let mut case = Case::taken();
     case.proved = Some(bob().id);
-    assert_eq!(case.decide(), Decision::Provision(Proposal::Link(bob())));
+    assert_eq!(
+        case.decide(),
+        Decision::Provision(Proposal::Link(bob(), Agreement::default()))
+    );
 }
 
 #[test]
@@ -200,7 +226,10 @@ fn a_disabled_account_is_not_taken_over() {
 
 #[test]
 fn an_address_that_both_sides_proved_links() {
-    assert_eq!(Case::verified().decide(), Decision::Provision(Proposal::Link(bob())));
+    assert_eq!(
+        Case::verified().decide(),
+        Decision::Provision(Proposal::Link(bob(), Agreement::default()))
+    );
 }
 
 #[test]
@@ -241,7 +270,7 @@ fn an_administrator_is_never_linked_without_a_proof() {
     case.holder().administrator = true;
     assert!(matches!(case.decide(), Decision::Ask(_)));
     case.proved = Some(bob().id);
-    assert!(matches!(case.decide(), Decision::Provision(Proposal::Link(_))));
+    assert!(matches!(case.decide(), Decision::Provision(Proposal::Link(..))));
 }
 
 #[test]
@@ -284,6 +313,8 @@ fn codes_are_distinct() {
     let all = [
         Denial::ProviderNotAllowed,
         Denial::NoAccount,
+        Denial::AccountRemoved,
+        Denial::ConsentRefused,
         Denial::AccountDisabled,
         Denial::NameTaken,
         Denial::MissingClaim { claim: claim() },
@@ -324,11 +355,22 @@ prop_compose! {
         ours in prop::option::of(prop_oneof![Just("bob@example.com".to_owned()), Just("bob@other.example".to_owned())]),
         (administrator, active) in any::<(bool, bool)>(),
         proved in prop::option::of(prop_oneof![Just("id-bob"), Just("id-mallory")]),
+        mode in prop_oneof![
+            Just(JitMode::Silent),
+            Just(JitMode::Consent),
+            Just(JitMode::PasswordConsent),
+            Just(JitMode::UsernamePasswordConsent),
+        ],
+        answers in prop::option::of(asked::any_answers()),
+        another_name in any::<bool>(),
     ) -> Case {
         let mut case = Case::taken().claim("email", json!(email)).claim("email_verified", verified);
         case.policy.on_conflict = conflict_rule;
         case.trusted = trusted;
         case.proved = proved.map(ResourceId::from);
+        case.policy.mode = mode;
+        case.answers = answers;
+        case.wishes.another_name = another_name;
         let holder = case.holder();
         (holder.administrator, holder.active, holder.verified_email) = (administrator, active, ours);
         case
@@ -340,8 +382,8 @@ proptest! {
     fn a_taken_name_never_becomes_a_new_account_and_links_only_what_is_proved(mut case in any_case()) {
         let holder = case.holder().clone();
         match case.decide() {
-            Decision::Provision(Proposal::Create { .. }) | Decision::Complete(_) => prop_assert!(false, "overwritten"),
-            Decision::Provision(Proposal::Link(account)) => {
+            Decision::Provision(Proposal::Create { .. }) | Decision::Complete(..) => prop_assert!(false, "overwritten"),
+            Decision::Provision(Proposal::Link(account, _)) => {
                 prop_assert_eq!(&account, &holder);
                 prop_assert!(account.active && case.policy.on_conflict != OnConflict::Refuse);
                 let by_proof = case.proved == Some(account.id.clone());

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use url::Url;
 
+use super::details;
 use crate::federation::denial::Denial;
 use crate::federation::{Choice, Local, Page, Screen, Standing};
 use crate::server::href::Href;
@@ -36,6 +37,7 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
         Page::LinkProof {
             provider,
             username,
+            may_rename,
             failed,
         } => LinkProof {
             service_provider,
@@ -43,9 +45,11 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
             username,
             action: "/login/prove".to_owned(),
             csrf: csrf.to_owned(),
+            may_rename,
             notice: failed.then_some("wrong_proof"),
         }
         .render(),
+        Page::Details(details) => details::page(*details, service_provider, csrf).render(),
     };
     respond(StatusCode::OK, html, &[])
 }
@@ -104,6 +108,8 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
             (StatusCode::FORBIDDEN, "unknown_provider")
         }
         Denial::NoAccount => (StatusCode::FORBIDDEN, "no_account"),
+        Denial::AccountRemoved => (StatusCode::FORBIDDEN, "account_removed"),
+        Denial::ConsentRefused => (StatusCode::FORBIDDEN, "consent_refused"),
         Denial::AccountDisabled => (StatusCode::FORBIDDEN, "account_disabled"),
         Denial::NameTaken => (StatusCode::FORBIDDEN, "name_taken"),
         Denial::MissingClaim { .. } => (StatusCode::FORBIDDEN, "missing_claim"),

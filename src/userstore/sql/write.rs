@@ -12,11 +12,12 @@ use crate::domain::change::MembershipDelta;
 use crate::domain::provenance::Provenance;
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Companion, Document, Kind, Link, Precondition, Resource, ResourceId, StoreName, Timestamp, Version,
+    Attributes, Companion, Consent, Document, Kind, Link, Precondition, Resource, ResourceId, StoreName, Timestamp,
+    Version,
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{SqlConnection, StorageError, grants, journal, links, sessions};
+use crate::storage::{SqlConnection, StorageError, consents, grants, journal, links, sessions};
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
 
 /// A write with all that can be worked out before the transaction begins: hashes, index values, texts.
@@ -28,6 +29,7 @@ pub(super) struct Order {
     step: Step,
     journal: Vec<journal::Entry>,
     links: Vec<Link>,
+    consents: Vec<Consent>,
 }
 
 enum Step {
@@ -90,11 +92,13 @@ impl Order {
             step,
             journal: Vec::new(),
             links: Vec::new(),
+            consents: Vec::new(),
         };
         for companion in companions {
             match companion {
                 Companion::Journal(entry) => order.journal.push(entry.into()),
                 Companion::Link(link) => order.links.push(link),
+                Companion::Consent(consent) => order.consents.push(consent),
             }
         }
         order
@@ -254,7 +258,8 @@ impl Order {
         for group in members::leave_all(connection, &self.id)? {
             self.tell_group(connection, group)?;
         }
-        links::delete_of_user(connection, &self.id)?;
+        links::part(connection, &self.id, self.at)?;
+        consents::delete_of_user(connection, &self.id)?;
         self.put_out(connection)?;
         // Values, members and the password go with the row.
         diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;
@@ -388,6 +393,9 @@ impl Order {
     fn link(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
         for link in &self.links {
             links::insert(connection, link, &self.store, &self.id, self.at)?;
+        }
+        for consent in &self.consents {
+            consents::insert(connection, consent, &self.store, &self.id, self.at)?;
         }
         Ok(())
     }

@@ -1,0 +1,2 @@
+DROP TABLE former_links;
+DROP TABLE consents;

@@ -1,0 +1,184 @@
+//! The page on which a person agrees to an account and fills in what it needs, and the form that comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use actix_web::web::{Data, Form};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::answer::out_of_date;
+use super::{Arrived, Door, not_ours, own_handle, run, settle};
+use crate::domain::Secret;
+use crate::domain::password::PasswordDefect;
+use crate::federation::Details;
+use crate::federation::purpose::{AttributePath, Purpose, Wording};
+use crate::federation::questions::{Answers, Problem, Questions};
+use crate::server::href::Href;
+use crate::server::page::{Choosable, DetailsForm, Field, PurposeText};
+use crate::server::{language, messages};
+
+/// Stands before the path in the name of an attribute's field.
+const PREFIX: &str = "attribute:";
+
+/// `POST /login/details`: agreed with answers, or not.
+pub(super) async fn answer(door: Data<Door>, http: HttpRequest, form: Form<Vec<(String, String)>>) -> HttpResponse {
+    let Some(form) = Sent::read(form.into_inner()) else {
+        return out_of_date();
+    };
+    let Some(handle) = own_handle(&door, &http, form.one("csrf")) else {
+        return not_ours(&http);
+    };
+    let federation = Arc::clone(&door.federation);
+    let step = run(move || match form.one("decision") {
+        "agree" => federation.answer(&handle, form.answers()),
+        "refuse" => federation.disagree(&handle),
+        _ => federation.view(&handle),
+    })
+    .await;
+    settle(&door, &http, step, Arrived::ByForm).await
+}
+
+/// A form as it was sent.
+struct Sent {
+    once: BTreeMap<String, String>,
+    kept: BTreeSet<String>,
+}
+
+impl Sent {
+    /// None if a field is there twice: which one counts would be a guess.
+    fn read(pairs: Vec<(String, String)>) -> Option<Self> {
+        let mut sent = Self {
+            once: BTreeMap::new(),
+            kept: BTreeSet::new(),
+        };
+        for (name, value) in pairs {
+            if name == "keep" {
+                sent.kept.insert(value);
+            } else if sent.once.insert(name, value).is_some() {
+                return None;
+            }
+        }
+        Some(sent)
+    }
+
+    fn one(&self, name: &str) -> &str {
+        self.once.get(name).map_or("", String::as_str)
+    }
+
+    fn answers(&self) -> Answers {
+        let secret = |name: &str| self.once.get(name).map(|text| Secret::new(text.clone()));
+        let attributes = self.once.iter();
+        Answers {
+            username: self.once.get("username").cloned(),
+            passwords: secret("password").zip(secret("password_again")),
+            kept: self.kept.clone(),
+            attributes: attributes
+                .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value.clone())))
+                .collect(),
+        }
+    }
+}
+
+/// The page for what is to be asked.
+pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> DetailsForm {
+    let Details {
+        provider,
+        known,
+        questions,
+    } = details;
+    let asked = |path: &AttributePath| {
+        let mut suggested = questions.suggested.iter();
+        questions.missing.contains(path) || suggested.any(|(suggested, _)| suggested == path)
+    };
+    let known = known.into_iter().filter(|(path, _)| !asked(path));
+    let bad_name = |problem: &Problem| matches!(problem, Problem::NameTaken | Problem::BadName);
+    let bad_password = |problem: &Problem| matches!(problem, Problem::Password(_) | Problem::PasswordsDiffer);
+    let username = questions.username.clone().map(|value| Field {
+        name: "username".to_owned(),
+        label: messages::text("sign_in.username").to_owned(),
+        value,
+        invalid: questions.problems.iter().any(bad_name),
+    });
+    DetailsForm {
+        known: known.map(|(path, value)| (label(&path), value)).collect(),
+        username,
+        fields: fields(&questions),
+        password: questions.password.then(|| questions.problems.iter().any(bad_password)),
+        problems: notices(&questions.problems),
+        purposes: questions
+            .purposes
+            .iter()
+            .map(|purpose| told(purpose, &questions.kept))
+            .collect(),
+        service_provider,
+        provider,
+        action: "/login/details",
+        csrf: csrf.to_owned(),
+    }
+}
+
+fn fields(questions: &Questions) -> Vec<Field> {
+    let missing = questions.missing.iter().map(|path| (path, ""));
+    let suggested = questions.suggested.iter().map(|(path, value)| (path, value.as_str()));
+    let field = |(path, value): (&AttributePath, &str)| Field {
+        name: format!("{PREFIX}{}", path.as_str()),
+        label: label(path),
+        value: questions
+            .typed
+            .get(path.as_str())
+            .map_or(value, String::as_str)
+            .to_owned(),
+        invalid: questions.problems.contains(&Problem::Attribute(path.clone())),
+    };
+    missing.chain(suggested).map(field).collect()
+}
+
+fn notices(problems: &[Problem]) -> Vec<(&'static str, &'static str)> {
+    let mut notices = Vec::new();
+    for problem in problems {
+        let notice = messages::message(match problem {
+            Problem::NameTaken => "username_taken",
+            Problem::BadName => "username_unusable",
+            Problem::Password(PasswordDefect::Short) => "password_short",
+            Problem::Password(PasswordDefect::Long) => "password_long",
+            Problem::Password(PasswordDefect::Username) => "password_is_name",
+            Problem::Password(PasswordDefect::Common) => "password_common",
+            Problem::PasswordsDiffer => "passwords_differ",
+            Problem::Attribute(_) => "attribute_missing",
+        });
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+    notices
+}
+
+fn told(purpose: &Purpose, kept: &BTreeSet<String>) -> PurposeText {
+    let tag = language::current().tag();
+    let words = |wording: &Option<Wording>| wording.as_ref().map(|wording| wording.in_language(tag).to_owned());
+    let (optional, needed): (Vec<_>, Vec<_>) = purpose.attributes.iter().partition(|attribute| attribute.optional);
+    PurposeText {
+        title: words(&purpose.title).unwrap_or_else(|| messages::text("details.account").to_owned()),
+        text: words(&purpose.text).unwrap_or_else(|| messages::text("details.account_text").to_owned()),
+        needed: needed.into_iter().map(|attribute| label(&attribute.path)).collect(),
+        optional: optional
+            .into_iter()
+            .map(|attribute| Choosable {
+                path: attribute.path.as_str().to_owned(),
+                label: label(&attribute.path),
+                chosen: kept.contains(attribute.path.as_str()),
+            })
+            .collect(),
+        jurisdiction: words(&purpose.jurisdiction),
+        retention: words(&purpose.retention),
+        policy: purpose.policy_url.as_ref().and_then(|url| Href::parse(url.as_str())),
+    }
+}
+
+/// What people call an attribute: of `emails[type eq "work"].value` what they call `emails`. Others have their names.
+fn label(path: &AttributePath) -> String {
+    let path = path.as_str();
+    let name = path.split('[').next().unwrap_or(path);
+    messages::find(&format!("attribute.{}", name.replace('.', "_")))
+        .map_or_else(|| name.rsplit(':').next().unwrap_or(name).to_owned(), str::to_owned)
+}
