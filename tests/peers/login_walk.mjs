@@ -1,45 +1,19 @@
 #!/usr/bin/env node
 // A person in Chromium: relying party -> Vestibule -> external provider -> back; then a second login, and a local one.
 //   login_walk.mjs [FOLDER]     screenshots go to FOLDER (target/screenshots); accessibility violations (axe) fail
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { HERE, PASSWORD, checks, freePort, localUser, packages, peer, scim, serve } from './rig.mjs';
-
-const shots = process.argv[2] || join(HERE, '../../target/screenshots');
-mkdirSync(shots, { recursive: true });
-const load = packages('browser');
-const { chromium } = (await load('playwright-core')).default;
-const { AxeBuilder } = await load('@axe-core/playwright');
+import { PASSWORD, checks, freePort, localUser, peer, scim, serve } from './rig.mjs';
+import { launch, looker, settle } from './walk.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'vestibule-walk.'));
 const port = await freePort();
 const party = `http://127.0.0.1:${port}`;
 const server = await serve('--upstream', '--redirect-uri', `${party}/callback`, '--provider', JSON.stringify({ post_logout_redirect_uris: [party] }));
 const relying = peer('relying-party', folder, port, { OIDC_ISSUER: server.URL, OIDC_CLIENT_ID: server.CLIENT_ID, OIDC_CLIENT_SECRET: server.CLIENT_SECRET });
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking'] });
-let number = 0;
-
-/** Looks at a page: a screenshot, and if it is Vestibule's, in both themes and on a small phone, with its accessibility. */
-async function look(page, name) {
-  number += 1;
-  const shoot = (how) => page.screenshot({ path: join(shots, `${String(number).padStart(2, '0')}-${name}${how}.png`), fullPage: true });
-  await shoot('');
-  if (!page.url().startsWith(server.URL)) return;
-  const size = page.viewportSize();
-  for (const theme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
-    const { violations } = await new AxeBuilder({ page }).analyze();
-    checks.that(`${name}, ${theme}: accessible (${await page.title()})`, violations.length === 0, violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`).join('; '));
-  }
-  await shoot('-dark');
-  await page.emulateMedia({ colorScheme: 'light' });
-  await page.setViewportSize({ width: 320, height: 640 });
-  await shoot('-320');
-  checks.that(`${name}: nothing sticks out of 320 pixels`, await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
-  await page.setViewportSize(size);
-  await page.emulateMedia({ colorScheme: null });
-}
+const browser = await launch();
+const look = looker(server.URL, process.argv[2]);
 
 /** Goes on from page to page as a person would, until the relying party is back. */
 async function walk(page, name, { account, password, through }) {
@@ -66,17 +40,6 @@ async function walk(page, name, { account, password, through }) {
     await settle(page);
   }
   return visited;
-}
-
-/** Waits until the browser stands on a page that does not send it on. */
-async function settle(page) {
-  for (let hop = 0; hop < 5; hop += 1) {
-    const here = page.url();
-    await page.waitForLoadState('load');
-    const onward = await page.locator('meta[http-equiv="refresh"]').count().catch(() => 1);
-    if (!onward && here === page.url()) return;
-    await page.waitForURL((url) => url.href !== here, { timeout: 10_000 }).catch(() => {});
-  }
 }
 
 /** One login in a context; what the relying party learnt. */

@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 
-from rig import BINARY, Peer, Vestibule, database, folder, free_port, service_provider, upstream
+from rig import BINARY, Peer, Vestibule, database, folder, free_port, service_provider, toml, upstream
 
 
 def main():
@@ -17,14 +17,17 @@ def main():
     options.add_argument("--port", type=int, default=0)
     options.add_argument("--redirect-uri", action="append", default=[], help="of the service provider wiki; may be repeated")
     options.add_argument("--upstream", action="store_true", help="start the external OpenID provider and let wiki's users come from it")
+    options.add_argument("--jit", default="{}", help="keys of the identity provider's jit table, as JSON")
+    options.add_argument("--purpose", action="append", default=[], help="the table of a purpose, as JSON; may be repeated")
     options.add_argument("--provider", default="{}", help="more keys of the service provider, as JSON")
     options = options.parse_args()
     path, port = folder("serve"), options.port or free_port()
     address = database(options.database, path)
-    more, sections, facts = json.loads(options.provider), [], {}
+    more, facts = json.loads(options.provider), {}
+    sections = [f"[[purposes]]\n{toml(json.loads(purpose))}" for purpose in options.purpose]
     if options.upstream:
         facts = Peer("oidc-provider", path, REDIRECT_URIS=f"http://127.0.0.1:{port}/federation/upstream/callback")
-        sections.append(upstream(facts))
+        sections.append(upstream(facts, jit=json.loads(options.jit)))
         more = {"identity_providers": ["upstream"], **more}
     provider = service_provider(redirect_uris=options.redirect_uri, **more)
     server = Vestibule(path, address, *sections, provider, port=port)
