@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z.
@@ -56,7 +56,27 @@ impl fmt::Display for Timestamp {
     /// `2026-01-31T08:00:00.000Z`, as `meta.created` shows it (RFC 7643 §2.3.5).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        f.write_str(&moment.to_rfc3339_opts(SecondsFormat::Millis, true))
+        let Some(year) = u32::try_from(moment.year()).ok().filter(|year| *year <= 9999) else {
+            return f.write_str(&moment.to_rfc3339_opts(SecondsFormat::Millis, true));
+        };
+        // Each resource of a page shows two moments: written digit by digit, for a general format costs much more.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put(&mut text[0..4], year);
+        put(&mut text[5..7], moment.month());
+        put(&mut text[8..10], moment.day());
+        put(&mut text[11..13], moment.hour());
+        put(&mut text[14..16], moment.minute());
+        put(&mut text[17..19], moment.second());
+        put(&mut text[20..23], moment.timestamp_subsec_millis());
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
+}
+
+/// Writes a number into as many digits as there is room for.
+fn put(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789"[(number % 10) as usize];
+        number /= 10;
     }
 }
 
@@ -99,6 +119,18 @@ mod tests {
     #[test]
     fn a_timestamp_is_shown_in_utc_with_milliseconds() {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
+        for millis in [
+            *YEARS.start(),
+            -1,
+            951_782_400_007,
+            1_769_846_400_123,
+            *YEARS.end(),
+            *YEARS.end() + 1,
+        ] {
+            let moment = DateTime::<Utc>::from_timestamp_millis(millis).expect("within chrono's years");
+            let expected = moment.to_rfc3339_opts(SecondsFormat::Millis, true);
+            assert_eq!(Timestamp(millis).to_string(), expected);
+        }
     }
 
     #[test]

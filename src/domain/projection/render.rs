@@ -161,7 +161,7 @@ fn push_groups(out: &mut String, groups: &[Membership], base_url: &str) {
         });
         push_text(out, group.id.as_str());
         out.push_str(",\"$ref\":");
-        push_text(out, &address(base_url, GROUPS, &group.id));
+        push_address(out, base_url, GROUPS, &group.id);
         out.push_str(",\"display\":");
         push_text(out, &group.display);
         out.push_str(",\"type\":\"");
@@ -176,22 +176,25 @@ fn push_groups(out: &mut String, groups: &[Membership], base_url: &str) {
 fn push_meta(out: &mut String, resource: &Resource, resource_type: &ResourceType, base_url: &str) {
     out.push_str(",\"meta\":{\"resourceType\":");
     push_text(out, resource.kind.as_str());
-    // Timestamps have nothing to escape, and a version only its quotes. Writing to a text cannot fail.
+    // Timestamps have nothing to escape, and a version its quotes alone. Writing to a text cannot fail.
     let _ = write!(
         out,
-        ",\"created\":\"{}\",\"lastModified\":\"{}\"",
+        ",\"created\":\"{}\",\"lastModified\":\"{}\",\"version\":\"",
         resource.created, resource.modified
     );
-    out.push_str(",\"version\":");
-    push_text(out, &resource.version.to_string());
-    out.push_str(",\"location\":");
-    push_text(out, &location(resource_type, &resource.id, base_url));
+    let version = resource.version.to_string();
+    for (at, part) in version.split('"').enumerate() {
+        out.push_str(if at > 0 { "\\\"" } else { "" });
+        out.push_str(part);
+    }
+    out.push_str("\",\"location\":");
+    push_address(out, base_url, &resource_type.endpoint, &resource.id);
     out.push('}');
 }
 
 /// A JSON string.
 fn push_text(out: &mut String, text: &str) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+    if is_plain(text) {
         out.push('"');
         out.push_str(text);
         out.push('"');
@@ -200,17 +203,48 @@ fn push_text(out: &mut String, text: &str) {
     }
 }
 
+/// Whether a JSON string holds the text as it is. All of it is looked at: without an early end that goes by many bytes at
+/// a time.
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |plain, byte| {
+        plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\')
+    })
+}
+
 fn address(base_url: &str, endpoint: &str, id: &ResourceId) -> String {
     let mut address = String::with_capacity(base_url.len() + endpoint.len() + 40);
-    address.push_str(base_url);
-    address.push_str(endpoint);
-    address.push('/');
-    for byte in id.as_str().bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            address.push(char::from(byte));
+    write_address(&mut address, base_url, endpoint, id);
+    address
+}
+
+/// An address as a JSON string.
+fn push_address(out: &mut String, base_url: &str, endpoint: &str, id: &ResourceId) {
+    let begin = out.len();
+    out.push('"');
+    write_address(out, base_url, endpoint, id);
+    if is_plain(&out[begin + 1..]) {
+        out.push('"');
+    } else {
+        let address = out.split_off(begin);
+        push_text(out, &address[1..]);
+    }
+}
+
+fn write_address(out: &mut String, base_url: &str, endpoint: &str, id: &ResourceId) {
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    out.push_str(base_url);
+    out.push_str(endpoint);
+    out.push('/');
+    let id = id.as_str();
+    if id.bytes().all(is_unreserved) {
+        out.push_str(id);
+        return;
+    }
+    for byte in id.bytes() {
+        if is_unreserved(byte) {
+            out.push(char::from(byte));
         } else {
-            let _ = write!(address, "%{byte:02X}");
+            let _ = write!(out, "%{byte:02X}");
         }
     }
-    address
 }
