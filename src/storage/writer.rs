@@ -7,7 +7,8 @@
 //! undone, and those that had run are run again with it, each in a savepoint.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use diesel::result::Error as DieselError;
 
@@ -50,7 +51,8 @@ impl Writer {
         T: Send + 'static,
         E: From<StorageError> + From<DieselError> + Send + 'static,
     {
-        let (reply, result) = sync_channel(1);
+        let slot = Arc::new(Slot::new());
+        let reply = Arc::new(Reply(Arc::clone(&slot)));
         let job: Job = Box::new(move |connection, guard| {
             let run = || match guard {
                 Guard::Group => work(connection),
@@ -58,20 +60,77 @@ impl Writer {
             };
             let done = catch_unwind(AssertUnwindSafe(run))
                 .unwrap_or_else(|_| Err(StorageError::Unavailable("the statement panicked".into()).into()));
-            let (went_well, reply) = (done.is_ok(), reply.clone());
+            let (went_well, reply) = (done.is_ok(), Arc::clone(&reply));
             let answer: Answer = Box::new(move |committed| {
                 let answer = done.and_then(|value| match committed {
                     Ok(()) => Ok(value),
                     Err(cause) => Err(StorageError::Unavailable(cause.into()).into()),
                 });
-                // The caller may have given up waiting; the change stands all the same.
-                let _ = reply.send(answer);
+                reply.give(answer);
             });
             (went_well, answer)
         });
         let gone = || E::from(StorageError::Unavailable("the writer has stopped".into()));
         self.0.send(job).map_err(|_| gone())?;
-        result.recv().map_err(|_| gone())?
+        slot.wait().ok_or_else(gone)?
+    }
+}
+
+/// Where a caller waits for its answer. It sleeps at once: the receiver of a channel would first look again and again, which
+/// costs more than the answer, for that takes a flush of the disk.
+struct Slot<T> {
+    answer: Mutex<Awaited<T>>,
+    told: Condvar,
+}
+
+enum Awaited<T> {
+    Open,
+    Given(T),
+    /// Nobody is left who could give it.
+    Lost,
+}
+
+impl<T> Slot<T> {
+    fn new() -> Self {
+        Self {
+            answer: Mutex::new(Awaited::Open),
+            told: Condvar::new(),
+        }
+    }
+
+    fn wait(&self) -> Option<T> {
+        let open = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let settled = self.told.wait_while(open, |answer| matches!(answer, Awaited::Open));
+        let mut settled = settled.unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *settled, Awaited::Lost) {
+            Awaited::Given(answer) => Some(answer),
+            Awaited::Open | Awaited::Lost => None,
+        }
+    }
+
+    /// Settles what is still open.
+    fn settle(&self, answer: Awaited<T>) {
+        let mut awaited = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*awaited, Awaited::Open) {
+            *awaited = answer;
+            drop(awaited);
+            self.told.notify_one();
+        }
+    }
+}
+
+/// The other end of a slot. Dropped without an answer, it tells that none will come.
+struct Reply<T>(Arc<Slot<T>>);
+
+impl<T> Reply<T> {
+    fn give(&self, answer: T) {
+        self.0.settle(Awaited::Given(answer));
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        self.0.settle(Awaited::Lost);
     }
 }
 
