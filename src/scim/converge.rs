@@ -29,12 +29,14 @@ pub struct Adoption {
 }
 
 impl Scim {
-    /// Makes the resource, or changes the one that it is.
+    /// Makes the resource, or changes the one that it is. `anew` gives the same attributes once more: few requests need
+    /// them again, and a copy for all would cost as much as reading them.
     pub(super) fn create_or_converge(
         &self,
         caller: &Caller,
         resource_type: &ResourceType,
         attributes: Attributes,
+        anew: impl FnOnce() -> Result<Attributes, ScimError>,
     ) -> Result<Resource, ScimError> {
         if let Some(id) = self.adoptable(caller, resource_type, &attributes)? {
             return self.take_over(caller, resource_type, id, attributes);
@@ -42,18 +44,19 @@ impl Scim {
         let operation = Operation::Create {
             store: caller.client.store.clone(),
             kind: resource_type.kind.clone(),
-            attributes: attributes.clone(),
+            attributes,
         };
         let error = match self.apply(caller, operation) {
             Ok(outcome) => return Ok(outcome.into_resource()),
+            Err(error) if taken(&error).is_none() => return Err(error),
             Err(error) => error,
         };
+        let mut attributes = anew()?;
         let Some((attribute, holder)) = self.holder(caller, resource_type, &attributes, &error)? else {
             return Err(error);
         };
         let own = holder.writers.writers().get(&attribute) == Some(&caller.actor.writer());
         if own && !holder.is_active() {
-            let mut attributes = attributes;
             attributes.entry("active").or_insert(Value::Bool(true));
             return self.take_over(caller, resource_type, holder.id, attributes);
         }
@@ -72,8 +75,7 @@ impl Scim {
         attributes: &Attributes,
         error: &ScimError,
     ) -> Result<Option<(String, Resource)>, ScimError> {
-        let taken = error.cause.as_deref().and_then(|cause| cause.downcast_ref());
-        let Some(StoreError::Taken { attribute }) = taken else {
+        let Some(attribute) = taken(error) else {
             return Ok(None);
         };
         let unique = resource_type.name_attribute();
@@ -172,5 +174,13 @@ impl Scim {
             precondition: Precondition::None,
         };
         Ok(self.apply(caller, operation)?.into_resource())
+    }
+}
+
+/// The attribute whose value another resource has, if that is what is wrong.
+fn taken(error: &ScimError) -> Option<&String> {
+    match error.cause.as_deref()?.downcast_ref()? {
+        StoreError::Taken { attribute } => Some(attribute),
+        _ => None,
     }
 }

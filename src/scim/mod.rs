@@ -166,7 +166,14 @@ impl Scim {
     pub fn create(&self, caller: &Caller, kind: &Kind, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(kind)?;
         let attributes = self.attributes(caller, resource_type, body)?;
-        let created = self.create_or_converge(caller, resource_type, attributes)?;
+        let anew = || {
+            Ok(normalise::body(
+                resource_type,
+                parse(body)?,
+                &mut Deviations::default(),
+            )?)
+        };
+        let created = self.create_or_converge(caller, resource_type, attributes, anew)?;
         self.written(201, created, resource_type, terms)
     }
 
