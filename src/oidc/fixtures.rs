@@ -44,6 +44,16 @@ pub(crate) fn public() -> Client {
     }
 }
 
+/// Another application, which can keep a secret.
+pub(crate) fn service() -> Client {
+    Client {
+        name: "service".into(),
+        client_id: "service".to_owned(),
+        secret: Some(Secret::new("s3rvice")),
+        ..confidential()
+    }
+}
+
 pub(crate) fn authentication() -> Authentication {
     Authentication {
         store: StoreName::PRIMARY,
@@ -230,12 +240,12 @@ fn open(database: &Database, users: &Arc<Mutex<HashMap<String, Resource>>>, cloc
     let settings = Settings {
         public_url: "https://id.example/".to_owned(),
         session_lifetime: Settings::SESSION_LIFETIME,
-        clients: vec![confidential(), public()],
+        clients: vec![confidential(), public(), service()],
     };
     Oidc::open(settings, database.clone(), secret_box(), users, clock.clone()).unwrap()
 }
 
-fn code_of(failure: &super::Failure) -> &'static str {
+pub(crate) fn code_of(failure: &super::Failure) -> &'static str {
     match failure {
         super::Failure::Refused(error) => error.code.as_str(),
         super::Failure::Failed(error) => error.code().as_str(),

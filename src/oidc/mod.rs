@@ -19,6 +19,7 @@ pub mod error;
 pub(crate) mod fixtures;
 mod flow;
 mod id_token;
+mod introspection;
 mod jws;
 mod keys;
 mod logout;

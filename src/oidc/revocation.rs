@@ -22,7 +22,7 @@ impl Oidc {
             ))
         })?;
         let is_refresh = refresh.is_some();
-        let Some(grant) = refresh.map(|token| token.grant).or(access.map(|(grant, _)| grant)) else {
+        let Some(grant) = refresh.map(|token| token.grant).or(access.map(|token| token.grant)) else {
             return Ok(());
         };
         if grant.client_id != client.client_id {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ErrorCode, Failure, OAuthError, OidcError};
 use super::{Oidc, claims, relations_for};
+use crate::storage::tokens::AccessToken;
 use crate::storage::{random, tokens};
 
 const INVALID: OAuthError = ErrorCode::InvalidToken.because("The access token is missing, over or taken back.");
@@ -20,7 +21,7 @@ impl Oidc {
         let found = self
             .database
             .read::<_, OidcError>(|connection| tokens::access(connection, &hash, now))?;
-        let (grant, scope) = found.ok_or(INVALID)?;
+        let AccessToken { grant, scope, .. } = found.ok_or(INVALID)?;
         let user = self
             .user(&grant.store, &grant.user, relations_for(&scope))?
             .ok_or(INVALID)?;

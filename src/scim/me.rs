@@ -2,6 +2,7 @@
 
 use super::{Fault, Reply, Scim, ScimError, Terms, authenticate::bearer};
 use crate::domain::Kind;
+use crate::storage::tokens::AccessToken;
 use crate::storage::{StorageError, random, scim_tokens, tokens};
 
 impl Scim {
@@ -14,7 +15,7 @@ impl Scim {
             let client = scim_tokens::find(connection, &fingerprint)?.filter(|token| token.is_good(now));
             Ok((person, client))
         })?;
-        let Some((grant, scope)) = person else {
+        let Some(AccessToken { grant, scope, .. }) = person else {
             return Err(if client.is_some() {
                 Fault::NotFound.because("This token stands for an application and not for a person, so there is no Me.")
             } else {

@@ -32,6 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .service(web::resource("/authorize").get(authorize).post(authorize))
                 .service(web::resource("/token").post(token))
                 .service(web::resource("/revoke").post(revoke))
+                .service(web::resource("/introspect").post(introspect))
                 .service(web::resource("/userinfo").get(userinfo).post(userinfo))
                 .service(web::resource("/logout").get(logout).post(logout))
                 .service(web::resource("/jwks").get(jwks)),
@@ -90,6 +91,16 @@ async fn revoke(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
     let authorization = authorization(http.headers());
     match blocking::run(move || oidc.revoke(authorization.as_deref(), &parameters)).await {
         Some(Ok(())) => private(StatusCode::OK).finish(),
+        Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
+        None => stopping(),
+    }
+}
+
+async fn introspect(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let parameters = parameters(&http, &body);
+    let authorization = authorization(http.headers());
+    match blocking::run(move || oidc.introspect(authorization.as_deref(), &parameters)).await {
+        Some(Ok(answer)) => private(StatusCode::OK).json(answer),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),
     }

@@ -180,6 +180,23 @@ async fn token_requests_that_are_no_form_or_too_large_are_refused() {
 }
 
 #[actix_web::test]
+async fn a_client_asks_what_became_of_a_token() {
+    let (app, _) = site!();
+    let basic = ("Authorization", "Basic d2lraTpzM2NyZXQ=");
+    let answer = send!(
+        &app,
+        form("/oauth2/introspect", &[("token", "unknown")]).insert_header(basic)
+    );
+    assert_eq!(
+        (answer.status, answer.header("cache-control"), answer.body.as_str()),
+        (200, "no-store", r#"{"active":false}"#)
+    );
+    let stranger = send!(&app, form("/oauth2/introspect", &[("token", "unknown")]));
+    assert_eq!(stranger.status, 401);
+    assert!(stranger.header("www-authenticate").starts_with("Basic "));
+}
+
+#[actix_web::test]
 async fn a_bad_access_token_is_challenged() {
     let (app, _) = site!();
     let request = test::TestRequest::get()

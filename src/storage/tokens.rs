@@ -18,6 +18,18 @@ pub struct NewToken {
     pub expires: Timestamp,
 }
 
+/// A stored access token.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+pub struct AccessToken {
+    /// What it came of.
+    #[diesel(embed)]
+    pub grant: Grant,
+    /// The scopes, with spaces between.
+    pub scope: String,
+    /// When it stops being good.
+    pub expires: Timestamp,
+}
+
 /// A stored refresh token.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 pub struct RefreshToken {
@@ -64,15 +76,15 @@ pub fn insert_refresh(
         .map(|_| ())
 }
 
-/// The grant and the scopes of an access token that is good at `now`.
-pub fn access(connection: &mut SqlConnection, hash: &str, now: Timestamp) -> QueryResult<Option<(Grant, String)>> {
+/// An access token that is good at `now`.
+pub fn access(connection: &mut SqlConnection, hash: &str, now: Timestamp) -> QueryResult<Option<AccessToken>> {
     access_tokens::table
         .inner_join(grants::table)
         .filter(access_tokens::token_hash.eq(hash).and(access_tokens::expires.gt(now.0)))
-        .select((Grant::as_select(), access_tokens::scope))
-        .first::<(Grant, String)>(connection)
+        .select(AccessToken::as_select())
+        .first(connection)
         .optional()
-        .map(|found| found.filter(|(grant, _)| grant.is_live(now)))
+        .map(|found| found.filter(|token: &AccessToken| token.grant.is_live(now)))
 }
 
 /// A refresh token, whatever has become of it.

@@ -1,6 +1,7 @@
 //! The provider as a whole, over a database.
 
 mod codes;
+mod introspection;
 mod keys;
 mod logout;
 mod refresh;

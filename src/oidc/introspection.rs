@@ -1,0 +1,98 @@
+//! Token introspection (RFC 7662): a client asks what became of a token that it was given.
+
+use serde_json::{Map, Value, json};
+
+use super::Oidc;
+use super::client::Client;
+use super::client_authentication::authenticate;
+use super::error::{ErrorCode, Failure, OidcError};
+use super::parameters::Parameters;
+use crate::domain::{Relations, Timestamp};
+use crate::storage::grants::Grant;
+use crate::storage::{random, tokens};
+
+/// What is told of a token that is good.
+struct Active {
+    grant: Grant,
+    scope: String,
+    expires: Timestamp,
+    is_access: bool,
+}
+
+impl Oidc {
+    /// Answers an introspection request, given its `Authorization` header and its form (§2.1). Every token that is not
+    /// good, not known or another client's gets the same answer, `{"active": false}` (§2.2, §4).
+    pub fn introspect(
+        &self,
+        authorization: Option<&str>,
+        parameters: &[(String, String)],
+    ) -> Result<Map<String, Value>, Failure> {
+        let parameters = Parameters::new(parameters);
+        parameters.refuse_repeated()?;
+        let client = authenticate(&self.clients, authorization, &parameters)?;
+        // A name alone is no proof: anybody could try tokens out (§2.1).
+        if client.is_public() {
+            return Err(ErrorCode::InvalidClient
+                .because("A public client may not introspect tokens.")
+                .into());
+        }
+        let hash = random::fingerprint(parameters.required("token", "token is missing.")?);
+        let mut answer = Map::new();
+        match self.active(client, &hash)? {
+            Some(active) => self.describe(&active, &mut answer),
+            None => drop(answer.insert("active".to_owned(), json!(false))),
+        }
+        Ok(answer)
+    }
+
+    /// The token with this hash, if it is good and the client's own.
+    fn active(&self, client: &Client, hash: &str) -> Result<Option<Active>, OidcError> {
+        let now = self.clock.now();
+        let (access, refresh) = self.database.read::<_, OidcError>(|connection| {
+            Ok((
+                tokens::access(connection, hash, now)?,
+                tokens::refresh(connection, hash)?,
+            ))
+        })?;
+        let access = access.map(|token| Active {
+            grant: token.grant,
+            scope: token.scope,
+            expires: token.expires,
+            is_access: true,
+        });
+        let refresh = refresh
+            .filter(|token| token.used.is_none() && token.expires > now && token.grant.is_live(now))
+            .map(|token| Active {
+                expires: token.expires.min(token.grant.expires),
+                grant: token.grant,
+                scope: token.scope,
+                is_access: false,
+            });
+        let Some(found) = access
+            .or(refresh)
+            .filter(|found| found.grant.client_id == client.client_id)
+        else {
+            return Ok(None);
+        };
+        let user = self.user(&found.grant.store, &found.grant.user, Relations::NONE)?;
+        Ok(user.map(|_| found))
+    }
+
+    fn describe(&self, active: &Active, answer: &mut Map<String, Value>) {
+        for (name, value) in [
+            ("active", json!(true)),
+            ("scope", json!(active.scope)),
+            ("client_id", json!(active.grant.client_id)),
+            ("sub", json!(active.grant.user)),
+            ("aud", json!(active.grant.client_id)),
+            ("iss", json!(self.issuer)),
+            ("exp", json!(active.expires.seconds())),
+            ("auth_time", json!(active.grant.auth_time.seconds())),
+        ] {
+            answer.insert(name.to_owned(), value);
+        }
+        if active.is_access {
+            answer.insert("token_type".to_owned(), json!("Bearer"));
+        }
+    }
+}
