@@ -9,7 +9,7 @@ use crate::config::{Config, MasterKey};
 use crate::directory::Directory;
 use crate::domain::schema::{Registry, SchemaError};
 use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
-use crate::federation::fetch::FetchError;
+use crate::federation::fetch::{FetchError, Fetcher};
 use crate::federation::{Federation, FrontDoor, Upstream};
 use crate::oidc::{self, Oidc, OidcError};
 use crate::provisioning::engine::EngineError;
@@ -53,8 +53,8 @@ pub enum StartError {
     /// The OpenID provider cannot start.
     #[error("the OpenID provider cannot start: {0}")]
     Oidc(#[from] OidcError),
-    /// An identity provider cannot be set up.
-    #[error("an identity provider cannot be set up: {0}")]
+    /// The way out to identity providers or service providers cannot be set up.
+    #[error("requests to identity providers and service providers cannot be set up: {0}")]
     Upstream(#[from] FetchError),
     /// The outbound engine cannot start.
     #[error("outbound provisioning cannot start: {0}")]
@@ -251,7 +251,7 @@ fn open_oidc(
     database: &Database,
     directory: &Arc<Directory>,
     secret_box: Arc<SecretBox>,
-) -> Result<Oidc, OidcError> {
+) -> Result<Oidc, StartError> {
     let settings = oidc::Settings {
         public_url: config.server.public_url.clone(),
         session_lifetime: oidc::Settings::SESSION_LIFETIME,
@@ -261,8 +261,21 @@ fn open_oidc(
             .filter_map(|provider| provider.client.clone())
             .collect(),
     };
-    let users = oidc::users_of(Arc::clone(directory));
-    Oidc::open(settings, database.clone(), secret_box, users, directory.clock().clone())
+    let surroundings = oidc::Surroundings {
+        users: oidc::users_of(Arc::clone(directory)),
+        outgoing: outgoing()?,
+        clock: directory.clock().clone(),
+    };
+    Ok(Oidc::open(settings, database.clone(), secret_box, surroundings)?)
+}
+
+/// The guarded way out to service providers.
+fn outgoing() -> Result<oidc::Outgoing, FetchError> {
+    let (public, private) = (Fetcher::new(false)?, Fetcher::new(true)?);
+    Ok(Arc::new(move |request, allow_private_network| {
+        let fetcher = if allow_private_network { &private } else { &public };
+        Ok(fetcher.send(request)?)
+    }))
 }
 
 /// Removes what is over once. A failure is told, and mended by the next time.

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use vestibule::config::{Config, MasterKey, Problem};
+use vestibule::oidc::ClientKeys;
 use vestibule::provisioning::Auth;
 
 const SHIPPED: &str = include_str!("../config.toml");
@@ -310,4 +311,46 @@ fn no_secret_shows_in_a_problem() {
     assert!(!format!("{problems:?}").contains(CANARY), "{problems:?}");
     let problems = read(&format!("[database]\nurl = \"mysql://app:{CANARY}@h/d\"\n"), &[]).unwrap_err();
     assert!(!format!("{problems:?}").contains(CANARY), "{problems:?}");
+}
+
+/// A service provider with these lines more.
+fn provider(more: &str) -> Result<Config, Vec<Problem>> {
+    let least = "[[service_providers]]\nname = \"wiki\"\nlocal_login = true\nclient_id = \"wiki\"\nredirect_uris = [\"https://w.example/cb\"]\n";
+    read(&format!("{least}{more}"), &[])
+}
+
+/// The public key of RFC 8037, appendix A.2.
+const KEY: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+#[test]
+fn the_keys_of_a_service_provider_stand_here_or_where_it_publishes_them() {
+    let table = format!("jwks = {{ keys = [{{ kty = \"OKP\", crv = \"Ed25519\", x = \"{KEY}\" }}] }}\n");
+    let json = format!("jwks = '{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"{KEY}\"}}]}}'\n");
+    let keys = |more: &str| {
+        let config = provider(more).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        config.service_providers[0].client.as_ref().unwrap().keys.clone()
+    };
+    assert_eq!(keys(&table), keys(&json));
+    assert_eq!(
+        keys("jwks_uri = \"https://w.example/jwks\"\n"),
+        Some(ClientKeys::Published("https://w.example/jwks".to_owned()))
+    );
+    assert_eq!(keys(""), None);
+}
+
+#[test]
+fn keys_that_prove_nothing_or_should_not_be_here_are_mistakes() {
+    let private =
+        format!("jwks = {{ keys = [{{ kty = \"OKP\", crv = \"Ed25519\", x = \"{KEY}\", d = \"{KEY}\" }}] }}\n");
+    for (more, key) in [
+        ("jwks = 7\n", "jwks"),
+        ("jwks = \"no JSON\"\n", "jwks"),
+        ("jwks = { keys = [] }\n", "client_id"),
+        (private.as_str(), "jwks"),
+        ("jwks_uri = \"nowhere\"\n", "jwks_uri"),
+        ("jwks_uri = \"https://w/jwks\"\njwks = { keys = [] }\n", "jwks_uri"),
+        ("jwks_uri = \"https://w/jwks\"\nclient_secret = \"s\"\n", "client_id"),
+    ] {
+        assert_eq!(keys(provider(more)), [format!("service_providers[0].{key}")], "{more}");
+    }
 }

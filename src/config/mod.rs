@@ -18,6 +18,7 @@ use crate::storage::DatabaseUrl;
 
 mod reader;
 mod sections;
+mod service_providers;
 
 pub use reader::{Problem, parse_span};
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::reader::{Problem, Reader};
-use super::{Config, Log, MasterKey, Scim, ScimClient, Server, ServiceProvider};
+use super::service_providers::service_provider;
+use super::{Config, Log, MasterKey, Scim, Server};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, StoreName};
-use crate::federation::policy::{IdentityProviderSettings, JitPolicy, ServiceProviderPolicy};
-use crate::oidc::{Algorithm, Client, Lifetimes};
-use crate::provisioning::{Auth, Deprovision, OutboundRule, Profile, TargetSettings, Verb};
+use crate::federation::policy::{IdentityProviderSettings, JitPolicy};
+use crate::provisioning::{Auth, Deprovision, Profile, TargetSettings, Verb};
 use crate::storage::DatabaseUrl;
 
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads everything. There is no configuration if something that has no default is unreadable.
 pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config>, Vec<Problem>) {
@@ -178,95 +178,6 @@ fn jit(mut r: Reader) -> JitPolicy {
     jit
 }
 
-fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvider {
-    let name = r.needed("name");
-    check_slug(&r, &name);
-    let policy = ServiceProviderPolicy {
-        display_name: r.text("display_name").unwrap_or_else(|| name.clone()),
-        identity_providers: r.texts("identity_providers").into_iter().map(Into::into).collect(),
-        local_login: r.flag("local_login", false),
-        inbound_userstore: r.text("inbound_userstore").map_or(StoreName::PRIMARY, StoreName::new),
-        jit_mode: r.has("jit_mode").then(|| r.parsed("jit_mode")),
-        purposes: r.texts("purposes"),
-        name: name.into(),
-    };
-    let outbound = r.tables("outbound").into_iter().map(|r| outbound(r, &policy)).collect();
-    let client = client(&mut r, &policy, environment);
-    let scim = scim_client(r.table("scim"));
-    r.done();
-    ServiceProvider {
-        policy,
-        scim,
-        client,
-        outbound,
-    }
-}
-
-fn scim_client(mut r: Reader) -> ScimClient {
-    let client = ScimClient {
-        strict: r.flag("strict", false),
-        adopts: r.text("adopts").map(Into::into),
-        adopts_by: r.text("adopts_by"),
-    };
-    if client.adopts_by.is_some() && client.adopts.is_none() {
-        r.problem(
-            "adopts_by",
-            "says how accounts are known, but adopts does not say whose",
-        );
-    }
-    r.done();
-    client
-}
-
-/// The OAuth client, if the service provider is one.
-fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environment<'_>) -> Option<Client> {
-    let client_id = r.text("client_id");
-    let client = Client {
-        name: policy.name.clone(),
-        client_id: client_id.clone().unwrap_or_default(),
-        secret: r.secret("client_secret", environment),
-        redirect_uris: r.texts("redirect_uris"),
-        post_logout_redirect_uris: r.texts("post_logout_redirect_uris"),
-        id_token_alg: r.word(
-            "id_token_alg",
-            &[("RS256", Algorithm::Rs256), ("ES256", Algorithm::Es256)],
-        ),
-        require_pkce: r.flag("require_pkce", false),
-        identity_providers: policy.identity_providers.clone(),
-        local_login: policy.local_login,
-        lifetimes: Lifetimes::default(),
-    };
-    if client_id.is_some() {
-        for problem in client.problems() {
-            r.problem("client_id", problem);
-        }
-        if policy.identity_providers.is_empty() && !policy.local_login {
-            r.problem(
-                "client_id",
-                "nobody could log in: list identity_providers or set local_login = true",
-            );
-        }
-        return Some(client);
-    }
-    if client.secret.is_some() || !client.redirect_uris.is_empty() {
-        r.problem(
-            "client_id",
-            "is missing, although there is a client_secret or there are redirect_uris",
-        );
-    }
-    None
-}
-
-fn outbound(mut r: Reader, policy: &ServiceProviderPolicy) -> OutboundRule {
-    let rule = OutboundRule {
-        service_provider: policy.name.clone(),
-        target: r.needed("target").into(),
-        jit: r.flag("jit", false),
-    };
-    r.done();
-    rule
-}
-
 fn target(mut r: Reader, environment: Environment<'_>) -> Option<TargetSettings> {
     let name = r.needed("name");
     check_slug(&r, &name);
@@ -341,7 +252,7 @@ fn secret_needed(r: &mut Reader, key: &str, environment: Environment<'_>) -> Opt
 }
 
 /// Names stand in URLs and in provenance.
-fn check_slug(r: &Reader, name: &str) {
+pub(super) fn check_slug(r: &Reader, name: &str) {
     let good = name
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::client_keys::ClientKeys;
 use super::redirect;
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
@@ -67,6 +68,10 @@ pub struct Client {
     pub client_id: String,
     /// Its secret; none for a public client, such as an application on a phone.
     pub secret: Option<Secret>,
+    /// What it signs its assertions with; if any, nothing else proves who it is (`private_key_jwt`).
+    pub keys: Option<ClientKeys>,
+    /// Whether we may call it on a private network.
+    pub allow_private_network: bool,
     /// Where codes may go, compared byte for byte.
     pub redirect_uris: Vec<String>,
     /// Where a browser may go after logout, compared byte for byte.
@@ -86,7 +91,7 @@ pub struct Client {
 impl Client {
     /// Whether it cannot keep a secret.
     pub fn is_public(&self) -> bool {
-        self.secret.is_none()
+        self.secret.is_none() && self.keys.is_none()
     }
 
     /// Whether it must use PKCE.
@@ -121,6 +126,12 @@ impl Client {
         }
         if self.secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
             problems.push("client_secret is empty: leave it out for a public client".to_owned());
+        }
+        if self.secret.is_some() && self.keys.is_some() {
+            problems.push("client_secret and jwks exclude each other: choose one proof".to_owned());
+        }
+        if matches!(&self.keys, Some(ClientKeys::Inline(keys)) if keys.is_empty()) {
+            problems.push("jwks holds no key that checks ES256, RS256, PS256 or EdDSA".to_owned());
         }
         if self.redirect_uris.is_empty() {
             problems.push("redirect_uris is empty: name where the service provider takes its codes".to_owned());

@@ -3,24 +3,45 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Oidc;
 use super::client::{Client, Clients};
-use super::error::{ErrorCode, OAuthError};
+use super::error::{ErrorCode, Failure, OAuthError};
 use super::parameters::Parameters;
 use crate::storage::random;
 
-const REFUSED: OAuthError = ErrorCode::InvalidClient.because("The client is not known, or did not prove who it is.");
+pub(super) const REFUSED: OAuthError =
+    ErrorCode::InvalidClient.because("The client is not known, or did not prove who it is.");
+
+/// How clients may prove who they are, as discovery has it. Public clients have no proof, and give their name alone.
+pub(super) const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+
+impl Oidc {
+    /// The client that proved who it is in the one way that it is set up for. An assertion together with a secret is
+    /// refused: the one must not pass for the other.
+    pub(super) fn authenticate(
+        &self,
+        authorization: Option<&str>,
+        parameters: &Parameters<'_>,
+    ) -> Result<&Client, Failure> {
+        let has_secret = authorization.is_some() || parameters.get("client_secret").is_some();
+        match parameters
+            .get("client_assertion")
+            .or(parameters.get("client_assertion_type"))
+        {
+            Some(_) if has_secret => Err(REFUSED.into()),
+            Some(_) => self.by_assertion(parameters),
+            None => Ok(by_secret(&self.clients, authorization, parameters)?),
+        }
+    }
+}
 
 /// The client that proved who it is: by `client_secret_basic`, by `client_secret_post`, or, if it is public, by its
 /// name alone. A request that tries more than one way is refused.
-pub(super) fn authenticate<'c>(
+fn by_secret<'c>(
     clients: &'c Clients,
     authorization: Option<&str>,
     parameters: &Parameters<'_>,
 ) -> Result<&'c Client, OAuthError> {
-    // Assertions are not supported. Ignoring one would let a secret pass where an assertion was meant to be required.
-    if parameters.get("client_assertion").is_some() || parameters.get("client_assertion_type").is_some() {
-        return Err(REFUSED);
-    }
     let named = parameters.get("client_id");
     match (authorization, parameters.get("client_secret")) {
         (Some(_), Some(_)) => Err(ErrorCode::InvalidRequest.because("The client authenticates in more than one way.")),
@@ -91,7 +112,7 @@ mod tests {
 
     fn who(authorization: Option<&str>, body: &[(&str, &str)]) -> Result<String, &'static str> {
         let body = pairs(body);
-        authenticate(&clients(), authorization, &Parameters::new(&body))
+        by_secret(&clients(), authorization, &Parameters::new(&body))
             .map(|client| client.client_id.clone())
             .map_err(|error| error.code.as_str())
     }
@@ -140,7 +161,6 @@ mod tests {
             (None, vec![("client_id", "wiki"), ("client_secret", "s3cre")]),
             (None, vec![("client_id", "phone"), ("client_secret", "x")]),
             (None, vec![("client_secret", "s3cret")]),
-            (Some(header("wiki:s3cret")), vec![("client_assertion", "x.y.z")]),
         ] {
             assert_eq!(
                 who(authorization.as_deref(), &body),

@@ -6,6 +6,8 @@ use super::Oidc;
 use super::authorize::SCOPES;
 use super::claims::CLAIMS;
 use super::client::Algorithm;
+use super::client_authentication::METHODS;
+use super::public_key::ALGORITHMS;
 
 impl Oidc {
     /// The discovery document.
@@ -26,6 +28,7 @@ impl Oidc {
         .into_iter()
         .chain(CLAIMS)
         .collect();
+        let with_none: Vec<&str> = METHODS.into_iter().chain(["none"]).collect();
         json!({
             "issuer": self.issuer,
             "authorization_endpoint": at("/oauth2/authorize"),
@@ -41,9 +44,12 @@ impl Oidc {
             "grant_types_supported": ["authorization_code", "refresh_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported": with_none,
+            "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "revocation_endpoint_auth_methods_supported": with_none,
+            "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "introspection_endpoint_auth_methods_supported": METHODS,
+            "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
             "code_challenge_methods_supported": ["S256"],
             "prompt_values_supported": ["none", "login", "select_account", "consent"],
             "claims_supported": claims,

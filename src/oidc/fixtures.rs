@@ -4,10 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use openidconnect::{HttpRequest, HttpResponse, http};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Algorithm, Authorized, Client, Lifetimes, Oidc, Settings, TokenResponse, Users};
+use super::public_key::read_set;
+use super::signing_key::{SigningKey, generate};
+use super::{
+    Algorithm, Authorized, Client, ClientKeys, Lifetimes, Oidc, OutgoingError, Settings, Surroundings, TokenResponse,
+    Users,
+};
 use crate::domain::login::Authentication;
 use crate::domain::{Clock, Document, Kind, Resource, Secret, StoreName, Timestamp, Version};
 use crate::storage::signing_keys::{self, SigningKeyRecord};
@@ -23,6 +29,8 @@ pub(crate) fn confidential() -> Client {
         name: "wiki".into(),
         client_id: "wiki".to_owned(),
         secret: Some(Secret::new("s3cret")),
+        keys: None,
+        allow_private_network: false,
         redirect_uris: vec!["https://app.example/cb".to_owned()],
         post_logout_redirect_uris: vec!["https://app.example/bye".to_owned()],
         id_token_alg: Algorithm::Rs256,
@@ -51,6 +59,58 @@ pub(crate) fn service() -> Client {
         client_id: "service".to_owned(),
         secret: Some(Secret::new("s3rvice")),
         ..confidential()
+    }
+}
+
+/// The key of the client `robot`.
+pub(in crate::oidc) fn robot_key() -> &'static SigningKey {
+    static KEY: OnceLock<SigningKey> = OnceLock::new();
+    KEY.get_or_init(|| SigningKey::read(Algorithm::Es256, &generate(Algorithm::Es256).unwrap()).unwrap())
+}
+
+/// An application that signs who it is.
+pub(crate) fn robot() -> Client {
+    Client {
+        name: "robot".into(),
+        client_id: "robot".to_owned(),
+        secret: None,
+        keys: Some(ClientKeys::Inline(
+            read_set(&json!({ "keys": [robot_key().jwk()] })).unwrap(),
+        )),
+        ..confidential()
+    }
+}
+
+/// The same application, if it publishes its key.
+pub(crate) fn publisher() -> Client {
+    Client {
+        name: "publisher".into(),
+        client_id: "publisher".to_owned(),
+        secret: None,
+        keys: Some(ClientKeys::Published("https://robot.example/jwks".to_owned())),
+        ..confidential()
+    }
+}
+
+/// What we send out, and what comes back.
+#[derive(Default)]
+pub(crate) struct Outside {
+    /// Address and body of each request.
+    pub(crate) calls: Mutex<Vec<(String, String)>>,
+    /// Status and body of each answer; without one nobody answers.
+    pub(crate) answer: Mutex<Option<(u16, String)>>,
+}
+
+impl Outside {
+    fn answer(&self, request: HttpRequest) -> Result<HttpResponse, OutgoingError> {
+        let (url, body) = (request.uri().to_string(), String::from_utf8(request.into_body())?);
+        self.calls.lock().unwrap().push((url, body));
+        let (status, body) = self.answer.lock().unwrap().clone().ok_or("nobody answers")?;
+        Ok(http::Response::builder().status(status).body(body.into_bytes())?)
+    }
+
+    pub(crate) fn answers(&self, status: u16, body: &str) {
+        *self.answer.lock().unwrap() = Some((status, body.to_owned()));
     }
 }
 
@@ -115,6 +175,7 @@ pub(crate) struct World {
     pub(crate) oidc: Oidc,
     pub(crate) clock: Clock,
     pub(crate) database: Database,
+    pub(crate) outside: Arc<Outside>,
     users: Arc<Mutex<HashMap<String, Resource>>>,
     _folder: TempDir,
 }
@@ -127,9 +188,11 @@ impl World {
         insert_keys(&database);
         let clock = Clock::fixed(START);
         let users = Arc::new(Mutex::new(HashMap::new()));
-        let oidc = open(&database, &users, &clock);
+        let outside = Arc::<Outside>::default();
+        let oidc = open(&database, &users, &clock, &outside);
         let world = Self {
             oidc,
+            outside,
             clock,
             database,
             users,
@@ -141,7 +204,7 @@ impl World {
 
     /// Another process on the same database.
     pub(crate) fn another(&self) -> Oidc {
-        open(&self.database, &self.users, &self.clock)
+        open(&self.database, &self.users, &self.clock, &self.outside)
     }
 
     pub(crate) fn put_user(&self, attributes: Value) {
@@ -226,7 +289,7 @@ fn insert_keys(database: &Database) {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&test_database::url(&folder)).unwrap();
         migrate::run(&database).unwrap();
-        open(&database, &Arc::default(), &Clock::fixed(START));
+        open(&database, &Arc::default(), &Clock::fixed(START), &Arc::default());
         database.read::<_, StorageError>(signing_keys::all).unwrap()
     });
     let insert =
@@ -234,15 +297,26 @@ fn insert_keys(database: &Database) {
     database.write::<_, StorageError>(insert).unwrap();
 }
 
-fn open(database: &Database, users: &Arc<Mutex<HashMap<String, Resource>>>, clock: &Clock) -> Oidc {
+fn open(
+    database: &Database,
+    users: &Arc<Mutex<HashMap<String, Resource>>>,
+    clock: &Clock,
+    outside: &Arc<Outside>,
+) -> Oidc {
+    let outside = Arc::clone(outside);
     let users = Arc::clone(users);
     let users: Users = Arc::new(move |id, _| Ok(users.lock().unwrap().get(id.as_str()).cloned()));
     let settings = Settings {
         public_url: "https://id.example/".to_owned(),
         session_lifetime: Settings::SESSION_LIFETIME,
-        clients: vec![confidential(), public(), service()],
+        clients: vec![confidential(), public(), service(), robot(), publisher()],
     };
-    Oidc::open(settings, database.clone(), secret_box(), users, clock.clone()).unwrap()
+    let surroundings = Surroundings {
+        users,
+        outgoing: Arc::new(move |request, _| outside.answer(request)),
+        clock: clock.clone(),
+    };
+    Oidc::open(settings, database.clone(), secret_box(), surroundings).unwrap()
 }
 
 pub(crate) fn code_of(failure: &super::Failure) -> &'static str {

@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::Oidc;
 use super::client::Client;
-use super::client_authentication::authenticate;
 use super::error::{ErrorCode, Failure, OidcError};
 use super::parameters::Parameters;
 use crate::domain::{Relations, Timestamp};
@@ -29,7 +28,7 @@ impl Oidc {
     ) -> Result<Map<String, Value>, Failure> {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
-        let client = authenticate(&self.clients, authorization, &parameters)?;
+        let client = self.authenticate(authorization, &parameters)?;
         // A name alone is no proof: anybody could try tokens out (§2.1).
         if client.is_public() {
             return Err(ErrorCode::InvalidClient

@@ -1,4 +1,4 @@
-//! Signed tokens in compact form (RFC 7515): written, and our own read again.
+//! Signed tokens in compact form (RFC 7515): written, taken apart, and our own read again.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,20 +23,38 @@ pub(super) fn write(key: &SigningKey, claims: &Map<String, Value>) -> Result<Str
     Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
+/// A token taken apart; nothing is checked yet.
+pub(super) struct Compact<'a> {
+    pub(super) header: Map<String, Value>,
+    pub(super) claims: Map<String, Value>,
+    /// What the signature is over.
+    pub(super) signed: &'a str,
+    pub(super) signature: Vec<u8>,
+}
+
+impl<'a> Compact<'a> {
+    pub(super) fn read(token: &'a str) -> Option<Self> {
+        if token.len() > LONGEST {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        let object = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+        Some(Self {
+            header: object(header)?,
+            claims: object(claims)?,
+            signed,
+            signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
+        })
+    }
+}
+
 /// The claims of a token that one of our keys signed. Neither its times nor its audience are looked at.
 pub(super) fn read(keys: &KeySet, token: &str) -> Option<Map<String, Value>> {
-    if token.len() > LONGEST {
-        return None;
-    }
-    let (signed, signature) = token.rsplit_once('.')?;
-    let (header, claims) = signed.split_once('.')?;
-    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-    let key = keys.by_kid(header["kid"].as_str()?)?;
+    let token = Compact::read(token)?;
+    let key = keys.by_kid(token.header.get("kid")?.as_str()?)?;
     // The key decides the algorithm; the header has only to agree.
-    let genuine = header["alg"] == key.algorithm().name()
-        && key.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?);
-    if !genuine {
-        return None;
-    }
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+    let genuine =
+        *token.header.get("alg")? == key.algorithm().name() && key.verify(token.signed.as_bytes(), &token.signature);
+    genuine.then_some(token.claims)
 }

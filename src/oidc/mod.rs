@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
-use crate::storage::{Database, SecretBox, StorageError, grants, sessions, tokens};
+use crate::storage::{Database, SecretBox, StorageError, client_assertions, grants, sessions, tokens};
 
+mod assertion;
 pub mod authorize;
 pub mod claims;
 pub mod client;
 mod client_authentication;
+mod client_keys;
 mod discovery;
 pub mod error;
 #[cfg(test)]
@@ -23,8 +25,10 @@ mod introspection;
 mod jws;
 mod keys;
 mod logout;
+mod outgoing;
 mod parameters;
 mod pkce;
+mod public_key;
 pub mod redirect;
 mod revocation;
 mod session;
@@ -33,10 +37,13 @@ mod token;
 mod userinfo;
 
 pub use client::{Algorithm, Client, Lifetimes};
+pub use client_keys::ClientKeys;
 pub use error::{ErrorCode, Failure, OAuthError, OidcError, PageError, PageFailure};
 pub use flow::Authorized;
 pub use keys::{KeysError, PUBLISHED_FRESH};
 pub use logout::{Confirmation, LoggedOut};
+pub use outgoing::{Outgoing, OutgoingError};
+pub use public_key::{PublicKey, read_set};
 pub use signing_key::BadKey;
 pub use token::TokenResponse;
 
@@ -67,11 +74,22 @@ pub fn users_of(directory: Arc<Directory>) -> Users {
     Arc::new(move |id, relations| directory.get(&Kind::USER, id, relations))
 }
 
+/// What the provider needs of the world around it.
+pub struct Surroundings {
+    /// Where users are looked up.
+    pub users: Users,
+    /// How service providers are called.
+    pub outgoing: Outgoing,
+    /// The time.
+    pub clock: Clock,
+}
+
 /// The OpenID provider.
 pub struct Oidc {
     issuer: String,
     session_lifetime: Duration,
     clients: client::Clients,
+    client_keys: client_keys::PublishedKeys,
     database: Database,
     users: Users,
     clock: Clock,
@@ -87,14 +105,15 @@ impl Oidc {
         settings: Settings,
         database: Database,
         secret_box: Arc<SecretBox>,
-        users: Users,
-        clock: Clock,
+        surroundings: Surroundings,
     ) -> Result<Self, OidcError> {
         let Settings {
             public_url,
             session_lifetime,
             clients,
         } = settings;
+        let Surroundings { users, outgoing, clock } = surroundings;
+        let client_keys = client_keys::PublishedKeys::new(&clients, outgoing, clock.clone());
         let clients = client::Clients::new(clients);
         // An ID token also serves as a hint at logout, which comes at the end of a session.
         let kept = clients.longest_id_token().max(session_lifetime);
@@ -104,6 +123,7 @@ impl Oidc {
             issuer,
             session_lifetime,
             clients,
+            client_keys,
             database,
             users,
             clock,
@@ -138,7 +158,8 @@ impl Oidc {
         let removed = self.database.write::<_, StorageError>(move |connection| {
             Ok(sessions::delete_expired(connection, now)?
                 + tokens::delete_expired(connection, now)?
-                + grants::delete_expired(connection, now)?)
+                + grants::delete_expired(connection, now)?
+                + client_assertions::delete_expired(connection, now)?)
         })?;
         Ok(removed + self.keys.sweep()?)
     }

@@ -1,7 +1,6 @@
 //! Token revocation (RFC 7009).
 
 use super::Oidc;
-use super::client_authentication::authenticate;
 use super::error::{ErrorCode, Failure, OidcError};
 use super::parameters::Parameters;
 use crate::storage::{StorageError, grants, random, tokens};
@@ -12,7 +11,7 @@ impl Oidc {
     pub fn revoke(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<(), Failure> {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
-        let client = authenticate(&self.clients, authorization, &parameters)?;
+        let client = self.authenticate(authorization, &parameters)?;
         let hash = random::fingerprint(parameters.required("token", "token is missing.")?);
         let now = self.clock.now();
         let (refresh, access) = self.database.read::<_, OidcError>(|connection| {

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::client::Client;
-use super::client_authentication::authenticate;
 use super::error::{ErrorCode, Failure, OAuthError, OidcError};
 use super::id_token::{self, Subject};
 use super::keys::KeysError;
@@ -62,7 +61,7 @@ impl Oidc {
     ) -> Result<TokenResponse, Failure> {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
-        let client = authenticate(&self.clients, authorization, &parameters)?;
+        let client = self.authenticate(authorization, &parameters)?;
         match parameters.required("grant_type", "grant_type is missing.")? {
             "authorization_code" => self.redeem(client, &parameters),
             "refresh_token" => self.refresh(client, &parameters),

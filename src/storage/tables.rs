@@ -197,6 +197,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    client_assertions (jti_hash) {
+        jti_hash -> Text,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
     scim_tokens (token_hash) {
         token_hash -> Text,
         id -> Text,

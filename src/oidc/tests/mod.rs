@@ -1,5 +1,6 @@
 //! The provider as a whole, over a database.
 
+mod assertions;
 mod codes;
 mod introspection;
 mod keys;

@@ -1,0 +1,135 @@
+//! Reads `[[service_providers]]`: applications, as OAuth clients and as SCIM clients.
+
+use toml::Value;
+
+use super::reader::Reader;
+use super::sections::{Environment, check_slug};
+use super::{ScimClient, ServiceProvider};
+use crate::domain::StoreName;
+use crate::federation::policy::ServiceProviderPolicy;
+use crate::oidc::{Algorithm, Client, ClientKeys, Lifetimes, read_set};
+use crate::provisioning::OutboundRule;
+
+pub(super) fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvider {
+    let name = r.needed("name");
+    check_slug(&r, &name);
+    let policy = ServiceProviderPolicy {
+        display_name: r.text("display_name").unwrap_or_else(|| name.clone()),
+        identity_providers: r.texts("identity_providers").into_iter().map(Into::into).collect(),
+        local_login: r.flag("local_login", false),
+        inbound_userstore: r.text("inbound_userstore").map_or(StoreName::PRIMARY, StoreName::new),
+        jit_mode: r.has("jit_mode").then(|| r.parsed("jit_mode")),
+        purposes: r.texts("purposes"),
+        name: name.into(),
+    };
+    let outbound = r.tables("outbound").into_iter().map(|r| outbound(r, &policy)).collect();
+    let client = client(&mut r, &policy, environment);
+    let scim = scim_client(r.table("scim"));
+    r.done();
+    ServiceProvider {
+        policy,
+        scim,
+        client,
+        outbound,
+    }
+}
+
+fn scim_client(mut r: Reader) -> ScimClient {
+    let client = ScimClient {
+        strict: r.flag("strict", false),
+        adopts: r.text("adopts").map(Into::into),
+        adopts_by: r.text("adopts_by"),
+    };
+    if client.adopts_by.is_some() && client.adopts.is_none() {
+        r.problem(
+            "adopts_by",
+            "says how accounts are known, but adopts does not say whose",
+        );
+    }
+    r.done();
+    client
+}
+
+/// The OAuth client, if the service provider is one.
+fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environment<'_>) -> Option<Client> {
+    let client_id = r.text("client_id");
+    let client = Client {
+        name: policy.name.clone(),
+        client_id: client_id.clone().unwrap_or_default(),
+        secret: r.secret("client_secret", environment),
+        keys: client_keys(r),
+        allow_private_network: r.flag("allow_private_network", false),
+        redirect_uris: r.texts("redirect_uris"),
+        post_logout_redirect_uris: r.texts("post_logout_redirect_uris"),
+        id_token_alg: r.word(
+            "id_token_alg",
+            &[("RS256", Algorithm::Rs256), ("ES256", Algorithm::Es256)],
+        ),
+        require_pkce: r.flag("require_pkce", false),
+        identity_providers: policy.identity_providers.clone(),
+        local_login: policy.local_login,
+        lifetimes: Lifetimes::default(),
+    };
+    if client_id.is_some() {
+        for problem in client.problems() {
+            r.problem("client_id", problem);
+        }
+        if policy.identity_providers.is_empty() && !policy.local_login {
+            r.problem(
+                "client_id",
+                "nobody could log in: list identity_providers or set local_login = true",
+            );
+        }
+        return Some(client);
+    }
+    if client.secret.is_some() || client.keys.is_some() || !client.redirect_uris.is_empty() {
+        r.problem(
+            "client_id",
+            "is missing, although there is a client_secret, or keys, or there are redirect_uris",
+        );
+    }
+    None
+}
+
+/// The keys of `private_key_jwt`: a JWK set, as a table or as JSON in a text, or where it is published.
+fn client_keys(r: &mut Reader) -> Option<ClientKeys> {
+    let set = match r.raw("jwks") {
+        Some(Value::String(text)) => Some(serde_json::from_str(&text).unwrap_or_default()),
+        Some(other) => Some(serde_json::to_value(other).unwrap_or_default()),
+        None => None,
+    };
+    let place = r.has("jwks_uri").then(|| r.url("jwks_uri"));
+    match (set, place) {
+        (Some(_), Some(_)) => {
+            r.problem("jwks_uri", "and jwks exclude each other");
+            None
+        }
+        (Some(set), None) if holds_private_part(&set) => {
+            r.problem("jwks", "holds a private key: give the public part alone");
+            None
+        }
+        (Some(set), None) => {
+            let keys = read_set(&set);
+            if keys.is_none() {
+                r.problem("jwks", "must be a JWK set, such as { keys = [{ kty = \"OKP\", … }] }");
+            }
+            keys.map(ClientKeys::Inline)
+        }
+        (None, place) => place.map(ClientKeys::Published),
+    }
+}
+
+fn holds_private_part(set: &serde_json::Value) -> bool {
+    let keys = set.get("keys").and_then(serde_json::Value::as_array);
+    keys.is_some_and(|keys| keys.iter().any(|key| key.get("d").is_some() || key.get("k").is_some()))
+}
+
+fn outbound(mut r: Reader, policy: &ServiceProviderPolicy) -> OutboundRule {
+    let rule = OutboundRule {
+        service_provider: policy.name.clone(),
+        target: r.needed("target").into(),
+        jit: r.flag("jit", false),
+    };
+    r.done();
+    rule
+}

@@ -1,0 +1,124 @@
+//! The keys that a client signs its assertions with: from the configuration, or from where the client publishes them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openidconnect::http;
+
+use super::client::Client;
+use super::outgoing::{Outgoing, OutgoingError};
+use super::public_key::{PublicKey, read_set};
+use crate::domain::{Clock, Timestamp};
+
+/// How long published keys are used before they are read again.
+const FRESH: Duration = Duration::from_hours(1);
+
+/// How long after a look the next one is due at the earliest, whatever anybody sends (OpenID Connect Core §10.1.1).
+const BETWEEN: Duration = Duration::from_mins(1);
+
+/// Where a client's keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientKeys {
+    /// In the configuration.
+    Inline(Vec<PublicKey>),
+    /// At a URL (`jwks_uri`).
+    Published(String),
+}
+
+/// The keys that clients publish, as they were last read.
+pub(super) struct PublishedKeys {
+    clients: HashMap<String, Place>,
+    outgoing: Outgoing,
+    clock: Clock,
+}
+
+/// One URL, and what was found there.
+struct Place {
+    url: String,
+    allow_private_network: bool,
+    seen: Mutex<Seen>,
+    /// Held by the one who looks, so that nobody waits for more than one look.
+    turn: Mutex<()>,
+}
+
+#[derive(Clone, Default)]
+struct Seen {
+    keys: Arc<Vec<PublicKey>>,
+    read: Option<Timestamp>,
+    tried: Option<Timestamp>,
+}
+
+impl PublishedKeys {
+    pub(super) fn new(clients: &[Client], outgoing: Outgoing, clock: Clock) -> Self {
+        let place = |client: &Client| match &client.keys {
+            Some(ClientKeys::Published(url)) => Some((
+                client.client_id.clone(),
+                Place {
+                    url: url.clone(),
+                    allow_private_network: client.allow_private_network,
+                    seen: Mutex::default(),
+                    turn: Mutex::default(),
+                },
+            )),
+            _ => None,
+        };
+        Self {
+            clients: clients.iter().filter_map(place).collect(),
+            outgoing,
+            clock,
+        }
+    }
+
+    /// The keys of a client that may have signed under this name. A name that is not known makes us look again, at
+    /// most once a minute.
+    pub(super) fn of(&self, client: &Client, kid: Option<&str>) -> Arc<Vec<PublicKey>> {
+        match (&client.keys, self.clients.get(&client.client_id)) {
+            (Some(ClientKeys::Inline(keys)), _) => Arc::new(keys.clone()),
+            (Some(ClientKeys::Published(_)), Some(place)) => self.at(place, kid),
+            _ => Arc::default(),
+        }
+    }
+
+    fn at(&self, place: &Place, kid: Option<&str>) -> Arc<Vec<PublicKey>> {
+        let now = self.clock.now();
+        let within = |moment: Option<Timestamp>, span| moment.is_some_and(|moment| moment.plus(span) > now);
+        let seen = place.seen();
+        if within(seen.read, FRESH) && seen.keys.iter().any(|key| key.is_called(kid)) {
+            return seen.keys;
+        }
+        let _turn = place.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = place.seen();
+        if within(seen.tried, BETWEEN) {
+            return seen.keys;
+        }
+        seen.tried = Some(now);
+        match self.fetch(place) {
+            Ok(keys) => {
+                seen.keys = Arc::new(keys);
+                seen.read = Some(now);
+            }
+            Err(error) => log::warn!("the keys of a service provider could not be read: {error}"),
+        }
+        *place.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen.clone();
+        seen.keys
+    }
+
+    fn fetch(&self, place: &Place) -> Result<Vec<PublicKey>, OutgoingError> {
+        let request = http::Request::get(&place.url)
+            .header(http::header::ACCEPT, "application/jwk-set+json, application/json")
+            .body(Vec::new())?;
+        let answer = (self.outgoing)(request, place.allow_private_network)?;
+        if answer.status() != http::StatusCode::OK {
+            return Err(format!("the answer has status {}", answer.status().as_u16()).into());
+        }
+        let set = serde_json::from_slice(answer.body())?;
+        read_set(&set).ok_or_else(|| "the answer is not a JWK set".into())
+    }
+}
+
+impl Place {
+    fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

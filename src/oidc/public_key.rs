@@ -1,0 +1,140 @@
+//! Public keys of clients, as they publish them (RFC 7517), and signatures checked with them (RFC 7518 §3, RFC 8037).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
+};
+use serde_json::Value;
+
+/// The algorithms whose signatures can be checked. None of them is symmetric, and `none` is not among them.
+pub(super) const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
+
+/// How many keys of a set are looked at.
+const MOST: usize = 20;
+
+/// A public key that checks signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    kid: Option<String>,
+    /// The one algorithm that it is for, if it says so.
+    algorithm: Option<String>,
+    material: Material,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Material {
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    /// An uncompressed point.
+    P256(Vec<u8>),
+    Ed25519(Vec<u8>),
+}
+
+/// The keys of a JWK set that can check signatures; others are passed over (RFC 7517 §5).
+pub fn read_set(set: &Value) -> Option<Vec<PublicKey>> {
+    let keys = set.get("keys")?.as_array()?;
+    Some(keys.iter().take(MOST).filter_map(PublicKey::read).collect())
+}
+
+impl PublicKey {
+    fn read(jwk: &Value) -> Option<Self> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
+        if text("use").is_some_and(|usage| usage != "sig") {
+            return None;
+        }
+        let material = match (text("kty")?, text("crv")) {
+            ("RSA", _) => Material::Rsa {
+                n: without_zeros(bytes("n")?),
+                e: without_zeros(bytes("e")?),
+            },
+            ("EC", Some("P-256")) => {
+                let (x, y) = (bytes("x")?, bytes("y")?);
+                (x.len() == 32 && y.len() == 32).then(|| Material::P256([&[4], &x[..], &y].concat()))?
+            }
+            ("OKP", Some("Ed25519")) => Material::Ed25519(bytes("x").filter(|x| x.len() == 32)?),
+            _ => return None,
+        };
+        Some(Self {
+            kid: text("kid").map(str::to_owned),
+            algorithm: text("alg").map(str::to_owned),
+            material,
+        })
+    }
+
+    /// Whether a signature may be this key's: by the name it gives, if it gives one.
+    pub(super) fn is_called(&self, kid: Option<&str>) -> bool {
+        kid.is_none_or(|kid| self.kid.as_deref() == Some(kid))
+    }
+
+    /// Whether the signature over the message is this key's. The key decides which algorithms can be meant.
+    pub(super) fn verify(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
+        if self.algorithm.as_deref().is_some_and(|own| own != algorithm) {
+            return false;
+        }
+        let checked = match (&self.material, algorithm) {
+            (Material::Rsa { n, e }, "RS256") => {
+                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+            }
+            (Material::Rsa { n, e }, "PS256") => {
+                RsaPublicKeyComponents { n, e }.verify(&RSA_PSS_2048_8192_SHA256, message, signature)
+            }
+            (Material::P256(point), "ES256") => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
+            }
+            (Material::Ed25519(key), "EdDSA") => UnparsedPublicKey::new(&ED25519, key).verify(message, signature),
+            _ => return false,
+        };
+        checked.is_ok()
+    }
+}
+
+/// Numbers as ring wants them; some libraries write a leading zero.
+fn without_zeros(number: Vec<u8>) -> Vec<u8> {
+    number.into_iter().skip_while(|byte| *byte == 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// RFC 8037, appendix A.4.
+    #[test]
+    fn the_example_of_rfc_8037_holds() {
+        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let key = PublicKey::read(&jwk).unwrap();
+        let signed = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+        let signature = URL_SAFE_NO_PAD
+            .decode("hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg")
+            .unwrap();
+        assert!(key.verify("EdDSA", signed, &signature));
+        assert!(!key.verify("ES256", signed, &signature));
+        assert!(!key.verify("none", signed, b""));
+        assert!(!key.verify("EdDSA", b"other", &signature));
+    }
+
+    #[test]
+    fn keys_of_no_use_are_passed_over() {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let set = json!({"keys": [
+            {"kty": "oct", "k": "AAAA"},
+            {"kty": "EC", "crv": "P-384", "x": x, "y": x},
+            {"kty": "EC", "crv": "P-256", "x": "AA", "y": x},
+            {"kty": "OKP", "crv": "X25519", "x": x},
+            {"kty": "OKP", "crv": "Ed25519", "x": x, "use": "enc"},
+            {"kty": "RSA", "n": 7},
+            "text",
+            {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "good"},
+        ]});
+        let keys = read_set(&set).unwrap();
+        assert_eq!(keys.len(), 1);
+        assert!(keys[0].is_called(Some("good")) && keys[0].is_called(None) && !keys[0].is_called(Some("bad")));
+        assert_eq!(read_set(&json!({"keys": "none"})), None);
+    }
+}
