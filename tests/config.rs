@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use vestibule::config::{Config, MasterKey, Problem};
-use vestibule::oidc::ClientKeys;
+use vestibule::oidc::{ClientKeys, Endpoint};
 use vestibule::provisioning::Auth;
 
 const SHIPPED: &str = include_str!("../config.toml");
@@ -333,7 +333,10 @@ fn the_keys_of_a_service_provider_stand_here_or_where_it_publishes_them() {
     assert_eq!(keys(&table), keys(&json));
     assert_eq!(
         keys("jwks_uri = \"https://w.example/jwks\"\n"),
-        Some(ClientKeys::Published("https://w.example/jwks".to_owned()))
+        Some(ClientKeys::Published(Endpoint {
+            url: "https://w.example/jwks".to_owned(),
+            allow_private_network: false,
+        }))
     );
     assert_eq!(keys(""), None);
 }

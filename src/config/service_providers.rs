@@ -7,7 +7,7 @@ use super::sections::{Environment, check_slug};
 use super::{ScimClient, ServiceProvider};
 use crate::domain::StoreName;
 use crate::federation::policy::ServiceProviderPolicy;
-use crate::oidc::{Algorithm, Client, ClientKeys, Lifetimes, read_set};
+use crate::oidc::{Algorithm, Client, ClientKeys, Endpoint, Lifetimes, read_set};
 use crate::provisioning::OutboundRule;
 
 pub(super) fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvider {
@@ -53,12 +53,12 @@ fn scim_client(mut r: Reader) -> ScimClient {
 /// The OAuth client, if the service provider is one.
 fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environment<'_>) -> Option<Client> {
     let client_id = r.text("client_id");
+    let allow_private_network = r.flag("allow_private_network", false);
     let client = Client {
         name: policy.name.clone(),
         client_id: client_id.clone().unwrap_or_default(),
         secret: r.secret("client_secret", environment),
-        keys: client_keys(r),
-        allow_private_network: r.flag("allow_private_network", false),
+        keys: client_keys(r, allow_private_network),
         redirect_uris: r.texts("redirect_uris"),
         post_logout_redirect_uris: r.texts("post_logout_redirect_uris"),
         id_token_alg: r.word(
@@ -66,6 +66,7 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
             &[("RS256", Algorithm::Rs256), ("ES256", Algorithm::Es256)],
         ),
         require_pkce: r.flag("require_pkce", false),
+        require_pushed_requests: r.flag("require_pushed_authorization_requests", false),
         identity_providers: policy.identity_providers.clone(),
         local_login: policy.local_login,
         lifetimes: Lifetimes::default(),
@@ -92,13 +93,13 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
 }
 
 /// The keys of `private_key_jwt`: a JWK set, as a table or as JSON in a text, or where it is published.
-fn client_keys(r: &mut Reader) -> Option<ClientKeys> {
+fn client_keys(r: &mut Reader, allow_private_network: bool) -> Option<ClientKeys> {
     let set = match r.raw("jwks") {
         Some(Value::String(text)) => Some(serde_json::from_str(&text).unwrap_or_default()),
         Some(other) => Some(serde_json::to_value(other).unwrap_or_default()),
         None => None,
     };
-    let place = r.has("jwks_uri").then(|| r.url("jwks_uri"));
+    let place = endpoint(r, "jwks_uri", allow_private_network);
     match (set, place) {
         (Some(_), Some(_)) => {
             r.problem("jwks_uri", "and jwks exclude each other");
@@ -117,6 +118,14 @@ fn client_keys(r: &mut Reader) -> Option<ClientKeys> {
         }
         (None, place) => place.map(ClientKeys::Published),
     }
+}
+
+/// An address that we call, if it is there.
+fn endpoint(r: &mut Reader, key: &str, allow_private_network: bool) -> Option<Endpoint> {
+    r.has(key).then(|| Endpoint {
+        url: r.url(key),
+        allow_private_network,
+    })
 }
 
 fn holds_private_part(set: &serde_json::Value) -> bool {

@@ -70,8 +70,6 @@ pub struct Client {
     pub secret: Option<Secret>,
     /// What it signs its assertions with; if any, nothing else proves who it is (`private_key_jwt`).
     pub keys: Option<ClientKeys>,
-    /// Whether we may call it on a private network.
-    pub allow_private_network: bool,
     /// Where codes may go, compared byte for byte.
     pub redirect_uris: Vec<String>,
     /// Where a browser may go after logout, compared byte for byte.
@@ -80,6 +78,8 @@ pub struct Client {
     pub id_token_alg: Algorithm,
     /// Whether it must use PKCE. A public client must in any case.
     pub require_pkce: bool,
+    /// Whether its requests must be pushed (RFC 9126 §6).
+    pub require_pushed_requests: bool,
     /// The identity providers whose logins it takes.
     pub identity_providers: Vec<IdentityProviderName>,
     /// Whether it takes logins with a local password.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use openidconnect::http;
 
 use super::client::Client;
-use super::outgoing::{Outgoing, OutgoingError};
+use super::outgoing::{Endpoint, Outgoing, OutgoingError};
 use super::public_key::{PublicKey, read_set};
 use crate::domain::{Clock, Timestamp};
 
@@ -23,7 +23,7 @@ pub enum ClientKeys {
     /// In the configuration.
     Inline(Vec<PublicKey>),
     /// At a URL (`jwks_uri`).
-    Published(String),
+    Published(Endpoint),
 }
 
 /// The keys that clients publish, as they were last read.
@@ -35,8 +35,7 @@ pub(super) struct PublishedKeys {
 
 /// One URL, and what was found there.
 struct Place {
-    url: String,
-    allow_private_network: bool,
+    endpoint: Endpoint,
     seen: Mutex<Seen>,
     /// Held by the one who looks, so that nobody waits for more than one look.
     turn: Mutex<()>,
@@ -52,11 +51,10 @@ struct Seen {
 impl PublishedKeys {
     pub(super) fn new(clients: &[Client], outgoing: Outgoing, clock: Clock) -> Self {
         let place = |client: &Client| match &client.keys {
-            Some(ClientKeys::Published(url)) => Some((
+            Some(ClientKeys::Published(endpoint)) => Some((
                 client.client_id.clone(),
                 Place {
-                    url: url.clone(),
-                    allow_private_network: client.allow_private_network,
+                    endpoint: endpoint.clone(),
                     seen: Mutex::default(),
                     turn: Mutex::default(),
                 },
@@ -105,10 +103,10 @@ impl PublishedKeys {
     }
 
     fn fetch(&self, place: &Place) -> Result<Vec<PublicKey>, OutgoingError> {
-        let request = http::Request::get(&place.url)
+        let request = http::Request::get(&place.endpoint.url)
             .header(http::header::ACCEPT, "application/jwk-set+json, application/json")
             .body(Vec::new())?;
-        let answer = (self.outgoing)(request, place.allow_private_network)?;
+        let answer = (self.outgoing)(request, place.endpoint.allow_private_network)?;
         if answer.status() != http::StatusCode::OK {
             return Err(format!("the answer has status {}", answer.status().as_u16()).into());
         }

@@ -36,6 +36,8 @@ impl Oidc {
             "userinfo_endpoint": at("/oauth2/userinfo"),
             "end_session_endpoint": at("/oauth2/logout"),
             "revocation_endpoint": at("/oauth2/revoke"),
+            "pushed_authorization_request_endpoint": at("/oauth2/par"),
+            "require_pushed_authorization_requests": false,
             "introspection_endpoint": at("/oauth2/introspect"),
             "jwks_uri": at("/oauth2/jwks"),
             "scopes_supported": SCOPES,

@@ -119,6 +119,11 @@ impl PageError {
         code: "invalid_request",
         message: "The application that sent you here made a request that cannot be read. Go back and try again, or tell its operator.",
     };
+    /// The `request_uri` names no pushed request of this client that is good.
+    pub const REQUEST_URI: Self = Self {
+        code: "invalid_request",
+        message: "The request that the application prepared is over or was used already. Go back and try again.",
+    };
     /// The `post_logout_redirect_uri` is not registered.
     pub const AFTER_LOGOUT: Self = Self {
         code: "invalid_redirect_uri",

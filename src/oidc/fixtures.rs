@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::public_key::read_set;
 use super::signing_key::{SigningKey, generate};
 use super::{
-    Algorithm, Authorized, Client, ClientKeys, Lifetimes, Oidc, OutgoingError, Settings, Surroundings, TokenResponse,
-    Users,
+    Algorithm, Authorized, Client, ClientKeys, Endpoint, Lifetimes, Oidc, OutgoingError, Settings, Surroundings,
+    TokenResponse, Users,
 };
 use crate::domain::login::Authentication;
 use crate::domain::{Clock, Document, Kind, Resource, Secret, StoreName, Timestamp, Version};
@@ -30,11 +30,11 @@ pub(crate) fn confidential() -> Client {
         client_id: "wiki".to_owned(),
         secret: Some(Secret::new("s3cret")),
         keys: None,
-        allow_private_network: false,
         redirect_uris: vec!["https://app.example/cb".to_owned()],
         post_logout_redirect_uris: vec!["https://app.example/bye".to_owned()],
         id_token_alg: Algorithm::Rs256,
         require_pkce: false,
+        require_pushed_requests: false,
         identity_providers: vec!["google".into()],
         local_login: true,
         lifetimes: Lifetimes::default(),
@@ -52,12 +52,13 @@ pub(crate) fn public() -> Client {
     }
 }
 
-/// Another application, which can keep a secret.
+/// Another application, which must push its requests.
 pub(crate) fn service() -> Client {
     Client {
         name: "service".into(),
         client_id: "service".to_owned(),
         secret: Some(Secret::new("s3rvice")),
+        require_pushed_requests: true,
         ..confidential()
     }
 }
@@ -87,8 +88,15 @@ pub(crate) fn publisher() -> Client {
         name: "publisher".into(),
         client_id: "publisher".to_owned(),
         secret: None,
-        keys: Some(ClientKeys::Published("https://robot.example/jwks".to_owned())),
+        keys: Some(ClientKeys::Published(endpoint("https://robot.example/jwks"))),
         ..confidential()
+    }
+}
+
+fn endpoint(url: &str) -> Endpoint {
+    Endpoint {
+        url: url.to_owned(),
+        allow_private_network: false,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::authorize::{self, Asked, AuthorizeError, Deliver, Prompt};
 use super::client::Client;
 use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
+use super::pushed::Brought;
 use super::{CODE_LIFETIME, Oidc, jws, redirect};
 use crate::domain::Relations;
 use crate::domain::login::{Authentication, AuthorizationRequest};
@@ -21,7 +22,8 @@ pub enum Authorized {
 impl Oidc {
     /// Answers an authorization request, given its parameters and the session's cookie.
     pub fn authorize(&self, parameters: &[(String, String)], session: Option<&str>) -> Result<Authorized, PageFailure> {
-        let mut asked = match authorize::validate(parameters, &self.clients) {
+        let brought = self.unpushed(parameters)?;
+        let mut asked = match self.asked(&brought) {
             Ok(asked) => asked,
             Err(AuthorizeError {
                 deliver: Deliver::Page(page),
@@ -56,6 +58,22 @@ impl Oidc {
             )),
             Prompt::Any | Prompt::Login => Ok(Authorized::Login(asked.request)),
         }
+    }
+
+    /// The request, if it is valid and came the way that the client wants.
+    fn asked(&self, brought: &Brought<'_>) -> Result<Asked, AuthorizeError> {
+        let asked = authorize::validate(&brought.parameters, &self.clients)?;
+        let client = self.clients.get(&asked.request.client_id);
+        if client.is_some_and(|client| client.require_pushed_requests) && !brought.was_pushed {
+            return Err(AuthorizeError {
+                error: ErrorCode::InvalidRequest.because("The client must push its requests."),
+                deliver: Deliver::Redirect {
+                    redirect_uri: asked.request.redirect_uri,
+                    state: asked.request.state,
+                },
+            });
+        }
+        Ok(asked)
     }
 
     /// Where the browser goes after a login: back to the service provider, with a code, or with `access_denied` if the

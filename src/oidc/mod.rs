@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
-use crate::storage::{Database, SecretBox, StorageError, client_assertions, grants, sessions, tokens};
+use crate::storage::{Database, SecretBox, StorageError, client_assertions, grants, pushed_requests, sessions, tokens};
 
 mod assertion;
 pub mod authorize;
@@ -29,6 +29,7 @@ mod outgoing;
 mod parameters;
 mod pkce;
 mod public_key;
+mod pushed;
 pub mod redirect;
 mod revocation;
 mod session;
@@ -42,8 +43,9 @@ pub use error::{ErrorCode, Failure, OAuthError, OidcError, PageError, PageFailur
 pub use flow::Authorized;
 pub use keys::{KeysError, PUBLISHED_FRESH};
 pub use logout::{Confirmation, LoggedOut};
-pub use outgoing::{Outgoing, OutgoingError};
+pub use outgoing::{Endpoint, Outgoing, OutgoingError};
 pub use public_key::{PublicKey, read_set};
+pub use pushed::Pushed;
 pub use signing_key::BadKey;
 pub use token::TokenResponse;
 
@@ -159,7 +161,8 @@ impl Oidc {
             Ok(sessions::delete_expired(connection, now)?
                 + tokens::delete_expired(connection, now)?
                 + grants::delete_expired(connection, now)?
-                + client_assertions::delete_expired(connection, now)?)
+                + client_assertions::delete_expired(connection, now)?
+                + pushed_requests::delete_expired(connection, now)?)
         })?;
         Ok(removed + self.keys.sweep()?)
     }

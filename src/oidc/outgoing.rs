@@ -5,6 +5,15 @@ use std::sync::Arc;
 
 use openidconnect::{HttpRequest, HttpResponse};
 
+/// An address of a service provider that we call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address.
+    pub url: String,
+    /// Whether it may be on loopback or a private network.
+    pub allow_private_network: bool,
+}
+
 /// Why a request brought no answer.
 pub type OutgoingError = Box<dyn Error + Send + Sync>;
 

@@ -31,6 +31,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .app_data(web::PayloadConfig::new(LARGEST_FORM))
                 .service(web::resource("/authorize").get(authorize).post(authorize))
                 .service(web::resource("/token").post(token))
+                .service(web::resource("/par").post(push))
                 .service(web::resource("/revoke").post(revoke))
                 .service(web::resource("/introspect").post(introspect))
                 .service(web::resource("/userinfo").get(userinfo).post(userinfo))
@@ -91,6 +92,16 @@ async fn revoke(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
     let authorization = authorization(http.headers());
     match blocking::run(move || oidc.revoke(authorization.as_deref(), &parameters)).await {
         Some(Ok(())) => private(StatusCode::OK).finish(),
+        Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
+        None => stopping(),
+    }
+}
+
+async fn push(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let parameters = parameters(&http, &body);
+    let authorization = authorization(http.headers());
+    match blocking::run(move || oidc.push(authorization.as_deref(), &parameters)).await {
+        Some(Ok(pushed)) => private(StatusCode::CREATED).json(pushed),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),
     }

@@ -197,6 +197,27 @@ async fn a_client_asks_what_became_of_a_token() {
 }
 
 #[actix_web::test]
+async fn a_request_is_pushed_and_then_brought_by_its_name() {
+    let (app, cookie) = site!();
+    let basic = ("Authorization", "Basic d2lraTpzM2NyZXQ=");
+    let pushed = send!(&app, form("/oauth2/par", REQUEST).insert_header(basic));
+    assert_eq!((pushed.status, pushed.header("cache-control")), (201, "no-store"));
+    assert_eq!(pushed.json()["expires_in"], 60);
+    let name = pushed.json()["request_uri"].as_str().unwrap().to_owned();
+    let bring = || {
+        test::TestRequest::get()
+            .uri(&format!("/oauth2/authorize?client_id=wiki&request_uri={name}"))
+            .insert_header(("Cookie", cookie.as_str()))
+    };
+    let answer = send!(&app, bring());
+    assert_eq!(answer.status, 303);
+    assert!(parameter(answer.header("location"), "code").is_some());
+    let again = send!(&app, bring());
+    assert_eq!((again.status, again.header("location")), (400, ""));
+    assert_eq!(send!(&app, form("/oauth2/par", REQUEST)).status, 401);
+}
+
+#[actix_web::test]
 async fn a_bad_access_token_is_challenged() {
     let (app, _) = site!();
     let request = test::TestRequest::get()

@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod outbound;
 pub mod outbound_claim;
 pub mod outbound_members;
+pub mod pushed_requests;
 pub mod random;
 pub mod scim_tokens;
 pub mod secret_box;

@@ -204,6 +204,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    pushed_requests (handle_hash) {
+        handle_hash -> Text,
+        client_id -> Text,
+        parameters -> Text,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
     scim_tokens (token_hash) {
         token_hash -> Text,
         id -> Text,

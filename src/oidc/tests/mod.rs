@@ -5,6 +5,7 @@ mod codes;
 mod introspection;
 mod keys;
 mod logout;
+mod pushed;
 mod refresh;
 mod revocation;
 mod sessions;

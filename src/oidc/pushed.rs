@@ -1,0 +1,96 @@
+//! Pushed authorization requests (RFC 9126): the client leaves its request here and sends the browser with its name.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Oidc;
+use super::authorize::{self, Deliver};
+use super::error::{ErrorCode, Failure, PageError, PageFailure};
+use super::parameters::Parameters;
+use crate::storage::pushed_requests::{self, PushedRequest};
+use crate::storage::{StorageError, random};
+
+/// How the names of pushed requests begin (§2.2).
+const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
+
+/// How long a pushed request is good: for the way from the client to its browser and here.
+const LIFETIME: Duration = Duration::from_mins(1);
+
+/// What belongs to the push alone, and is not kept.
+const PROOFS: [&str; 3] = ["client_secret", "client_assertion", "client_assertion_type"];
+
+/// What a client gets for its request (§2.2).
+#[derive(Clone, Debug, Serialize)]
+pub struct Pushed {
+    /// The request's name, good once.
+    pub request_uri: String,
+    /// For how long, in seconds.
+    pub expires_in: u64,
+}
+
+impl Oidc {
+    /// Takes an authorization request in, given its `Authorization` header and its form. It is checked like one that a
+    /// browser brings, and its errors are answered to the client.
+    pub fn push(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<Pushed, Failure> {
+        let form = Parameters::new(parameters);
+        form.refuse_repeated()?;
+        let client = self.authenticate(authorization, &form)?;
+        if form.get("request_uri").is_some() {
+            return Err(ErrorCode::InvalidRequest
+                .because("A pushed request may not name another one.")
+                .into());
+        }
+        let mut request: Vec<_> = parameters.to_vec();
+        request.retain(|(name, _)| !PROOFS.contains(&name.as_str()) && name != "client_id");
+        request.push(("client_id".to_owned(), client.client_id.clone()));
+        authorize::validate(&request, &self.clients).map_err(|refused| match refused.deliver {
+            Deliver::Page(_) => ErrorCode::InvalidRequest.because("redirect_uri is not registered."),
+            Deliver::Redirect { .. } => refused.error,
+        })?;
+        let handle = random::token();
+        let handle_hash = random::fingerprint(&handle);
+        let request = PushedRequest {
+            client_id: client.client_id.clone(),
+            parameters: serde_json::json!(request).to_string(),
+            expires: self.clock.now().plus(LIFETIME),
+        };
+        self.database.write::<_, StorageError>(move |connection| {
+            Ok(pushed_requests::insert(connection, &handle_hash, &request)?)
+        })?;
+        Ok(Pushed {
+            request_uri: format!("{PREFIX}{handle}"),
+            expires_in: LIFETIME.as_secs(),
+        })
+    }
+
+    /// The request that a browser brings: the pushed one that it names, which is used up by that, or its own parameters.
+    /// Beside a name nothing but the `client_id` is looked at (RFC 9101 §6.3).
+    pub(super) fn unpushed<'p>(&self, parameters: &'p [(String, String)]) -> Result<Brought<'p>, PageFailure> {
+        let form = Parameters::new(parameters);
+        let Some(handle) = form.get("request_uri").and_then(|uri| uri.strip_prefix(PREFIX)) else {
+            return Ok(Brought {
+                parameters: Cow::Borrowed(parameters),
+                was_pushed: false,
+            });
+        };
+        let client_id = form.get("client_id").ok_or(PageError::MALFORMED)?.to_owned();
+        let (handle_hash, now) = (random::fingerprint(handle), self.clock.now());
+        let taken = self.database.write::<_, StorageError>(move |connection| {
+            Ok(pushed_requests::take(connection, &handle_hash, &client_id, now)?)
+        });
+        let taken = taken.map_err(super::OidcError::from)?.ok_or(PageError::REQUEST_URI)?;
+        Ok(Brought {
+            parameters: Cow::Owned(serde_json::from_str(&taken).map_err(|_| PageError::REQUEST_URI)?),
+            was_pushed: true,
+        })
+    }
+}
+
+/// A request as it was brought.
+pub(super) struct Brought<'p> {
+    pub(super) parameters: Cow<'p, [(String, String)]>,
+    /// Whether the client had left it here itself.
+    pub(super) was_pushed: bool,
+}

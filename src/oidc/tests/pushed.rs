@@ -1,0 +1,148 @@
+//! Pushed authorization requests.
+
+use super::super::fixtures::{REQUEST, World, code_of, parameter, redirect, with};
+use super::super::{Authorized, PageFailure};
+
+/// Pushes the usual request with changes, as the wiki; its name.
+fn push(world: &World, changes: &[(&str, &str)]) -> Result<String, &'static str> {
+    let form = [REQUEST, &[("client_secret", "s3cret")]].concat();
+    world
+        .oidc
+        .push(None, &with(&form, changes))
+        .map(|pushed| pushed.request_uri)
+        .map_err(|failure| code_of(&failure))
+}
+
+/// What becomes of a browser that brings a name, or the code of the page that it gets.
+fn bring(world: &World, session: Option<&str>, query: &[(&str, &str)]) -> Result<Authorized, &'static str> {
+    match world.oidc.authorize(&with(query, &[]), session) {
+        Ok(answer) => Ok(answer),
+        Err(PageFailure::Refused(page)) => Err(page.code),
+        Err(PageFailure::Failed(error)) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_pushed_request_is_answered_like_any_other() {
+    let world = World::new();
+    let name = push(&world, &[]).unwrap();
+    // What the browser says beside the name is not looked at.
+    let query = [
+        ("client_id", "wiki"),
+        ("request_uri", &name),
+        ("scope", "openid groups"),
+        ("state", "evil"),
+    ];
+    let location = redirect(bring(&world, Some(&world.login()), &query).unwrap());
+    assert_eq!(parameter(&location, "state").as_deref(), Some("st"));
+    let tokens = world.redeem(&parameter(&location, "code").unwrap(), &[]).unwrap();
+    assert_eq!(tokens.scope, "openid email offline_access");
+}
+
+#[test]
+fn a_name_is_good_once_for_its_client_and_for_a_minute() {
+    let world = World::new();
+    let session = world.login();
+    let bring =
+        |client: &str, name: &str| bring(&world, Some(&session), &[("client_id", client), ("request_uri", name)]);
+    let name = push(&world, &[]).unwrap();
+    assert_eq!(bring("service", &name), Err("invalid_request"), "another client's");
+    assert_eq!(bring("", &name), Err("invalid_request"), "nobody's");
+    assert!(bring("wiki", &name).is_ok());
+    assert_eq!(bring("wiki", &name), Err("invalid_request"), "used");
+    assert_eq!(
+        bring("wiki", "urn:ietf:params:oauth:request_uri:unknown"),
+        Err("invalid_request")
+    );
+    let name = push(&world, &[]).unwrap();
+    world.advance(60);
+    assert_eq!(bring("wiki", &name), Err("invalid_request"), "over");
+    assert_eq!(
+        world.oidc.sweep().unwrap(),
+        2,
+        "the request, and the code of the other one"
+    );
+}
+
+#[test]
+fn of_twenty_who_bring_a_name_at_once_one_is_answered() {
+    let world = World::new();
+    let (session, name) = (world.login(), push(&world, &[]).unwrap());
+    let query = [("client_id", "wiki"), ("request_uri", name.as_str())];
+    let answered = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..20)
+            .map(|_| scope.spawn(|| bring(&world, Some(&session), &query)))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).count()
+    });
+    assert_eq!(answered, 1);
+}
+
+#[test]
+fn only_a_client_that_proves_who_it_is_may_push_and_only_for_itself() {
+    let world = World::new();
+    for changes in [
+        [("client_secret", "wrong")],
+        [("client_secret", "")],
+        [("client_id", "service")],
+        [("client_id", "")],
+    ] {
+        assert_eq!(push(&world, &changes), Err("invalid_client"), "{changes:?}");
+    }
+    let form = with(REQUEST, &[("client_id", "service")]);
+    let basic = world.oidc.push(Some("Basic d2lraTpzM2NyZXQ="), &form);
+    assert_eq!(code_of(&basic.unwrap_err()), "invalid_request");
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_told_when_it_is_pushed() {
+    let world = World::new();
+    for (changes, code) in [
+        (("redirect_uri", "https://app.example.evil/cb"), "invalid_request"),
+        (("redirect_uri", ""), "invalid_request"),
+        (("response_type", "token"), "unsupported_response_type"),
+        (("scope", "email"), "invalid_scope"),
+        (("code_challenge_method", "plain"), "invalid_request"),
+        (("request", "a.b.c"), "request_not_supported"),
+        (
+            ("request_uri", "urn:ietf:params:oauth:request_uri:x"),
+            "invalid_request",
+        ),
+    ] {
+        assert_eq!(push(&world, &[changes]), Err(code), "{changes:?}");
+    }
+}
+
+/// O25.
+#[test]
+fn a_request_uri_of_another_kind_is_refused_and_nobody_is_called() {
+    let world = World::new();
+    for uri in [
+        "https://app.example/request.jwt",
+        "http://169.254.169.254/",
+        "file:///etc/passwd",
+        "x",
+    ] {
+        let asked = with(REQUEST, &[("request_uri", uri)]);
+        let location = redirect(world.oidc.authorize(&asked, None).unwrap());
+        assert_eq!(
+            parameter(&location, "error").as_deref(),
+            Some("request_uri_not_supported"),
+            "{uri}"
+        );
+    }
+    assert!(world.outside.calls.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_client_that_must_push_its_requests_gets_no_answer_to_others() {
+    let world = World::new();
+    let session = world.login();
+    let asked = with(REQUEST, &[("client_id", "service")]);
+    let location = redirect(world.oidc.authorize(&asked, Some(&session)).unwrap());
+    assert_eq!(parameter(&location, "error").as_deref(), Some("invalid_request"));
+    let name = push(&world, &[("client_id", "service"), ("client_secret", "s3rvice")]).unwrap();
+    let query = [("client_id", "service"), ("request_uri", name.as_str())];
+    let location = redirect(bring(&world, Some(&session), &query).unwrap());
+    assert!(parameter(&location, "code").is_some());
+}

@@ -1,0 +1,54 @@
+//! Authorization requests that clients have pushed, until a browser brings their name (RFC 9126).
+
+use diesel::prelude::*;
+
+use super::connection::{PreparedDsl, SqlConnection};
+use super::tables::pushed_requests;
+use crate::domain::Timestamp;
+
+/// A pushed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedRequest {
+    /// Whose it is.
+    pub client_id: String,
+    /// Its parameters, as JSON.
+    pub parameters: String,
+    /// When it stops being good.
+    pub expires: Timestamp,
+}
+
+/// Keeps a request whose name has this hash.
+pub fn insert(connection: &mut SqlConnection, handle_hash: &str, request: &PushedRequest) -> QueryResult<()> {
+    diesel::insert_into(pushed_requests::table)
+        .values((
+            pushed_requests::handle_hash.eq(handle_hash),
+            pushed_requests::client_id.eq(&request.client_id),
+            pushed_requests::parameters.eq(&request.parameters),
+            pushed_requests::expires.eq(request.expires.0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Uses a client's request up and gives its parameters, if it is good at `now`. Of many who try at once, one gets them.
+pub fn take(
+    connection: &mut SqlConnection,
+    handle_hash: &str,
+    client_id: &str,
+    now: Timestamp,
+) -> QueryResult<Option<String>> {
+    let good = pushed_requests::table
+        .find(handle_hash)
+        .filter(pushed_requests::client_id.eq(client_id))
+        .filter(pushed_requests::expires.gt(now.0));
+    diesel::delete(good)
+        .returning(pushed_requests::parameters)
+        .prepared()
+        .load::<String>(connection)
+        .map(|mut taken| taken.pop())
+}
+
+/// Removes the requests that were over by `now`; returns how many.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
+    diesel::delete(pushed_requests::table.filter(pushed_requests::expires.le(now.0))).execute(connection)
+}
