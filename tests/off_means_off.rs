@@ -125,7 +125,7 @@ impl World {
         let Authorized::Login(request) = self.authorize(None) else {
             panic!("nobody is logged in yet");
         };
-        self.app.federation.start(request, &"wiki".into()).unwrap().handle
+        self.app.federation.start(*request, &"wiki".into()).unwrap().handle
     }
 
     fn enter_password(&self, handle: &str) -> Step {

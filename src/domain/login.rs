@@ -26,6 +26,9 @@ pub struct AuthorizationRequest {
     /// The languages that the person reads, best first (`ui_locales`).
     #[serde(default)]
     pub ui_locales: Vec<String>,
+    /// The only person whose login answers the request (`id_token_hint`).
+    #[serde(default)]
+    pub subject: Option<ResourceId>,
     /// Whether a session that exists is not enough (`prompt=login`, `max_age`).
     pub reauthenticate: bool,
 }

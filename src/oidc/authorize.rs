@@ -17,6 +17,11 @@ const LONGEST_STATE: usize = 2048;
 const LONGEST_NONCE: usize = 512;
 const LONGEST_HINT: usize = 255;
 
+/// What a client may wish for and does not get, which is no error (OpenID Connect Core §3.1.2.1, §5.5): there is one
+/// look and no `acr`, and scopes alone choose claims.
+const WISHES: [&str; 4] = ["acr_values", "claims_locales", "claims", "display"];
+const LONGEST_WISH: usize = 4096;
+
 /// A valid request, with what only the session can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -102,6 +107,9 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
     if parameters.get("response_mode").is_some_and(|mode| mode != "query") {
         return Err(ErrorCode::InvalidRequest.because("response_mode must be query."));
     }
+    for wish in WISHES {
+        limited(parameters, wish, LONGEST_WISH)?;
+    }
     let prompt = prompt(parameters)?;
     let max_age = max_age(parameters)?;
     let request = AuthorizationRequest {
@@ -114,6 +122,7 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
         idp_hint: limited(parameters, "idp_hint", LONGEST_HINT)?.map(Into::into),
         login_hint: limited(parameters, "login_hint", LONGEST_HINT)?,
         ui_locales: ui_locales(parameters)?,
+        subject: None,
         reauthenticate: prompt == Prompt::Login || max_age == Some(Duration::ZERO),
     };
     Ok(Asked {

@@ -60,6 +60,7 @@ fn a_good_request_is_taken_as_it_is() {
                 idp_hint: Some("google".into()),
                 login_hint: Some("alice".to_owned()),
                 ui_locales: vec!["de-AT".to_owned(), "en".to_owned()],
+                subject: None,
                 reauthenticate: false,
             },
             prompt: Prompt::Any,
@@ -230,5 +231,13 @@ proptest::proptest! {
             let code = error.error.code.as_str();
             proptest::prop_assert!(["invalid_request", "unsupported_response_type", "invalid_scope"].contains(&code));
         }
+    }
+}
+
+#[test]
+fn wishes_that_we_cannot_fulfil_are_passed_over_and_have_a_length() {
+    for name in ["acr_values", "ui_locales", "claims_locales", "claims", "display"] {
+        assert!(ask(&[(name, "x")]).is_ok(), "{name}");
+        assert_eq!(refused(&[(name, &"x".repeat(5000))]), "invalid_request", "{name}");
     }
 }

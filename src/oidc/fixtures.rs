@@ -222,6 +222,12 @@ impl World {
             .insert("u1".to_owned(), user("u1", attributes));
     }
 
+    /// Another user, `u2`.
+    pub(crate) fn put_somebody_else(&self) {
+        let other = user("u2", json!({ "userName": "bob" }));
+        self.users.lock().unwrap().insert("u2".to_owned(), other);
+    }
+
     pub(crate) fn delete_user(&self) {
         self.users.lock().unwrap().clear();
     }

@@ -5,8 +5,8 @@ use super::client::Client;
 use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
 use super::pushed::Brought;
 use super::{CODE_LIFETIME, Oidc, jws, redirect};
-use crate::domain::Relations;
 use crate::domain::login::{Authentication, AuthorizationRequest};
+use crate::domain::{Relations, ResourceId};
 use crate::storage::grants::{self, Grant};
 use crate::storage::{StorageError, random, sessions};
 
@@ -16,7 +16,7 @@ pub enum Authorized {
     /// The browser goes back to the service provider, with a code or an error.
     Redirect(String),
     /// The person must log in first; [`Oidc::complete`] or [`Oidc::refuse`] ends it.
-    Login(AuthorizationRequest),
+    Login(Box<AuthorizationRequest>),
 }
 
 impl Oidc {
@@ -40,10 +40,15 @@ impl Oidc {
                 )));
             }
         };
+        if let Some(hint) = &asked.id_token_hint {
+            asked.request.subject = self.hinted(hint)?;
+            // A hint that cannot be read names nobody who is logged in.
+            asked.request.reauthenticate |= asked.request.subject.is_none();
+        }
         if let Some(cookie) = session
             && let Some(authentication) = self.session(cookie)?
         {
-            if self.suffices(&asked, &authentication)? {
+            if self.suffices(&asked, &authentication) {
                 return Ok(Authorized::Redirect(self.issue_code(
                     &asked.request,
                     &authentication,
@@ -56,7 +61,7 @@ impl Oidc {
             Prompt::None => Ok(Authorized::Redirect(
                 self.refuse(&asked.request, ErrorCode::LoginRequired)?,
             )),
-            Prompt::Any | Prompt::Login => Ok(Authorized::Login(asked.request)),
+            Prompt::Any | Prompt::Login => Ok(Authorized::Login(Box::new(asked.request))),
         }
     }
 
@@ -89,6 +94,14 @@ impl Oidc {
         if user.is_none() || !client.accepts(authentication) {
             return self.refuse(request, ErrorCode::AccessDenied);
         }
+        // Whoever was expected did not come (OpenID Connect Core §3.1.2.2).
+        if request
+            .subject
+            .as_ref()
+            .is_some_and(|subject| *subject != authentication.user)
+        {
+            return self.refuse(request, ErrorCode::LoginRequired);
+        }
         Ok(self.issue_code(request, authentication, session)?)
     }
 
@@ -113,8 +126,14 @@ impl Oidc {
         }
     }
 
+    /// The person whom an ID token of ours names; it may have expired (OpenID Connect Core §3.1.2.1).
+    fn hinted(&self, hint: &str) -> Result<Option<ResourceId>, OidcError> {
+        let claims = jws::read(&*self.keys.set()?, hint);
+        Ok(claims.and_then(|claims| Some(claims.get("sub")?.as_str()?.into())))
+    }
+
     /// Whether the login behind a session answers the request.
-    fn suffices(&self, asked: &Asked, authentication: &Authentication) -> Result<bool, OidcError> {
+    fn suffices(&self, asked: &Asked, authentication: &Authentication) -> bool {
         let accepted = self
             .clients
             .get(&asked.request.client_id)
@@ -122,15 +141,12 @@ impl Oidc {
         let fresh = asked
             .max_age
             .is_none_or(|age| authentication.at.plus(age) >= self.clock.now());
-        let expected = match &asked.id_token_hint {
-            Some(hint) => jws::read(&*self.keys.set()?, hint).is_some_and(|claims| {
-                claims
-                    .get("sub")
-                    .is_some_and(|sub| *sub == authentication.user.as_str())
-            }),
-            None => true,
-        };
-        Ok(accepted && fresh && expected && !asked.request.reauthenticate)
+        let expected = asked
+            .request
+            .subject
+            .as_ref()
+            .is_none_or(|subject| *subject == authentication.user);
+        accepted && fresh && expected && !asked.request.reauthenticate
     }
 
     /// Makes a code, bound to the client, its redirect URI, its PKCE challenge and the session.

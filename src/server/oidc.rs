@@ -63,7 +63,7 @@ async fn authorize(
     let provider = oidc.clone();
     match blocking::run(move || provider.authorize(&parameters, session.as_deref())).await {
         Some(Ok(Authorized::Redirect(location))) => see_other(&location),
-        Some(Ok(Authorized::Login(request))) => to_login(&oidc, &door, request).await,
+        Some(Ok(Authorized::Login(request))) => to_login(&oidc, &door, *request).await,
         Some(Err(failure)) => page_failed(&failure),
         None => stopping(),
     }

@@ -265,6 +265,7 @@ pub(crate) fn request() -> AuthorizationRequest {
         idp_hint: None,
         login_hint: None,
         ui_locales: Vec::new(),
+        subject: None,
         reauthenticate: false,
     }
 }

@@ -80,6 +80,54 @@ fn a_hint_of_the_person_who_is_logged_in_is_fine() {
 }
 
 #[test]
+fn only_the_person_of_the_hint_answers_the_request() {
+    let world = World::new();
+    let id_token = world.tokens().id_token.unwrap();
+    let mut other = super::super::fixtures::authentication();
+    other.user = "u2".into();
+    let session = world.oidc.open_session(&other, None).unwrap();
+    world.put_somebody_else();
+    let hinted = |prompt: &str| with(REQUEST, &[("id_token_hint", id_token.as_str()), ("prompt", prompt)]);
+    let silent = redirect(world.oidc.authorize(&hinted("none"), Some(&session)).unwrap());
+    assert_eq!(parameter(&silent, "error").as_deref(), Some("login_required"));
+    let Authorized::Login(request) = world.oidc.authorize(&hinted(""), Some(&session)).unwrap() else {
+        panic!("a code")
+    };
+    assert!(request.reauthenticate);
+    let wrong = world.oidc.complete(&request, &other, &session).unwrap();
+    assert_eq!(parameter(&wrong, "error").as_deref(), Some("login_required"));
+    let right = world
+        .oidc
+        .complete(&request, &super::super::fixtures::authentication(), &world.login())
+        .unwrap();
+    assert!(parameter(&right, "code").is_some());
+}
+
+#[test]
+fn prompt_none_never_shows_a_page() {
+    let world = World::new();
+    let session = world.login();
+    world.advance(61);
+    for (changes, code) in [
+        ([("max_age", "60")], "login_required"),
+        ([("id_token_hint", "x.y.z")], "login_required"),
+    ] {
+        let asked = [&changes[..], &[("prompt", "none")]].concat();
+        let location = redirect(world.oidc.authorize(&with(REQUEST, &asked), Some(&session)).unwrap());
+        assert_eq!(parameter(&location, "error").as_deref(), Some(code), "{changes:?}");
+    }
+    for prompt in ["none login", "login none", "none consent", "create"] {
+        let asked = with(REQUEST, &[("prompt", prompt)]);
+        let location = redirect(world.oidc.authorize(&asked, Some(&session)).unwrap());
+        assert_eq!(
+            parameter(&location, "error").as_deref(),
+            Some("invalid_request"),
+            "{prompt}"
+        );
+    }
+}
+
+#[test]
 fn a_session_of_an_identity_provider_that_the_client_does_not_take_is_not_enough() {
     let world = World::new();
     let mut login = super::super::fixtures::authentication();
