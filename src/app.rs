@@ -124,6 +124,7 @@ pub struct App {
     pub public_url: String,
     sweeper: Sweeper,
     report_keeper: Sweeper,
+    logout_tellers: Vec<Sweeper>,
 }
 
 impl App {
@@ -165,6 +166,7 @@ impl App {
         let scim = Arc::new(scim);
         let keep = keep_of(Arc::clone(&scim));
         let report_keeper = Sweeper::start(sweeper::REPORT_EVERY, keep).map_err(StartError::Sweeper)?;
+        let logout_tellers = logout_tellers(&oidc).map_err(StartError::Sweeper)?;
         Ok(Self {
             directory,
             scim,
@@ -175,6 +177,7 @@ impl App {
             public_url,
             sweeper,
             report_keeper,
+            logout_tellers,
         })
     }
 
@@ -182,6 +185,7 @@ impl App {
     pub fn stop(&self) {
         self.sweeper.stop();
         self.report_keeper.stop();
+        self.logout_tellers.iter().for_each(Sweeper::stop);
         keep_of(Arc::clone(&self.scim))();
         self.engine.stop();
     }
@@ -290,6 +294,24 @@ fn sweep_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 
             Err(error) => log::warn!("logins that were not finished could not be removed: {error}"),
         }
     }
+}
+
+/// The threads that tell service providers of logouts, if any wants to be told.
+fn logout_tellers(oidc: &Arc<Oidc>) -> std::io::Result<Vec<Sweeper>> {
+    let count = if oidc.tells_logouts() {
+        sweeper::LOGOUT_TELLERS
+    } else {
+        0
+    };
+    let start = |_| {
+        let oidc = Arc::clone(oidc);
+        Sweeper::start(sweeper::LOGOUTS_EVERY, move || {
+            if let Err(error) = oidc.tell_logouts() {
+                log::warn!("service providers are told of logouts later: {error}");
+            }
+        })
+    };
+    (0..count).map(start).collect()
 }
 
 /// Writes down what SCIM clients did outside the standard.

@@ -6,6 +6,11 @@
     reason = "helpers of tests"
 )]
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use vestibule::app::App;
 use vestibule::config::Config;
@@ -45,6 +50,11 @@ enum Off {
 
 impl World {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same with more settings of the wiki.
+    fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display();
         let text = format!(
@@ -60,6 +70,7 @@ impl World {
             redirect_uris = ["{RETURN}"]
             local_login = true
             inbound_userstore = "PRIMARY"
+            {more}
             "#
         );
         let app = App::start(&Config::read(&text, &[]).unwrap()).unwrap();
@@ -286,4 +297,54 @@ fn a_login_that_was_proved_a_moment_before_gets_no_code() {
         assert_eq!(parameter(&location, "code"), None, "{how:?}");
         assert_eq!(world.app.oidc.session(&session).unwrap(), None, "{how:?}");
     }
+}
+
+/// An address of an application, and the forms that are posted there.
+fn listener() -> (String, Receiver<String>) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/logout", socket.local_addr().unwrap());
+    let (sender, posted) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = String::new();
+            while !request.contains("logout_token=") {
+                let mut part = [0; 8192];
+                let length = stream.read(&mut part).unwrap();
+                request.push_str(std::str::from_utf8(&part[..length]).unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            let _ = sender.send(request);
+        }
+    });
+    (address, posted)
+}
+
+#[test]
+fn applications_are_told_within_seconds() {
+    for how in [Off::Deactivated, Off::Deleted] {
+        let (address, posted) = listener();
+        let world = World::with(&format!(
+            "backchannel_logout_uri = \"{address}\"\nallow_private_network = true"
+        ));
+        world.belongings();
+        world.put_out(how);
+        let request = posted.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(request.starts_with("POST /logout HTTP/1.1"), "{how:?}: {request}");
+        world.app.stop();
+    }
+}
+
+/// O25: what a service provider names is called on the internet alone, unless its settings say otherwise.
+#[test]
+fn nobody_is_told_on_a_private_network() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = format!("https://{}/logout", socket.local_addr().unwrap());
+    let world = World::with(&format!("backchannel_logout_uri = \"{address}\""));
+    world.belongings();
+    world.put_out(Off::Deactivated);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(socket.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    world.app.stop();
 }

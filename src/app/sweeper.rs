@@ -11,6 +11,12 @@ pub(super) const EVERY: Duration = Duration::from_mins(10);
 /// How often the dialect report is written down.
 pub(super) const REPORT_EVERY: Duration = Duration::from_mins(1);
 
+/// How often somebody looks for logouts that service providers must be told of.
+pub(super) const LOGOUTS_EVERY: Duration = Duration::from_secs(1);
+
+/// How many tell them: one that does not answer holds one of them up for a while.
+pub(super) const LOGOUT_TELLERS: usize = 3;
+
 /// A thread that sweeps. It ends when this is stopped or dropped.
 pub(super) struct Sweeper(Mutex<Option<(Sender<()>, JoinHandle<()>)>>);
 

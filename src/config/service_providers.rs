@@ -61,6 +61,7 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
         keys: client_keys(r, allow_private_network),
         redirect_uris: r.texts("redirect_uris"),
         post_logout_redirect_uris: r.texts("post_logout_redirect_uris"),
+        backchannel_logout: endpoint(r, "backchannel_logout_uri", allow_private_network),
         id_token_alg: r.word(
             "id_token_alg",
             &[("RS256", Algorithm::Rs256), ("ES256", Algorithm::Es256)],

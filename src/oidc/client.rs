@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::client_keys::ClientKeys;
+use super::outgoing::Endpoint;
 use super::redirect;
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
@@ -74,6 +75,8 @@ pub struct Client {
     pub redirect_uris: Vec<String>,
     /// Where a browser may go after logout, compared byte for byte.
     pub post_logout_redirect_uris: Vec<String>,
+    /// Where it is told of the end of a session.
+    pub backchannel_logout: Option<Endpoint>,
     /// How its ID tokens are signed.
     pub id_token_alg: Algorithm,
     /// Whether it must use PKCE. A public client must in any case.
@@ -160,6 +163,11 @@ impl Clients {
 
     pub(super) fn get(&self, client_id: &str) -> Option<&Client> {
         self.0.get(client_id)
+    }
+
+    /// Whether something is true of any of them.
+    pub(super) fn any(&self, is_true: impl Fn(&Client) -> bool) -> bool {
+        self.0.values().any(is_true)
     }
 
     /// The longest that any ID token is good.

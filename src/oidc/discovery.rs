@@ -52,6 +52,8 @@ impl Oidc {
             "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
             "introspection_endpoint_auth_methods_supported": METHODS,
             "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "backchannel_logout_supported": true,
+            "backchannel_logout_session_supported": true,
             "code_challenge_methods_supported": ["S256"],
             "prompt_values_supported": ["none", "login", "select_account", "consent"],
             "claims_supported": claims,

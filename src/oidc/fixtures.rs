@@ -32,6 +32,7 @@ pub(crate) fn confidential() -> Client {
         keys: None,
         redirect_uris: vec!["https://app.example/cb".to_owned()],
         post_logout_redirect_uris: vec!["https://app.example/bye".to_owned()],
+        backchannel_logout: Some(endpoint("https://app.example/logout")),
         id_token_alg: Algorithm::Rs256,
         require_pkce: false,
         require_pushed_requests: false,

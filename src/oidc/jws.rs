@@ -10,9 +10,13 @@ use super::signing_key::{BadKey, SigningKey};
 /// The longest token that is looked at, in bytes.
 const LONGEST: usize = 16 * 1024;
 
+/// What a token is, as its header says (RFC 8725 §3.11): none of one kind passes for another.
+pub(super) const ID_TOKEN: &str = "JWT";
+pub(super) const LOGOUT_TOKEN: &str = "logout+jwt";
+
 /// Signs claims.
-pub(super) fn write(key: &SigningKey, claims: &Map<String, Value>) -> Result<String, BadKey> {
-    let header = json!({ "alg": key.algorithm().name(), "kid": key.kid(), "typ": "JWT" });
+pub(super) fn write(key: &SigningKey, kind: &str, claims: &Map<String, Value>) -> Result<String, BadKey> {
+    let header = json!({ "alg": key.algorithm().name(), "kid": key.kid(), "typ": kind });
     let claims = serde_json::to_vec(claims).map_err(|_| BadKey)?;
     let signed = format!(
         "{}.{}",
@@ -49,12 +53,13 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// The claims of a token that one of our keys signed. Neither its times nor its audience are looked at.
+/// The claims of an ID token that one of our keys signed. Neither its times nor its audience are looked at.
 pub(super) fn read(keys: &KeySet, token: &str) -> Option<Map<String, Value>> {
     let token = Compact::read(token)?;
     let key = keys.by_kid(token.header.get("kid")?.as_str()?)?;
     // The key decides the algorithm; the header has only to agree.
-    let genuine =
-        *token.header.get("alg")? == key.algorithm().name() && key.verify(token.signed.as_bytes(), &token.signature);
+    let genuine = *token.header.get("typ")? == ID_TOKEN
+        && *token.header.get("alg")? == key.algorithm().name()
+        && key.verify(token.signed.as_bytes(), &token.signature);
     genuine.then_some(token.claims)
 }

@@ -11,6 +11,7 @@ use crate::storage::{Database, SecretBox, StorageError, client_assertions, grant
 
 mod assertion;
 pub mod authorize;
+mod backchannel;
 pub mod claims;
 pub mod client;
 mod client_authentication;
@@ -92,6 +93,7 @@ pub struct Oidc {
     session_lifetime: Duration,
     clients: client::Clients,
     client_keys: client_keys::PublishedKeys,
+    outgoing: Outgoing,
     database: Database,
     users: Users,
     clock: Clock,
@@ -115,7 +117,7 @@ impl Oidc {
             clients,
         } = settings;
         let Surroundings { users, outgoing, clock } = surroundings;
-        let client_keys = client_keys::PublishedKeys::new(&clients, outgoing, clock.clone());
+        let client_keys = client_keys::PublishedKeys::new(&clients, Arc::clone(&outgoing), clock.clone());
         let clients = client::Clients::new(clients);
         // An ID token also serves as a hint at logout, which comes at the end of a session.
         let kept = clients.longest_id_token().max(session_lifetime);
@@ -126,6 +128,7 @@ impl Oidc {
             session_lifetime,
             clients,
             client_keys,
+            outgoing,
             database,
             users,
             clock,
@@ -164,7 +167,7 @@ impl Oidc {
                 + client_assertions::delete_expired(connection, now)?
                 + pushed_requests::delete_expired(connection, now)?)
         })?;
-        Ok(removed + self.keys.sweep()?)
+        Ok(removed + self.give_logouts_up()? + self.keys.sweep()?)
     }
 
     /// A user who may enter: there, in the store it was in, and active. Asked for at every use of what a login gave.

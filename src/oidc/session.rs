@@ -3,7 +3,7 @@
 use super::{Oidc, OidcError};
 use crate::domain::Relations;
 use crate::domain::login::Authentication;
-use crate::storage::{StorageError, grants, random, sessions};
+use crate::storage::{StorageError, grants, logouts, random, sessions};
 
 impl Oidc {
     /// Opens a session for a login that just went through and returns the value of its cookie, new each time. The
@@ -20,11 +20,14 @@ impl Oidc {
             sessions::insert(connection, &id_hash, &authentication, now, expires)?;
             if let Some(before) = &before {
                 match sessions::user(connection, before)? {
-                    Some(user) if user == authentication.user => grants::move_to_session(connection, before, &id_hash)?,
+                    Some(user) if user == authentication.user => {
+                        grants::move_to_session(connection, before, &id_hash)?;
+                        logouts::move_to_session(connection, before, &id_hash)?;
+                    }
                     Some(_) => grants::revoke_of_session(connection, before, now)?,
                     None => {}
                 }
-                sessions::delete(connection, before)?;
+                sessions::delete(connection, before, now)?;
             }
             Ok(())
         })?;
@@ -53,7 +56,7 @@ impl Oidc {
     pub(super) fn end_session(&self, id_hash: String) -> Result<(), OidcError> {
         let now = self.clock.now();
         self.database.write::<_, StorageError>(move |connection| {
-            sessions::delete(connection, &id_hash)?;
+            sessions::delete(connection, &id_hash, now)?;
             Ok(grants::revoke_of_session(connection, &id_hash, now)?)
         })?;
         Ok(())

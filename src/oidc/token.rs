@@ -10,6 +10,7 @@ use super::parameters::Parameters;
 use super::{Oidc, jws, pkce, relations_for};
 use crate::domain::{Resource, Timestamp};
 use crate::storage::grants::{self, Grant};
+use crate::storage::logouts::{self, Learned};
 use crate::storage::tokens::{self, NewToken};
 use crate::storage::{StorageError, random};
 
@@ -153,7 +154,7 @@ impl Oidc {
                 scope: &scope,
             };
             let claims = id_token::claims(&self.issuer, &subject, &fresh.access_token, now, nonce);
-            Some(jws::write(&signer, &claims).map_err(KeysError::from)?)
+            Some(jws::write(&signer, jws::ID_TOKEN, &claims).map_err(KeysError::from)?)
         } else {
             None
         };
@@ -171,6 +172,10 @@ impl Oidc {
     /// a copy: the whole grant is taken back (RFC 6749 §4.1.2, RFC 9700 §4.14.2), and the answer is `false`.
     fn spend(&self, grant_id: String, spent: Spent, rows: Rows, now: Timestamp) -> Result<bool, StorageError> {
         self.database.write(move |connection| {
+            // The session before the grant, in the order in which both end.
+            if let Some(learned) = &rows.learned {
+                logouts::learn(connection, learned, now)?;
+            }
             let taken = match &spent {
                 Spent::Code => grants::take_code(connection, &grant_id, now, rows.grant_expires)?,
                 Spent::RefreshToken { hash } => tokens::take_refresh(connection, hash, now)?,
@@ -208,6 +213,8 @@ struct Rows {
     access: NewToken,
     refresh: Option<NewToken>,
     grant_expires: Timestamp,
+    /// What a client learns of the session that wants to be told of its end.
+    learned: Option<Learned>,
 }
 
 impl Fresh {
@@ -234,6 +241,11 @@ impl Fresh {
         let (access_token, access) = token(&issue.scope, lifetimes.access_token);
         let refresh = offline.then(|| token(&issue.grant.scope, lifetimes.refresh_token));
         let (refresh_token, refresh) = refresh.unzip();
+        let learned = issue.client.backchannel_logout.is_some().then(|| Learned {
+            session_hash: issue.grant.session_hash.clone(),
+            client_id: issue.client.client_id.clone(),
+            sid: id_token::sid(&issue.grant.session_hash),
+        });
         let expires_in = access.expires.seconds() - now.seconds();
         Self {
             access_token,
@@ -243,6 +255,7 @@ impl Fresh {
                 access,
                 refresh,
                 grant_expires,
+                learned,
             },
         }
     }

@@ -11,6 +11,7 @@ pub mod grants;
 pub mod journal;
 pub mod links;
 pub mod login_transactions;
+pub mod logouts;
 pub mod migrate;
 pub mod outbound;
 pub mod outbound_claim;

@@ -3,7 +3,8 @@
 use diesel::prelude::*;
 
 use super::columns::Words;
-use super::connection::{SqlConnection, SuffixDsl};
+use super::connection::{PreparedDsl, SqlConnection, SuffixDsl};
+use super::logouts;
 use super::tables::sessions;
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, ResourceId, StoreName, Timestamp};
@@ -81,21 +82,31 @@ pub fn user(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<Option
         .optional()
 }
 
-/// Ends a session.
-pub fn delete(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<()> {
-    diesel::delete(sessions::table.find(id_hash))
-        .execute(connection)
-        .map(|_| ())
+/// Ends a session. Whoever has learned of it is told.
+pub fn delete(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> QueryResult<()> {
+    let ended: Vec<(String, ResourceId)> = diesel::delete(sessions::table.find(id_hash))
+        .returning((sessions::id_hash, sessions::resource_id))
+        .prepared()
+        .load(connection)?;
+    logouts::announce(connection, &ended, now)
 }
 
-/// Ends every session of a user.
-pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
-    diesel::delete(sessions::table.filter(sessions::resource_id.eq(user.as_str())))
-        .execute(connection)
-        .map(|_| ())
+/// Ends every session of a user. Whoever has learned of one is told.
+pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
+    let ended: Vec<(String, ResourceId)> =
+        diesel::delete(sessions::table.filter(sessions::resource_id.eq(user.as_str())))
+            .returning((sessions::id_hash, sessions::resource_id))
+            .prepared()
+            .load(connection)?;
+    logouts::announce(connection, &ended, now)
 }
 
-/// Removes the sessions that ended by `now`; returns how many.
+/// Removes the sessions that ended by `now`; returns how many. Whoever has learned of one is told.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    diesel::delete(sessions::table.filter(sessions::expires.le(now.0))).execute(connection)
+    let ended: Vec<(String, ResourceId)> = diesel::delete(sessions::table.filter(sessions::expires.le(now.0)))
+        .returning((sessions::id_hash, sessions::resource_id))
+        .prepared()
+        .load(connection)?;
+    logouts::announce(connection, &ended, now)?;
+    Ok(ended.len())
 }

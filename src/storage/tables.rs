@@ -144,6 +144,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    session_clients (session_hash, client_id, sid) {
+        session_hash -> Text,
+        client_id -> Text,
+        sid -> Text,
+    }
+}
+
+diesel::table! {
+    logouts (id) {
+        id -> Text,
+        client_id -> Text,
+        resource_id -> Text,
+        sid -> Text,
+        created -> BigInt,
+        attempts -> Integer,
+        next_attempt -> BigInt,
+    }
+}
+
+diesel::table! {
     grants (id) {
         id -> Text,
         code_hash -> Text,

@@ -23,7 +23,7 @@ fn claims(changes: &Value) -> serde_json::Map<String, Value> {
 }
 
 fn signed(changes: &Value) -> String {
-    jws::write(robot_key(), &claims(changes)).unwrap()
+    jws::write(robot_key(), jws::ID_TOKEN, &claims(changes)).unwrap()
 }
 
 /// Asks as whom the assertion comes through.
@@ -107,7 +107,7 @@ fn a_signature_that_is_not_the_clients_is_refused() {
     let (rest, signature) = good.rsplit_once('.').unwrap();
     let body = rest.split_once('.').unwrap().1;
     for bad in [
-        jws::write(&stranger, &claims(&json!({}))).unwrap(),
+        jws::write(&stranger, jws::ID_TOKEN, &claims(&json!({}))).unwrap(),
         format!("eyJhbGciOiJub25lIn0.{body}."),
         format!("eyJhbGciOiJIUzI1NiJ9.{body}.{signature}"),
         format!("{rest}.{}", &signature[..40]),
@@ -227,7 +227,7 @@ fn published_keys_are_read_when_they_are_needed_and_at_most_once_a_minute() {
     );
     world.advance(60);
     let unknown = SigningKey::read(Algorithm::Es256, &generate(Algorithm::Es256).unwrap()).unwrap();
-    let stranger = jws::write(&unknown, &claims(&whose)).unwrap();
+    let stranger = jws::write(&unknown, jws::ID_TOKEN, &claims(&whose)).unwrap();
     for _ in 0..3 {
         assert_eq!((prove(&world, &stranger, &[]), looks()), (Err("invalid_client"), 3));
     }

@@ -1,6 +1,7 @@
 //! The provider as a whole, over a database.
 
 mod assertions;
+mod backchannel;
 mod codes;
 mod introspection;
 mod keys;

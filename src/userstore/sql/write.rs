@@ -280,7 +280,7 @@ impl Order {
 
     /// Ends what the person has open, in the same transaction: nothing of it comes back with a later change.
     fn put_out(&self, connection: &mut SqlConnection) -> QueryResult<()> {
-        sessions::delete_of_user(connection, &self.id)?;
+        sessions::delete_of_user(connection, &self.id, self.at)?;
         grants::revoke_of_user(connection, &self.id, self.at)
     }
 

@@ -1,0 +1,2 @@
+DROP TABLE logouts;
+DROP TABLE session_clients;

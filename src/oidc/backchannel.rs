@@ -1,0 +1,138 @@
+//! Telling service providers that a session has ended (OpenID Connect Back-Channel Logout 1.0). What is to be told is
+//! in the database, written by the transaction that ended the session; several processes share the telling.
+
+use std::time::{Duration, Instant};
+
+use openidconnect::http::{self, header};
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::keys::KeysError;
+use super::outgoing::{Endpoint, OutgoingError};
+use super::{Oidc, OidcError, jws};
+use crate::domain::Timestamp;
+use crate::storage::logouts::{self, Logout};
+use crate::storage::{StorageError, random};
+
+/// How long a logout token is good (§2.4).
+const LIFETIME: Duration = Duration::from_mins(2);
+
+/// How long one who tells keeps others from it. No request takes that long.
+const LEASE: Duration = Duration::from_mins(1);
+
+/// The first wait after a failure; each is twice the one before, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// When it is given up.
+const GIVEN_UP: Duration = Duration::from_hours(24);
+
+/// How long one call goes on telling before it returns.
+const SHIFT: Duration = Duration::from_secs(5);
+
+/// What happened, in a logout token (§2.4).
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+impl Oidc {
+    /// Whether any service provider wants to be told.
+    pub fn tells_logouts(&self) -> bool {
+        self.clients.any(|client| client.backchannel_logout.is_some())
+    }
+
+    /// Tells service providers of the logouts that are due, for some seconds at most.
+    pub fn tell_logouts(&self) -> Result<(), OidcError> {
+        let began = Instant::now();
+        while began.elapsed() < SHIFT {
+            let now = self.clock.now();
+            if !self
+                .database
+                .read::<_, OidcError>(|connection| logouts::is_due(connection, now))?
+            {
+                break;
+            }
+            let claimed = self
+                .database
+                .write::<_, StorageError>(move |connection| Ok(logouts::claim(connection, now, now.plus(LEASE))?))?;
+            let Some(logout) = claimed else { break };
+            self.tell(logout)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up what was due for too long; returns how many.
+    pub(super) fn give_logouts_up(&self) -> Result<usize, OidcError> {
+        let since = Timestamp(self.clock.now().0 - i64::try_from(GIVEN_UP.as_millis()).unwrap_or(i64::MAX));
+        let count = self
+            .database
+            .write::<_, StorageError>(move |connection| Ok(logouts::delete_older(connection, since)?))?;
+        if count > 0 {
+            log::warn!("{count} logouts were not taken by their service providers within a day and are given up");
+        }
+        Ok(count)
+    }
+
+    fn tell(&self, logout: Logout) -> Result<(), OidcError> {
+        let client = self.clients.get(&logout.client_id);
+        let sent = match client.and_then(|client| Some((client, client.backchannel_logout.as_ref()?))) {
+            Some((client, endpoint)) => {
+                let token = self.logout_token(client, &logout)?;
+                self.send(endpoint, &token)
+                    .inspect_err(|error| log::warn!("{} could not be told of a logout: {error}", client.name))
+            }
+            // The settings have changed: nobody wants to know any more.
+            None => Ok(()),
+        };
+        let now = self.clock.now();
+        self.database.write::<_, StorageError>(move |connection| {
+            match sent {
+                Ok(()) => logouts::settle(connection, &logout.id)?,
+                Err(_) => logouts::postpone(connection, &logout, now, now.plus(wait(logout.attempts)))?,
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Posts a logout token; 200 and 204 say that it was taken (§2.8).
+    fn send(&self, endpoint: &Endpoint, token: &str) -> Result<(), OutgoingError> {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("logout_token", token)
+            .finish();
+        let request = http::Request::post(&endpoint.url)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body.into_bytes())?;
+        let status = (self.outgoing)(request, endpoint.allow_private_network)?.status();
+        match status.as_u16() {
+            200 | 204 => Ok(()),
+            other => Err(format!("the answer has status {other}").into()),
+        }
+    }
+
+    /// A fresh token each time: one that was taken although its answer was lost shall not be taken for a replay.
+    fn logout_token(&self, client: &Client, logout: &Logout) -> Result<String, OidcError> {
+        let now = self.clock.now();
+        let mut claims = Map::new();
+        for (name, value) in [
+            ("iss", json!(self.issuer)),
+            ("sub", json!(logout.user)),
+            ("aud", json!(client.client_id)),
+            ("iat", json!(now.seconds())),
+            ("exp", json!(now.plus(LIFETIME).seconds())),
+            ("jti", json!(random::token())),
+            ("sid", json!(logout.sid)),
+            ("events", json!({ (EVENT): Value::Object(Map::new()) })),
+        ] {
+            claims.insert(name.to_owned(), value);
+        }
+        let signer = self.keys.signer(client.id_token_alg)?;
+        Ok(jws::write(&signer, jws::LOGOUT_TOKEN, &claims).map_err(KeysError::from)?)
+    }
+}
+
+/// How long to wait after so many attempts.
+fn wait(attempts: i32) -> Duration {
+    let doubled = 1_u32
+        .checked_shl(u32::try_from(attempts - 1).unwrap_or(0))
+        .unwrap_or(u32::MAX);
+    FIRST_WAIT.saturating_mul(doubled).min(LONGEST_WAIT)
+}
