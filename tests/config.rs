@@ -357,3 +357,27 @@ fn keys_that_prove_nothing_or_should_not_be_here_are_mistakes() {
         assert_eq!(keys(provider(more)), [format!("service_providers[0].{key}")], "{more}");
     }
 }
+
+#[test]
+fn a_service_provider_that_only_works_by_itself_needs_no_way_back() {
+    let least = "[[service_providers]]\nname = \"robot\"\nclient_id = \"robot\"\n";
+    let robot = |more: &str| read(&format!("{least}{more}"), &[]);
+    let config =
+        robot("client_secret = \"s\"\nclient_credentials = true\n").unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert!(
+        config.service_providers[0]
+            .client
+            .as_ref()
+            .unwrap()
+            .scim_tokens
+            .is_some()
+    );
+    assert_eq!(
+        keys(robot("client_credentials = true\n")),
+        ["service_providers[0].client_id"]
+    );
+    assert_eq!(
+        keys(robot("client_secret = \"s\"\n")),
+        ["service_providers[0].client_id"]
+    );
+}

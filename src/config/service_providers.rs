@@ -1,5 +1,7 @@
 //! Reads `[[service_providers]]`: applications, as OAuth clients and as SCIM clients.
 
+use std::time::Duration;
+
 use toml::Value;
 
 use super::reader::Reader;
@@ -9,6 +11,9 @@ use crate::domain::StoreName;
 use crate::federation::policy::ServiceProviderPolicy;
 use crate::oidc::{Algorithm, Client, ClientKeys, Endpoint, Lifetimes, read_set};
 use crate::provisioning::OutboundRule;
+
+/// How long a token for SCIM is good that a client gets in its own name.
+const SCIM_TOKENS: Duration = Duration::from_mins(10);
 
 pub(super) fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvider {
     let name = r.needed("name");
@@ -70,13 +75,14 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
         require_pushed_requests: r.flag("require_pushed_authorization_requests", false),
         identity_providers: policy.identity_providers.clone(),
         local_login: policy.local_login,
+        scim_tokens: r.flag("client_credentials", false).then_some(SCIM_TOKENS),
         lifetimes: Lifetimes::default(),
     };
     if client_id.is_some() {
         for problem in client.problems() {
             r.problem("client_id", problem);
         }
-        if policy.identity_providers.is_empty() && !policy.local_login {
+        if policy.identity_providers.is_empty() && !policy.local_login && !client.redirect_uris.is_empty() {
             r.problem(
                 "client_id",
                 "nobody could log in: list identity_providers or set local_login = true",

@@ -87,6 +87,8 @@ pub struct Client {
     pub identity_providers: Vec<IdentityProviderName>,
     /// Whether it takes logins with a local password.
     pub local_login: bool,
+    /// How long tokens for SCIM are good that it gets in its own name; none if it gets no such token.
+    pub scim_tokens: Option<Duration>,
     /// How long what it gets is good.
     pub lifetimes: Lifetimes,
 }
@@ -136,7 +138,10 @@ impl Client {
         if matches!(&self.keys, Some(ClientKeys::Inline(keys)) if keys.is_empty()) {
             problems.push("jwks holds no key that checks ES256, RS256, PS256 or EdDSA".to_owned());
         }
-        if self.redirect_uris.is_empty() {
+        if self.scim_tokens.is_some() && self.is_public() {
+            problems.push("client_credentials needs a client_secret or keys".to_owned());
+        }
+        if self.redirect_uris.is_empty() && self.scim_tokens.is_none() {
             problems.push("redirect_uris is empty: name where the service provider takes its codes".to_owned());
         }
         for uri in self.redirect_uris.iter().chain(&self.post_logout_redirect_uris) {

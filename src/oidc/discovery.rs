@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::Oidc;
 use super::authorize::SCOPES;
 use super::claims::CLAIMS;
 use super::client::Algorithm;
 use super::client_authentication::METHODS;
 use super::public_key::ALGORITHMS;
+use super::{Oidc, client_credentials};
 
 impl Oidc {
     /// The discovery document.
@@ -29,6 +29,7 @@ impl Oidc {
         .chain(CLAIMS)
         .collect();
         let with_none: Vec<&str> = METHODS.into_iter().chain(["none"]).collect();
+        let scopes: Vec<&str> = SCOPES.into_iter().chain([client_credentials::SCOPE]).collect();
         json!({
             "issuer": self.issuer,
             "authorization_endpoint": at("/oauth2/authorize"),
@@ -40,10 +41,10 @@ impl Oidc {
             "require_pushed_authorization_requests": false,
             "introspection_endpoint": at("/oauth2/introspect"),
             "jwks_uri": at("/oauth2/jwks"),
-            "scopes_supported": SCOPES,
+            "scopes_supported": scopes,
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
             "token_endpoint_auth_methods_supported": with_none,

@@ -36,6 +36,8 @@ pub enum ErrorCode {
     InvalidGrant,
     /// The grant type is none of ours (RFC 6749 §5.2).
     UnsupportedGrantType,
+    /// The client may not use this grant type (RFC 6749 §5.2).
+    UnauthorizedClient,
     /// The access token is not good (RFC 6750 §3.1).
     InvalidToken,
     /// The access token may not do this (RFC 6750 §3.1).
@@ -69,6 +71,7 @@ impl ErrorCode {
             Self::InvalidClient => ("invalid_client", 401),
             Self::InvalidGrant => ("invalid_grant", 400),
             Self::UnsupportedGrantType => ("unsupported_grant_type", 400),
+            Self::UnauthorizedClient => ("unauthorized_client", 400),
             Self::InvalidToken => ("invalid_token", 401),
             Self::InsufficientScope => ("insufficient_scope", 403),
         }

@@ -38,6 +38,7 @@ pub(crate) fn confidential() -> Client {
         require_pushed_requests: false,
         identity_providers: vec!["google".into()],
         local_login: true,
+        scim_tokens: None,
         lifetimes: Lifetimes::default(),
     }
 }
@@ -76,6 +77,7 @@ pub(crate) fn robot() -> Client {
         name: "robot".into(),
         client_id: "robot".to_owned(),
         secret: None,
+        scim_tokens: Some(Duration::from_mins(10)),
         keys: Some(ClientKeys::Inline(
             read_set(&json!({ "keys": [robot_key().jwk()] })).unwrap(),
         )),

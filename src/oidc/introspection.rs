@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Oidc;
 use super::client::Client;
 use super::error::{ErrorCode, Failure, OidcError};
 use super::parameters::Parameters;
+use super::{Oidc, client_credentials};
 use crate::domain::{Relations, Timestamp};
 use crate::storage::grants::Grant;
+use crate::storage::scim_tokens::{self, ScimToken};
 use crate::storage::{random, tokens};
 
 /// What is told of a token that is good.
@@ -37,11 +38,38 @@ impl Oidc {
         }
         let hash = random::fingerprint(parameters.required("token", "token is missing.")?);
         let mut answer = Map::new();
-        match self.active(client, &hash)? {
-            Some(active) => self.describe(&active, &mut answer),
-            None => drop(answer.insert("active".to_owned(), json!(false))),
+        if let Some(active) = self.active(client, &hash)? {
+            self.describe(&active, &mut answer);
+        } else if let Some(token) = self.own_scim_token(client, &hash)? {
+            self.describe_scim_token(&token, client, &mut answer);
+        } else {
+            answer.insert("active".to_owned(), json!(false));
         }
         Ok(answer)
+    }
+
+    /// The token for SCIM with this hash, if it is good and the client got it in its own name.
+    pub(super) fn own_scim_token(&self, client: &Client, hash: &str) -> Result<Option<ScimToken>, OidcError> {
+        let now = self.clock.now();
+        let found = self
+            .database
+            .read::<_, OidcError>(|connection| scim_tokens::find(connection, hash))?;
+        let is_own = |token: &ScimToken| token.client_id.as_ref() == Some(&client.client_id);
+        Ok(found.filter(|token| is_own(token) && token.is_good(now)))
+    }
+
+    fn describe_scim_token(&self, token: &ScimToken, client: &Client, answer: &mut Map<String, Value>) {
+        for (name, value) in [
+            ("active", json!(true)),
+            ("scope", json!(client_credentials::SCOPE)),
+            ("client_id", json!(client.client_id)),
+            ("iss", json!(self.issuer)),
+            ("iat", json!(token.created.seconds())),
+            ("exp", json!(token.expires.seconds())),
+            ("token_type", json!("Bearer")),
+        ] {
+            answer.insert(name.to_owned(), value);
+        }
     }
 
     /// The token with this hash, if it is good and the client's own.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
-use crate::storage::{Database, SecretBox, StorageError, client_assertions, grants, pushed_requests, sessions, tokens};
+use crate::storage::{
+    Database, SecretBox, StorageError, client_assertions, grants, pushed_requests, scim_tokens, sessions, tokens,
+};
 
 mod assertion;
 pub mod authorize;
@@ -15,6 +17,7 @@ mod backchannel;
 pub mod claims;
 pub mod client;
 mod client_authentication;
+mod client_credentials;
 mod client_keys;
 mod discovery;
 pub mod error;
@@ -165,7 +168,8 @@ impl Oidc {
                 + tokens::delete_expired(connection, now)?
                 + grants::delete_expired(connection, now)?
                 + client_assertions::delete_expired(connection, now)?
-                + pushed_requests::delete_expired(connection, now)?)
+                + pushed_requests::delete_expired(connection, now)?
+                + scim_tokens::delete_expired(connection, now)?)
         })?;
         Ok(removed + self.give_logouts_up()? + self.keys.sweep()?)
     }

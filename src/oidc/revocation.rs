@@ -1,9 +1,10 @@
 //! Token revocation (RFC 7009).
 
 use super::Oidc;
+use super::client::Client;
 use super::error::{ErrorCode, Failure, OidcError};
 use super::parameters::Parameters;
-use crate::storage::{StorageError, grants, random, tokens};
+use crate::storage::{StorageError, grants, random, scim_tokens, tokens};
 
 impl Oidc {
     /// Answers a revocation request, given its `Authorization` header and its form. A refresh token takes all with it
@@ -22,7 +23,7 @@ impl Oidc {
         })?;
         let is_refresh = refresh.is_some();
         let Some(grant) = refresh.map(|token| token.grant).or(access.map(|token| token.grant)) else {
-            return Ok(());
+            return self.revoke_scim_token(client, &hash);
         };
         if grant.client_id != client.client_id {
             return Err(ErrorCode::InvalidGrant.because("The token is another client's.").into());
@@ -35,6 +36,16 @@ impl Oidc {
             }
             Ok(())
         })?;
+        Ok(())
+    }
+
+    /// Ends a token for SCIM that the client got in its own name; any other is not known here.
+    fn revoke_scim_token(&self, client: &Client, hash: &str) -> Result<(), Failure> {
+        if let Some(token) = self.own_scim_token(client, hash)? {
+            let now = self.clock.now();
+            self.database
+                .write::<_, StorageError>(move |connection| Ok(scim_tokens::revoke(connection, &token.id, now)?))?;
+        }
         Ok(())
     }
 }

@@ -66,8 +66,9 @@ impl Oidc {
         match parameters.required("grant_type", "grant_type is missing.")? {
             "authorization_code" => self.redeem(client, &parameters),
             "refresh_token" => self.refresh(client, &parameters),
+            "client_credentials" => self.client_credentials(client, &parameters),
             _ => Err(ErrorCode::UnsupportedGrantType
-                .because("grant_type must be authorization_code or refresh_token.")
+                .because("grant_type must be authorization_code, refresh_token or client_credentials.")
                 .into()),
         }
     }

@@ -241,6 +241,7 @@ diesel::table! {
         expires -> BigInt,
         last_used -> Nullable<BigInt>,
         revoked -> Nullable<BigInt>,
+        client_id -> Nullable<Text>,
     }
 }
 

@@ -132,6 +132,12 @@ fn settings(port: u16, folder: &Path) -> String {
             [[service_providers]]
             name = "wiki"
             [[service_providers]]
+            name = "robot"
+            client_id = "robot"
+            client_secret = "robot-secret-0123456789"
+            client_credentials = true
+            inbound_userstore = "CHAT"
+            [[service_providers]]
             name = "chat"
             inbound_userstore = "CHAT"
             [[service_providers]]

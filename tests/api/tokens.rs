@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Caller, app, wiki};
+use crate::support::{Caller, app, chat, unique, wiki};
 
 const USERS: &str = "/scim/v2/Users?count=0";
 
@@ -68,4 +68,28 @@ fn a_token_is_not_in_the_database_as_it_is() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(token.len()).any(|window| window == token.as_bytes()));
     }
+}
+
+/// A token that a client gets with its own credentials, over HTTP.
+fn own_token() -> String {
+    let form = "grant_type=client_credentials&client_id=robot&client_secret=robot-secret-0123456789";
+    let request = format!(
+        "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+        form.len()
+    );
+    let (status, answer) = app().raw(request.as_bytes());
+    assert_eq!(status, 200, "{answer}");
+    let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    body["access_token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_client_that_got_its_token_itself_has_the_rights_of_its_service_provider() {
+    let robot = Caller::with_token(&own_token());
+    let path = robot.user(&unique("own"));
+    robot.get(&path).gives(200);
+    chat().get(&path).gives(200);
+    wiki().get(&path).refuses(404, None);
+    robot.get("/scim/v2/Me").refuses(404, None);
 }

@@ -244,7 +244,7 @@ fn what_is_no_request_is_refused_and_uses_nothing_up() {
         world
             .redeem(&code, &[("grant_type", "client_credentials")])
             .unwrap_err(),
-        "unsupported_grant_type"
+        "unauthorized_client"
     );
     assert_eq!(
         world.redeem(&code, &[("grant_type", "")]).unwrap_err(),

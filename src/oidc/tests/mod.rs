@@ -2,6 +2,7 @@
 
 mod assertions;
 mod backchannel;
+mod client_credentials;
 mod codes;
 mod introspection;
 mod keys;

@@ -1,0 +1,118 @@
+//! Tokens for SCIM that a client gets in its own name.
+
+use serde_json::json;
+
+use super::super::TokenResponse;
+use super::super::fixtures::{START, World, code_of, robot_key, with};
+use super::super::jws;
+use crate::storage::{StorageError, random, scim_tokens};
+
+/// A form of the robot with a fresh assertion.
+fn form(more: &[(&str, &str)]) -> Vec<(String, String)> {
+    let now = START.seconds();
+    let claims = json!({
+        "iss": "robot", "sub": "robot", "aud": "https://id.example", "jti": random::token(), "exp": now + 600,
+    });
+    let assertion = jws::write(robot_key(), jws::ID_TOKEN, claims.as_object().unwrap()).unwrap();
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    with(
+        &[("client_assertion_type", kind), ("client_assertion", &assertion)],
+        more,
+    )
+}
+
+fn ask(world: &World, more: &[(&str, &str)]) -> Result<TokenResponse, &'static str> {
+    let more = [&[("grant_type", "client_credentials")], more].concat();
+    world
+        .oidc
+        .token(None, &form(&more))
+        .map_err(|failure| code_of(&failure))
+}
+
+#[test]
+fn a_client_gets_a_token_of_its_service_provider() {
+    let world = World::new();
+    let tokens = ask(&world, &[]).unwrap();
+    assert_eq!((tokens.scope.as_str(), tokens.expires_in), ("scim", 600));
+    assert_eq!((tokens.refresh_token, tokens.id_token), (None, None));
+    let hash = random::fingerprint(&tokens.access_token);
+    let stored = world
+        .database
+        .read::<_, StorageError>(|connection| scim_tokens::find(connection, &hash))
+        .unwrap()
+        .unwrap();
+    assert_eq!(stored.service_provider.as_str(), "robot");
+    assert!(stored.is_good(START) && !stored.is_good(START.plus(std::time::Duration::from_mins(10))));
+    assert_eq!(
+        world.userinfo(&tokens.access_token),
+        Err("invalid_token"),
+        "it speaks of nobody"
+    );
+}
+
+#[test]
+fn only_the_scope_of_scim_is_there() {
+    let world = World::new();
+    assert!(ask(&world, &[("scope", "scim")]).is_ok());
+    for scope in ["openid", "scim openid", "scim scim", "SCIM", "offline_access"] {
+        assert_eq!(
+            ask(&world, &[("scope", scope)]).unwrap_err(),
+            "invalid_scope",
+            "{scope}"
+        );
+    }
+}
+
+#[test]
+fn a_client_that_is_not_set_up_for_it_gets_none() {
+    let world = World::new();
+    for client in [
+        &[("client_id", "wiki"), ("client_secret", "s3cret")][..],
+        &[("client_id", "phone")],
+    ] {
+        let form = [client, &[("grant_type", "client_credentials")]].concat();
+        let refused = world.oidc.token(None, &with(&form, &[])).unwrap_err();
+        assert_eq!(code_of(&refused), "unauthorized_client");
+    }
+    let form = with(&[("client_id", "robot"), ("grant_type", "client_credentials")], &[]);
+    assert_eq!(code_of(&world.oidc.token(None, &form).unwrap_err()), "invalid_client");
+}
+
+#[test]
+fn the_client_sees_and_ends_its_own_token_and_nobody_else_does() {
+    let world = World::new();
+    let token = ask(&world, &[]).unwrap().access_token;
+    let own = |world: &World| world.oidc.introspect(None, &form(&[("token", &token)])).unwrap();
+    assert_eq!(
+        serde_json::Value::Object(own(&world)),
+        json!({
+            "active": true, "scope": "scim", "client_id": "robot", "iss": "https://id.example",
+            "iat": START.seconds(), "exp": START.seconds() + 600, "token_type": "Bearer",
+        })
+    );
+    let other = with(
+        &[("client_id", "wiki"), ("client_secret", "s3cret"), ("token", &token)],
+        &[],
+    );
+    assert_eq!(world.oidc.introspect(None, &other).unwrap()["active"], false);
+    world.oidc.revoke(None, &other).unwrap();
+    assert_eq!(own(&world)["active"], true);
+    world.oidc.revoke(None, &form(&[("token", &token)])).unwrap();
+    assert_eq!(own(&world)["active"], false);
+}
+
+#[test]
+fn what_is_over_is_removed_and_what_a_person_made_stays() {
+    let world = World::new();
+    ask(&world, &[]).unwrap();
+    let make = |connection: &mut _| Ok(scim_tokens::create(connection, &"wiki".into(), START, START)?);
+    world.database.write::<_, StorageError>(make).unwrap();
+    let list = || {
+        let list = world.database.read::<_, StorageError>(scim_tokens::list);
+        list.unwrap().len()
+    };
+    assert_eq!(list(), 1, "a list for people");
+    world.advance(600);
+    assert_eq!(world.oidc.sweep().unwrap(), 1);
+    assert_eq!(list(), 1);
+}
