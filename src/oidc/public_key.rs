@@ -9,7 +9,8 @@ use ring::signature::{
 use serde_json::Value;
 
 /// The algorithms whose signatures can be checked. None of them is symmetric, and `none` is not among them.
-pub(super) const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
+/// `Ed25519` is what RFC 9864 calls the `EdDSA` that is meant.
+pub(super) const ALGORITHMS: [&str; 5] = ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"];
 
 /// How many keys of a set are looked at.
 const MOST: usize = 20;
@@ -73,7 +74,8 @@ impl PublicKey {
 
     /// Whether the signature over the message is this key's. The key decides which algorithms can be meant.
     pub(super) fn verify(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
-        if self.algorithm.as_deref().is_some_and(|own| own != algorithm) {
+        let algorithm = one_name(algorithm);
+        if self.algorithm.as_deref().is_some_and(|own| one_name(own) != algorithm) {
             return false;
         }
         let checked = match (&self.material, algorithm) {
@@ -91,6 +93,10 @@ impl PublicKey {
         };
         checked.is_ok()
     }
+}
+
+fn one_name(algorithm: &str) -> &str {
+    if algorithm == "Ed25519" { "EdDSA" } else { algorithm }
 }
 
 /// Numbers as ring wants them; some libraries write a leading zero.
@@ -114,6 +120,7 @@ mod tests {
             .decode("hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg")
             .unwrap();
         assert!(key.verify("EdDSA", signed, &signature));
+        assert!(key.verify("Ed25519", signed, &signature));
         assert!(!key.verify("ES256", signed, &signature));
         assert!(!key.verify("none", signed, b""));
         assert!(!key.verify("EdDSA", b"other", &signature));
@@ -136,5 +143,20 @@ mod tests {
         assert_eq!(keys.len(), 1);
         assert!(keys[0].is_called(Some("good")) && keys[0].is_called(None) && !keys[0].is_called(Some("bad")));
         assert_eq!(read_set(&json!({"keys": "none"})), None);
+    }
+
+    #[test]
+    fn a_key_that_is_for_one_algorithm_is_for_no_other() {
+        use super::super::client::Algorithm;
+        use super::super::signing_key::{SigningKey, generate};
+        let own = SigningKey::read(Algorithm::Rs256, &generate(Algorithm::Rs256).unwrap()).unwrap();
+        let mut jwk = own.jwk();
+        let signature = own.sign(b"message").unwrap();
+        for (is_for, holds) in [("RS256", true), ("PS256", false), ("ES256", false)] {
+            jwk["alg"] = json!(is_for);
+            let key = PublicKey::read(&jwk).unwrap();
+            assert_eq!(key.verify("RS256", b"message", &signature), holds, "{is_for}");
+            assert!(!key.verify("PS256", b"message", &signature) && !key.verify("HS256", b"message", &signature));
+        }
     }
 }

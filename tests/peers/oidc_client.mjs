@@ -1,21 +1,31 @@
 #!/usr/bin/env node
 // An independent, certified OpenID client (npm openid-client) against Vestibule's OpenID provider.
+import { createServer } from 'node:http';
 import { Browser, PASSWORD, checks, localUser, packages, scim, serve } from './rig.mjs';
 
-const oidc = await packages('openid-client')('openid-client');
+const load = packages('openid-client');
+const [oidc, jose] = [await load('openid-client'), await load('jose')];
 const BACK = 'http://127.0.0.1:9/callback'; // nobody listens there: the driver reads the redirect
-const server = await serve('--redirect-uri', BACK);
+const told = []; // what is posted to the address for back-channel logout
+const listener = createServer((request, response) => {
+  let body = '';
+  request.on('data', (chunk) => { body += chunk; });
+  request.on('end', () => { told.push(new URLSearchParams(body).get('logout_token')); response.writeHead(200).end(); });
+});
+await new Promise((done) => { listener.listen(0, '127.0.0.1', done); });
+const more = { backchannel_logout_uri: `http://127.0.0.1:${listener.address().port}/logout`, allow_private_network: true, client_credentials: true };
+const server = await serve('--redirect-uri', BACK, '--provider', JSON.stringify(more));
 
 const insecure = { execute: [oidc.allowInsecureRequests] };
 const discover = (auth) => oidc.discovery(new URL(server.URL), server.CLIENT_ID, undefined, auth, insecure);
 const config = await checks.works('discovery', () => discover(oidc.ClientSecretBasic(server.CLIENT_SECRET)));
 
 /** A login up to the redirect that carries the code. */
-async function login(browser, more = {}, account = 'lee@example.com') {
+async function login(browser, more = {}, account = 'lee@example.com', build = oidc.buildAuthorizationUrl) {
   const verifier = oidc.randomPKCECodeVerifier();
   const state = oidc.randomState();
   const nonce = oidc.randomNonce();
-  const url = oidc.buildAuthorizationUrl(config, {
+  const url = await build(config, {
     redirect_uri: BACK, scope: 'openid email profile offline_access', state, nonce,
     code_challenge: await oidc.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256', ...more,
   });
@@ -71,6 +81,35 @@ try {
     await checks.works('a token is revoked', () => oidc.tokenRevocation(config, alive.refresh_token));
     await checks.refused('a revoked refresh token is refused', 'invalid_grant', () => oidc.refreshTokenGrant(config, alive.refresh_token));
   }
+  await checks.works('a token is introspected', async () => {
+    const good = await redeem(await login(browser));
+    const seen = await oidc.tokenIntrospection(config, good.access_token);
+    if (!seen.active || seen.client_id !== server.CLIENT_ID || seen.sub !== claims.sub) throw new Error(JSON.stringify(seen));
+    await oidc.tokenRevocation(config, good.access_token);
+    const after = await oidc.tokenIntrospection(config, good.access_token);
+    if (JSON.stringify(after) !== '{"active":false}') throw new Error(JSON.stringify(after));
+  });
+  const pushed = await checks.works('a request is pushed', () => login(browser, {}, undefined, oidc.buildAuthorizationUrlWithPAR));
+  await checks.works('and its code is redeemed', () => redeem(pushed));
+
+  const own = await checks.works('the client gets a token for SCIM by itself', () => oidc.clientCredentialsGrant(config, { scope: 'scim' }));
+  const list = await scim({ ...server, SCIM_TOKEN: own.access_token }, 'GET', '/Users?count=0');
+  checks.that('which SCIM takes', list.status === 200, list);
+  await checks.refused('and which has no other scope', 'invalid_scope', () => oidc.clientCredentialsGrant(config, { scope: 'openid' }));
+
+  for (const algorithm of ['ES256', 'RS256', 'PS256', 'EdDSA']) {
+    const pair = await jose.generateKeyPair(algorithm, { extractable: true });
+    const jwk = { ...await jose.exportJWK(pair.publicKey), kid: 'one' };
+    const provider = { client_secret: null, client_credentials: true, jwks: JSON.stringify({ keys: [jwk] }) };
+    const signing = await serve('--redirect-uri', BACK, '--provider', JSON.stringify(provider));
+    const as = (auth) => oidc.discovery(new URL(signing.URL), signing.CLIENT_ID, undefined, auth, insecure);
+    await checks.works(`a client proves who it is with ${algorithm}`, async () => oidc.clientCredentialsGrant(await as(oidc.PrivateKeyJwt({ key: pair.privateKey, kid: 'one' }))));
+    const stranger = await jose.generateKeyPair(algorithm, { extractable: true });
+    await checks.refused('and not with another key', 'invalid_client', async () => oidc.clientCredentialsGrant(await as(oidc.PrivateKeyJwt({ key: stranger.privateKey, kid: 'one' }))));
+    await checks.refused('nor with a secret', 'invalid_client', async () => oidc.clientCredentialsGrant(await as(oidc.ClientSecretPost(server.CLIENT_SECRET))));
+    await signing.stop();
+  }
+
   const offline = await redeem(await login(browser));
   const off = await scim(server, 'PATCH', `/Users/${made.body.id}`, { schemas: ['urn:ietf:params:scim:api:messages:2.0:PatchOp'], Operations: [{ op: 'replace', path: 'active', value: false }] });
   checks.that('the user is deactivated through SCIM', [200, 204].includes(off.status), off);
@@ -82,13 +121,23 @@ try {
   await localUser(server, 'max@example.com');
   const other = new Browser();
   const max = await redeem(await login(other, {}, 'max@example.com'));
+  told.length = 0;
   const ended = await other.request(oidc.buildEndSessionUrl(config, { id_token_hint: max.id_token }).href);
   checks.that('logout answers', ended.status < 400, ended.status);
   const after = await login(other, { prompt: 'none' }, 'max@example.com').catch(() => null);
   checks.that('after the logout there is no session', after?.place.searchParams.get('error') === 'login_required', after?.place.href);
+  for (let wait = 0; wait < 100 && told.length === 0; wait += 1) await new Promise((done) => { setTimeout(done, 100); });
+  checks.that('the application is told of the logout, once', told.length === 1, told);
+  await checks.works('with a logout token that holds', async () => {
+    const { issuer, jwks_uri: keys } = config.serverMetadata();
+    const { payload, protectedHeader } = await jose.jwtVerify(told[0], jose.createRemoteJWKSet(new URL(keys)), { issuer, audience: server.CLIENT_ID, typ: 'logout+jwt', requiredClaims: ['iat', 'exp', 'jti', 'events'] });
+    const held = payload.sid === max.claims().sid && payload.sub === max.claims().sub && payload.nonce === undefined && 'http://schemas.openid.net/event/backchannel-logout' in payload.events;
+    if (!held) throw new Error(JSON.stringify({ payload, protectedHeader }));
+  });
 } catch (error) {
   checks.that('the walk came to its end', false, error);
 } finally {
   await server.stop();
+  listener.close();
   checks.finish();
 }

@@ -166,12 +166,14 @@ def upstream(peer, jit=None, **more):
 
 
 def service_provider(name="wiki", **more):
-    """A service provider; give redirect_uris, identity_providers, outbound and so on. Without redirect_uris it only provisions."""
+    """A service provider; give redirect_uris, identity_providers, outbound and so on. Without redirect_uris it only provisions.
+    What is None is left out, also where there is a usual value."""
     table = {"name": name, "inbound_userstore": "PRIMARY", **more}
     if table.get("redirect_uris"):
         table = {"client_id": name, "client_secret": f"{name}-secret-0123456789abcdef", "local_login": True, **table}
     else:
         table.pop("redirect_uris", None)
+    table = {key: value for key, value in table.items() if value is not None}
     return f"[[service_providers]]\n{toml(table)}"
 
 
