@@ -25,8 +25,8 @@ use vestibule::domain::{
 };
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{
-    Database, DatabaseUrl, SqlConnection, StorageError, grants, journal, links, login_transactions, migrate, outbound,
-    outbound_members, random, scim_tokens, sessions, targets, tokens,
+    Database, DatabaseUrl, SqlConnection, StorageError, client_assertions, grants, journal, links, login_transactions,
+    logouts, migrate, outbound, outbound_members, pushed_requests, random, scim_tokens, sessions, targets, tokens,
 };
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -200,6 +200,7 @@ const CASES: &[Case] = &[
             "attribute_values_resource",
             "KEY attribute_values",
             "sessions_resource",
+            "KEY session_clients",
             "grants_resource",
         ],
     ),
@@ -211,6 +212,7 @@ const CASES: &[Case] = &[
             "members_member",
             "links_resource",
             "sessions_resource",
+            "KEY session_clients",
             "grants_resource",
             "KEY resources",
         ],
@@ -224,6 +226,36 @@ const CASES: &[Case] = &[
         "noting_a_use_of_a_token",
         |w| w.write(|c| scim_tokens::touch(c, "i100007", LATER)),
         &["ANEW", "UNIQUE scim_tokens"],
+    ),
+    (
+        "tokens_of_clients_that_are_over",
+        |w| w.write(|c| scim_tokens::delete_expired(c, Timestamp(1)).map(drop)),
+        &["scim_tokens_issued"],
+    ),
+    (
+        "a_logout_that_is_due",
+        |w| w.read(|c| logouts::is_due(c, Timestamp(100_005)).map(drop)),
+        &["logouts_due"],
+    ),
+    (
+        "logouts_that_are_given_up",
+        |w| w.write(|c| logouts::delete_older(c, Timestamp(1)).map(drop)),
+        &["logouts_created"],
+    ),
+    (
+        "assertions_that_are_over",
+        |w| w.write(|c| client_assertions::delete_expired(c, Timestamp(1)).map(drop)),
+        &["client_assertions_expires"],
+    ),
+    (
+        "a_pushed_request",
+        |w| w.write(|c| pushed_requests::take(c, "p100007", "wiki", Timestamp(1)).map(drop)),
+        &["KEY pushed_requests"],
+    ),
+    (
+        "pushed_requests_that_are_over",
+        |w| w.write(|c| pushed_requests::delete_expired(c, Timestamp(1)).map(drop)),
+        &["pushed_requests_expires"],
     ),
     (
         "a_link",
@@ -750,6 +782,19 @@ const FILL: &[(&str, &str)] = &[
     (
         "scim_tokens (token_hash, id, service_provider, created, expires)",
         "'t' || n, 'i' || n, 'wiki', 1000, 1000 + n",
+    ),
+    (
+        "session_clients (session_hash, client_id, sid)",
+        "'h' || n, 'wiki', 's' || n",
+    ),
+    (
+        "logouts (id, client_id, resource_id, sid, created, attempts, next_attempt)",
+        "'l' || n, 'c' || n, 'u' || n, 's' || n, n, 0, n",
+    ),
+    ("client_assertions (jti_hash, expires)", "'j' || n, n"),
+    (
+        "pushed_requests (handle_hash, client_id, parameters, expires)",
+        "'p' || n, 'wiki', '[]', n",
     ),
     ("targets (target, cursor_tx, cursor_seq)", "'target' || n, 0, 0"),
     ("targets (target, cursor_tx, cursor_seq)", "DISTINCT 'sink', 0, 10000"),
