@@ -245,6 +245,11 @@ async fn no_endpoint_answers_to_a_foreign_origin() {
             assert!(!answer.headers.contains_key("access-control-allow-origin"), "{path}");
         }
     }
+    for path in ["/oauth2/token", "/oauth2/par", "/oauth2/introspect", "/oauth2/revoke"] {
+        let posted = form(path, &[("client_id", "phone")]).insert_header(("Origin", "https://evil.example"));
+        let answer = send!(&app, posted);
+        assert!(!answer.headers.contains_key("access-control-allow-origin"), "{path}");
+    }
 }
 
 #[actix_web::test]

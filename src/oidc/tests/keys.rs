@@ -212,6 +212,37 @@ fn private_parts_are_sealed_and_another_master_key_does_not_open_them() {
     assert!(matches!(opened, Err(super::super::KeysError::Sealed(_))));
 }
 
+/// OC30.
+#[test]
+fn every_grant_type_of_the_discovery_document_is_known_and_no_other() {
+    let world = World::new();
+    let discovery = world.oidc.discovery();
+    let advertised: Vec<&str> = discovery["grant_types_supported"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let others = [
+        "password",
+        "implicit",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "x",
+    ];
+    for grant_type in advertised.iter().copied().chain(others) {
+        let answer = world.redeem("no-code", &[("grant_type", grant_type), ("refresh_token", "x")]);
+        let is_known = answer.unwrap_err() != "unsupported_grant_type";
+        assert_eq!(is_known, advertised.contains(&grant_type), "{grant_type}");
+    }
+    for method in discovery["token_endpoint_auth_methods_supported"].as_array().unwrap() {
+        let known = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+        assert!(
+            known.contains(&method.as_str().unwrap()),
+            "each has tests of its own: {method}"
+        );
+    }
+}
+
 #[test]
 fn discovery_names_the_issuer_and_offers_no_more_than_there_is() {
     let discovery = World::new().oidc.discovery();
