@@ -18,8 +18,23 @@ const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 /// How long a pushed request is good: for the way from the client to its browser and here.
 const LIFETIME: Duration = Duration::from_mins(1);
 
-/// What belongs to the push alone, and is not kept.
-const PROOFS: [&str; 3] = ["client_secret", "client_assertion", "client_assertion_type"];
+/// What is kept of a request: what means something here, and so neither the client's proof nor anything without end.
+const KEPT: [&str; 14] = [
+    "response_type",
+    "response_mode",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "prompt",
+    "max_age",
+    "id_token_hint",
+    "idp_hint",
+    "login_hint",
+    "ui_locales",
+];
 
 /// What a client gets for its request (§2.2).
 #[derive(Clone, Debug, Serialize)]
@@ -43,12 +58,13 @@ impl Oidc {
                 .into());
         }
         let mut request: Vec<_> = parameters.to_vec();
-        request.retain(|(name, _)| !PROOFS.contains(&name.as_str()) && name != "client_id");
+        request.retain(|(name, _)| name != "client_id");
         request.push(("client_id".to_owned(), client.client_id.clone()));
         authorize::validate(&request, &self.clients).map_err(|refused| match refused.deliver {
             Deliver::Page(_) => ErrorCode::InvalidRequest.because("redirect_uri is not registered."),
             Deliver::Redirect { .. } => refused.error,
         })?;
+        request.retain(|(name, _)| KEPT.contains(&name.as_str()) || name == "client_id");
         let handle = random::token();
         let handle_hash = random::fingerprint(&handle);
         let request = PushedRequest {

@@ -2,6 +2,7 @@
 
 use super::super::fixtures::{REQUEST, World, code_of, parameter, redirect, with};
 use super::super::{Authorized, PageFailure};
+use crate::storage::{StorageError, pushed_requests};
 
 /// Pushes the usual request with changes, as the wiki; its name.
 fn push(world: &World, changes: &[(&str, &str)]) -> Result<String, &'static str> {
@@ -145,4 +146,18 @@ fn a_client_that_must_push_its_requests_gets_no_answer_to_others() {
     let query = [("client_id", "service"), ("request_uri", name.as_str())];
     let location = redirect(bring(&world, Some(&session), &query).unwrap());
     assert!(parameter(&location, "code").is_some());
+}
+
+#[test]
+fn nothing_is_kept_of_a_request_that_means_nothing_here() {
+    let world = World::new();
+    let name = push(&world, &[("x", &"y".repeat(10_000)), ("max_age", "60")]).unwrap();
+    let hash = crate::storage::random::fingerprint(name.rsplit_once(':').unwrap().1);
+    let now = world.clock.now();
+    let take = move |connection: &mut _| Ok(pushed_requests::take(connection, &hash, "wiki", now)?);
+    let kept = world.database.write::<_, StorageError>(take).unwrap().unwrap();
+    assert!(
+        kept.contains("max_age") && !kept.contains("yyy") && !kept.contains("s3cret"),
+        "{kept}"
+    );
 }
