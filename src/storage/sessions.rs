@@ -73,12 +73,13 @@ pub fn hold(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> Qu
         .optional()
 }
 
-/// Whose session it is, ended or not.
+/// Whose session it is, ended or not, for a transaction that goes on to end it: whoever else looks, waits.
 pub fn user(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<Option<ResourceId>> {
     sessions::table
         .find(id_hash)
         .select(sessions::resource_id)
-        .first(connection)
+        .suffix_postgres(" FOR UPDATE")
+        .get_result(connection)
         .optional()
 }
 
