@@ -351,6 +351,11 @@ fn keys_that_prove_nothing_or_should_not_be_here_are_mistakes() {
         ("jwks = { keys = [] }\n", "client_id"),
         (private.as_str(), "jwks"),
         ("jwks_uri = \"nowhere\"\n", "jwks_uri"),
+        ("jwks_uri = \"http://w/jwks\"\n", "jwks_uri"),
+        (
+            "backchannel_logout_uri = \"http://w/logout\"\n",
+            "backchannel_logout_uri",
+        ),
         ("jwks_uri = \"https://w/jwks\"\njwks = { keys = [] }\n", "jwks_uri"),
         ("jwks_uri = \"https://w/jwks\"\nclient_secret = \"s\"\n", "client_id"),
     ] {

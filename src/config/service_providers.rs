@@ -129,8 +129,15 @@ fn client_keys(r: &mut Reader, allow_private_network: bool) -> Option<ClientKeys
 
 /// An address that we call, if it is there.
 fn endpoint(r: &mut Reader, key: &str, allow_private_network: bool) -> Option<Endpoint> {
-    r.has(key).then(|| Endpoint {
-        url: r.url(key),
+    if !r.has(key) {
+        return None;
+    }
+    let url = r.url(key);
+    if url.starts_with("http://") && !allow_private_network {
+        r.problem(key, "must begin with https://, unless allow_private_network = true");
+    }
+    Some(Endpoint {
+        url,
         allow_private_network,
     })
 }
