@@ -9,12 +9,10 @@ use super::Failure;
 use crate::app::Core;
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
+use crate::domain::password::{PasswordDefect, PasswordPolicy};
 use crate::domain::patch::{PatchOperation, Path};
 use crate::domain::{Actor, Attributes, Change, Kind, Operation, Precondition, Resource, StoreName};
-
-/// The shortest password that the command line sets. NIST SP 800-63B-4 asks for 15 where it is the only factor; the
-/// people who log in here may have a second one at their service.
-const SHORTEST_PASSWORD: usize = 12;
+use crate::storage::{SqlConnection, StorageError, factors};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -24,6 +22,8 @@ pub(super) enum Command {
     Password(Whom),
     /// Lift the lock that wrong passwords put on an account.
     Unlock(Whom),
+    /// Forget a user's second factor and recovery codes, after they were lost: it is set up anew at the next login.
+    ResetFactor(Whom),
 }
 
 #[derive(Debug, Args)]
@@ -56,12 +56,30 @@ pub(super) struct Whom {
 pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
     let core = Core::open(config)?;
     let (user, what) = match command {
-        Command::Create(arguments) => (create(&core.directory, arguments)?, "created"),
-        Command::Password(whom) => (set_password(&core.directory, whom)?, "has a new password"),
+        Command::Create(arguments) => (create(&core.directory, arguments, config.passwords)?, "created"),
+        Command::Password(whom) => (
+            set_password(&core.directory, whom, config.passwords)?,
+            "has a new password",
+        ),
         Command::Unlock(whom) => {
             let user = find(&core.directory, whom)?;
             core.directory.unlock(&user.store, &user.id).map_err(failed)?;
             (user, "is unlocked")
+        }
+        Command::ResetFactor(whom) => {
+            let user = find(&core.directory, whom)?;
+            let id = user.id.clone();
+            let forget = move |connection: &mut SqlConnection| Ok(factors::delete_of_user(connection, &id)?);
+            let count = core
+                .database
+                .write::<_, StorageError>(forget)
+                .map_err(Failure::failed)?;
+            let what = if count > 0 {
+                "has no second factor any more"
+            } else {
+                "had no second factor"
+            };
+            (user, what)
         }
     };
     let name = user
@@ -79,7 +97,7 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
     Ok(())
 }
 
-fn create(directory: &Directory, arguments: &Create) -> Result<Resource, Failure> {
+fn create(directory: &Directory, arguments: &Create, policy: PasswordPolicy) -> Result<Resource, Failure> {
     let mut attributes = Attributes::new();
     attributes.insert("userName".to_owned(), arguments.whom.user_name.clone().into());
     let mut name = Attributes::new();
@@ -101,7 +119,7 @@ fn create(directory: &Directory, arguments: &Create) -> Result<Resource, Failure
         );
     }
     if arguments.password_stdin {
-        attributes.insert("password".to_owned(), password()?.into());
+        attributes.insert("password".to_owned(), password(policy, &arguments.whom)?.into());
     }
     let store = StoreName::new(&*arguments.whom.store);
     apply(
@@ -114,14 +132,14 @@ fn create(directory: &Directory, arguments: &Create) -> Result<Resource, Failure
     )
 }
 
-fn set_password(directory: &Directory, whom: &Whom) -> Result<Resource, Failure> {
+fn set_password(directory: &Directory, whom: &Whom, policy: PasswordPolicy) -> Result<Resource, Failure> {
     let user = find(directory, whom)?;
     let path = directory
         .registry()
         .resource_type(&Kind::USER)
         .and_then(|users| Path::parse("password", users).ok())
         .ok_or_else(|| Failure::failed("the User schema has no password"))?;
-    let operation = PatchOperation::replace(path, password()?.into());
+    let operation = PatchOperation::replace(path, password(policy, whom)?.into());
     let operations = vec![operation];
     apply(
         directory,
@@ -149,7 +167,7 @@ fn find(directory: &Directory, whom: &Whom) -> Result<Resource, Failure> {
     found.ok_or_else(|| Failure::Failed(format!("The userstore {store} has no user called {}.", whom.user_name)))
 }
 
-fn password() -> Result<String, Failure> {
+fn password(policy: PasswordPolicy, whom: &Whom) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
         eprint!("Password (it will show as you type; pipe it in to avoid that): ");
         let _ = std::io::stderr().flush();
@@ -157,12 +175,14 @@ fn password() -> Result<String, Failure> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Failure::failed)?;
     let password = line.trim_end_matches(['\r', '\n']);
-    if password.chars().count() < SHORTEST_PASSWORD {
-        return Err(Failure::Usage(format!(
-            "A password needs at least {SHORTEST_PASSWORD} characters."
-        )));
+    match policy.check(password, &whom.user_name) {
+        Ok(()) => Ok(password.to_owned()),
+        Err(PasswordDefect::Short) => Err(Failure::Usage(format!(
+            "A password needs at least {} characters.",
+            policy.min_length
+        ))),
+        Err(defect) => Err(Failure::Usage(format!("Choose another password: {defect}."))),
     }
-    Ok(password.to_owned())
 }
 
 fn failed(error: DirectoryError) -> Failure {

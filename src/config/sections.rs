@@ -147,6 +147,7 @@ fn identity_provider(mut r: Reader, environment: Environment<'_>) -> IdentityPro
         allow_private_network: r.flag("allow_private_network", false),
         trusted_email_domains: r.texts("trusted_email_domains"),
         jit: jit(r.table("jit")),
+        mfa: r.parsed("mfa"),
         claims: r.list("claims"),
     };
     r.done();

@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::sections::{Environment, check_slug};
 use super::{ScimClient, ServiceProvider};
 use crate::domain::StoreName;
-use crate::federation::policy::ServiceProviderPolicy;
+use crate::federation::policy::{SecondFactor, ServiceProviderPolicy};
 use crate::oidc::{Algorithm, Client, ClientKeys, Endpoint, Lifetimes, read_set};
 use crate::provisioning::OutboundRule;
 
@@ -25,6 +25,7 @@ pub(super) fn service_provider(mut r: Reader, environment: Environment<'_>) -> S
         inbound_userstore: r.text("inbound_userstore").map_or(StoreName::PRIMARY, StoreName::new),
         jit_mode: r.has("jit_mode").then(|| r.parsed("jit_mode")),
         purposes: r.texts("purposes"),
+        mfa: r.parsed("mfa"),
         name: name.into(),
     };
     let outbound = r.tables("outbound").into_iter().map(|r| outbound(r, &policy)).collect();
@@ -75,6 +76,7 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
         require_pushed_requests: r.flag("require_pushed_authorization_requests", false),
         identity_providers: policy.identity_providers.clone(),
         local_login: policy.local_login,
+        second_factor: policy.mfa != SecondFactor::None,
         scim_tokens: r.flag("client_credentials", false).then_some(SCIM_TOKENS),
         lifetimes: Lifetimes::default(),
     };

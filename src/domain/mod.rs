@@ -6,6 +6,7 @@ pub mod clock;
 pub mod email;
 pub mod filter;
 pub mod ids;
+pub mod lockout;
 pub mod login;
 pub mod multi_valued;
 pub mod name;

@@ -8,6 +8,7 @@ use super::denial::Denial;
 use super::policy::ServiceProviderPolicy;
 use super::provider::{Hint, Identity, ProviderError, Returned};
 use super::step::{Choice, Details, Local, Page, Screen, Standing, Step};
+use super::totp;
 use super::transaction::{Arriving, Held, Stage, Transaction, Transactions};
 use super::upstream::{FrontDoor, Upstream};
 use crate::directory::{Directory, DirectoryError};
@@ -104,6 +105,7 @@ impl Federation {
             stage: Stage::Choosing,
             failures: 0,
             failed: false,
+            wrong: None,
             username,
         };
         let handle = self.transactions.start(&transaction)?;
@@ -226,7 +228,10 @@ impl Federation {
             return self.failed(held, policy);
         }
         match user {
-            Some(user) if user.is_active() => self.complete(&held, (user.store, user.id), None, &["pwd"]),
+            Some(user) if user.is_active() => {
+                let authentication = self.authentication((user.store, user.id), None, &["pwd"]);
+                self.complete(held, policy, authentication)
+            }
             _ => Ok(Step::Refused(Denial::AccountDisabled)),
         }
     }
@@ -239,27 +244,30 @@ impl Federation {
         Ok(self.transactions.finish(&held)?.then_some(held.transaction.request))
     }
 
-    pub(super) fn complete(
-        &self,
-        held: &Held,
-        (store, user): (StoreName, ResourceId),
-        provider: Option<&IdentityProviderName>,
-        amr: &[&str],
-    ) -> Result<Step, FederationError> {
+    /// Ends a login; `false` if another step came first.
+    pub(super) fn finish(&self, held: &Held, authentication: Authentication) -> Result<Step, FederationError> {
         if !self.transactions.finish(held)? {
             return Ok(Step::Refused(Denial::NotUnderWay));
         }
-        let authentication = Authentication {
+        Ok(Step::Complete(
+            Box::new(held.transaction.request.clone()),
+            authentication,
+        ))
+    }
+
+    pub(super) fn authentication(
+        &self,
+        (store, user): (StoreName, ResourceId),
+        provider: Option<&IdentityProviderName>,
+        amr: &[&str],
+    ) -> Authentication {
+        Authentication {
             store,
             user,
             amr: amr.iter().map(|&method| method.to_owned()).collect(),
             identity_provider: provider.cloned(),
             at: self.directory.clock().now(),
-        };
-        Ok(Step::Complete(
-            Box::new(held.transaction.request.clone()),
-            authentication,
-        ))
+        }
     }
 
     /// Notes a wrong password; too many end the login.
@@ -327,6 +335,15 @@ impl Federation {
                     questions: questions.clone(),
                 }));
             }
+            Stage::Challenging { .. } => return Page::Factor(transaction.wrong),
+            Stage::Enrolling { seed, username, .. } => {
+                return Page::Enrol {
+                    uri: totp::uri(seed, &self.called_ourselves(), username),
+                    key: totp::base32(seed),
+                    wrong: transaction.wrong,
+                };
+            }
+            Stage::Enrolled { codes, .. } => return Page::RecoveryCodes(codes.clone()),
             Stage::Choosing | Stage::Away { .. } => {}
         }
         let choice = |name: &IdentityProviderName| {

@@ -14,12 +14,14 @@ mod prompts;
 pub mod provider;
 pub mod purpose;
 pub mod questions;
+mod second_factor;
 mod step;
 mod target;
+mod totp;
 mod transaction;
 mod upstream;
 pub mod username;
 
 pub use login::{Federation, FederationError, Started};
-pub use step::{Choice, Details, Local, Page, Screen, Standing, Step};
+pub use step::{Choice, Details, Local, Page, Screen, Standing, Step, Wrong};
 pub use upstream::{FrontDoor, Upstream};

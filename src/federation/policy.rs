@@ -39,6 +39,9 @@ pub struct IdentityProviderSettings {
     /// How accounts come to be.
     #[serde(default)]
     pub jit: JitPolicy,
+    /// The second factor that its people need.
+    #[serde(default)]
+    pub mfa: SecondFactor,
     /// Which claims become which attributes; the standard ones if none are given.
     #[serde(default)]
     pub claims: Vec<ClaimMapping>,
@@ -193,6 +196,17 @@ pub enum OnConflict {
     Refuse,
 }
 
+/// Which second factor people need beside their first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondFactor {
+    /// None, unless they have set one up and sign in with a password.
+    #[default]
+    None,
+    /// The codes of an authenticator (RFC 6238); it is set up at the next login.
+    Totp,
+}
+
 /// What one service provider allows at the front door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceProviderPolicy {
@@ -210,6 +224,8 @@ pub struct ServiceProviderPolicy {
     pub jit_mode: Option<JitMode>,
     /// The purposes that people agree to for this application alone, by name.
     pub purposes: Vec<String>,
+    /// The second factor that its people need.
+    pub mfa: SecondFactor,
 }
 
 impl ServiceProviderPolicy {

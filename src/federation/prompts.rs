@@ -143,14 +143,21 @@ impl Federation {
                 } else {
                     &["fed"]
                 };
-                self.complete(&held, (store, user), Some(provider), amr)
+                let authentication = self.authentication((store, user), Some(provider), amr);
+                self.complete(held, policy, authentication)
             }
         }
     }
 
     /// Lets the login stand at a stage, and shows its page.
-    fn stand(&self, mut held: Held, policy: &ServiceProviderPolicy, stage: Stage) -> Result<Step, FederationError> {
+    pub(super) fn stand(
+        &self,
+        mut held: Held,
+        policy: &ServiceProviderPolicy,
+        stage: Stage,
+    ) -> Result<Step, FederationError> {
         held.transaction.failed = false;
+        held.transaction.wrong = None;
         held.transaction.stage = stage;
         if !self.transactions.advance(&mut held)? {
             return Ok(Step::Refused(Denial::NotUnderWay));

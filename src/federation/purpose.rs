@@ -17,7 +17,7 @@ pub struct Purpose {
     /// Counts up when its meaning changes: people are asked anew.
     #[serde(default = "first")]
     pub version: u32,
-    /// What it is called; a text of ours for [`Purpose::account`].
+    /// What it is called; a text of ours for [`Purpose::ACCOUNT`].
     #[serde(default)]
     pub title: Option<Wording>,
     /// What it is.

@@ -1,5 +1,7 @@
 //! What a step of a login leads to, and what its pages show.
 
+use serde::{Deserialize, Serialize};
+
 use super::denial::Denial;
 use super::purpose::AttributePath;
 use super::questions::Questions;
@@ -58,6 +60,28 @@ pub enum Page {
     },
     /// What an account is made with.
     Details(Box<Details>),
+    /// The second factor is asked for.
+    Factor(Option<Wrong>),
+    /// A second factor is set up.
+    Enrol {
+        /// What an authenticator reads off a picture.
+        uri: String,
+        /// What people type into it without a camera.
+        key: String,
+        /// Whether the last code was wrong.
+        wrong: Option<Wrong>,
+    },
+    /// The recovery codes, shown once.
+    RecoveryCodes(Vec<String>),
+}
+
+/// Why a code did not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wrong {
+    /// It is not the code, or was used before.
+    Code,
+    /// There were too many wrong ones; later ones are not looked at for a while.
+    Locked,
 }
 
 /// What a person sees and is asked before an account is made or used.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::provider::{Identity, Pending};
 use super::questions::{Questions, Wishes};
-use crate::domain::login::AuthorizationRequest;
+use super::step::Wrong;
+use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName, StoreName};
 use crate::storage::{Database, SecretBox, StorageError, login_transactions, random};
 
@@ -27,6 +28,8 @@ pub(super) struct Transaction {
     pub(super) failures: u32,
     /// Whether the last step was one.
     pub(super) failed: bool,
+    /// Why the last code of a second factor did not count.
+    pub(super) wrong: Option<Wrong>,
     /// The user name that was typed last.
     pub(super) username: String,
 }
@@ -60,6 +63,27 @@ pub(super) enum Stage {
         arriving: Arriving,
         /// What they are asked.
         questions: Questions,
+    },
+    /// The first factor is proved, and the second must be.
+    Challenging {
+        /// The login as far as it is proved.
+        authentication: Authentication,
+    },
+    /// The first factor is proved, and a second one is being set up.
+    Enrolling {
+        /// The login as far as it is proved.
+        authentication: Authentication,
+        /// The account's name, for the authenticator to show.
+        username: String,
+        /// The seed that the authenticator is given.
+        seed: [u8; 20],
+    },
+    /// All is proved, and the person reads the new recovery codes.
+    Enrolled {
+        /// The login.
+        authentication: Authentication,
+        /// The codes: shown here, and never again.
+        codes: Vec<String>,
     },
 }
 

@@ -87,6 +87,8 @@ pub struct Client {
     pub identity_providers: Vec<IdentityProviderName>,
     /// Whether it takes logins with a local password.
     pub local_login: bool,
+    /// Whether it takes only logins with a second factor (`mfa`, RFC 8176).
+    pub second_factor: bool,
     /// How long tokens for SCIM are good that it gets in its own name; none if it gets no such token.
     pub scim_tokens: Option<Duration>,
     /// How long what it gets is good.
@@ -114,10 +116,11 @@ impl Client {
 
     /// Whether it takes people who logged in like this.
     pub fn accepts(&self, authentication: &Authentication) -> bool {
-        match &authentication.identity_provider {
+        let by = match &authentication.identity_provider {
             Some(name) => self.identity_providers.contains(name),
             None => self.local_login,
-        }
+        };
+        by && (!self.second_factor || authentication.amr.iter().any(|method| method == "mfa"))
     }
 
     /// What is wrong with the settings, one sentence each.
@@ -230,6 +233,7 @@ mod tests {
         assert!(
             !Client {
                 local_login: false,
+                second_factor: false,
                 ..confidential()
             }
             .accepts(&login)

@@ -2,6 +2,7 @@
 
 mod answer;
 mod details;
+mod factor;
 mod guard;
 
 use std::sync::Arc;
@@ -87,6 +88,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/login/password", web::post().to(password))
         .route("/login/prove", web::post().to(prove))
         .route("/login/details", web::post().to(details::answer))
+        .route("/login/code", web::post().to(factor::code))
+        .route("/login/codes", web::post().to(factor::read_codes))
         .route("/login/cancel", web::get().to(cancel))
         .route("/federation/{idp}/callback", web::get().to(callback));
 }

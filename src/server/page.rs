@@ -191,6 +191,73 @@ pub struct Choosable {
     pub chosen: bool,
 }
 
+/// Asks for the code of the second factor; posts `csrf` and `code`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "factor.html")]
+pub struct FactorForm {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// The CSRF token.
+    pub csrf: String,
+    /// The code of what went wrong, if this is not the first try.
+    pub notice: Option<&'static str>,
+}
+
+/// Sets a second factor up; posts `csrf` and `code`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "enrol.html")]
+pub struct EnrolForm {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// The CSRF token.
+    pub csrf: String,
+    /// The picture for an authenticator.
+    pub picture: Option<Picture>,
+    /// What it says, to be typed.
+    pub key: String,
+    /// The code of what went wrong, if this is not the first try.
+    pub notice: Option<&'static str>,
+}
+
+/// Shows recovery codes once; posts `csrf`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "recovery_codes.html")]
+pub struct RecoveryCodes {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// The CSRF token.
+    pub csrf: String,
+    /// The codes.
+    pub codes: Vec<String>,
+}
+
+/// A square of dark and light, drawn as one path.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// How many units it is wide.
+    pub width: usize,
+    /// The dark ones.
+    pub path: String,
+}
+
+impl FactorForm {
+    fn message(&self) -> Option<(&'static str, &'static str)> {
+        self.notice.map(messages::message)
+    }
+}
+
+impl EnrolForm {
+    fn message(&self) -> Option<(&'static str, &'static str)> {
+        self.notice.map(messages::message)
+    }
+
+    /// The key in groups that can be typed.
+    fn groups(&self) -> Vec<String> {
+        let signs: Vec<char> = self.key.chars().collect();
+        signs.chunks(4).map(|group| group.iter().collect()).collect()
+    }
+}
+
 /// Asks whether to end the session; the form's fields show that it is ours.
 #[derive(Clone, Debug, Template)]
 #[template(path = "logout_confirm.html")]
@@ -270,6 +337,9 @@ render!(
     PasswordForm,
     LinkProof,
     DetailsForm,
+    FactorForm,
+    EnrolForm,
+    RecoveryCodes,
     LogoutConfirm,
     LoggedOut,
     Onward,

@@ -86,6 +86,23 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         csrf: csrf.clone(),
         notice: Some("wrong_password"),
     };
+    let factor = FactorForm {
+        service_provider: text(),
+        csrf: csrf.clone(),
+        notice: Some("wrong_code"),
+    };
+    let enrol = EnrolForm {
+        service_provider: text(),
+        csrf: csrf.clone(),
+        picture: Some(Picture { width: 1, path: text() }),
+        key: "ABCDEFGH".to_owned(),
+        notice: Some("wrong_code"),
+    };
+    let codes = RecoveryCodes {
+        service_provider: text(),
+        csrf: csrf.clone(),
+        codes: vec![text()],
+    };
     let logout = LogoutConfirm {
         action: "/oauth2/logout",
         fields: vec![("confirm", csrf), ("state", text())],
@@ -95,6 +112,9 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         ("password", password.render()),
         ("link", link.render()),
         ("details", details(name).render()),
+        ("factor", factor.render()),
+        ("enrol", enrol.render()),
+        ("codes", codes.render()),
         ("logout", logout.render()),
     ]
 }
@@ -153,7 +173,7 @@ fn tags(html: &str) -> Vec<&str> {
 #[test]
 fn a_hostile_name_adds_no_element_and_ends_no_attribute() {
     for ((page, plain), (_, attacked)) in pages("Plain name").iter().zip(pages(HOSTILE)) {
-        assert!(!attacked.contains("<svg"), "{page}");
+        assert!(!attacked.contains("<svg onload"), "{page}");
         assert!(!attacked.contains("\">&lt;svg"), "{page}");
         let names = |html: &str| {
             tags(html)
@@ -196,8 +216,8 @@ fn every_form_posts_and_carries_the_token() {
         }
     }
     assert_eq!(
-        count, 7,
-        "two to choose, one password, two to link, one for details, one to sign out"
+        count, 10,
+        "two to choose, one password, two to link, one for details, three for codes, one to sign out"
     );
 }
 

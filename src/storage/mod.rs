@@ -7,6 +7,7 @@ pub mod connection;
 pub mod consents;
 pub mod database;
 pub mod dialects;
+pub mod factors;
 pub mod grants;
 pub mod journal;
 pub mod links;

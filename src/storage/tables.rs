@@ -100,6 +100,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    factors (resource_id, kind) {
+        resource_id -> Text,
+        kind -> Text,
+        sealed -> Binary,
+        last_step -> BigInt,
+        failures -> Integer,
+        locked_until -> BigInt,
+        created -> BigInt,
+    }
+}
+
+diesel::table! {
+    recovery_codes (resource_id, hash) {
+        resource_id -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
     former_links (identity_provider, issuer, subject) {
         identity_provider -> Text,
         issuer -> Text,

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::password::locked_until;
 use super::{
     Draft, MemberChange, PasswordChange, PasswordHasher, PasswordVerdict, StoreError, Userstore, Write, WriteAction,
     Written,
 };
 use crate::domain::change::MembershipDelta;
 use crate::domain::filter::matches;
+use crate::domain::lockout::locked_until;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Provenance;
 use crate::domain::query::{Found, Place, Query, Start, compare, cut};

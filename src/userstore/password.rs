@@ -1,23 +1,16 @@
 //! Password hashes: Argon2id, as few at a time as there are cores, so that logins starve nobody.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 
-use crate::domain::{Secret, Timestamp};
+use crate::domain::Secret;
 
 /// Memory in KiB and passes: the OWASP minimum, 15 ms on the machine of `docs/performance.md`.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
-
-/// Wrong passwords that an account takes before it locks.
-const FREE_FAILURES: i32 = 5;
-/// The first lock; each further failure doubles it, up to [`LONGEST_LOCK`].
-const FIRST_LOCK: Duration = Duration::from_secs(30);
-const LONGEST_LOCK: Duration = Duration::from_mins(15);
 
 /// Makes and checks password hashes.
 #[derive(Clone)]
@@ -91,15 +84,6 @@ impl Drop for Slot<'_> {
     }
 }
 
-/// Until when an account is locked after its `failures`-th wrong password in a row; before `now` if it is not.
-pub(super) fn locked_until(failures: i32, now: Timestamp) -> Timestamp {
-    if failures < FREE_FAILURES {
-        return Timestamp(0);
-    }
-    let doublings = u32::try_from(failures - FREE_FAILURES).unwrap_or_default().min(10);
-    now.plus((FIRST_LOCK * 2_u32.pow(doublings)).min(LONGEST_LOCK))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,11 +110,5 @@ mod tests {
         ] {
             assert!(!hasher.verify(Some(hash), &Secret::new("x")), "{hash}");
         }
-    }
-
-    #[test]
-    fn locks_begin_with_the_fifth_failure_and_double_up_to_a_quarter_of_an_hour() {
-        let seconds = |failures| locked_until(failures, Timestamp(0)).seconds();
-        assert_eq!([4, 5, 6, 9, 10, 99].map(seconds), [0, 30, 60, 480, 900, 900]);
     }
 }

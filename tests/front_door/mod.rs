@@ -25,7 +25,7 @@ use vestibule::domain::{
     Timestamp,
 };
 use vestibule::federation::denial::Denial;
-use vestibule::federation::policy::{IdentityProviderSettings, ServiceProviderPolicy};
+use vestibule::federation::policy::{IdentityProviderSettings, SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
 use vestibule::federation::{Federation, FrontDoor, Page, Step, Upstream};
 use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
@@ -230,6 +230,7 @@ fn federation(
         inbound_userstore: StoreName::PRIMARY,
         jit_mode: None,
         purposes: Vec::new(),
+        mfa: SecondFactor::None,
     };
     bend(&mut wiki);
     let door = FrontDoor {

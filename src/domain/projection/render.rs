@@ -206,9 +206,10 @@ fn push_text(out: &mut String, text: &str) {
 /// Whether a JSON string holds the text as it is. All of it is looked at: without an early end that goes by many bytes at
 /// a time.
 fn is_plain(text: &str) -> bool {
-    text.bytes().fold(true, |plain, byte| {
-        plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\')
-    })
+    let escaped = text.bytes().fold(0, |escaped, byte| {
+        escaped | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
+    });
+    escaped == 0
 }
 
 fn address(base_url: &str, endpoint: &str, id: &ResourceId) -> String {

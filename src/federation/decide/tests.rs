@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::{Secret, ServiceProviderName};
+use crate::federation::policy::SecondFactor;
 
 mod asked;
 
@@ -44,6 +45,7 @@ impl Case {
                 inbound_userstore: StoreName::PRIMARY,
                 jit_mode: None,
                 purposes: Vec::new(),
+                mfa: SecondFactor::None,
             },
             identity: Identity {
                 issuer: "https://idp.example".to_owned(),

@@ -1,6 +1,7 @@
 //! Sessions.
 
-use super::super::fixtures::{World, authentication};
+use super::super::Client;
+use super::super::fixtures::{World, authentication, confidential};
 
 #[test]
 fn a_session_tells_the_login_until_its_life_is_over() {
@@ -58,4 +59,18 @@ fn another_person_at_the_browser_ends_what_the_first_had() {
     other.user = "u2".into();
     world.oidc.open_session(&other, Some(&before)).unwrap();
     assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));
+}
+
+#[test]
+fn a_session_without_a_second_factor_is_not_enough_for_whoever_wants_one() {
+    let strict = Client {
+        second_factor: true,
+        ..confidential()
+    };
+    let mut login = authentication();
+    assert!(confidential().accepts(&login) && !strict.accepts(&login));
+    login.amr.push("mfa".to_owned());
+    assert!(strict.accepts(&login));
+    login.identity_provider = Some("other".into());
+    assert!(!strict.accepts(&login));
 }

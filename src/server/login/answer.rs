@@ -4,12 +4,15 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use url::Url;
 
-use super::details;
+use super::{details, factor};
 use crate::federation::denial::Denial;
 use crate::federation::{Choice, Local, Page, Screen, Standing};
 use crate::server::href::Href;
 use crate::server::language;
-use crate::server::page::{Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, WayOut, respond};
+use crate::server::page::{
+    Chooser, EnrolForm, ErrorPage, FactorForm, LinkProof, LocalLogin, PasswordForm, ProviderChoice, RecoveryCodes,
+    WayOut, respond,
+};
 use crate::server::request_id;
 
 /// Shows a page of a login. `csrf` is the token of its forms.
@@ -47,6 +50,26 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
             csrf: csrf.to_owned(),
             may_rename,
             notice: failed.then_some("wrong_proof"),
+        }
+        .render(),
+        Page::Factor(wrong) => FactorForm {
+            service_provider,
+            csrf: csrf.to_owned(),
+            notice: wrong.map(factor::notice),
+        }
+        .render(),
+        Page::Enrol { uri, key, wrong } => EnrolForm {
+            service_provider,
+            csrf: csrf.to_owned(),
+            picture: factor::picture(&uri),
+            key,
+            notice: wrong.map(factor::notice),
+        }
+        .render(),
+        Page::RecoveryCodes(codes) => RecoveryCodes {
+            service_provider,
+            csrf: csrf.to_owned(),
+            codes,
         }
         .render(),
         Page::Details(details) => details::page(*details, service_provider, csrf).render(),

@@ -3,11 +3,11 @@
 use diesel::prelude::*;
 
 use super::SqlUserstore;
+use crate::domain::lockout::locked_until;
 use crate::domain::{ResourceId, Secret, Timestamp};
 use crate::storage::SqlConnection;
 use crate::storage::connection::SuffixDsl;
 use crate::storage::tables::credentials;
-use crate::userstore::password::locked_until;
 use crate::userstore::{PasswordVerdict, StoreError};
 
 /// Sets the hash, or takes it away; either way old failures are forgotten.

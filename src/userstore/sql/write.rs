@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{SqlConnection, StorageError, consents, grants, journal, links, sessions};
+use crate::storage::{SqlConnection, StorageError, consents, factors, grants, journal, links, sessions};
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
 
 /// A write with all that can be worked out before the transaction begins: hashes, index values, texts.
@@ -260,6 +260,7 @@ impl Order {
         }
         links::part(connection, &self.id, self.at)?;
         consents::delete_of_user(connection, &self.id)?;
+        factors::delete_of_user(connection, &self.id)?;
         self.put_out(connection)?;
         // Values, members and the password go with the row.
         diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;

@@ -1,0 +1,31 @@
+//! The lock that wrong guesses put on whatever they guess at.
+
+use std::time::Duration;
+
+use super::Timestamp;
+
+/// Wrong guesses that cost nothing.
+const FREE_FAILURES: i32 = 5;
+/// The first lock; each further failure doubles it, up to [`LONGEST_LOCK`].
+const FIRST_LOCK: Duration = Duration::from_secs(30);
+const LONGEST_LOCK: Duration = Duration::from_mins(15);
+
+/// Until when there is a lock after the `failures`-th wrong guess in a row; before `now` if there is none.
+pub fn locked_until(failures: i32, now: Timestamp) -> Timestamp {
+    if failures < FREE_FAILURES {
+        return Timestamp(0);
+    }
+    let doublings = u32::try_from(failures - FREE_FAILURES).unwrap_or_default().min(10);
+    now.plus((FIRST_LOCK * 2_u32.pow(doublings)).min(LONGEST_LOCK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_begin_with_the_fifth_failure_and_double_up_to_a_quarter_of_an_hour() {
+        let seconds = |failures| locked_until(failures, Timestamp(0)).seconds();
+        assert_eq!([4, 5, 6, 9, 10, 99].map(seconds), [0, 30, 60, 480, 900, 900]);
+    }
+}

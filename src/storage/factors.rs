@@ -1,0 +1,124 @@
+//! Second factors of users, and the codes for when one is lost.
+
+use diesel::prelude::*;
+
+use super::connection::{SqlConnection, SuffixDsl};
+use super::tables::{factors, recovery_codes};
+use crate::domain::lockout::locked_until;
+use crate::domain::{ResourceId, Timestamp};
+
+/// The kind of a factor that shows time-based codes (RFC 6238).
+pub const TOTP: &str = "totp";
+
+/// A factor as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Factor {
+    /// The seed, sealed.
+    pub sealed: Vec<u8>,
+    /// The time step of the last code that was taken: no code counts twice (RFC 6238 §5.2).
+    pub last_step: i64,
+}
+
+/// What a guess may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// There is no such factor.
+    Absent,
+    /// Wrong guesses have locked it.
+    Locked,
+    /// Compare with this. The guess is counted as wrong until [`pass`] says otherwise.
+    Compare(Factor),
+}
+
+/// Sets a factor up. `false` if the user has one of the kind already, which stays.
+pub fn insert(
+    connection: &mut SqlConnection,
+    user: &ResourceId,
+    kind: &str,
+    factor: &Factor,
+    at: Timestamp,
+) -> QueryResult<bool> {
+    let rows = diesel::insert_into(factors::table)
+        .values((
+            factors::resource_id.eq(user.as_str()),
+            factors::kind.eq(kind),
+            factors::sealed.eq(&factor.sealed),
+            factors::last_step.eq(factor.last_step),
+            factors::created.eq(at.0),
+        ))
+        .suffix(" ON CONFLICT (resource_id, kind) DO NOTHING")
+        .execute(connection)?;
+    Ok(rows == 1)
+}
+
+/// Whether a user has a factor of a kind.
+pub fn has(connection: &mut SqlConnection, user: &ResourceId, kind: &str) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(factors::table.find((user.as_str(), kind)))).get_result(connection)
+}
+
+/// Begins a guess. Guesses of one user wait for each other until the open transaction ends: none outruns the count.
+pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, kind: &str, now: Timestamp) -> QueryResult<Attempt> {
+    let row: Option<(Vec<u8>, i64, i32, i64)> = factors::table
+        .find((user.as_str(), kind))
+        .select((
+            factors::sealed,
+            factors::last_step,
+            factors::failures,
+            factors::locked_until,
+        ))
+        .suffix_postgres(" FOR UPDATE")
+        .load(connection)?
+        .pop();
+    let Some((sealed, last_step, failures, until)) = row else {
+        return Ok(Attempt::Absent);
+    };
+    if until > now.0 {
+        return Ok(Attempt::Locked);
+    }
+    diesel::update(factors::table.find((user.as_str(), kind)))
+        .set((
+            factors::failures.eq(failures + 1),
+            factors::locked_until.eq(locked_until(failures + 1, now).0),
+        ))
+        .execute(connection)?;
+    Ok(Attempt::Compare(Factor { sealed, last_step }))
+}
+
+/// The guess was right: forgives those before, and takes note of the step of its code.
+pub fn pass(connection: &mut SqlConnection, user: &ResourceId, kind: &str, last_step: i64) -> QueryResult<()> {
+    diesel::update(factors::table.find((user.as_str(), kind)))
+        .set((
+            factors::last_step.eq(last_step),
+            factors::failures.eq(0),
+            factors::locked_until.eq(0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Puts new recovery codes in the place of all there were, by their hashes.
+pub fn set_recovery_codes(connection: &mut SqlConnection, user: &ResourceId, hashes: &[String]) -> QueryResult<()> {
+    diesel::delete(recovery_codes::table.filter(recovery_codes::resource_id.eq(user.as_str()))).execute(connection)?;
+    for hash in hashes {
+        diesel::insert_into(recovery_codes::table)
+            .values((
+                recovery_codes::resource_id.eq(user.as_str()),
+                recovery_codes::hash.eq(hash),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Uses a recovery code up. `false` if there is none of this hash.
+pub fn use_recovery_code(connection: &mut SqlConnection, user: &ResourceId, hash: &str) -> QueryResult<bool> {
+    diesel::delete(recovery_codes::table.find((user.as_str(), hash)))
+        .execute(connection)
+        .map(|rows| rows == 1)
+}
+
+/// Forgets all of a user's factors and recovery codes; returns how many factors there were.
+pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<usize> {
+    diesel::delete(recovery_codes::table.filter(recovery_codes::resource_id.eq(user.as_str()))).execute(connection)?;
+    diesel::delete(factors::table.filter(factors::resource_id.eq(user.as_str()))).execute(connection)
+}

@@ -1,0 +1,255 @@
+//! The second factor at the front door, against a real directory.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod front_door;
+
+use std::time::Duration;
+
+use front_door::{Rig, completed, refused, shown};
+use ring::hmac;
+use serde_json::{Value, json};
+use vestibule::domain::{ResourceId, Secret, Timestamp};
+use vestibule::federation::denial::Denial;
+use vestibule::federation::policy::SecondFactor;
+use vestibule::federation::questions::Answers;
+use vestibule::federation::{Page, Step, Wrong};
+use vestibule::storage::{StorageError, factors};
+
+const GOOD: &str = "correct horse battery";
+
+/// A front door whose application wants a second factor.
+fn rig() -> Rig {
+    Rig::with(json!({"mode": "silent", "username": {"claim": "nick"}}), |wiki| {
+        wiki.mfa = SecondFactor::Totp;
+    })
+}
+
+fn bob() -> Value {
+    json!({"sub": "sub-bob", "nick": "bob"})
+}
+
+/// An authenticator of our own: the code of a key (RFC 6238) at a moment.
+fn code(key: &str, now: Timestamp) -> Secret {
+    let mut seed = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for sign in key.bytes() {
+        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+            .iter()
+            .position(|known| *known == sign)
+            .unwrap();
+        bits = bits << 5 | u32::try_from(value).unwrap();
+        count += 5;
+        if count >= 8 {
+            count -= 8;
+            seed.push(u8::try_from(bits >> count & 255).unwrap());
+        }
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &seed);
+    let hash = hmac::sign(&key, &(now.0 / 30_000).to_be_bytes());
+    let at = usize::from(hash.as_ref()[19] & 15);
+    let number = u32::from_be_bytes(hash.as_ref()[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
+    Secret::new(format!("{:06}", number % 1_000_000))
+}
+
+fn enter(rig: &Rig, handle: &str, code: &Secret) -> Step {
+    rig.federation.code(handle, code).unwrap()
+}
+
+/// A login through the provider, as far as it needs no code.
+fn arrive(rig: &Rig) -> (String, Page) {
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    let page = shown(rig.back(&handle, &returned));
+    (handle, page)
+}
+
+struct Enrolled {
+    key: String,
+    codes: Vec<String>,
+    user: ResourceId,
+}
+
+fn enrol(rig: &Rig) -> Enrolled {
+    let (handle, page) = arrive(rig);
+    let Page::Enrol { uri, key, wrong: None } = page else {
+        panic!("not asked to set one up: {page:?}")
+    };
+    assert!(
+        uri.contains(&key) && uri.starts_with("otpauth://totp/id%2Eexample:bob?"),
+        "{uri}"
+    );
+    let Page::RecoveryCodes(codes) = shown(enter(rig, &handle, &code(&key, rig.clock.now()))) else {
+        panic!("no recovery codes")
+    };
+    let authentication = completed(rig.federation.read_codes(&handle).unwrap());
+    assert_eq!(authentication.amr, ["fed", "otp", "mfa"]);
+    Enrolled {
+        key,
+        codes,
+        user: authentication.user,
+    }
+}
+
+#[test]
+fn a_factor_is_set_up_at_the_first_login_and_asked_for_at_the_next() {
+    let rig = rig();
+    let Enrolled { key, codes, user } = enrol(&rig);
+    assert_eq!(codes.len(), 10);
+    rig.clock.advance(Duration::from_secs(30));
+    let (handle, page) = arrive(&rig);
+    assert_eq!(page, Page::Factor(None));
+    let authentication = completed(enter(&rig, &handle, &code(&key, rig.clock.now())));
+    assert_eq!(
+        (authentication.user, authentication.amr),
+        (user, vec!["fed".to_owned(), "otp".to_owned(), "mfa".to_owned()])
+    );
+}
+
+#[test]
+fn nothing_but_the_code_leads_on() {
+    let rig = rig();
+    enrol(&rig);
+    let (handle, page) = arrive(&rig);
+    for step in [
+        rig.federation.view(&handle).unwrap(),
+        rig.federation.read_codes(&handle).unwrap(),
+        rig.federation.prove(&handle, &Secret::new(GOOD)).unwrap(),
+        rig.federation.rename(&handle).unwrap(),
+        rig.federation.answer(&handle, Answers::default()).unwrap(),
+    ] {
+        assert_eq!(shown(step), page);
+    }
+    for wrong in ["", "000000", "abcdef"] {
+        assert_eq!(
+            shown(enter(&rig, &handle, &Secret::new(wrong))),
+            Page::Factor(Some(Wrong::Code)),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[test]
+fn nobody_skips_the_setting_up() {
+    let rig = rig();
+    let (handle, page) = arrive(&rig);
+    assert_eq!(shown(rig.federation.read_codes(&handle).unwrap()), page);
+    let Page::Enrol {
+        wrong: Some(Wrong::Code),
+        ..
+    } = shown(enter(&rig, &handle, &Secret::new("000000")))
+    else {
+        panic!("a wrong code sets nothing up")
+    };
+    assert!(
+        matches!(arrive(&rig).1, Page::Enrol { .. }),
+        "and the next login begins anew"
+    );
+}
+
+#[test]
+fn a_code_counts_once_whatever_is_put_between_its_digits() {
+    let rig = rig();
+    let Enrolled { key, .. } = enrol(&rig);
+    let used = code(&key, rig.clock.now());
+    let spaced = Secret::new(format!("{} {}", &used.expose()[..3], &used.expose()[3..]));
+    for again in [&used, &spaced] {
+        let (handle, _) = arrive(&rig);
+        assert_eq!(shown(enter(&rig, &handle, again)), Page::Factor(Some(Wrong::Code)));
+    }
+    rig.clock.advance(Duration::from_mins(1));
+    let fresh = code(&key, rig.clock.now());
+    let handles: Vec<String> = (0..8).map(|_| arrive(&rig).0).collect();
+    let through = std::thread::scope(|scope| {
+        let threads: Vec<_> = handles
+            .iter()
+            .map(|handle| scope.spawn(|| enter(&rig, handle, &fresh)))
+            .collect();
+        let steps = threads.into_iter().map(|thread| thread.join().unwrap());
+        steps.filter(|step| matches!(step, Step::Complete(..))).count()
+    });
+    assert_eq!(through, 1);
+}
+
+#[test]
+fn guesses_are_counted_for_the_person_and_not_for_the_login() {
+    let rig = rig();
+    let Enrolled { key, .. } = enrol(&rig);
+    rig.clock.advance(Duration::from_mins(1));
+    for _ in 0..5 {
+        let (handle, _) = arrive(&rig);
+        assert_eq!(
+            shown(enter(&rig, &handle, &Secret::new("000000"))),
+            Page::Factor(Some(Wrong::Code))
+        );
+    }
+    let (handle, _) = arrive(&rig);
+    let right = code(&key, rig.clock.now());
+    assert_eq!(shown(enter(&rig, &handle, &right)), Page::Factor(Some(Wrong::Locked)));
+    rig.clock.advance(Duration::from_mins(1));
+    let (handle, _) = arrive(&rig);
+    completed(enter(&rig, &handle, &code(&key, rig.clock.now())));
+}
+
+#[test]
+fn a_recovery_code_opens_once_and_no_part_of_one_ever() {
+    let rig = rig();
+    let Enrolled { codes, .. } = enrol(&rig);
+    let (handle, _) = arrive(&rig);
+    for part in [&codes[0][..4], &codes[0][..18], &codes.join(" ")[..]] {
+        assert_eq!(
+            shown(enter(&rig, &handle, &Secret::new(part))),
+            Page::Factor(Some(Wrong::Code)),
+            "{part}"
+        );
+    }
+    let spelt = codes[0].to_lowercase().replace('-', " ");
+    let authentication = completed(enter(&rig, &handle, &Secret::new(spelt)));
+    assert_eq!(authentication.amr, ["fed", "mfa"]);
+    let (handle, _) = arrive(&rig);
+    assert_eq!(
+        shown(enter(&rig, &handle, &Secret::new(&*codes[0]))),
+        Page::Factor(Some(Wrong::Code))
+    );
+    completed(enter(&rig, &handle, &Secret::new(&*codes[1])));
+}
+
+#[test]
+fn a_password_alone_is_not_enough_for_whoever_has_a_second_factor() {
+    let rig = Rig::new(json!({"mode": "silent"}));
+    let user = rig.user(&json!({"userName": "lee", "password": GOOD}));
+    let enter = |rig: &Rig| {
+        rig.federation
+            .password(&rig.start(), "lee", &Secret::new(GOOD))
+            .unwrap()
+    };
+    completed(enter(&rig));
+    let factor = factors::Factor {
+        sealed: Vec::new(),
+        last_step: 0,
+    };
+    let (owner, now) = (user.clone(), rig.clock.now());
+    rig.database
+        .write::<_, StorageError>(move |connection| {
+            Ok(factors::insert(connection, &owner, factors::TOTP, &factor, now)?)
+        })
+        .unwrap();
+    assert_eq!(shown(enter(&rig)), Page::Factor(None));
+}
+
+#[test]
+fn whoever_is_switched_off_meanwhile_stays_outside() {
+    let rig = rig();
+    let Enrolled { key, user, .. } = enrol(&rig);
+    rig.clock.advance(Duration::from_mins(1));
+    let (handle, _) = arrive(&rig);
+    rig.replace(&user, &json!({"userName": "bob", "active": false}));
+    assert_eq!(
+        refused(enter(&rig, &handle, &code(&key, rig.clock.now()))),
+        Denial::AccountDisabled
+    );
+}
