@@ -25,8 +25,9 @@ use vestibule::domain::{
 };
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{
-    Database, DatabaseUrl, SqlConnection, StorageError, client_assertions, grants, journal, links, login_transactions,
-    logouts, migrate, outbound, outbound_members, pushed_requests, random, scim_tokens, sessions, targets, tokens,
+    Database, DatabaseUrl, SqlConnection, StorageError, client_assertions, consents, factors, grants, journal, links,
+    login_transactions, logouts, migrate, outbound, outbound_members, pushed_requests, random, scim_tokens, sessions,
+    targets, tokens,
 };
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -211,6 +212,9 @@ const CASES: &[Case] = &[
         &[
             "members_member",
             "links_resource",
+            "consents_of_user",
+            "KEY factors",
+            "KEY recovery_codes",
             "sessions_resource",
             "KEY session_clients",
             "grants_resource",
@@ -266,6 +270,24 @@ const CASES: &[Case] = &[
         "the_links_of_a_user",
         |w| w.read(|c| links::of_user(c, &user(7)).map(drop)),
         &["SORTS", "links_resource"],
+    ),
+    (
+        "what_a_person_agreed_to",
+        |w| w.read(|c| consents::of_user(c, &user(7)).map(drop)),
+        &["SORTS", "consents_of_user"],
+    ),
+    (
+        "whether_a_person_was_here_before",
+        |w| w.read(|c| links::has_parted(c, &"google".into(), "https://idp.example", "former100007").map(drop)),
+        &["KEY former_links"],
+    ),
+    (
+        "a_code_of_a_second_factor",
+        |w| {
+            w.write(|c| factors::attempt(c, &user(7), factors::TOTP, Timestamp(0)).map(drop));
+            w.write(|c| factors::use_recovery_code(c, &user(7), "h100007").map(drop));
+        },
+        &["ANEW", "KEY factors", "KEY recovery_codes"],
     ),
     (
         "a_login_under_way",
@@ -792,6 +814,19 @@ const FILL: &[(&str, &str)] = &[
         "'l' || n, 'c' || n, 'u' || n, 's' || n, n, 0, n",
     ),
     ("client_assertions (jti_hash, expires)", "'j' || n, n"),
+    (
+        "former_links (identity_provider, issuer, subject, at)",
+        "'google', 'https://idp.example', 'former' || n, n",
+    ),
+    (
+        "consents (id, store, resource_id, purpose, version, granted, refused, identity_provider, service_provider, at)",
+        "'c' || n, 'PRIMARY', 'u' || n, 'account', 1, '[]', '[]', 'google', 'wiki', n",
+    ),
+    (
+        "factors (resource_id, kind, sealed, last_step, created)",
+        "'u' || n, 'totp', '', n, n",
+    ),
+    ("recovery_codes (resource_id, hash)", "'u' || n, 'h' || n"),
     (
         "pushed_requests (handle_hash, client_id, parameters, expires)",
         "'p' || n, 'wiki', '[]', n",
