@@ -215,6 +215,8 @@ const CASES: &[Case] = &[
             "consents_of_user",
             "KEY factors",
             "KEY recovery_codes",
+            "KEY group_grants",
+            "group_grants_of_group",
             "sessions_resource",
             "KEY session_clients",
             "grants_resource",
@@ -825,6 +827,10 @@ const FILL: &[(&str, &str)] = &[
     (
         "factors (resource_id, kind, sealed, last_step, created)",
         "'u' || n, 'totp', '', n, n",
+    ),
+    (
+        "group_grants (resource_id, identity_provider, group_id)",
+        "'u' || n, 'google', 'g' || n",
     ),
     ("recovery_codes (resource_id, hash)", "'u' || n, 'h' || n"),
     (

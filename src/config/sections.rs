@@ -173,6 +173,7 @@ fn jit(mut r: Reader) -> JitPolicy {
         sync: r.parsed("sync"),
         on_conflict: r.parsed("on_conflict"),
         returning: r.parsed("returning"),
+        groups: r.parsed("groups"),
         purposes: r.texts("purposes"),
     };
     r.done();

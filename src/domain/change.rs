@@ -136,6 +136,19 @@ pub enum Companion {
     Link(Link),
     /// What the person agreed to.
     Consent(Consent),
+    /// Whether an identity provider put somebody into the group that the change is about.
+    Grant(Grant),
+}
+
+/// The word of an identity provider on a membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The member.
+    pub user: ResourceId,
+    /// The identity provider.
+    pub identity_provider: IdentityProviderName,
+    /// Whether it grants the membership, or does so no more.
+    pub granted: bool,
 }
 
 /// What the journal tells of one change.

@@ -349,7 +349,7 @@ impl Arrival<'_> {
         })
     }
 
-    fn change(&self, operation: Operation, companions: Vec<Companion>) -> Change {
+    pub(super) fn change(&self, operation: Operation, companions: Vec<Companion>) -> Change {
         Change {
             actor: self.actor(),
             operation,

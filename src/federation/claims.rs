@@ -81,15 +81,20 @@ impl ClaimMapping {
 
     /// The claim at the top level that this line reads.
     pub fn claim(&self) -> String {
-        match self.from.strip_prefix('/') {
-            Some(pointer) => pointer
-                .split('/')
-                .next()
-                .unwrap_or_default()
-                .replace("~1", "/")
-                .replace("~0", "~"),
-            None => self.from.clone(),
-        }
+        top_level(&self.from)
+    }
+}
+
+/// The claim at the top level that a name or a JSON Pointer leads into.
+pub fn top_level(from: &str) -> String {
+    match from.strip_prefix('/') {
+        Some(pointer) => pointer
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .replace("~1", "/")
+            .replace("~0", "~"),
+        None => from.to_owned(),
     }
 }
 

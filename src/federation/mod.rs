@@ -5,6 +5,7 @@ pub mod claims;
 pub mod decide;
 pub mod denial;
 pub mod fetch;
+pub mod groups;
 pub mod id_token;
 pub mod login;
 mod metadata;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::claims::ClaimMapping;
+use super::groups::GroupPolicy;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
 
 /// One identity provider.
@@ -76,6 +77,8 @@ pub struct JitPolicy {
     pub on_conflict: OnConflict,
     /// What happens if the account that the person had was removed.
     pub returning: Returning,
+    /// The groups that the provider asserts.
+    pub groups: Option<GroupPolicy>,
     /// The purposes that people agree to, by name; the account itself if there are none.
     pub purposes: Vec<String>,
 }

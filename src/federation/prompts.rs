@@ -137,6 +137,7 @@ impl Federation {
                 self.stand(held, policy, Stage::Asking { arriving, questions })
             }
             Admission::Admitted(store, user) => {
+                arrival.synchronise_groups(&store, &user)?;
                 self.note_login(upstream, &arriving.identity)?;
                 let amr: &[&str] = if arriving.proved.is_some() {
                     &["fed", "pwd"]

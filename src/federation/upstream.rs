@@ -28,6 +28,13 @@ impl Upstream {
         if let StoreRule::Claim { claim, .. } = &settings.jit.userstore {
             wanted.push(claim.clone());
         }
+        wanted.extend(
+            settings
+                .jit
+                .groups
+                .iter()
+                .map(|groups| claims::top_level(&groups.claim)),
+        );
         if wanted.iter().any(|claim| claim == "email") {
             wanted.push("email_verified".to_owned());
         }

@@ -9,6 +9,7 @@ pub mod database;
 pub mod dialects;
 pub mod factors;
 pub mod grants;
+pub mod group_grants;
 pub mod journal;
 pub mod links;
 pub mod login_transactions;

@@ -119,6 +119,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    group_grants (resource_id, identity_provider, group_id) {
+        resource_id -> Text,
+        identity_provider -> Text,
+        group_id -> Text,
+    }
+}
+
+diesel::table! {
     former_links (identity_provider, issuer, subject) {
         identity_provider -> Text,
         issuer -> Text,

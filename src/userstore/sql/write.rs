@@ -12,12 +12,12 @@ use crate::domain::change::MembershipDelta;
 use crate::domain::provenance::Provenance;
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Companion, Consent, Document, Kind, Link, Precondition, Resource, ResourceId, StoreName, Timestamp,
-    Version,
+    Attributes, Companion, Consent, Document, Grant, Kind, Link, Precondition, Resource, ResourceId, StoreName,
+    Timestamp, Version,
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{SqlConnection, StorageError, consents, factors, grants, journal, links, sessions};
+use crate::storage::{SqlConnection, StorageError, consents, factors, grants, group_grants, journal, links, sessions};
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
 
 /// A write with all that can be worked out before the transaction begins: hashes, index values, texts.
@@ -30,6 +30,7 @@ pub(super) struct Order {
     journal: Vec<journal::Entry>,
     links: Vec<Link>,
     consents: Vec<Consent>,
+    grants: Vec<Grant>,
 }
 
 enum Step {
@@ -93,12 +94,14 @@ impl Order {
             journal: Vec::new(),
             links: Vec::new(),
             consents: Vec::new(),
+            grants: Vec::new(),
         };
         for companion in companions {
             match companion {
                 Companion::Journal(entry) => order.journal.push(entry.into()),
                 Companion::Link(link) => order.links.push(link),
                 Companion::Consent(consent) => order.consents.push(consent),
+                Companion::Grant(grant) => order.grants.push(grant),
             }
         }
         order
@@ -224,6 +227,7 @@ impl Order {
         };
         let delta = members::change(connection, &self.id, change, self.writer())?;
         if delta.is_empty() {
+            self.link(connection)?;
             return Ok(Some(Written {
                 resource,
                 members: delta,
@@ -261,6 +265,7 @@ impl Order {
         links::part(connection, &self.id, self.at)?;
         consents::delete_of_user(connection, &self.id)?;
         factors::delete_of_user(connection, &self.id)?;
+        group_grants::forget(connection, &self.id)?;
         self.put_out(connection)?;
         // Values, members and the password go with the row.
         diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;
@@ -397,6 +402,9 @@ impl Order {
         }
         for consent in &self.consents {
             consents::insert(connection, consent, &self.store, &self.id, self.at)?;
+        }
+        for grant in &self.grants {
+            group_grants::set(connection, &self.id, grant)?;
         }
         Ok(())
     }

@@ -1,0 +1,351 @@
+//! The groups that an identity provider asserts, and what they change here. The rules are pure; carrying them out is one
+//! change of each group, through the door.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::admit::Arrival;
+use super::claims::lookup;
+use super::login::FederationError;
+use super::policy::SyncMode;
+use crate::directory::DirectoryError;
+use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::{
+    Attributes, Change, Companion, Grant, Kind, Operation, Precondition, Relations, ResourceId, StoreName,
+};
+use crate::storage::{StorageError, group_grants};
+use crate::userstore::StoreError;
+
+/// How groups of an identity provider become groups here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupPolicy {
+    /// The claim that holds their names: a list of texts, or one text.
+    pub claim: String,
+    /// Which name becomes which; the first that fits counts.
+    #[serde(default)]
+    pub map: Vec<GroupMapping>,
+    /// What happens to a name that nothing fits.
+    #[serde(default)]
+    pub unmapped: Unmapped,
+    /// What happens to memberships that the provider does not assert.
+    #[serde(default)]
+    pub mode: GroupMode,
+    /// Groups that everybody of this provider is in.
+    #[serde(default)]
+    pub default: Vec<String>,
+}
+
+/// One line of the map.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupMapping {
+    /// A name at the provider; `*` stands for any text.
+    pub from: String,
+    /// The group's `displayName` here.
+    pub to: String,
+}
+
+/// What happens to a name that the map does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unmapped {
+    /// Nothing.
+    #[default]
+    Drop,
+    /// The group of the same name, if it is here.
+    SameName,
+    /// The group of the same name, made if need be.
+    Create,
+}
+
+/// What happens to memberships that the provider does not assert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupMode {
+    /// Those that it granted are taken back, the others stay.
+    #[default]
+    Merge,
+    /// All are taken back: the provider alone says who is in which group.
+    Override,
+}
+
+/// The groups that a login asks for, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Asserted {
+    /// Those that must be there.
+    groups: BTreeSet<String>,
+    /// Those that are made if they are not there.
+    made: BTreeSet<String>,
+    /// Names that lead nowhere.
+    dropped: Vec<String>,
+}
+
+/// What changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Plan {
+    joins: Vec<ResourceId>,
+    leaves: Vec<ResourceId>,
+    /// Granted once, and over already: somebody else took the person out.
+    forgotten: Vec<ResourceId>,
+}
+
+/// What the claims assert; none if they say nothing and nothing may be taken back for that.
+fn asserted(policy: &GroupPolicy, sync: SyncMode, claims: &Map<String, Value>) -> Option<Asserted> {
+    let names: Vec<&str> = match (lookup(claims, &policy.claim), sync) {
+        (_, SyncMode::None) | (None, SyncMode::PreserveLocal) => return None,
+        (Some(Value::Array(list)), _) => list.iter().filter_map(Value::as_str).collect(),
+        (Some(Value::String(name)), _) => vec![name],
+        _ => Vec::new(),
+    };
+    let mut asserted = Asserted {
+        groups: policy.default.iter().cloned().collect(),
+        ..Asserted::default()
+    };
+    for name in names.into_iter().filter(|name| !name.is_empty()) {
+        let mapped = policy.map.iter().find(|mapping| fits(&mapping.from, name));
+        match (mapped, policy.unmapped) {
+            (Some(mapping), _) => drop(asserted.groups.insert(mapping.to.clone())),
+            (None, Unmapped::SameName) => drop(asserted.groups.insert(name.to_owned())),
+            (None, Unmapped::Create) => drop(asserted.made.insert(name.to_owned())),
+            (None, Unmapped::Drop) => asserted.dropped.push(name.to_owned()),
+        }
+    }
+    Some(asserted)
+}
+
+/// Whether a name fits a pattern in which each `*` stands for any text.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+fn plan(mode: GroupMode, wanted: &[ResourceId], present: &[ResourceId], granted: &[ResourceId]) -> Plan {
+    let joins = wanted.iter().filter(|group| !present.contains(group));
+    let over = granted
+        .iter()
+        .filter(|group| !wanted.contains(group) && !present.contains(group));
+    let leaves = present
+        .iter()
+        .filter(|group| !wanted.contains(group) && (mode == GroupMode::Override || granted.contains(group)));
+    Plan {
+        joins: joins.cloned().collect(),
+        leaves: leaves.cloned().collect(),
+        forgotten: over.cloned().collect(),
+    }
+}
+
+impl Arrival<'_> {
+    /// Brings a person's memberships up to what the provider asserts. What cannot be done is told in the log and keeps
+    /// nobody out.
+    pub(super) fn synchronise_groups(&self, store: &StoreName, user: &ResourceId) -> Result<(), FederationError> {
+        let jit = &self.settings.jit;
+        let Some(policy) = &jit.groups else { return Ok(()) };
+        let Some(asserted) = asserted(policy, jit.sync, &self.identity.claims) else {
+            return Ok(());
+        };
+        let provider = &self.settings.name;
+        for name in &asserted.dropped {
+            log::info!("the group {name:?} of {provider} leads to no group here");
+        }
+        let mut wanted = Vec::new();
+        for name in asserted.groups.union(&asserted.made) {
+            match self.group(store, name, asserted.made.contains(name))? {
+                Some(group) => wanted.push(group),
+                None => log::warn!("the group {name:?}, which {provider} asserts, is not in {store}"),
+            }
+        }
+        let relations = Relations {
+            groups: true,
+            members: false,
+        };
+        let Some(person) = self.directory.get(&Kind::USER, user, relations)? else {
+            return Ok(());
+        };
+        let direct = person.groups.into_iter().filter(|membership| membership.direct);
+        let present: Vec<ResourceId> = direct.map(|membership| membership.id).collect();
+        let granted = self
+            .database
+            .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
+        let plan = plan(policy.mode, &wanted, &present, &granted);
+        let changes = plan.joins.iter().map(|group| (group, true));
+        let changes = changes.chain(plan.leaves.iter().chain(&plan.forgotten).map(|group| (group, false)));
+        for (group, joins) in changes {
+            match self.move_member(group, user, joins) {
+                Err(DirectoryError::NotFound(_)) => {}
+                Err(DirectoryError::Invalid(invalid)) => {
+                    log::warn!("a membership cannot be changed: {}", invalid.detail)
+                }
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The group of a name, made if it may be.
+    fn group(&self, store: &StoreName, name: &str, may_make: bool) -> Result<Option<ResourceId>, FederationError> {
+        let find = || self.directory.named(store, &Kind::GROUP, name);
+        if let Some(group) = find()? {
+            return Ok(Some(group.id));
+        }
+        if !may_make {
+            return Ok(None);
+        }
+        let attributes: Attributes = [("displayName".to_owned(), name.into())].into_iter().collect();
+        let operation = Operation::Create {
+            store: store.clone(),
+            kind: Kind::GROUP,
+            attributes,
+        };
+        match self.directory.apply(self.change(operation, Vec::new())) {
+            Ok(outcome) => Ok(Some(outcome.into_resource().id)),
+            // Another login made it meanwhile.
+            Err(DirectoryError::Store(StoreError::Taken { .. })) => Ok(find()?.map(|group| group.id)),
+            Err(DirectoryError::Invalid(invalid)) => {
+                log::warn!("a group cannot be made: {}", invalid.detail);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn move_member(&self, group: &ResourceId, user: &ResourceId, joins: bool) -> Result<(), DirectoryError> {
+        let groups = self.directory.registry().resource_type(&Kind::GROUP);
+        let groups = groups.ok_or(DirectoryError::NotFound(Kind::GROUP))?;
+        let step = if joins {
+            PatchOperation {
+                op: PatchOp::Add,
+                path: Some(Path::parse("members", groups)?),
+                value: Some(json!([{ "value": user, "type": "User" }])),
+            }
+        } else {
+            PatchOperation {
+                op: PatchOp::Remove,
+                path: Some(Path::parse(&format!("members[value eq \"{user}\"]"), groups)?),
+                value: None,
+            }
+        };
+        let operation = Operation::Patch {
+            kind: Kind::GROUP,
+            id: group.clone(),
+            operations: vec![step],
+            precondition: Precondition::None,
+        };
+        let grant = Companion::Grant(Grant {
+            user: user.clone(),
+            identity_provider: self.settings.name.clone(),
+            granted: joins,
+        });
+        let change: Change = self.change(operation, vec![grant]);
+        self.directory.apply(change).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(unmapped: Unmapped) -> GroupPolicy {
+        let mapping = |from: &str, to: &str| GroupMapping {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        GroupPolicy {
+            claim: "groups".to_owned(),
+            map: vec![mapping("eng-*", "Engineering"), mapping("boss", "Managers")],
+            unmapped,
+            mode: GroupMode::Merge,
+            default: vec!["Everyone".to_owned()],
+        }
+    }
+
+    fn read(unmapped: Unmapped, sync: SyncMode, claims: Value) -> Option<Asserted> {
+        asserted(&policy(unmapped), sync, claims.as_object().unwrap())
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn ids(names: &[&str]) -> Vec<ResourceId> {
+        names.iter().map(|name| ResourceId::from(*name)).collect()
+    }
+
+    #[test]
+    fn names_are_mapped_by_the_first_pattern_that_fits() {
+        for (pattern, name, fitting) in [
+            ("eng", "eng", true),
+            ("eng", "engine", false),
+            ("eng-*", "eng-", true),
+            ("eng-*", "eng-web", true),
+            ("eng-*", "x-eng-web", false),
+            ("*-web", "eng-web", true),
+            ("e*-*b", "eng-web", true),
+            ("e*b*w", "eng-web", false),
+            ("*", "", true),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(fits(pattern, name), fitting, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn what_the_map_does_not_know_goes_where_the_policy_says() {
+        let claims = json!({"groups": ["eng-web", "eng-db", "boss", "other", 7, ""]});
+        let known = set(&["Engineering", "Managers", "Everyone"]);
+        let dropped = read(Unmapped::Drop, SyncMode::Override, claims.clone()).unwrap();
+        assert_eq!(
+            (&dropped.groups, &dropped.dropped[..]),
+            (&known, &["other".to_owned()][..])
+        );
+        let same = read(Unmapped::SameName, SyncMode::Override, claims.clone()).unwrap();
+        assert!(same.groups.contains("other") && same.made.is_empty());
+        assert_eq!(
+            read(Unmapped::Create, SyncMode::Override, claims).unwrap().made,
+            set(&["other"])
+        );
+        let one = read(Unmapped::Drop, SyncMode::Override, json!({"groups": "boss"})).unwrap();
+        assert_eq!(one.groups, set(&["Managers", "Everyone"]));
+    }
+
+    #[test]
+    fn saying_nothing_takes_back_only_where_the_provider_owns_what_it_wrote() {
+        assert_eq!(read(Unmapped::Drop, SyncMode::PreserveLocal, json!({})), None);
+        assert_eq!(read(Unmapped::Drop, SyncMode::None, json!({"groups": ["boss"]})), None);
+        let nothing = read(Unmapped::Drop, SyncMode::Override, json!({})).unwrap();
+        assert_eq!(nothing.groups, set(&["Everyone"]));
+        let empty = read(Unmapped::Drop, SyncMode::PreserveLocal, json!({"groups": []})).unwrap();
+        assert_eq!(empty.groups, set(&["Everyone"]));
+    }
+
+    #[test]
+    fn what_a_person_granted_stays_and_what_the_provider_granted_goes_with_its_word() {
+        let (wanted, present, granted) = (ids(&["a", "b"]), ids(&["b", "c", "d"]), ids(&["b", "c", "e"]));
+        let merged = Plan {
+            joins: ids(&["a"]),
+            leaves: ids(&["c"]),
+            forgotten: ids(&["e"]),
+        };
+        assert_eq!(plan(GroupMode::Merge, &wanted, &present, &granted), merged);
+        let overridden = Plan {
+            leaves: ids(&["c", "d"]),
+            ..merged
+        };
+        assert_eq!(plan(GroupMode::Override, &wanted, &present, &granted), overridden);
+    }
+}
