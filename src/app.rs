@@ -5,12 +5,12 @@ mod sweeper;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, MasterKey};
+use crate::config::{Config, MasterKey, ServiceProvider};
 use crate::directory::Directory;
 use crate::domain::schema::{Registry, SchemaError};
 use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
 use crate::federation::fetch::{FetchError, Fetcher};
-use crate::federation::{Federation, FrontDoor, Upstream};
+use crate::federation::{Federation, FrontDoor, Tie, Upstream};
 use crate::oidc::{self, Oidc, OidcError};
 use crate::provisioning::engine::EngineError;
 use crate::provisioning::{self, Engine, Source};
@@ -245,8 +245,20 @@ fn front_door(config: &Config, clock: &Clock) -> Result<FrontDoor, StartError> {
             .iter()
             .map(|provider| provider.policy.clone())
             .collect(),
+        ties: config.service_providers.iter().filter_map(tie).collect(),
         purposes: config.purposes.clone(),
         passwords: config.passwords,
+    })
+}
+
+/// A client that knows people by another attribute than their subject says nothing at a login: a claim of that value may
+/// be anybody's.
+fn tie(provider: &ServiceProvider) -> Option<Tie> {
+    let identity_provider = provider.scim.adopts.clone()?;
+    provider.scim.adopts_by.is_none().then(|| Tie {
+        client: provider.policy.name.clone(),
+        identity_provider,
+        store: provider.policy.inbound_userstore.clone(),
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use front_door::{Rig, completed, google, refused, request, shown};
 use serde_json::{Value, json};
-use vestibule::domain::{IdentityProviderName, Secret};
+use vestibule::domain::{Actor, Change, IdentityProviderName, Kind, Operation, Principal, Secret, StoreName};
 use vestibule::federation::denial::Denial;
 use vestibule::federation::provider::Returned;
 use vestibule::federation::{Page, Started};
@@ -390,4 +390,49 @@ fn a_login_that_is_given_up_is_over() {
     let handle = rig.start();
     assert_eq!(rig.federation.cancel(&handle).unwrap(), Some(request()));
     assert_eq!(rig.federation.cancel(&handle).unwrap(), None);
+}
+
+/// A user whom a SCIM client made.
+fn synced(rig: &Rig, client: &str, attributes: &Value) -> vestibule::domain::ResourceId {
+    let operation = Operation::Create {
+        store: StoreName::PRIMARY,
+        kind: Kind::USER,
+        attributes: attributes.as_object().unwrap().clone(),
+    };
+    let principal = Principal::Client {
+        token: "t".to_owned(),
+        store: StoreName::PRIMARY,
+    };
+    let actor = Actor {
+        principal,
+        service_provider: client.into(),
+    };
+    let change = Change {
+        actor,
+        operation,
+        companions: Vec::new(),
+    };
+    rig.directory.apply(change).unwrap().resource().id.clone()
+}
+
+#[test]
+fn a_login_finds_the_account_that_a_tied_client_made_for_its_subject() {
+    for mode in ["silent", "off"] {
+        let rig = Rig::new(json!({"mode": mode, "username": {"claim": "nick"}}));
+        let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+        assert_eq!(completed(rig.login(&bob())).user, id, "{mode}");
+        assert_eq!(completed(rig.login(&bob())).user, id, "{mode}");
+        assert_eq!(rig.users().len(), 1);
+    }
+}
+
+#[test]
+fn an_external_id_of_any_other_hand_leads_nowhere() {
+    let other = json!({"userName": "victim", "externalId": "sub-bob"});
+    let rig = Rig::new(by_name());
+    let theirs = synced(&rig, "wiki", &other);
+    assert_ne!(completed(rig.login(&bob())).user, theirs);
+    let rig = Rig::new(by_name());
+    let ours = rig.user(&other);
+    assert_ne!(completed(rig.login(&bob())).user, ours);
 }

@@ -76,7 +76,7 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
         require_pushed_requests: r.flag("require_pushed_authorization_requests", false),
         identity_providers: policy.identity_providers.clone(),
         local_login: policy.local_login,
-        second_factor: policy.mfa != SecondFactor::None,
+        required_method: (policy.mfa != SecondFactor::None).then_some("mfa"),
         scim_tokens: r.flag("client_credentials", false).then_some(SCIM_TOKENS),
         lifetimes: Lifetimes::default(),
     };

@@ -11,10 +11,13 @@ use super::provider::Identity;
 use super::purpose::{AttributePath, Purpose};
 use super::questions::{self, Agreement, Answers, Questions, Wishes};
 use super::target::{Edit, Target};
+use super::upstream::Tie;
 use super::username;
 use crate::directory::{Directory, DirectoryError};
+use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::patch::{PatchOperation, Path};
+use crate::domain::query::Query;
 use crate::domain::{
     Actor, Attributes, Change, Companion, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource,
     ResourceId, StoreName, name,
@@ -34,6 +37,7 @@ pub(super) struct Arrival<'a> {
     pub(super) service_provider: &'a ServiceProviderPolicy,
     pub(super) identity: &'a Identity,
     pub(super) purposes: &'a [Purpose],
+    pub(super) ties: &'a [Tie],
     pub(super) passwords: PasswordPolicy,
     /// The account that the person has proved in this login.
     pub(super) proved: Option<&'a ResourceId>,
@@ -56,6 +60,7 @@ pub(super) enum Admission {
 /// What the decision needs of our own records.
 struct Known {
     account: Option<Account>,
+    expected: Option<Account>,
     wanted: Wanted,
     parted: bool,
     given: Vec<Consent>,
@@ -129,6 +134,7 @@ impl Arrival<'_> {
             purposes: self.purposes,
             passwords: self.passwords,
             linked: known.account.as_ref(),
+            expected: known.expected.as_ref(),
             parted: known.parted,
             given: &known.given,
             wanted: &known.wanted,
@@ -145,7 +151,12 @@ impl Arrival<'_> {
             Wanted::Named { holder, .. } => holder.as_ref(),
             _ => None,
         };
-        let theirs = account.as_ref().or(holder).map(|account| &account.id);
+        let expected = if account.is_some() { None } else { self.expected()? };
+        let theirs = account
+            .as_ref()
+            .or(expected.as_ref())
+            .or(holder)
+            .map(|account| &account.id);
         let Identity { issuer, subject, .. } = self.identity;
         let (given, parted) = self.database.read::<_, StorageError>(|connection| {
             let given = theirs.map_or(Ok(Vec::new()), |id| consents::of_user(connection, id))?;
@@ -154,6 +165,7 @@ impl Arrival<'_> {
         })?;
         Ok(Known {
             account,
+            expected,
             wanted,
             parted,
             given: given.into_iter().map(|record| record.consent).collect(),
@@ -168,6 +180,41 @@ impl Arrival<'_> {
         let Some(link) = link else { return Ok(Linked::Nobody) };
         let resource = self.directory.get(&Kind::USER, &link.resource_id, Relations::NONE)?;
         Ok(resource.map_or(Linked::Gone, Linked::To))
+    }
+
+    /// The one account that a client tied to the provider keeps under this subject. Whoever else wrote the `externalId`
+    /// says nothing about who it is.
+    fn expected(&self) -> Result<Option<Account>, FederationError> {
+        let user = self.directory.registry().resource_type(&Kind::USER);
+        let Some(attribute) = user.and_then(|user| user.resolve("externalId")) else {
+            return Ok(None);
+        };
+        for tie in self
+            .ties
+            .iter()
+            .filter(|tie| tie.identity_provider == self.settings.name)
+        {
+            let filter = Filter::Compare {
+                attribute: attribute.clone(),
+                operator: Operator::Eq,
+                value: Comparand::Text(self.identity.subject.clone()),
+            };
+            let found = self
+                .directory
+                .find(&tie.store, &Query::all(Kind::USER, 2).filtered(filter))?;
+            let [one] = found.resources.as_slice() else { continue };
+            let writer = format!("scim:{}", tie.client);
+            let links = self
+                .database
+                .read::<_, StorageError>(|connection| links::of_user(connection, &one.id))?;
+            let is_linked = links
+                .iter()
+                .any(|known| known.link.identity_provider == self.settings.name);
+            if one.writers.writers().get("externalId") == Some(&writer) && !is_linked {
+                return Ok(Some(account(one, self.purposes)));
+            }
+        }
+        Ok(None)
     }
 
     fn mode(&self) -> JitMode {

@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub passwords: PasswordPolicy,
     /// The account that the identity is linked to.
     pub linked: Option<&'a Account>,
+    /// The account that a SCIM client made for this very subject, which is not linked yet.
+    pub expected: Option<&'a Account>,
     /// Whether the identity had an account that was removed.
     pub parted: bool,
     /// What the person agreed to before, oldest first.
@@ -136,6 +138,13 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         }
         let complete = |agreement| Decision::Complete(account.clone(), agreement);
         return agreed(facts, open(facts, account), &account.username, complete);
+    }
+    if let Some(account) = facts.expected.filter(|account| !account.administrator) {
+        if !account.active {
+            return Decision::Refuse(Denial::AccountDisabled);
+        }
+        let link = |agreement| Decision::Provision(Proposal::Link(account.clone(), agreement));
+        return agreed(facts, open(facts, account), &account.username, link);
     }
     if mode(facts) == JitMode::Off {
         return Decision::Refuse(Denial::NoAccount);

@@ -189,7 +189,7 @@ impl Arrival<'_> {
             match self.move_member(group, user, joins) {
                 Err(DirectoryError::NotFound(_)) => {}
                 Err(DirectoryError::Invalid(invalid)) => {
-                    log::warn!("a membership cannot be changed: {}", invalid.detail)
+                    log::warn!("a membership cannot be changed: {}", invalid.detail);
                 }
                 outcome => outcome?,
             }

@@ -25,4 +25,4 @@ pub mod username;
 
 pub use login::{Federation, FederationError, Started};
 pub use step::{Choice, Details, Local, Page, Screen, Standing, Step, Wrong};
-pub use upstream::{FrontDoor, Upstream};
+pub use upstream::{FrontDoor, Tie, Upstream};

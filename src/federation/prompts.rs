@@ -112,6 +112,7 @@ impl Federation {
             service_provider: policy,
             identity: &arriving.identity,
             purposes: &purposes,
+            ties: &self.door.ties,
             passwords: self.door.passwords,
             proved: arriving.proved.as_ref(),
             wishes: &arriving.wishes,

@@ -8,8 +8,8 @@ use super::openid::{OpenIdProvider, OpenIdSettings};
 use super::policy::{IdentityProviderSettings, ServiceProviderPolicy, StoreRule, UsernameRule};
 use super::provider::{Identity, IdentityProvider};
 use super::purpose::Purpose;
-use crate::domain::Clock;
 use crate::domain::password::PasswordPolicy;
+use crate::domain::{Clock, IdentityProviderName, ServiceProviderName, StoreName};
 
 /// An identity provider that is ready to be asked.
 pub struct Upstream {
@@ -68,6 +68,17 @@ impl Upstream {
     }
 }
 
+/// A SCIM client whose `externalId` is the subject at an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// The client.
+    pub client: ServiceProviderName,
+    /// The identity provider.
+    pub identity_provider: IdentityProviderName,
+    /// Where the client's people are.
+    pub store: StoreName,
+}
+
 /// Who may come in, and how.
 pub struct FrontDoor {
     /// The address under which browsers reach us.
@@ -76,6 +87,8 @@ pub struct FrontDoor {
     pub upstreams: Vec<Upstream>,
     /// The applications.
     pub service_providers: Vec<ServiceProviderPolicy>,
+    /// The SCIM clients that know people by their subjects at an identity provider.
+    pub ties: Vec<Tie>,
     /// What attributes may be kept for.
     pub purposes: Vec<Purpose>,
     /// What passwords must be like.

@@ -87,8 +87,8 @@ pub struct Client {
     pub identity_providers: Vec<IdentityProviderName>,
     /// Whether it takes logins with a local password.
     pub local_login: bool,
-    /// Whether it takes only logins with a second factor (`mfa`, RFC 8176).
-    pub second_factor: bool,
+    /// The method that must be among those of a login, such as `mfa` (RFC 8176).
+    pub required_method: Option<&'static str>,
     /// How long tokens for SCIM are good that it gets in its own name; none if it gets no such token.
     pub scim_tokens: Option<Duration>,
     /// How long what it gets is good.
@@ -120,7 +120,8 @@ impl Client {
             Some(name) => self.identity_providers.contains(name),
             None => self.local_login,
         };
-        by && (!self.second_factor || authentication.amr.iter().any(|method| method == "mfa"))
+        let required = |required| authentication.amr.iter().any(|method| method == required);
+        by && self.required_method.is_none_or(required)
     }
 
     /// What is wrong with the settings, one sentence each.
@@ -233,7 +234,7 @@ mod tests {
         assert!(
             !Client {
                 local_login: false,
-                second_factor: false,
+                required_method: None,
                 ..confidential()
             }
             .accepts(&login)

@@ -38,7 +38,7 @@ pub(crate) fn confidential() -> Client {
         require_pushed_requests: false,
         identity_providers: vec!["google".into()],
         local_login: true,
-        second_factor: false,
+        required_method: None,
         scim_tokens: None,
         lifetimes: Lifetimes::default(),
     }

@@ -51,6 +51,7 @@ fn door(world: &World) -> web::Data<login::Door> {
         public_url: "https://id.example".parse().unwrap(),
         upstreams: Vec::new(),
         service_providers: Vec::new(),
+        ties: Vec::new(),
         purposes: Vec::new(),
         passwords: crate::domain::password::PasswordPolicy::default(),
     };

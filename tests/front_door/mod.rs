@@ -27,7 +27,7 @@ use vestibule::domain::{
 use vestibule::federation::denial::Denial;
 use vestibule::federation::policy::{IdentityProviderSettings, SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
-use vestibule::federation::{Federation, FrontDoor, Page, Step, Upstream};
+use vestibule::federation::{Federation, FrontDoor, Page, Step, Tie, Upstream};
 use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
 use vestibule::userstore::PasswordHasher;
 use vestibule::userstore::sql::SqlUserstore;
@@ -237,6 +237,11 @@ fn federation(
         public_url: Url::parse("https://id.example").unwrap(),
         upstreams: vec![upstream("google"), upstream("other")],
         service_providers: vec![wiki],
+        ties: vec![Tie {
+            client: "hr".into(),
+            identity_provider: "google".into(),
+            store: StoreName::PRIMARY,
+        }],
         purposes: purposes.as_array().unwrap().iter().map(purpose).collect(),
         passwords: PasswordPolicy::default(),
     };

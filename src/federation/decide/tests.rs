@@ -20,6 +20,7 @@ struct Case {
     proved: Option<ResourceId>,
     purposes: Vec<Purpose>,
     given: Vec<Consent>,
+    expected: Option<Account>,
     parted: bool,
     wishes: Wishes,
     answers: Option<Answers>,
@@ -61,6 +62,7 @@ impl Case {
             proved: None,
             purposes,
             given: Vec::new(),
+            expected: None,
             parted: false,
             wishes: Wishes::default(),
             answers: None,
@@ -111,6 +113,7 @@ impl Case {
             purposes: &self.purposes,
             passwords: PasswordPolicy::default(),
             linked: self.linked.as_ref(),
+            expected: self.expected.as_ref(),
             parted: self.parted,
             given: &self.given,
             wanted: &self.wanted,
@@ -144,6 +147,37 @@ fn a_linked_person_enters() {
     assert_eq!(case.decide(), Decision::Complete(bob(), Agreement::default()));
     case.policy.mode = JitMode::Off;
     assert_eq!(case.decide(), Decision::Complete(bob(), Agreement::default()));
+}
+
+#[test]
+fn an_account_that_a_tied_client_made_for_the_subject_is_linked_whatever_its_name() {
+    for mode in [JitMode::Silent, JitMode::Off] {
+        let mut case = Case::taken();
+        case.policy.mode = mode;
+        let expected = Account {
+            username: "hr-4711".to_owned(),
+            id: "id-hr".into(),
+            ..bob()
+        };
+        case.expected = Some(expected.clone());
+        let link = Proposal::Link(expected.clone(), Agreement::default());
+        assert_eq!(case.decide(), Decision::Provision(link));
+        case.expected = Some(Account {
+            active: false,
+            ..expected
+        });
+        assert_eq!(case.decide(), Decision::Refuse(Denial::AccountDisabled));
+    }
+}
+
+#[test]
+fn no_subject_leads_into_the_account_of_an_administrator_without_a_proof() {
+    let mut case = Case::taken();
+    case.expected = Some(Account {
+        administrator: true,
+        ..bob()
+    });
+    assert_eq!(case.decide(), asked());
 }
 
 #[test]
