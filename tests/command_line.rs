@@ -98,6 +98,11 @@ fn every_command_explains_itself() {
         "user create",
         "user password",
         "user unlock",
+        "user reset-factor",
+        "identity",
+        "identity lock",
+        "identity unlock",
+        "identity locks",
         "targets",
         "targets status",
         "targets replay",
@@ -136,7 +141,8 @@ fn every_command_is_listed_in_the_test_of_explanations() {
     assert_eq!(
         listed,
         [
-            "serve", "demo", "check", "token", "user", "targets", "dialects", "keys", "migrate", "health", "help"
+            "serve", "demo", "check", "token", "user", "identity", "targets", "dialects", "keys", "migrate", "health",
+            "help"
         ]
     );
 }

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use front_door::{Rig, completed, google, refused, request, shown};
 use serde_json::{Value, json};
-use vestibule::domain::{Actor, Change, IdentityProviderName, Kind, Operation, Principal, Secret, StoreName};
+use vestibule::domain::{Actor, Change, IdentityProviderName, Kind, Link, Operation, Principal, Secret, StoreName};
 use vestibule::federation::denial::Denial;
 use vestibule::federation::provider::Returned;
 use vestibule::federation::{Page, Started};
-use vestibule::storage::{StorageError, links};
+use vestibule::storage::identity_locks::{self, IdentityLock};
+use vestibule::storage::{SqlConnection, StorageError, links};
 
 /// Accounts are named after the claim `name`.
 fn by_name() -> Value {
@@ -435,4 +436,37 @@ fn an_external_id_of_any_other_hand_leads_nowhere() {
     let rig = Rig::new(by_name());
     let ours = rig.user(&other);
     assert_ne!(completed(rig.login(&bob())).user, ours);
+}
+
+#[test]
+fn a_locked_identity_keeps_its_person_outside_by_every_way_until_it_is_unlocked() {
+    let rig = Rig::new(by_name());
+    let id = rig.user(&local_bob());
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    rig.back(&handle, &returned);
+    completed(rig.federation.prove(&handle, &password(RIGHT)).unwrap());
+    let lock = IdentityLock {
+        identity: Link {
+            identity_provider: google(),
+            issuer: front_door::ISSUER.to_owned(),
+            subject: "sub-bob".to_owned(),
+        },
+        reason: "Ask Carol".to_owned(),
+        at: rig.clock.now(),
+    };
+    let identity = lock.identity.clone();
+    let lock = move |connection: &mut SqlConnection| Ok(identity_locks::lock(connection, &lock)?);
+    let whose = rig.database.write::<_, StorageError>(lock).unwrap();
+    assert_eq!(whose, Some(id));
+    let locked = Denial::IdentityLocked {
+        reason: "Ask Carol".to_owned(),
+    };
+    let by_password = || rig.federation.password(&rig.start(), "bob", &password(RIGHT)).unwrap();
+    assert_eq!(refused(rig.login(&bob())), locked);
+    assert_eq!(refused(by_password()), locked);
+    let unlock = move |connection: &mut SqlConnection| Ok(identity_locks::unlock(connection, &identity)?);
+    assert!(rig.database.write::<_, StorageError>(unlock).unwrap());
+    completed(rig.login(&bob()));
+    completed(by_password());
 }

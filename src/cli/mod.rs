@@ -12,6 +12,7 @@ mod check;
 mod demo;
 mod dialects;
 mod health;
+mod identity;
 mod keys;
 mod log_format;
 mod serve;
@@ -56,6 +57,9 @@ enum Command {
     /// People with a password of ours.
     #[command(subcommand)]
     User(user::Command),
+    /// External identities of people.
+    #[command(subcommand)]
+    Identity(identity::Command),
     /// Downstream targets and what is on its way to them.
     #[command(subcommand)]
     Targets(targets::Command),
@@ -138,6 +142,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Demo(_) => Ok(()),
         Command::Check => check::run(&config, &cli.config, cli.json),
         Command::Token(command) => token::run(command, &config, cli.json),
+        Command::Identity(command) => identity::run(command, &config, cli.json),
         Command::User(command) => user::run(command, &config, cli.json),
         Command::Targets(command) => targets::run(command, &config, cli.json),
         Command::Dialects(arguments) => dialects::run(arguments, &config, cli.json),

@@ -22,7 +22,7 @@ use crate::domain::{
     Actor, Attributes, Change, Companion, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource,
     ResourceId, StoreName, name,
 };
-use crate::storage::{Database, StorageError, consents, links};
+use crate::storage::{Database, StorageError, consents, identity_locks, links};
 use crate::userstore::StoreError;
 
 /// How often a login starts over: each time somebody else has written what it was about to write.
@@ -69,6 +69,13 @@ struct Known {
 impl Arrival<'_> {
     /// Decides and writes. Many logins of one person at once end in one account and one link.
     pub(super) fn admit(&self) -> Result<Admission, FederationError> {
+        let identity = self.link_record();
+        let locked = self
+            .database
+            .read::<_, StorageError>(|connection| identity_locks::of_identity(connection, &identity))?;
+        if let Some(reason) = locked {
+            return Ok(Admission::Refused(Denial::IdentityLocked { reason }));
+        }
         for _ in 0..ATTEMPTS {
             let linked = self.linked()?;
             let resource = match &linked {
@@ -413,15 +420,17 @@ impl Arrival<'_> {
         }
     }
 
+    fn link_record(&self) -> Link {
+        Link {
+            identity_provider: self.settings.name.clone(),
+            issuer: self.identity.issuer.clone(),
+            subject: self.identity.subject.clone(),
+        }
+    }
+
     /// What is written together with the account: the link, if it is new, and what was agreed to.
     fn companions(&self, linked: bool, agreement: &Agreement) -> Vec<Companion> {
-        let link = linked.then(|| {
-            Companion::Link(Link {
-                identity_provider: self.settings.name.clone(),
-                issuer: self.identity.issuer.clone(),
-                subject: self.identity.subject.clone(),
-            })
-        });
+        let link = linked.then(|| Companion::Link(self.link_record()));
         let consents = agreement.consents.iter().cloned().map(Companion::Consent);
         link.into_iter().chain(consents).collect()
     }

@@ -15,6 +15,12 @@ pub enum Denial {
     /// The person does not agree to what must be kept.
     #[error("the person does not agree to what is kept")]
     ConsentRefused,
+    /// An identity of the person is locked.
+    #[error("an identity of the person is locked")]
+    IdentityLocked {
+        /// What the person is told besides; empty for nothing.
+        reason: String,
+    },
     /// The account is disabled.
     #[error("the account is disabled")]
     AccountDisabled,
@@ -85,6 +91,7 @@ impl Denial {
             Self::NoAccount => "no_account",
             Self::AccountRemoved => "account_removed",
             Self::ConsentRefused => "consent_refused",
+            Self::IdentityLocked { .. } => "identity_locked",
             Self::AccountDisabled => "account_disabled",
             Self::NameTaken => "name_taken",
             Self::MissingClaim { .. } => "claim_missing",

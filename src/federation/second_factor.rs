@@ -11,7 +11,7 @@ use super::transaction::{Held, Stage};
 use crate::domain::login::Authentication;
 use crate::domain::{Kind, Relations, Resource, ResourceId, Secret, Timestamp};
 use crate::storage::factors::{self, Attempt, Factor, TOTP};
-use crate::storage::{SecretBox, StorageError, random};
+use crate::storage::{SecretBox, StorageError, identity_locks, random};
 
 /// How many recovery codes there are.
 const RECOVERY_CODES: usize = 10;
@@ -36,9 +36,13 @@ impl Federation {
         authentication: Authentication,
     ) -> Result<Step, FederationError> {
         let user = authentication.user.clone();
-        let enrolled = self
-            .database
-            .read::<_, StorageError>(|connection| factors::has(connection, &user, TOTP))?;
+        let (enrolled, locked) = self.database.read::<_, StorageError>(|connection| {
+            let enrolled = factors::has(connection, &user, TOTP)?;
+            Ok((enrolled, identity_locks::of_user(connection, &user)?))
+        })?;
+        if let Some(reason) = locked {
+            return Ok(Step::Refused(Denial::IdentityLocked { reason }));
+        }
         let is_local = authentication.identity_provider.is_none();
         match (enrolled, self.needs_factor(policy, &authentication)) {
             (true, needed) if needed || is_local => self.stand(held, policy, Stage::Challenging { authentication }),
@@ -168,6 +172,13 @@ impl Federation {
 
     /// Ends the login of somebody who may still enter.
     fn proved(&self, held: &Held, authentication: Authentication) -> Result<Step, FederationError> {
+        let user = authentication.user.clone();
+        let locked = self
+            .database
+            .read::<_, StorageError>(|connection| identity_locks::of_user(connection, &user))?;
+        if let Some(reason) = locked {
+            return Ok(Step::Refused(Denial::IdentityLocked { reason }));
+        }
         if self.present(&authentication)?.is_none() {
             return Ok(Step::Refused(Denial::AccountDisabled));
         }

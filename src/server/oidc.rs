@@ -292,6 +292,7 @@ fn error_page(status: StatusCode, code: &'static str) -> HttpResponse {
         status,
         ErrorPage {
             code,
+            reason: None,
             request_id,
             again: None,
             way_out: None,

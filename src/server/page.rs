@@ -295,6 +295,8 @@ pub struct Onward {
 pub struct ErrorPage {
     /// The stable code, one of [`messages::message`].
     pub code: &'static str,
+    /// What an administrator wants the person to know besides.
+    pub reason: Option<String>,
     /// The request's id, as it is in the log.
     pub request_id: String,
     /// The path where the login can be tried once more, if it still stands.

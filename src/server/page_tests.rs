@@ -143,6 +143,7 @@ fn pages(name: &str) -> Vec<(&'static str, String)> {
             "error",
             ErrorPage {
                 code: "no_account",
+                reason: None,
                 request_id: name.to_owned(),
                 again: Some("/login"),
                 way_out: Some(out),
@@ -190,6 +191,7 @@ fn a_hostile_name_adds_no_element_and_ends_no_attribute() {
 fn a_hostile_name_is_still_shown_as_text() {
     let html = ErrorPage {
         code: "internal",
+        reason: None,
         request_id: hostile(),
         again: None,
         way_out: None,
@@ -284,6 +286,7 @@ fn without_local_login_the_chooser_asks_for_no_password() {
 fn an_error_page_shows_code_request_id_and_the_way_out() {
     let html = ErrorPage {
         code: "no_account",
+        reason: None,
         request_id: "0192-abc".to_owned(),
         again: Some("/login"),
         way_out: Some(way_out("Team Wiki")),
@@ -301,6 +304,7 @@ fn an_error_page_shows_code_request_id_and_the_way_out() {
     }
     let alone = ErrorPage {
         code: "no_account",
+        reason: None,
         request_id: "0192-abc".to_owned(),
         again: None,
         way_out: None,

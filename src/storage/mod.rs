@@ -10,6 +10,7 @@ pub mod dialects;
 pub mod factors;
 pub mod grants;
 pub mod group_grants;
+pub mod identity_locks;
 pub mod journal;
 pub mod links;
 pub mod login_transactions;

@@ -119,6 +119,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    identity_locks (identity_provider, issuer, subject) {
+        identity_provider -> Text,
+        issuer -> Text,
+        subject -> Text,
+        reason -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     group_grants (resource_id, identity_provider, group_id) {
         resource_id -> Text,
         identity_provider -> Text,
@@ -334,3 +344,5 @@ diesel::allow_tables_to_appear_in_same_query!(
 diesel::allow_tables_to_appear_in_same_query!(grants, access_tokens, refresh_tokens, sessions);
 diesel::joinable!(access_tokens -> grants (grant_id));
 diesel::joinable!(refresh_tokens -> grants (grant_id));
+
+diesel::allow_tables_to_appear_in_same_query!(identity_locks, links);

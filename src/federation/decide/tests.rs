@@ -351,6 +351,7 @@ fn codes_are_distinct() {
         Denial::NoAccount,
         Denial::AccountRemoved,
         Denial::ConsentRefused,
+        Denial::IdentityLocked { reason: claim() },
         Denial::AccountDisabled,
         Denial::NameTaken,
         Denial::MissingClaim { claim: claim() },

@@ -80,7 +80,7 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
 /// Tells a person why they stay outside.
 pub(super) fn refused(denial: &Denial) -> HttpResponse {
     let (status, code) = row(denial);
-    error(status, code, None)
+    error(status, code, reason(denial), None)
 }
 
 /// Tells a person why they stay outside, in a login that still stands: they can go back to the application, which is
@@ -94,26 +94,34 @@ pub(super) fn refused_with_way_out(denial: &Denial, standing: Standing, public_u
         name: standing.application,
         href,
     });
-    error(status, code, way_out)
+    error(status, code, reason(denial), way_out)
 }
 
 /// Tells a person that a form is none of ours for the login at hand.
 pub(super) fn out_of_date() -> HttpResponse {
-    error(StatusCode::BAD_REQUEST, "wrong_csrf", None)
+    error(StatusCode::BAD_REQUEST, "wrong_csrf", None, None)
 }
 
 /// Tells a person that it is not their fault.
 pub(super) fn unavailable() -> HttpResponse {
-    error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", None)
+    error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", None, None)
 }
 
-fn error(status: StatusCode, code: &'static str, way_out: Option<WayOut>) -> HttpResponse {
+fn reason(denial: &Denial) -> Option<String> {
+    match denial {
+        Denial::IdentityLocked { reason } if !reason.is_empty() => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+fn error(status: StatusCode, code: &'static str, reason: Option<String>, way_out: Option<WayOut>) -> HttpResponse {
     let request_id = request_id::current().unwrap_or_default();
     log::info!("a login ended on the page {code}");
     respond(
         status,
         ErrorPage {
             code,
+            reason,
             request_id,
             again: way_out.is_some().then_some("/login"),
             way_out,
@@ -133,6 +141,7 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
         Denial::NoAccount => (StatusCode::FORBIDDEN, "no_account"),
         Denial::AccountRemoved => (StatusCode::FORBIDDEN, "account_removed"),
         Denial::ConsentRefused => (StatusCode::FORBIDDEN, "consent_refused"),
+        Denial::IdentityLocked { .. } => (StatusCode::FORBIDDEN, "identity_locked"),
         Denial::AccountDisabled => (StatusCode::FORBIDDEN, "account_disabled"),
         Denial::NameTaken => (StatusCode::FORBIDDEN, "name_taken"),
         Denial::MissingClaim { .. } => (StatusCode::FORBIDDEN, "missing_claim"),

@@ -1,0 +1,95 @@
+//! Locked identities: external subjects that nobody enters with, nor the account behind one in any other way.
+
+use diesel::prelude::*;
+
+use super::connection::SqlConnection;
+use super::tables::{identity_locks, links};
+use super::{grants, sessions};
+use crate::domain::{Link, ResourceId, Timestamp};
+
+/// A lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityLock {
+    /// The identity.
+    pub identity: Link,
+    /// What the person is told beside the message; empty for nothing.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// Locks an identity and ends what its person has open; a second lock takes the place of the first. Returns whose account
+/// it is, if it is linked.
+pub fn lock(connection: &mut SqlConnection, lock: &IdentityLock) -> QueryResult<Option<ResourceId>> {
+    unlock(connection, &lock.identity)?;
+    diesel::insert_into(identity_locks::table)
+        .values((
+            identity_locks::identity_provider.eq(lock.identity.identity_provider.as_str()),
+            identity_locks::issuer.eq(&lock.identity.issuer),
+            identity_locks::subject.eq(&lock.identity.subject),
+            identity_locks::reason.eq(&lock.reason),
+            identity_locks::at.eq(lock.at.0),
+        ))
+        .execute(connection)?;
+    let user: Option<ResourceId> = links::table
+        .find(key(&lock.identity))
+        .select(links::resource_id)
+        .first(connection)
+        .optional()?;
+    if let Some(user) = &user {
+        sessions::delete_of_user(connection, user, lock.at)?;
+        grants::revoke_of_user(connection, user, lock.at)?;
+    }
+    Ok(user)
+}
+
+/// Lifts a lock. `false` if there was none.
+pub fn unlock(connection: &mut SqlConnection, identity: &Link) -> QueryResult<bool> {
+    diesel::delete(identity_locks::table.find(key(identity)))
+        .execute(connection)
+        .map(|rows| rows == 1)
+}
+
+/// The reason why an identity is locked, if it is.
+pub fn of_identity(connection: &mut SqlConnection, identity: &Link) -> QueryResult<Option<String>> {
+    identity_locks::table
+        .find(key(identity))
+        .select(identity_locks::reason)
+        .first(connection)
+        .optional()
+}
+
+/// The reason why one of a user's identities is locked, if one is.
+pub fn of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<Option<String>> {
+    identity_locks::table
+        .inner_join(
+            links::table.on(links::identity_provider
+                .eq(identity_locks::identity_provider)
+                .and(links::issuer.eq(identity_locks::issuer))
+                .and(links::subject.eq(identity_locks::subject))),
+        )
+        .filter(links::resource_id.eq(user.as_str()))
+        .select(identity_locks::reason)
+        .first(connection)
+        .optional()
+}
+
+/// All locks, oldest first.
+pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<IdentityLock>> {
+    let rows: Vec<(String, String, String, String, i64)> =
+        identity_locks::table.order(identity_locks::at).load(connection)?;
+    let lock = |(identity_provider, issuer, subject, reason, at): (String, String, String, String, i64)| IdentityLock {
+        identity: Link {
+            identity_provider: identity_provider.into(),
+            issuer,
+            subject,
+        },
+        reason,
+        at: Timestamp(at),
+    };
+    Ok(rows.into_iter().map(lock).collect())
+}
+
+fn key(identity: &Link) -> (&str, &str, &str) {
+    (identity.identity_provider.as_str(), &identity.issuer, &identity.subject)
+}
