@@ -1,5 +1,7 @@
 //! Claims of an identity provider as attributes of a user, at the first login and at every later one.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -7,6 +9,7 @@ use super::denial::Denial;
 use super::policy::SyncMode;
 use super::purpose::AttributePath;
 use super::target::{Edit, Target};
+use super::template::{Rendered, Template};
 use crate::domain::Attributes;
 use crate::domain::email::Email;
 use crate::domain::provenance::Writers;
@@ -18,7 +21,7 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "MappingText")]
 pub struct ClaimMapping {
-    from: String,
+    from: Source,
     to: Target,
     mode: ClaimMode,
 }
@@ -47,6 +50,34 @@ struct MappingText {
     mode: ClaimMode,
 }
 
+/// Where a line takes its value from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    /// A claim's name, or a JSON Pointer (RFC 6901).
+    Claim(String),
+    /// A template over all claims, as it was written.
+    Template(String, Template),
+}
+
+impl Source {
+    fn text(&self) -> &str {
+        match self {
+            Self::Claim(text) | Self::Template(text, _) => text,
+        }
+    }
+}
+
+/// Why a line of the mapping is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadMapping {
+    /// The template cannot be read.
+    #[error("from is not a template that can be read: {0}")]
+    Template(String),
+    /// It leads to a place where no claim may go.
+    #[error(transparent)]
+    Target(#[from] BadTarget),
+}
+
 /// A mapping leads to a place where no claim may go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -56,22 +87,23 @@ struct MappingText {
 pub struct BadTarget(String);
 
 impl TryFrom<MappingText> for ClaimMapping {
-    type Error = BadTarget;
+    type Error = BadMapping;
 
-    fn try_from(text: MappingText) -> Result<Self, BadTarget> {
+    fn try_from(text: MappingText) -> Result<Self, BadMapping> {
         Self::new(&text.from, &text.to, text.mode)
     }
 }
 
 impl ClaimMapping {
-    /// Leads the claim `from`, a name or a JSON Pointer (RFC 6901), to the attribute `to`, a SCIM path.
-    pub fn new(from: &str, to: &str, mode: ClaimMode) -> Result<Self, BadTarget> {
+    /// Leads `from`, a claim's name, a JSON Pointer (RFC 6901) or a template, to the attribute `to`, a SCIM path.
+    pub fn new(from: &str, to: &str, mode: ClaimMode) -> Result<Self, BadMapping> {
         let target = Target::parse(to).ok_or_else(|| BadTarget(to.to_owned()))?;
-        Ok(Self {
-            from: from.to_owned(),
-            to: target,
-            mode,
-        })
+        let from = if Template::is_one(from) {
+            Source::Template(from.to_owned(), Template::parse(from).map_err(BadMapping::Template)?)
+        } else {
+            Source::Claim(from.to_owned())
+        };
+        Ok(Self { from, to: target, mode })
     }
 
     /// The attribute that this line writes; none if it is ignored.
@@ -79,9 +111,12 @@ impl ClaimMapping {
         (self.mode != ClaimMode::Ignore).then(|| AttributePath::of(&self.to))
     }
 
-    /// The claim at the top level that this line reads.
-    pub fn claim(&self) -> String {
-        top_level(&self.from)
+    /// The claims at the top level that this line reads.
+    pub fn claims(&self) -> Vec<String> {
+        match &self.from {
+            Source::Template(_, template) => template.claims(),
+            Source::Claim(from) => vec![top_level(from)],
+        }
     }
 }
 
@@ -146,26 +181,44 @@ pub fn email(claims: &Map<String, Value>) -> Option<Email<'_>> {
 enum Said<'a> {
     Nothing,
     Empty,
-    Value(&'a Value),
+    Value(Cow<'a, Value>),
+    /// A template failed: nothing follows from that.
+    Failed,
 }
 
-fn said<'a>(claims: &'a Map<String, Value>, from: &str) -> Said<'a> {
+fn said<'a>(claims: &'a Map<String, Value>, from: &Source) -> Said<'a> {
+    let from = match from {
+        Source::Claim(from) => from,
+        Source::Template(text, template) => return rendered(claims, text, template),
+    };
     match lookup(claims, from) {
         None => Said::Nothing,
         Some(Value::Null) => Said::Empty,
         Some(Value::String(text)) if text.is_empty() => Said::Empty,
         Some(Value::Array(list)) if list.is_empty() => Said::Empty,
-        Some(value) => Said::Value(value),
+        Some(value) => Said::Value(Cow::Borrowed(value)),
+    }
+}
+
+fn rendered<'a>(claims: &Map<String, Value>, text: &str, template: &Template) -> Said<'a> {
+    match template.render(claims) {
+        Rendered::Absent => Said::Nothing,
+        Rendered::Text(text) if text.is_empty() => Said::Empty,
+        Rendered::Text(text) => Said::Value(Cow::Owned(text.into())),
+        Rendered::Failed(why) => {
+            log::warn!("the template {text} gives no value: {why}");
+            Said::Failed
+        }
     }
 }
 
 /// Whether the claims can be stored at all: required ones are there, no text is endless or holds what databases refuse.
 pub fn check(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Result<(), Denial> {
     for mapping in mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore) {
-        let claim = || mapping.from.clone();
+        let claim = || mapping.from.text().to_owned();
         match said(claims, &mapping.from) {
-            Said::Value(value) if !is_storable(value) => return Err(Denial::BadClaim { claim: claim() }),
-            Said::Nothing | Said::Empty if mapping.mode == ClaimMode::Require => {
+            Said::Value(value) if !is_storable(&value) => return Err(Denial::BadClaim { claim: claim() }),
+            Said::Nothing | Said::Empty | Said::Failed if mapping.mode == ClaimMode::Require => {
                 return Err(Denial::MissingClaim { claim: claim() });
             }
             _ => {}
@@ -194,7 +247,7 @@ pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String
     attributes.insert("userName".to_owned(), username.into());
     for mapping in mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore) {
         if let Said::Value(value) = said(claims, &mapping.from) {
-            mapping.to.put(&mut attributes, value.clone());
+            mapping.to.put(&mut attributes, value.into_owned());
         }
     }
     attributes
@@ -204,7 +257,7 @@ pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String
 pub fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Vec<(AttributePath, String)> {
     let suggested = mappings.iter().filter(|mapping| mapping.mode == ClaimMode::Suggest);
     let text = |mapping: &ClaimMapping| match said(claims, &mapping.from) {
-        Said::Value(Value::String(text)) => Some((AttributePath::of(&mapping.to), text.clone())),
+        Said::Value(value) => Some((AttributePath::of(&mapping.to), value.as_str()?.to_owned())),
         _ => None,
     };
     suggested.filter_map(text).collect()
@@ -246,9 +299,9 @@ pub fn changes(
                 .is_some_and(|found| found == writer)
         };
         match (said(claims, &mapping.from), sync) {
-            (_, SyncMode::None) | (Said::Nothing, SyncMode::PreserveLocal) => None,
+            (_, SyncMode::None) | (Said::Nothing, SyncMode::PreserveLocal) | (Said::Failed, _) => None,
             (Said::Value(value), _) => {
-                (present != Some(value)).then(|| mapping.to.set_operation(stored.attributes, value))
+                (present != Some(&*value)).then(|| mapping.to.set_operation(stored.attributes, &value))
             }
             (Said::Empty, _) | (Said::Nothing, SyncMode::Override) => {
                 (present.is_some() && is_ours()).then(|| mapping.to.clear_operation())
@@ -259,230 +312,4 @@ pub fn changes(
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::domain::patch::PatchOp;
-
-    fn map(value: Value) -> Map<String, Value> {
-        let Value::Object(map) = value else {
-            panic!("not an object")
-        };
-        map
-    }
-
-    fn alice() -> Map<String, Value> {
-        map(
-            json!({"sub": "1", "given_name": "Alice", "family_name": "Liddell", "name": "Alice Liddell", "email": "alice@example.com"}),
-        )
-    }
-
-    /// A user as a first login left it.
-    fn stored_alice() -> (Attributes, Writers) {
-        let attributes = attributes(&standard(), "alice", &alice());
-        let writers = [
-            "name.givenName",
-            "name.familyName",
-            "name.formatted",
-            "displayName",
-            "emails[alice@example.com]",
-        ]
-        .map(|path| (path.to_owned(), "idp:google".to_owned()))
-        .into();
-        (attributes, writers)
-    }
-
-    fn synced(sync: SyncMode, claims: &Map<String, Value>, writers: &Writers) -> Vec<Edit> {
-        let (attributes, _) = stored_alice();
-        changes(
-            &standard(),
-            sync,
-            claims,
-            &Stored {
-                attributes: &attributes,
-                writers,
-            },
-            "idp:google",
-        )
-    }
-
-    #[test]
-    fn every_standard_claim_has_a_place() {
-        assert_eq!(standard().len(), 11);
-    }
-
-    #[test]
-    fn standard_claims_become_a_user() {
-        assert_eq!(
-            Value::from(attributes(&standard(), "alice", &alice())),
-            json!({
-                "userName": "alice",
-                "name": {"givenName": "Alice", "familyName": "Liddell", "formatted": "Alice Liddell"},
-                "displayName": "Alice Liddell",
-                "emails": [{"value": "alice@example.com", "type": "work", "primary": true}],
-            })
-        );
-    }
-
-    #[test]
-    fn the_same_claims_change_nothing() {
-        let (_, writers) = stored_alice();
-        for sync in [SyncMode::Override, SyncMode::PreserveLocal, SyncMode::None] {
-            assert_eq!(synced(sync, &alice(), &writers), Vec::<Edit>::new());
-        }
-    }
-
-    #[test]
-    fn a_new_value_is_written_unless_sync_is_off() {
-        let (_, writers) = stored_alice();
-        let mut claims = alice();
-        claims.insert("given_name".to_owned(), json!("Alicia"));
-        let replace = Edit {
-            op: PatchOp::Replace,
-            path: "name.givenName".to_owned(),
-            value: Some(json!("Alicia")),
-        };
-        assert_eq!(
-            synced(SyncMode::Override, &claims, &writers),
-            std::slice::from_ref(&replace)
-        );
-        assert_eq!(synced(SyncMode::PreserveLocal, &claims, &writers), [replace]);
-        assert_eq!(synced(SyncMode::None, &claims, &writers), Vec::<Edit>::new());
-    }
-
-    #[test]
-    fn a_claim_that_is_gone_clears_only_what_it_wrote_and_only_under_override() {
-        let (_, mut writers) = stored_alice();
-        let mut claims = alice();
-        claims.remove("email");
-        claims.remove("given_name");
-        writers.insert("name.givenName".to_owned(), "admin".to_owned());
-        let cleared = Edit {
-            op: PatchOp::Remove,
-            path: "emails[type eq \"work\"]".to_owned(),
-            value: None,
-        };
-        assert_eq!(synced(SyncMode::Override, &claims, &writers), [cleared]);
-        assert_eq!(synced(SyncMode::PreserveLocal, &claims, &writers), Vec::<Edit>::new());
-    }
-
-    #[test]
-    fn null_and_empty_clear_what_the_same_provider_wrote() {
-        let (_, writers) = stored_alice();
-        for empty in [json!(null), json!(""), json!([])] {
-            let mut claims = alice();
-            claims.insert("given_name".to_owned(), empty);
-            let cleared = Edit {
-                op: PatchOp::Remove,
-                path: "name.givenName".to_owned(),
-                value: None,
-            };
-            assert_eq!(
-                synced(SyncMode::Override, &claims, &writers),
-                std::slice::from_ref(&cleared)
-            );
-            assert_eq!(synced(SyncMode::PreserveLocal, &claims, &writers), [cleared]);
-            assert_eq!(synced(SyncMode::Override, &claims, &Writers::new()), Vec::<Edit>::new());
-        }
-    }
-
-    #[test]
-    fn another_provider_never_clears_it() {
-        let (attributes, writers) = stored_alice();
-        let stored = Stored {
-            attributes: &attributes,
-            writers: &writers,
-        };
-        let none = changes(
-            &standard(),
-            SyncMode::Override,
-            &map(json!({"sub": "2"})),
-            &stored,
-            "idp:other",
-        );
-        assert_eq!(none, Vec::<Edit>::new());
-    }
-
-    #[test]
-    fn a_suggestion_is_stored_once() {
-        let mapping = [ClaimMapping::new("title", "title", ClaimMode::Suggest).unwrap()];
-        let claims = map(json!({"title": "Dr"}));
-        assert_eq!(attributes(&mapping, "a", &claims)["title"], "Dr");
-        let (attributes, writers) = stored_alice();
-        let stored = Stored {
-            attributes: &attributes,
-            writers: &writers,
-        };
-        assert_eq!(
-            changes(&mapping, SyncMode::Override, &claims, &stored, "idp:google"),
-            Vec::<Edit>::new()
-        );
-    }
-
-    #[test]
-    fn a_required_claim_must_say_something() {
-        let mapping = [ClaimMapping::new("title", "title", ClaimMode::Require).unwrap()];
-        assert_eq!(check(&mapping, &map(json!({"title": "Dr"}))), Ok(()));
-        for claims in [json!({}), json!({"title": null}), json!({"title": ""})] {
-            assert_eq!(
-                check(&mapping, &map(claims)),
-                Err(Denial::MissingClaim {
-                    claim: "title".to_owned()
-                })
-            );
-        }
-    }
-
-    #[test]
-    fn text_that_a_database_refuses_is_refused_before() {
-        for bad in [
-            json!("a\0b"),
-            json!("a\u{1b}b"),
-            json!("x".repeat(5000)),
-            json!(["a\0"]),
-            json!({"a": "\0"}),
-        ] {
-            assert!(matches!(
-                check(&standard(), &map(json!({"name": bad}))),
-                Err(Denial::BadClaim { .. })
-            ));
-        }
-    }
-
-    #[test]
-    fn only_true_itself_verifies_an_address() {
-        let email = "a@example.com";
-        assert!(verified_email(&map(json!({"email": email, "email_verified": true}))).is_some());
-        for lie in [
-            json!("true"),
-            json!("false"),
-            json!(1),
-            json!("1"),
-            json!([]),
-            json!([true]),
-            json!({}),
-            json!(null),
-            json!(false),
-        ] {
-            assert_eq!(
-                verified_email(&map(json!({"email": email, "email_verified": lie}))),
-                None
-            );
-        }
-        assert_eq!(verified_email(&map(json!({"email": email}))), None);
-        assert_eq!(
-            verified_email(&map(json!({"email": "a@b@c", "email_verified": true}))),
-            None
-        );
-    }
-
-    #[test]
-    fn a_claim_is_found_by_name_or_pointer() {
-        let claims = map(json!({"https://corp/tenant": "a", "address": {"locality": "Oulu"}, "a/b": 1}));
-        assert_eq!(lookup(&claims, "https://corp/tenant"), Some(&json!("a")));
-        assert_eq!(lookup(&claims, "/address/locality"), Some(&json!("Oulu")));
-        assert_eq!(lookup(&claims, "/a~1b"), Some(&json!(1)));
-        assert_eq!(lookup(&claims, "/address/x"), None);
-    }
-}
+mod tests;

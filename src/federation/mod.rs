@@ -18,6 +18,7 @@ pub mod questions;
 mod second_factor;
 mod step;
 mod target;
+pub mod template;
 mod totp;
 mod transaction;
 mod upstream;

@@ -21,7 +21,7 @@ pub struct Upstream {
 impl Upstream {
     /// Makes the adapter that the settings ask for. Nothing is fetched yet.
     pub fn open(settings: IdentityProviderSettings, clock: Clock) -> Result<Self, FetchError> {
-        let mut wanted: Vec<String> = mappings(&settings).iter().map(ClaimMapping::claim).collect();
+        let mut wanted: Vec<String> = mappings(&settings).iter().flat_map(ClaimMapping::claims).collect();
         if let UsernameRule::Claim(claim) = &settings.jit.username {
             wanted.push(claim.clone());
         }
