@@ -65,11 +65,13 @@ fn the_shipped_file_works_as_it_is() {
 fn the_shipped_examples_work_when_they_are_switched_on() {
     let secrets = [
         ("GOOGLE_CLIENT_SECRET", "g"),
+        ("GITHUB_CLIENT_SECRET", "h"),
+        ("ENTRA_CLIENT_SECRET", "e"),
         ("WIKI_CLIENT_SECRET", "w"),
         ("CHAT_SCIM_TOKEN", "c"),
     ];
     let config = read_whole(&uncommented(), &secrets).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    assert_eq!(config.identity_providers.len(), 1);
+    assert_eq!(config.identity_providers.len(), 3);
     assert_eq!(config.targets.len(), 1);
     assert!(config.service_providers[0].client.is_some());
 }

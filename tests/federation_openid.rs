@@ -16,7 +16,7 @@ use issuer::{Issuer, Key};
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::domain::{Clock, Secret, Timestamp};
-use vestibule::federation::openid::{OpenIdProvider, OpenIdSettings};
+use vestibule::federation::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
 use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
 
 const NOW: i64 = 1_700_000_000;
@@ -45,6 +45,7 @@ impl Rig {
             scopes: vec!["openid".to_owned(), "email".to_owned()],
             allow_private_network: true,
             wanted_claims: claims.iter().map(|&claim| claim.to_owned()).collect(),
+            rules: OpenIdRules::default(),
         };
         let provider = OpenIdProvider::new(settings, clock.clone()).unwrap();
         Self {

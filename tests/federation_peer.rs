@@ -18,7 +18,7 @@ use reqwest::redirect::Policy;
 use serde_json::json;
 use url::Url;
 use vestibule::domain::{Clock, Secret};
-use vestibule::federation::openid::{OpenIdProvider, OpenIdSettings};
+use vestibule::federation::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
 use vestibule::federation::provider::{Hint, IdentityProvider, Returned};
 
 const CALLBACK: &str = "http://127.0.0.1:8080/federation/upstream/callback";
@@ -94,6 +94,7 @@ fn a_person_comes_in_through_a_certified_provider() {
         scopes: ["email", "profile"].map(str::to_owned).to_vec(),
         allow_private_network: true,
         wanted_claims: ["email", "zoneinfo"].map(str::to_owned).to_vec(),
+        rules: OpenIdRules::default(),
     };
     let provider = OpenIdProvider::new(settings, Clock::system()).unwrap();
     let (url, pending) = provider

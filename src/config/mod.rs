@@ -16,6 +16,7 @@ use crate::oidc::Client;
 use crate::provisioning::{OutboundRule, TargetSettings};
 use crate::storage::DatabaseUrl;
 
+mod identity_provider;
 mod reader;
 mod sections;
 mod service_providers;

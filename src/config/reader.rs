@@ -277,6 +277,20 @@ impl Reader {
         self.table.contains_key(key)
     }
 
+    /// Settings that stand where this table says nothing.
+    pub(super) fn fill(&mut self, defaults: Table) {
+        for (key, value) in defaults {
+            self.table.entry(key).or_insert(value);
+        }
+    }
+
+    /// An `http` or `https` URL that may be missing.
+    pub(super) fn optional_url(&mut self, key: &str) -> Option<Url> {
+        let text = self.text(key)?;
+        self.check_url(key, &text);
+        Url::parse(&text).ok()
+    }
+
     /// Takes a value as it is.
     pub(super) fn raw(&mut self, key: &str) -> Option<Value> {
         self.table.remove(key)

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
+use super::identity_provider::identity_provider;
 use super::reader::{Problem, Reader};
 use super::service_providers::service_provider;
 use super::{Config, Log, MasterKey, Scim, Server};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, StoreName};
-use crate::federation::policy::{IdentityProviderSettings, JitPolicy};
+use crate::federation::tenant::PLACEHOLDER;
 use crate::provisioning::{Auth, Deprovision, Profile, TargetSettings, Verb};
 use crate::storage::DatabaseUrl;
 
@@ -131,53 +132,6 @@ fn userstore(mut r: Reader) -> StoreName {
     r.word("kind", &[("sql", ())]);
     r.done();
     name
-}
-
-fn identity_provider(mut r: Reader, environment: Environment<'_>) -> IdentityProviderSettings {
-    let name = r.needed("name");
-    check_slug(&r, &name);
-    let provider = IdentityProviderSettings {
-        name: name.into(),
-        display_name: r.text("display_name"),
-        kind: r.parsed("kind"),
-        issuer: r.url("issuer"),
-        client_id: r.needed("client_id"),
-        client_secret: r.secret("client_secret", environment),
-        scopes: scopes(&mut r),
-        allow_private_network: r.flag("allow_private_network", false),
-        trusted_email_domains: r.texts("trusted_email_domains"),
-        jit: jit(r.table("jit")),
-        mfa: r.parsed("mfa"),
-        claims: r.list("claims"),
-    };
-    r.done();
-    provider
-}
-
-fn scopes(r: &mut Reader) -> Vec<String> {
-    if !r.has("scopes") {
-        return ["openid", "email", "profile"].map(str::to_owned).to_vec();
-    }
-    let scopes = r.texts("scopes");
-    if !scopes.iter().any(|scope| scope == "openid") {
-        r.problem("scopes", "must hold \"openid\"");
-    }
-    scopes
-}
-
-fn jit(mut r: Reader) -> JitPolicy {
-    let jit = JitPolicy {
-        mode: r.parsed("mode"),
-        userstore: r.parsed("userstore"),
-        username: r.parsed("username"),
-        sync: r.parsed("sync"),
-        on_conflict: r.parsed("on_conflict"),
-        returning: r.parsed("returning"),
-        groups: r.parsed("groups"),
-        purposes: r.texts("purposes"),
-    };
-    r.done();
-    jit
 }
 
 fn target(mut r: Reader, environment: Environment<'_>) -> Option<TargetSettings> {
@@ -309,6 +263,11 @@ fn cross_check(root: &Reader, config: &Config) {
         }
         if let Some(name) = &provider.scim.adopts {
             known(key("scim.adopts"), &names.identity_providers, name.as_str());
+            let adopted = config.identity_providers.iter().find(|known| known.name == *name);
+            if adopted.is_some_and(|adopted| adopted.issuer.contains(PLACEHOLDER)) {
+                let message = "is of many tenants: which of them an account came from, a SCIM client cannot say";
+                root.problem(&key("scim.adopts"), message);
+            }
         }
         for rule in &provider.outbound {
             known(key("outbound"), &names.targets, rule.target.as_str());

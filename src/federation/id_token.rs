@@ -18,7 +18,7 @@ use crate::storage::random;
 /// How far clocks may be apart, in seconds.
 const SKEW: f64 = 60.0;
 /// The longest subject, in bytes (OpenID Connect Core §2).
-const LONGEST_SUBJECT: usize = 255;
+pub(super) const LONGEST_SUBJECT: usize = 255;
 /// What a signature may be made with. Never a shared secret: a client secret is guessed sooner than a key.
 pub(super) const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::RsaSsaPkcs1V15Sha256,
@@ -63,6 +63,10 @@ pub enum TokenDefect {
     CodeHash,
     #[error("sub is empty, too long or not a text")]
     Subject,
+    #[error("tid is no GUID, or of a tenant that may not come")]
+    Tenant,
+    #[error("hd is another domain or missing")]
+    HostedDomain,
     #[error("the userinfo is about another sub")]
     UserinfoSubject,
 }
@@ -87,6 +91,8 @@ impl TokenDefect {
             Self::AccessTokenHash => "id_token_at_hash",
             Self::CodeHash => "id_token_c_hash",
             Self::Subject => "id_token_sub",
+            Self::Tenant => "id_token_tid",
+            Self::HostedDomain => "id_token_hd",
             Self::UserinfoSubject => "userinfo_sub",
         }
     }
@@ -155,6 +161,11 @@ impl<'a> IdToken<'a> {
         })
     }
 
+    /// The claims, which nobody has vouched for yet.
+    pub(super) fn unverified(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// The claims, if one of the issuer's keys made the signature and everything fits what is expected.
     ///
     /// [`TokenDefect::UnknownKey`] means that newer keys may help.
@@ -206,9 +217,9 @@ impl<'a> IdToken<'a> {
     }
 }
 
-/// The subject of verified claims.
-pub fn subject(claims: &Map<String, Value>) -> Result<&str, TokenDefect> {
-    match claims.get("sub") {
+/// The subject of verified claims: `sub`, or another claim that is as stable.
+pub fn subject<'c>(claims: &'c Map<String, Value>, claim: &str) -> Result<&'c str, TokenDefect> {
+    match claims.get(claim) {
         Some(Value::String(subject))
             if !subject.is_empty() && subject.len() <= LONGEST_SUBJECT && !subject.chars().any(char::is_control) =>
         {
@@ -244,7 +255,7 @@ fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
         Some(Value::String(nonce)) if random::equal(nonce, expected.nonce) => {}
         _ => return Err(TokenDefect::Nonce),
     }
-    subject(claims).map(|_| ())
+    subject(claims, "sub").map(|_| ())
 }
 
 /// We are the audience; where there are others, `azp` must say that the token was made for us.

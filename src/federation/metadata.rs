@@ -1,5 +1,6 @@
 //! What an issuer publishes about itself (OpenID Connect Discovery §3), and for how long we believe it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,8 +9,11 @@ use openidconnect::core::{
     CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
     CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
 };
+use openidconnect::http::{Request, StatusCode, header};
 use openidconnect::{AdditionalProviderMetadata, DiscoveryError, IssuerUrl, JsonWebKeySetUrl, ProviderMetadata};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use super::fetch::{FetchError, Fetcher};
@@ -59,11 +63,15 @@ pub(super) struct Metadata {
     pub(super) promises_iss: bool,
     jwks_uri: JsonWebKeySetUrl,
     pub(super) keys: CoreJsonWebKeySet,
+    /// The issuer that a key belongs to, by key id, where the publisher of keys of many issuers says so.
+    pub(super) key_issuers: HashMap<String, String>,
 }
 
 /// The metadata of one issuer, fetched when it is needed first.
 pub(super) struct MetadataCache {
     issuer: IssuerUrl,
+    /// Where the metadata is, if not where the issuer would have it.
+    place: Option<Url>,
     clock: Clock,
     state: Mutex<State>,
 }
@@ -76,9 +84,10 @@ struct State {
 }
 
 impl MetadataCache {
-    pub(super) fn new(issuer: IssuerUrl, clock: Clock) -> Self {
+    pub(super) fn new(issuer: IssuerUrl, place: Option<Url>, clock: Clock) -> Self {
         Self {
             issuer,
+            place,
             clock,
             state: Mutex::default(),
         }
@@ -96,7 +105,7 @@ impl MetadataCache {
         if state.failed.is_some_and(|failed| now < failed.plus(BACK_OFF)) {
             return Err(ProviderError::Unavailable(None));
         }
-        match discover(&self.issuer, fetcher) {
+        match discover(&self.issuer, self.place.as_ref(), fetcher) {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
                 *state = State {
@@ -133,9 +142,12 @@ impl MetadataCache {
             return Ok(None);
         }
         state.keys_fetched = Some(now);
-        let keys =
-            CoreJsonWebKeySet::fetch(&seen.jwks_uri, &|request| fetcher.send(request)).map_err(discovery_failed)?;
-        let renewed = Arc::new(Metadata { keys, ..seen.clone() });
+        let (keys, key_issuers) = fetch_keys(&seen.jwks_uri, fetcher)?;
+        let renewed = Arc::new(Metadata {
+            keys,
+            key_issuers,
+            ..seen.clone()
+        });
         if let Some((current, _)) = &mut state.metadata {
             *current = Arc::clone(&renewed);
         }
@@ -143,8 +155,14 @@ impl MetadataCache {
     }
 }
 
-fn discover(issuer: &IssuerUrl, fetcher: &Fetcher) -> Result<Metadata, ProviderError> {
-    let published = Published::discover(issuer, &|request| fetcher.send(request)).map_err(discovery_failed)?;
+fn discover(issuer: &IssuerUrl, place: Option<&Url>, fetcher: &Fetcher) -> Result<Metadata, ProviderError> {
+    let (published, key_issuers) = match place {
+        None => {
+            let published = Published::discover(issuer, &|request| fetcher.send(request)).map_err(discovery_failed)?;
+            (published, HashMap::new())
+        }
+        Some(place) => discover_at(place, issuer, fetcher)?,
+    };
     let authorization_endpoint = published.authorization_endpoint().url().clone();
     fetcher.check(&authorization_endpoint)?;
     let token_endpoint = published
@@ -165,7 +183,71 @@ fn discover(issuer: &IssuerUrl, fetcher: &Fetcher) -> Result<Metadata, ProviderE
             .authorization_response_iss_parameter_supported,
         jwks_uri: published.jwks_uri().clone(),
         keys: published.jwks().clone(),
+        key_issuers,
     })
+}
+
+/// Metadata that is elsewhere, such as that of many tenants at once. It must name the issuer all the same.
+fn discover_at(
+    place: &Url,
+    issuer: &IssuerUrl,
+    fetcher: &Fetcher,
+) -> Result<(Published, HashMap<String, String>), ProviderError> {
+    let published: Published = document(place, fetcher)?;
+    if published.issuer() != issuer {
+        return Err(other_issuer());
+    }
+    let (keys, key_issuers) = fetch_keys(published.jwks_uri(), fetcher)?;
+    Ok((published.set_jwks(keys), key_issuers))
+}
+
+/// The keys, and the issuer of each that names one.
+fn fetch_keys(
+    place: &JsonWebKeySetUrl,
+    fetcher: &Fetcher,
+) -> Result<(CoreJsonWebKeySet, HashMap<String, String>), ProviderError> {
+    let document: Value = document(place.url(), fetcher)?;
+    let listed = document.get("keys").and_then(Value::as_array).into_iter().flatten();
+    let issuer = |key: &Value| {
+        Some((
+            key.get("kid")?.as_str()?.to_owned(),
+            key.get("issuer")?.as_str()?.to_owned(),
+        ))
+    };
+    let key_issuers = listed.filter_map(issuer).collect();
+    let keys = serde_json::from_value(document).map_err(|_| unreadable())?;
+    Ok((keys, key_issuers))
+}
+
+fn document<T: DeserializeOwned>(place: &Url, fetcher: &Fetcher) -> Result<T, ProviderError> {
+    let request = Request::get(place.as_str())
+        .header(header::ACCEPT, "application/json")
+        .body(Vec::new())
+        .map_err(|_| unreadable())?;
+    let response = fetcher.send(request)?;
+    let status = response.status();
+    if status.is_server_error() {
+        return Err(ProviderError::Unavailable(None));
+    }
+    if status != StatusCode::OK {
+        return Err(bad_status(status));
+    }
+    serde_json::from_slice(response.body()).map_err(|_| unreadable())
+}
+
+fn bad_status(status: StatusCode) -> ProviderError {
+    ProviderError::Unusable(format!(
+        "its metadata came with status {}, or not as JSON",
+        status.as_u16()
+    ))
+}
+
+fn other_issuer() -> ProviderError {
+    ProviderError::Unusable("its metadata names another issuer than the configuration".to_owned())
+}
+
+fn unreadable() -> ProviderError {
+    ProviderError::Unusable("its metadata cannot be read".to_owned())
 }
 
 /// Keeps what happened, not the body of the answer.
@@ -173,13 +255,8 @@ fn discovery_failed(error: DiscoveryError<FetchError>) -> ProviderError {
     match error {
         DiscoveryError::Request(error) => ProviderError::Unavailable(Some(error)),
         DiscoveryError::Response(status, _, _) if status.is_server_error() => ProviderError::Unavailable(None),
-        DiscoveryError::Response(status, _, _) => ProviderError::Unusable(format!(
-            "its metadata came with status {}, or not as JSON",
-            status.as_u16()
-        )),
-        DiscoveryError::Validation(_) => {
-            ProviderError::Unusable("its metadata names another issuer than the configuration".to_owned())
-        }
-        _ => ProviderError::Unusable("its metadata cannot be read".to_owned()),
+        DiscoveryError::Response(status, _, _) => bad_status(status),
+        DiscoveryError::Validation(_) => other_issuer(),
+        _ => unreadable(),
     }
 }

@@ -1,6 +1,7 @@
 //! The front door for people: identity providers, what their claims become, who is let in, and the login in between.
 
 mod admit;
+mod calls;
 pub mod claims;
 pub mod decide;
 pub mod denial;
@@ -9,8 +10,10 @@ pub mod groups;
 pub mod id_token;
 pub mod login;
 mod metadata;
+pub mod oauth2;
 pub mod openid;
 pub mod policy;
+pub mod preset;
 mod prompts;
 pub mod provider;
 pub mod purpose;
@@ -19,6 +22,7 @@ mod second_factor;
 mod step;
 mod target;
 pub mod template;
+pub mod tenant;
 mod totp;
 mod transaction;
 mod upstream;

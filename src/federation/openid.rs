@@ -1,19 +1,51 @@
 //! An OpenID provider as an upstream: authorization code flow with PKCE, state and nonce (OpenID Connect Core §3.1).
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use openidconnect::http::{Request, StatusCode, header};
-use openidconnect::{HttpRequest, HttpResponse, IssuerUrl, PkceCodeChallenge, PkceCodeVerifier};
+use openidconnect::core::CoreJsonWebKeySet;
+use openidconnect::http::StatusCode;
+use openidconnect::{IssuerUrl, JsonWebKey, PkceCodeChallenge, PkceCodeVerifier};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use url::{Url, form_urlencoded};
+use url::Url;
 
+use super::calls::{self, Exchange};
 use super::fetch::{FetchError, Fetcher};
 use super::id_token::{Expected, IdToken, TokenDefect, subject};
 use super::metadata::{Metadata, MetadataCache};
 use super::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
+use super::tenant::IssuerRule;
 use crate::domain::{Clock, Secret};
 use crate::storage::random;
+
+/// The claim that says of `email` that it is the person's (OpenID Connect Core §5.1).
+pub const EMAIL_VERIFIED: &str = "email_verified";
+
+/// What an OpenID provider's answers mean where it differs from the standard, and whose answers are welcome.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenIdRules {
+    /// Where the metadata is, if not where the issuer would have it (OpenID Connect Discovery §4).
+    pub discovery_url: Option<Url>,
+    /// The tenants that may come, if the issuer is one of many tenants and not all may.
+    pub allowed_tenants: Vec<String>,
+    /// The Google Workspace that people must be of (`hd`).
+    pub hosted_domain: Option<String>,
+    /// The claim of the ID token that is the stable subject.
+    pub subject: String,
+    /// The claim that says in so many words that `email` is the person's.
+    pub verified_claim: String,
+}
+
+impl Default for OpenIdRules {
+    fn default() -> Self {
+        Self {
+            discovery_url: None,
+            allowed_tenants: Vec::new(),
+            hosted_domain: None,
+            subject: "sub".to_owned(),
+            verified_claim: EMAIL_VERIFIED.to_owned(),
+        }
+    }
+}
 
 /// How we are known to an OpenID provider.
 #[derive(Clone, Debug)]
@@ -30,11 +62,14 @@ pub struct OpenIdSettings {
     pub allow_private_network: bool,
     /// The claims that a login needs. If the ID token lacks one, the userinfo endpoint is asked.
     pub wanted_claims: Vec<String>,
+    /// What it does in its own way.
+    pub rules: OpenIdRules,
 }
 
 /// One OpenID provider.
 pub struct OpenIdProvider {
     settings: OpenIdSettings,
+    issuer: IssuerRule,
     fetcher: Fetcher,
     metadata: MetadataCache,
     clock: Clock,
@@ -54,9 +89,14 @@ impl OpenIdProvider {
         let fetcher = Fetcher::new(settings.allow_private_network)?;
         // Kept as a text beside: issuers are compared byte for byte, and a URL adds a slash.
         let url = IssuerUrl::new(settings.issuer.clone()).map_err(|_| FetchError::Scheme)?;
-        fetcher.check(url.url())?;
+        let place = settings.rules.discovery_url.clone();
+        fetcher.check(place.as_ref().unwrap_or_else(|| url.url()))?;
         Ok(Self {
-            metadata: MetadataCache::new(url, clock.clone()),
+            issuer: IssuerRule {
+                issuer: settings.issuer.clone(),
+                tenants: settings.rules.allowed_tenants.clone(),
+            },
+            metadata: MetadataCache::new(url, place, clock.clone()),
             settings,
             fetcher,
             clock,
@@ -64,50 +104,85 @@ impl OpenIdProvider {
     }
 
     fn exchange(&self, code: &str, pending: &Pending, metadata: &Metadata) -> Result<Tokens, ProviderError> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "authorization_code")
-            .append_pair("code", code)
-            .append_pair("redirect_uri", pending.callback.as_str())
-            .append_pair("code_verifier", &pending.verifier);
-        let mut request = Request::post(metadata.token_endpoint.as_str())
-            .header(header::ACCEPT, "application/json")
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        match &self.settings.client_secret {
-            Some(secret) if !metadata.secret_in_body => {
-                // Both parts are form-encoded first (RFC 6749 §2.3.1).
-                let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-                let pair = format!("{}:{}", encode(&self.settings.client_id), encode(secret.expose()));
-                request = request.header(header::AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
-            }
-            Some(secret) => {
-                form.append_pair("client_id", &self.settings.client_id)
-                    .append_pair("client_secret", secret.expose());
-            }
-            None => {
-                form.append_pair("client_id", &self.settings.client_id);
-            }
-        }
-        let response = self.fetcher.send(prepared(request.body(form.finish().into_bytes()))?)?;
+        let exchange = Exchange {
+            endpoint: &metadata.token_endpoint,
+            client_id: &self.settings.client_id,
+            client_secret: self.settings.client_secret.as_ref(),
+            secret_in_body: metadata.secret_in_body,
+            code,
+            pending,
+            pkce: true,
+        };
+        let response = exchange.send(&self.fetcher)?;
         if response.status() != StatusCode::OK {
-            return Err(refusal(&response));
+            return Err(calls::refusal(&response));
         }
-        serde_json::from_slice(response.body()).map_err(|_| refusal(&response))
+        serde_json::from_slice(response.body()).map_err(|_| calls::refusal(&response))
     }
 
-    /// The claims of the ID token. An unknown key is looked for once in newly fetched keys.
+    /// The claims of the ID token, and the issuer that made it. An unknown key is looked for once in newly fetched keys.
     fn verify(
         &self,
-        token: &str,
-        expected: &Expected<'_>,
+        (code, pending): (&str, &Pending),
+        tokens: &Tokens,
         metadata: &Metadata,
-    ) -> Result<Map<String, Value>, ProviderError> {
+    ) -> Result<(Map<String, Value>, String), ProviderError> {
+        let token = tokens.id_token.as_deref().ok_or(TokenDefect::Missing)?;
         let token = IdToken::parse(token, &metadata.algorithms)?;
-        match token.verify(&metadata.keys, expected) {
+        let issuer = self.issuer.expected(token.unverified())?;
+        let expected = Expected {
+            issuer: &issuer,
+            client_id: &self.settings.client_id,
+            nonce: &pending.nonce,
+            code,
+            access_token: &tokens.access_token,
+            now: self.clock.now(),
+        };
+        let claims = match token.verify(&self.keys(metadata, &token, &issuer), &expected) {
             Err(TokenDefect::UnknownKey) => match self.metadata.renew_keys(metadata, &self.fetcher)? {
-                Some(renewed) => Ok(token.verify(&renewed.keys, expected)?),
-                None => Err(TokenDefect::UnknownKey.into()),
+                Some(renewed) => token.verify(&self.keys(&renewed, &token, &issuer), &expected)?,
+                None => return Err(TokenDefect::UnknownKey.into()),
             },
-            verdict => Ok(verdict?),
+            verdict => verdict?,
+        };
+        Ok((claims, issuer))
+    }
+
+    /// The keys that may sign for an issuer.
+    fn keys(&self, metadata: &Metadata, token: &IdToken<'_>, issuer: &str) -> CoreJsonWebKeySet {
+        if !self.issuer.is_of_many() {
+            return metadata.keys.clone();
+        }
+        let signs = |id: &str| {
+            let tied = metadata.key_issuers.get(id);
+            tied.is_none_or(|tied| IssuerRule::key_signs_for(tied, issuer, token.unverified()))
+        };
+        let keys = metadata.keys.keys().iter();
+        CoreJsonWebKeySet::new(
+            keys.filter(|key| key.key_id().is_some_and(|id| signs(id.as_str())))
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// People of another Google Workspace, or of none, stay outside.
+    fn check_hosted_domain(&self, claims: &Map<String, Value>) -> Result<(), TokenDefect> {
+        let Some(wanted) = &self.settings.rules.hosted_domain else {
+            return Ok(());
+        };
+        let hosted = claims.get("hd").and_then(Value::as_str);
+        if hosted.is_some_and(|hosted| hosted.eq_ignore_ascii_case(wanted)) {
+            return Ok(());
+        }
+        Err(TokenDefect::HostedDomain)
+    }
+
+    /// Where another claim vouches for the address, `email_verified` says what that one says.
+    fn judge_email(&self, claims: &mut Map<String, Value>) {
+        let claim = &self.settings.rules.verified_claim;
+        if claim != EMAIL_VERIFIED {
+            let verified = claims.get(claim) == Some(&Value::Bool(true)) && claims.contains_key("email");
+            claims.insert(EMAIL_VERIFIED.to_owned(), verified.into());
         }
     }
 
@@ -124,20 +199,10 @@ impl OpenIdProvider {
         if self.settings.wanted_claims.iter().all(|name| claims.contains_key(name)) {
             return Ok(());
         }
-        if !tokens.token_type.eq_ignore_ascii_case("bearer") {
-            return Err(ProviderError::Unusable(
-                "its access token is not a bearer token".to_owned(),
-            ));
-        }
-        let request = Request::get(endpoint.as_str())
-            .header(header::ACCEPT, "application/json")
-            .header(header::AUTHORIZATION, format!("Bearer {}", tokens.access_token));
-        let response = self.fetcher.send(prepared(request.body(Vec::new()))?)?;
-        if response.status() != StatusCode::OK {
-            return Err(refusal(&response));
-        }
-        let more: Map<String, Value> = serde_json::from_slice(response.body())
-            .map_err(|_| ProviderError::Unusable("its userinfo is not a JSON object".to_owned()))?;
+        calls::must_be_bearer(&tokens.token_type)?;
+        let Value::Object(more) = calls::ask(&self.fetcher, endpoint, &tokens.access_token)? else {
+            return Err(ProviderError::Unusable("its userinfo is not a JSON object".to_owned()));
+        };
         merge(claims, more)
     }
 }
@@ -176,6 +241,9 @@ impl IdentityProvider for OpenIdProvider {
         if let Some(login) = &hint.login {
             query.append_pair("login_hint", login);
         }
+        if let Some(domain) = &self.settings.rules.hosted_domain {
+            query.append_pair("hd", domain);
+        }
         if hint.reauthenticate {
             query.append_pair("prompt", "login");
         }
@@ -189,7 +257,7 @@ impl IdentityProvider for OpenIdProvider {
         }
         let metadata = self.metadata.get(&self.fetcher)?;
         match &returned.iss {
-            Some(issuer) if *issuer != self.settings.issuer => return Err(ProviderError::MixUp),
+            Some(issuer) if !self.issuer.admits(issuer) => return Err(ProviderError::MixUp),
             None if metadata.promises_iss => return Err(ProviderError::MixUp),
             _ => {}
         }
@@ -202,20 +270,16 @@ impl IdentityProvider for OpenIdProvider {
             .filter(|code| !code.is_empty())
             .ok_or(ProviderError::NoCode)?;
         let tokens = self.exchange(code, pending, &metadata)?;
-        let expected = Expected {
-            issuer: &self.settings.issuer,
-            client_id: &self.settings.client_id,
-            nonce: &pending.nonce,
-            code,
-            access_token: &tokens.access_token,
-            now: self.clock.now(),
-        };
-        let token = tokens.id_token.as_deref().ok_or(TokenDefect::Missing)?;
-        let mut claims = self.verify(token, &expected, &metadata)?;
-        let subject = subject(&claims)?.to_owned();
+        let (mut claims, issuer) = self.verify((code, pending), &tokens, &metadata)?;
+        if returned.iss.as_ref().is_some_and(|named| *named != issuer) {
+            return Err(ProviderError::MixUp);
+        }
+        self.check_hosted_domain(&claims)?;
+        let subject = subject(&claims, &self.settings.rules.subject)?.to_owned();
+        self.judge_email(&mut claims);
         self.add_userinfo(&mut claims, &tokens, &metadata)?;
         Ok(Identity {
-            issuer: self.settings.issuer.clone(),
+            issuer,
             subject,
             claims,
         })
@@ -235,23 +299,6 @@ fn merge(claims: &mut Map<String, Value>, more: Map<String, Value>) -> Result<()
         }
     }
     Ok(())
-}
-
-fn prepared(request: Result<HttpRequest, openidconnect::http::Error>) -> Result<HttpRequest, ProviderError> {
-    request.map_err(|_| ProviderError::Unusable("a value of it does not fit into a request".to_owned()))
-}
-
-/// What an answer other than 200 means: an OAuth error, or a server in trouble.
-fn refusal(response: &HttpResponse) -> ProviderError {
-    let code = serde_json::from_slice::<Map<String, Value>>(response.body()).ok();
-    match code.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str) {
-        Some(code) => ProviderError::from_code(code),
-        None if response.status().is_server_error() => ProviderError::Unavailable(None),
-        None => ProviderError::Unusable(format!(
-            "its answer has status {} and no tokens",
-            response.status().as_u16()
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use super::claims::ClaimMapping;
 use super::groups::GroupPolicy;
+use super::oauth2::OAuth2Rules;
+use super::openid::OpenIdRules;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
 
 /// One identity provider.
@@ -17,10 +19,10 @@ pub struct IdentityProviderSettings {
     /// What people read on the button; the name without one.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// What it speaks.
+    /// What it speaks, and the rules that go with it.
     #[serde(default)]
     pub kind: ProviderKind,
-    /// Its issuer identifier, byte for byte as its metadata has it.
+    /// Its issuer identifier, byte for byte as its metadata has it; what links name it by.
     pub issuer: String,
     /// Our `client_id` there.
     pub client_id: String,
@@ -53,12 +55,19 @@ fn default_scopes() -> Vec<String> {
 }
 
 /// The protocols of identity providers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
     /// OpenID Connect.
-    #[default]
-    Oidc,
+    Oidc(OpenIdRules),
+    /// OAuth 2.0 without OpenID Connect.
+    OAuth2(Box<OAuth2Rules>),
+}
+
+impl Default for ProviderKind {
+    fn default() -> Self {
+        Self::Oidc(OpenIdRules::default())
+    }
 }
 
 /// How a first login makes an account, and what later logins change.

@@ -85,6 +85,9 @@ pub enum ProviderError {
     /// There is neither a code nor an error in what the browser brought.
     #[error("the answer holds no code")]
     NoCode,
+    /// What it says of somebody holds no stable name for them.
+    #[error("the answer holds no subject that is a text or a whole number")]
+    NoSubject,
     /// The ID token is not good.
     #[error("the ID token is not acceptable: {0}")]
     Token(#[from] TokenDefect),
@@ -100,13 +103,14 @@ impl ProviderError {
             Self::Answered(_) => "idp_error",
             Self::MixUp => "idp_mix_up",
             Self::NoCode => "idp_no_code",
+            Self::NoSubject => "idp_no_subject",
             Self::Token(defect) => defect.reason(),
         }
     }
 
-    /// The error for a code that came from outside: only registered codes are repeated.
+    /// The error for a code that came from outside: only known codes are repeated.
     pub fn from_code(code: &str) -> Self {
-        const KNOWN: [&str; 13] = [
+        const KNOWN: [&str; 17] = [
             "invalid_request",
             "invalid_client",
             "invalid_grant",
@@ -120,6 +124,11 @@ impl ProviderError {
             "login_required",
             "account_selection_required",
             "consent_required",
+            // GitHub's own.
+            "bad_verification_code",
+            "incorrect_client_credentials",
+            "redirect_uri_mismatch",
+            "unverified_user_email",
         ];
         if code == "access_denied" {
             return Self::Declined;

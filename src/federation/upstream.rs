@@ -4,8 +4,9 @@ use url::Url;
 
 use super::claims::{self, ClaimMapping};
 use super::fetch::FetchError;
-use super::openid::{OpenIdProvider, OpenIdSettings};
-use super::policy::{IdentityProviderSettings, ServiceProviderPolicy, StoreRule, UsernameRule};
+use super::oauth2::{OAuth2Provider, OAuth2Settings};
+use super::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
+use super::policy::{IdentityProviderSettings, ProviderKind, ServiceProviderPolicy, StoreRule, UsernameRule};
 use super::provider::{Identity, IdentityProvider};
 use super::purpose::Purpose;
 use crate::domain::password::PasswordPolicy;
@@ -21,32 +22,29 @@ pub struct Upstream {
 impl Upstream {
     /// Makes the adapter that the settings ask for. Nothing is fetched yet.
     pub fn open(settings: IdentityProviderSettings, clock: Clock) -> Result<Self, FetchError> {
-        let mut wanted: Vec<String> = mappings(&settings).iter().flat_map(ClaimMapping::claims).collect();
-        if let UsernameRule::Claim(claim) = &settings.jit.username {
-            wanted.push(claim.clone());
-        }
-        if let StoreRule::Claim { claim, .. } = &settings.jit.userstore {
-            wanted.push(claim.clone());
-        }
-        wanted.extend(
-            settings
-                .jit
-                .groups
-                .iter()
-                .map(|groups| claims::top_level(&groups.claim)),
-        );
-        if wanted.iter().any(|claim| claim == "email") {
-            wanted.push("email_verified".to_owned());
-        }
-        let openid = OpenIdSettings {
-            issuer: settings.issuer.clone(),
-            client_id: settings.client_id.clone(),
-            client_secret: settings.client_secret.clone(),
-            scopes: settings.scopes.clone(),
-            allow_private_network: settings.allow_private_network,
-            wanted_claims: wanted,
+        let provider: Box<dyn IdentityProvider> = match &settings.kind {
+            ProviderKind::Oidc(rules) => Box::new(OpenIdProvider::new(
+                OpenIdSettings {
+                    issuer: settings.issuer.clone(),
+                    client_id: settings.client_id.clone(),
+                    client_secret: settings.client_secret.clone(),
+                    scopes: settings.scopes.clone(),
+                    allow_private_network: settings.allow_private_network,
+                    wanted_claims: wanted_claims(&settings, rules),
+                    rules: rules.clone(),
+                },
+                clock,
+            )?),
+            ProviderKind::OAuth2(rules) => Box::new(OAuth2Provider::new(OAuth2Settings {
+                issuer: settings.issuer.clone(),
+                client_id: settings.client_id.clone(),
+                client_secret: settings.client_secret.clone(),
+                scopes: settings.scopes.clone(),
+                allow_private_network: settings.allow_private_network,
+                rules: rules.as_ref().clone(),
+            })?),
         };
-        Ok(Self::new(settings, Box::new(OpenIdProvider::new(openid, clock)?)))
+        Ok(Self::new(settings, provider))
     }
 
     /// Takes another adapter of the seam, and reads its claims as `settings` say.
@@ -114,6 +112,23 @@ impl FrontDoor {
         }
         purposes
     }
+}
+
+/// The claims that a login needs.
+fn wanted_claims(settings: &IdentityProviderSettings, rules: &OpenIdRules) -> Vec<String> {
+    let mut wanted: Vec<String> = mappings(settings).iter().flat_map(ClaimMapping::claims).collect();
+    if let UsernameRule::Claim(claim) = &settings.jit.username {
+        wanted.push(claim.clone());
+    }
+    if let StoreRule::Claim { claim, .. } = &settings.jit.userstore {
+        wanted.push(claim.clone());
+    }
+    let groups = settings.jit.groups.iter();
+    wanted.extend(groups.map(|groups| claims::top_level(&groups.claim)));
+    if wanted.iter().any(|claim| claim == "email") && rules.verified_claim == openid::EMAIL_VERIFIED {
+        wanted.push(rules.verified_claim.clone());
+    }
+    wanted
 }
 
 fn mappings(settings: &IdentityProviderSettings) -> Vec<ClaimMapping> {

@@ -1,0 +1,172 @@
+//! Reads `[[identity_providers]]`: what a preset says, and whatever is set by hand over it.
+
+use url::Url;
+
+use super::reader::Reader;
+use super::sections::{Environment, check_slug};
+use crate::federation::oauth2::OAuth2Rules;
+use crate::federation::openid::OpenIdRules;
+use crate::federation::policy::{IdentityProviderSettings, JitPolicy, ProviderKind};
+use crate::federation::preset::{PRESETS, Preset};
+use crate::federation::tenant;
+
+/// Claims that a person can change, or that somebody else may get one day. Who is known by one is taken for another.
+const UNSTABLE: [&str; 9] = [
+    "email",
+    "preferred_username",
+    "upn",
+    "unique_name",
+    "login",
+    "username",
+    "nickname",
+    "name",
+    "phone_number",
+];
+
+pub(super) fn identity_provider(mut r: Reader, environment: Environment<'_>) -> IdentityProviderSettings {
+    let name = r.needed("name");
+    check_slug(&r, &name);
+    fill_from_preset(&mut r);
+    let is_oauth2 = r.word("kind", &[("oidc", false), ("oauth2", true)]);
+    let issuer = r.url("issuer");
+    let kind = if is_oauth2 {
+        oauth2(&mut r)
+    } else {
+        ProviderKind::Oidc(openid(&mut r, &issuer))
+    };
+    let provider = IdentityProviderSettings {
+        name: name.into(),
+        display_name: r.text("display_name"),
+        issuer,
+        client_id: r.needed("client_id"),
+        client_secret: r.secret("client_secret", environment),
+        scopes: scopes(&mut r, is_oauth2),
+        allow_private_network: r.flag("allow_private_network", false),
+        trusted_email_domains: r.texts("trusted_email_domains"),
+        jit: jit(r.table("jit")),
+        mfa: r.parsed("mfa"),
+        claims: r.list("claims"),
+        kind,
+    };
+    r.done();
+    provider
+}
+
+/// A preset is a table of settings; those that are there already stand.
+fn fill_from_preset(r: &mut Reader) {
+    let Some(name) = r.text("preset") else {
+        return;
+    };
+    let Some(preset) = Preset::named(&name) else {
+        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+        return r.problem("preset", format!("must be one of {}", names.join(", ")));
+    };
+    let place = preset.parameter.and_then(|parameter| r.text(parameter));
+    match (preset.parameter, &place) {
+        (Some(parameter), None) if !r.has("issuer") => {
+            r.problem(parameter, format!("is missing; {}", preset.explained));
+        }
+        (Some(parameter), Some(place)) if !preset.takes(place) => r.problem(parameter, preset.explained),
+        _ => {}
+    }
+    r.fill(preset.settings(place.as_deref()));
+}
+
+fn openid(r: &mut Reader, issuer: &str) -> OpenIdRules {
+    let usual = OpenIdRules::default();
+    let rules = OpenIdRules {
+        discovery_url: r.optional_url("discovery_url"),
+        allowed_tenants: r.texts("allowed_tenants"),
+        hosted_domain: r.text("hosted_domain"),
+        subject: subject(r, usual.subject),
+        verified_claim: r.text("verified_claim").unwrap_or(usual.verified_claim),
+    };
+    let of_many = issuer.contains(tenant::PLACEHOLDER);
+    if of_many && rules.discovery_url.is_none() {
+        r.problem(
+            "discovery_url",
+            "is missing: an issuer of many tenants does not tell where its metadata is",
+        );
+    }
+    if !of_many && !rules.allowed_tenants.is_empty() {
+        r.problem(
+            "allowed_tenants",
+            "says who of many may come, but the issuer is of one tenant",
+        );
+    }
+    if !rules.allowed_tenants.iter().all(|tenant| tenant::is_guid(tenant)) {
+        r.problem(
+            "allowed_tenants",
+            "must be a list of tenant ids, such as 8eaef023-2b34-4da1-9baa-8bc8c9d6a490",
+        );
+    }
+    rules
+}
+
+fn oauth2(r: &mut Reader) -> ProviderKind {
+    // One that is missing is a problem already, and nothing is made of a configuration with problems.
+    let nowhere = || Url::parse("https://invalid./").ok();
+    let endpoint = |r: &mut Reader, key: &str| Url::parse(&r.url(key)).ok().or_else(nowhere);
+    let (authorization, token, userinfo) = (
+        endpoint(r, "authorization_endpoint"),
+        endpoint(r, "token_endpoint"),
+        endpoint(r, "userinfo_endpoint"),
+    );
+    let (Some(authorization), Some(token), Some(userinfo)) = (authorization, token, userinfo) else {
+        return ProviderKind::default();
+    };
+    ProviderKind::OAuth2(Box::new(OAuth2Rules {
+        authorization,
+        token,
+        userinfo,
+        subject: subject(r, "sub".to_owned()),
+        verified_claim: r.text("verified_claim"),
+        calls: r.list("calls"),
+        email_list: r.text("email_list"),
+        pkce: r.flag("pkce", true),
+        secret_in_body: r.word("client_auth", &[("basic", false), ("post", true)]),
+        secret_proof: r.flag("secret_proof", false),
+    }))
+}
+
+fn subject(r: &mut Reader, usual: String) -> String {
+    let subject = r.text("subject").unwrap_or(usual);
+    if subject.is_empty() || UNSTABLE.iter().any(|claim| subject.eq_ignore_ascii_case(claim)) {
+        r.problem(
+            "subject",
+            "must be a claim that stays the same for ever and is given to nobody else",
+        );
+    }
+    subject
+}
+
+fn scopes(r: &mut Reader, is_oauth2: bool) -> Vec<String> {
+    if !r.has("scopes") {
+        let usual: &[&str] = if is_oauth2 {
+            &[]
+        } else {
+            &["openid", "email", "profile"]
+        };
+        return usual.iter().map(|&scope| scope.to_owned()).collect();
+    }
+    let scopes = r.texts("scopes");
+    if !is_oauth2 && !scopes.iter().any(|scope| scope == "openid") {
+        r.problem("scopes", "must hold \"openid\"");
+    }
+    scopes
+}
+
+fn jit(mut r: Reader) -> JitPolicy {
+    let jit = JitPolicy {
+        mode: r.parsed("mode"),
+        userstore: r.parsed("userstore"),
+        username: r.parsed("username"),
+        sync: r.parsed("sync"),
+        on_conflict: r.parsed("on_conflict"),
+        returning: r.parsed("returning"),
+        groups: r.parsed("groups"),
+        purposes: r.texts("purposes"),
+    };
+    r.done();
+    jit
+}
