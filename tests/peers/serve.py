@@ -19,6 +19,7 @@ def main():
     options.add_argument("--upstream", action="store_true", help="start the external OpenID provider and let wiki's users come from it")
     options.add_argument("--jit", default="{}", help="keys of the identity provider's jit table, as JSON")
     options.add_argument("--purpose", action="append", default=[], help="the table of a purpose, as JSON; may be repeated")
+    options.add_argument("--identity-provider", action="append", default=[], help="the table of a further identity provider, as JSON; may be repeated")
     options.add_argument("--provider", default="{}", help="more keys of the service provider, as JSON")
     options = options.parse_args()
     path, port = folder("serve"), options.port or free_port()
@@ -29,6 +30,9 @@ def main():
         facts = Peer("oidc-provider", path, REDIRECT_URIS=f"http://127.0.0.1:{port}/federation/upstream/callback")
         sections.append(upstream(facts, jit=json.loads(options.jit)))
         more = {"identity_providers": ["upstream"], **more}
+    for table in map(json.loads, options.identity_provider):
+        sections.append(f"[[identity_providers]]\n{toml(table)}")
+        more["identity_providers"] = [*more.get("identity_providers", []), table["name"]]
     provider = service_provider(redirect_uris=options.redirect_uri, **more)
     server = Vestibule(path, address, *sections, provider, port=port)
     server.start()
