@@ -307,6 +307,16 @@ const CASES: &[Case] = &[
         &["KEY sessions"],
     ),
     (
+        "the_sessions_of_a_user",
+        |w| w.read(|c| sessions::of_user(c, &user(7), Timestamp(0)).map(drop)),
+        &["ANEW", "SORTS", "sessions_resource"],
+    ),
+    (
+        "a_consent_that_is_taken_back",
+        |w| w.write(|c| consents::withdraw(c, "letters", &user(7), Timestamp(0))),
+        &["ANEW", "consents_of_user"],
+    ),
+    (
         "sessions_that_are_over",
         |w| w.write(|c| sessions::delete_expired(c, Timestamp(1)).map(drop)),
         &["sessions_expires"],

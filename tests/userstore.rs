@@ -898,7 +898,9 @@ fn values_longer_than_an_index_are_found_and_told_apart(world: &World) {
 fn the_right_password_opens_and_wrong_ones_lock(world: &World) {
     let ann = world.user("ann");
     assert_eq!(world.verify(&ann, "anything"), PasswordVerdict::Wrong);
+    assert!(!world.store.has_password(&ann.id).unwrap());
     world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
+    assert!(world.store.has_password(&ann.id).unwrap());
     assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Right);
     for _ in 0..5 {
         assert_eq!(world.verify(&ann, "wrong"), PasswordVerdict::Wrong);
@@ -926,6 +928,7 @@ fn a_cleared_password_opens_nothing(world: &World) {
     world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
     world.set_password(&ann, PasswordChange::Clear);
     assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Wrong);
+    assert!(!world.store.has_password(&ann.id).unwrap());
 }
 
 fn a_password_goes_with_its_user(world: &World) {
@@ -933,6 +936,7 @@ fn a_password_goes_with_its_user(world: &World) {
     world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
     world.delete(&ann);
     assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Wrong);
+    assert!(!world.store.has_password(&ann.id).unwrap());
     assert_eq!(
         world.verify(&world.user("ann"), "correct horse"),
         PasswordVerdict::Wrong

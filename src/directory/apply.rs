@@ -56,6 +56,21 @@ impl Directory {
                 let _turn = self.locks.hold(&id);
                 door.patch(&kind, &id, &operations, &precondition)
             }
+            Operation::Transfer { kind, id, from } => {
+                let _turn = self.locks.hold(&id);
+                door.settle(&kind, &id, &Precondition::None, |_, _, stored| {
+                    Ok(Next {
+                        attributes: stored.attributes.clone(),
+                        members: None,
+                        password: None,
+                        transfers: stored
+                            .writers
+                            .values()
+                            .any(|writer| *writer == from)
+                            .then(|| from.clone()),
+                    })
+                })
+            }
             Operation::Delete { kind, id, precondition } => {
                 let _turn = self.locks.hold(&id);
                 door.delete(&kind, &id, &precondition)
@@ -80,6 +95,8 @@ struct Next {
     attributes: Attributes,
     members: Option<MemberChange>,
     password: Option<PasswordChange>,
+    /// Whose values become the actor's.
+    transfers: Option<String>,
 }
 
 /// What a resource held before the change, parsed; nothing before it is created.
@@ -236,10 +253,10 @@ impl Door<'_> {
         precondition: &Precondition,
     ) -> Result<Outcome, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
-        let password_only = next.password.is_some();
+        let beside = next.password.is_some() || next.transfers.is_some();
         let draft = self.draft(resource_type, &before.id, next, &stored);
         let diff = provenance::diff(resource_type, &stored.attributes, &draft.attributes);
-        let action = if !diff.is_empty() || password_only {
+        let action = if !diff.is_empty() || beside {
             WriteAction::Replace {
                 draft,
                 before: Some(stored.attributes),
@@ -278,10 +295,18 @@ impl Door<'_> {
 
     fn draft(&self, resource_type: &ResourceType, id: &ResourceId, next: Next, stored: &Stored) -> Draft {
         let attributes = validate::ordered(resource_type, next.attributes);
+        let actor = self.actor.writer();
+        let mut writers = provenance::stamp(&stored.attributes, &attributes, &stored.writers, &actor);
+        for writer in writers
+            .values_mut()
+            .filter(|writer| Some(&**writer) == next.transfers.as_ref())
+        {
+            writer.clone_from(&actor);
+        }
         Draft {
             key: key(resource_type, id, &attributes),
             unique: unique_values(resource_type, &attributes),
-            writers: provenance::stamp(&stored.attributes, &attributes, &stored.writers, &self.actor.writer()),
+            writers,
             attributes,
             members: next.members,
             password: next.password,
@@ -373,6 +398,7 @@ fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<
         attributes,
         members,
         password,
+        transfers: None,
     })
 }
 

@@ -144,6 +144,11 @@ impl Directory {
         Ok(PasswordVerdict::Wrong)
     }
 
+    /// Whether a person has a password.
+    pub fn has_password(&self, store: &StoreName, id: &ResourceId) -> Result<bool, DirectoryError> {
+        Ok(self.store(store)?.has_password(id)?)
+    }
+
     /// Lifts the lock that wrong passwords put on an account.
     pub fn unlock(&self, store: &StoreName, id: &ResourceId) -> Result<(), DirectoryError> {
         Ok(self.store(store)?.unlock(id)?)

@@ -116,6 +116,15 @@ pub enum Operation {
         /// What must hold of the stored version.
         precondition: Precondition,
     },
+    /// Makes the actor the writer of values that are there, as if they had been written anew. The values stay as they are.
+    Transfer {
+        /// Its type.
+        kind: Kind,
+        /// Which one.
+        id: ResourceId,
+        /// Whose values.
+        from: String,
+    },
     /// Removes a resource for good.
     Delete {
         /// Its type.
@@ -134,8 +143,12 @@ pub enum Companion {
     Journal(JournalEntry),
     /// Ties an external subject to the resource that the change creates or updates.
     Link(Link),
+    /// Unties an external subject from the resource.
+    Unlink(Link),
     /// What the person agreed to.
     Consent(Consent),
+    /// The person takes back what they agreed to for a purpose, by its name.
+    Withdrawal(String),
     /// Whether an identity provider put somebody into the group that the change is about.
     Grant(Grant),
 }

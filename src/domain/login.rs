@@ -33,6 +33,30 @@ pub struct AuthorizationRequest {
     pub reauthenticate: bool,
 }
 
+impl AuthorizationRequest {
+    /// A request of our own: the person comes back to a page of ours, as whoever `subject` is.
+    pub fn of_ourselves(page: String, subject: Option<ResourceId>) -> Self {
+        Self {
+            client_id: String::new(),
+            redirect_uri: page,
+            scope: Vec::new(),
+            state: None,
+            nonce: None,
+            code_challenge: None,
+            idp_hint: None,
+            login_hint: None,
+            ui_locales: Vec::new(),
+            reauthenticate: subject.is_some(),
+            subject,
+        }
+    }
+
+    /// Whether it is a request of our own. No service provider goes without a `client_id`.
+    pub fn is_of_ourselves(&self) -> bool {
+        self.client_id.is_empty()
+    }
+}
+
 /// A login that went through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {

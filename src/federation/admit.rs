@@ -22,7 +22,8 @@ use crate::domain::{
     Actor, Attributes, Change, Companion, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource,
     ResourceId, StoreName, name,
 };
-use crate::storage::{Database, StorageError, consents, identity_locks, links};
+use crate::storage::consents::{self, ConsentRecord};
+use crate::storage::{Database, StorageError, identity_locks, links};
 use crate::userstore::StoreError;
 
 /// How often a login starts over: each time somebody else has written what it was about to write.
@@ -175,7 +176,7 @@ impl Arrival<'_> {
             expected,
             wanted,
             parted,
-            given: given.into_iter().map(|record| record.consent).collect(),
+            given: given.into_iter().map(ConsentRecord::standing).collect(),
         })
     }
 

@@ -21,6 +21,12 @@ pub enum Denial {
         /// What the person is told besides; empty for nothing.
         reason: String,
     },
+    /// The identity opens another account.
+    #[error("the identity is linked to another account")]
+    IdentityTaken,
+    /// Somebody else signed in than was asked to.
+    #[error("another person signed in than was asked to")]
+    AnotherPerson,
     /// The account is disabled.
     #[error("the account is disabled")]
     AccountDisabled,
@@ -92,6 +98,8 @@ impl Denial {
             Self::AccountRemoved => "account_removed",
             Self::ConsentRefused => "consent_refused",
             Self::IdentityLocked { .. } => "identity_locked",
+            Self::IdentityTaken => "identity_taken",
+            Self::AnotherPerson => "another_person",
             Self::AccountDisabled => "account_disabled",
             Self::NameTaken => "name_taken",
             Self::MissingClaim { .. } => "claim_missing",

@@ -12,6 +12,7 @@ use super::login::FederationError;
 use super::policy::SyncMode;
 use crate::directory::DirectoryError;
 use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::schema::Registry;
 use crate::domain::{
     Attributes, Change, Companion, Grant, Kind, Operation, Precondition, Relations, ResourceId, StoreName,
 };
@@ -225,27 +226,7 @@ impl Arrival<'_> {
     }
 
     fn move_member(&self, group: &ResourceId, user: &ResourceId, joins: bool) -> Result<(), DirectoryError> {
-        let groups = self.directory.registry().resource_type(&Kind::GROUP);
-        let groups = groups.ok_or(DirectoryError::NotFound(Kind::GROUP))?;
-        let step = if joins {
-            PatchOperation {
-                op: PatchOp::Add,
-                path: Some(Path::parse("members", groups)?),
-                value: Some(json!([{ "value": user, "type": "User" }])),
-            }
-        } else {
-            PatchOperation {
-                op: PatchOp::Remove,
-                path: Some(Path::parse(&format!("members[value eq \"{user}\"]"), groups)?),
-                value: None,
-            }
-        };
-        let operation = Operation::Patch {
-            kind: Kind::GROUP,
-            id: group.clone(),
-            operations: vec![step],
-            precondition: Precondition::None,
-        };
+        let operation = membership(self.directory.registry(), group, user, joins)?;
         let grant = Companion::Grant(Grant {
             user: user.clone(),
             identity_provider: self.settings.name.clone(),
@@ -254,6 +235,36 @@ impl Arrival<'_> {
         let change: Change = self.change(operation, vec![grant]);
         self.directory.apply(change).map(|_| ())
     }
+}
+
+/// Puts a user into a group, or takes them out.
+pub(super) fn membership(
+    registry: &Registry,
+    group: &ResourceId,
+    user: &ResourceId,
+    joins: bool,
+) -> Result<Operation, DirectoryError> {
+    let groups = registry.resource_type(&Kind::GROUP);
+    let groups = groups.ok_or(DirectoryError::NotFound(Kind::GROUP))?;
+    let step = if joins {
+        PatchOperation {
+            op: PatchOp::Add,
+            path: Some(Path::parse("members", groups)?),
+            value: Some(json!([{ "value": user, "type": "User" }])),
+        }
+    } else {
+        PatchOperation {
+            op: PatchOp::Remove,
+            path: Some(Path::parse(&format!("members[value eq \"{user}\"]"), groups)?),
+            value: None,
+        }
+    };
+    Ok(Operation::Patch {
+        kind: Kind::GROUP,
+        id: group.clone(),
+        operations: vec![step],
+        precondition: Precondition::None,
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::account;
 use super::denial::Denial;
 use super::policy::ServiceProviderPolicy;
 use super::provider::{Hint, Identity, ProviderError, Returned};
@@ -53,6 +54,7 @@ pub struct Federation {
     pub(super) database: Database,
     pub(super) transactions: Transactions,
     pub(super) door: FrontDoor,
+    pub(super) account: ServiceProviderPolicy,
 }
 
 impl Federation {
@@ -68,6 +70,7 @@ impl Federation {
             directory,
             database,
             transactions,
+            account: account::policy(&door),
             door,
         }
     }
@@ -180,11 +183,16 @@ impl Federation {
             Ok(upstream) => upstream,
             Err(denial) => return Ok(Step::Refused(denial)),
         };
-        let pending = match &held.transaction.stage {
+        let (pending, visitor) = match &held.transaction.stage {
             Stage::Away {
                 provider: asked,
                 pending,
-            } if asked == provider => pending.clone(),
+            } if asked == provider => (pending.clone(), None),
+            Stage::Linking {
+                provider: asked,
+                pending,
+                visitor,
+            } if asked == provider => (pending.clone(), Some(visitor.clone())),
             _ => return Ok(Step::Refused(Denial::NotUnderWay)),
         };
         if !returned
@@ -200,9 +208,10 @@ impl Federation {
         if !self.transactions.advance(&mut held)? {
             return Ok(Step::Refused(Denial::NotUnderWay));
         }
-        match upstream.provider.finish(returned, &pending) {
-            Ok(identity) => self.admit(held, upstream, Arriving::new(provider, identity), None),
-            Err(error) => Ok(Step::Refused(refusal(provider, &error))),
+        match (upstream.provider.finish(returned, &pending), visitor) {
+            (Ok(identity), Some(visitor)) => self.link_identity(&held, provider, &identity, visitor),
+            (Ok(identity), None) => self.admit(held, upstream, Arriving::new(provider, identity), None),
+            (Err(error), _) => Ok(Step::Refused(refusal(provider, &error))),
         }
     }
 
@@ -246,13 +255,15 @@ impl Federation {
 
     /// Ends a login; `false` if another step came first.
     pub(super) fn finish(&self, held: &Held, authentication: Authentication) -> Result<Step, FederationError> {
+        let request = &held.transaction.request;
+        let expected = request.subject.as_ref().filter(|_| request.is_of_ourselves());
+        if expected.is_some_and(|expected| *expected != authentication.user) {
+            return Ok(Step::Refused(Denial::AnotherPerson));
+        }
         if !self.transactions.finish(held)? {
             return Ok(Step::Refused(Denial::NotUnderWay));
         }
-        Ok(Step::Complete(
-            Box::new(held.transaction.request.clone()),
-            authentication,
-        ))
+        Ok(Step::Complete(Box::new(request.clone()), authentication))
     }
 
     pub(super) fn authentication(
@@ -344,7 +355,7 @@ impl Federation {
                 };
             }
             Stage::Enrolled { codes, .. } => return Page::RecoveryCodes(codes.clone()),
-            Stage::Choosing | Stage::Away { .. } => {}
+            Stage::Choosing | Stage::Away { .. } | Stage::Linking { .. } => {}
         }
         let choice = |name: &IdentityProviderName| {
             Some(Choice {
@@ -371,7 +382,16 @@ impl Federation {
     }
 
     pub(super) fn policy(&self, name: &ServiceProviderName) -> Option<&ServiceProviderPolicy> {
+        if *name == ServiceProviderName::RESIDENT {
+            return Some(&self.account);
+        }
         self.door.service_providers.iter().find(|policy| policy.name == *name)
+    }
+
+    /// What people call an application; its name if it is configured no more.
+    pub(super) fn application(&self, name: &ServiceProviderName) -> String {
+        let policy = self.policy(name);
+        policy.map_or_else(|| name.to_string(), |policy| policy.display_name.clone())
     }
 
     pub(super) fn upstream(&self, name: &IdentityProviderName) -> Option<&Upstream> {
@@ -395,7 +415,7 @@ impl Federation {
     }
 
     /// One path per provider, so that the answer of one cannot pass for another's.
-    fn callback_url(&self, provider: &IdentityProviderName) -> Url {
+    pub(super) fn callback_url(&self, provider: &IdentityProviderName) -> Url {
         let mut url = self.door.public_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty()
@@ -412,7 +432,7 @@ fn standing(transaction: &Transaction, policy: &ServiceProviderPolicy) -> Standi
     }
 }
 
-fn refusal(provider: &IdentityProviderName, error: &ProviderError) -> Denial {
+pub(super) fn refusal(provider: &IdentityProviderName, error: &ProviderError) -> Denial {
     log::warn!("a login through {provider} failed: {}: {error}", error.reason());
     match error {
         ProviderError::Declined => Denial::Declined,

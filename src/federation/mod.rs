@@ -1,5 +1,6 @@
 //! The front door for people: identity providers, what their claims become, who is let in, and the login in between.
 
+pub mod account;
 mod admit;
 mod calls;
 pub mod claims;

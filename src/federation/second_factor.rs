@@ -43,9 +43,10 @@ impl Federation {
         if let Some(reason) = locked {
             return Ok(Step::Refused(Denial::IdentityLocked { reason }));
         }
-        let is_local = authentication.identity_provider.is_none();
+        // Whoever has one is asked for it wherever it can be taken away.
+        let asked = authentication.identity_provider.is_none() || held.transaction.request.is_of_ourselves();
         match (enrolled, self.needs_factor(policy, &authentication)) {
-            (true, needed) if needed || is_local => self.stand(held, policy, Stage::Challenging { authentication }),
+            (true, needed) if needed || asked => self.stand(held, policy, Stage::Challenging { authentication }),
             (false, true) => {
                 let Some(user) = self.present(&authentication)? else {
                     return Ok(Step::Refused(Denial::AccountDisabled));
@@ -148,8 +149,7 @@ impl Federation {
             return Ok(Step::Refused(Denial::AccountDisabled));
         }
         let user = authentication.user.clone();
-        let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| recovery_code()).collect();
-        let hashes: Vec<String> = codes.iter().map(|code| recovery_hash(&user, &plain(code))).collect();
+        let (codes, hashes) = recovery_codes(&user);
         let factor = Factor {
             sealed: self.transactions.secrets.seal(&context(&user), &seed),
             last_step,
@@ -222,7 +222,7 @@ fn step(secrets: &SecretBox, user: &ResourceId, factor: &Factor, code: &str, now
     totp::step_of(&seed, code, now, factor.last_step)
 }
 
-fn username(user: &Resource) -> String {
+pub(super) fn username(user: &Resource) -> String {
     let attributes = user.document.attributes();
     attributes
         .get("userName")
@@ -234,6 +234,13 @@ fn username(user: &Resource) -> String {
 /// A seed is sealed for its user: in another's row it does not open.
 fn context(user: &ResourceId) -> String {
     format!("factors/{user}/{TOTP}")
+}
+
+/// New recovery codes, and what is kept of them.
+pub(super) fn recovery_codes(user: &ResourceId) -> (Vec<String>, Vec<String>) {
+    let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| recovery_code()).collect();
+    let hashes = codes.iter().map(|code| recovery_hash(user, &plain(code))).collect();
+    (codes, hashes)
 }
 
 /// 80 random bits, in four groups.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::account::Visitor;
 use super::provider::{Identity, Pending};
 use super::questions::{Questions, Wishes};
 use super::step::Wrong;
@@ -45,6 +46,15 @@ pub(super) enum Stage {
         provider: IdentityProviderName,
         /// What it must answer to.
         pending: Pending,
+    },
+    /// The browser is at an identity provider for an identity that a person adds to their account.
+    Linking {
+        /// Which.
+        provider: IdentityProviderName,
+        /// What it must answer to.
+        pending: Pending,
+        /// The person.
+        visitor: Visitor,
     },
     /// An identity is known, and wants the name of an account that the person must prove first.
     Proving {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::directory::DirectoryError;
 use crate::domain::change::{Action, JournalRecord};
-use crate::domain::{Kind, Relations, ResourceId, TargetName, Timestamp};
+use crate::domain::{Kind, Relations, ResourceId, ServiceProviderName, TargetName, Timestamp};
 use crate::storage::outbound::{self, Wanted};
 use crate::storage::outbound_members::{self, Groups};
 use crate::storage::{SqlConnection, StorageError, journal, targets};
@@ -152,7 +152,8 @@ impl Step {
             return Ok(());
         }
         // What another service provider changes is not sent by itself, but goes along with the next change that is. A
-        // deletion is always sent: nobody could ever take the account away otherwise.
+        // deletion is always sent: nobody could ever take the account away otherwise. And so is what administrators, jobs
+        // and people themselves change: on behalf of everybody who has a copy.
         let known = (!listens)
             .then(|| outbound::find(connection, &self.target, &record.id))
             .transpose()?
@@ -163,7 +164,7 @@ impl Step {
         if record.action == Action::Delete {
             return self.delete(connection, record, listens);
         }
-        if listens {
+        if listens || record.service_provider == ServiceProviderName::RESIDENT {
             outbound::want(connection, &self.target, &wanted(record), self.now)?;
         }
         if record.kind == Kind::GROUP {

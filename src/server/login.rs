@@ -1,9 +1,8 @@
 //! The front door over HTTP: `/login/…` and `/federation/{idp}/callback`.
 
-mod answer;
-mod details;
+pub(super) mod answer;
+pub(super) mod details;
 mod factor;
-mod guard;
 
 use std::sync::Arc;
 
@@ -15,10 +14,10 @@ use serde::Deserialize;
 use url::Url;
 
 use self::answer::{out_of_date, refused, refused_with_way_out, show, unavailable};
-use self::guard::{form_token, is_own_form};
 use super::blocking;
 use super::href::Href;
 use super::messages;
+use super::own_form::{is_own_form, login_token};
 use super::page::{Onward, respond};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
@@ -63,7 +62,7 @@ impl Door {
         self.federation.public_url().scheme() == "https"
     }
 
-    fn handle_cookie(&self, handle: String) -> Cookie<'static> {
+    pub(super) fn handle_cookie(&self, handle: String) -> Cookie<'static> {
         Cookie::build(COOKIE, handle)
             .path("/")
             .http_only(true)
@@ -111,7 +110,7 @@ async fn view(door: Data<Door>, request: HttpRequest) -> HttpResponse {
     let Some(handle) = handle(&request) else {
         return refused(&Denial::NotUnderWay);
     };
-    let (federation, token) = (Arc::clone(&door.federation), form_token(&handle));
+    let (federation, token) = (Arc::clone(&door.federation), login_token(&handle));
     match run(move || federation.view(&handle)).await {
         Ok(Step::Show(screen)) => show(screen, &token),
         Ok(Step::Refused(denial)) => refused(&denial),
@@ -273,7 +272,7 @@ async fn settle(door: &Door, http: &HttpRequest, step: Result<Step, HttpResponse
     response
 }
 
-fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> HttpResponse {
+pub(super) fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> HttpResponse {
     let mut response = HttpResponse::SeeOther();
     response
         .insert_header(("Location", location))
@@ -285,7 +284,7 @@ fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> HttpResponse {
 }
 
 /// Leads on from a form: the redirects that follow are not ours to know.
-fn onward(name: &str, url: &Url, cookie: Option<Cookie<'static>>) -> HttpResponse {
+pub(super) fn onward(name: &str, url: &Url, cookie: Option<Cookie<'static>>) -> HttpResponse {
     let Some(href) = Href::parse(url.as_str()) else {
         return unavailable();
     };
@@ -314,7 +313,7 @@ fn handle(request: &HttpRequest) -> Option<String> {
 
 /// The handle, if the form that was sent is one of our pages' for this very login.
 fn own_handle(door: &Door, request: &HttpRequest, csrf: &str) -> Option<String> {
-    handle(request).filter(|handle| is_own_form(request, door.federation.public_url(), handle, csrf))
+    handle(request).filter(|handle| is_own_form(request, door.federation.public_url(), &login_token(handle), csrf))
 }
 
 /// Tells a person that a form leads nowhere.
@@ -327,7 +326,7 @@ fn not_ours(request: &HttpRequest) -> HttpResponse {
 }
 
 /// Crosses the bridge; what is not the person's fault becomes a page.
-async fn run<T: Send + 'static>(
+pub(super) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FederationError> + Send + 'static,
 ) -> Result<T, HttpResponse> {
     match blocking::run(work).await {

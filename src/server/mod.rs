@@ -8,6 +8,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use actix_web::{App as Service, HttpRequest, HttpResponse, HttpServer};
 
+pub mod account;
 pub mod assets;
 pub mod blocking;
 pub mod headers;
@@ -18,6 +19,7 @@ pub mod login;
 pub mod messages;
 pub mod metrics;
 pub mod oidc;
+mod own_form;
 pub mod page;
 pub mod request_id;
 pub mod scim;
@@ -102,6 +104,7 @@ impl State {
             .configure(scim::routes)
             .configure(oidc::routes)
             .configure(login::routes)
+            .configure(account::routes)
             .configure(health::routes)
             .configure(metrics::routes)
             .configure(assets::routes)

@@ -7,6 +7,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde_json::json;
+use url::Url;
 
 use super::href::Href;
 use super::page::{self, ErrorPage, LogoutConfirm, Onward, respond};
@@ -154,6 +155,12 @@ pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
     Arc::new(move |request, authentication, before| {
         let opened = oidc.open_session(authentication, before);
         let session = opened.inspect_err(log_cause).ok()?;
+        if request.is_of_ourselves() {
+            return Some(login::Completed {
+                session: session_cookie(&oidc, session),
+                location: request.redirect_uri.parse().ok()?,
+            });
+        }
         match oidc.complete(request, authentication, &session) {
             Ok(location) => Some(login::Completed {
                 session: session_cookie(&oidc, session),
@@ -169,12 +176,14 @@ pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
 
 /// Where a login that was given up ends.
 pub(super) fn cancels(oidc: Arc<Oidc>) -> Arc<login::Cancel> {
-    Arc::new(move |request| match oidc.refuse(request, ErrorCode::AccessDenied) {
-        Ok(location) => location.parse().ok(),
-        Err(failure) => {
-            log_failure(&failure);
-            None
+    Arc::new(move |request| {
+        if request.is_of_ourselves() {
+            // Without a session the page would ask for the login again.
+            let back = if request.subject.is_some() { "" } else { "/" };
+            return Url::parse(&request.redirect_uri).ok()?.join(back).ok();
         }
+        let refused = oidc.refuse(request, ErrorCode::AccessDenied);
+        refused.inspect_err(log_failure).ok()?.parse().ok()
     })
 }
 
@@ -326,7 +335,7 @@ fn status(code: ErrorCode) -> StatusCode {
     StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn log_cause(error: &OidcError) {
+pub(super) fn log_cause(error: &OidcError) {
     let mut causes = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(deeper) = cause {

@@ -38,7 +38,7 @@ pub struct ProviderChoice {
 }
 
 impl ProviderChoice {
-    fn monogram(&self) -> String {
+    pub(super) fn monogram(&self) -> String {
         let initial = self.display_name.chars().find(|letter| letter.is_alphanumeric());
         initial.map_or_else(|| "?".to_owned(), |letter| letter.to_uppercase().collect())
     }

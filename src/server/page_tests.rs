@@ -116,6 +116,7 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         ("enrol", enrol.render()),
         ("codes", codes.render()),
         ("logout", logout.render()),
+        ("account", super::super::account::page::tests::page(name)),
     ]
 }
 
@@ -218,8 +219,8 @@ fn every_form_posts_and_carries_the_token() {
         }
     }
     assert_eq!(
-        count, 10,
-        "two to choose, one password, two to link, one for details, three for codes, one to sign out"
+        count, 19,
+        "two to choose, one password, two to link, one for details, three for codes, one to sign out, nine for the account"
     );
 }
 

@@ -21,6 +21,23 @@ pub struct ConsentRecord {
     pub withdrawn: Option<Timestamp>,
 }
 
+impl ConsentRecord {
+    /// What holds of it now: nothing that was taken back is granted any more.
+    pub fn standing(self) -> Consent {
+        if self.withdrawn.is_none() {
+            return self.consent;
+        }
+        let mut refused = self.consent.refused;
+        refused.extend(self.consent.granted);
+        Consent {
+            version: 0,
+            granted: BTreeSet::new(),
+            refused,
+            ..self.consent
+        }
+    }
+}
+
 type Row = (
     String,
     String,
@@ -76,6 +93,22 @@ pub fn insert(
             consents::service_provider.eq(consent.service_provider.as_str()),
             consents::at.eq(at.0),
         ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Takes back what a user agreed to for a purpose. The receipts stay.
+pub fn withdraw(
+    connection: &mut SqlConnection,
+    purpose: &str,
+    resource_id: &ResourceId,
+    at: Timestamp,
+) -> QueryResult<()> {
+    let standing = consents::table
+        .filter(consents::resource_id.eq(resource_id.as_str()))
+        .filter(consents::purpose.eq(purpose).and(consents::withdrawn.is_null()));
+    diesel::update(standing)
+        .set(consents::withdrawn.eq(Some(at.0)))
         .execute(connection)
         .map(|_| ())
 }

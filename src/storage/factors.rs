@@ -117,6 +117,14 @@ pub fn use_recovery_code(connection: &mut SqlConnection, user: &ResourceId, hash
         .map(|rows| rows == 1)
 }
 
+/// How many recovery codes a user has left.
+pub fn recovery_codes_left(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<i64> {
+    recovery_codes::table
+        .filter(recovery_codes::resource_id.eq(user.as_str()))
+        .count()
+        .get_result(connection)
+}
+
 /// Forgets all of a user's factors and recovery codes; returns how many factors there were.
 pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<usize> {
     diesel::delete(recovery_codes::table.filter(recovery_codes::resource_id.eq(user.as_str()))).execute(connection)?;

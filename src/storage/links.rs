@@ -98,6 +98,15 @@ pub fn touch(connection: &mut SqlConnection, link: &Link, at: Timestamp) -> Quer
         .map(|_| ())
 }
 
+/// Takes a link away from a user. `false` if they do not have it.
+pub fn delete(connection: &mut SqlConnection, link: &Link, resource_id: &ResourceId) -> QueryResult<bool> {
+    let key = (link.identity_provider.as_str(), &link.issuer, &link.subject);
+    let theirs = links::table
+        .find(key)
+        .filter(links::resource_id.eq(resource_id.as_str()));
+    diesel::delete(theirs).execute(connection).map(|rows| rows == 1)
+}
+
 /// Forgets every link of a user, as deleting the user does, but for the fact that there was one.
 pub fn part(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
     let gone: Vec<(String, String, String)> =

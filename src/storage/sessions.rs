@@ -63,6 +63,42 @@ pub fn find(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> Qu
         .map(|row| row.map(authentication))
 }
 
+/// A session as its person sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// The hash of its cookie's value.
+    pub id_hash: String,
+    /// The login that opened it.
+    pub authentication: Authentication,
+    /// When it ends at the latest.
+    pub expires: Timestamp,
+}
+
+/// The sessions of a user that have not ended by `now`, newest first.
+pub fn of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<Vec<SessionRecord>> {
+    let rows: Vec<(String, i64, Row)> = sessions::table
+        .filter(sessions::resource_id.eq(user.as_str()).and(sessions::expires.gt(now.0)))
+        .order((sessions::auth_time.desc(), sessions::id_hash))
+        .select((
+            sessions::id_hash,
+            sessions::expires,
+            (
+                sessions::store,
+                sessions::resource_id,
+                sessions::identity_provider,
+                sessions::amr,
+                sessions::auth_time,
+            ),
+        ))
+        .load(connection)?;
+    let record = |(id_hash, expires, row)| SessionRecord {
+        id_hash,
+        authentication: authentication(row),
+        expires: Timestamp(expires),
+    };
+    Ok(rows.into_iter().map(record).collect())
+}
+
 /// Whose session it is, if it has not ended by `now`; it cannot end before the open transaction does.
 pub fn hold(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> QueryResult<Option<ResourceId>> {
     sessions::table

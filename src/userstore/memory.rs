@@ -174,6 +174,14 @@ impl Userstore for MemoryUserstore {
         Ok(PasswordVerdict::Right)
     }
 
+    fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
+        let state = self.state();
+        Ok(state
+            .resources
+            .get(id)
+            .is_some_and(|entry| entry.password.hash.is_some()))
+    }
+
     fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {
         if let Some(entry) = self.state().resources.get_mut(id) {
             (entry.password.failures, entry.password.locked_until) = (0, 0);

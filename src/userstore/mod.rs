@@ -38,6 +38,9 @@ pub trait Userstore: Send + Sync {
     /// Checks a person's password, counting failures against the account.
     fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError>;
 
+    /// Whether a person has a password that could open the account.
+    fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError>;
+
     /// Lifts the lock that wrong passwords put on an account.
     fn unlock(&self, id: &ResourceId) -> Result<(), StoreError>;
 

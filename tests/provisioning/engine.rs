@@ -60,6 +60,19 @@ fn only_changes_of_a_service_provider_that_lists_the_target_go_there() {
 }
 
 #[test]
+fn what_people_and_administrators_change_goes_wherever_the_account_is() {
+    let (world, fake, engine) = start();
+    let body = |name: &str| json!({"userName": name});
+    world.save_as("scim:wiki", "wiki", (&Kind::USER, "u1", body("ann")));
+    settled(&engine, "chat");
+    world.save_as("self", "resident", (&Kind::USER, "u1", body("anna")));
+    world.save_as("admin", "resident", (&Kind::USER, "u2", body("bob")));
+    settled(&engine, "chat");
+    assert_eq!(names(&fake), ["anna"], "and makes none where there is none");
+    engine.stop();
+}
+
+#[test]
 fn quick_edits_become_one_request() {
     let (world, fake, engine) = start();
     engine.pause(&chat(), "for the test").unwrap();

@@ -8,17 +8,17 @@ use super::{details, factor};
 use crate::federation::denial::Denial;
 use crate::federation::{Choice, Local, Page, Screen, Standing};
 use crate::server::href::Href;
-use crate::server::language;
 use crate::server::page::{
     Chooser, EnrolForm, ErrorPage, FactorForm, LinkProof, LocalLogin, PasswordForm, ProviderChoice, RecoveryCodes,
     WayOut, respond,
 };
 use crate::server::request_id;
+use crate::server::{language, messages};
 
 /// Shows a page of a login. `csrf` is the token of its forms.
 pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
     language::prefer(&screen.standing.ui_locales);
-    let service_provider = screen.standing.application;
+    let service_provider = called(screen.standing.application);
     let html = match screen.page {
         Page::SignIn {
             providers,
@@ -77,8 +77,17 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
     respond(StatusCode::OK, html, &[])
 }
 
+/// What people call an application; the account page is ours and has no name of its own.
+fn called(application: String) -> String {
+    if application.is_empty() {
+        messages::text("account.name").to_owned()
+    } else {
+        application
+    }
+}
+
 /// Tells a person why they stay outside.
-pub(super) fn refused(denial: &Denial) -> HttpResponse {
+pub(in crate::server) fn refused(denial: &Denial) -> HttpResponse {
     let (status, code) = row(denial);
     error(status, code, reason(denial), None)
 }
@@ -91,19 +100,19 @@ pub(super) fn refused_with_way_out(denial: &Denial, standing: Standing, public_u
     let cancel = public_url.join("/login/cancel").ok();
     let href = cancel.and_then(|url| Href::parse(url.as_str()));
     let way_out = href.map(|href| WayOut {
-        name: standing.application,
+        name: called(standing.application),
         href,
     });
     error(status, code, reason(denial), way_out)
 }
 
 /// Tells a person that a form is none of ours for the login at hand.
-pub(super) fn out_of_date() -> HttpResponse {
+pub(in crate::server) fn out_of_date() -> HttpResponse {
     error(StatusCode::BAD_REQUEST, "wrong_csrf", None, None)
 }
 
 /// Tells a person that it is not their fault.
-pub(super) fn unavailable() -> HttpResponse {
+pub(in crate::server) fn unavailable() -> HttpResponse {
     error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", None, None)
 }
 
@@ -142,6 +151,8 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
         Denial::AccountRemoved => (StatusCode::FORBIDDEN, "account_removed"),
         Denial::ConsentRefused => (StatusCode::FORBIDDEN, "consent_refused"),
         Denial::IdentityLocked { .. } => (StatusCode::FORBIDDEN, "identity_locked"),
+        Denial::IdentityTaken => (StatusCode::FORBIDDEN, "identity_taken"),
+        Denial::AnotherPerson => (StatusCode::FORBIDDEN, "another_person"),
         Denial::AccountDisabled => (StatusCode::FORBIDDEN, "account_disabled"),
         Denial::NameTaken => (StatusCode::FORBIDDEN, "name_taken"),
         Denial::MissingClaim { .. } => (StatusCode::FORBIDDEN, "missing_claim"),

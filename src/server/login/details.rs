@@ -100,7 +100,7 @@ pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> De
         invalid: questions.problems.iter().any(bad_name),
     });
     DetailsForm {
-        known: known.map(|(path, value)| (label(&path), value)).collect(),
+        known: known.map(|(path, value)| (label(path.as_str()), value)).collect(),
         username,
         fields: fields(&questions),
         password: questions.password.then(|| questions.problems.iter().any(bad_password)),
@@ -122,7 +122,7 @@ fn fields(questions: &Questions) -> Vec<Field> {
     let suggested = questions.suggested.iter().map(|(path, value)| (path, value.as_str()));
     let field = |(path, value): (&AttributePath, &str)| Field {
         name: format!("{PREFIX}{}", path.as_str()),
-        label: label(path),
+        label: label(path.as_str()),
         value: questions
             .typed
             .get(path.as_str())
@@ -160,12 +160,15 @@ fn told(purpose: &Purpose, kept: &BTreeSet<String>) -> PurposeText {
     PurposeText {
         title: words(&purpose.title).unwrap_or_else(|| messages::text("details.account").to_owned()),
         text: words(&purpose.text).unwrap_or_else(|| messages::text("details.account_text").to_owned()),
-        needed: needed.into_iter().map(|attribute| label(&attribute.path)).collect(),
+        needed: needed
+            .into_iter()
+            .map(|attribute| label(attribute.path.as_str()))
+            .collect(),
         optional: optional
             .into_iter()
             .map(|attribute| Choosable {
                 path: attribute.path.as_str().to_owned(),
-                label: label(&attribute.path),
+                label: label(attribute.path.as_str()),
                 chosen: kept.contains(attribute.path.as_str()),
             })
             .collect(),
@@ -176,9 +179,8 @@ fn told(purpose: &Purpose, kept: &BTreeSet<String>) -> PurposeText {
 }
 
 /// What people call an attribute: of `emails[type eq "work"].value` what they call `emails`. Others have their names.
-fn label(path: &AttributePath) -> String {
-    let path = path.as_str();
+pub(in crate::server) fn label(path: &str) -> String {
     let name = path.split('[').next().unwrap_or(path);
-    messages::find(&format!("attribute.{}", name.replace('.', "_")))
-        .map_or_else(|| name.rsplit(':').next().unwrap_or(name).to_owned(), str::to_owned)
+    let name = name.rsplit(':').next().unwrap_or(name);
+    messages::find(&format!("attribute.{}", name.replace('.', "_"))).map_or_else(|| name.to_owned(), str::to_owned)
 }

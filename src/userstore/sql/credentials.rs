@@ -31,6 +31,14 @@ pub(super) fn set(
         .map(|_| ())
 }
 
+/// Whether there is a hash that a password could be compared with.
+pub(super) fn has(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<bool> {
+    let known = credentials::table
+        .find(id.as_str())
+        .filter(credentials::hash.is_not_null());
+    diesel::select(diesel::dsl::exists(known)).get_result(connection)
+}
+
 /// Checks a password. The attempt is counted as a failure before the hash is compared and forgiven if it was right:
 /// so parallel guesses cannot outrun the count.
 pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {

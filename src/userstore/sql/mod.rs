@@ -100,6 +100,12 @@ impl Userstore for SqlUserstore {
         credentials::verify(self, id, password)
     }
 
+    fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
+        Ok(self
+            .database
+            .read::<_, StorageError>(|connection| credentials::has(connection, id))?)
+    }
+
     fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {
         let id = id.clone();
         self.database

@@ -12,8 +12,7 @@ use crate::domain::change::MembershipDelta;
 use crate::domain::provenance::Provenance;
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Companion, Consent, Document, Grant, Kind, Link, Precondition, Resource, ResourceId, StoreName,
-    Timestamp, Version,
+    Attributes, Companion, Document, Kind, Precondition, Resource, ResourceId, StoreName, Timestamp, Version,
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
@@ -28,9 +27,8 @@ pub(super) struct Order {
     at: Timestamp,
     step: Step,
     journal: Vec<journal::Entry>,
-    links: Vec<Link>,
-    consents: Vec<Consent>,
-    grants: Vec<Grant>,
+    /// What else is written down.
+    companions: Vec<Companion>,
 }
 
 enum Step {
@@ -92,16 +90,12 @@ impl Order {
             at: write.at,
             step,
             journal: Vec::new(),
-            links: Vec::new(),
-            consents: Vec::new(),
-            grants: Vec::new(),
+            companions: Vec::new(),
         };
         for companion in companions {
             match companion {
                 Companion::Journal(entry) => order.journal.push(entry.into()),
-                Companion::Link(link) => order.links.push(link),
-                Companion::Consent(consent) => order.consents.push(consent),
-                Companion::Grant(grant) => order.grants.push(grant),
+                other => order.companions.push(other),
             }
         }
         order
@@ -227,7 +221,7 @@ impl Order {
         };
         let delta = members::change(connection, &self.id, change, self.writer())?;
         if delta.is_empty() {
-            self.link(connection)?;
+            self.accompany(connection)?;
             return Ok(Some(Written {
                 resource,
                 members: delta,
@@ -247,7 +241,7 @@ impl Order {
         let Some(resource) = self.current(connection, &Precondition::None)? else {
             return Ok(None);
         };
-        self.link(connection)?;
+        self.accompany(connection)?;
         Ok(Some(Written {
             resource,
             members: MembershipDelta::default(),
@@ -393,18 +387,21 @@ impl Order {
         for entry in &self.journal {
             append(connection, entry, resource, delta)?;
         }
-        self.link(connection)
+        self.accompany(connection)
     }
 
-    fn link(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
-        for link in &self.links {
-            links::insert(connection, link, &self.store, &self.id, self.at)?;
-        }
-        for consent in &self.consents {
-            consents::insert(connection, consent, &self.store, &self.id, self.at)?;
-        }
-        for grant in &self.grants {
-            group_grants::set(connection, &self.id, grant)?;
+    fn accompany(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
+        for companion in &self.companions {
+            match companion {
+                Companion::Journal(_) => {}
+                Companion::Link(link) => links::insert(connection, link, &self.store, &self.id, self.at)?,
+                Companion::Unlink(link) => drop(links::delete(connection, link, &self.id)?),
+                Companion::Consent(consent) => {
+                    consents::insert(connection, consent, &self.store, &self.id, self.at)?;
+                }
+                Companion::Withdrawal(purpose) => consents::withdraw(connection, purpose, &self.id, self.at)?,
+                Companion::Grant(grant) => group_grants::set(connection, &self.id, grant)?,
+            }
         }
         Ok(())
     }

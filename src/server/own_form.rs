@@ -7,12 +7,17 @@ use url::Url;
 use crate::storage::random;
 
 /// The token in the forms of a login: whoever knows it has seen the handle, and it does not give the handle away.
-pub(super) fn form_token(handle: &str) -> String {
+pub(super) fn login_token(handle: &str) -> String {
     random::fingerprint(&format!("login-form/{handle}"))
 }
 
-/// Whether the form carries the login's token and no header of the browser says that it comes from elsewhere.
-pub(super) fn is_own_form(request: &HttpRequest, public_url: &Url, handle: &str, csrf: &str) -> bool {
+/// The same for the account page and the session's cookie.
+pub(super) fn account_token(session: &str) -> String {
+    random::fingerprint(&format!("account-form/{session}"))
+}
+
+/// Whether the form carries the token and no header of the browser says that it comes from elsewhere.
+pub(super) fn is_own_form(request: &HttpRequest, public_url: &Url, token: &str, csrf: &str) -> bool {
     let header = |name: HeaderName| {
         request
             .headers()
@@ -22,7 +27,7 @@ pub(super) fn is_own_form(request: &HttpRequest, public_url: &Url, handle: &str,
     let ours = public_url.origin().ascii_serialization();
     let from_us = header(ORIGIN).is_none_or(|origin| origin == ours);
     let same_site = header(HeaderName::from_static("sec-fetch-site")).is_none_or(|site| site == "same-origin");
-    from_us && same_site && random::equal(csrf, &form_token(handle))
+    from_us && same_site && random::equal(csrf, token)
 }
 
 #[cfg(test)]
@@ -38,14 +43,14 @@ mod tests {
         is_own_form(
             &request.to_http_request(),
             &Url::parse("https://id.example/x").unwrap(),
-            "handle",
+            &login_token("handle"),
             csrf,
         )
     }
 
     #[test]
     fn only_a_form_of_ours_for_this_login_counts() {
-        let token = form_token("handle");
+        let token = login_token("handle");
         assert!(is_own(&[], &token));
         assert!(is_own(
             &[("Origin", "https://id.example"), ("Sec-Fetch-Site", "same-origin")],
@@ -53,7 +58,8 @@ mod tests {
         ));
         assert!(!is_own(&[], ""));
         assert!(!is_own(&[], "handle"));
-        assert!(!is_own(&[], &form_token("another")));
+        assert!(!is_own(&[], &login_token("another")));
+        assert!(!is_own(&[], &account_token("handle")));
         assert!(!is_own(&[("Origin", "https://evil.example")], &token));
         assert!(!is_own(&[("Origin", "null")], &token));
         assert!(!is_own(&[("Sec-Fetch-Site", "same-site")], &token));

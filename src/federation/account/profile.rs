@@ -1,0 +1,182 @@
+//! What is known of a person, who wrote it, and what they may write themselves.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Changed, Complaint, Visitor, own_change};
+use crate::directory::DirectoryError;
+use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::provenance::Writers;
+use crate::domain::{Attributes, Kind, Operation, Precondition, Resource};
+use crate::federation::login::Federation;
+use crate::userstore::StoreError;
+
+/// What people may write themselves, as long as nobody else has.
+const OWN: [&str; 9] = [
+    "displayName",
+    "name.givenName",
+    "name.familyName",
+    "name.middleName",
+    "nickName",
+    "preferredLanguage",
+    "locale",
+    "timezone",
+    "profileUrl",
+];
+/// What is no part of a profile.
+const HIDDEN: [&str; 5] = ["schemas", "externalId", "active", "userName", "password"];
+/// The longest text that is taken, in characters.
+const LONGEST: usize = 256;
+
+/// A value of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path, as provenance has it.
+    pub path: String,
+    /// The value; empty if there is none.
+    pub value: String,
+    /// Who wrote it, if that is known.
+    pub owner: Option<Owner>,
+    /// Whether the person may write it.
+    pub is_own: bool,
+}
+
+/// Who wrote a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The person.
+    Person,
+    /// An administrator.
+    Administrator,
+    /// Somebody outside, by what people call them.
+    Named(String),
+}
+
+impl Federation {
+    pub(super) fn profile(&self, user: &Resource) -> Vec<Entry> {
+        let (attributes, writers) = (user.document.attributes(), user.writers.writers());
+        let values = values(&attributes);
+        let entry = |path: &str, value: String| Entry {
+            owner: writers.get(path).map(|writer| self.owner(writer)),
+            is_own: is_own(path, &writers),
+            path: path.to_owned(),
+            value,
+        };
+        let of = |path: &str| {
+            let found = values.iter().find(|(known, _)| known == path);
+            found.map_or_else(String::new, |(_, value)| value.clone())
+        };
+        let first = OWN.iter().map(|path| entry(path, of(path)));
+        let others = values.iter().filter(|(path, _)| !OWN.contains(&path.as_str()));
+        let others = others.map(|(path, value)| entry(path, value.clone()));
+        first
+            .chain(others)
+            .filter(|entry| entry.is_own || !entry.value.is_empty())
+            .collect()
+    }
+
+    /// Writes what a person says of themselves, by path; an empty text takes a value away. What is not theirs to write
+    /// does not count.
+    pub fn edit_profile(&self, visitor: &Visitor, texts: &BTreeMap<String, String>) -> Changed {
+        let user = match self.changeable(visitor)? {
+            Ok(user) => user,
+            Err(complaint) => return Ok(Err(complaint)),
+        };
+        let Some(users) = self.directory.registry().resource_type(&Kind::USER) else {
+            return Ok(Err(Complaint::Impossible));
+        };
+        let mut operations = Vec::new();
+        for Entry { path, value, .. } in self.profile(&user).into_iter().filter(|entry| entry.is_own) {
+            let Some(text) = texts.get(&path).map(|text| text.trim()).filter(|text| *text != value) else {
+                continue;
+            };
+            if text.chars().count() > LONGEST || text.chars().any(char::is_control) {
+                return Ok(Err(Complaint::Unfit));
+            }
+            let Ok(path) = Path::parse(&path, users) else { continue };
+            operations.push(if text.is_empty() {
+                PatchOperation {
+                    op: PatchOp::Remove,
+                    path: Some(path),
+                    value: None,
+                }
+            } else {
+                PatchOperation::replace(path, text.into())
+            });
+        }
+        let operation = Operation::Patch {
+            kind: Kind::USER,
+            id: user.id,
+            operations,
+            precondition: Precondition::None,
+        };
+        match self.directory.apply(own_change(operation, Vec::new())) {
+            Ok(_) => Ok(Ok(())),
+            Err(DirectoryError::Invalid(invalid)) => {
+                log::info!("what a person wrote of themselves was refused: {}", invalid.detail);
+                Ok(Err(Complaint::Unfit))
+            }
+            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Ok(Err(Complaint::Impossible)),
+            Err(DirectoryError::NotFound(_)) => Ok(Err(Complaint::Outdated)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn owner(&self, writer: &str) -> Owner {
+        match writer.split_once(':') {
+            Some(("idp", name)) => Owner::Named(self.called(&name.to_owned().into())),
+            Some(("scim", name)) => Owner::Named(self.application(&name.to_owned().into())),
+            None if writer == "self" => Owner::Person,
+            _ => Owner::Administrator,
+        }
+    }
+}
+
+fn is_own(path: &str, writers: &Writers) -> bool {
+    OWN.contains(&path) && writers.get(path).is_none_or(|writer| writer == "self")
+}
+
+/// Every value by its path, as a text.
+fn values(attributes: &Attributes) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (name, value) in attributes.iter().filter(|(name, _)| !HIDDEN.contains(&name.as_str())) {
+        match value.as_object().filter(|_| name.contains(':')) {
+            Some(extension) => {
+                for (inner, value) in extension {
+                    collect(format!("{name}:{inner}"), value, &mut found);
+                }
+            }
+            None => collect(name.clone(), value, &mut found),
+        }
+    }
+    found
+}
+
+fn collect(path: String, value: &Value, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(parts) => {
+            let texts = parts.iter().filter_map(|(name, part)| Some((name, plain(part)?)));
+            found.extend(texts.map(|(name, text)| (format!("{path}.{name}"), text)));
+        }
+        Value::Array(elements) => {
+            for element in elements {
+                let shown = ["value", "formatted", "display"]
+                    .iter()
+                    .find_map(|name| element.get(name));
+                if let Some(text) = plain(shown.unwrap_or(element)) {
+                    found.push((format!("{path}[{text}]"), text));
+                }
+            }
+        }
+        value => found.extend(plain(value).map(|text| (path, text))),
+    }
+}
+
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    }
+}

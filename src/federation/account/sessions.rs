@@ -1,0 +1,91 @@
+//! Where a person is signed in, and how they sign out there. Signing out takes no fresh login.
+
+use super::Visitor;
+use crate::domain::{IdentityProviderName, Timestamp};
+use crate::federation::login::{Federation, FederationError};
+use crate::storage::sessions::{self, SessionRecord};
+use crate::storage::{StorageError, grants, random};
+
+/// A session as its person sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// What stands for it on the page.
+    pub reference: String,
+    /// What people call the provider that they came through; none for a password of ours.
+    pub provider: Option<String>,
+    /// Whether a second factor was proved.
+    pub by_two_factors: bool,
+    /// When they signed in.
+    pub since: Timestamp,
+    /// When it ends at the latest.
+    pub until: Timestamp,
+    /// Whether it is the one that the page is seen in.
+    pub is_this: bool,
+}
+
+/// Which sessions end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The one that a reference stands for.
+    One(String),
+    /// All of them.
+    All,
+}
+
+impl Federation {
+    pub(super) fn open_session(&self, record: SessionRecord, visitor: &Visitor) -> OpenSession {
+        let authentication = record.authentication;
+        OpenSession {
+            reference: reference(&record.id_hash),
+            provider: authentication.identity_provider.map(|name| self.called(&name)),
+            by_two_factors: authentication.amr.iter().any(|method| method == "mfa"),
+            since: authentication.at,
+            until: record.expires,
+            is_this: record.id_hash == visitor.session,
+        }
+    }
+
+    /// Ends sessions and takes back what they gave. Applications that want to know are told.
+    pub fn sign_out(&self, visitor: &Visitor, ending: Ending) -> Result<(), FederationError> {
+        self.end_sessions(visitor, move |record| match &ending {
+            Ending::One(wanted) => reference(&record.id_hash) == *wanted,
+            Ending::All => true,
+        })
+    }
+
+    /// Ends the sessions that came of a provider, but for the one at hand.
+    pub(super) fn end_sessions_of(
+        &self,
+        visitor: &Visitor,
+        provider: &IdentityProviderName,
+    ) -> Result<(), FederationError> {
+        let (provider, this) = (provider.clone(), visitor.session.clone());
+        self.end_sessions(visitor, move |record| {
+            record.authentication.identity_provider.as_ref() == Some(&provider) && record.id_hash != this
+        })
+    }
+
+    fn end_sessions(
+        &self,
+        visitor: &Visitor,
+        ends: impl Fn(&SessionRecord) -> bool + Send + 'static,
+    ) -> Result<(), FederationError> {
+        let user = visitor.authentication.user.clone();
+        let now = self.directory.clock().now();
+        self.database.write::<_, StorageError>(move |connection| {
+            for record in sessions::of_user(connection, &user, now)?
+                .iter()
+                .filter(|record| ends(record))
+            {
+                sessions::delete(connection, &record.id_hash, now)?;
+                grants::revoke_of_session(connection, &record.id_hash, now)?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+fn reference(id_hash: &str) -> String {
+    random::fingerprint(&format!("session/{id_hash}"))
+}

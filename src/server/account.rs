@@ -1,0 +1,276 @@
+//! The account page over HTTP: `/account`, and the forms on it.
+
+pub(super) mod page;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Form, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+
+use self::page::AccountPage;
+use super::login::answer::{out_of_date, refused, unavailable};
+use super::login::{Door, onward, run, see_other};
+use super::oidc::{log_cause, session_cookie, session_of};
+use super::own_form::{account_token, is_own_form};
+use super::page::{LoggedOut, NotFound, respond};
+use super::{blocking, messages};
+use crate::domain::password::PasswordDefect;
+use crate::domain::{IdentityProviderName, Link, Secret};
+use crate::federation::account::{Away, Changed, Complaint, Ending, Visitor};
+use crate::federation::denial::Denial;
+use crate::federation::{Federation, FederationError, Started};
+use crate::oidc::Oidc;
+use crate::storage::random;
+
+/// Where the page is.
+const PAGE: &str = "/account";
+
+/// Mounts the page. Wants [`Oidc`] and [`Door`] as application data.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .route(PAGE, web::get().to(view))
+        .route("/account/{form}", web::post().to(change));
+}
+
+/// What the page tells besides: codes of ours alone have a text.
+#[derive(Deserialize)]
+struct Told {
+    done: Option<String>,
+    problem: Option<String>,
+}
+
+/// `GET /account`: the page, or the way to it.
+async fn view(oidc: Data<Oidc>, door: Data<Door>, http: HttpRequest, told: Query<Told>) -> HttpResponse {
+    let visit = match visit(&oidc, &http).await {
+        Ok(Some(visit)) => visit,
+        Ok(None) => return enter(&door, None).await,
+        Err(response) => return response,
+    };
+    let (federation, visitor) = (Arc::clone(&door.federation), visit.visitor.clone());
+    match run(move || federation.account(&visitor)).await {
+        Ok(Some(account)) => {
+            let Told { done, problem } = told.into_inner();
+            let page = AccountPage::new(account, visit.token(), (done.as_deref(), problem.as_deref()));
+            respond(StatusCode::OK, page.render(), &[])
+        }
+        Ok(None) => enter(&door, None).await,
+        Err(response) => response,
+    }
+}
+
+/// `POST /account/{form}`: one change.
+async fn change(
+    oidc: Data<Oidc>,
+    door: Data<Door>,
+    http: HttpRequest,
+    form: Path<String>,
+    fields: Form<Vec<(String, String)>>,
+) -> HttpResponse {
+    let visit = match visit(&oidc, &http).await {
+        Ok(Some(visit)) => visit,
+        Ok(None) => return enter(&door, None).await,
+        Err(response) => return response,
+    };
+    let Some(fields) = Fields::read(fields.into_inner()) else {
+        return out_of_date();
+    };
+    if !is_own_form(&http, door.federation.public_url(), &visit.token(), fields.text("csrf")) {
+        return out_of_date();
+    }
+    let (federation, visitor) = (Arc::clone(&door.federation), visit.visitor.clone());
+    let form = form.into_inner();
+    let next = match run(move || carry_out(&federation, &visitor, &form, &fields)).await {
+        Ok(next) => next,
+        Err(response) => return response,
+    };
+    match next {
+        Next::Done(what) => see_other(&format!("{PAGE}?done={what}"), None),
+        Next::Problem(Complaint::NotFresh) => enter(&door, Some(visit.visitor)).await,
+        Next::Problem(complaint) => see_other(&format!("{PAGE}?problem={}", code(complaint)), None),
+        Next::Step(handle) => see_other("/login", Some(door.handle_cookie(handle))),
+        Next::Away(name, away) => onward(&name, &away.to, Some(door.handle_cookie(away.handle))),
+        Next::Denied(denial) => refused(&denial),
+        Next::SignedIn => signed_in_anew(oidc, visit).await,
+        Next::SignedOut => {
+            let mut response = respond(StatusCode::OK, LoggedOut { way_out: None }.render(), &[]);
+            // A response takes any number of cookies; the only error is one that is not made by a cookie's own text.
+            let _ = response.add_removal_cookie(&session_cookie(&oidc, String::new()));
+            response
+        }
+        Next::Unknown => respond(StatusCode::NOT_FOUND, NotFound.render(), &[]),
+    }
+}
+
+/// What follows a form.
+enum Next {
+    Done(&'static str),
+    Problem(Complaint),
+    /// A page of the login.
+    Step(String),
+    /// An identity provider, by what people call it.
+    Away(String, Away),
+    Denied(Denial),
+    /// Every session ended with the change, and this one begins anew.
+    SignedIn,
+    SignedOut,
+    Unknown,
+}
+
+fn carry_out(federation: &Federation, visitor: &Visitor, form: &str, fields: &Fields) -> Result<Next, FederationError> {
+    let changed = |outcome: Changed, what| Ok(outcome?.map_or_else(Next::Problem, |()| Next::Done(what)));
+    let stands = |outcome: Changed<String>| Ok(outcome?.map_or_else(Next::Problem, Next::Step));
+    match form {
+        "confirm" => Ok(Next::Problem(Complaint::NotFresh)),
+        "profile" => changed(federation.edit_profile(visitor, &fields.attributes()), "profile"),
+        "link" => link(federation, visitor, fields),
+        "unlink" => {
+            let link = Link {
+                identity_provider: fields.text("identity_provider").into(),
+                issuer: fields.text("issuer").to_owned(),
+                subject: fields.text("subject").to_owned(),
+            };
+            changed(federation.unlink(visitor, &link), "unlinked")
+        }
+        "consent" => {
+            let path = Some(fields.text("path")).filter(|path| !path.is_empty());
+            changed(federation.withdraw(visitor, fields.text("purpose"), path), "withdrawn")
+        }
+        "authenticator" => match fields.text("decision") {
+            "set_up" => stands(federation.begin_authenticator(visitor)),
+            "renew_codes" => stands(federation.renew_codes(visitor)),
+            "remove" => changed(federation.drop_authenticator(visitor), "authenticator_removed"),
+            _ => Ok(Next::Unknown),
+        },
+        "password" => {
+            let (before, new) = (fields.secret("before"), fields.secret("password"));
+            let outcome = federation.set_password(visitor, &before, &new, &fields.secret("password_again"))?;
+            Ok(outcome.map_or_else(Next::Problem, |()| Next::SignedIn))
+        }
+        "sessions" => sign_out(federation, visitor, fields.text("session")),
+        _ => Ok(Next::Unknown),
+    }
+}
+
+fn link(federation: &Federation, visitor: &Visitor, fields: &Fields) -> Result<Next, FederationError> {
+    let provider = IdentityProviderName::new(fields.text("identity_provider").to_owned());
+    Ok(match federation.begin_linking(visitor, &provider)? {
+        Ok(Ok(away)) => Next::Away(federation.display_name(&provider).unwrap_or_default(), away),
+        Ok(Err(denial)) => Next::Denied(denial),
+        Err(complaint) => Next::Problem(complaint),
+    })
+}
+
+fn sign_out(federation: &Federation, visitor: &Visitor, session: &str) -> Result<Next, FederationError> {
+    if session.is_empty() {
+        federation.sign_out(visitor, Ending::All)?;
+        return Ok(Next::SignedOut);
+    }
+    federation.sign_out(visitor, Ending::One(session.to_owned()))?;
+    Ok(Next::Done("signed_out"))
+}
+
+/// Opens the session anew that ended with a change of its own.
+async fn signed_in_anew(oidc: Data<Oidc>, visit: Visit) -> HttpResponse {
+    let provider = oidc.clone();
+    let opened = blocking::run(move || provider.open_session(&visit.visitor.authentication, None)).await;
+    match opened {
+        Some(Ok(session)) => see_other("/account?done=password", Some(session_cookie(&oidc, session))),
+        Some(Err(error)) => {
+            log_cause(&error);
+            unavailable()
+        }
+        None => unavailable(),
+    }
+}
+
+/// Sends somebody to sign in: anybody, or the same person once more.
+async fn enter(door: &Door, visitor: Option<Visitor>) -> HttpResponse {
+    let federation = Arc::clone(&door.federation);
+    match run(move || federation.start_for_account(visitor.as_ref())).await {
+        Ok(Started { handle, to: Some(to) }) => {
+            onward(messages::text("account.sign_in"), &to, Some(door.handle_cookie(handle)))
+        }
+        Ok(Started { handle, to: None }) => see_other("/login", Some(door.handle_cookie(handle))),
+        Err(response) => response,
+    }
+}
+
+/// Somebody with a session.
+struct Visit {
+    cookie: String,
+    visitor: Visitor,
+}
+
+impl Visit {
+    fn token(&self) -> String {
+        account_token(&self.cookie)
+    }
+}
+
+async fn visit(oidc: &Data<Oidc>, http: &HttpRequest) -> Result<Option<Visit>, HttpResponse> {
+    let Some(cookie) = session_of(oidc, http) else {
+        return Ok(None);
+    };
+    let (provider, value) = (oidc.clone(), cookie.clone());
+    match blocking::run(move || provider.session(&value)).await {
+        Some(Ok(found)) => Ok(found.map(|authentication| Visit {
+            visitor: Visitor {
+                authentication,
+                session: random::fingerprint(&cookie),
+            },
+            cookie,
+        })),
+        Some(Err(error)) => {
+            log_cause(&error);
+            Err(unavailable())
+        }
+        None => Err(unavailable()),
+    }
+}
+
+/// The fields of a form, each there once.
+struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    fn read(pairs: Vec<(String, String)>) -> Option<Self> {
+        let count = pairs.len();
+        let fields: BTreeMap<_, _> = pairs.into_iter().collect();
+        (fields.len() == count).then_some(Self(fields))
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    fn secret(&self, name: &str) -> Secret {
+        Secret::new(self.text(name))
+    }
+
+    /// The texts of attributes, by path.
+    fn attributes(&self) -> BTreeMap<String, String> {
+        let texts = self.0.iter();
+        texts
+            .filter_map(|(name, text)| Some((name.strip_prefix(page::PREFIX)?.to_owned(), text.clone())))
+            .collect()
+    }
+}
+
+/// The stable code of a complaint; its text is in `locales/`.
+fn code(complaint: Complaint) -> &'static str {
+    match complaint {
+        Complaint::NotFresh => "not_fresh",
+        Complaint::Outdated => "account_outdated",
+        Complaint::LastWayIn => "last_way_in",
+        Complaint::WrongPassword => "wrong_old_password",
+        Complaint::Password(PasswordDefect::Short) => "password_short",
+        Complaint::Password(PasswordDefect::Long) => "password_long",
+        Complaint::Password(PasswordDefect::Username) => "password_is_name",
+        Complaint::Password(PasswordDefect::Common) => "password_common",
+        Complaint::PasswordsDiffer => "passwords_differ",
+        Complaint::Unfit => "attribute_unfit",
+        Complaint::Impossible => "not_here",
+    }
+}

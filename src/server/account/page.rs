@@ -1,0 +1,255 @@
+//! What the account page shows.
+
+use askama::Template;
+
+use crate::domain::Timestamp;
+use crate::federation::account::{Account, Entry, GivenConsent, LinkedIdentity, OpenSession, Owner};
+use crate::federation::purpose::Wording;
+use crate::server::login::details::label;
+use crate::server::page::{Field, ProviderChoice, rendered};
+use crate::server::{language, messages};
+
+/// Stands before the path in the name of an attribute's field.
+pub(super) const PREFIX: &str = "attribute:";
+
+/// The account page. Its forms post `csrf` and what they name to `/account/…`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "account.html")]
+pub(super) struct AccountPage {
+    csrf: String,
+    done: Option<&'static str>,
+    problem: Option<(&'static str, &'static str)>,
+    username: String,
+    is_fresh: bool,
+    facts: Vec<Fact>,
+    fields: Vec<Field>,
+    identities: Vec<LinkedIdentity>,
+    providers: Vec<ProviderChoice>,
+    has_password: bool,
+    has_authenticator: bool,
+    recovery_codes: String,
+    consents: Vec<Receipt>,
+    sessions: Vec<OpenSession>,
+}
+
+/// A value that others keep.
+#[derive(Clone, Debug)]
+struct Fact {
+    label: String,
+    value: String,
+    owner: Option<String>,
+}
+
+/// A consent in the person's language.
+#[derive(Clone, Debug)]
+struct Receipt {
+    purpose: String,
+    title: String,
+    text: String,
+    told: String,
+    is_withdrawn: bool,
+    kept: Vec<Kept>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    path: String,
+    label: String,
+    is_optional: bool,
+}
+
+impl AccountPage {
+    /// The page for an account. `told` is what was done, and what went wrong, by their codes.
+    pub(super) fn new(account: Account, csrf: String, (done, problem): (Option<&str>, Option<&str>)) -> Self {
+        let is_fresh = account.is_fresh;
+        let (own, others): (Vec<Entry>, Vec<Entry>) =
+            account.profile.into_iter().partition(|entry| entry.is_own && is_fresh);
+        let known = |code: &&str| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        Self {
+            csrf,
+            done: done
+                .filter(known)
+                .and_then(|code| messages::find(&format!("account.done.{code}"))),
+            problem: problem
+                .filter(known)
+                .filter(|code| messages::find(&format!("error.{code}.title")).is_some())
+                .map(messages::message),
+            username: account.username,
+            is_fresh,
+            facts: others
+                .into_iter()
+                .filter(|entry| !entry.value.is_empty())
+                .map(fact)
+                .collect(),
+            fields: own.into_iter().map(field).collect(),
+            identities: account.identities,
+            providers: account
+                .providers
+                .into_iter()
+                .map(|choice| ProviderChoice {
+                    name: choice.name.as_str().to_owned(),
+                    display_name: choice.display_name,
+                })
+                .collect(),
+            has_password: account.has_password,
+            has_authenticator: account.has_authenticator,
+            recovery_codes: account.recovery_codes.to_string(),
+            consents: account.consents.into_iter().map(receipt).collect(),
+            sessions: account.sessions,
+        }
+    }
+
+    /// The page as HTML.
+    pub(super) fn render(&self) -> String {
+        rendered(self)
+    }
+}
+
+fn fact(entry: Entry) -> Fact {
+    Fact {
+        label: label(&entry.path),
+        owner: entry.owner.map(|owner| match owner {
+            Owner::Person => messages::text("account.by_you").to_owned(),
+            Owner::Administrator => messages::text("account.by_administrator").to_owned(),
+            Owner::Named(name) => messages::filled("account.by", &[("name", name)]),
+        }),
+        value: entry.value,
+    }
+}
+
+fn field(entry: Entry) -> Field {
+    Field {
+        name: format!("{PREFIX}{}", entry.path),
+        label: label(&entry.path),
+        value: entry.value,
+        invalid: false,
+    }
+}
+
+fn receipt(given: GivenConsent) -> Receipt {
+    let tag = language::current().tag();
+    let words = |wording: Option<Wording>, key| {
+        wording.map_or_else(
+            || messages::text(key).to_owned(),
+            |wording| wording.in_language(tag).to_owned(),
+        )
+    };
+    let told = match given.withdrawn {
+        Some(at) => messages::filled("account.withdrawn", &[("date", day(at))]),
+        None => messages::filled(
+            "account.agreed",
+            &[("date", day(given.at)), ("application", given.application)],
+        ),
+    };
+    Receipt {
+        purpose: given.purpose,
+        title: words(given.title, "details.account"),
+        text: words(given.text, "details.account_text"),
+        told,
+        is_withdrawn: given.withdrawn.is_some(),
+        kept: given
+            .kept
+            .into_iter()
+            .map(|(path, is_optional)| Kept {
+                label: label(&path),
+                path,
+                is_optional,
+            })
+            .collect(),
+    }
+}
+
+/// A day as everybody reads it.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+/// A minute as everybody reads it.
+fn minute(at: Timestamp) -> String {
+    let text = at.to_string();
+    format!("{} {} UTC", &text[..10], &text[11..16])
+}
+
+#[cfg(test)]
+pub(in crate::server) mod tests {
+    use super::*;
+    use crate::domain::Link;
+    use crate::federation::Choice;
+
+    /// The fullest account page, with `name` wherever a text comes from outside.
+    pub(in crate::server) fn page(name: &str) -> String {
+        let (text, at) = (|| name.to_owned(), Timestamp(0));
+        let entry = |path: &str, is_own| Entry {
+            path: path.to_owned(),
+            value: text(),
+            owner: Some(Owner::Named(text())),
+            is_own,
+        };
+        let session = |is_this| OpenSession {
+            reference: "reference".to_owned(),
+            provider: Some(text()),
+            by_two_factors: true,
+            since: at,
+            until: at,
+            is_this,
+        };
+        let account = Account {
+            username: text(),
+            is_fresh: true,
+            profile: vec![entry("title", false), entry("nickName", true)],
+            identities: vec![LinkedIdentity {
+                link: Link {
+                    identity_provider: text().into(),
+                    issuer: text(),
+                    subject: text(),
+                },
+                provider: text(),
+                since: at,
+                last_login: at,
+            }],
+            providers: vec![Choice {
+                name: text().into(),
+                display_name: text(),
+            }],
+            has_password: true,
+            has_authenticator: true,
+            recovery_codes: 3,
+            consents: vec![GivenConsent {
+                purpose: text(),
+                title: Some(Wording::Same(text())),
+                text: None,
+                at,
+                withdrawn: None,
+                application: text(),
+                kept: vec![("nickName".to_owned(), true)],
+            }],
+            sessions: vec![session(true), session(false)],
+        };
+        let told = (Some("profile"), Some("last_way_in"));
+        AccountPage::new(account, "token-of-this-form".to_owned(), told).render()
+    }
+
+    #[test]
+    fn only_texts_of_ours_are_told() {
+        let html = page("Alice");
+        assert!(html.contains("Your profile is saved.") && html.contains("That is your last way in"));
+        let account = |told| {
+            let account = Account {
+                username: "alice".to_owned(),
+                is_fresh: false,
+                profile: Vec::new(),
+                identities: Vec::new(),
+                providers: Vec::new(),
+                has_password: false,
+                has_authenticator: false,
+                recovery_codes: 0,
+                consents: Vec::new(),
+                sessions: Vec::new(),
+            };
+            AccountPage::new(account, "token".to_owned(), told).render()
+        };
+        for told in ["<b>", "no_such", "../error", ""] {
+            assert_eq!(account((Some(told), Some(told))), account((None, None)), "{told}");
+        }
+    }
+}

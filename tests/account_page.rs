@@ -1,0 +1,522 @@
+//! What people see and change of their own account, against a real directory.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod front_door;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use front_door::{ISSUER, Rig, completed, google, refused, shown};
+use serde_json::{Value, json};
+use vestibule::domain::login::Authentication;
+use vestibule::domain::password::PasswordDefect;
+use vestibule::domain::{IdentityProviderName, Kind, Link, Relations, ResourceId, Secret};
+use vestibule::federation::account::{Account, Complaint, Ending, OpenSession, Owner, Visitor};
+use vestibule::federation::denial::Denial;
+use vestibule::federation::provider::Returned;
+use vestibule::federation::questions::Answers;
+use vestibule::federation::{Page, Step};
+use vestibule::storage::factors::{self, Factor};
+use vestibule::storage::{StorageError, links, random, sessions};
+
+const GOOD: &str = "correct horse battery";
+const BETTER: &str = "staple the correct horse";
+const TITLE: &str = "title";
+
+fn rig() -> Rig {
+    Rig::new(json!({
+        "mode": "silent",
+        "username": {"claim": "nick"},
+        "groups": {"claim": "groups", "unmapped": "create"},
+    }))
+}
+
+fn bob() -> Value {
+    json!({"sub": "sub-bob", "nick": "bob", "given_name": "Bob", "groups": ["eng"]})
+}
+
+/// The session that a login opens.
+fn session(rig: &Rig, authentication: Authentication) -> Visitor {
+    let (session, now) = (random::fingerprint(&random::token()), rig.clock.now());
+    let (hash, opened) = (session.clone(), authentication.clone());
+    let open = move |connection: &mut _| {
+        let expires = now.plus(Duration::from_hours(12));
+        Ok(sessions::insert(connection, &hash, &opened, now, expires)?)
+    };
+    rig.database.write::<_, StorageError>(open).unwrap();
+    Visitor {
+        authentication,
+        session,
+    }
+}
+
+fn visitor(rig: &Rig) -> Visitor {
+    session(rig, completed(rig.login(&bob())))
+}
+
+fn account(rig: &Rig, visitor: &Visitor) -> Account {
+    rig.federation.account(visitor).unwrap().unwrap()
+}
+
+fn attributes(rig: &Rig, visitor: &Visitor) -> Value {
+    rig.get(&visitor.authentication.user).document.attributes().into()
+}
+
+fn texts(path: &str, text: &str) -> BTreeMap<String, String> {
+    [(path.to_owned(), text.to_owned())].into()
+}
+
+fn link(provider: &str, subject: &str) -> Link {
+    Link {
+        identity_provider: provider.into(),
+        issuer: ISSUER.to_owned(),
+        subject: subject.to_owned(),
+    }
+}
+
+fn other() -> IdentityProviderName {
+    "other".into()
+}
+
+/// The browser comes back from the other provider, to which it went for another identity.
+fn linked(rig: &Rig, visitor: &Visitor, subject: &str) -> Step {
+    let away = rig
+        .federation
+        .begin_linking(visitor, &other())
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let returned = back(rig, &away.to, subject);
+    rig.federation.callback(&away.handle, &other(), &returned).unwrap()
+}
+
+fn back(rig: &Rig, to: &url::Url, subject: &str) -> Returned {
+    let code = random::token();
+    let claims = json!({"sub": subject, "nick": "somebody"});
+    rig.codes
+        .lock()
+        .unwrap()
+        .insert(code.clone(), claims.as_object().unwrap().clone());
+    let state = to.query_pairs().find(|(name, _)| name == "state").unwrap().1;
+    Returned {
+        code: Some(code),
+        state: Some(state.into_owned()),
+        ..Returned::default()
+    }
+}
+
+/// Who comes in with an identity of the other provider.
+fn through_other(rig: &Rig, subject: &str) -> Step {
+    let handle = rig.federation.start_for_account(None).unwrap().handle;
+    let to = rig.federation.choose(&handle, &other()).unwrap().unwrap();
+    let returned = back(rig, &to, subject);
+    rig.federation.callback(&handle, &other(), &returned).unwrap()
+}
+
+fn entered(step: Step) -> Authentication {
+    match step {
+        Step::Complete(request, authentication) => {
+            assert!(request.is_of_ourselves());
+            assert_eq!(request.redirect_uri, "https://id.example/account");
+            authentication
+        }
+        other => panic!("not let in: {other:?}"),
+    }
+}
+
+fn groups(rig: &Rig, user: &ResourceId) -> usize {
+    let relations = Relations {
+        groups: true,
+        members: false,
+    };
+    rig.directory
+        .get(&Kind::USER, user, relations)
+        .unwrap()
+        .unwrap()
+        .groups
+        .len()
+}
+
+fn set_password(rig: &Rig, visitor: &Visitor, before: &str, password: &str) -> Result<(), Complaint> {
+    let secret = |text: &str| Secret::new(text);
+    let (before, password) = (secret(before), secret(password));
+    rig.federation
+        .set_password(visitor, &before, &password, &password)
+        .unwrap()
+}
+
+#[test]
+fn every_way_in_leads_to_the_account_page_and_makes_no_account() {
+    let rig = rig();
+    let handle = rig.federation.start_for_account(None).unwrap().handle;
+    let Page::SignIn { providers, local } = shown(rig.federation.view(&handle).unwrap()) else {
+        panic!("nothing to choose")
+    };
+    assert_eq!((providers.len(), local.is_some()), (2, true));
+    assert_eq!(refused(through_other(&rig, "nobody")), Denial::NoAccount);
+    assert!(rig.users().is_empty());
+}
+
+#[test]
+fn a_login_of_a_while_ago_shows_everything_and_changes_nothing() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    rig.clock.advance(Duration::from_secs(601));
+    assert!(!account(&rig, &visitor).is_fresh);
+    let federation = &rig.federation;
+    let complaints = [
+        federation
+            .edit_profile(&visitor, &texts("nickName", "B"))
+            .unwrap()
+            .err(),
+        federation.unlink(&visitor, &link("google", "sub-bob")).unwrap().err(),
+        federation.withdraw(&visitor, "account", None).unwrap().err(),
+        federation.begin_authenticator(&visitor).unwrap().err(),
+        federation.renew_codes(&visitor).unwrap().err(),
+        federation.drop_authenticator(&visitor).unwrap().err(),
+        federation.begin_linking(&visitor, &other()).unwrap().err(),
+        set_password(&rig, &visitor, "", GOOD).err(),
+    ];
+    assert_eq!(complaints, [Some(Complaint::NotFresh); 8]);
+}
+
+#[test]
+fn showing_once_more_who_it_is_takes_the_same_person() {
+    let rig = rig();
+    let bob = visitor(&rig);
+    completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"})));
+    let start = || rig.federation.start_for_account(Some(&bob)).unwrap().handle;
+    let (his, hers) = (start(), start());
+    let returned = rig.away(&hers, &json!({"sub": "sub-eve", "nick": "eve"}));
+    assert_eq!(refused(rig.back(&hers, &returned)), Denial::AnotherPerson);
+    let returned = rig.away(&his, &self::bob());
+    assert_eq!(entered(rig.back(&his, &returned)).user, bob.authentication.user);
+}
+
+#[test]
+fn people_write_what_is_theirs_and_see_who_keeps_the_rest() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let given = |account: &Account| {
+        let mut entries = account.profile.iter();
+        entries.find(|entry| entry.path == "name.givenName").unwrap().clone()
+    };
+    let before = given(&account(&rig, &visitor));
+    assert_eq!(
+        (before.owner, before.is_own),
+        (Some(Owner::Named("google".to_owned())), false)
+    );
+    let edits: BTreeMap<String, String> = [("name.givenName", "Rob"), ("nickName", " Bobby "), (TITLE, "Chief")]
+        .map(|(path, text)| (path.to_owned(), text.to_owned()))
+        .into();
+    rig.federation.edit_profile(&visitor, &edits).unwrap().unwrap();
+    let stored = attributes(&rig, &visitor);
+    assert_eq!(
+        (&stored["name"]["givenName"], &stored["nickName"], &stored[TITLE]),
+        (&json!("Bob"), &json!("Bobby"), &Value::Null)
+    );
+    rig.federation
+        .edit_profile(&visitor, &texts("nickName", ""))
+        .unwrap()
+        .unwrap();
+    assert_eq!(attributes(&rig, &visitor)["nickName"], Value::Null);
+    for unfit in ["a\u{7}b".to_owned(), "x".repeat(257)] {
+        let outcome = rig
+            .federation
+            .edit_profile(&visitor, &texts("nickName", &unfit))
+            .unwrap();
+        assert_eq!(outcome, Err(Complaint::Unfit));
+    }
+}
+
+#[test]
+fn another_identity_that_is_linked_opens_the_same_account() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    assert_eq!(entered(linked(&rig, &visitor, "bob-too")), visitor.authentication);
+    assert_eq!(
+        entered(through_other(&rig, "bob-too")).user,
+        visitor.authentication.user
+    );
+    let identities = account(&rig, &visitor).identities;
+    let names: Vec<&str> = identities.iter().map(|identity| identity.provider.as_str()).collect();
+    assert_eq!(names, ["google", "other"]);
+    // Linking it again changes nothing.
+    entered(linked(&rig, &visitor, "bob-too"));
+    assert_eq!(account(&rig, &visitor).identities.len(), 2);
+}
+
+#[test]
+fn an_identity_of_somebody_else_is_not_linked() {
+    let rig = rig();
+    let bob = visitor(&rig);
+    let eve = session(&rig, completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"}))));
+    entered(linked(&rig, &bob, "bob-too"));
+    assert_eq!(refused(linked(&rig, &eve, "bob-too")), Denial::IdentityTaken);
+    assert_eq!(account(&rig, &eve).identities.len(), 1);
+}
+
+#[test]
+fn linking_ends_with_the_session_that_it_began_in() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let away = rig
+        .federation
+        .begin_linking(&visitor, &other())
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    rig.federation.sign_out(&visitor, Ending::All).unwrap();
+    let returned = back(&rig, &away.to, "bob-too");
+    let step = rig.federation.callback(&away.handle, &other(), &returned).unwrap();
+    assert_eq!(refused(step), Denial::NotUnderWay);
+    assert_eq!(account(&rig, &visitor).identities.len(), 1);
+}
+
+#[test]
+fn the_answer_of_one_provider_does_not_link_through_another() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let away = rig
+        .federation
+        .begin_linking(&visitor, &other())
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let returned = back(&rig, &away.to, "bob-too");
+    let step = rig.federation.callback(&away.handle, &google(), &returned).unwrap();
+    assert_eq!(refused(step), Denial::NotUnderWay);
+}
+
+#[test]
+fn the_last_way_in_is_not_given_up() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let google = link("google", "sub-bob");
+    let unlink = |link: &Link| rig.federation.unlink(&visitor, link).unwrap();
+    assert_eq!(unlink(&google), Err(Complaint::LastWayIn));
+    assert_eq!(unlink(&link("google", "sub-eve")), Err(Complaint::Outdated));
+    entered(linked(&rig, &visitor, "bob-too"));
+    assert_eq!(unlink(&google), Ok(()));
+    assert_eq!(unlink(&link("other", "bob-too")), Err(Complaint::LastWayIn));
+    set_password(&rig, &visitor, "", GOOD).unwrap();
+    assert_eq!(unlink(&link("other", "bob-too")), Ok(()));
+}
+
+#[test]
+fn with_an_identity_goes_what_its_provider_granted_and_its_values_become_the_persons_own() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    entered(linked(&rig, &visitor, "bob-too"));
+    let elsewhere = session(&rig, completed(rig.login(&bob())));
+    let user = &visitor.authentication.user;
+    assert_eq!(groups(&rig, user), 1);
+    rig.federation
+        .unlink(&visitor, &link("google", "sub-bob"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(groups(&rig, user), 0);
+    let open = account(&rig, &visitor).sessions;
+    assert_eq!(open.len(), 1, "the one at hand stays, not {}", elsewhere.session);
+    let edits = texts("name.givenName", "Robert");
+    rig.federation.edit_profile(&visitor, &edits).unwrap().unwrap();
+    assert_eq!(attributes(&rig, &visitor)["name"]["givenName"], "Robert");
+}
+
+#[test]
+fn an_identity_that_was_given_up_opens_the_account_no_more() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    entered(linked(&rig, &visitor, "bob-too"));
+    rig.federation
+        .unlink(&visitor, &link("other", "bob-too"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(refused(through_other(&rig, "bob-too")), Denial::NoAccount);
+}
+
+#[test]
+fn what_is_taken_back_is_removed_and_comes_back_with_no_login() {
+    let purposes = json!([
+        {"name": "letters", "title": "Letters", "text": "To write to you.", "attributes": [
+            {"path": "displayName"},
+            {"path": "emails[type eq \"work\"].value", "optional": true},
+            {"path": "nickName", "optional": true}]},
+        {"name": "badge", "title": "Badge", "text": "To greet you.", "attributes": [{"path": "displayName"}]},
+    ]);
+    let jit = json!({"mode": "consent", "username": {"claim": "nick"}, "purposes": ["letters", "badge"]});
+    let rig = Rig::asking(jit, &purposes, |_| {});
+    let claims =
+        json!({"sub": "sub-bob", "nick": "bob", "name": "Bob", "nickname": "Bobby", "email": "bob@example.com"});
+    let handle = rig.start();
+    let returned = rig.away(&handle, &claims);
+    shown(rig.back(&handle, &returned));
+    let kept = ["emails[type eq \"work\"].value", "nickName"].map(str::to_owned).into();
+    let answers = Answers {
+        kept,
+        ..Answers::default()
+    };
+    let visitor = session(&rig, completed(rig.federation.answer(&handle, answers).unwrap()));
+    let withdraw = |purpose: &str, path: Option<&str>| rig.federation.withdraw(&visitor, purpose, path).unwrap();
+    assert_eq!(withdraw("letters", Some("title")), Err(Complaint::Outdated));
+    withdraw("letters", Some("nickName")).unwrap();
+    let stored = attributes(&rig, &visitor);
+    assert_eq!(
+        (&stored["nickName"], &stored["displayName"]),
+        (&Value::Null, &json!("Bob"))
+    );
+    completed(rig.login(&claims));
+    assert_eq!(
+        attributes(&rig, &visitor)["nickName"],
+        Value::Null,
+        "not asked for again"
+    );
+
+    withdraw("letters", None).unwrap();
+    let stored = attributes(&rig, &visitor);
+    assert_eq!(
+        (&stored["emails"], &stored["displayName"]),
+        (&Value::Null, &json!("Bob")),
+        "the name is kept for the badge too"
+    );
+    let letters = |given: &Account| {
+        let mut consents = given.consents.iter();
+        consents.find(|consent| consent.purpose == "letters").unwrap().withdrawn
+    };
+    assert!(letters(&account(&rig, &visitor)).is_some());
+    assert_eq!(withdraw("letters", None), Err(Complaint::Outdated));
+    let handle = rig.start();
+    let returned = rig.away(&handle, &claims);
+    let Page::Details(details) = shown(rig.back(&handle, &returned)) else {
+        panic!("not asked again")
+    };
+    let names: Vec<&str> = details
+        .questions
+        .purposes
+        .iter()
+        .map(|purpose| purpose.name.as_str())
+        .collect();
+    assert_eq!(names, ["letters"]);
+}
+
+#[test]
+fn a_password_is_changed_by_whoever_knows_the_one_before_and_ends_every_session() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    assert_eq!(
+        set_password(&rig, &visitor, "", "short"),
+        Err(Complaint::Password(PasswordDefect::Short))
+    );
+    set_password(&rig, &visitor, "", GOOD).unwrap();
+    assert!(account(&rig, &visitor).sessions.is_empty());
+    assert_eq!(
+        set_password(&rig, &visitor, "wrong", BETTER),
+        Err(Complaint::WrongPassword)
+    );
+    set_password(&rig, &visitor, GOOD, BETTER).unwrap();
+    let (one, two) = (Secret::new(GOOD), Secret::new(BETTER));
+    let differing = rig.federation.set_password(&visitor, &two, &one, &two).unwrap();
+    assert_eq!(differing, Err(Complaint::PasswordsDiffer));
+    let handle = rig.start();
+    completed(rig.federation.password(&handle, "bob", &two).unwrap());
+}
+
+#[test]
+fn sessions_are_ended_one_by_one_or_all_at_once() {
+    let rig = rig();
+    let (here, there) = (visitor(&rig), visitor(&rig));
+    let open = account(&rig, &here).sessions;
+    let elsewhere = |session: &&OpenSession| !session.is_this;
+    assert_eq!((open.len(), open.iter().filter(elsewhere).count()), (2, 1));
+    let reference = open.iter().find(elsewhere).unwrap().reference.clone();
+    assert_ne!(reference, there.session);
+    rig.federation.sign_out(&here, Ending::One(reference)).unwrap();
+    assert_eq!(account(&rig, &here).sessions.len(), 1);
+    rig.federation.sign_out(&here, Ending::All).unwrap();
+    assert!(account(&rig, &here).sessions.is_empty());
+}
+
+#[test]
+fn nobody_ends_the_sessions_of_another() {
+    let rig = rig();
+    let bob = visitor(&rig);
+    let eve = session(&rig, completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"}))));
+    let reference = account(&rig, &bob).sessions[0].reference.clone();
+    rig.federation.sign_out(&eve, Ending::One(reference)).unwrap();
+    assert_eq!(account(&rig, &bob).sessions.len(), 1);
+}
+
+#[test]
+fn whoever_has_an_authenticator_changes_nothing_without_it() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let handle = rig.federation.begin_authenticator(&visitor).unwrap().unwrap();
+    assert!(matches!(
+        shown(rig.federation.view(&handle).unwrap()),
+        Page::Enrol { .. }
+    ));
+    // As if it had been set up elsewhere.
+    let user = visitor.authentication.user.clone();
+    let factor = Factor {
+        sealed: vec![1],
+        last_step: 0,
+    };
+    let now = rig.clock.now();
+    let set_up = move |connection: &mut _| Ok(factors::insert(connection, &user, "totp", &factor, now)?);
+    rig.database.write::<_, StorageError>(set_up).unwrap();
+    assert!(!account(&rig, &visitor).is_fresh);
+    assert_eq!(
+        rig.federation.drop_authenticator(&visitor).unwrap(),
+        Err(Complaint::NotFresh)
+    );
+    let handle = rig.federation.start_for_account(Some(&visitor)).unwrap().handle;
+    let returned = rig.away(&handle, &bob());
+    assert_eq!(
+        shown(rig.back(&handle, &returned)),
+        Page::Factor(None),
+        "though the provider's policy asks for none"
+    );
+    let proved = Visitor {
+        authentication: Authentication {
+            amr: vec!["fed".to_owned(), "otp".to_owned(), "mfa".to_owned()],
+            ..visitor.authentication.clone()
+        },
+        ..visitor
+    };
+    let handle = rig.federation.renew_codes(&proved).unwrap().unwrap();
+    assert!(matches!(shown(rig.federation.view(&handle).unwrap()), Page::RecoveryCodes(codes) if codes.len() == 10));
+    assert_eq!(account(&rig, &proved).recovery_codes, 10);
+    rig.federation.drop_authenticator(&proved).unwrap().unwrap();
+    assert!(!account(&rig, &proved).has_authenticator);
+}
+
+#[test]
+fn whoever_is_switched_off_has_no_account_page() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let away = rig
+        .federation
+        .begin_linking(&visitor, &other())
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    rig.replace(
+        &visitor.authentication.user,
+        &json!({"userName": "bob", "active": false}),
+    );
+    assert_eq!(rig.federation.account(&visitor).unwrap(), None);
+    let outcome = rig.federation.edit_profile(&visitor, &texts("nickName", "B")).unwrap();
+    assert_eq!(outcome, Err(Complaint::Outdated));
+    let returned = back(&rig, &away.to, "bob-too");
+    let step = rig.federation.callback(&away.handle, &other(), &returned).unwrap();
+    assert_eq!(refused(step), Denial::NotUnderWay);
+    let stored = rig
+        .database
+        .read::<_, StorageError>(|connection| links::of_user(connection, &visitor.authentication.user));
+    assert_eq!(stored.unwrap().len(), 1);
+}
