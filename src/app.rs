@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use crate::config::{Config, MasterKey, ServiceProvider};
 use crate::directory::Directory;
+use crate::domain::ownership::Ownership;
 use crate::domain::schema::{Registry, SchemaError};
 use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
 use crate::federation::fetch::{FetchError, Fetcher};
-use crate::federation::{Federation, FrontDoor, Tie, Upstream};
+use crate::federation::purpose::AttributePath;
+use crate::federation::{Federation, FrontDoor, Tie, Upstream, kept_attributes};
 use crate::oidc::{self, Oidc, OidcError};
 use crate::provisioning::engine::EngineError;
 use crate::provisioning::{self, Engine, Source};
@@ -92,7 +94,8 @@ impl Core {
             Arc::new(SqlUserstore::new(name.clone(), parts.0, parts.1, parts.2, parts.3))
         };
         let stores = config.userstores.iter().map(store).collect();
-        let directory = Arc::new(Directory::new(stores, registry, hasher, clock.clone()));
+        let directory = Directory::new(stores, registry, hasher, clock.clone()).with_ownership(ownership(config));
+        let directory = Arc::new(directory);
         Ok(Self {
             database,
             directory,
@@ -249,6 +252,21 @@ fn front_door(config: &Config, clock: &Clock) -> Result<FrontDoor, StartError> {
         purposes: config.purposes.clone(),
         passwords: config.passwords,
     })
+}
+
+/// What identity providers keep in step, and the clients that are fed from the same source.
+fn ownership(config: &Config) -> Ownership {
+    let mut ownership = Ownership::default();
+    for provider in &config.identity_providers {
+        let paths = kept_attributes(provider);
+        ownership.keep(provider.name.clone(), paths.iter().map(AttributePath::as_str));
+    }
+    for provider in &config.service_providers {
+        if let Some(identity_provider) = provider.scim.adopts.clone() {
+            ownership.tie(provider.policy.name.clone(), identity_provider);
+        }
+    }
+    ownership
 }
 
 /// A client that knows people by another attribute than their subject says nothing at a login: a claim of that value may

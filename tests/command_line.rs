@@ -99,6 +99,7 @@ fn every_command_explains_itself() {
         "user password",
         "user unlock",
         "user reset-factor",
+        "user transfer",
         "identity",
         "identity lock",
         "identity unlock",

@@ -1,5 +1,6 @@
 //! `vestibule user`: people with a password of ours. Each change goes through the door like any other.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
@@ -11,7 +12,9 @@ use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::password::{PasswordDefect, PasswordPolicy};
 use crate::domain::patch::{PatchOperation, Path};
-use crate::domain::{Actor, Attributes, Change, Kind, Operation, Precondition, Resource, StoreName};
+use crate::domain::{
+    Actor, Attributes, Change, Kind, Operation, Precondition, Resource, StoreName, change, provenance,
+};
 use crate::storage::{SqlConnection, StorageError, factors};
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +27,21 @@ pub(super) enum Command {
     Unlock(Whom),
     /// Forget a user's second factor and recovery codes, after they were lost: it is set up anew at the next login.
     ResetFactor(Whom),
+    /// Take values over from the identity provider that keeps them in step, so that others may write them and no login
+    /// does; or give them back.
+    Transfer(Transfer),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Transfer {
+    #[command(flatten)]
+    whom: Whom,
+    /// Which attribute, such as name.givenName or emails; may be repeated. All, if none is named.
+    #[arg(long, value_name = "PATH")]
+    attribute: Vec<String>,
+    /// Give back to this identity provider.
+    #[arg(long, value_name = "PROVIDER")]
+    back_to: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +74,11 @@ pub(super) struct Whom {
 pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
     let core = Core::open(config)?;
     let (user, what) = match command {
+        Command::Transfer(arguments) => {
+            let (user, what) = transfer(&core.directory, arguments, config)?;
+            told(&user, &what, json);
+            return Ok(());
+        }
         Command::Create(arguments) => (create(&core.directory, arguments, config.passwords)?, "created"),
         Command::Password(whom) => (
             set_password(&core.directory, whom, config.passwords)?,
@@ -82,6 +105,11 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
             (user, what)
         }
     };
+    told(&user, what, json);
+    Ok(())
+}
+
+fn told(user: &Resource, what: &str, json: bool) {
     let name = user
         .document
         .attributes()
@@ -94,7 +122,55 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
     } else {
         println!("User {name} ({}) {what}.", user.id);
     }
-    Ok(())
+}
+
+/// Gives values another owner. Gives the user and what was done.
+fn transfer(directory: &Directory, arguments: &Transfer, config: &Config) -> Result<(Resource, String), Failure> {
+    let mut user = find(directory, &arguments.whom)?;
+    let to = match &arguments.back_to {
+        Some(name)
+            if config
+                .identity_providers
+                .iter()
+                .any(|known| known.name.as_str() == name) =>
+        {
+            provenance::of_provider(&name.clone().into())
+        }
+        Some(name) => return Err(Failure::Usage(format!("No identity provider is called {name}."))),
+        None => provenance::HELD.to_owned(),
+    };
+    let is_meant = |path: &str| {
+        let base = path.split('[').next().unwrap_or(path);
+        arguments.attribute.is_empty()
+            || arguments
+                .attribute
+                .iter()
+                .any(|wanted| wanted == base || wanted == path)
+    };
+    let is_given = |writer: &str| match arguments.back_to {
+        Some(_) => writer == provenance::HELD,
+        None => provenance::provider(writer).is_some(),
+    };
+    let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, writer) in user.writers.writers() {
+        if is_meant(&path) && is_given(&writer) {
+            owners.entry(writer).or_default().push(path);
+        }
+    }
+    if owners.is_empty() {
+        return Ok((user, "has no such value to transfer".to_owned()));
+    }
+    let paths: Vec<String> = owners.values().flatten().cloned().collect();
+    for (from, paths) in owners {
+        let (kind, id, to) = (Kind::USER, user.id.clone(), to.clone());
+        let transfer = change::Transfer { from, paths, to };
+        user = apply(directory, Operation::Transfer { kind, id, transfer })?;
+    }
+    let whose = arguments.back_to.as_ref().map_or_else(
+        || "are an administrator's now, and no login writes them".to_owned(),
+        |name| format!("are kept by {name} again"),
+    );
+    Ok((user, format!("has values that {whose}: {}", paths.join(", "))))
 }
 
 fn create(directory: &Directory, arguments: &Create, policy: PasswordPolicy) -> Result<Resource, Failure> {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Directory, DirectoryError, Outcome};
-use crate::domain::change::Action;
+use crate::domain::change::{Action, Transfer};
 use crate::domain::patch::{self, MemberStep, PatchOperation};
 use crate::domain::schema::ResourceType;
 use crate::domain::unique::unique_values;
@@ -56,20 +56,9 @@ impl Directory {
                 let _turn = self.locks.hold(&id);
                 door.patch(&kind, &id, &operations, &precondition)
             }
-            Operation::Transfer { kind, id, from } => {
+            Operation::Transfer { kind, id, transfer } => {
                 let _turn = self.locks.hold(&id);
-                door.settle(&kind, &id, &Precondition::None, |_, _, stored| {
-                    Ok(Next {
-                        attributes: stored.attributes.clone(),
-                        members: None,
-                        password: None,
-                        transfers: stored
-                            .writers
-                            .values()
-                            .any(|writer| *writer == from)
-                            .then(|| from.clone()),
-                    })
-                })
+                door.transfer(&kind, &id, &transfer)
             }
             Operation::Delete { kind, id, precondition } => {
                 let _turn = self.locks.hold(&id);
@@ -95,8 +84,8 @@ struct Next {
     attributes: Attributes,
     members: Option<MemberChange>,
     password: Option<PasswordChange>,
-    /// Whose values become the actor's.
-    transfers: Option<String>,
+    /// Who counts as the writer of each value, if that is not for the change to say.
+    writers: Option<provenance::Writers>,
 }
 
 /// What a resource held before the change, parsed; nothing before it is created.
@@ -135,6 +124,9 @@ impl Door<'_> {
     fn replace(&self, before: &Resource, stored: &Stored, attributes: Attributes) -> Result<Next, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
         let mut merged = replace::merge(resource_type, &stored.attributes, attributes)?;
+        let by = (self.actor, self.companions);
+        let ownership = &self.directory.ownership;
+        ownership.restore(by, &stored.writers, &stored.attributes, &mut merged);
         activate(resource_type, &mut merged);
         validate::check(resource_type, &merged)?;
         let mut next = separate(resource_type, merged)?;
@@ -201,6 +193,24 @@ impl Door<'_> {
         Ok(next)
     }
 
+    fn transfer(&self, kind: &Kind, id: &ResourceId, transfer: &Transfer) -> Result<Outcome, DirectoryError> {
+        let Transfer { from, paths, to } = transfer;
+        self.settle(kind, id, &Precondition::None, |_, _, stored| {
+            let mut writers = stored.writers.clone();
+            for (path, writer) in &mut writers {
+                if writer == from && (paths.is_empty() || paths.contains(path)) {
+                    writer.clone_from(to);
+                }
+            }
+            Ok(Next {
+                attributes: stored.attributes.clone(),
+                members: None,
+                password: None,
+                writers: (writers != stored.writers).then_some(writers),
+            })
+        })
+    }
+
     fn delete(&self, kind: &Kind, id: &ResourceId, precondition: &Precondition) -> Result<Outcome, DirectoryError> {
         let before = self.present(kind, id)?;
         let action = WriteAction::Delete {
@@ -253,8 +263,13 @@ impl Door<'_> {
         precondition: &Precondition,
     ) -> Result<Outcome, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
-        let beside = next.password.is_some() || next.transfers.is_some();
+        let beside = next.password.is_some() || next.writers.is_some();
+        let transfers = next.writers.is_some();
         let draft = self.draft(resource_type, &before.id, next, &stored);
+        if !transfers {
+            let ownership = &self.directory.ownership;
+            ownership.check((self.actor, self.companions), &stored.writers, &draft.writers)?;
+        }
         let diff = provenance::diff(resource_type, &stored.attributes, &draft.attributes);
         let action = if !diff.is_empty() || beside {
             WriteAction::Replace {
@@ -295,14 +310,8 @@ impl Door<'_> {
 
     fn draft(&self, resource_type: &ResourceType, id: &ResourceId, next: Next, stored: &Stored) -> Draft {
         let attributes = validate::ordered(resource_type, next.attributes);
-        let actor = self.actor.writer();
-        let mut writers = provenance::stamp(&stored.attributes, &attributes, &stored.writers, &actor);
-        for writer in writers
-            .values_mut()
-            .filter(|writer| Some(&**writer) == next.transfers.as_ref())
-        {
-            writer.clone_from(&actor);
-        }
+        let stamp = || provenance::stamp(&stored.attributes, &attributes, &stored.writers, &self.actor.writer());
+        let writers = next.writers.unwrap_or_else(stamp);
         Draft {
             key: key(resource_type, id, &attributes),
             unique: unique_values(resource_type, &attributes),
@@ -398,7 +407,7 @@ fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<
         attributes,
         members,
         password,
-        transfers: None,
+        writers: None,
     })
 }
 

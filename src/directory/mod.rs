@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::domain::filter::{AttributeRef, Comparand, Filter, Operator};
+use crate::domain::ownership::Ownership;
 use crate::domain::query::{Found, Query};
 use crate::domain::schema::Registry;
 use crate::domain::validate::Invalid;
@@ -22,6 +23,7 @@ pub struct Directory {
     clock: Clock,
     locks: Locks,
     listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    ownership: Ownership,
 }
 
 /// What a change did.
@@ -81,7 +83,14 @@ impl Directory {
             clock,
             locks: Locks::default(),
             listener: OnceLock::new(),
+            ownership: Ownership::default(),
         }
+    }
+
+    /// Holds every change against what identity providers keep.
+    #[must_use]
+    pub fn with_ownership(self, ownership: Ownership) -> Self {
+        Self { ownership, ..self }
     }
 
     /// One resource, wherever it is.

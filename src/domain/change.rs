@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::clock::Timestamp;
 use super::ids::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName, Version};
 use super::patch::PatchOperation;
+use super::provenance;
 use super::resource::{Attributes, Precondition};
 
 /// Who asks for a change, and on behalf of which service provider.
@@ -63,8 +64,8 @@ impl Actor {
     pub fn writer(&self) -> String {
         match &self.principal {
             Principal::Client { .. } => format!("scim:{}", self.service_provider),
-            Principal::Login { identity_provider } => format!("idp:{identity_provider}"),
-            Principal::Person => "self".to_owned(),
+            Principal::Login { identity_provider } => provenance::of_provider(identity_provider),
+            Principal::Person => provenance::PERSON.to_owned(),
             Principal::Administrator => "admin".to_owned(),
             Principal::Job(name) => format!("job:{name}"),
         }
@@ -116,14 +117,14 @@ pub enum Operation {
         /// What must hold of the stored version.
         precondition: Precondition,
     },
-    /// Makes the actor the writer of values that are there, as if they had been written anew. The values stay as they are.
+    /// Gives values that are there another writer in provenance. The values stay as they are.
     Transfer {
         /// Its type.
         kind: Kind,
         /// Which one.
         id: ResourceId,
-        /// Whose values.
-        from: String,
+        /// Which values, and whose they become.
+        transfer: Transfer,
     },
     /// Removes a resource for good.
     Delete {
@@ -134,6 +135,17 @@ pub enum Operation {
         /// What must hold of the stored version.
         precondition: Precondition,
     },
+}
+
+/// Values that become another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Whose they are, as provenance has it.
+    pub from: String,
+    /// Which of them, by their paths in provenance; all if none are named.
+    pub paths: Vec<String>,
+    /// Whose they become.
+    pub to: String,
 }
 
 /// A record that commits in the change's own transaction, or not at all.

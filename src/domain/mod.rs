@@ -10,6 +10,7 @@ pub mod lockout;
 pub mod login;
 pub mod multi_valued;
 pub mod name;
+pub mod ownership;
 pub mod password;
 pub mod patch;
 pub mod projection;

@@ -4,12 +4,29 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::ids::IdentityProviderName;
 use super::resource::Attributes;
 use super::schema::{Attribute, DataType, Mutability, ResourceType};
 
 /// Attribute path → writer, such as `name.givenName` → `idp:google`. An element of a multi-valued attribute has its own
 /// path, `emails[alice@example.com]`, by its `value`, else by its whole JSON text.
 pub type Writers = BTreeMap<String, String>;
+
+/// The writer of a value that an administrator has taken over from an identity provider: no login writes it.
+pub const HELD: &str = "held:admin";
+
+/// The writer of what people write of themselves.
+pub const PERSON: &str = "self";
+
+/// An identity provider as a writer.
+pub fn of_provider(name: &IdentityProviderName) -> String {
+    format!("idp:{name}")
+}
+
+/// The identity provider that a writer is, if it is one.
+pub fn provider(writer: &str) -> Option<&str> {
+    writer.strip_prefix("idp:")
+}
 
 /// [`Writers`] as a resource carries them: JSON text, read on demand, since most reads of a resource do not ask.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::target::{Edit, Target};
 use super::template::{Rendered, Template};
 use crate::domain::Attributes;
 use crate::domain::email::Email;
-use crate::domain::provenance::Writers;
+use crate::domain::provenance::{HELD, Writers};
 
 /// The longest text that is taken from a claim, in bytes.
 const LONGEST: usize = 4096;
@@ -109,6 +109,11 @@ impl ClaimMapping {
     /// The attribute that this line writes; none if it is ignored.
     pub fn path(&self) -> Option<AttributePath> {
         (self.mode != ClaimMode::Ignore).then(|| AttributePath::of(&self.to))
+    }
+
+    /// Whether later logins bring the attribute up to the claims.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.mode, ClaimMode::Force | ClaimMode::Require)
     }
 
     /// The claims at the top level that this line reads.
@@ -288,16 +293,17 @@ pub fn changes(
     stored: &Stored<'_>,
     writer: &str,
 ) -> Vec<Edit> {
-    let synced = mappings
-        .iter()
-        .filter(|mapping| matches!(mapping.mode, ClaimMode::Force | ClaimMode::Require));
+    let synced = mappings.iter().filter(|mapping| mapping.is_kept());
     let change = |mapping: &ClaimMapping| {
         let present = mapping.to.value(stored.attributes);
-        let is_ours = || {
-            let key = mapping.to.writer_key(stored.attributes);
-            key.and_then(|key| stored.writers.get(&key))
-                .is_some_and(|found| found == writer)
-        };
+        let known = mapping
+            .to
+            .writer_key(stored.attributes)
+            .and_then(|key| stored.writers.get(&key));
+        let is_ours = || known.is_some_and(|found| found == writer);
+        if known.is_some_and(|found| found == HELD) {
+            return None;
+        }
         match (said(claims, &mapping.from), sync) {
             (_, SyncMode::None) | (Said::Nothing, SyncMode::PreserveLocal) | (Said::Failed, _) => None,
             (Said::Value(value), _) => {

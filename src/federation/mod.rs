@@ -31,4 +31,4 @@ pub mod username;
 
 pub use login::{Federation, FederationError, Started};
 pub use step::{Choice, Details, Local, Page, Screen, Standing, Step, Wrong};
-pub use upstream::{FrontDoor, Tie, Upstream};
+pub use upstream::{FrontDoor, Tie, Upstream, kept_attributes};

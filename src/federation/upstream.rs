@@ -6,9 +6,9 @@ use super::claims::{self, ClaimMapping};
 use super::fetch::FetchError;
 use super::oauth2::{OAuth2Provider, OAuth2Settings};
 use super::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
-use super::policy::{IdentityProviderSettings, ProviderKind, ServiceProviderPolicy, StoreRule, UsernameRule};
+use super::policy::{IdentityProviderSettings, ProviderKind, ServiceProviderPolicy, StoreRule, SyncMode, UsernameRule};
 use super::provider::{Identity, IdentityProvider};
-use super::purpose::Purpose;
+use super::purpose::{AttributePath, Purpose};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Clock, IdentityProviderName, ServiceProviderName, StoreName};
 
@@ -112,6 +112,16 @@ impl FrontDoor {
         }
         purposes
     }
+}
+
+/// What an identity provider keeps in step at every login.
+pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<AttributePath> {
+    if settings.jit.sync == SyncMode::None {
+        return Vec::new();
+    }
+    let mappings = mappings(settings);
+    let kept = mappings.iter().filter(|mapping| mapping.is_kept());
+    kept.filter_map(ClaimMapping::path).collect()
 }
 
 /// The claims that a login needs.

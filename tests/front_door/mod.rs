@@ -17,6 +17,7 @@ use url::Url;
 use vestibule::directory::Directory;
 use vestibule::domain::filter::Filter;
 use vestibule::domain::login::{Authentication, AuthorizationRequest};
+use vestibule::domain::ownership::Ownership;
 use vestibule::domain::password::PasswordPolicy;
 use vestibule::domain::query::Query;
 use vestibule::domain::schema::Registry;
@@ -27,7 +28,8 @@ use vestibule::domain::{
 use vestibule::federation::denial::Denial;
 use vestibule::federation::policy::{IdentityProviderSettings, SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
-use vestibule::federation::{Federation, FrontDoor, Page, Step, Tie, Upstream};
+use vestibule::federation::purpose::AttributePath;
+use vestibule::federation::{Federation, FrontDoor, Page, Step, Tie, Upstream, kept_attributes};
 use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
 use vestibule::userstore::PasswordHasher;
 use vestibule::userstore::sql::SqlUserstore;
@@ -104,7 +106,14 @@ impl Rig {
             copy,
             clock.clone(),
         ));
-        let directory = Arc::new(Directory::new(vec![store], registry, hasher, clock.clone()));
+        let mut ownership = Ownership::default();
+        for name in ["google", "other"] {
+            let kept = kept_attributes(&settings(name, &jit));
+            ownership.keep(name.into(), kept.iter().map(AttributePath::as_str));
+        }
+        ownership.tie("hr".into(), google());
+        let directory = Directory::new(vec![store], registry, hasher, clock.clone());
+        let directory = Arc::new(directory.with_ownership(ownership));
         let codes = Codes::default();
         Self {
             federation: federation((&directory, &database, &codes), &jit, purposes, bend),

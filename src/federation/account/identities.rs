@@ -4,9 +4,9 @@ use url::Url;
 
 use super::{Changed, Complaint, Visitor, own_change};
 use crate::directory::DirectoryError;
+use crate::domain::change::Transfer;
 use crate::domain::{
-    Actor, Companion, Grant, IdentityProviderName, Kind, Link, Operation, Precondition, Principal, ResourceId,
-    ServiceProviderName, Timestamp,
+    Companion, Grant, IdentityProviderName, Kind, Link, Operation, Precondition, ResourceId, Timestamp, provenance,
 };
 use crate::federation::denial::Denial;
 use crate::federation::groups::membership;
@@ -146,16 +146,14 @@ impl Federation {
             self.end_sessions_of(visitor, provider)?;
         }
         // Last: whoever is interrupted finds the link still there, and can begin anew.
-        let from = Actor {
-            principal: Principal::Login {
-                identity_provider: provider.clone(),
-            },
-            service_provider: ServiceProviderName::RESIDENT,
-        };
         let operation = Operation::Transfer {
             kind: Kind::USER,
             id: user.id.clone(),
-            from: from.writer(),
+            transfer: Transfer {
+                from: provenance::of_provider(provider),
+                paths: Vec::new(),
+                to: provenance::PERSON.to_owned(),
+            },
         };
         self.directory
             .apply(own_change(operation, vec![Companion::Unlink(link.clone())]))?;

@@ -1,0 +1,205 @@
+//! Which identity provider keeps which values: what it keeps in step, nobody else writes.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::change::{Actor, Companion, Principal};
+use super::ids::{IdentityProviderName, ServiceProviderName};
+use super::provenance::{self, Writers};
+use super::resource::Attributes;
+use super::validate::{Invalid, InvalidKind};
+
+/// What identity providers keep, and which clients speak for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ownership {
+    kept: BTreeMap<IdentityProviderName, Vec<String>>,
+    tied: BTreeMap<ServiceProviderName, IdentityProviderName>,
+}
+
+impl Ownership {
+    /// Has an identity provider keep what it writes to these paths, such as `name.givenName` or
+    /// `emails[type eq "work"].value`.
+    pub fn keep<'a>(&mut self, provider: IdentityProviderName, paths: impl IntoIterator<Item = &'a str>) {
+        let bases = paths.into_iter().map(|path| base(path).to_owned());
+        self.kept.entry(provider).or_default().extend(bases);
+    }
+
+    /// Lets a SCIM client write what an identity provider keeps: both are fed from one source.
+    pub fn tie(&mut self, client: ServiceProviderName, provider: IdentityProviderName) {
+        self.tied.insert(client, provider);
+    }
+
+    /// Whether a change may do what it would: `before` and `after` say who wrote each value.
+    ///
+    /// # Errors
+    /// `mutability`, with the name of the owner, if it writes or removes what an identity provider keeps.
+    pub(crate) fn check(&self, by: By<'_>, before: &Writers, after: &Writers) -> Result<(), Invalid> {
+        let lost = |(path, _): &(&String, _)| after.get(*path) != before.get(*path);
+        match self.guarded(by, before).find(lost) {
+            None => Ok(()),
+            Some((path, owner)) => Err(Invalid::new(
+                InvalidKind::Mutability,
+                format!(
+                    "{path} is kept in step with the identity provider {owner} and changes there; an administrator can \
+                     take it over with vestibule user transfer"
+                ),
+            )),
+        }
+    }
+
+    /// Puts what an identity provider keeps back into attributes that shall replace the stored ones: to this actor it is
+    /// read-only, and a replacement leaves that as it is (RFC 7644 §3.5.1). A list is kept as a whole.
+    pub(crate) fn restore(&self, by: By<'_>, writers: &Writers, stored: &Attributes, attributes: &mut Attributes) {
+        for (path, _) in self.guarded(by, writers) {
+            let (urn, name) = match base(path).rsplit_once(':') {
+                Some((urn, name)) => (Some(urn), name),
+                None => (None, base(path)),
+            };
+            let (name, sub) = name
+                .split_once('.')
+                .map_or((name, None), |(name, sub)| (name, Some(sub)));
+            let way: Vec<&str> = urn.into_iter().chain([name]).chain(sub).collect();
+            put_back(&way, stored, attributes);
+        }
+    }
+
+    /// The values that the actor may not write, with their owners.
+    fn guarded<'a>(
+        &'a self,
+        (actor, companions): By<'a>,
+        writers: &'a Writers,
+    ) -> impl Iterator<Item = (&'a String, &'a IdentityProviderName)> {
+        // People may take back what they agreed to, whoever keeps it.
+        let receipt = |companion: &Companion| matches!(companion, Companion::Consent(_) | Companion::Withdrawal(_));
+        let is_free = matches!(actor.principal, Principal::Login { .. }) || companions.iter().any(receipt);
+        let source = match actor.principal {
+            Principal::Client { .. } => self.tied.get(&actor.service_provider),
+            _ => None,
+        };
+        writers
+            .iter()
+            .filter(move |_| !is_free)
+            .filter_map(move |(path, writer)| {
+                let owner = self.owner(path, provenance::provider(writer)?)?;
+                (source != Some(owner)).then_some((path, owner))
+            })
+    }
+
+    fn owner(&self, path: &str, provider: &str) -> Option<&IdentityProviderName> {
+        let (owner, kept) = self.kept.iter().find(|(name, _)| name.as_str() == provider)?;
+        kept.iter().any(|known| known == base(path)).then_some(owner)
+    }
+}
+
+/// Who makes a change, and what is written down with it.
+pub(crate) type By<'a> = (&'a Actor, &'a [Companion]);
+
+/// Gives one value the state that it has in `stored`, where both are there at all.
+fn put_back(way: &[&str], stored: &Attributes, attributes: &mut Attributes) {
+    let Some((name, rest)) = way.split_first() else { return };
+    let Some(value) = stored.get(*name) else { return };
+    match value {
+        Value::Object(inner) if !rest.is_empty() => {
+            let place = attributes.entry(*name).or_insert_with(|| Attributes::new().into());
+            if let Some(object) = place.as_object_mut() {
+                put_back(rest, inner, object);
+            }
+        }
+        value => drop(attributes.insert((*name).to_owned(), value.clone())),
+    }
+}
+
+/// A path without the element that it selects.
+fn base(path: &str) -> &str {
+    path.split('[').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(actor: &Actor, companions: &[Companion], after: &[(&str, &str)]) -> Result<(), String> {
+        let mut ownership = Ownership::default();
+        ownership.keep("google".into(), ["title", "emails[type eq \"work\"].value"]);
+        ownership.tie("hr".into(), "google".into());
+        let writers = |list: &[(&str, &str)]| {
+            let owned = list
+                .iter()
+                .map(|(path, writer)| ((*path).to_owned(), (*writer).to_owned()));
+            owned.collect::<Writers>()
+        };
+        let before = [
+            ("title", "idp:google"),
+            ("emails[a@b.c]", "idp:google"),
+            ("userName", "idp:google"),
+            ("nickName", "self"),
+            ("locale", "idp:gone"),
+        ];
+        ownership
+            .check((actor, companions), &writers(&before), &writers(after))
+            .map_err(|invalid| invalid.detail)
+    }
+
+    fn client(name: &'static str) -> Actor {
+        Actor {
+            principal: Principal::Client {
+                token: "t".to_owned(),
+                store: super::super::StoreName::PRIMARY,
+            },
+            service_provider: name.into(),
+        }
+    }
+
+    const KEPT: [(&str, &str); 2] = [("title", "idp:google"), ("emails[a@b.c]", "idp:google")];
+
+    #[test]
+    fn what_a_provider_keeps_is_neither_written_nor_removed_by_others() {
+        let admin = Actor::administrator();
+        for actor in [&client("wiki"), &admin] {
+            let rewritten = [("title", "admin"), KEPT[1]];
+            let detail = check(actor, &[], &rewritten).unwrap_err();
+            assert!(
+                detail.starts_with("title is kept") && detail.contains("google"),
+                "{detail}"
+            );
+            assert!(check(actor, &[], &KEPT[..1]).is_err(), "the address is gone");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_anybodys() {
+        let renamed = [
+            KEPT[0],
+            KEPT[1],
+            ("userName", "scim:wiki"),
+            ("emails[new@b.c]", "scim:wiki"),
+        ];
+        assert_eq!(check(&client("wiki"), &[], &renamed), Ok(()));
+    }
+
+    #[test]
+    fn a_client_that_is_tied_to_the_provider_speaks_for_it() {
+        assert_eq!(check(&client("hr"), &[], &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_login_and_a_consent_that_is_taken_back_change_what_they_are_about() {
+        let login = Actor {
+            principal: Principal::Login {
+                identity_provider: "other".into(),
+            },
+            ..client("wiki")
+        };
+        assert_eq!(check(&login, &[], &[]), Ok(()));
+        let person = Actor {
+            principal: Principal::Person,
+            ..client("wiki")
+        };
+        assert!(check(&person, &[], &[]).is_err());
+        assert_eq!(
+            check(&person, &[Companion::Withdrawal("letters".to_owned())], &[]),
+            Ok(())
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! What an identity provider keeps in step is for nobody else to write, until an administrator takes it over.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod front_door;
+
+use front_door::{Rig, completed};
+use serde_json::{Value, json};
+use vestibule::directory::DirectoryError;
+use vestibule::domain::change::Transfer;
+use vestibule::domain::patch::{PatchOperation, Path};
+use vestibule::domain::validate::InvalidKind;
+use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal, ResourceId, StoreName, provenance};
+
+fn bob(name: &str) -> Value {
+    json!({"sub": "sub-bob", "nick": "bob", "given_name": name})
+}
+
+fn rig(sync: &str) -> (Rig, ResourceId) {
+    let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}, "sync": sync}));
+    let user = completed(rig.login(&bob("Bob"))).user;
+    (rig, user)
+}
+
+fn client(name: &str) -> Actor {
+    Actor {
+        principal: Principal::Client {
+            token: "t".to_owned(),
+            store: StoreName::PRIMARY,
+        },
+        service_provider: name.to_owned().into(),
+    }
+}
+
+fn write(rig: &Rig, actor: Actor, user: &ResourceId, (path, value): (&str, &str)) -> Result<(), DirectoryError> {
+    let users = rig.directory.registry().resource_type(&Kind::USER).unwrap();
+    let operation = Operation::Patch {
+        kind: Kind::USER,
+        id: user.clone(),
+        operations: vec![PatchOperation::replace(Path::parse(path, users).unwrap(), value.into())],
+        precondition: Precondition::None,
+    };
+    apply(rig, actor, operation)
+}
+
+fn apply(rig: &Rig, actor: Actor, operation: Operation) -> Result<(), DirectoryError> {
+    let change = Change {
+        actor,
+        operation,
+        companions: Vec::new(),
+    };
+    rig.directory.apply(change).map(|_| ())
+}
+
+fn given_name(rig: &Rig, user: &ResourceId) -> Value {
+    rig.get(user).document.attributes()["name"]["givenName"].clone()
+}
+
+fn is_mutability(outcome: Result<(), DirectoryError>) -> bool {
+    matches!(outcome, Err(DirectoryError::Invalid(invalid))
+        if invalid.kind == InvalidKind::Mutability && invalid.detail.contains("google"))
+}
+
+#[test]
+fn a_client_that_writes_what_a_provider_keeps_is_told_who_does() {
+    let (rig, user) = rig("override");
+    let version = rig.get(&user).version;
+    assert!(is_mutability(write(
+        &rig,
+        client("wiki"),
+        &user,
+        ("name.givenName", "Rob")
+    )));
+    assert!(is_mutability(write(
+        &rig,
+        Actor::administrator(),
+        &user,
+        ("name.givenName", "Rob")
+    )));
+    assert_eq!(
+        (given_name(&rig, &user), rig.get(&user).version),
+        (json!("Bob"), version)
+    );
+}
+
+#[test]
+fn a_replacement_leaves_what_a_provider_keeps_as_it_is() {
+    let (rig, user) = rig("override");
+    let attributes =
+        json!({"userName": "bob", "title": "Chief", "active": false, "name": {"givenName": "Rob", "familyName": "B"}});
+    let replaced = Operation::Replace {
+        kind: Kind::USER,
+        id: user.clone(),
+        attributes: attributes.as_object().unwrap().clone(),
+        precondition: Precondition::None,
+    };
+    apply(&rig, client("wiki"), replaced).unwrap();
+    let stored = rig.get(&user).document.attributes();
+    assert_eq!(
+        (&stored["title"], &stored["active"], &stored["name"]),
+        (
+            &json!("Chief"),
+            &json!(false),
+            &json!({"givenName": "Bob", "familyName": "B"})
+        )
+    );
+}
+
+#[test]
+fn what_stays_as_it_is_may_be_sent_and_what_the_provider_does_not_keep_written() {
+    let (rig, user) = rig("override");
+    write(&rig, client("wiki"), &user, ("name.givenName", "Bob")).unwrap();
+    write(&rig, client("wiki"), &user, ("title", "Chief")).unwrap();
+    write(&rig, client("wiki"), &user, ("userName", "bobby")).unwrap();
+}
+
+#[test]
+fn a_client_that_is_tied_to_the_provider_writes_too() {
+    let (rig, user) = rig("override");
+    write(&rig, client("hr"), &user, ("name.givenName", "Rob")).unwrap();
+}
+
+#[test]
+fn a_provider_that_keeps_nothing_in_step_keeps_nobody_out() {
+    let (rig, user) = rig("none");
+    write(&rig, client("wiki"), &user, ("name.givenName", "Rob")).unwrap();
+}
+
+#[test]
+fn what_an_administrator_takes_over_no_login_writes_until_it_is_given_back() {
+    let (rig, user) = rig("override");
+    let transfer = |from: &str, to: &str| {
+        let operation = Operation::Transfer {
+            kind: Kind::USER,
+            id: user.clone(),
+            transfer: Transfer {
+                from: from.to_owned(),
+                paths: vec!["name.givenName".to_owned()],
+                to: to.to_owned(),
+            },
+        };
+        apply(&rig, Actor::administrator(), operation).unwrap();
+    };
+    let google = provenance::of_provider(&front_door::google());
+    transfer(&google, provenance::HELD);
+    completed(rig.login(&bob("Robert")));
+    assert_eq!(given_name(&rig, &user), "Bob");
+    completed(rig.login(&json!({"sub": "sub-bob", "nick": "bob"})));
+    assert_eq!(given_name(&rig, &user), "Bob", "nor does it clear it");
+    transfer(provenance::HELD, &google);
+    completed(rig.login(&bob("Robert")));
+    assert_eq!(given_name(&rig, &user), "Robert");
+}
