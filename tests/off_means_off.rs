@@ -8,6 +8,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -15,11 +16,15 @@ use serde_json::{Value, json};
 use vestibule::app::App;
 use vestibule::config::Config;
 use vestibule::domain::login::{Authentication, AuthorizationRequest};
-use vestibule::domain::{Actor, Kind, Principal, ResourceId, Secret, StoreName};
+use vestibule::domain::patch::{PatchOperation, Path};
+use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principal, ResourceId, Secret, StoreName};
 use vestibule::federation::Step;
+use vestibule::federation::account::{Ending, Visitor};
 use vestibule::federation::denial::Denial;
 use vestibule::oidc::{Authorized, Failure};
 use vestibule::scim::{Caller, Client, Target, Terms};
+use vestibule::storage::identity_locks::{self, IdentityLock};
+use vestibule::storage::{StorageError, links};
 
 const PASSWORD: &str = "correct horse battery staple";
 const RETURN: &str = "https://wiki.example/callback";
@@ -29,8 +34,9 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 /// A running application and one of its people.
 struct World {
     app: App,
+    config: Config,
     ann: ResourceId,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 /// What Ann has after a login.
@@ -42,10 +48,37 @@ struct Belongings {
 }
 
 /// The ways of putting somebody out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Off {
+    /// By PATCH.
     Deactivated,
+    /// By PUT.
+    Replaced,
     Deleted,
+    /// By hand, past SCIM.
+    ByAdministrator,
+    PasswordChanged,
+    /// By one of the identities that open the account.
+    IdentityLocked,
+    /// By the person, on the account page.
+    SignedOut,
+}
+
+impl Off {
+    const ALL: [Self; 7] = [
+        Self::Deactivated,
+        Self::Replaced,
+        Self::Deleted,
+        Self::ByAdministrator,
+        Self::PasswordChanged,
+        Self::IdentityLocked,
+        Self::SignedOut,
+    ];
+
+    /// Whether the person stays outside until somebody lets them in again.
+    fn lasts(self) -> bool {
+        !matches!(self, Self::PasswordChanged | Self::SignedOut)
+    }
 }
 
 impl World {
@@ -73,7 +106,8 @@ impl World {
             {more}
             "#
         );
-        let app = App::start(&Config::read(&text, &[]).unwrap()).unwrap();
+        let config = Config::read(&text, &[]).unwrap();
+        let app = App::start(&config).unwrap();
         let body = json!({"schemas": [USER], "userName": "ann", "password": PASSWORD}).to_string();
         let made = app
             .scim
@@ -82,8 +116,9 @@ impl World {
         let ann = made["id"].as_str().unwrap().into();
         Self {
             app,
+            config,
             ann,
-            _folder: folder,
+            folder: Arc::new(folder),
         }
     }
 
@@ -104,10 +139,68 @@ impl World {
     fn put_out(&self, how: Off) {
         match how {
             Off::Deactivated => self.set_active(false),
+            Off::Replaced => {
+                let body = json!({"schemas": [USER], "userName": "ann", "active": false}).to_string();
+                let scim = &self.app.scim;
+                let replaced = scim.replace(&caller(), &self.target(), body.as_bytes(), &Terms::default());
+                replaced.unwrap();
+            }
             Off::Deleted => {
                 let deleted = self.app.scim.delete(&caller(), &self.target(), &Terms::default());
                 deleted.unwrap();
             }
+            Off::ByAdministrator => self.by_hand("active", false.into()),
+            Off::PasswordChanged => self.by_hand("password", "another correct horse".into()),
+            Off::IdentityLocked => {
+                let lock = IdentityLock {
+                    identity: identity(),
+                    reason: String::new(),
+                    at: self.app.directory.clock().now(),
+                };
+                let database = &self.app.database;
+                let locked = database.write::<_, StorageError>(move |c| Ok(identity_locks::lock(c, &lock)?));
+                assert_eq!(locked.unwrap().as_ref(), Some(&self.ann));
+            }
+            Off::SignedOut => {
+                let visitor = Visitor {
+                    authentication: self.login().1,
+                    session: String::new(),
+                };
+                self.app.federation.sign_out(&visitor, Ending::All).unwrap();
+            }
+        }
+    }
+
+    fn by_hand(&self, path: &str, value: Value) {
+        let users = self.app.directory.registry().resource_type(&Kind::USER).unwrap();
+        let operation = Operation::Patch {
+            kind: Kind::USER,
+            id: self.ann.clone(),
+            operations: vec![PatchOperation::replace(Path::parse(path, users).unwrap(), value)],
+            precondition: Precondition::None,
+        };
+        let change = Change {
+            actor: Actor::administrator(),
+            operation,
+            companions: Vec::new(),
+        };
+        self.app.directory.apply(change).unwrap();
+    }
+
+    /// Ann can also come in with an identity elsewhere.
+    fn link(&self) {
+        let (user, now) = (self.ann.clone(), self.app.directory.clock().now());
+        let link = move |c: &mut _| Ok(links::insert(c, &identity(), &StoreName::PRIMARY, &user, now)?);
+        self.app.database.write::<_, StorageError>(link).unwrap();
+    }
+
+    /// The same world, as another process sees it.
+    fn elsewhere(&self) -> Self {
+        Self {
+            app: App::start(&self.config).unwrap(),
+            config: self.config.clone(),
+            ann: self.ann.clone(),
+            folder: Arc::clone(&self.folder),
         }
     }
 
@@ -195,6 +288,12 @@ impl World {
         answer.map(drop).map_err(|failure| code_of(&failure))
     }
 
+    fn introspected(&self, token: &str) -> Value {
+        let client = [("client_id", "wiki"), ("client_secret", "wiki-secret-0123456789abcdef")];
+        let form = pairs(&[&[("token", token)][..], &client].concat());
+        self.app.oidc.introspect(None, &form).unwrap().into()
+    }
+
     /// Nothing that Ann had is of any use.
     fn assert_all_dead(&self, had: &Belongings, when: &str) {
         assert_eq!(self.app.oidc.session(&had.session).unwrap(), None, "{when}");
@@ -203,6 +302,20 @@ impl World {
         assert_eq!(self.redeem(&had.unused_code), Err("invalid_grant"), "{when}");
         assert_eq!(self.refresh(&had.refresh_token), Err("invalid_grant"), "{when}");
         assert_eq!(self.userinfo(&had.access_token), Err("invalid_token"), "{when}");
+        assert_eq!(self.introspected(&had.access_token), json!({"active": false}), "{when}");
+        assert_eq!(
+            self.introspected(&had.refresh_token),
+            json!({"active": false}),
+            "{when}"
+        );
+    }
+}
+
+fn identity() -> Link {
+    Link {
+        identity_provider: "google".into(),
+        issuer: "https://idp.example".to_owned(),
+        subject: "ann".to_owned(),
     }
 }
 
@@ -252,6 +365,41 @@ fn nothing_that_a_login_gave_outlives_the_account() {
         assert_eq!(world.userinfo(&had.access_token), Ok(()));
         world.put_out(how);
         world.assert_all_dead(&had, &format!("{how:?}"));
+    }
+}
+
+#[test]
+fn whatever_puts_somebody_out_does_so_at_once_and_in_every_process() {
+    for how in Off::ALL {
+        let world = World::new();
+        world.link();
+        let elsewhere = world.elsewhere();
+        let had = [world.belongings(), elsewhere.belongings()];
+        let asked = world.begin();
+        let (request, authentication) = world.login();
+        assert_eq!(elsewhere.introspected(&had[0].access_token)["active"], true);
+        world.put_out(how);
+        for (place, had) in [(&elsewhere, &had[0]), (&world, &had[1])] {
+            place.assert_all_dead(had, &format!("{how:?}"));
+        }
+        if !how.lasts() {
+            continue;
+        }
+        for place in [&elsewhere, &world] {
+            let step = place.enter_password(&asked);
+            assert!(
+                !matches!(step, Step::Complete(..)),
+                "{how:?}, with a login under way: {step:?}"
+            );
+            let session = place.app.oidc.open_session(&authentication, None).unwrap();
+            assert_eq!(
+                place.app.oidc.session(&session).unwrap(),
+                None,
+                "{how:?}, a moment later"
+            );
+            let location = place.app.oidc.complete(&request, &authentication, &session).unwrap();
+            assert_eq!(parameter(&location, "code"), None, "{how:?}, a moment later");
+        }
     }
 }
 

@@ -25,9 +25,9 @@ use vestibule::domain::{
 };
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{
-    Database, DatabaseUrl, SqlConnection, StorageError, client_assertions, consents, factors, grants, journal, links,
-    login_transactions, logouts, migrate, outbound, outbound_members, pushed_requests, random, scim_tokens, sessions,
-    targets, tokens,
+    Database, DatabaseUrl, SqlConnection, StorageError, client_assertions, consents, factors, grants, identity_locks,
+    journal, links, login_transactions, logouts, migrate, outbound, outbound_members, pushed_requests, random,
+    scim_tokens, sessions, targets, tokens,
 };
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -305,6 +305,11 @@ const CASES: &[Case] = &[
         "a_session",
         |w| w.read(|c| sessions::find(c, "h100007", Timestamp(0)).map(drop)),
         &["KEY sessions"],
+    ),
+    (
+        "whether_an_identity_of_a_user_is_locked",
+        |w| w.read(|c| identity_locks::of_user(c, &user(7)).map(drop)),
+        &["ANEW", "links_resource", "KEY identity_locks"],
     ),
     (
         "the_sessions_of_a_user",
@@ -826,6 +831,10 @@ const FILL: &[(&str, &str)] = &[
         "'l' || n, 'c' || n, 'u' || n, 's' || n, n, 0, n",
     ),
     ("client_assertions (jti_hash, expires)", "'j' || n, n"),
+    (
+        "identity_locks (identity_provider, issuer, subject, reason, at)",
+        "'idp', 'issuer', 'locked' || n, '', 1000",
+    ),
     (
         "former_links (identity_provider, issuer, subject, at)",
         "'google', 'https://idp.example', 'former' || n, n",

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
 use crate::storage::{
-    Database, SecretBox, StorageError, client_assertions, grants, pushed_requests, scim_tokens, sessions, tokens,
+    Database, SecretBox, StorageError, client_assertions, grants, identity_locks, pushed_requests, scim_tokens,
+    sessions, tokens,
 };
 
 mod assertion;
@@ -174,10 +175,13 @@ impl Oidc {
         Ok(removed + self.give_logouts_up()? + self.keys.sweep()?)
     }
 
-    /// A user who may enter: there, in the store it was in, and active. Asked for at every use of what a login gave.
+    /// A user who may enter: there, in the store it was in, active, and with no identity that is locked. Asked for at every use of what a login gave.
     fn user(&self, store: &StoreName, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, OidcError> {
-        let found = (self.users)(id, relations)?;
-        Ok(found.filter(|user| user.store == *store && user.is_active()))
+        let found = (self.users)(id, relations)?.filter(|user| user.store == *store && user.is_active());
+        let locked = self
+            .database
+            .read::<_, OidcError>(|connection| identity_locks::of_user(connection, id))?;
+        Ok(found.filter(|_| locked.is_none()))
     }
 }
 

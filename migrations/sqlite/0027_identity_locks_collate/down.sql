@@ -1,0 +1,2 @@
+-- SQLite compares all texts alike.
+SELECT 1;
