@@ -12,6 +12,7 @@ use crate::domain::schema::{Registry, SchemaError};
 use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
 use crate::federation::fetch::{FetchError, Fetcher};
 use crate::federation::purpose::AttributePath;
+use crate::federation::removal::Remover;
 use crate::federation::{Federation, FrontDoor, Tie, Upstream, kept_attributes};
 use crate::oidc::{self, Oidc, OidcError};
 use crate::provisioning::engine::EngineError;
@@ -128,6 +129,7 @@ pub struct App {
     sweeper: Sweeper,
     report_keeper: Sweeper,
     logout_tellers: Vec<Sweeper>,
+    remover: Sweeper,
 }
 
 impl App {
@@ -170,6 +172,8 @@ impl App {
         let keep = keep_of(Arc::clone(&scim));
         let report_keeper = Sweeper::start(sweeper::REPORT_EVERY, keep).map_err(StartError::Sweeper)?;
         let logout_tellers = logout_tellers(&oidc).map_err(StartError::Sweeper)?;
+        let remove = removal_of(Remover::new(Arc::clone(&directory), database.clone()));
+        let remover = Sweeper::start(sweeper::REMOVALS_EVERY, remove).map_err(StartError::Sweeper)?;
         Ok(Self {
             directory,
             scim,
@@ -181,6 +185,7 @@ impl App {
             sweeper,
             report_keeper,
             logout_tellers,
+            remover,
         })
     }
 
@@ -188,6 +193,7 @@ impl App {
     pub fn stop(&self) {
         self.sweeper.stop();
         self.report_keeper.stop();
+        self.remover.stop();
         self.logout_tellers.iter().for_each(Sweeper::stop);
         keep_of(Arc::clone(&self.scim))();
         self.engine.stop();
@@ -322,6 +328,15 @@ fn sweep_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 
         match federation.sweep() {
             Ok(count) => log::debug!("{count} logins were not finished in time and are removed"),
             Err(error) => log::warn!("logins that were not finished could not be removed: {error}"),
+        }
+    }
+}
+
+/// Goes on with removals of identity providers that others began and did not finish.
+fn removal_of(remover: Remover) -> impl Fn() + Send + 'static {
+    move || {
+        if let Err(error) = remover.carry_on() {
+            log::warn!("the removal of an identity provider goes on later: {error}");
         }
     }
 }

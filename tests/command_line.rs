@@ -104,6 +104,11 @@ fn every_command_explains_itself() {
         "identity lock",
         "identity unlock",
         "identity locks",
+        "idp",
+        "idp preview",
+        "idp remove",
+        "idp removals",
+        "idp restore",
         "targets",
         "targets status",
         "targets replay",
@@ -142,8 +147,8 @@ fn every_command_is_listed_in_the_test_of_explanations() {
     assert_eq!(
         listed,
         [
-            "serve", "demo", "check", "token", "user", "identity", "targets", "dialects", "keys", "migrate", "health",
-            "help"
+            "serve", "demo", "check", "token", "user", "idp", "identity", "targets", "dialects", "keys", "migrate",
+            "health", "help"
         ]
     );
 }

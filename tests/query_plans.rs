@@ -307,6 +307,11 @@ const CASES: &[Case] = &[
         &["KEY sessions"],
     ),
     (
+        "the_links_of_a_provider",
+        |w| w.read(|c| links::of_provider(c, &"idp".into(), ("issuer", "s100007"), 50).map(drop)),
+        &["ANEW", "KEY links"],
+    ),
+    (
         "whether_an_identity_of_a_user_is_locked",
         |w| w.read(|c| identity_locks::of_user(c, &user(7)).map(drop)),
         &["ANEW", "links_resource", "KEY identity_locks"],

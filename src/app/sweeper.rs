@@ -11,6 +11,9 @@ pub(super) const EVERY: Duration = Duration::from_mins(10);
 /// How often the dialect report is written down.
 pub(super) const REPORT_EVERY: Duration = Duration::from_mins(1);
 
+/// How often somebody looks for removals of identity providers that nobody works on.
+pub(super) const REMOVALS_EVERY: Duration = Duration::from_secs(20);
+
 /// How often somebody looks for logouts that service providers must be told of.
 pub(super) const LOGOUTS_EVERY: Duration = Duration::from_secs(1);
 

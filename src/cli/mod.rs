@@ -13,6 +13,7 @@ mod demo;
 mod dialects;
 mod health;
 mod identity;
+mod idp;
 mod keys;
 mod log_format;
 mod serve;
@@ -57,6 +58,9 @@ enum Command {
     /// People with a password of ours.
     #[command(subcommand)]
     User(user::Command),
+    /// Identity providers and everybody who is linked to them.
+    #[command(subcommand)]
+    Idp(idp::Command),
     /// External identities of people.
     #[command(subcommand)]
     Identity(identity::Command),
@@ -142,6 +146,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Demo(_) => Ok(()),
         Command::Check => check::run(&config, &cli.config, cli.json),
         Command::Token(command) => token::run(command, &config, cli.json),
+        Command::Idp(command) => idp::run(command, &config, cli.json),
         Command::Identity(command) => identity::run(command, &config, cli.json),
         Command::User(command) => user::run(command, &config, cli.json),
         Command::Targets(command) => targets::run(command, &config, cli.json),

@@ -208,13 +208,17 @@ impl Federation {
     }
 }
 
+fn own_actor() -> Actor {
+    Actor {
+        principal: Principal::Person,
+        service_provider: ServiceProviderName::RESIDENT,
+    }
+}
+
 /// A change that a person makes of their own account.
 fn own_change(operation: Operation, companions: Vec<Companion>) -> Change {
     Change {
-        actor: Actor {
-            principal: Principal::Person,
-            service_provider: ServiceProviderName::RESIDENT,
-        },
+        actor: own_actor(),
         operation,
         companions,
     }

@@ -1,14 +1,13 @@
 //! Carries a decision out: gathers the facts, decides, writes through the door, and starts over if a race was lost.
 
-use serde_json::Value;
-
 use super::claims::{self, ClaimMapping, Stored};
 use super::decide::{Account, Decision, Facts, Prompt, Proposal, Wanted, decide};
 use super::denial::Denial;
+use super::facts::account;
 use super::login::FederationError;
 use super::policy::{IdentityProviderSettings, JitMode, ServiceProviderPolicy};
 use super::provider::Identity;
-use super::purpose::{AttributePath, Purpose};
+use super::purpose::Purpose;
 use super::questions::{self, Agreement, Answers, Questions, Wishes};
 use super::target::{Edit, Target};
 use super::upstream::Tie;
@@ -19,11 +18,11 @@ use crate::domain::password::PasswordPolicy;
 use crate::domain::patch::{PatchOperation, Path};
 use crate::domain::query::Query;
 use crate::domain::{
-    Actor, Attributes, Change, Companion, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource,
-    ResourceId, StoreName, name,
+    Actor, Change, Companion, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource, ResourceId,
+    StoreName, name,
 };
 use crate::storage::consents::{self, ConsentRecord};
-use crate::storage::{Database, StorageError, identity_locks, links};
+use crate::storage::{Database, StorageError, identity_locks, links, removals};
 use crate::userstore::StoreError;
 
 /// How often a login starts over: each time somebody else has written what it was about to write.
@@ -70,12 +69,8 @@ struct Known {
 impl Arrival<'_> {
     /// Decides and writes. Many logins of one person at once end in one account and one link.
     pub(super) fn admit(&self) -> Result<Admission, FederationError> {
-        let identity = self.link_record();
-        let locked = self
-            .database
-            .read::<_, StorageError>(|connection| identity_locks::of_identity(connection, &identity))?;
-        if let Some(reason) = locked {
-            return Ok(Admission::Refused(Denial::IdentityLocked { reason }));
+        if let Some(denial) = self.barred()? {
+            return Ok(Admission::Refused(denial));
         }
         for _ in 0..ATTEMPTS {
             let linked = self.linked()?;
@@ -129,6 +124,17 @@ impl Arrival<'_> {
             }
         }
         Err(FederationError::Contended)
+    }
+
+    /// Why nobody of this provider, or not this identity, may enter at all.
+    fn barred(&self) -> Result<Option<Denial>, FederationError> {
+        let identity = self.link_record();
+        let (locked, removal) = self.database.read::<_, StorageError>(|connection| {
+            let locked = identity_locks::of_identity(connection, &identity)?;
+            Ok((locked, removals::find(connection, &self.settings.name)?))
+        })?;
+        let removed = removal.map(|_| Denial::UnknownProvider);
+        Ok(removed.or(locked.map(|reason| Denial::IdentityLocked { reason })))
     }
 
     fn decide(&self, known: &Known) -> Decision {
@@ -457,40 +463,4 @@ enum Linked {
     /// A link is left over from a user who is gone.
     Gone,
     To(Resource),
-}
-
-/// A user as the decision sees them. No address of ours is verified: nothing here has made its owner prove it.
-fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
-    let attributes = resource.document.attributes();
-    let roles = attributes
-        .get("roles")
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
-    let governs = |role: &Value| {
-        let role = role.get("value").and_then(Value::as_str).map(name::canonical);
-        role.is_some_and(|role| role == "admin" || role == "administrator")
-    };
-    Account {
-        store: resource.store.clone(),
-        id: resource.id.clone(),
-        username: attributes
-            .get("userName")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
-        active: attributes.get("active") != Some(&Value::Bool(false)),
-        administrator: roles.iter().any(governs),
-        present: purposes
-            .iter()
-            .flat_map(|purpose| &purpose.attributes)
-            .map(|attribute| &attribute.path)
-            .filter(|path| is_present(path, &attributes))
-            .cloned()
-            .collect(),
-        verified_email: None,
-    }
-}
-
-fn is_present(path: &AttributePath, attributes: &Attributes) -> bool {
-    Target::parse(path.as_str()).is_some_and(|target| target.value(attributes).is_some())
 }

@@ -90,6 +90,25 @@ pub fn of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> Quer
     Ok(rows.into_iter().map(record).collect())
 }
 
+/// The links of an identity provider after a place, an issuer and a subject, in their order.
+pub fn of_provider(
+    connection: &mut SqlConnection,
+    identity_provider: &IdentityProviderName,
+    (issuer, subject): (&str, &str),
+    limit: i64,
+) -> QueryResult<Vec<LinkRecord>> {
+    let later = links::issuer
+        .gt(issuer)
+        .or(links::issuer.eq(issuer).and(links::subject.gt(subject)));
+    let rows: Vec<Row> = links::table
+        .filter(links::identity_provider.eq(identity_provider.as_str()))
+        .filter(links::issuer.ge(issuer).and(later))
+        .order((links::issuer, links::subject))
+        .limit(limit)
+        .load(connection)?;
+    Ok(rows.into_iter().map(record).collect())
+}
+
 /// Notes a login through a link.
 pub fn touch(connection: &mut SqlConnection, link: &Link, at: Timestamp) -> QueryResult<()> {
     diesel::update(links::table.find((link.identity_provider.as_str(), &link.issuer, &link.subject)))

@@ -21,6 +21,7 @@ pub mod outbound_claim;
 pub mod outbound_members;
 pub mod pushed_requests;
 pub mod random;
+pub mod removals;
 pub mod scim_tokens;
 pub mod secret_box;
 pub mod sessions;

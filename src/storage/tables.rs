@@ -168,6 +168,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    removals (identity_provider) {
+        identity_provider -> Text,
+        action -> Text,
+        started -> BigInt,
+        finished -> Nullable<BigInt>,
+        at_issuer -> Text,
+        at_subject -> Text,
+        accounts -> BigInt,
+        links -> BigInt,
+        lease_until -> BigInt,
+    }
+}
+
+diesel::table! {
     sessions (id_hash) {
         id_hash -> Text,
         store -> Text,

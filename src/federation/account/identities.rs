@@ -2,20 +2,17 @@
 
 use url::Url;
 
-use super::{Changed, Complaint, Visitor, own_change};
+use super::{Changed, Complaint, Visitor, own_actor, own_change};
 use crate::directory::DirectoryError;
-use crate::domain::change::Transfer;
-use crate::domain::{
-    Companion, Grant, IdentityProviderName, Kind, Link, Operation, Precondition, ResourceId, Timestamp, provenance,
-};
+use crate::domain::{Companion, IdentityProviderName, Kind, Link, Operation, Precondition, Timestamp};
 use crate::federation::denial::Denial;
-use crate::federation::groups::membership;
 use crate::federation::login::{Federation, FederationError, refusal};
 use crate::federation::provider::{Hint, Identity};
 use crate::federation::step::Step;
 use crate::federation::transaction::{Held, Stage};
+use crate::federation::unlink::Unlinking;
 use crate::storage::links::LinkRecord;
-use crate::storage::{StorageError, group_grants, identity_locks, links, sessions};
+use crate::storage::{StorageError, identity_locks, links, removals, sessions};
 use crate::userstore::StoreError;
 
 /// An identity that opens the account.
@@ -86,11 +83,12 @@ impl Federation {
         };
         let user = &visitor.authentication.user;
         let now = self.directory.clock().now();
-        let (session, locked, known) = self.database.read::<_, StorageError>(|connection| {
+        let (session, locked, known, removal) = self.database.read::<_, StorageError>(|connection| {
             Ok((
                 sessions::find(connection, &visitor.session, now)?,
                 identity_locks::of_identity(connection, &link)?,
                 links::find(connection, provider, &link.issuer, &link.subject)?,
+                removals::find(connection, provider)?,
             ))
         })?;
         if session.is_none_or(|session| session.user != *user) || self.owned(&visitor)?.is_none() {
@@ -98,6 +96,9 @@ impl Federation {
         }
         if let Some(reason) = locked {
             return Ok(Step::Refused(Denial::IdentityLocked { reason }));
+        }
+        if removal.is_some() {
+            return Ok(Step::Refused(Denial::UnknownProvider));
         }
         match known {
             Some(known) if known.resource_id == *user => {}
@@ -141,43 +142,14 @@ impl Federation {
         if !by_password && !others.iter().any(by_identity) {
             return Ok(Err(Complaint::LastWayIn));
         }
-        if others.iter().all(|other| other.link.identity_provider != *provider) {
-            self.withdraw_grants(&user.id, provider)?;
-            self.end_sessions_of(visitor, provider)?;
-        }
-        // Last: whoever is interrupted finds the link still there, and can begin anew.
-        let operation = Operation::Transfer {
-            kind: Kind::USER,
-            id: user.id.clone(),
-            transfer: Transfer {
-                from: provenance::of_provider(provider),
-                paths: Vec::new(),
-                to: provenance::PERSON.to_owned(),
-            },
+        let unlinking = Unlinking {
+            directory: &self.directory,
+            database: &self.database,
+            actor: &own_actor(),
+            spared: Some(&visitor.session),
         };
-        self.directory
-            .apply(own_change(operation, vec![Companion::Unlink(link.clone())]))?;
+        unlinking.unlink(&user.id, link)?;
         log::info!("user {} gave up an identity of {provider}", user.id);
         Ok(Ok(()))
-    }
-
-    /// Takes a user out of the groups that an identity provider put them into.
-    fn withdraw_grants(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<(), FederationError> {
-        let granted = self
-            .database
-            .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
-        for group in granted {
-            let operation = membership(self.directory.registry(), &group, user, false)?;
-            let grant = Companion::Grant(Grant {
-                user: user.clone(),
-                identity_provider: provider.clone(),
-                granted: false,
-            });
-            match self.directory.apply(own_change(operation, vec![grant])) {
-                Ok(_) | Err(DirectoryError::NotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Where a person is signed in, and how they sign out there. Signing out takes no fresh login.
 
 use super::Visitor;
-use crate::domain::{IdentityProviderName, Timestamp};
+use crate::domain::Timestamp;
 use crate::federation::login::{Federation, FederationError};
 use crate::storage::sessions::{self, SessionRecord};
 use crate::storage::{StorageError, grants, random};
@@ -47,31 +47,12 @@ impl Federation {
 
     /// Ends sessions and takes back what they gave. Applications that want to know are told.
     pub fn sign_out(&self, visitor: &Visitor, ending: Ending) -> Result<(), FederationError> {
-        self.end_sessions(visitor, move |record| match &ending {
-            Ending::One(wanted) => reference(&record.id_hash) == *wanted,
-            Ending::All => true,
-        })
-    }
-
-    /// Ends the sessions that came of a provider, but for the one at hand.
-    pub(super) fn end_sessions_of(
-        &self,
-        visitor: &Visitor,
-        provider: &IdentityProviderName,
-    ) -> Result<(), FederationError> {
-        let (provider, this) = (provider.clone(), visitor.session.clone());
-        self.end_sessions(visitor, move |record| {
-            record.authentication.identity_provider.as_ref() == Some(&provider) && record.id_hash != this
-        })
-    }
-
-    fn end_sessions(
-        &self,
-        visitor: &Visitor,
-        ends: impl Fn(&SessionRecord) -> bool + Send + 'static,
-    ) -> Result<(), FederationError> {
         let user = visitor.authentication.user.clone();
         let now = self.directory.clock().now();
+        let ends = move |record: &SessionRecord| match &ending {
+            Ending::One(wanted) => reference(&record.id_hash) == *wanted,
+            Ending::All => true,
+        };
         self.database.write::<_, StorageError>(move |connection| {
             for record in sessions::of_user(connection, &user, now)?
                 .iter()

@@ -1,0 +1,246 @@
+//! `vestibule idp`: removes an identity provider with everybody who came from it.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::app::Core;
+use crate::config::Config;
+use crate::domain::IdentityProviderName;
+use crate::federation::removal::{Affected, Fate, Remover};
+use crate::storage::removals::Removal;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what removing an identity provider would do, to how many or to whom. Nothing is changed.
+    Preview(Preview),
+    /// Remove an identity provider: from now on nobody enters through it, and the accounts that came of it alone are
+    /// disabled or deleted, here and at the targets. Goes on where it was interrupted.
+    Remove(Remove),
+    /// Show the removals and how far they are.
+    Removals,
+    /// Let people enter through an identity provider again. Accounts stay as they are.
+    Restore(Which),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// The identity provider's name in the configuration.
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Preview {
+    #[command(flatten)]
+    which: Which,
+    /// Name everybody.
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    #[command(flatten)]
+    which: Which,
+    /// Switch the accounts off, and keep them and every link. Deleting can follow.
+    #[arg(long, conflicts_with = "delete", required_unless_present = "delete")]
+    disable: bool,
+    /// Delete the accounts, and the links of those that stay.
+    #[arg(long)]
+    delete: bool,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
+    let core = Core::open(config)?;
+    let remover = Remover::new(core.directory, core.database);
+    match command {
+        Command::Preview(arguments) => preview(&remover, arguments, json),
+        Command::Remove(arguments) => remove(&remover, arguments, json),
+        Command::Removals => {
+            let removals = remover.all().map_err(Failure::failed)?;
+            if json {
+                println!("{}", json!(removals.iter().map(as_json).collect::<Vec<_>>()));
+            } else if removals.is_empty() {
+                println!("No identity provider is removed.");
+            } else {
+                for removal in &removals {
+                    println!("{}", sentence(removal));
+                }
+            }
+            Ok(())
+        }
+        Command::Restore(which) => {
+            let name = IdentityProviderName::new(which.name.clone());
+            if !remover.restore(&name).map_err(Failure::failed)? {
+                return Err(Failure::Failed(format!("The identity provider {name} is not removed.")));
+            }
+            if json {
+                println!("{}", json!({ "identity_provider": name, "removed": false }));
+            } else {
+                println!(
+                    "People can enter through {name} again. Whoever was disabled stays so until somebody changes that."
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+/// How many there are of each fate.
+#[derive(Default)]
+struct Counts {
+    accounts: u64,
+    links: [(u64, &'static str); 5],
+}
+
+impl Counts {
+    fn add(&mut self, fate: Fate) {
+        let (place, why) = match fate {
+            Fate::Account => {
+                self.accounts += 1;
+                return;
+            }
+            Fate::OtherIdentity => (0, "have another identity"),
+            Fate::Password => (1, "have a password"),
+            Fate::Administrator => (2, "are administrators"),
+            Fate::OtherSource => (3, "were made by somebody else"),
+            Fate::Gone => (4, "are gone already"),
+        };
+        self.links[place].0 += 1;
+        self.links[place].1 = why;
+    }
+}
+
+fn preview(remover: &Remover, arguments: &Preview, json: bool) -> Result<(), Failure> {
+    let name = IdentityProviderName::new(arguments.which.name.clone());
+    let (mut counts, mut listed) = (Counts::default(), Vec::new());
+    let tell = |affected: Affected| {
+        counts.add(affected.fate);
+        match (arguments.list, json) {
+            (false, _) => {}
+            (true, true) => listed.push(one_as_json(&affected)),
+            (true, false) => println!("{}", line(&affected)),
+        }
+    };
+    remover.preview(&name, tell).map_err(Failure::failed)?;
+    if json {
+        let links: u64 = counts.links.iter().map(|(count, _)| count).sum();
+        println!(
+            "{}",
+            json!({ "accounts": counts.accounts, "links": links, "list": listed })
+        );
+        return Ok(());
+    }
+    println!(
+        "{} accounts came of {name} alone and would be disabled or deleted.",
+        counts.accounts
+    );
+    for (count, why) in counts.links.iter().filter(|(count, _)| *count > 0) {
+        println!("{count} would lose the link alone: they {why}.");
+    }
+    Ok(())
+}
+
+fn remove(remover: &Remover, arguments: &Remove, json: bool) -> Result<(), Failure> {
+    let name = IdentityProviderName::new(arguments.which.name.clone());
+    confirm(arguments, &name)?;
+    remover.begin(&name, arguments.delete).map_err(Failure::failed)?;
+    let mut told = None;
+    loop {
+        let Some(removal) = remover.step(&name).map_err(Failure::failed)? else {
+            return Err(Failure::Failed("The removal was lifted meanwhile.".to_owned()));
+        };
+        if removal.finished.is_some() {
+            if json {
+                println!("{}", as_json(&removal));
+            } else {
+                println!("{}", sentence(&removal));
+                println!("Take it out of the configuration now.");
+            }
+            return Ok(());
+        }
+        let so_far = (removal.accounts, removal.links);
+        if told == Some(so_far) {
+            // Another process works on it.
+            std::thread::sleep(Duration::from_millis(200));
+        } else if !json {
+            eprintln!("{}", sentence(&removal));
+        }
+        told = Some(so_far);
+    }
+}
+
+fn confirm(arguments: &Remove, name: &IdentityProviderName) -> Result<(), Failure> {
+    if arguments.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!(
+            "See first what it does: vestibule idp preview {name}. Then say --yes."
+        )));
+    }
+    eprint!("Type the name of the identity provider to go on: ");
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(Failure::failed)?;
+    if line.trim() == name.as_str() {
+        Ok(())
+    } else {
+        Err(Failure::Failed("Nothing was changed.".to_owned()))
+    }
+}
+
+fn sentence(removal: &Removal) -> String {
+    let what = if removal.deletes { "deleted" } else { "disabled" };
+    let end = removal.finished.map_or_else(
+        || "it goes on.".to_owned(),
+        |at| format!("it was through at {at}. Nobody enters through it."),
+    );
+    format!(
+        "{}: {} accounts {what}, {} links removed; {end}",
+        removal.identity_provider, removal.accounts, removal.links
+    )
+}
+
+fn as_json(removal: &Removal) -> Value {
+    json!({
+        "identity_provider": removal.identity_provider,
+        "action": if removal.deletes { "delete" } else { "disable" },
+        "started": removal.started.to_string(),
+        "finished": removal.finished.map(|at| at.to_string()),
+        "accounts": removal.accounts,
+        "links": removal.links,
+    })
+}
+
+fn line(affected: &Affected) -> String {
+    let fate = match affected.fate {
+        Fate::Account => "account",
+        Fate::Gone => "gone",
+        _ => "link",
+    };
+    format!("{fate:8} {}  {}", affected.link.link.subject, affected.username)
+}
+
+fn one_as_json(affected: &Affected) -> Value {
+    let fate = match affected.fate {
+        Fate::Account => "account",
+        Fate::OtherIdentity => "link: has another identity",
+        Fate::Password => "link: has a password",
+        Fate::Administrator => "link: is an administrator",
+        Fate::OtherSource => "link: made by somebody else",
+        Fate::Gone => "gone",
+    };
+    json!({
+        "subject": affected.link.link.subject,
+        "user": affected.link.resource_id,
+        "userName": affected.username,
+        "fate": fate,
+    })
+}

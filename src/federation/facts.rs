@@ -1,0 +1,44 @@
+//! An account as the decision sees it.
+
+use serde_json::Value;
+
+use super::decide::Account;
+use super::purpose::{AttributePath, Purpose};
+use super::target::Target;
+use crate::domain::{Attributes, Resource, name};
+
+/// A user as the decision sees them. No address of ours is verified: nothing here has made its owner prove it.
+pub(super) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
+    let attributes = resource.document.attributes();
+    let roles = attributes
+        .get("roles")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let governs = |role: &Value| {
+        let role = role.get("value").and_then(Value::as_str).map(name::canonical);
+        role.is_some_and(|role| role == "admin" || role == "administrator")
+    };
+    Account {
+        store: resource.store.clone(),
+        id: resource.id.clone(),
+        username: attributes
+            .get("userName")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        active: attributes.get("active") != Some(&Value::Bool(false)),
+        administrator: roles.iter().any(governs),
+        present: purposes
+            .iter()
+            .flat_map(|purpose| &purpose.attributes)
+            .map(|attribute| &attribute.path)
+            .filter(|path| is_present(path, &attributes))
+            .cloned()
+            .collect(),
+        verified_email: None,
+    }
+}
+
+fn is_present(path: &AttributePath, attributes: &Attributes) -> bool {
+    Target::parse(path.as_str()).is_some_and(|target| target.value(attributes).is_some())
+}

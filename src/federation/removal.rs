@@ -1,0 +1,258 @@
+//! Removing an identity provider: a durable job over everybody who is linked to it. Whoever has another way in, or is
+//! somebody else's too, loses the link; the others' accounts are disabled or deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::facts::account;
+use super::login::FederationError;
+use super::unlink::Unlinking;
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::patch::{PatchOperation, Path};
+use crate::domain::{
+    Actor, Change, IdentityProviderName, Kind, Operation, Precondition, Principal, Relations, Resource, ResourceId,
+    ServiceProviderName, provenance,
+};
+use crate::storage::links::LinkRecord;
+use crate::storage::removals::{self, Removal};
+use crate::storage::{Database, StorageError, links};
+
+/// How many people one step deals with.
+const STEP: i64 = 50;
+/// How long one person may take before somebody else takes the work up.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// What happens to somebody who is linked to the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The account has come of this provider alone, and goes with it.
+    Account,
+    /// The account has another identity to enter with.
+    OtherIdentity,
+    /// The account has a password to enter with.
+    Password,
+    /// The account is an administrator's.
+    Administrator,
+    /// Somebody else made the account.
+    OtherSource,
+    /// The account is gone already.
+    Gone,
+}
+
+/// Somebody whom a removal is about.
+#[derive(Clone, Debug)]
+pub struct Affected {
+    /// The link.
+    pub link: LinkRecord,
+    /// The account's name.
+    pub username: String,
+    /// What happens.
+    pub fate: Fate,
+}
+
+/// Removes identity providers.
+pub struct Remover {
+    directory: Arc<Directory>,
+    database: Database,
+}
+
+impl Remover {
+    /// Works on what this directory holds.
+    pub fn new(directory: Arc<Directory>, database: Database) -> Self {
+        Self { directory, database }
+    }
+
+    /// Tells of everybody whom a removal would be about. Nothing is changed.
+    pub fn preview(
+        &self,
+        provider: &IdentityProviderName,
+        mut tell: impl FnMut(Affected),
+    ) -> Result<(), FederationError> {
+        let mut place = (String::new(), String::new());
+        loop {
+            let batch = self.batch(provider, &place)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            place = removals::place(&last.link);
+            for link in batch {
+                let user = self.user(&link.resource_id)?;
+                let fate = self.fate(&link, user.as_ref())?;
+                let username = user.map(|user| account(&user, &[]).username).unwrap_or_default();
+                tell(Affected { link, username, fate });
+            }
+        }
+    }
+
+    /// Begins a removal, or goes on with the one that has begun. From now on nobody enters through the provider.
+    pub fn begin(&self, provider: &IdentityProviderName, deletes: bool) -> Result<(), FederationError> {
+        let (provider, now) = (provider.clone(), self.directory.clock().now());
+        self.database
+            .write::<_, StorageError>(move |connection| Ok(removals::begin(connection, &provider, deletes, now)?))?;
+        Ok(())
+    }
+
+    /// Deals with the next few people, unless another process does so at the moment. Gives how far the removal is.
+    pub fn step(&self, provider: &IdentityProviderName) -> Result<Option<Removal>, FederationError> {
+        let (name, now) = (provider.clone(), self.directory.clock().now());
+        let claimed = self.database.write::<_, StorageError>(move |connection| {
+            Ok(removals::claim(connection, &name, now, now.plus(LEASE))?)
+        })?;
+        if let Some(mut removal) = claimed {
+            let batch = self.batch(provider, &removal.place)?;
+            for link in &batch {
+                match self.carry_out(&removal, link)? {
+                    Fate::Account => removal.accounts += 1,
+                    _ => removal.links += i64::from(removal.deletes),
+                }
+                removal.place = removals::place(&link.link);
+                if !self.advance(&removal, LEASE)? {
+                    break;
+                }
+            }
+            if batch.is_empty() {
+                removal.finished = Some(self.directory.clock().now());
+            }
+            self.advance(&removal, Duration::ZERO)?;
+        }
+        Ok(self
+            .database
+            .read::<_, StorageError>(|connection| removals::find(connection, provider))?)
+    }
+
+    fn advance(&self, removal: &Removal, lease: Duration) -> Result<bool, FederationError> {
+        let (removal, until) = (removal.clone(), self.directory.clock().now().plus(lease));
+        let write = move |connection: &mut _| Ok(removals::advance(connection, &removal, until)?);
+        Ok(self.database.write::<_, StorageError>(write)?)
+    }
+
+    /// Goes on with every removal that is not through, to its end.
+    pub fn carry_on(&self) -> Result<(), FederationError> {
+        for removal in self.all()?.into_iter().filter(|removal| removal.finished.is_none()) {
+            let mut before = removal;
+            while let Some(now) = self.step(&before.identity_provider)? {
+                if now.finished.is_some() || now == before {
+                    break;
+                }
+                before = now;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every removal.
+    pub fn all(&self) -> Result<Vec<Removal>, FederationError> {
+        Ok(self.database.read::<_, StorageError>(removals::all)?)
+    }
+
+    /// Lets people enter through the provider again: whoever is left. `false` if it was not removed.
+    pub fn restore(&self, provider: &IdentityProviderName) -> Result<bool, FederationError> {
+        let provider = provider.clone();
+        Ok(self
+            .database
+            .write::<_, StorageError>(move |connection| Ok(removals::lift(connection, &provider)?))?)
+    }
+
+    /// Does to one account what its fate is. A second time it does nothing.
+    fn carry_out(&self, removal: &Removal, link: &LinkRecord) -> Result<Fate, FederationError> {
+        let user = self.user(&link.resource_id)?;
+        let fate = self.fate(link, user.as_ref())?;
+        let actor = actor();
+        let operation = match (fate, removal.deletes) {
+            (Fate::Account, true) => Operation::Delete {
+                kind: Kind::USER,
+                id: link.resource_id.clone(),
+                precondition: Precondition::None,
+            },
+            (Fate::Account, false) => self.disabling(&link.resource_id)?,
+            (_, true) => {
+                let unlinking = Unlinking {
+                    directory: &self.directory,
+                    database: &self.database,
+                    actor: &actor,
+                    spared: None,
+                };
+                match unlinking.unlink(&link.resource_id, &link.link) {
+                    Err(FederationError::Directory(DirectoryError::NotFound(_))) => self.forget(link)?,
+                    outcome => outcome?,
+                }
+                return Ok(fate);
+            }
+            (_, false) => return Ok(fate),
+        };
+        let change = Change {
+            actor,
+            operation,
+            companions: Vec::new(),
+        };
+        match self.directory.apply(change) {
+            Ok(_) => Ok(fate),
+            Err(DirectoryError::NotFound(_)) => Ok(Fate::Gone),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn disabling(&self, id: &ResourceId) -> Result<Operation, DirectoryError> {
+        let users = self.directory.registry().resource_type(&Kind::USER);
+        let path = Path::parse("active", users.ok_or(DirectoryError::NotFound(Kind::USER))?)?;
+        Ok(Operation::Patch {
+            kind: Kind::USER,
+            id: id.clone(),
+            operations: vec![PatchOperation::replace(path, false.into())],
+            precondition: Precondition::None,
+        })
+    }
+
+    /// Removes a link that leads to nobody.
+    fn forget(&self, link: &LinkRecord) -> Result<(), FederationError> {
+        let (link, user) = (link.link.clone(), link.resource_id.clone());
+        self.database
+            .write::<_, StorageError>(move |connection| Ok(links::delete(connection, &link, &user)?))?;
+        Ok(())
+    }
+
+    fn fate(&self, link: &LinkRecord, user: Option<&Resource>) -> Result<Fate, FederationError> {
+        let Some(user) = user else { return Ok(Fate::Gone) };
+        let provider = &link.link.identity_provider;
+        let linked = self
+            .database
+            .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
+        let has_other = linked.iter().any(|other| other.link.identity_provider != *provider);
+        let has_password = self.directory.has_password(&user.store, &user.id)?;
+        Ok(fate(user, provider, has_other, has_password))
+    }
+
+    fn user(&self, id: &ResourceId) -> Result<Option<Resource>, FederationError> {
+        Ok(self.directory.get(&Kind::USER, id, Relations::NONE)?)
+    }
+
+    fn batch(
+        &self,
+        provider: &IdentityProviderName,
+        (issuer, subject): &(String, String),
+    ) -> Result<Vec<LinkRecord>, FederationError> {
+        Ok(self
+            .database
+            .read::<_, StorageError>(|connection| links::of_provider(connection, provider, (issuer, subject), STEP))?)
+    }
+}
+
+fn fate(user: &Resource, provider: &IdentityProviderName, has_other: bool, has_password: bool) -> Fate {
+    let maker = user.writers.writers().remove("userName");
+    if has_other {
+        Fate::OtherIdentity
+    } else if account(user, &[]).administrator {
+        Fate::Administrator
+    } else if maker != Some(provenance::of_provider(provider)) {
+        Fate::OtherSource
+    } else if has_password {
+        Fate::Password
+    } else {
+        Fate::Account
+    }
+}
+
+fn actor() -> Actor {
+    Actor {
+        principal: Principal::Job("removal".to_owned()),
+        service_provider: ServiceProviderName::RESIDENT,
+    }
+}

@@ -1,0 +1,90 @@
+//! Taking an identity from an account: what its provider granted goes with it, and nobody stays signed in with it.
+
+use super::groups::membership;
+use super::login::FederationError;
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::change::Transfer;
+use crate::domain::{
+    Actor, Change, Companion, Grant, IdentityProviderName, Kind, Link, Operation, ResourceId, provenance,
+};
+use crate::storage::{Database, StorageError, grants, group_grants, links, sessions};
+
+/// Where an identity is taken from, and by whom.
+pub(super) struct Unlinking<'a> {
+    pub(super) directory: &'a Directory,
+    pub(super) database: &'a Database,
+    pub(super) actor: &'a Actor,
+    /// The session that goes on.
+    pub(super) spared: Option<&'a str>,
+}
+
+impl Unlinking<'_> {
+    /// Takes the link, what its provider granted unless the account has another identity there, and who is signed in with
+    /// it. What the provider wrote stays, as the actor's.
+    pub(super) fn unlink(&self, user: &ResourceId, link: &Link) -> Result<(), FederationError> {
+        let provider = &link.identity_provider;
+        let others = self
+            .database
+            .read::<_, StorageError>(|connection| links::of_user(connection, user))?;
+        let is_twin = |other: &links::LinkRecord| other.link.identity_provider == *provider && other.link != *link;
+        if !others.iter().any(is_twin) {
+            self.withdraw_grants(user, provider)?;
+            self.end_sessions(user, provider)?;
+        }
+        // Last: whoever is interrupted finds the link still there, and can begin anew.
+        let operation = Operation::Transfer {
+            kind: Kind::USER,
+            id: user.clone(),
+            transfer: Transfer {
+                from: provenance::of_provider(provider),
+                paths: Vec::new(),
+                to: self.actor.writer(),
+            },
+        };
+        Ok(self.apply(operation, Companion::Unlink(link.clone()))?)
+    }
+
+    fn withdraw_grants(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<(), FederationError> {
+        let granted = self
+            .database
+            .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
+        for group in granted {
+            let operation = membership(self.directory.registry(), &group, user, false)?;
+            let grant = Companion::Grant(Grant {
+                user: user.clone(),
+                identity_provider: provider.clone(),
+                granted: false,
+            });
+            match self.apply(operation, grant) {
+                Ok(()) | Err(DirectoryError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn end_sessions(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<(), FederationError> {
+        let (user, provider, now) = (user.clone(), provider.clone(), self.directory.clock().now());
+        let spared = self.spared.map(str::to_owned);
+        self.database.write::<_, StorageError>(move |connection| {
+            for record in sessions::of_user(connection, &user, now)? {
+                let is_theirs = record.authentication.identity_provider.as_ref() == Some(&provider);
+                if is_theirs && spared.as_ref() != Some(&record.id_hash) {
+                    sessions::delete(connection, &record.id_hash, now)?;
+                    grants::revoke_of_session(connection, &record.id_hash, now)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn apply(&self, operation: Operation, companion: Companion) -> Result<(), DirectoryError> {
+        let change = Change {
+            actor: self.actor.clone(),
+            operation,
+            companions: vec![companion],
+        };
+        self.directory.apply(change).map(|_| ())
+    }
+}

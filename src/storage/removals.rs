@@ -1,0 +1,169 @@
+//! Identity providers that are being removed, and how far that is.
+
+use diesel::prelude::*;
+
+use super::connection::{SqlConnection, SuffixDsl};
+use super::tables::removals;
+use crate::domain::{IdentityProviderName, Link, Timestamp};
+
+/// A removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// Which provider.
+    pub identity_provider: IdentityProviderName,
+    /// Whether accounts are deleted; else they are disabled.
+    pub deletes: bool,
+    /// Since when.
+    pub started: Timestamp,
+    /// When it was through, if it is.
+    pub finished: Option<Timestamp>,
+    /// The issuer and the subject of the last link that was dealt with.
+    pub place: (String, String),
+    /// How many accounts were disabled or deleted.
+    pub accounts: i64,
+    /// How many links alone were removed.
+    pub links: i64,
+}
+
+type Row = (
+    IdentityProviderName,
+    String,
+    Timestamp,
+    Option<i64>,
+    String,
+    String,
+    i64,
+    i64,
+);
+
+fn removal((identity_provider, action, started, finished, issuer, subject, accounts, links): Row) -> Removal {
+    Removal {
+        identity_provider,
+        deletes: action == "delete",
+        started,
+        finished: finished.map(Timestamp),
+        place: (issuer, subject),
+        accounts,
+        links,
+    }
+}
+
+const COLUMNS: (
+    removals::identity_provider,
+    removals::action,
+    removals::started,
+    removals::finished,
+    removals::at_issuer,
+    removals::at_subject,
+    removals::accounts,
+    removals::links,
+) = (
+    removals::identity_provider,
+    removals::action,
+    removals::started,
+    removals::finished,
+    removals::at_issuer,
+    removals::at_subject,
+    removals::accounts,
+    removals::links,
+);
+
+/// Begins a removal. The one that is there goes on if it does the same, and makes way if it does not.
+pub fn begin(
+    connection: &mut SqlConnection,
+    provider: &IdentityProviderName,
+    deletes: bool,
+    now: Timestamp,
+) -> QueryResult<()> {
+    let same = find(connection, provider)?.is_some_and(|known| known.deletes == deletes && known.finished.is_none());
+    if same {
+        return Ok(());
+    }
+    diesel::delete(removals::table.find(provider.as_str())).execute(connection)?;
+    diesel::insert_into(removals::table)
+        .values((
+            removals::identity_provider.eq(provider.as_str()),
+            removals::action.eq(if deletes { "delete" } else { "disable" }),
+            removals::started.eq(now.0),
+            removals::at_issuer.eq(""),
+            removals::at_subject.eq(""),
+            removals::accounts.eq(0),
+            removals::links.eq(0),
+            removals::lease_until.eq(0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// The removal of a provider.
+pub fn find(connection: &mut SqlConnection, provider: &IdentityProviderName) -> QueryResult<Option<Removal>> {
+    removals::table
+        .find(provider.as_str())
+        .select(COLUMNS)
+        .first::<Row>(connection)
+        .optional()
+        .map(|row| row.map(removal))
+}
+
+/// All removals, oldest first.
+pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<Removal>> {
+    let rows: Vec<Row> = removals::table
+        .order(removals::started)
+        .select(COLUMNS)
+        .load(connection)?;
+    Ok(rows.into_iter().map(removal).collect())
+}
+
+/// Takes a removal that is not through and that nobody works on, and keeps others from it until `until`.
+pub fn claim(
+    connection: &mut SqlConnection,
+    provider: &IdentityProviderName,
+    now: Timestamp,
+    until: Timestamp,
+) -> QueryResult<Option<Removal>> {
+    let free = removals::table
+        .find(provider.as_str())
+        .filter(removals::finished.is_null().and(removals::lease_until.le(now.0)));
+    let found = free
+        .select(COLUMNS)
+        .suffix_postgres(" FOR UPDATE")
+        .load::<Row>(connection)?
+        .pop();
+    if found.is_some() {
+        diesel::update(removals::table.find(provider.as_str()))
+            .set(removals::lease_until.eq(until.0))
+            .execute(connection)?;
+    }
+    Ok(found.map(removal))
+}
+
+/// Writes down how far a removal is, and keeps others from it until `until`. `false` if it was lifted or begun anew
+/// meanwhile.
+pub fn advance(connection: &mut SqlConnection, removal: &Removal, until: Timestamp) -> QueryResult<bool> {
+    let theirs = removals::table
+        .find(removal.identity_provider.as_str())
+        .filter(removals::started.eq(removal.started.0));
+    diesel::update(theirs)
+        .set((
+            removals::finished.eq(removal.finished.map(|at| at.0)),
+            removals::at_issuer.eq(&removal.place.0),
+            removals::at_subject.eq(&removal.place.1),
+            removals::accounts.eq(removal.accounts),
+            removals::links.eq(removal.links),
+            removals::lease_until.eq(until.0),
+        ))
+        .execute(connection)
+        .map(|rows| rows == 1)
+}
+
+/// Lets people enter through a provider again. `false` if it was not removed.
+pub fn lift(connection: &mut SqlConnection, provider: &IdentityProviderName) -> QueryResult<bool> {
+    diesel::delete(removals::table.find(provider.as_str()))
+        .execute(connection)
+        .map(|rows| rows == 1)
+}
+
+/// The place after a link.
+pub fn place(link: &Link) -> (String, String) {
+    (link.issuer.clone(), link.subject.clone())
+}
