@@ -11,19 +11,22 @@ use crate::domain::ownership::Ownership;
 use crate::domain::schema::{Registry, SchemaError};
 use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
 use crate::federation::fetch::{FetchError, Fetcher};
+use crate::federation::mail::{MailError, MailSettings, Mailer};
 use crate::federation::purpose::AttributePath;
 use crate::federation::removal::Remover;
-use crate::federation::{Federation, FrontDoor, Tie, Upstream, kept_attributes};
+use crate::federation::{Federation, FrontDoor, Post, Tie, Upstream, kept_attributes};
 use crate::oidc::{self, Oidc, OidcError};
 use crate::provisioning::engine::EngineError;
 use crate::provisioning::{self, Engine, Source};
 use crate::scim::{self, Adoption, Client, Clients, Scim};
+use crate::server::letter;
 use crate::storage::migrate::MigrateError;
 use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
 use crate::userstore::sql::SqlUserstore;
 use crate::userstore::{PasswordHasher, Userstore};
 use sweeper::Sweeper;
+use url::Url;
 
 /// Why the application cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,9 @@ pub enum StartError {
     /// The thread that removes what is over cannot start.
     #[error("the sweeper cannot start: {0}")]
     Sweeper(std::io::Error),
+    /// Mail cannot be sent.
+    #[error("mail cannot be set up: {0}")]
+    Mail(#[from] MailError),
     /// A client shall know accounts by an attribute that users do not have.
     #[error("service_providers: the user schema has no attribute {0} that adopts_by could name")]
     AdoptsBy(String),
@@ -257,6 +263,20 @@ fn front_door(config: &Config, clock: &Clock) -> Result<FrontDoor, StartError> {
         ties: config.service_providers.iter().filter_map(tie).collect(),
         purposes: config.purposes.clone(),
         passwords: config.passwords,
+        post: config
+            .mail
+            .as_ref()
+            .map(|settings| post(config, settings))
+            .transpose()?,
+    })
+}
+
+/// How codes go out by e-mail.
+fn post(config: &Config, settings: &MailSettings) -> Result<Post, StartError> {
+    let public_url: Url = config.server.public_url.parse()?;
+    Ok(Post {
+        mailer: Mailer::new(settings, public_url.host_str().unwrap_or("localhost"))?,
+        words: Box::new(letter::code),
     })
 }
 

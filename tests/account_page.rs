@@ -20,7 +20,7 @@ use vestibule::federation::account::{Account, Complaint, Ending, OpenSession, Ow
 use vestibule::federation::denial::Denial;
 use vestibule::federation::provider::Returned;
 use vestibule::federation::questions::Answers;
-use vestibule::federation::{Page, Step};
+use vestibule::federation::{FactorPage, Page, Step};
 use vestibule::storage::factors::{self, Factor};
 use vestibule::storage::{StorageError, links, random, sessions};
 
@@ -458,7 +458,7 @@ fn whoever_has_an_authenticator_changes_nothing_without_it() {
     let handle = rig.federation.begin_authenticator(&visitor).unwrap().unwrap();
     assert!(matches!(
         shown(rig.federation.view(&handle).unwrap()),
-        Page::Enrol { .. }
+        Page::SecondFactor(FactorPage::Enrol { .. })
     ));
     // As if it had been set up elsewhere.
     let user = visitor.authentication.user.clone();
@@ -478,7 +478,10 @@ fn whoever_has_an_authenticator_changes_nothing_without_it() {
     let returned = rig.away(&handle, &bob());
     assert_eq!(
         shown(rig.back(&handle, &returned)),
-        Page::Factor(None),
+        Page::SecondFactor(FactorPage::Code {
+            wrong: None,
+            or_mail: false
+        }),
         "though the provider's policy asks for none"
     );
     let proved = Visitor {
@@ -489,7 +492,9 @@ fn whoever_has_an_authenticator_changes_nothing_without_it() {
         ..visitor
     };
     let handle = rig.federation.renew_codes(&proved).unwrap().unwrap();
-    assert!(matches!(shown(rig.federation.view(&handle).unwrap()), Page::RecoveryCodes(codes) if codes.len() == 10));
+    assert!(
+        matches!(shown(rig.federation.view(&handle).unwrap()), Page::SecondFactor(FactorPage::RecoveryCodes(codes)) if codes.len() == 10)
+    );
     assert_eq!(account(&rig, &proved).recovery_codes, 10);
     rig.federation.drop_authenticator(&proved).unwrap().unwrap();
     assert!(!account(&rig, &proved).has_authenticator);

@@ -60,6 +60,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("diesel", &["src/storage/", "src/userstore/sql/"]),
     ("diesel_migrations", &["src/storage/"]),
     ("actix_web", &["src/server/", "src/demo/", "src/cli/"]),
+    ("lettre", &["src/federation/mail.rs"]),
     ("ldap3", &["src/userstore/ldap/"]),
 ];
 

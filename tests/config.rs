@@ -69,6 +69,7 @@ fn the_shipped_examples_work_when_they_are_switched_on() {
         ("ENTRA_CLIENT_SECRET", "e"),
         ("WIKI_CLIENT_SECRET", "w"),
         ("CHAT_SCIM_TOKEN", "c"),
+        ("SMTP_PASSWORD", "s"),
     ];
     let config = read_whole(&uncommented(), &secrets).unwrap_or_else(|problems| panic!("{problems:#?}"));
     assert_eq!(config.identity_providers.len(), 3);
@@ -147,6 +148,46 @@ fn what_one_section_says_of_another_is_checked() {
         keys(read("[[service_providers]]\nname = \"resident\"\n", &[])),
         ["service_providers"]
     );
+}
+
+#[test]
+fn codes_by_mail_need_a_mail_server() {
+    let wiki = "[[service_providers]]\nname = \"wiki\"\n";
+    let mail = "[mail]\nhost = \"smtp.example\"\nfrom = \"login@id.example\"\n";
+    for mfa in ["email_otp", "any"] {
+        let wanted = format!("{wiki}mfa = \"{mfa}\"\n");
+        assert_eq!(keys(read(&wanted, &[])), ["service_providers[0].mfa"]);
+        assert!(read(&format!("{wanted}{mail}"), &[]).is_ok());
+    }
+    assert!(read(&format!("{wiki}mfa = \"totp\"\n"), &[]).is_ok());
+}
+
+#[test]
+fn a_mail_server_is_reached_in_private_and_named_by_one_address() {
+    let mail = |more: &str| {
+        let least = format!("[mail]\n{more}\n");
+        keys(read(&least, &[]))
+    };
+    let usual = "host = \"smtp.example\"\nfrom = \"login@id.example\"\n";
+    assert_eq!(mail(&format!("{usual}encryption = \"none\"")), ["mail.encryption"]);
+    for host in ["localhost", "127.0.0.1", "::1"] {
+        let local = format!("host = \"{host}\"\nfrom = \"login@id.example\"\nencryption = \"none\"");
+        assert!(read(&format!("[mail]\n{local}\n"), &[]).is_ok(), "{host}");
+    }
+    assert_eq!(mail(&format!("{usual}username = \"us\"")), ["mail.password"]);
+    assert_eq!(mail(&format!("{usual}timeout = \"2m\"")), ["mail.timeout"]);
+    for from in [
+        "Us <login@id.example>",
+        "login",
+        "a@id.example, b@id.example",
+        "a@id.example\\r\\nBcc: b@id.example",
+    ] {
+        assert_eq!(
+            mail(&format!("host = \"smtp.example\"\nfrom = \"{from}\"")),
+            ["mail.from"],
+            "{from}"
+        );
+    }
 }
 
 #[test]

@@ -26,8 +26,8 @@ use vestibule::domain::{
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{
     Database, DatabaseUrl, SqlConnection, StorageError, client_assertions, consents, factors, grants, identity_locks,
-    journal, links, login_transactions, logouts, migrate, outbound, outbound_members, pushed_requests, random,
-    scim_tokens, sessions, targets, tokens,
+    journal, links, login_transactions, logouts, mail_codes, migrate, outbound, outbound_members, pushed_requests,
+    random, scim_tokens, sessions, targets, tokens,
 };
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -215,6 +215,7 @@ const CASES: &[Case] = &[
             "consents_of_user",
             "KEY factors",
             "KEY recovery_codes",
+            "KEY mail_codes",
             "KEY group_grants",
             "group_grants_of_group",
             "sessions_resource",
@@ -290,6 +291,14 @@ const CASES: &[Case] = &[
             w.write(|c| factors::use_recovery_code(c, &user(7), "h100007").map(drop));
         },
         &["ANEW", "KEY factors", "KEY recovery_codes"],
+    ),
+    (
+        "a_code_by_mail",
+        |w| {
+            w.write(|c| mail_codes::send(c, &user(7), LATER).map(drop));
+            w.write(|c| mail_codes::attempt(c, &user(7), LATER).map(drop));
+        },
+        &["ANEW", "KEY mail_codes"],
     ),
     (
         "a_login_under_way",
@@ -856,6 +865,7 @@ const FILL: &[(&str, &str)] = &[
         "group_grants (resource_id, identity_provider, group_id)",
         "'u' || n, 'google', 'g' || n",
     ),
+    ("mail_codes (resource_id, since, sent, last)", "'u' || n, 0, 1, 0"),
     ("recovery_codes (resource_id, hash)", "'u' || n, 'h' || n"),
     (
         "pushed_requests (handle_hash, client_id, parameters, expires)",

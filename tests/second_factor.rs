@@ -17,7 +17,7 @@ use vestibule::domain::{ResourceId, Secret, Timestamp};
 use vestibule::federation::denial::Denial;
 use vestibule::federation::policy::SecondFactor;
 use vestibule::federation::questions::Answers;
-use vestibule::federation::{Page, Step, Wrong};
+use vestibule::federation::{FactorPage, Page, Step, Wrong};
 use vestibule::storage::{StorageError, factors};
 
 const GOOD: &str = "correct horse battery";
@@ -68,6 +68,11 @@ fn arrive(rig: &Rig) -> (String, Page) {
     (handle, page)
 }
 
+/// The page that asks for an authenticator's code.
+fn asked(wrong: Option<Wrong>) -> Page {
+    Page::SecondFactor(FactorPage::Code { wrong, or_mail: false })
+}
+
 struct Enrolled {
     key: String,
     codes: Vec<String>,
@@ -76,14 +81,18 @@ struct Enrolled {
 
 fn enrol(rig: &Rig) -> Enrolled {
     let (handle, page) = arrive(rig);
-    let Page::Enrol { uri, key, wrong: None } = page else {
+    let Page::SecondFactor(FactorPage::Enrol {
+        uri, key, wrong: None, ..
+    }) = page
+    else {
         panic!("not asked to set one up: {page:?}")
     };
     assert!(
         uri.contains(&key) && uri.starts_with("otpauth://totp/id%2Eexample:bob?"),
         "{uri}"
     );
-    let Page::RecoveryCodes(codes) = shown(enter(rig, &handle, &code(&key, rig.clock.now()))) else {
+    let Page::SecondFactor(FactorPage::RecoveryCodes(codes)) = shown(enter(rig, &handle, &code(&key, rig.clock.now())))
+    else {
         panic!("no recovery codes")
     };
     let authentication = completed(rig.federation.read_codes(&handle).unwrap());
@@ -102,7 +111,7 @@ fn a_factor_is_set_up_at_the_first_login_and_asked_for_at_the_next() {
     assert_eq!(codes.len(), 10);
     rig.clock.advance(Duration::from_secs(30));
     let (handle, page) = arrive(&rig);
-    assert_eq!(page, Page::Factor(None));
+    assert_eq!(page, asked(None));
     let authentication = completed(enter(&rig, &handle, &code(&key, rig.clock.now())));
     assert_eq!(
         (authentication.user, authentication.amr),
@@ -127,7 +136,7 @@ fn nothing_but_the_code_leads_on() {
     for wrong in ["", "000000", "abcdef"] {
         assert_eq!(
             shown(enter(&rig, &handle, &Secret::new(wrong))),
-            Page::Factor(Some(Wrong::Code)),
+            asked(Some(Wrong::Code)),
             "{wrong:?}"
         );
     }
@@ -138,15 +147,15 @@ fn nobody_skips_the_setting_up() {
     let rig = rig();
     let (handle, page) = arrive(&rig);
     assert_eq!(shown(rig.federation.read_codes(&handle).unwrap()), page);
-    let Page::Enrol {
+    let Page::SecondFactor(FactorPage::Enrol {
         wrong: Some(Wrong::Code),
         ..
-    } = shown(enter(&rig, &handle, &Secret::new("000000")))
+    }) = shown(enter(&rig, &handle, &Secret::new("000000")))
     else {
         panic!("a wrong code sets nothing up")
     };
     assert!(
-        matches!(arrive(&rig).1, Page::Enrol { .. }),
+        matches!(arrive(&rig).1, Page::SecondFactor(FactorPage::Enrol { .. })),
         "and the next login begins anew"
     );
 }
@@ -159,7 +168,7 @@ fn a_code_counts_once_whatever_is_put_between_its_digits() {
     let spaced = Secret::new(format!("{} {}", &used.expose()[..3], &used.expose()[3..]));
     for again in [&used, &spaced] {
         let (handle, _) = arrive(&rig);
-        assert_eq!(shown(enter(&rig, &handle, again)), Page::Factor(Some(Wrong::Code)));
+        assert_eq!(shown(enter(&rig, &handle, again)), asked(Some(Wrong::Code)));
     }
     rig.clock.advance(Duration::from_mins(1));
     let fresh = code(&key, rig.clock.now());
@@ -184,12 +193,12 @@ fn guesses_are_counted_for_the_person_and_not_for_the_login() {
         let (handle, _) = arrive(&rig);
         assert_eq!(
             shown(enter(&rig, &handle, &Secret::new("000000"))),
-            Page::Factor(Some(Wrong::Code))
+            asked(Some(Wrong::Code))
         );
     }
     let (handle, _) = arrive(&rig);
     let right = code(&key, rig.clock.now());
-    assert_eq!(shown(enter(&rig, &handle, &right)), Page::Factor(Some(Wrong::Locked)));
+    assert_eq!(shown(enter(&rig, &handle, &right)), asked(Some(Wrong::Locked)));
     rig.clock.advance(Duration::from_mins(1));
     let (handle, _) = arrive(&rig);
     completed(enter(&rig, &handle, &code(&key, rig.clock.now())));
@@ -203,7 +212,7 @@ fn a_recovery_code_opens_once_and_no_part_of_one_ever() {
     for part in [&codes[0][..4], &codes[0][..18], &codes.join(" ")[..]] {
         assert_eq!(
             shown(enter(&rig, &handle, &Secret::new(part))),
-            Page::Factor(Some(Wrong::Code)),
+            asked(Some(Wrong::Code)),
             "{part}"
         );
     }
@@ -213,7 +222,7 @@ fn a_recovery_code_opens_once_and_no_part_of_one_ever() {
     let (handle, _) = arrive(&rig);
     assert_eq!(
         shown(enter(&rig, &handle, &Secret::new(&*codes[0]))),
-        Page::Factor(Some(Wrong::Code))
+        asked(Some(Wrong::Code))
     );
     completed(enter(&rig, &handle, &Secret::new(&*codes[1])));
 }
@@ -238,7 +247,7 @@ fn a_password_alone_is_not_enough_for_whoever_has_a_second_factor() {
             Ok(factors::insert(connection, &owner, factors::TOTP, &factor, now)?)
         })
         .unwrap();
-    assert_eq!(shown(enter(&rig)), Page::Factor(None));
+    assert_eq!(shown(enter(&rig)), asked(None));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Failure, plural};
 use crate::app;
 use crate::config::Config;
+use crate::federation::policy::SecondFactor;
 
 pub(super) fn run(config: &Config, path: &Path, json: bool) -> Result<(), Failure> {
     let registry = app::registry(config)?;
@@ -25,5 +26,13 @@ pub(super) fn run(config: &Config, path: &Path, json: bool) -> Result<(), Failur
         plural(registry.types().len(), "resource type"),
         plural(registry.schemas().len(), "schema"),
     );
+    let by_mail = config.identity_providers.iter().map(|provider| provider.mfa);
+    let by_mail = by_mail.chain(config.service_providers.iter().map(|provider| provider.policy.mfa));
+    if by_mail.into_iter().any(SecondFactor::mails) {
+        println!(
+            "Note: a code by e-mail is no strong second factor (NIST SP 800-63B does not allow it as one). Where it \
+             matters, ask for mfa = \"totp\"."
+        );
+    }
     Ok(())
 }

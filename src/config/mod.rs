@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
+use crate::federation::mail::MailSettings;
 use crate::federation::policy::{IdentityProviderSettings, ServiceProviderPolicy};
 use crate::federation::purpose::Purpose;
 use crate::oidc::Client;
@@ -17,6 +18,7 @@ use crate::provisioning::{OutboundRule, TargetSettings};
 use crate::storage::DatabaseUrl;
 
 mod identity_provider;
+mod mail;
 mod reader;
 mod sections;
 mod service_providers;
@@ -38,6 +40,8 @@ pub struct Config {
     pub scim: Scim,
     /// `[log]`
     pub log: Log,
+    /// `[mail]`: the server that codes go out through.
+    pub mail: Option<MailSettings>,
     /// `[[userstores]]`
     pub userstores: Vec<StoreName>,
     /// `[[purposes]]`

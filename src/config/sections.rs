@@ -6,11 +6,13 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::identity_provider::identity_provider;
+use super::mail::mail;
 use super::reader::{Problem, Reader};
 use super::service_providers::service_provider;
 use super::{Config, Log, MasterKey, Scim, Server};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, StoreName};
+use crate::federation::policy::SecondFactor;
 use crate::federation::tenant::PLACEHOLDER;
 use crate::provisioning::{Auth, Deprovision, Profile, TargetSettings, Verb};
 use crate::storage::DatabaseUrl;
@@ -25,6 +27,7 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
     let (master_key, passwords) = security(root.table("security"), environment);
     let scim = scim(root.table("scim"));
     let log = log(root.table("log"));
+    let mail = root.has("mail").then(|| mail(root.table("mail"), environment));
     let userstores = root.tables("userstores").into_iter().map(userstore).collect();
     let purposes = root.list("purposes");
     let identity_providers = root
@@ -49,6 +52,7 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
         passwords,
         scim,
         log,
+        mail,
         userstores,
         purposes,
         identity_providers,
@@ -200,7 +204,7 @@ fn target_auth(r: &mut Reader, environment: Environment<'_>) -> Option<Auth> {
     read
 }
 
-fn secret_needed(r: &mut Reader, key: &str, environment: Environment<'_>) -> Option<Secret> {
+pub(super) fn secret_needed(r: &mut Reader, key: &str, environment: Environment<'_>) -> Option<Secret> {
     if !r.has(key) {
         r.problem(key, "is missing");
     }
@@ -236,7 +240,13 @@ fn cross_check(root: &Reader, config: &Config) {
             root.problem(&key, format!("{name} is not configured"));
         }
     };
+    let mails = |key: String, mfa: SecondFactor| {
+        if mfa.mails() && config.mail.is_none() {
+            root.problem(&key, "sends codes by e-mail, and there is no [mail] that says how");
+        }
+    };
     for (at, provider) in config.identity_providers.iter().enumerate() {
+        mails(format!("identity_providers[{at}].mfa"), provider.mfa);
         for store in provider.jit.userstore.stores() {
             known(
                 format!("identity_providers[{at}].jit.userstore"),
@@ -250,6 +260,7 @@ fn cross_check(root: &Reader, config: &Config) {
     }
     for (at, provider) in config.service_providers.iter().enumerate() {
         let (key, policy) = (|key: &str| format!("service_providers[{at}].{key}"), &provider.policy);
+        mails(key("mfa"), policy.mfa);
         known(
             key("inbound_userstore"),
             &names.stores,

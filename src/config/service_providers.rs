@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::sections::{Environment, check_slug};
 use super::{ScimClient, ServiceProvider};
 use crate::domain::StoreName;
-use crate::federation::policy::{SecondFactor, ServiceProviderPolicy};
+use crate::federation::policy::ServiceProviderPolicy;
 use crate::oidc::{Algorithm, Client, ClientKeys, Endpoint, Lifetimes, read_set};
 use crate::provisioning::OutboundRule;
 
@@ -76,7 +76,7 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
         require_pushed_requests: r.flag("require_pushed_authorization_requests", false),
         identity_providers: policy.identity_providers.clone(),
         local_login: policy.local_login,
-        required_method: (policy.mfa != SecondFactor::None).then_some("mfa"),
+        required_methods: policy.mfa.methods(),
         scim_tokens: r.flag("client_credentials", false).then_some(SCIM_TOKENS),
         lifetimes: Lifetimes::default(),
     };

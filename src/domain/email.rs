@@ -29,9 +29,14 @@ impl<'a> Email<'a> {
         self.domain.eq_ignore_ascii_case(domain)
     }
 
+    /// The mailbox in one spelling: the domain in small letters.
+    pub fn mailbox(&self) -> String {
+        format!("{}@{}", self.local, self.domain.to_ascii_lowercase())
+    }
+
     /// Whether both are one mailbox for the purpose of joining accounts: the domain in any case, the local part alike.
     pub fn same_mailbox(&self, other: &Self) -> bool {
-        self.local == other.local && self.is_at(other.domain)
+        self.mailbox() == other.mailbox()
     }
 }
 

@@ -75,6 +75,12 @@ pub enum Denial {
     /// Too many wrong passwords in one login.
     #[error("there were too many wrong passwords")]
     TooManyAttempts,
+    /// A code must go out by e-mail, and the account has no address that may be trusted.
+    #[error("the account has no e-mail address that a code may go to")]
+    NoMailAddress,
+    /// The mail could not be handed over.
+    #[error("the code could not be sent by e-mail")]
+    MailUnavailable,
     /// The person or the provider said no.
     #[error("the sign-in was cancelled at the identity provider")]
     Declined,
@@ -113,6 +119,8 @@ impl Denial {
             Self::UnknownProvider => "idp_unknown",
             Self::NoLocalLogin => "local_login_off",
             Self::TooManyAttempts => "too_many_attempts",
+            Self::NoMailAddress => "mail_address_missing",
+            Self::MailUnavailable => "mail_unavailable",
             Self::Declined => "idp_declined",
             Self::BadAnswer { reason } => reason,
             Self::ProviderUnavailable => "idp_unavailable",

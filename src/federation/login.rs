@@ -5,11 +5,12 @@ use std::sync::Arc;
 use url::Url;
 
 use super::account;
+use super::claims;
 use super::denial::Denial;
+use super::mailed;
 use super::policy::ServiceProviderPolicy;
 use super::provider::{Hint, Identity, ProviderError, Returned};
 use super::step::{Choice, Details, Local, Page, Screen, Standing, Step};
-use super::totp;
 use super::transaction::{Arriving, Held, Stage, Transaction, Transactions};
 use super::upstream::{FrontDoor, Upstream};
 use crate::directory::{Directory, DirectoryError};
@@ -309,15 +310,22 @@ impl Federation {
         Ok(verdict == PasswordVerdict::Right && id.is_some())
     }
 
-    pub(super) fn note_login(&self, upstream: &Upstream, identity: &Identity) -> Result<(), FederationError> {
+    pub(super) fn note_login(
+        &self,
+        upstream: &Upstream,
+        identity: &Identity,
+        user: &ResourceId,
+    ) -> Result<(), FederationError> {
         let link = Link {
             identity_provider: upstream.settings.name.clone(),
             issuer: identity.issuer.clone(),
             subject: identity.subject.clone(),
         };
         let now = self.directory.clock().now();
-        self.database
-            .write(move |connection| links::touch(connection, &link, now).map_err(StorageError::from))?;
+        let verified = claims::verified_email(&identity.claims).map(|email| mailed::fingerprint(user, &email));
+        self.database.write(move |connection| {
+            links::touch(connection, &link, verified.as_deref(), now).map_err(StorageError::from)
+        })?;
         Ok(())
     }
 
@@ -329,6 +337,9 @@ impl Federation {
     }
 
     fn page(&self, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Page {
+        if let Some(page) = self.factor_page(transaction) {
+            return Page::SecondFactor(page);
+        }
         let failed = transaction.failed;
         match &transaction.stage {
             Stage::Proving { arriving, username, .. } => {
@@ -346,16 +357,7 @@ impl Federation {
                     questions: questions.clone(),
                 }));
             }
-            Stage::Challenging { .. } => return Page::Factor(transaction.wrong),
-            Stage::Enrolling { seed, username, .. } => {
-                return Page::Enrol {
-                    uri: totp::uri(seed, &self.called_ourselves(), username),
-                    key: totp::base32(seed),
-                    wrong: transaction.wrong,
-                };
-            }
-            Stage::Enrolled { codes, .. } => return Page::RecoveryCodes(codes.clone()),
-            Stage::Choosing | Stage::Away { .. } | Stage::Linking { .. } => {}
+            _ => {}
         }
         let choice = |name: &IdentityProviderName| {
             Some(Choice {

@@ -11,6 +11,8 @@ pub mod fetch;
 pub mod groups;
 pub mod id_token;
 pub mod login;
+pub mod mail;
+mod mailed;
 mod metadata;
 pub mod oauth2;
 pub mod openid;
@@ -33,5 +35,5 @@ mod upstream;
 pub mod username;
 
 pub use login::{Federation, FederationError, Started};
-pub use step::{Choice, Details, Local, Page, Screen, Standing, Step, Wrong};
-pub use upstream::{FrontDoor, Tie, Upstream, kept_attributes};
+pub use step::{Choice, Details, FactorPage, Local, Page, Screen, Standing, Step, Wrong};
+pub use upstream::{FrontDoor, MailCode, Post, Tie, Upstream, kept_attributes};

@@ -217,6 +217,36 @@ pub enum SecondFactor {
     None,
     /// The codes of an authenticator (RFC 6238); it is set up at the next login.
     Totp,
+    /// A code that is sent by e-mail.
+    EmailOtp,
+    /// Either, as people like it.
+    Any,
+}
+
+impl SecondFactor {
+    /// What two parties ask for together. A code by e-mail is the weaker one, and stands for no authenticator.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, one) | (one, Self::None) => one,
+            (Self::Totp, _) | (_, Self::Totp) => Self::Totp,
+            (Self::EmailOtp, _) | (_, Self::EmailOtp) => Self::EmailOtp,
+            (Self::Any, Self::Any) => Self::Any,
+        }
+    }
+
+    /// Whether it may take mail.
+    pub fn mails(self) -> bool {
+        matches!(self, Self::EmailOtp | Self::Any)
+    }
+
+    /// The methods (`amr`, RFC 8176) of which a login must have used one. None if any login will do.
+    pub fn methods(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::Totp => &["mfa"],
+            Self::EmailOtp | Self::Any => &["mfa", "otp"],
+        }
+    }
 }
 
 /// What one service provider allows at the front door.

@@ -139,7 +139,7 @@ impl Federation {
             }
             Admission::Admitted(store, user) => {
                 arrival.synchronise_groups(&store, &user)?;
-                self.note_login(upstream, &arriving.identity)?;
+                self.note_login(upstream, &arriving.identity, &user)?;
                 let amr: &[&str] = if arriving.proved.is_some() {
                     &["fed", "pwd"]
                 } else {

@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::denial::Denial;
 use super::login::{Federation, FederationError};
+use super::mailed::masked;
 use super::policy::{SecondFactor, ServiceProviderPolicy};
-use super::step::{Step, Wrong};
+use super::step::{FactorPage, Step, Wrong};
 use super::totp;
-use super::transaction::{Held, Stage};
+use super::transaction::{Held, Mailed, Stage, Transaction};
 use crate::domain::login::Authentication;
 use crate::domain::{Kind, Relations, Resource, ResourceId, Secret, Timestamp};
 use crate::storage::factors::{self, Attempt, Factor, TOTP};
@@ -43,22 +44,76 @@ impl Federation {
         if let Some(reason) = locked {
             return Ok(Step::Refused(Denial::IdentityLocked { reason }));
         }
-        // Whoever has one is asked for it wherever it can be taken away.
+        // Whoever has an authenticator is asked for it after a password, and wherever it can be taken away, whatever anybody
+        // else would take.
         let asked = authentication.identity_provider.is_none() || held.transaction.request.is_of_ourselves();
-        match (enrolled, self.needs_factor(policy, &authentication)) {
-            (true, needed) if needed || asked => self.stand(held, policy, Stage::Challenging { authentication }),
-            (false, true) => {
-                let Some(user) = self.present(&authentication)? else {
-                    return Ok(Step::Refused(Denial::AccountDisabled));
-                };
-                let stage = Stage::Enrolling {
-                    authentication,
-                    username: username(&user),
-                    seed: totp::seed(),
-                };
-                self.stand(held, policy, stage)
+        match self.wanted_factor(policy, &authentication) {
+            SecondFactor::None | SecondFactor::EmailOtp if enrolled && asked => {
+                self.ask_authenticator(held, policy, authentication, None)
             }
-            _ => self.finish(&held, authentication),
+            SecondFactor::None => self.finish(&held, authentication),
+            SecondFactor::Totp => self.ask_authenticator(held, policy, authentication, None),
+            SecondFactor::EmailOtp => match self.mail_to(&authentication, false)? {
+                Some(mail) => self.send_code(held, policy, authentication, mail),
+                None => Ok(Step::Refused(Denial::NoMailAddress)),
+            },
+            SecondFactor::Any => match self.mail_to(&authentication, true)? {
+                Some(mail) if !enrolled => self.send_code(held, policy, authentication, mail),
+                mail => self.ask_authenticator(held, policy, authentication, mail),
+            },
+        }
+    }
+
+    /// Asks for the code of the person's authenticator, which is set up first if there is none.
+    pub(super) fn ask_authenticator(
+        &self,
+        held: Held,
+        policy: &ServiceProviderPolicy,
+        authentication: Authentication,
+        mail: Option<Mailed>,
+    ) -> Result<Step, FederationError> {
+        let user = authentication.user.clone();
+        let enrolled = self
+            .database
+            .read::<_, StorageError>(|connection| factors::has(connection, &user, TOTP))?;
+        if enrolled {
+            return self.stand(held, policy, Stage::Challenging { authentication, mail });
+        }
+        let Some(user) = self.present(&authentication)? else {
+            return Ok(Step::Refused(Denial::AccountDisabled));
+        };
+        let stage = Stage::Enrolling {
+            authentication,
+            username: username(&user),
+            seed: totp::seed(),
+            mail,
+        };
+        self.stand(held, policy, stage)
+    }
+
+    /// The page of a login that stands at its second factor.
+    pub(super) fn factor_page(&self, transaction: &Transaction) -> Option<FactorPage> {
+        let wrong = transaction.wrong;
+        match &transaction.stage {
+            Stage::Challenging { mail, .. } => Some(FactorPage::Code {
+                wrong,
+                or_mail: mail.is_some(),
+            }),
+            Stage::Mailed { mail, .. } => Some(FactorPage::MailCode {
+                address: masked(&mail.address),
+                wrong,
+                or_authenticator: mail.or_authenticator,
+            }),
+            Stage::Enrolling {
+                seed, username, mail, ..
+            } => Some(FactorPage::Enrol {
+                uri: totp::uri(seed, &self.called_ourselves(), username),
+                key: totp::base32(seed),
+                wrong,
+                or_mail: mail.is_some(),
+            }),
+            Stage::Enrolled { codes, .. } => Some(FactorPage::RecoveryCodes(codes.clone())),
+            _ => None,
         }
     }
 
@@ -68,7 +123,8 @@ impl Federation {
             return Ok(Step::Refused(Denial::NotUnderWay));
         };
         match held.transaction.stage.clone() {
-            Stage::Challenging { authentication } => self.challenged(held, policy, authentication, code),
+            Stage::Challenging { authentication, .. } => self.challenged(held, policy, authentication, code),
+            Stage::Mailed { authentication, mail } => self.mailed(held, policy, (authentication, mail), code),
             Stage::Enrolling {
                 authentication, seed, ..
             } => self.enrol(held, policy, (authentication, seed), code),
@@ -163,7 +219,7 @@ impl Federation {
         })?;
         if !is_new {
             // Another window was quicker: its factor is the one that counts.
-            return self.stand(held, policy, Stage::Challenging { authentication });
+            return self.ask_authenticator(held, policy, authentication, None);
         }
         let mut authentication = authentication;
         authentication.amr.extend(["otp", "mfa"].map(str::to_owned));
@@ -171,7 +227,7 @@ impl Federation {
     }
 
     /// Ends the login of somebody who may still enter.
-    fn proved(&self, held: &Held, authentication: Authentication) -> Result<Step, FederationError> {
+    pub(super) fn proved(&self, held: &Held, authentication: Authentication) -> Result<Step, FederationError> {
         let user = authentication.user.clone();
         let locked = self
             .database
@@ -185,7 +241,7 @@ impl Federation {
         self.finish(held, authentication)
     }
 
-    fn not_a_code(
+    pub(super) fn not_a_code(
         &self,
         mut held: Held,
         policy: &ServiceProviderPolicy,
@@ -195,21 +251,21 @@ impl Federation {
         self.failed(held, policy)
     }
 
-    fn present(&self, authentication: &Authentication) -> Result<Option<Resource>, FederationError> {
+    pub(super) fn present(&self, authentication: &Authentication) -> Result<Option<Resource>, FederationError> {
         let user = self.directory.get(&Kind::USER, &authentication.user, Relations::NONE)?;
         Ok(user.filter(Resource::is_active))
     }
 
-    fn needs_factor(&self, policy: &ServiceProviderPolicy, authentication: &Authentication) -> bool {
+    fn wanted_factor(&self, policy: &ServiceProviderPolicy, authentication: &Authentication) -> SecondFactor {
         let provider = authentication.identity_provider.as_ref();
         let of_provider = provider
             .and_then(|name| self.upstream(name))
             .map(|upstream| upstream.settings.mfa);
-        policy.mfa == SecondFactor::Totp || of_provider == Some(SecondFactor::Totp)
+        policy.mfa.and(of_provider.unwrap_or_default())
     }
 
     /// What an authenticator calls us: our host.
-    pub(super) fn called_ourselves(&self) -> String {
+    fn called_ourselves(&self) -> String {
         self.public_url().host_str().unwrap_or("Vestibule").to_owned()
     }
 }
@@ -255,7 +311,7 @@ fn recovery_hash(user: &ResourceId, code: &str) -> String {
 }
 
 /// A code as it was typed, without what people put between its groups.
-fn typed(code: &Secret) -> String {
+pub(super) fn typed(code: &Secret) -> String {
     plain(code.expose())
 }
 

@@ -60,9 +60,30 @@ pub enum Page {
     },
     /// What an account is made with.
     Details(Box<Details>),
-    /// The second factor is asked for.
-    Factor(Option<Wrong>),
-    /// A second factor is set up.
+    /// The second factor is asked for, or set up.
+    SecondFactor(FactorPage),
+}
+
+/// A page of the second factor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FactorPage {
+    /// The code of an authenticator is asked for.
+    Code {
+        /// Why the last code did not count.
+        wrong: Option<Wrong>,
+        /// Whether a code by e-mail would do as well.
+        or_mail: bool,
+    },
+    /// A code that went out by e-mail is asked for.
+    MailCode {
+        /// Where it went, as far as the person needs to see that.
+        address: String,
+        /// Why the last code did not count, or no further one was sent.
+        wrong: Option<Wrong>,
+        /// Whether an authenticator would do as well.
+        or_authenticator: bool,
+    },
+    /// An authenticator is set up.
     Enrol {
         /// What an authenticator reads off a picture.
         uri: String,
@@ -70,6 +91,8 @@ pub enum Page {
         key: String,
         /// Whether the last code was wrong.
         wrong: Option<Wrong>,
+        /// Whether a code by e-mail would do as well.
+        or_mail: bool,
     },
     /// The recovery codes, shown once.
     RecoveryCodes(Vec<String>),
@@ -82,6 +105,10 @@ pub enum Wrong {
     Code,
     /// There were too many wrong ones; later ones are not looked at for a while.
     Locked,
+    /// None was sent: the one before is too fresh.
+    TooSoon,
+    /// None was sent: there were too many.
+    TooMany,
 }
 
 /// What a person sees and is asked before an account is made or used.

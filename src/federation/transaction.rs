@@ -78,6 +78,15 @@ pub(super) enum Stage {
     Challenging {
         /// The login as far as it is proved.
         authentication: Authentication,
+        /// The mail that would do as well.
+        mail: Option<Mailed>,
+    },
+    /// The first factor is proved, and the second must be, by a code that went out by e-mail.
+    Mailed {
+        /// The login as far as it is proved.
+        authentication: Authentication,
+        /// The mail.
+        mail: Mailed,
     },
     /// The first factor is proved, and a second one is being set up.
     Enrolling {
@@ -87,6 +96,8 @@ pub(super) enum Stage {
         username: String,
         /// The seed that the authenticator is given.
         seed: [u8; 20],
+        /// The mail that would do as well.
+        mail: Option<Mailed>,
     },
     /// All is proved, and the person reads the new recovery codes.
     Enrolled {
@@ -95,6 +106,21 @@ pub(super) enum Stage {
         /// The codes: shown here, and never again.
         codes: Vec<String>,
     },
+}
+
+/// A code by e-mail. It counts in this login alone.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Mailed {
+    /// Where it goes.
+    pub(super) address: String,
+    /// How often one was sent.
+    pub(super) sent: u32,
+    /// Makes its fingerprint one that no table of fingerprints holds.
+    pub(super) salt: String,
+    /// The fingerprint of the last one.
+    pub(super) fingerprint: Option<String>,
+    /// Whether an authenticator would do as well.
+    pub(super) or_authenticator: bool,
 }
 
 /// Somebody whom an identity provider vouches for, on the way in.

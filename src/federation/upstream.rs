@@ -4,11 +4,13 @@ use url::Url;
 
 use super::claims::{self, ClaimMapping};
 use super::fetch::FetchError;
+use super::mail::{Letter, Mailer};
 use super::oauth2::{OAuth2Provider, OAuth2Settings};
 use super::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
 use super::policy::{IdentityProviderSettings, ProviderKind, ServiceProviderPolicy, StoreRule, SyncMode, UsernameRule};
 use super::provider::{Identity, IdentityProvider};
 use super::purpose::{AttributePath, Purpose};
+use super::step::Standing;
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Clock, IdentityProviderName, ServiceProviderName, StoreName};
 
@@ -91,6 +93,25 @@ pub struct FrontDoor {
     pub purposes: Vec<Purpose>,
     /// What passwords must be like.
     pub passwords: PasswordPolicy,
+    /// How codes go out by e-mail, if they can.
+    pub post: Option<Post>,
+}
+
+/// How codes go out by e-mail.
+pub struct Post {
+    /// Hands them over.
+    pub mailer: Mailer,
+    /// Words them in the language of the person.
+    pub words: Box<dyn Fn(&MailCode<'_>) -> Letter + Send + Sync>,
+}
+
+/// What a mail with a code tells.
+#[derive(Clone, Copy)]
+pub struct MailCode<'a> {
+    /// The application that the person is on the way to.
+    pub standing: &'a Standing,
+    /// The code, in groups.
+    pub code: &'a str,
 }
 
 impl FrontDoor {

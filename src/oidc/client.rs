@@ -87,8 +87,8 @@ pub struct Client {
     pub identity_providers: Vec<IdentityProviderName>,
     /// Whether it takes logins with a local password.
     pub local_login: bool,
-    /// The method that must be among those of a login, such as `mfa` (RFC 8176).
-    pub required_method: Option<&'static str>,
+    /// The methods of which a login must have used one, such as `mfa` (RFC 8176); none if any login will do.
+    pub required_methods: &'static [&'static str],
     /// How long tokens for SCIM are good that it gets in its own name; none if it gets no such token.
     pub scim_tokens: Option<Duration>,
     /// How long what it gets is good.
@@ -120,8 +120,8 @@ impl Client {
             Some(name) => self.identity_providers.contains(name),
             None => self.local_login,
         };
-        let required = |required| authentication.amr.iter().any(|method| method == required);
-        by && self.required_method.is_none_or(required)
+        let used = |required: &&str| authentication.amr.iter().any(|method| method == required);
+        by && (self.required_methods.is_empty() || self.required_methods.iter().any(used))
     }
 
     /// What is wrong with the settings, one sentence each.
@@ -234,7 +234,7 @@ mod tests {
         assert!(
             !Client {
                 local_login: false,
-                required_method: None,
+                required_methods: &[],
                 ..confidential()
             }
             .accepts(&login)

@@ -38,7 +38,7 @@ pub(crate) fn confidential() -> Client {
         require_pushed_requests: false,
         identity_providers: vec!["google".into()],
         local_login: true,
-        required_method: None,
+        required_methods: &[],
         scim_tokens: None,
         lifetimes: Lifetimes::default(),
     }

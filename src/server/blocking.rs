@@ -2,13 +2,13 @@
 
 use actix_web::web;
 
-use super::request_id;
+use super::{language, request_id};
 
-/// Runs blocking work on the blocking pool, in the name of the request at hand. `None` if the work panicked or the pool
+/// Runs blocking work on the blocking pool, in the name and language of the request at hand. `None` if the work panicked or the pool
 /// is gone, which happens only while the server stops.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let id = request_id::current();
-    match web::block(move || request_id::with(id, work)).await {
+    let (id, language) = (request_id::current(), language::current());
+    match web::block(move || language::with(language, || request_id::with(id, work))).await {
         Ok(value) => Some(value),
         Err(error) => {
             log::error!("blocking work did not end: {error}");

@@ -53,6 +53,11 @@ pub fn current() -> Language {
     IN_TASK.try_with(Cell::get).unwrap_or_default()
 }
 
+/// Does something for a reader of a language.
+pub(super) fn with<T>(language: Language, work: impl FnOnce() -> T) -> T {
+    IN_TASK.sync_scope(Cell::new(language), work)
+}
+
 /// Answers in the first of these languages that we speak, if there is one.
 pub(super) fn prefer(tags: &[String]) {
     if let Some(language) = Language::first(tags.iter().map(String::as_str)) {

@@ -15,6 +15,7 @@ pub mod headers;
 mod health;
 pub mod href;
 pub mod language;
+pub mod letter;
 pub mod login;
 pub mod messages;
 pub mod metrics;

@@ -54,6 +54,7 @@ fn door(world: &World) -> web::Data<login::Door> {
         ties: Vec::new(),
         purposes: Vec::new(),
         passwords: crate::domain::password::PasswordPolicy::default(),
+        post: None,
     };
     let federation = crate::federation::Federation::new(directory, database, secrets, front_door);
     web::Data::new(login::Door {

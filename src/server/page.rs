@@ -199,6 +199,25 @@ pub struct FactorForm {
     pub service_provider: String,
     /// The CSRF token.
     pub csrf: String,
+    /// Whether a code by e-mail would do as well (`decision` is `mail`).
+    pub or_mail: bool,
+    /// The code of what went wrong, if this is not the first try.
+    pub notice: Option<&'static str>,
+}
+
+/// Asks for a code that went out by e-mail; posts `csrf` and `code`, or `csrf` and `decision`, which is `mail` (another
+/// one) or `authenticator`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail_code.html")]
+pub struct MailCodeForm {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// The CSRF token.
+    pub csrf: String,
+    /// Where it went, as far as it is shown.
+    pub address: String,
+    /// Whether an authenticator would do as well.
+    pub or_authenticator: bool,
     /// The code of what went wrong, if this is not the first try.
     pub notice: Option<&'static str>,
 }
@@ -215,6 +234,8 @@ pub struct EnrolForm {
     pub picture: Option<Picture>,
     /// What it says, to be typed.
     pub key: String,
+    /// Whether a code by e-mail would do as well (`decision` is `mail`).
+    pub or_mail: bool,
     /// The code of what went wrong, if this is not the first try.
     pub notice: Option<&'static str>,
 }
@@ -241,6 +262,12 @@ pub struct Picture {
 }
 
 impl FactorForm {
+    fn message(&self) -> Option<(&'static str, &'static str)> {
+        self.notice.map(messages::message)
+    }
+}
+
+impl MailCodeForm {
     fn message(&self) -> Option<(&'static str, &'static str)> {
         self.notice.map(messages::message)
     }
@@ -341,6 +368,7 @@ render!(
     DetailsForm,
     FactorForm,
     EnrolForm,
+    MailCodeForm,
     RecoveryCodes,
     LogoutConfirm,
     LoggedOut,

@@ -86,16 +86,44 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         csrf: csrf.clone(),
         notice: Some("wrong_password"),
     };
+    let logout = LogoutConfirm {
+        action: "/oauth2/logout",
+        fields: vec![("confirm", csrf), ("state", text())],
+    };
+    let mut forms = vec![
+        ("chooser", chooser.render()),
+        ("password", password.render()),
+        ("link", link.render()),
+        ("details", details(name).render()),
+        ("logout", logout.render()),
+        ("account", super::super::account::page::tests::page(name)),
+    ];
+    forms.extend(factors(name));
+    forms
+}
+
+/// The pages of the second factor.
+fn factors(name: &str) -> Vec<(&'static str, String)> {
+    let (text, csrf) = (|| name.to_owned(), "token-of-this-form".to_owned());
     let factor = FactorForm {
         service_provider: text(),
         csrf: csrf.clone(),
+        or_mail: true,
         notice: Some("wrong_code"),
+    };
+    let mail_code = MailCodeForm {
+        service_provider: text(),
+        csrf: csrf.clone(),
+        address: text(),
+        or_authenticator: true,
+        notice: Some("wrong_mail_code"),
     };
     let enrol = EnrolForm {
         service_provider: text(),
         csrf: csrf.clone(),
         picture: Some(Picture { width: 1, path: text() }),
         key: "ABCDEFGH".to_owned(),
+        or_mail: true,
         notice: Some("wrong_code"),
     };
     let codes = RecoveryCodes {
@@ -103,20 +131,11 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         csrf: csrf.clone(),
         codes: vec![text()],
     };
-    let logout = LogoutConfirm {
-        action: "/oauth2/logout",
-        fields: vec![("confirm", csrf), ("state", text())],
-    };
     vec![
-        ("chooser", chooser.render()),
-        ("password", password.render()),
-        ("link", link.render()),
-        ("details", details(name).render()),
         ("factor", factor.render()),
+        ("mail_code", mail_code.render()),
         ("enrol", enrol.render()),
         ("codes", codes.render()),
-        ("logout", logout.render()),
-        ("account", super::super::account::page::tests::page(name)),
     ]
 }
 
@@ -219,8 +238,8 @@ fn every_form_posts_and_carries_the_token() {
         }
     }
     assert_eq!(
-        count, 19,
-        "two to choose, one password, two to link, one for details, three for codes, one to sign out, nine for the account"
+        count, 23,
+        "two to choose, one password, two to link, one for details, seven for codes, one to sign out, nine for the account"
     );
 }
 

@@ -19,6 +19,8 @@ pub struct LinkRecord {
     pub created: Timestamp,
     /// The last login through it.
     pub last_login: Timestamp,
+    /// The fingerprint of the address that the provider called verified at that login.
+    pub verified_email: Option<String>,
 }
 
 type Row = (
@@ -29,9 +31,11 @@ type Row = (
     ResourceId,
     Timestamp,
     Timestamp,
+    Option<String>,
 );
 
-fn record((identity_provider, issuer, subject, store, resource_id, created, last_login): Row) -> LinkRecord {
+fn record(row: Row) -> LinkRecord {
+    let (identity_provider, issuer, subject, store, resource_id, created, last_login, verified_email) = row;
     LinkRecord {
         link: Link {
             identity_provider,
@@ -42,6 +46,7 @@ fn record((identity_provider, issuer, subject, store, resource_id, created, last
         resource_id,
         created,
         last_login,
+        verified_email,
     }
 }
 
@@ -109,10 +114,15 @@ pub fn of_provider(
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// Notes a login through a link.
-pub fn touch(connection: &mut SqlConnection, link: &Link, at: Timestamp) -> QueryResult<()> {
+/// Notes a login through a link, and the fingerprint of the address that came with it as a verified one.
+pub fn touch(
+    connection: &mut SqlConnection,
+    link: &Link,
+    verified_email: Option<&str>,
+    at: Timestamp,
+) -> QueryResult<()> {
     diesel::update(links::table.find((link.identity_provider.as_str(), &link.issuer, &link.subject)))
-        .set(links::last_login.eq(at.0))
+        .set((links::last_login.eq(at.0), links::verified_email.eq(verified_email)))
         .execute(connection)
         .map(|_| ())
 }

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod links;
 pub mod login_transactions;
 pub mod logouts;
+pub mod mail_codes;
 pub mod migrate;
 pub mod outbound;
 pub mod outbound_claim;

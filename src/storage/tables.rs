@@ -112,6 +112,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    mail_codes (resource_id) {
+        resource_id -> Text,
+        since -> BigInt,
+        sent -> Integer,
+        last -> BigInt,
+        failures -> Integer,
+        locked_until -> BigInt,
+    }
+}
+
+diesel::table! {
     recovery_codes (resource_id, hash) {
         resource_id -> Text,
         hash -> Text,
@@ -154,6 +165,7 @@ diesel::table! {
         resource_id -> Text,
         created -> BigInt,
         last_login -> BigInt,
+        verified_email -> Nullable<Text>,
     }
 }
 

@@ -29,12 +29,14 @@ use vestibule::federation::denial::Denial;
 use vestibule::federation::policy::{IdentityProviderSettings, SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
 use vestibule::federation::purpose::AttributePath;
-use vestibule::federation::{Federation, FrontDoor, Page, Step, Tie, Upstream, kept_attributes};
+use vestibule::federation::{Federation, FrontDoor, Page, Post, Step, Tie, Upstream, kept_attributes};
 use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
 use vestibule::userstore::PasswordHasher;
 use vestibule::userstore::sql::SqlUserstore;
 
 pub(crate) const ISSUER: &str = "https://idp.example";
+
+pub(crate) mod smtp;
 
 /// What each code stands for, as the identity provider knows it.
 pub(crate) type Codes = Arc<Mutex<HashMap<String, Map<String, Value>>>>;
@@ -93,6 +95,15 @@ impl Rig {
 
     /// The same with purposes.
     pub(crate) fn asking(jit: Value, purposes: &Value, bend: impl Fn(&mut ServiceProviderPolicy)) -> Self {
+        Self::mailing((&jit, purposes), bend, None)
+    }
+
+    /// The same with a way for mail to go out.
+    pub(crate) fn mailing(
+        (jit, purposes): (&Value, &Value),
+        bend: impl Fn(&mut ServiceProviderPolicy),
+        post: Option<Post>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();
         migrate::run(&database).unwrap();
@@ -116,7 +127,7 @@ impl Rig {
         let directory = Arc::new(directory.with_ownership(ownership));
         let codes = Codes::default();
         Self {
-            federation: federation((&directory, &database, &codes), &jit, purposes, bend),
+            federation: federation((&directory, &database, &codes), (jit, purposes), bend, post),
             directory,
             clock,
             database,
@@ -128,7 +139,12 @@ impl Rig {
     /// The same people behind another configuration.
     pub(crate) fn reconfigured(&self, jit: &Value, purposes: &Value) -> Self {
         Self {
-            federation: federation((&self.directory, &self.database, &self.codes), jit, purposes, |_| {}),
+            federation: federation(
+                (&self.directory, &self.database, &self.codes),
+                (jit, purposes),
+                |_| {},
+                None,
+            ),
             directory: Arc::clone(&self.directory),
             clock: self.clock.clone(),
             database: self.database.clone(),
@@ -225,9 +241,9 @@ impl Rig {
 
 fn federation(
     (directory, database, codes): (&Arc<Directory>, &Database, &Codes),
-    jit: &Value,
-    purposes: &Value,
+    (jit, purposes): (&Value, &Value),
     bend: impl Fn(&mut ServiceProviderPolicy),
+    post: Option<Post>,
 ) -> Arc<Federation> {
     let upstream = |name: &str| Upstream::new(settings(name, jit), Box::new(Pretended(Arc::clone(codes))));
     let purpose = |purpose: &Value| serde_json::from_value(purpose.clone()).unwrap();
@@ -253,6 +269,7 @@ fn federation(
         }],
         purposes: purposes.as_array().unwrap().iter().map(purpose).collect(),
         passwords: PasswordPolicy::default(),
+        post,
     };
     let secrets = SecretBox::from_secret(&Secret::new(STANDARD.encode([1; 32]))).unwrap();
     let federation = Federation::new(Arc::clone(directory), database.clone(), Arc::new(secrets), door);

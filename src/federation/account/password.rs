@@ -58,6 +58,7 @@ impl Federation {
             authentication: visitor.authentication.clone(),
             username: username(&user),
             seed: totp::seed(),
+            mail: None,
         };
         Ok(Ok(self.stand_for_account(visitor, stage)?))
     }

@@ -64,7 +64,7 @@ fn another_person_at_the_browser_ends_what_the_first_had() {
 #[test]
 fn a_session_without_a_second_factor_is_not_enough_for_whoever_wants_one() {
     let strict = Client {
-        required_method: Some("mfa"),
+        required_methods: &["mfa"],
         ..confidential()
     };
     let mut login = authentication();

@@ -8,10 +8,7 @@ use super::{details, factor};
 use crate::federation::denial::Denial;
 use crate::federation::{Choice, Local, Page, Screen, Standing};
 use crate::server::href::Href;
-use crate::server::page::{
-    Chooser, EnrolForm, ErrorPage, FactorForm, LinkProof, LocalLogin, PasswordForm, ProviderChoice, RecoveryCodes,
-    WayOut, respond,
-};
+use crate::server::page::{Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, WayOut, respond};
 use crate::server::request_id;
 use crate::server::{language, messages};
 
@@ -52,26 +49,7 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
             notice: failed.then_some("wrong_proof"),
         }
         .render(),
-        Page::Factor(wrong) => FactorForm {
-            service_provider,
-            csrf: csrf.to_owned(),
-            notice: wrong.map(factor::notice),
-        }
-        .render(),
-        Page::Enrol { uri, key, wrong } => EnrolForm {
-            service_provider,
-            csrf: csrf.to_owned(),
-            picture: factor::picture(&uri),
-            key,
-            notice: wrong.map(factor::notice),
-        }
-        .render(),
-        Page::RecoveryCodes(codes) => RecoveryCodes {
-            service_provider,
-            csrf: csrf.to_owned(),
-            codes,
-        }
-        .render(),
+        Page::SecondFactor(page) => factor::page(page, service_provider, csrf.to_owned()),
         Page::Details(details) => details::page(*details, service_provider, csrf).render(),
     };
     respond(StatusCode::OK, html, &[])
@@ -162,6 +140,8 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
         }
         Denial::EmailDomain | Denial::UnknownStore { .. } => (StatusCode::FORBIDDEN, "access_denied"),
         Denial::TooManyAttempts => (StatusCode::FORBIDDEN, "too_many_attempts"),
+        Denial::NoMailAddress => (StatusCode::FORBIDDEN, "no_mail_address"),
+        Denial::MailUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "mail_unavailable"),
         Denial::Declined => (StatusCode::FORBIDDEN, "provider_refused"),
         Denial::ProviderUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"),
     }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::{Arrived, Door, empty, not_ours, own_handle, run, settle};
 use crate::domain::Secret;
-use crate::federation::Wrong;
-use crate::server::page::Picture;
+use crate::federation::{FactorPage, Wrong};
+use crate::server::page::{EnrolForm, FactorForm, MailCodeForm, Picture, RecoveryCodes};
 
 #[derive(Deserialize)]
 pub(super) struct CodeForm {
@@ -18,15 +18,22 @@ pub(super) struct CodeForm {
     csrf: String,
     #[serde(default = "empty")]
     code: Secret,
+    #[serde(default)]
+    decision: String,
 }
 
-/// `POST /login/code`: the code of a second factor, or a recovery code.
+/// `POST /login/code`: the code of a second factor, or a recovery code; or the wish for another kind of code.
 pub(super) async fn code(door: Data<Door>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &http, &form.csrf) else {
         return not_ours(&http);
     };
     let federation = Arc::clone(&door.federation);
-    let step = run(move || federation.code(&handle, &form.code)).await;
+    let step = run(move || match form.decision.as_str() {
+        "mail" => federation.mail_code(&handle),
+        "authenticator" => federation.authenticator(&handle),
+        _ => federation.code(&handle, &form.code),
+    })
+    .await;
     settle(&door, &http, step, Arrived::ByForm).await
 }
 
@@ -40,16 +47,63 @@ pub(super) async fn read_codes(door: Data<Door>, http: HttpRequest, form: Form<C
     settle(&door, &http, step, Arrived::ByForm).await
 }
 
-/// The message for a code that did not count.
-pub(super) fn notice(wrong: Wrong) -> &'static str {
+/// The page of a login that stands at its second factor.
+pub(super) fn page(page: FactorPage, service_provider: String, csrf: String) -> String {
+    match page {
+        FactorPage::Code { wrong, or_mail } => FactorForm {
+            service_provider,
+            csrf,
+            or_mail,
+            notice: wrong.map(|wrong| notice(wrong, "wrong_code")),
+        }
+        .render(),
+        FactorPage::MailCode {
+            address,
+            wrong,
+            or_authenticator,
+        } => MailCodeForm {
+            service_provider,
+            csrf,
+            address,
+            or_authenticator,
+            notice: wrong.map(|wrong| notice(wrong, "wrong_mail_code")),
+        }
+        .render(),
+        FactorPage::Enrol {
+            uri,
+            key,
+            wrong,
+            or_mail,
+        } => EnrolForm {
+            service_provider,
+            csrf,
+            picture: picture(&uri),
+            key,
+            or_mail,
+            notice: wrong.map(|wrong| notice(wrong, "wrong_code")),
+        }
+        .render(),
+        FactorPage::RecoveryCodes(codes) => RecoveryCodes {
+            service_provider,
+            csrf,
+            codes,
+        }
+        .render(),
+    }
+}
+
+/// The message for a code that did not count, or was not sent.
+fn notice(wrong: Wrong, not_right: &'static str) -> &'static str {
     match wrong {
-        Wrong::Code => "wrong_code",
+        Wrong::Code => not_right,
         Wrong::Locked => "too_many_attempts",
+        Wrong::TooSoon => "mail_too_soon",
+        Wrong::TooMany => "mail_too_many",
     }
 }
 
 /// A text as a picture that cameras read. None if it is longer than such a picture can be.
-pub(super) fn picture(text: &str) -> Option<Picture> {
+fn picture(text: &str) -> Option<Picture> {
     let code = QrCode::new(text).ok()?;
     let width = code.width();
     let dark = code.to_colors().into_iter().enumerate();

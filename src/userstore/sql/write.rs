@@ -16,7 +16,9 @@ use crate::domain::{
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{SqlConnection, StorageError, consents, factors, grants, group_grants, journal, links, sessions};
+use crate::storage::{
+    SqlConnection, StorageError, consents, factors, grants, group_grants, journal, links, mail_codes, sessions,
+};
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
 
 /// A write with all that can be worked out before the transaction begins: hashes, index values, texts.
@@ -259,6 +261,7 @@ impl Order {
         links::part(connection, &self.id, self.at)?;
         consents::delete_of_user(connection, &self.id)?;
         factors::delete_of_user(connection, &self.id)?;
+        mail_codes::delete_of_user(connection, &self.id)?;
         group_grants::forget(connection, &self.id)?;
         self.put_out(connection)?;
         // Values, members and the password go with the row.

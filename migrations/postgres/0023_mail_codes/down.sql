@@ -1,0 +1,2 @@
+DROP TABLE mail_codes;
+ALTER TABLE links DROP COLUMN verified_email;

@@ -1,0 +1,108 @@
+//! How many codes went to a person by e-mail, and how many wrong ones came back.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+
+use super::connection::{SqlConnection, SuffixDsl};
+use super::tables::mail_codes;
+use crate::domain::lockout::locked_until;
+use crate::domain::{ResourceId, Timestamp};
+
+/// How long people wait from one code to the next.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How many codes a person gets in [`WINDOW`], in however many logins.
+const MOST: i32 = 10;
+const WINDOW: Duration = Duration::from_hours(1);
+
+/// Whether a code may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// It may, and is counted.
+    Allowed,
+    /// The last one was sent a moment ago.
+    TooSoon,
+    /// There were too many in the last hour.
+    TooMany,
+}
+
+/// Asks for leave to send a code. Of two that ask at once one gets it.
+pub fn send(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<Sending> {
+    let row: Option<(i64, i32, i64)> = mail_codes::table
+        .find(user.as_str())
+        .select((mail_codes::since, mail_codes::sent, mail_codes::last))
+        .suffix_postgres(" FOR UPDATE")
+        .load(connection)?
+        .pop();
+    let Some((since, sent, last)) = row else {
+        let rows = diesel::insert_into(mail_codes::table)
+            .values((
+                mail_codes::resource_id.eq(user.as_str()),
+                mail_codes::since.eq(now.0),
+                mail_codes::sent.eq(1),
+                mail_codes::last.eq(now.0),
+            ))
+            .suffix(" ON CONFLICT (resource_id) DO NOTHING")
+            .execute(connection)?;
+        return Ok(if rows == 1 { Sending::Allowed } else { Sending::TooSoon });
+    };
+    if within(last, now, PAUSE) {
+        return Ok(Sending::TooSoon);
+    }
+    let (since, sent) = if within(since, now, WINDOW) {
+        (since, sent)
+    } else {
+        (now.0, 0)
+    };
+    if sent >= MOST {
+        return Ok(Sending::TooMany);
+    }
+    diesel::update(mail_codes::table.find(user.as_str()))
+        .set((
+            mail_codes::since.eq(since),
+            mail_codes::sent.eq(sent + 1),
+            mail_codes::last.eq(now.0),
+        ))
+        .execute(connection)?;
+    Ok(Sending::Allowed)
+}
+
+fn within(then: i64, now: Timestamp, span: Duration) -> bool {
+    // A clock that was set back keeps nobody waiting.
+    then <= now.0 && now.0 < Timestamp(then).plus(span).0
+}
+
+/// Begins a guess, which counts as wrong until [`pass`] says otherwise. `false` if wrong guesses have locked the person's
+/// codes. Guesses of one person wait for each other until the open transaction ends.
+pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<bool> {
+    let row: Option<(i32, i64)> = mail_codes::table
+        .find(user.as_str())
+        .select((mail_codes::failures, mail_codes::locked_until))
+        .suffix_postgres(" FOR UPDATE")
+        .load(connection)?
+        .pop();
+    let Some((failures, _)) = row.filter(|(_, until)| *until <= now.0) else {
+        return Ok(false);
+    };
+    set_failures(connection, user, failures + 1, locked_until(failures + 1, now))?;
+    Ok(true)
+}
+
+/// The guess was right: forgives those before.
+pub fn pass(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
+    set_failures(connection, user, 0, Timestamp(0))
+}
+
+fn set_failures(connection: &mut SqlConnection, user: &ResourceId, failures: i32, until: Timestamp) -> QueryResult<()> {
+    diesel::update(mail_codes::table.find(user.as_str()))
+        .set((mail_codes::failures.eq(failures), mail_codes::locked_until.eq(until.0)))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Forgets what was counted for a user.
+pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
+    diesel::delete(mail_codes::table.find(user.as_str()))
+        .execute(connection)
+        .map(|_| ())
+}

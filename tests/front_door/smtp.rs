@@ -1,0 +1,137 @@
+//! A mail server on loopback that keeps what it is given.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use vestibule::federation::Post;
+use vestibule::federation::mail::{Encryption, MailSettings, Mailer};
+use vestibule::server::letter;
+
+/// How the server behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Polite,
+    /// It takes connections and says nothing.
+    Silent,
+    /// It says a word every so often, and never the one that is waited for.
+    Slow,
+    /// It takes no mail.
+    Refusing,
+}
+
+/// A mail as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) recipients: Vec<String>,
+    pub(crate) text: String,
+}
+
+impl Arrived {
+    /// The code that it brings.
+    pub(crate) fn code(&self) -> String {
+        let is_code = |line: &&str| line.contains("ode: ");
+        let line = self.text.lines().find(is_code).expect("a line with the code");
+        line.split_once("ode: ").unwrap().1.trim().to_owned()
+    }
+}
+
+pub(crate) struct Smtp {
+    port: u16,
+    spool: Arc<Mutex<Vec<Arrived>>>,
+    manner: Arc<Mutex<Manner>>,
+}
+
+impl Smtp {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (spool, manner) = (Arc::default(), Arc::new(Mutex::new(Manner::Polite)));
+        let (kept, now) = (Arc::clone(&spool), Arc::clone(&manner));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (spool, manner) = (Arc::clone(&kept), *now.lock().unwrap());
+                std::thread::spawn(move || serve(&stream, &spool, manner));
+            }
+        });
+        Self { port, spool, manner }
+    }
+
+    pub(crate) fn behave(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
+
+    /// The way for our mail to this server.
+    pub(crate) fn post(&self) -> Post {
+        let settings = MailSettings {
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            encryption: Encryption::None,
+            credentials: None,
+            from: "login@id.example".to_owned(),
+            timeout: Duration::from_secs(2),
+        };
+        Post {
+            mailer: Mailer::new(&settings, "id.example").unwrap(),
+            words: Box::new(letter::code),
+        }
+    }
+
+    /// All mail that arrived.
+    pub(crate) fn mail(&self) -> Vec<Arrived> {
+        self.spool.lock().unwrap().clone()
+    }
+
+    /// The code of the last mail.
+    pub(crate) fn code(&self) -> String {
+        self.mail().last().expect("no mail arrived").code()
+    }
+}
+
+/// One conversation (RFC 5321). It ends when the other side has gone.
+fn serve(stream: &TcpStream, spool: &Mutex<Vec<Arrived>>, manner: Manner) {
+    let mut out = stream;
+    let mut say = |text: &str| out.write_all(format!("{text}\r\n").as_bytes()).is_ok();
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    match manner {
+        Manner::Silent => {
+            lines.next();
+            return;
+        }
+        Manner::Slow => {
+            while say("220-wait") {
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            return;
+        }
+        Manner::Polite | Manner::Refusing => {}
+    }
+    let mut recipients = Vec::new();
+    say("220 test");
+    while let Some(line) = lines.next() {
+        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        match verb.as_str() {
+            "EHLO" => say("250-test\r\n250 8BITMIME"),
+            "MAIL" if manner == Manner::Refusing => say("451 not now"),
+            "RCPT" => {
+                recipients.push(line);
+                say("250 yes")
+            }
+            "DATA" => {
+                say("354 go on");
+                let text: Vec<String> = lines.by_ref().take_while(|line| line != ".").collect();
+                spool.lock().unwrap().push(Arrived {
+                    recipients: std::mem::take(&mut recipients),
+                    text: text.join("\n"),
+                });
+                say("250 kept")
+            }
+            "QUIT" => {
+                say("221 bye");
+                return;
+            }
+            _ => say("250 yes"),
+        };
+    }
+}

@@ -1,0 +1,483 @@
+//! Codes by e-mail at the front door, against a real directory and a mail server.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod front_door;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::cookie::Cookie;
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::{App, web};
+use front_door::smtp::{Manner, Smtp};
+use front_door::{Rig, completed, refused, request, shown};
+use serde_json::{Value, json};
+use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal, ResourceId, Secret};
+use vestibule::federation::denial::Denial;
+use vestibule::federation::policy::SecondFactor;
+use vestibule::federation::questions::Answers;
+use vestibule::federation::{FactorPage, Page, Step, Wrong};
+use vestibule::server::language;
+use vestibule::server::login::{COOKIE, Door, routes};
+use vestibule::storage::{StorageError, factors};
+
+const GOOD: &str = "correct horse battery";
+const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
+/// A front door whose application wants a second factor, and its mail server.
+fn rig(mfa: SecondFactor) -> (Rig, Smtp) {
+    let smtp = Smtp::start();
+    let jit = json!({"mode": "silent", "username": {"claim": "nick"}});
+    let rig = Rig::mailing((&jit, &json!([])), |wiki| wiki.mfa = mfa, Some(smtp.post()));
+    (rig, smtp)
+}
+
+fn bob() -> Value {
+    json!({"sub": "sub-bob", "nick": "bob", "email": "bob@example.com", "email_verified": true})
+}
+
+/// A login through the provider, as far as it needs no code.
+fn arrive(rig: &Rig, claims: &Value) -> (String, Step) {
+    let handle = rig.start();
+    let returned = rig.away(&handle, claims);
+    let step = rig.back(&handle, &returned);
+    (handle, step)
+}
+
+/// The same with a local password.
+fn sign_in(rig: &Rig, name: &str) -> (String, Step) {
+    let handle = rig.start();
+    let step = rig.federation.password(&handle, name, &Secret::new(GOOD)).unwrap();
+    (handle, step)
+}
+
+fn enter(rig: &Rig, handle: &str, code: &str) -> Step {
+    rig.federation.code(handle, &Secret::new(code)).unwrap()
+}
+
+/// The page that asks for the code of a mail.
+fn asked(wrong: Option<Wrong>) -> Page {
+    Page::SecondFactor(FactorPage::MailCode {
+        address: "b•••@example.com".to_owned(),
+        wrong,
+        or_authenticator: false,
+    })
+}
+
+fn wrong_of(step: Step) -> Option<Wrong> {
+    match shown(step) {
+        Page::SecondFactor(FactorPage::MailCode { wrong, .. }) => wrong,
+        other => panic!("not asked for a mailed code: {other:?}"),
+    }
+}
+
+fn set_up_authenticator(rig: &Rig, user: &ResourceId) {
+    let factor = factors::Factor {
+        sealed: Vec::new(),
+        last_step: 0,
+    };
+    let (owner, now) = (user.clone(), rig.clock.now());
+    rig.database
+        .write::<_, StorageError>(move |connection| {
+            Ok(factors::insert(connection, &owner, factors::TOTP, &factor, now)?)
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_code_goes_to_the_address_of_the_person_and_lets_them_in() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let (handle, step) = arrive(&rig, &bob());
+    assert_eq!(shown(step), asked(None));
+    let mail = smtp.mail();
+    assert_eq!(mail.len(), 1);
+    assert_eq!(mail[0].recipients, ["RCPT TO:<bob@example.com>"]);
+    for part in [
+        "To: bob@example.com",
+        "From: login@id.example",
+        "signing in to Wiki",
+        "Tell it to nobody",
+    ] {
+        assert!(mail[0].text.contains(part), "{part} in {}", mail[0].text);
+    }
+    assert!(!mail[0].text.contains("://"), "a link in {}", mail[0].text);
+    let code = smtp.code();
+    assert_eq!(code.len(), "1234 5678".len());
+    let authentication = completed(enter(&rig, &handle, &code));
+    assert_eq!(authentication.amr, ["fed", "otp", "email"]);
+}
+
+#[test]
+fn nothing_but_the_code_leads_on() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let (handle, step) = arrive(&rig, &bob());
+    let page = shown(step);
+    for step in [
+        rig.federation.view(&handle).unwrap(),
+        rig.federation.read_codes(&handle).unwrap(),
+        rig.federation.authenticator(&handle).unwrap(),
+        rig.federation.prove(&handle, &Secret::new(GOOD)).unwrap(),
+        rig.federation.rename(&handle).unwrap(),
+        rig.federation.answer(&handle, Answers::default()).unwrap(),
+    ] {
+        assert_eq!(shown(step), page);
+    }
+    let code = smtp.code();
+    for wrong in ["", "0", &code[..8], "１２３４５６７８"] {
+        rig.clock.advance(Duration::from_secs(31));
+        let step = enter(&rig, &handle, wrong);
+        assert_eq!(shown(step), asked(Some(Wrong::Code)), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_code_counts_in_the_login_that_asked_for_it_and_once() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let (first, _) = arrive(&rig, &bob());
+    let code = smtp.code();
+    rig.clock.advance(HALF_A_MINUTE);
+    let (second, _) = arrive(&rig, &bob());
+    assert_eq!(smtp.mail().len(), 2);
+    assert_eq!(wrong_of(enter(&rig, &second, &code)), Some(Wrong::Code));
+    completed(enter(&rig, &first, &code));
+    assert_eq!(refused(enter(&rig, &first, &code)), Denial::NotUnderWay);
+    completed(enter(&rig, &second, &smtp.code()));
+}
+
+#[test]
+fn of_many_that_bring_the_code_at_once_one_gets_in() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let (handle, _) = arrive(&rig, &bob());
+    let code = smtp.code();
+    let through = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| enter(&rig, &handle, &code))).collect();
+        let steps = threads.into_iter().map(|thread| thread.join().unwrap());
+        steps.filter(|step| matches!(step, Step::Complete(..))).count()
+    });
+    assert_eq!(through, 1);
+}
+
+#[test]
+fn a_code_is_over_after_ten_minutes() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let (handle, _) = arrive(&rig, &bob());
+    rig.clock.advance(Duration::from_secs(601));
+    assert_eq!(refused(enter(&rig, &handle, &smtp.code())), Denial::NotUnderWay);
+}
+
+#[test]
+fn only_the_last_code_of_a_login_counts() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let (handle, _) = arrive(&rig, &bob());
+    let first = smtp.code();
+    rig.clock.advance(HALF_A_MINUTE);
+    assert_eq!(wrong_of(rig.federation.mail_code(&handle).unwrap()), None);
+    assert_eq!(wrong_of(enter(&rig, &handle, &first)), Some(Wrong::Code));
+    completed(enter(&rig, &handle, &smtp.code()));
+}
+
+#[test]
+fn guesses_are_counted_for_the_person_and_not_for_the_login() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    for _ in 0..5 {
+        rig.clock.advance(HALF_A_MINUTE);
+        let (handle, _) = arrive(&rig, &bob());
+        assert_eq!(wrong_of(enter(&rig, &handle, "0")), Some(Wrong::Code));
+    }
+    let (handle, step) = arrive(&rig, &bob());
+    assert_eq!(wrong_of(step), Some(Wrong::TooSoon));
+    rig.clock.advance(Duration::from_secs(29));
+    assert_eq!(wrong_of(enter(&rig, &handle, &smtp.code())), Some(Wrong::Locked));
+    rig.clock.advance(Duration::from_mins(2));
+    let (handle, _) = arrive(&rig, &bob());
+    completed(enter(&rig, &handle, &smtp.code()));
+}
+
+#[test]
+fn codes_are_sent_at_intervals_and_not_for_ever() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let (handle, _) = arrive(&rig, &bob());
+    let again = || wrong_of(rig.federation.mail_code(&handle).unwrap());
+    assert_eq!(again(), Some(Wrong::TooSoon));
+    for _ in 0..2 {
+        rig.clock.advance(HALF_A_MINUTE);
+        assert_eq!(again(), None);
+    }
+    rig.clock.advance(HALF_A_MINUTE);
+    assert_eq!(again(), Some(Wrong::TooMany));
+    assert_eq!(smtp.mail().len(), 3);
+    completed(enter(&rig, &handle, &smtp.code()));
+}
+
+#[test]
+fn nobody_gets_more_than_ten_codes_in_an_hour_by_beginning_anew() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    for _ in 0..12 {
+        arrive(&rig, &bob());
+        rig.clock.advance(Duration::from_mins(1));
+    }
+    assert_eq!(smtp.mail().len(), 10);
+    assert_eq!(wrong_of(arrive(&rig, &bob()).1), Some(Wrong::TooMany));
+    rig.clock.advance(Duration::from_hours(1));
+    assert_eq!(wrong_of(arrive(&rig, &bob()).1), None);
+}
+
+#[test]
+fn an_address_that_the_provider_does_not_call_verified_gets_no_code() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    for verified in [json!(false), json!("true"), Value::Null] {
+        let claims = json!({"sub": "sub-eve", "nick": "eve", "email": "eve@example.com", "email_verified": verified});
+        assert_eq!(refused(arrive(&rig, &claims).1), Denial::NoMailAddress, "{verified}");
+    }
+    assert!(smtp.mail().is_empty());
+    // An address that was verified once says nothing of the one that took its place.
+    arrive(&rig, &bob());
+    let moved = json!({"sub": "sub-bob", "nick": "bob", "email": "eve@example.com", "email_verified": false});
+    assert_eq!(refused(arrive(&rig, &moved).1), Denial::NoMailAddress);
+    assert_eq!(smtp.mail().len(), 1);
+}
+
+#[test]
+fn an_address_that_the_person_typed_gets_no_code() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let user = rig.user(&json!({"userName": "lee", "password": GOOD}));
+    let mut attributes = rig.get(&user).document.attributes();
+    attributes.insert("emails".to_owned(), json!([{"value": "lee@evil.example"}]));
+    let typed = Change {
+        actor: Actor {
+            principal: Principal::Person,
+            ..Actor::administrator()
+        },
+        operation: Operation::Replace {
+            kind: Kind::USER,
+            id: user.clone(),
+            attributes,
+            precondition: Precondition::None,
+        },
+        companions: Vec::new(),
+    };
+    rig.directory.apply(typed).unwrap();
+    assert_eq!(refused(sign_in(&rig, "lee").1), Denial::NoMailAddress);
+    assert!(smtp.mail().is_empty());
+}
+
+#[test]
+fn an_address_that_an_administrator_wrote_gets_the_code_after_a_password() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let emails = json!([{"value": "old@example.com"}, {"value": "lee@example.com", "primary": true}]);
+    rig.user(&json!({"userName": "lee", "password": GOOD, "emails": emails}));
+    let (handle, _) = sign_in(&rig, "lee");
+    assert_eq!(smtp.mail()[0].recipients, ["RCPT TO:<lee@example.com>"]);
+    let authentication = completed(enter(&rig, &handle, &smtp.code()));
+    assert_eq!(authentication.amr, ["pwd", "otp", "email"]);
+}
+
+#[test]
+fn an_address_that_could_be_several_gets_no_code() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    for address in [
+        "lee@example.com,eve@evil.example",
+        "lee@example.com\r\nBcc: eve@evil.example",
+        "a＠b@example.com",
+    ] {
+        let name = format!("lee{}", address.len());
+        rig.user(&json!({"userName": name, "password": GOOD, "emails": [{"value": address}]}));
+        assert_eq!(refused(sign_in(&rig, &name).1), Denial::NoMailAddress, "{address:?}");
+    }
+    assert!(smtp.mail().is_empty());
+}
+
+#[test]
+fn where_either_will_do_people_get_a_code_and_may_set_an_authenticator_up() {
+    let (rig, smtp) = rig(SecondFactor::Any);
+    let (handle, step) = arrive(&rig, &bob());
+    let Page::SecondFactor(FactorPage::MailCode {
+        or_authenticator: true, ..
+    }) = shown(step)
+    else {
+        panic!("no way to an authenticator")
+    };
+    let step = rig.federation.authenticator(&handle).unwrap();
+    let Page::SecondFactor(FactorPage::Enrol { or_mail: true, .. }) = shown(step) else {
+        panic!("no way back to the mail")
+    };
+    // The code that went out before is none for an authenticator.
+    let Page::SecondFactor(FactorPage::Enrol {
+        wrong: Some(Wrong::Code),
+        ..
+    }) = shown(enter(&rig, &handle, &smtp.code()))
+    else {
+        panic!("a mailed code sets nothing up")
+    };
+    rig.clock.advance(HALF_A_MINUTE);
+    assert_eq!(wrong_of(rig.federation.mail_code(&handle).unwrap()), None);
+    completed(enter(&rig, &handle, &smtp.code()));
+}
+
+#[test]
+fn where_either_will_do_an_authenticator_is_asked_for_first() {
+    let (rig, smtp) = rig(SecondFactor::Any);
+    let (handle, _) = arrive(&rig, &bob());
+    let user = completed(enter(&rig, &handle, &smtp.code())).user;
+    set_up_authenticator(&rig, &user);
+    rig.clock.advance(HALF_A_MINUTE);
+    let (handle, step) = arrive(&rig, &bob());
+    let page = Page::SecondFactor(FactorPage::Code {
+        wrong: None,
+        or_mail: true,
+    });
+    assert_eq!((shown(step), smtp.mail().len()), (page, 1));
+    rig.federation.mail_code(&handle).unwrap();
+    completed(enter(&rig, &handle, &smtp.code()));
+}
+
+#[test]
+fn where_either_will_do_and_no_address_is_known_an_authenticator_is_set_up() {
+    let (rig, _smtp) = rig(SecondFactor::Any);
+    let (_, step) = arrive(&rig, &json!({"sub": "sub-ann", "nick": "ann"}));
+    let Page::SecondFactor(FactorPage::Enrol { or_mail: false, .. }) = shown(step) else {
+        panic!("not asked to set one up")
+    };
+}
+
+#[test]
+fn a_code_by_mail_stands_for_no_authenticator_that_the_person_has() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let user = rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
+    set_up_authenticator(&rig, &user);
+    let (handle, step) = sign_in(&rig, "lee");
+    let page = Page::SecondFactor(FactorPage::Code {
+        wrong: None,
+        or_mail: false,
+    });
+    assert_eq!(shown(step), page);
+    assert_eq!(shown(rig.federation.mail_code(&handle).unwrap()), page);
+    assert!(smtp.mail().is_empty());
+}
+
+#[test]
+fn whoever_is_switched_off_meanwhile_stays_outside() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let (handle, _) = arrive(&rig, &bob());
+    let user = rig.users()[0].id.clone();
+    rig.replace(&user, &json!({"userName": "bob", "active": false}));
+    assert_eq!(refused(enter(&rig, &handle, &smtp.code())), Denial::AccountDisabled);
+}
+
+#[test]
+fn a_mail_server_that_is_no_help_holds_nobody_up_for_longer_than_it_may() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    for manner in [Manner::Silent, Manner::Slow, Manner::Refusing] {
+        smtp.behave(manner);
+        rig.clock.advance(HALF_A_MINUTE);
+        let began = Instant::now();
+        assert_eq!(refused(arrive(&rig, &bob()).1), Denial::MailUnavailable, "{manner:?}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{manner:?}");
+    }
+    smtp.behave(Manner::Polite);
+    rig.clock.advance(HALF_A_MINUTE);
+    let (handle, _) = arrive(&rig, &bob());
+    completed(enter(&rig, &handle, &smtp.code()));
+}
+
+#[test]
+fn without_mail_the_login_goes_on_with_an_authenticator_where_that_will_do() {
+    let (rig, smtp) = rig(SecondFactor::Any);
+    smtp.behave(Manner::Refusing);
+    let (handle, step) = arrive(&rig, &bob());
+    assert_eq!(refused(step), Denial::MailUnavailable);
+    let step = rig.federation.authenticator(&handle).unwrap();
+    assert!(matches!(shown(step), Page::SecondFactor(FactorPage::Enrol { .. })));
+}
+
+/// One request over HTTP in the browser of a login: the status and the page.
+async fn call(rig: &Rig, handle: &str, request: TestRequest) -> (StatusCode, String) {
+    let door = Door {
+        federation: Arc::clone(&rig.federation),
+        complete: Arc::new(|_, _, _| None),
+        cancel: Arc::new(|_| None),
+        session_cookie: "session",
+    };
+    let app = App::new().app_data(web::Data::new(door)).configure(routes);
+    let app = init_service(app.wrap(from_fn(language::assign))).await;
+    let request = request
+        .cookie(Cookie::new(COOKIE, handle.to_owned()))
+        .insert_header(("Accept-Language", "de"));
+    let response = call_service(&app, request.to_request()).await;
+    let status = response.status();
+    (status, String::from_utf8(read_body(response).await.to_vec()).unwrap())
+}
+
+async fn token(rig: &Rig, handle: &str) -> String {
+    let (_, page) = call(rig, handle, TestRequest::get().uri("/login")).await;
+    let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form with a token");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn page_and_mail_are_in_the_language_of_the_person() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
+    let handle = rig.start();
+    let csrf = token(&rig, &handle).await;
+    let sign_in = [("csrf", csrf.as_str()), ("username", "lee"), ("password", GOOD)];
+    let (status, _) = call(
+        &rig,
+        &handle,
+        TestRequest::post().uri("/login/password").set_form(sign_in),
+    )
+    .await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let (_, page) = call(&rig, &handle, TestRequest::get().uri("/login")).await;
+    assert!(page.contains("<strong>l•••@example.com</strong> geschickt"), "{page}");
+    assert!(smtp.mail()[0].text.contains("Der Code: "), "{:?}", smtp.mail());
+    let again = [("csrf", csrf.as_str()), ("decision", "mail")];
+    call(&rig, &handle, TestRequest::post().uri("/login/code").set_form(again)).await;
+    let (_, page) = call(&rig, &handle, TestRequest::get().uri("/login")).await;
+    assert!(page.contains("Geben Sie ihm eine halbe Minute"), "{page}");
+}
+
+#[actix_web::test]
+async fn what_the_application_asks_for_comes_first_in_the_mail_too() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
+    let mut english = request();
+    english.ui_locales = vec!["en-GB".to_owned()];
+    let handle = rig.federation.start(english, &"wiki".into()).unwrap().handle;
+    let csrf = token(&rig, &handle).await;
+    let sign_in = [("csrf", csrf.as_str()), ("username", "lee"), ("password", GOOD)];
+    call(
+        &rig,
+        &handle,
+        TestRequest::post().uri("/login/password").set_form(sign_in),
+    )
+    .await;
+    assert!(smtp.mail()[0].text.contains("The code: "), "{:?}", smtp.mail());
+}
+
+#[actix_web::test]
+async fn a_mail_server_that_is_down_is_told_with_a_way_out() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    smtp.behave(Manner::Refusing);
+    rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
+    let handle = rig.start();
+    let csrf = token(&rig, &handle).await;
+    let sign_in = [("csrf", csrf.as_str()), ("username", "lee"), ("password", GOOD)];
+    let (status, page) = call(
+        &rig,
+        &handle,
+        TestRequest::post().uri("/login/password").set_form(sign_in),
+    )
+    .await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    for part in ["mail_unavailable", "/login/cancel", "href=\"/login\""] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
