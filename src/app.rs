@@ -346,7 +346,7 @@ fn sweep_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 
             Err(error) => log::warn!("sessions and tokens that are over could not be removed: {error}"),
         }
         match federation.sweep() {
-            Ok(count) => log::debug!("{count} logins were not finished in time and are removed"),
+            Ok(count) => log::debug!("{count} logins and requests for approval were over and are removed"),
             Err(error) => log::warn!("logins that were not finished could not be removed: {error}"),
         }
     }
@@ -399,6 +399,11 @@ fn database(config: &Config) -> Result<Database, StartError> {
             cause,
         }
     })
+}
+
+/// What opens and seals what is in the database.
+pub fn secrets(config: &Config) -> Result<SecretBox, StartError> {
+    Ok(secret_box(&config.master_key)?)
 }
 
 fn secret_box(key: &MasterKey) -> Result<SecretBox, KeyError> {

@@ -109,6 +109,10 @@ fn every_command_explains_itself() {
         "idp remove",
         "idp removals",
         "idp restore",
+        "approvals",
+        "approvals list",
+        "approvals approve",
+        "approvals refuse",
         "targets",
         "targets status",
         "targets replay",
@@ -147,8 +151,20 @@ fn every_command_is_listed_in_the_test_of_explanations() {
     assert_eq!(
         listed,
         [
-            "serve", "demo", "check", "token", "user", "idp", "identity", "targets", "dialects", "keys", "migrate",
-            "health", "help"
+            "serve",
+            "demo",
+            "check",
+            "token",
+            "user",
+            "idp",
+            "identity",
+            "approvals",
+            "targets",
+            "dialects",
+            "keys",
+            "migrate",
+            "health",
+            "help"
         ]
     );
 }
@@ -370,4 +386,55 @@ fn dialects_tells_what_a_client_did_outside_the_standard() {
     );
     assert_eq!(place.json("dialects"), serde_json::json!([]));
     assert_eq!(place.run("dialects --service-provider nobody").status, 2);
+}
+
+#[test]
+fn a_request_for_approval_is_shown_and_decided_on() {
+    use vestibule::domain::{Link, Timestamp};
+    use vestibule::storage::approvals::{self, Approval, Ruling};
+    use vestibule::storage::{Database, DatabaseUrl, StorageError};
+
+    let place = Place::new();
+    assert_eq!(place.run("approvals list").out, "Nobody waits.\n");
+    let database = Database::open(&DatabaseUrl::Sqlite(place.0.path().join("test.db"))).unwrap();
+    let request = Approval {
+        id: "K7QM-2XPD".to_owned(),
+        identity: Link {
+            identity_provider: "google".into(),
+            issuer: "https://g.example".to_owned(),
+            subject: "sub-bob".to_owned(),
+        },
+        service_provider: "wiki".into(),
+        sealed: Vec::new(),
+        ruling: Ruling::NONE,
+        asked: Timestamp(0),
+        expires: Timestamp(i64::MAX / 2),
+    };
+    database
+        .write::<_, StorageError>(move |connection| Ok(approvals::ask(connection, &request)?))
+        .unwrap();
+    assert!(
+        place
+            .run("approvals list")
+            .out
+            .starts_with("K7QM-2XPD  waiting  sub-bob from google")
+    );
+    let refused = place.run("approvals refuse k7qm-2xpd --by ann --reason Later.");
+    assert_eq!(refused.status, 0, "{}", refused.err);
+    assert!(
+        refused.err.contains("is refused by ann"),
+        "for the record: {}",
+        refused.err
+    );
+    let told = &place.json("approvals list")[0];
+    assert_eq!(
+        (&told["verdict"], &told["reason"]),
+        (&"refused".into(), &"Later.".into())
+    );
+    assert_eq!(
+        place.json("approvals approve K7QM-2XPD --by ann")["verdict"],
+        "approved"
+    );
+    assert_eq!(place.run("approvals approve AAAA-AAAA").status, 1);
+    assert_eq!(place.run("approvals").status, 2);
 }

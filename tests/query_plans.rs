@@ -21,13 +21,13 @@ use vestibule::domain::patch::MemberStep;
 use vestibule::domain::query::{Page, Place, Query, Sort, SortKey, Start};
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{
-    Clock, IdentityProviderName, Kind, Precondition, Relations, ResourceId, StoreName, TargetName, Timestamp,
+    Clock, IdentityProviderName, Kind, Link, Precondition, Relations, ResourceId, StoreName, TargetName, Timestamp,
 };
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{
-    Database, DatabaseUrl, SqlConnection, StorageError, client_assertions, consents, factors, grants, identity_locks,
-    journal, links, login_transactions, logouts, mail_codes, migrate, outbound, outbound_members, pushed_requests,
-    random, scim_tokens, sessions, targets, tokens,
+    Database, DatabaseUrl, SqlConnection, StorageError, approvals, client_assertions, consents, factors, grants,
+    identity_locks, journal, links, login_transactions, logouts, mail_codes, migrate, outbound, outbound_members,
+    pushed_requests, random, scim_tokens, sessions, targets, tokens,
 };
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -293,6 +293,19 @@ const CASES: &[Case] = &[
         &["ANEW", "KEY factors", "KEY recovery_codes"],
     ),
     (
+        "whether_somebody_was_let_in",
+        |w| {
+            w.read(|c| approvals::of_identity(c, &identity(7), Timestamp(0)).map(drop));
+            w.write(|c| approvals::settle(c, &identity(7)));
+        },
+        &["approvals_identity"],
+    ),
+    (
+        "requests_that_are_over",
+        |w| w.write(|c| approvals::delete_expired(c, Timestamp(1)).map(drop)),
+        &["approvals_expires"],
+    ),
+    (
         "a_code_by_mail",
         |w| {
             w.write(|c| mail_codes::send(c, &user(7), LATER).map(drop));
@@ -508,6 +521,14 @@ fn is_sort(line: &str) -> bool {
         .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
     line.starts_with("USE TEMP B-TREE FOR ORDER BY")
         || (line.starts_with("Sort  (") && rows.is_none_or(|rows: usize| rows > FEW))
+}
+
+fn identity(n: usize) -> Link {
+    Link {
+        identity_provider: "google".into(),
+        issuer: "https://google.example".to_owned(),
+        subject: format!("s{}", 100_000 + n),
+    }
 }
 
 fn user(n: usize) -> ResourceId {
@@ -864,6 +885,10 @@ const FILL: &[(&str, &str)] = &[
     (
         "group_grants (resource_id, identity_provider, group_id)",
         "'u' || n, 'google', 'g' || n",
+    ),
+    (
+        "approvals (id, identity_provider, issuer, subject, service_provider, sealed, verdict, asked, expires)",
+        "'a' || n, 'google', 'https://google.example', 's' || n, 'wiki', '', 'waiting', n, n",
     ),
     ("mail_codes (resource_id, since, sent, last)", "'u' || n, 0, 1, 0"),
     ("recovery_codes (resource_id, hash)", "'u' || n, 'h' || n"),

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::{Core, StartError};
 use crate::config::{Config, Problem};
 
+mod approvals;
 mod check;
 mod demo;
 mod dialects;
@@ -64,6 +65,9 @@ enum Command {
     /// External identities of people.
     #[command(subcommand)]
     Identity(identity::Command),
+    /// People whose first login waits for a decision.
+    #[command(subcommand)]
+    Approvals(approvals::Command),
     /// Downstream targets and what is on its way to them.
     #[command(subcommand)]
     Targets(targets::Command),
@@ -148,6 +152,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Token(command) => token::run(command, &config, cli.json),
         Command::Idp(command) => idp::run(command, &config, cli.json),
         Command::Identity(command) => identity::run(command, &config, cli.json),
+        Command::Approvals(command) => approvals::run(command, &config, cli.json),
         Command::User(command) => user::run(command, &config, cli.json),
         Command::Targets(command) => targets::run(command, &config, cli.json),
         Command::Dialects(arguments) => dialects::run(arguments, &config, cli.json),

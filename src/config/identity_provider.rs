@@ -166,6 +166,8 @@ fn jit(mut r: Reader) -> JitPolicy {
         returning: r.parsed("returning"),
         groups: r.parsed("groups"),
         purposes: r.texts("purposes"),
+        approval: r.parsed("approval"),
+        approval_days: Some(r.number("approval_days", 14, 365)),
     };
     r.done();
     jit

@@ -1,5 +1,6 @@
 //! Carries a decision out: gathers the facts, decides, writes through the door, and starts over if a race was lost.
 
+use super::approval::{self, Answer};
 use super::claims::{self, ClaimMapping, Stored};
 use super::decide::{Account, Decision, Facts, Prompt, Proposal, Wanted, decide};
 use super::denial::Denial;
@@ -22,7 +23,7 @@ use crate::domain::{
     StoreName, name,
 };
 use crate::storage::consents::{self, ConsentRecord};
-use crate::storage::{Database, StorageError, identity_locks, links, removals};
+use crate::storage::{Database, StorageError, approvals, identity_locks, links, removals};
 use crate::userstore::StoreError;
 
 /// How often a login starts over: each time somebody else has written what it was about to write.
@@ -51,6 +52,8 @@ pub(super) enum Admission {
     Admitted(StoreName, ResourceId),
     /// The person must prove this account first.
     Prove(Account),
+    /// Somebody else must let the person in first.
+    Waits,
     /// The person must answer these questions first.
     Asked(Box<Questions>),
     /// The person stays outside.
@@ -63,6 +66,7 @@ struct Known {
     expected: Option<Account>,
     wanted: Wanted,
     parted: bool,
+    approval: Answer,
     given: Vec<Consent>,
 }
 
@@ -89,6 +93,7 @@ impl Arrival<'_> {
             let (outcome, id) = match self.decide(&known) {
                 Decision::Refuse(denial) => return Ok(Admission::Refused(denial)),
                 Decision::Ask(Prompt::LinkProof(account)) => return Ok(Admission::Prove(account)),
+                Decision::Ask(Prompt::Approval) => return Ok(Admission::Waits),
                 Decision::Ask(Prompt::Details(questions)) => return Ok(Admission::Asked(Box::new(questions))),
                 Decision::Complete(account, agreement) => (
                     self.synchronise(resource, &known.given, &agreement),
@@ -150,6 +155,7 @@ impl Arrival<'_> {
             linked: known.account.as_ref(),
             expected: known.expected.as_ref(),
             parted: known.parted,
+            approval: &known.approval,
             given: &known.given,
             wanted: &known.wanted,
             proved: self.proved,
@@ -172,16 +178,19 @@ impl Arrival<'_> {
             .or(holder)
             .map(|account| &account.id);
         let Identity { issuer, subject, .. } = self.identity;
-        let (given, parted) = self.database.read::<_, StorageError>(|connection| {
+        let now = self.directory.clock().now();
+        let (given, parted, asked) = self.database.read::<_, StorageError>(|connection| {
             let given = theirs.map_or(Ok(Vec::new()), |id| consents::of_user(connection, id))?;
             let parted = account.is_none() && links::has_parted(connection, &self.settings.name, issuer, subject)?;
-            Ok((given, parted))
+            let asked = approvals::of_identity(connection, &self.link_record(), now)?;
+            Ok((given, parted, asked))
         })?;
         Ok(Known {
             account,
             expected,
             wanted,
             parted,
+            approval: asked.map(approval::answer).unwrap_or_default(),
             given: given.into_iter().map(ConsentRecord::standing).collect(),
         })
     }

@@ -1,5 +1,6 @@
 //! Who is let in: the decision, from facts alone. Whatever the front door does, it does because of this function.
 
+use super::approval::Answer;
 use super::claims::{self, ClaimMapping};
 use super::denial::Denial;
 use super::policy::{JitMode, JitPolicy, OnConflict, Returning, ServiceProviderPolicy};
@@ -33,6 +34,8 @@ pub struct Facts<'a> {
     pub linked: Option<&'a Account>,
     /// The account that a SCIM client made for this very subject, which is not linked yet.
     pub expected: Option<&'a Account>,
+    /// What somebody answered who was asked to let the person in.
+    pub approval: &'a Answer,
     /// Whether the identity had an account that was removed.
     pub parted: bool,
     /// What the person agreed to before, oldest first.
@@ -125,6 +128,8 @@ pub enum Prompt {
     LinkProof(Account),
     /// What an account is made with.
     Details(Questions),
+    /// Nothing: somebody else is asked to let them in.
+    Approval,
 }
 
 /// Decides. The same facts always give the same decision.
@@ -160,6 +165,9 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
             username,
             holder: None,
         } => {
+            if let Some(decision) = unapproved(facts) {
+                return decision;
+            }
             let create = |agreement| {
                 Decision::Provision(Proposal::Create {
                     store: store.clone(),
@@ -172,6 +180,18 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         Wanted::Named {
             holder: Some(holder), ..
         } => conflict(facts, holder),
+    }
+}
+
+/// Before anybody is asked anything for a new account, somebody else may have to approve of it.
+fn unapproved(facts: &Facts<'_>) -> Option<Decision> {
+    if !facts.policy.approval.applies(&facts.identity.claims) {
+        return None;
+    }
+    match facts.approval {
+        Answer::None => Some(Decision::Ask(Prompt::Approval)),
+        Answer::Granted => None,
+        Answer::Refused { reason } => Some(Decision::Refuse(Denial::NotApproved { reason: reason.clone() })),
     }
 }
 
@@ -248,6 +268,9 @@ fn missing(facts: &Facts<'_>, present: &[AttributePath]) -> Vec<AttributePath> {
 
 /// Asks for a name, since the one at hand will not do; for no reason that would have to be told if nobody typed it.
 fn another_name(facts: &Facts<'_>, problem: Problem) -> Decision {
+    if let Some(decision) = unapproved(facts) {
+        return decision;
+    }
     let typed = facts.answers.and_then(|answers| answers.username.as_ref());
     let mut questions = newcomer(facts, typed.map_or("", String::as_str));
     if typed.is_some() {

@@ -15,6 +15,12 @@ pub enum Denial {
     /// The person does not agree to what must be kept.
     #[error("the person does not agree to what is kept")]
     ConsentRefused,
+    /// Somebody decided not to let the person in.
+    #[error("somebody decided not to let the person in")]
+    NotApproved {
+        /// What the person is told besides; empty for nothing.
+        reason: String,
+    },
     /// An identity of the person is locked.
     #[error("an identity of the person is locked")]
     IdentityLocked {
@@ -103,6 +109,7 @@ impl Denial {
             Self::NoAccount => "no_account",
             Self::AccountRemoved => "account_removed",
             Self::ConsentRefused => "consent_refused",
+            Self::NotApproved { .. } => "approval_refused",
             Self::IdentityLocked { .. } => "identity_locked",
             Self::IdentityTaken => "identity_taken",
             Self::AnotherPerson => "another_person",

@@ -118,7 +118,7 @@ fn asserted(policy: &GroupPolicy, sync: SyncMode, claims: &Map<String, Value>) -
 }
 
 /// Whether a name fits a pattern in which each `*` stands for any text.
-fn fits(pattern: &str, name: &str) -> bool {
+pub(super) fn fits(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else {

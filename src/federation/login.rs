@@ -133,9 +133,9 @@ impl Federation {
             .map(|(held, policy)| standing(&held.transaction, policy)))
     }
 
-    /// Removes the logins that were not finished in time; returns how many.
+    /// Removes the logins that were not finished in time and the requests that nobody decided on; returns how many.
     pub fn sweep(&self) -> Result<usize, FederationError> {
-        Ok(self.transactions.sweep()?)
+        Ok(self.transactions.sweep()? + self.sweep_approvals()?)
     }
 
     /// Sends the person to an identity provider. A second choice takes the place of the first.
@@ -356,6 +356,12 @@ impl Federation {
                     known: self.known(arriving),
                     questions: questions.clone(),
                 }));
+            }
+            Stage::Waiting { provider, reference } => {
+                return Page::Waiting {
+                    provider: self.called(provider),
+                    reference: reference.clone(),
+                };
             }
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 pub mod account;
 mod admit;
+pub mod approval;
 mod calls;
 pub mod claims;
 pub mod decide;

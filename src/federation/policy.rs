@@ -1,9 +1,11 @@
 //! Settings of identity providers and of what service providers allow. The configuration maps onto them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::approval::ApprovalRule;
 use super::claims::ClaimMapping;
 use super::groups::GroupPolicy;
 use super::oauth2::OAuth2Rules;
@@ -90,6 +92,21 @@ pub struct JitPolicy {
     pub groups: Option<GroupPolicy>,
     /// The purposes that people agree to, by name; the account itself if there are none.
     pub purposes: Vec<String>,
+    /// Whose first login waits until somebody approves of it.
+    pub approval: ApprovalRule,
+    /// How many days it waits.
+    pub approval_days: Option<u32>,
+}
+
+impl JitPolicy {
+    /// How long a first login waits, and then how long an approval can be used.
+    pub fn approval_span(&self) -> Duration {
+        days(self.approval_days.unwrap_or(14))
+    }
+}
+
+fn days(days: u32) -> Duration {
+    Duration::from_hours(24 * u64::from(days))
 }
 
 /// Whether a first login makes an account, and what the person is asked. Each asks for more than the one before; `off`

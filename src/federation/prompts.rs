@@ -133,6 +133,11 @@ impl Federation {
                 };
                 self.stand(held, policy, stage)
             }
+            Admission::Waits => {
+                let reference = self.ask_approval(&arriving, &upstream.settings.jit, &policy.name)?;
+                let provider = arriving.provider;
+                self.stand(held, policy, Stage::Waiting { provider, reference })
+            }
             Admission::Asked(questions) => {
                 let questions = *questions;
                 self.stand(held, policy, Stage::Asking { arriving, questions })

@@ -60,6 +60,13 @@ pub enum Page {
     },
     /// What an account is made with.
     Details(Box<Details>),
+    /// Somebody else must let the person in.
+    Waiting {
+        /// What people call the identity provider.
+        provider: String,
+        /// What the request is called.
+        reference: String,
+    },
     /// The second factor is asked for, or set up.
     SecondFactor(FactorPage),
 }

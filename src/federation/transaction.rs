@@ -74,6 +74,13 @@ pub(super) enum Stage {
         /// What they are asked.
         questions: Questions,
     },
+    /// An identity is known, and somebody else must let it in.
+    Waiting {
+        /// Who vouches for it.
+        provider: IdentityProviderName,
+        /// What the request is called.
+        reference: String,
+    },
     /// The first factor is proved, and the second must be.
     Challenging {
         /// The login as far as it is proved.

@@ -154,6 +154,7 @@ fn wanted_claims(settings: &IdentityProviderSettings, rules: &OpenIdRules) -> Ve
     if let StoreRule::Claim { claim, .. } = &settings.jit.userstore {
         wanted.push(claim.clone());
     }
+    wanted.extend(settings.jit.approval.claims());
     let groups = settings.jit.groups.iter();
     wanted.extend(groups.map(|groups| claims::top_level(&groups.claim)));
     if wanted.iter().any(|claim| claim == "email") && rules.verified_claim == openid::EMAIL_VERIFIED {

@@ -191,6 +191,18 @@ pub struct Choosable {
     pub chosen: bool,
 }
 
+/// Somebody else must let the person in.
+#[derive(Clone, Debug, Template)]
+#[template(path = "waiting.html")]
+pub struct Waiting {
+    /// What people call the service provider.
+    pub service_provider: String,
+    /// What people call the identity provider.
+    pub provider: String,
+    /// What the request is called.
+    pub reference: String,
+}
+
 /// Asks for the code of the second factor; posts `csrf` and `code`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "factor.html")]
@@ -370,6 +382,7 @@ render!(
     EnrolForm,
     MailCodeForm,
     RecoveryCodes,
+    Waiting,
     LogoutConfirm,
     LoggedOut,
     Onward,

@@ -143,6 +143,12 @@ fn factors(name: &str) -> Vec<(&'static str, String)> {
 fn pages(name: &str) -> Vec<(&'static str, String)> {
     let out = way_out(name);
     let mut pages = forms(name);
+    let waiting = Waiting {
+        service_provider: name.to_owned(),
+        provider: name.to_owned(),
+        reference: name.to_owned(),
+    };
+    pages.push(("waiting", waiting.render()));
     pages.extend([
         (
             "onward",

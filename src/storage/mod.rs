@@ -1,6 +1,7 @@
 //! Our own records in SQL, alike on SQLite and PostgreSQL: the pools, the single writer, migrations, one file per kind
 //! of record, and the box that seals secrets. Concrete throughout; rooms above call it directly.
 
+pub mod approvals;
 pub mod client_assertions;
 mod columns;
 pub mod connection;

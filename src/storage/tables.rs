@@ -148,6 +148,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    approvals (id) {
+        id -> Text,
+        identity_provider -> Text,
+        issuer -> Text,
+        subject -> Text,
+        service_provider -> Text,
+        sealed -> Binary,
+        verdict -> Text,
+        reason -> Text,
+        decided_by -> Text,
+        asked -> BigInt,
+        decided -> BigInt,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
     former_links (identity_provider, issuer, subject) {
         identity_provider -> Text,
         issuer -> Text,

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::{Secret, ServiceProviderName};
+use crate::federation::approval::ApprovalRule;
 use crate::federation::policy::SecondFactor;
 
 mod asked;
@@ -22,6 +23,7 @@ struct Case {
     given: Vec<Consent>,
     expected: Option<Account>,
     parted: bool,
+    approval: Answer,
     wishes: Wishes,
     answers: Option<Answers>,
 }
@@ -64,6 +66,7 @@ impl Case {
             given: Vec::new(),
             expected: None,
             parted: false,
+            approval: Answer::None,
             wishes: Wishes::default(),
             answers: None,
         }
@@ -115,6 +118,7 @@ impl Case {
             linked: self.linked.as_ref(),
             expected: self.expected.as_ref(),
             parted: self.parted,
+            approval: &self.approval,
             given: &self.given,
             wanted: &self.wanted,
             proved: self.proved.as_ref(),
@@ -210,6 +214,42 @@ fn a_first_login_makes_an_account() {
         agreement: Agreement::default(),
     };
     assert_eq!(Case::new().decide(), Decision::Provision(create));
+}
+
+#[test]
+fn a_first_login_waits_for_approval_before_anything_is_asked() {
+    for mode in [JitMode::Silent, JitMode::UsernamePasswordConsent] {
+        let mut case = Case::new();
+        case.policy.mode = mode;
+        let free = case.decide();
+        case.policy.approval = ApprovalRule::Always;
+        assert_eq!(case.decide(), Decision::Ask(Prompt::Approval));
+        case.approval = Answer::Granted;
+        assert_eq!(case.decide(), free);
+        let reason = "not yet".to_owned();
+        case.approval = Answer::Refused { reason: reason.clone() };
+        assert_eq!(case.decide(), Decision::Refuse(Denial::NotApproved { reason }));
+    }
+}
+
+#[test]
+fn whoever_chooses_another_name_waits_for_approval_too() {
+    let mut case = Case::taken();
+    case.policy.mode = JitMode::UsernamePasswordConsent;
+    case.policy.approval = ApprovalRule::Always;
+    case.wishes.another_name = true;
+    assert_eq!(case.decide(), Decision::Ask(Prompt::Approval));
+}
+
+#[test]
+fn whoever_has_an_account_needs_no_approval() {
+    let mut case = Case::new();
+    case.policy.approval = ApprovalRule::Always;
+    case.linked = Some(bob());
+    assert_eq!(case.decide(), Decision::Complete(bob(), Agreement::default()));
+    let mut case = Case::taken();
+    case.policy.approval = ApprovalRule::Always;
+    assert_eq!(case.decide(), asked());
 }
 
 #[test]

@@ -8,7 +8,9 @@ use super::{details, factor};
 use crate::federation::denial::Denial;
 use crate::federation::{Choice, Local, Page, Screen, Standing};
 use crate::server::href::Href;
-use crate::server::page::{Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, WayOut, respond};
+use crate::server::page::{
+    Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, Waiting, WayOut, respond,
+};
 use crate::server::request_id;
 use crate::server::{language, messages};
 
@@ -47,6 +49,12 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
             csrf: csrf.to_owned(),
             may_rename,
             notice: failed.then_some("wrong_proof"),
+        }
+        .render(),
+        Page::Waiting { provider, reference } => Waiting {
+            service_provider,
+            provider,
+            reference,
         }
         .render(),
         Page::SecondFactor(page) => factor::page(page, service_provider, csrf.to_owned()),
@@ -96,7 +104,9 @@ pub(in crate::server) fn unavailable() -> HttpResponse {
 
 fn reason(denial: &Denial) -> Option<String> {
     match denial {
-        Denial::IdentityLocked { reason } if !reason.is_empty() => Some(reason.clone()),
+        Denial::IdentityLocked { reason } | Denial::NotApproved { reason } if !reason.is_empty() => {
+            Some(reason.clone())
+        }
         _ => None,
     }
 }
@@ -128,6 +138,7 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
         Denial::NoAccount => (StatusCode::FORBIDDEN, "no_account"),
         Denial::AccountRemoved => (StatusCode::FORBIDDEN, "account_removed"),
         Denial::ConsentRefused => (StatusCode::FORBIDDEN, "consent_refused"),
+        Denial::NotApproved { .. } => (StatusCode::FORBIDDEN, "approval_refused"),
         Denial::IdentityLocked { .. } => (StatusCode::FORBIDDEN, "identity_locked"),
         Denial::IdentityTaken => (StatusCode::FORBIDDEN, "identity_taken"),
         Denial::AnotherPerson => (StatusCode::FORBIDDEN, "another_person"),

@@ -17,7 +17,8 @@ use crate::domain::{
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
 use crate::storage::{
-    SqlConnection, StorageError, consents, factors, grants, group_grants, journal, links, mail_codes, sessions,
+    SqlConnection, StorageError, approvals, consents, factors, grants, group_grants, journal, links, mail_codes,
+    sessions,
 };
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
 
@@ -397,7 +398,10 @@ impl Order {
         for companion in &self.companions {
             match companion {
                 Companion::Journal(_) => {}
-                Companion::Link(link) => links::insert(connection, link, &self.store, &self.id, self.at)?,
+                Companion::Link(link) => {
+                    links::insert(connection, link, &self.store, &self.id, self.at)?;
+                    approvals::settle(connection, link)?;
+                }
                 Companion::Unlink(link) => drop(links::delete(connection, link, &self.id)?),
                 Companion::Consent(consent) => {
                     consents::insert(connection, consent, &self.store, &self.id, self.at)?;

@@ -1,0 +1,159 @@
+//! `vestibule approvals`: people whose first login waits for a decision.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::app::{self, Core};
+use crate::config::Config;
+use crate::domain::Timestamp;
+use crate::federation::approval::claims_of;
+use crate::storage::approvals::{self, Approval, Ruling, Verdict};
+use crate::storage::{SecretBox, StorageError};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show who waits, and what was decided on those who have not come back since.
+    List,
+    /// Let somebody in: their next login makes their account.
+    Approve(Which),
+    /// Keep somebody outside until the request is forgotten.
+    Refuse(Refuse),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// The reference that the person was shown, such as K7QM-2XPD.
+    id: String,
+    /// Who decides, for the record.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "USER",
+        default_value = "somebody at the command line"
+    )]
+    by: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Refuse {
+    #[command(flatten)]
+    which: Which,
+    /// What the person reads beside the message that they may not come in.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
+    let core = Core::open(config)?;
+    match command {
+        Command::List => list(&core, &app::secrets(config)?, json),
+        Command::Approve(which) => rule(&core, which, (Verdict::Approved, ""), json),
+        Command::Refuse(refuse) => rule(&core, &refuse.which, (Verdict::Refused, &refuse.reason), json),
+    }
+}
+
+fn rule(core: &Core, which: &Which, (verdict, reason): (Verdict, &str), json: bool) -> Result<(), Failure> {
+    if [reason, &which.by]
+        .iter()
+        .any(|text| text.len() > 500 || text.contains(char::is_control))
+    {
+        return Err(Failure::Usage(
+            "A reason and a name are one line of at most 500 characters.".to_owned(),
+        ));
+    }
+    let ruling = Ruling {
+        verdict,
+        reason: reason.to_owned(),
+        by: which.by.clone(),
+        at: core.clock.now(),
+    };
+    let id = which.id.trim().to_ascii_uppercase();
+    let found = core
+        .database
+        .write::<_, StorageError>(move |connection| Ok(approvals::rule(connection, &id, &ruling)?))
+        .map_err(Failure::failed)?;
+    let Some(found) = found else {
+        return Err(Failure::Failed(
+            "No request has this reference. It may be over; vestibule approvals list shows those that are not."
+                .to_owned(),
+        ));
+    };
+    let identity = &found.identity;
+    log::info!(
+        "approval {} of {} from {} is {verdict} by {}",
+        found.id,
+        identity.subject,
+        identity.identity_provider,
+        found.ruling.by
+    );
+    if json {
+        println!("{}", json!({ "id": found.id, "verdict": verdict.to_string() }));
+    } else if verdict == Verdict::Approved {
+        println!(
+            "{} is approved. The account is made at the person's next login, until {}.",
+            found.id, found.expires
+        );
+    } else {
+        println!("{} is refused, until {}.", found.id, found.expires);
+    }
+    Ok(())
+}
+
+fn list(core: &Core, secrets: &SecretBox, json: bool) -> Result<(), Failure> {
+    let now = core.clock.now();
+    let approvals = core
+        .database
+        .read::<_, StorageError>(|connection| approvals::all(connection, now))
+        .map_err(Failure::failed)?;
+    if json {
+        let shown: Vec<Value> = approvals.iter().map(|approval| as_json(approval, secrets)).collect();
+        println!("{}", json!(shown));
+    } else if approvals.is_empty() {
+        println!("Nobody waits.");
+    }
+    for approval in approvals.iter().filter(|_| !json) {
+        println!("{}", as_line(approval, secrets));
+    }
+    Ok(())
+}
+
+fn as_line(approval: &Approval, secrets: &SecretBox) -> String {
+    let claims = claims_of(approval, secrets);
+    let said = |claim: &str| {
+        let text = claims.get(claim).and_then(Value::as_str).unwrap_or_default();
+        // Whatever a provider says, it draws nothing on a terminal.
+        text.chars().filter(|sign| !sign.is_control()).collect::<String>()
+    };
+    let Approval { id, identity, .. } = approval;
+    format!(
+        "{id}  {}  {} from {} ({} {})  on the way to {}  since {}, until {}",
+        approval.ruling.verdict,
+        identity.subject,
+        identity.identity_provider,
+        said("name"),
+        said("email"),
+        approval.service_provider,
+        approval.asked,
+        approval.expires,
+    )
+}
+
+fn as_json(approval: &Approval, secrets: &SecretBox) -> Value {
+    let ruling = &approval.ruling;
+    let decided = (ruling.verdict != Verdict::Waiting).then_some(ruling.at);
+    json!({
+        "id": approval.id,
+        "verdict": ruling.verdict.to_string(),
+        "identity_provider": approval.identity.identity_provider,
+        "issuer": approval.identity.issuer,
+        "subject": approval.identity.subject,
+        "claims": claims_of(approval, secrets),
+        "service_provider": approval.service_provider,
+        "asked": approval.asked.to_string(),
+        "expires": approval.expires.to_string(),
+        "reason": ruling.reason,
+        "decided_by": ruling.by,
+        "decided": decided.map(|at: Timestamp| at.to_string()),
+    })
+}

@@ -1,0 +1,241 @@
+//! First logins that wait for somebody's approval, and what became of them: one for each identity.
+
+use std::fmt;
+
+use diesel::prelude::*;
+
+use super::connection::{SqlConnection, SuffixDsl};
+use super::tables::approvals;
+use crate::domain::{Link, ServiceProviderName, Timestamp};
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing yet.
+    Waiting,
+    /// The next login makes the account.
+    Approved,
+    /// The person stays outside.
+    Refused,
+}
+
+impl Verdict {
+    fn parse(text: &str) -> Self {
+        match text {
+            "approved" => Self::Approved,
+            "refused" => Self::Refused,
+            _ => Self::Waiting,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Approved => "approved",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+/// A first login that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// What people name it by.
+    pub id: String,
+    /// Who wants to come in.
+    pub identity: Link,
+    /// The application that they were on the way to.
+    pub service_provider: ServiceProviderName,
+    /// What the identity provider said of them, sealed.
+    pub sealed: Vec<u8>,
+    /// What became of it.
+    pub ruling: Ruling,
+    /// When it was asked for.
+    pub asked: Timestamp,
+    /// When it is forgotten.
+    pub expires: Timestamp,
+}
+
+/// What somebody decided, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// What.
+    pub verdict: Verdict,
+    /// What the person is told besides; empty for nothing.
+    pub reason: String,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Ruling {
+    /// None yet.
+    pub const NONE: Self = Self {
+        verdict: Verdict::Waiting,
+        reason: String::new(),
+        by: String::new(),
+        at: Timestamp(0),
+    };
+}
+
+type Row = (
+    (String, String, String, String),
+    (String, Vec<u8>),
+    (String, String, String, i64),
+    (i64, i64),
+);
+
+type Columns = (
+    (
+        approvals::id,
+        approvals::identity_provider,
+        approvals::issuer,
+        approvals::subject,
+    ),
+    (approvals::service_provider, approvals::sealed),
+    (
+        approvals::verdict,
+        approvals::reason,
+        approvals::decided_by,
+        approvals::decided,
+    ),
+    (approvals::asked, approvals::expires),
+);
+
+const COLUMNS: Columns = (
+    (
+        approvals::id,
+        approvals::identity_provider,
+        approvals::issuer,
+        approvals::subject,
+    ),
+    (approvals::service_provider, approvals::sealed),
+    (
+        approvals::verdict,
+        approvals::reason,
+        approvals::decided_by,
+        approvals::decided,
+    ),
+    (approvals::asked, approvals::expires),
+);
+
+fn approval(row: Row) -> Approval {
+    let (
+        (id, identity_provider, issuer, subject),
+        (service_provider, sealed),
+        (verdict, reason, by, at),
+        (asked, expires),
+    ) = row;
+    Approval {
+        id,
+        identity: Link {
+            identity_provider: identity_provider.into(),
+            issuer,
+            subject,
+        },
+        service_provider: service_provider.into(),
+        sealed,
+        ruling: Ruling {
+            verdict: Verdict::parse(&verdict),
+            reason,
+            by,
+            at: Timestamp(at),
+        },
+        asked: Timestamp(asked),
+        expires: Timestamp(expires),
+    }
+}
+
+/// Asks, unless this identity asked before. One that is over makes room.
+pub fn ask(connection: &mut SqlConnection, new: &Approval) -> QueryResult<()> {
+    diesel::delete(of(&new.identity).filter(approvals::expires.le(new.asked.0))).execute(connection)?;
+    diesel::insert_into(approvals::table)
+        .values((
+            approvals::id.eq(&new.id),
+            approvals::identity_provider.eq(new.identity.identity_provider.as_str()),
+            approvals::issuer.eq(&new.identity.issuer),
+            approvals::subject.eq(&new.identity.subject),
+            approvals::service_provider.eq(new.service_provider.as_str()),
+            approvals::sealed.eq(&new.sealed),
+            approvals::verdict.eq(Verdict::Waiting.to_string()),
+            approvals::asked.eq(new.asked.0),
+            approvals::expires.eq(new.expires.0),
+        ))
+        .suffix(" ON CONFLICT (identity_provider, issuer, subject) DO NOTHING")
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// What became of the request of an identity, if it is not over.
+pub fn of_identity(connection: &mut SqlConnection, identity: &Link, now: Timestamp) -> QueryResult<Option<Approval>> {
+    let row: Option<Row> = of(identity)
+        .filter(approvals::expires.gt(now.0))
+        .select(COLUMNS)
+        .first(connection)
+        .optional()?;
+    Ok(row.map(approval))
+}
+
+/// All requests that are not over, oldest first.
+pub fn all(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<Vec<Approval>> {
+    let rows: Vec<Row> = approvals::table
+        .filter(approvals::expires.gt(now.0))
+        .order((approvals::asked, approvals::id))
+        .select(COLUMNS)
+        .load(connection)?;
+    Ok(rows.into_iter().map(approval).collect())
+}
+
+/// Decides on a request, again if need be. The person then has as long to come as the request had to wait. None if there is
+/// no such request.
+pub fn rule(connection: &mut SqlConnection, id: &str, ruling: &Ruling) -> QueryResult<Option<Approval>> {
+    let row: Option<Row> = approvals::table
+        .find(id)
+        .filter(approvals::expires.gt(ruling.at.0))
+        .select(COLUMNS)
+        .first(connection)
+        .optional()?;
+    let Some(mut found) = row.map(approval) else {
+        return Ok(None);
+    };
+    let from = if found.ruling == Ruling::NONE {
+        found.asked
+    } else {
+        found.ruling.at
+    };
+    found.expires = Timestamp(ruling.at.0.saturating_add(found.expires.0 - from.0));
+    found.ruling = ruling.clone();
+    diesel::update(approvals::table.find(id))
+        .set((
+            approvals::verdict.eq(ruling.verdict.to_string()),
+            approvals::reason.eq(&ruling.reason),
+            approvals::decided_by.eq(&ruling.by),
+            approvals::decided.eq(ruling.at.0),
+            approvals::expires.eq(found.expires.0),
+        ))
+        .execute(connection)?;
+    Ok(Some(found))
+}
+
+/// Forgets the request of an identity that has an account now: leave to come in counts once.
+pub fn settle(connection: &mut SqlConnection, identity: &Link) -> QueryResult<()> {
+    diesel::delete(of(identity)).execute(connection).map(|_| ())
+}
+
+/// Forgets what is over; returns how many.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
+    diesel::delete(approvals::table.filter(approvals::expires.le(now.0))).execute(connection)
+}
+
+#[diesel::dsl::auto_type]
+fn of<'a>(identity: &'a Link) -> _ {
+    let provider: &'a str = identity.identity_provider.as_str();
+    let (issuer, subject): (&'a str, &'a str) = (identity.issuer.as_str(), identity.subject.as_str());
+    approvals::table
+        .filter(approvals::identity_provider.eq(provider))
+        .filter(approvals::issuer.eq(issuer))
+        .filter(approvals::subject.eq(subject))
+}
