@@ -119,7 +119,7 @@ impl Rig {
         ));
         let mut ownership = Ownership::default();
         for name in ["google", "other"] {
-            let kept = kept_attributes(&settings(name, &jit));
+            let kept = kept_attributes(&settings(name, jit));
             ownership.keep(name.into(), kept.iter().map(AttributePath::as_str));
         }
         ownership.tie("hr".into(), google());
