@@ -1,5 +1,6 @@
 //! The composition root: configuration in, a wired application out. The one file that names every adapter.
 
+pub mod rehearsal;
 mod sweeper;
 
 use std::path::Path;

@@ -17,6 +17,7 @@ mod identity;
 mod idp;
 mod keys;
 mod log_format;
+mod rehearse;
 mod serve;
 mod targets;
 mod token;
@@ -52,7 +53,9 @@ enum Command {
     /// Show the whole thing on this machine: three Vestibules, a wiki, a two-minute tour.
     Demo(demo::Arguments),
     /// Check the configuration and tell every problem.
-    Check,
+    Check(check::Arguments),
+    /// Show what a login would do: the account, its changes, the pages, the requests to targets. Nothing is changed.
+    Rehearse(rehearse::Arguments),
     /// Bearer tokens for the SCIM clients of a service provider.
     #[command(subcommand)]
     Token(token::Command),
@@ -148,7 +151,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Serve => serve::run(&config),
         Command::Demo(_) => Ok(()),
-        Command::Check => check::run(&config, &cli.config, cli.json),
+        Command::Check(arguments) => check::run(arguments, &config, &cli.config, cli.json),
+        Command::Rehearse(arguments) => rehearse::run(arguments, &config, cli.json),
         Command::Token(command) => token::run(command, &config, cli.json),
         Command::Idp(command) => idp::run(command, &config, cli.json),
         Command::Identity(command) => identity::run(command, &config, cli.json),

@@ -10,7 +10,7 @@ use crate::domain::unique::unique_values;
 use crate::domain::validate::{self, Invalid, InvalidKind};
 use crate::domain::{
     Actor, Attributes, Change, Companion, JournalEntry, Kind, Member, Operation, Precondition, Relations, Resource,
-    ResourceId, Secret, StoreName, Timestamp, name, provenance, replace,
+    ResourceId, Secret, StoreName, Timestamp, provenance, replace,
 };
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, UniqueKey, Write, WriteAction, Written};
 
@@ -313,7 +313,7 @@ impl Door<'_> {
         let stamp = || provenance::stamp(&stored.attributes, &attributes, &stored.writers, &self.actor.writer());
         let writers = next.writers.unwrap_or_else(stamp);
         Draft {
-            key: key(resource_type, id, &attributes),
+            key: UniqueKey::of(Some(resource_type), id, &attributes),
             unique: unique_values(resource_type, &attributes),
             writers,
             attributes,
@@ -413,20 +413,4 @@ fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<
 
 fn has_members(resource_type: &ResourceType) -> bool {
     resource_type.kind == Kind::GROUP
-}
-
-fn key(resource_type: &ResourceType, id: &ResourceId, attributes: &Attributes) -> UniqueKey {
-    let unique = resource_type.name_attribute();
-    match unique.and_then(|attribute| Some((attribute, attributes.get(&attribute.name)?.as_str()?))) {
-        Some((attribute, value)) => UniqueKey {
-            attribute: attribute.name.clone(),
-            name: value.to_owned(),
-            canonical: name::canonical(value),
-        },
-        None => UniqueKey {
-            attribute: "id".to_owned(),
-            name: String::new(),
-            canonical: id.as_str().to_owned(),
-        },
-    }
 }

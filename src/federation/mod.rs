@@ -23,6 +23,7 @@ mod prompts;
 pub mod provider;
 pub mod purpose;
 pub mod questions;
+pub mod rehearsal;
 pub mod removal;
 mod second_factor;
 mod step;
@@ -37,4 +38,4 @@ pub mod username;
 
 pub use login::{Federation, FederationError, Started};
 pub use step::{Choice, Details, FactorPage, Local, Page, Screen, Standing, Step, Wrong};
-pub use upstream::{FrontDoor, MailCode, Post, Tie, Upstream, kept_attributes};
+pub use upstream::{FrontDoor, MailCode, Post, Tie, Upstream, kept_attributes, read_claims};

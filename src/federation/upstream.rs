@@ -115,6 +115,13 @@ pub struct MailCode<'a> {
 }
 
 impl FrontDoor {
+    /// Puts an identity provider in the place of its namesake.
+    pub fn replace(&mut self, upstream: Upstream) {
+        self.upstreams
+            .retain(|known| known.settings.name != upstream.settings.name);
+        self.upstreams.push(upstream);
+    }
+
     /// What the people of an identity provider agree to on the way to an application.
     pub(super) fn purposes(
         &self,
@@ -143,6 +150,15 @@ pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<AttributePath
     let mappings = mappings(settings);
     let kept = mappings.iter().filter(|mapping| mapping.is_kept());
     kept.filter_map(ClaimMapping::path).collect()
+}
+
+/// The claims that a login of this provider reads.
+pub fn read_claims(settings: &IdentityProviderSettings) -> Vec<String> {
+    let rules = match &settings.kind {
+        ProviderKind::Oidc(rules) => rules.clone(),
+        ProviderKind::OAuth2(_) => OpenIdRules::default(),
+    };
+    wanted_claims(settings, &rules)
 }
 
 /// The claims that a login needs.

@@ -14,6 +14,7 @@ mod member_push;
 mod metrics;
 pub mod operate;
 pub mod plan;
+pub mod preview;
 mod push;
 mod scim;
 pub mod settings;

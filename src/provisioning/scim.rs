@@ -118,7 +118,7 @@ impl ScimConnector {
     }
 
     fn patch(&self, kind: &Kind, id: &RemoteId, operations: Vec<Value>) -> Result<(), PushError> {
-        let body = json!({ "schemas": [PATCH_SCHEMA], "Operations": operations });
+        let body = patch_body(&operations);
         match self.send(Method::PATCH, &[&endpoint(kind), &id.0], Some(&body)) {
             Err(PushError::Refused { status: 405 | 501, .. }) => {
                 self.patch_refused.store(true, Ordering::Relaxed);
@@ -275,8 +275,13 @@ impl Connector for ScimConnector {
 }
 
 /// Where resources of a type are (RFC 7644 §3.2).
-fn endpoint(kind: &Kind) -> String {
+pub(super) fn endpoint(kind: &Kind) -> String {
     format!("{kind}s")
+}
+
+/// The body of a PATCH (RFC 7644 §3.5.2).
+pub(super) fn patch_body(operations: &[Value]) -> Value {
+    json!({ "schemas": [PATCH_SCHEMA], "Operations": operations })
 }
 
 /// An id that can stand in a path; some targets give numbers.

@@ -42,6 +42,11 @@ impl SecretBox {
         Ok(Self(LessSafeKey::new(key)))
     }
 
+    /// Makes a key that nobody keeps: what it seals is gone with it.
+    pub fn of_the_moment() -> Result<Self, KeyError> {
+        Self::from_secret(&Secret::new(STANDARD.encode(random::bytes::<32>())))
+    }
+
     /// Takes the key from a file; makes it, readable by its owner alone, if it is not there.
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
         let failed = |cause| KeyError::File {

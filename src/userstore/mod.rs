@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error as StdError;
 
 pub mod memory;
+pub mod mirror;
 mod password;
 pub mod sql;
 
@@ -13,9 +14,10 @@ use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Writers;
 use crate::domain::query::{Found, Query};
+use crate::domain::schema::ResourceType;
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Companion, Kind, Precondition, Relations, Resource, ResourceId, Secret, StoreName, Timestamp,
+    Attributes, Companion, Kind, Precondition, Relations, Resource, ResourceId, Secret, StoreName, Timestamp, name,
 };
 
 /// A store of users and groups. Methods block; an absent resource is `None`, never an error.
@@ -118,6 +120,25 @@ pub struct UniqueKey {
     pub name: String,
     /// Its canonical value ([`crate::domain::name::canonical`]); the id itself where the type has no unique attribute.
     pub canonical: String,
+}
+
+impl UniqueKey {
+    /// The key of a resource.
+    pub fn of(resource_type: Option<&ResourceType>, id: &ResourceId, attributes: &Attributes) -> Self {
+        let unique = resource_type.and_then(ResourceType::name_attribute);
+        match unique.and_then(|attribute| Some((attribute, attributes.get(&attribute.name)?.as_str()?))) {
+            Some((attribute, value)) => Self {
+                attribute: attribute.name.clone(),
+                name: value.to_owned(),
+                canonical: name::canonical(value),
+            },
+            None => Self {
+                attribute: "id".to_owned(),
+                name: String::new(),
+                canonical: id.as_str().to_owned(),
+            },
+        }
+    }
 }
 
 /// How a group's members change, step by step. Who is in already stays as is; who is not in cannot leave.

@@ -1,0 +1,402 @@
+//! The stage of a rehearsal: the front door over a copy of what a login needs, in a database that is thrown away.
+
+mod copy;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use self::copy::{copy_identity, copy_user, place};
+use super::{Core, StartError, front_door, ownership};
+use crate::config::Config;
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::change::{Action, JournalPosition, JournalRecord};
+use crate::domain::{
+    Attributes, Clock, IdentityProviderName, Kind, Link, Relations, ResourceId, ServiceProviderName, StoreName,
+};
+use crate::federation::denial::Denial;
+use crate::federation::policy::IdentityProviderSettings;
+use crate::federation::provider::Identity;
+use crate::federation::rehearsal::{self, Ending};
+use crate::federation::{Federation, FederationError, FrontDoor, Upstream};
+use crate::provisioning::TargetSettings;
+use crate::provisioning::preview::{self, AtTarget, NEW_ID, Request};
+use crate::storage::{Database, DatabaseUrl, SecretBox, StorageError, journal, links, migrate, outbound, random};
+use crate::userstore::mirror::Mirror;
+use crate::userstore::sql::SqlUserstore;
+use crate::userstore::{PasswordHasher, StoreError, Userstore};
+
+/// Why a rehearsal did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearsalError {
+    /// The stage could not be set up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The login failed for no fault of the person's.
+    #[error(transparent)]
+    Login(#[from] FederationError),
+    /// The directory failed.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Our records failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A name is not in the configuration.
+    #[error("{0}")]
+    Unknown(String),
+    /// What is to be there first cannot be.
+    #[error("what is said to exist cannot be: {0}")]
+    Existing(String),
+}
+
+/// A login to rehearse.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Through whom.
+    pub identity_provider: IdentityProviderName,
+    /// To which application; the first one that takes people of the provider if none is named.
+    pub service_provider: Option<ServiceProviderName>,
+    /// What the provider asserts: the claims of its ID token and of its user info.
+    pub claims: Map<String, Value>,
+}
+
+/// Where the rehearsal begins.
+pub enum Before<'a> {
+    /// With what is here.
+    Here(&'a Core),
+    /// With these people alone, each an object of `attributes`, `made_by` and `linked`.
+    Given(&'a [Value]),
+}
+
+/// Rehearses a login. Gives what became of it as JSON: `outcome`, `pages`, `account`, `groups`, `requests`, `unused_claims`.
+pub fn rehearse(config: &Config, login: &Login, before: &Before<'_>) -> Result<Value, RehearsalError> {
+    let stage = Stage::set(config, login, before)?;
+    let start = stage.position()?;
+    let course = stage
+        .federation
+        .rehearse(&login.identity_provider, &stage.service_provider)?;
+    let records = stage
+        .database
+        .read::<_, StorageError>(|connection| journal::after(connection, start, 1000))?;
+    let outcome = match &course.ending {
+        Ending::In => json!({ "let_in": true }),
+        Ending::Stands => json!({ "let_in": false, "stands_at": course.pages.last().map(|page| page["page"].clone()) }),
+        Ending::Refused(denial) => refusal(denial),
+    };
+    Ok(json!({
+        "outcome": outcome,
+        "application": stage.service_provider,
+        "pages": course.pages,
+        "account": stage.account(&records)?,
+        "groups": stage.groups(&records)?,
+        "requests": stage.requests(&records, before)?,
+        "unused_claims": unused(login, config),
+    }))
+}
+
+fn refusal(denial: &Denial) -> Value {
+    json!({ "let_in": false, "refused": denial.code(), "why": denial.to_string() })
+}
+
+/// A folder that goes with the rehearsal.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            log::warn!("{} is left over from a rehearsal: {error}", self.0.display());
+        }
+    }
+}
+
+struct Stage {
+    federation: Federation,
+    directory: Arc<Directory>,
+    database: Database,
+    service_provider: ServiceProviderName,
+    link: Link,
+    targets: Vec<TargetSettings>,
+    _folder: Folder,
+}
+
+impl Stage {
+    fn set(config: &Config, login: &Login, before: &Before<'_>) -> Result<Self, RehearsalError> {
+        let settings = config
+            .identity_providers
+            .iter()
+            .find(|known| known.name == login.identity_provider)
+            .ok_or_else(|| {
+                RehearsalError::Unknown(format!("No identity provider is called {}.", login.identity_provider))
+            })?;
+        let identity = identity(&login.claims, settings)?;
+        let link = Link {
+            identity_provider: settings.name.clone(),
+            issuer: identity.issuer.clone(),
+            subject: identity.subject.clone(),
+        };
+        let service_provider = application(config, login)?;
+        let folder = folder()?;
+        let database = Database::open(&DatabaseUrl::Sqlite(folder.0.join("rehearsal.db")))?;
+        migrate::run(&database).map_err(StartError::from)?;
+        let directory = Arc::new(directory(config, &database, before)?);
+        copy_identity(&database, before, &link)?;
+        if let Before::Given(people) = before {
+            people.iter().try_for_each(|person| place(&directory, &link, person))?;
+        }
+        let upstream = rehearsal::upstream(settings.clone(), identity);
+        let door = door(config, upstream, directory.clock())?;
+        let secrets = SecretBox::of_the_moment().map_err(StartError::from)?;
+        let federation = Federation::new(Arc::clone(&directory), database.clone(), Arc::new(secrets), door);
+        Ok(Self {
+            federation,
+            directory,
+            database,
+            link,
+            targets: targets(config, &service_provider),
+            service_provider,
+            _folder: folder,
+        })
+    }
+
+    fn position(&self) -> Result<JournalPosition, RehearsalError> {
+        let records = self
+            .database
+            .read::<_, StorageError>(|connection| journal::after(connection, JournalPosition::default(), 10_000))?;
+        Ok(records.last().map(|record| record.position).unwrap_or_default())
+    }
+
+    /// Who it would be, and what would change of them.
+    fn account(&self, records: &[JournalRecord]) -> Result<Value, RehearsalError> {
+        let Link {
+            identity_provider,
+            issuer,
+            subject,
+        } = &self.link;
+        let link = self
+            .database
+            .read::<_, StorageError>(|connection| links::find(connection, identity_provider, issuer, subject))?;
+        let Some(link) = link else { return Ok(Value::Null) };
+        let Some(user) = self.directory.get(&Kind::USER, &link.resource_id, Relations::NONE)? else {
+            return Ok(Value::Null);
+        };
+        let own = || records.iter().filter(|record| record.id == user.id);
+        let mut changes = Attributes::new();
+        for record in own() {
+            changes.extend(record.diff.as_object().cloned().unwrap_or_default());
+        }
+        let is_new = own().any(|record| record.action == Action::Create);
+        let is_linked_now =
+            link.created == link.last_login && link.created >= self.directory.clock().now().minus(RECENT);
+        Ok(json!({
+            "id": if is_new { Value::Null } else { json!(user.id) },
+            "userName": user.document.attributes().get("userName"),
+            "store": user.store,
+            "new": is_new,
+            "newly_linked": is_linked_now && !is_new,
+            "changes": changes,
+        }))
+    }
+
+    /// The groups that would be joined, left, made.
+    fn groups(&self, records: &[JournalRecord]) -> Result<Value, RehearsalError> {
+        let mut joined = Vec::new();
+        let mut left = Vec::new();
+        for record in records.iter().filter(|record| record.kind == Kind::GROUP) {
+            let name = self.name(&record.id)?;
+            joined.extend(record.members.joined.iter().map(|_| name.clone()));
+            left.extend(record.members.left.iter().map(|_| name.clone()));
+        }
+        Ok(json!({ "joined": joined, "left": left }))
+    }
+
+    fn name(&self, group: &ResourceId) -> Result<Value, RehearsalError> {
+        let group = self.directory.get(&Kind::GROUP, group, Relations::NONE)?;
+        Ok(group
+            .and_then(|group| group.document.attributes().get("displayName").cloned())
+            .unwrap_or_default())
+    }
+
+    /// What each target would be sent.
+    fn requests(&self, records: &[JournalRecord], before: &Before<'_>) -> Result<Value, RehearsalError> {
+        let mut told = Vec::new();
+        for target in &self.targets {
+            let mut requests = Vec::new();
+            let mut seen: Vec<&ResourceId> = Vec::new();
+            for record in records {
+                let known = at_target(before, target, &record.id)?;
+                if !seen.contains(&&record.id) {
+                    seen.push(&record.id);
+                    if let Some(resource) = self.directory.get(&record.kind, &record.id, Relations::NONE)? {
+                        requests.extend(preview::requests(target, known.as_ref(), &resource));
+                    }
+                }
+                let group = known.map_or_else(|| NEW_ID.to_owned(), |known| known.id);
+                let moved = record.members.joined.iter().map(|member| (member, true));
+                for (member, joins) in moved.chain(record.members.left.iter().map(|member| (member, false))) {
+                    let member = at_target(before, target, member)?.map_or_else(|| NEW_ID.to_owned(), |known| known.id);
+                    requests.push(preview::membership(target, &group, &member, joins));
+                }
+            }
+            let shown =
+                |request: &Request| json!({ "method": request.method, "url": request.url, "body": request.body });
+            told.push(json!({ "target": target.name, "requests": requests.iter().map(shown).collect::<Vec<_>>() }));
+        }
+        Ok(told.into())
+    }
+}
+
+/// The claims that nothing here reads, by name alone.
+fn unused(login: &Login, config: &Config) -> Vec<String> {
+    const KNOWN: [&str; 12] = [
+        "sub",
+        "iss",
+        "aud",
+        "azp",
+        "exp",
+        "iat",
+        "nbf",
+        "auth_time",
+        "nonce",
+        "at_hash",
+        "email",
+        "email_verified",
+    ];
+    let settings = config
+        .identity_providers
+        .iter()
+        .find(|known| known.name == login.identity_provider);
+    let read = settings.map(crate::federation::read_claims).unwrap_or_default();
+    let unused = login
+        .claims
+        .keys()
+        .filter(|name| !KNOWN.contains(&name.as_str()) && !read.contains(name));
+    unused.cloned().collect()
+}
+
+/// A link that the rehearsal made is as young as this.
+const RECENT: std::time::Duration = std::time::Duration::from_mins(1);
+
+fn application(config: &Config, login: &Login) -> Result<ServiceProviderName, RehearsalError> {
+    let takes = |name: &ServiceProviderName| {
+        let mut all = config.service_providers.iter();
+        all.any(|known| known.policy.name == *name)
+    };
+    match &login.service_provider {
+        Some(name) if takes(name) => Ok(name.clone()),
+        Some(name) => Err(RehearsalError::Unknown(format!(
+            "No service provider is called {name}."
+        ))),
+        None => {
+            let mut all = config.service_providers.iter().map(|known| &known.policy);
+            let first = all.find(|policy| policy.identity_providers.contains(&login.identity_provider));
+            first.map(|policy| policy.name.clone()).ok_or_else(|| {
+                RehearsalError::Unknown(format!(
+                    "No service provider takes people of {}.",
+                    login.identity_provider
+                ))
+            })
+        }
+    }
+}
+
+/// The targets that are told of logins to an application.
+fn targets(config: &Config, service_provider: &ServiceProviderName) -> Vec<TargetSettings> {
+    let mut all = config.service_providers.iter();
+    let Some(application) = all.find(|known| known.policy.name == *service_provider) else {
+        return Vec::new();
+    };
+    let is_told = |target: &&TargetSettings| {
+        let mut rules = application.outbound.iter();
+        rules.any(|rule| rule.jit && rule.target == target.name)
+    };
+    config.targets.iter().filter(is_told).cloned().collect()
+}
+
+/// Who the claims say it is.
+fn identity(claims: &Map<String, Value>, settings: &IdentityProviderSettings) -> Result<Identity, RehearsalError> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let subject =
+        text("sub").ok_or_else(|| RehearsalError::Unknown("The claims need a subject: \"sub\".".to_owned()))?;
+    Ok(Identity {
+        issuer: text("iss").unwrap_or(&settings.issuer).to_owned(),
+        subject: subject.to_owned(),
+        claims: claims.clone(),
+    })
+}
+
+fn folder() -> Result<Folder, RehearsalError> {
+    let path = std::env::temp_dir().join(format!("vestibule-rehearsal-{}", random::token()));
+    let failed = |cause| StartError::File {
+        path: path.display().to_string(),
+        cause,
+    };
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&path).map_err(failed)?;
+    Ok(Folder(path))
+}
+
+/// The front door of the configuration, with this provider in the place of its namesake.
+fn door(config: &Config, upstream: Upstream, clock: &Clock) -> Result<FrontDoor, RehearsalError> {
+    let mut door = front_door(config, clock)?;
+    door.replace(upstream);
+    // Nothing goes out.
+    door.post = None;
+    Ok(door)
+}
+
+fn directory(config: &Config, database: &Database, before: &Before<'_>) -> Result<Directory, RehearsalError> {
+    let (registry, hasher) = match before {
+        Before::Here(core) => (Arc::clone(core.directory.registry()), PasswordHasher::new()),
+        Before::Given(_) => (Arc::new(super::registry(config)?), PasswordHasher::new()),
+    };
+    let clock = Clock::system();
+    let copy = |name: &StoreName| {
+        let parts = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
+        SqlUserstore::new(name.clone(), parts.0, parts.1, parts.2, parts.3)
+    };
+    let stores: Vec<Arc<dyn Userstore>> = match before {
+        Before::Given(_) => config
+            .userstores
+            .iter()
+            .map(|name| Arc::new(copy(name)) as Arc<dyn Userstore>)
+            .collect(),
+        Before::Here(core) => core
+            .directory
+            .stores()
+            .iter()
+            .map(|origin| {
+                let (from, to) = (core.database.clone(), database.clone());
+                let copy_records = Box::new(move |user: &ResourceId| Ok::<_, StoreError>(copy_user(&from, &to, user)?));
+                let copy = copy(origin.name());
+                let mirror = Mirror::new(Arc::clone(origin), copy, Arc::clone(&registry), copy_records);
+                Arc::new(mirror) as Arc<dyn Userstore>
+            })
+            .collect(),
+    };
+    Ok(Directory::new(stores, registry, hasher, clock).with_ownership(ownership(config)))
+}
+
+/// What a target really has of a resource.
+fn at_target(
+    before: &Before<'_>,
+    target: &TargetSettings,
+    id: &ResourceId,
+) -> Result<Option<AtTarget>, RehearsalError> {
+    let Before::Here(core) = before else { return Ok(None) };
+    let row = core
+        .database
+        .read::<_, StorageError>(|connection| outbound::find(connection, &target.name, id))?;
+    Ok(row.and_then(|row| {
+        let sent = row
+            .sent
+            .and_then(|sent| serde_json::from_str(&sent).ok())
+            .unwrap_or_default();
+        Some(AtTarget {
+            id: row.remote_id?,
+            sent,
+        })
+    }))
+}

@@ -1,0 +1,84 @@
+//! The requests that a target would get, as the SCIM connector makes them. Nothing is sent.
+
+use serde_json::{Value, json};
+
+use crate::domain::{Attributes, Kind, Resource};
+
+use super::plan::{Operation, outgoing, patch_operations, plan};
+use super::scim::{endpoint, patch_body};
+use super::settings::{TargetSettings, Verb};
+
+/// A request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The method.
+    pub method: &'static str,
+    /// The address.
+    pub url: String,
+    /// What is sent.
+    pub body: Option<Value>,
+}
+
+/// What a target has of a resource.
+#[derive(Clone, Debug, Default)]
+pub struct AtTarget {
+    /// Its id there.
+    pub id: String,
+    /// What it was last sent.
+    pub sent: Attributes,
+}
+
+/// Stands for an id that the target will give.
+pub const NEW_ID: &str = "{id that the target gives}";
+
+/// The requests that bring a target to a resource's state. A target that is asked whether it takes PATCH is taken to say
+/// yes.
+pub fn requests(target: &TargetSettings, known: Option<&AtTarget>, resource: &Resource) -> Vec<Request> {
+    let current = outgoing(resource, &target.profile);
+    let planned = plan(
+        known.map(|known| &known.sent),
+        Some(&current),
+        &resource.kind,
+        &target.profile,
+    );
+    let verb = if resource.kind == Kind::GROUP {
+        target.profile.group_verb
+    } else {
+        target.profile.user_verb
+    };
+    let id = known.map_or(NEW_ID, |known| &known.id);
+    let made = planned.into_iter().filter_map(|operation| match operation {
+        Operation::Create(attributes) => Some(request(target, "POST", &resource.kind, None, attributes.into())),
+        Operation::Update(update) if verb == Some(Verb::Put) => {
+            let mut body = update.full;
+            body.insert("id".to_owned(), id.into());
+            Some(request(target, "PUT", &resource.kind, Some(id), body.into()))
+        }
+        Operation::Update(update) => {
+            let body = patch_body(&patch_operations(&update.changes));
+            Some(request(target, "PATCH", &resource.kind, Some(id), body))
+        }
+        Operation::Deactivate | Operation::Delete => None,
+    });
+    made.collect()
+}
+
+/// The request that lets somebody join a group at a target, or leave it; by their ids there.
+pub fn membership(target: &TargetSettings, group: &str, member: &str, joins: bool) -> Request {
+    let operation = if joins {
+        json!({ "op": "add", "path": "members", "value": [{ "value": member }] })
+    } else {
+        json!({ "op": "remove", "path": format!("members[value eq {}]", Value::String(member.to_owned())) })
+    };
+    request(target, "PATCH", &Kind::GROUP, Some(group), patch_body(&[operation]))
+}
+
+fn request(target: &TargetSettings, method: &'static str, kind: &Kind, id: Option<&str>, body: Value) -> Request {
+    let base = target.base_url.as_str().trim_end_matches('/');
+    let place = id.map_or_else(String::new, |id| format!("/{id}"));
+    Request {
+        method,
+        url: format!("{base}/{}{place}", endpoint(kind)),
+        body: Some(body),
+    }
+}

@@ -1,0 +1,147 @@
+//! A store that reads through another one and writes to a copy: what was read is copied first. The other one is never
+//! written to. Made for rehearsals, where everything shall go as it would, and nothing happen.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::sql::SqlUserstore;
+use super::{Draft, PasswordVerdict, StoreError, UniqueKey, Userstore, Write, WriteAction, Written};
+use crate::domain::patch::MemberStep;
+use crate::domain::query::{Found, Query};
+use crate::domain::schema::Registry;
+use crate::domain::unique::unique_values;
+use crate::domain::{Companion, Kind, Member, Relations, Resource, ResourceId, Secret, StoreName};
+
+/// Copies what else is known of a user.
+pub type CopyRecords = dyn Fn(&ResourceId) -> Result<(), StoreError> + Send + Sync;
+
+/// A mirror of a store.
+pub struct Mirror {
+    origin: Arc<dyn Userstore>,
+    copy: SqlUserstore,
+    registry: Arc<Registry>,
+    copy_records: Box<CopyRecords>,
+    seen: Mutex<HashSet<ResourceId>>,
+}
+
+impl Mirror {
+    /// Mirrors `origin` in `copy`, a store of the same name in a database of its own.
+    pub fn new(
+        origin: Arc<dyn Userstore>,
+        copy: SqlUserstore,
+        registry: Arc<Registry>,
+        copy_records: Box<CopyRecords>,
+    ) -> Self {
+        Self {
+            origin,
+            copy,
+            registry,
+            copy_records,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Copies a resource that is there: a user with the groups that hold them, a group without its members.
+    fn take(&self, kind: &Kind, id: &ResourceId) -> Result<(), StoreError> {
+        let is_new = self
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone());
+        if !is_new {
+            return Ok(());
+        }
+        let relations = Relations {
+            groups: true,
+            members: false,
+        };
+        let Some(resource) = self.origin.get(kind, id, relations)? else {
+            return Ok(());
+        };
+        self.write_copy(&resource, WriteAction::Create(self.draft(&resource)))?;
+        if *kind == Kind::USER {
+            (self.copy_records)(id)?;
+        }
+        for membership in resource.groups.iter().filter(|membership| membership.direct) {
+            self.take(&Kind::GROUP, &membership.id)?;
+            let Some(group) = self.copy.get(&Kind::GROUP, &membership.id, Relations::NONE)? else {
+                continue;
+            };
+            let member = Member {
+                id: id.clone(),
+                body: serde_json::json!({ "value": id }).to_string(),
+            };
+            let change = vec![MemberStep::Join(vec![member])];
+            let expected = crate::domain::Precondition::None;
+            self.write_copy(&group, WriteAction::Members { change, expected })?;
+        }
+        Ok(())
+    }
+
+    fn write_copy(&self, resource: &Resource, action: WriteAction) -> Result<(), StoreError> {
+        let write = Write {
+            kind: resource.kind.clone(),
+            id: resource.id.clone(),
+            at: resource.created,
+            action,
+        };
+        self.copy.write(write, Vec::new()).map(|_| ())
+    }
+
+    fn draft(&self, resource: &Resource) -> Draft {
+        let attributes = resource.document.attributes();
+        let resource_type = self.registry.resource_type(&resource.kind);
+        Draft {
+            key: UniqueKey::of(resource_type, &resource.id, &attributes),
+            unique: resource_type.and_then(|resource_type| unique_values(resource_type, &attributes)),
+            attributes,
+            writers: resource.writers.writers(),
+            members: None,
+            password: None,
+        }
+    }
+}
+
+impl Userstore for Mirror {
+    fn name(&self) -> &StoreName {
+        self.copy.name()
+    }
+
+    fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, StoreError> {
+        self.take(kind, id)?;
+        self.copy.get(kind, id, relations)
+    }
+
+    fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError> {
+        self.origin.is_larger(group, limit)
+    }
+
+    fn find(&self, query: &Query) -> Result<Found, StoreError> {
+        for found in self.origin.find(query)?.resources {
+            self.take(&found.kind, &found.id)?;
+        }
+        self.copy.find(query)
+    }
+
+    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+        self.take(&write.kind, &write.id)?;
+        self.copy.write(write, companions)
+    }
+
+    /// Nobody proves anything in a rehearsal: the attempt would count.
+    fn verify_password(&self, _id: &ResourceId, _password: &Secret) -> Result<PasswordVerdict, StoreError> {
+        Ok(PasswordVerdict::Wrong)
+    }
+
+    fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
+        self.origin.has_password(id)
+    }
+
+    fn unlock(&self, _id: &ResourceId) -> Result<(), StoreError> {
+        Err(StoreError::Unsupported("unlock an account in a rehearsal"))
+    }
+
+    fn ping(&self) -> Result<(), StoreError> {
+        self.origin.ping()
+    }
+}
