@@ -137,6 +137,7 @@ pub struct App {
     report_keeper: Sweeper,
     logout_tellers: Vec<Sweeper>,
     remover: Sweeper,
+    lease_keeper: Option<Sweeper>,
 }
 
 impl App {
@@ -181,6 +182,7 @@ impl App {
         let logout_tellers = logout_tellers(&oidc).map_err(StartError::Sweeper)?;
         let remove = removal_of(Remover::new(Arc::clone(&directory), database.clone()));
         let remover = Sweeper::start(sweeper::REMOVALS_EVERY, remove).map_err(StartError::Sweeper)?;
+        let lease_keeper = lease_keeper(&federation).map_err(StartError::Sweeper)?;
         Ok(Self {
             directory,
             scim,
@@ -193,6 +195,7 @@ impl App {
             report_keeper,
             logout_tellers,
             remover,
+            lease_keeper,
         })
     }
 
@@ -202,6 +205,7 @@ impl App {
         self.report_keeper.stop();
         self.remover.stop();
         self.logout_tellers.iter().for_each(Sweeper::stop);
+        self.lease_keeper.iter().for_each(Sweeper::stop);
         keep_of(Arc::clone(&self.scim))();
         self.engine.stop();
     }
@@ -378,6 +382,20 @@ fn logout_tellers(oidc: &Arc<Oidc>) -> std::io::Result<Vec<Sweeper>> {
         })
     };
     (0..count).map(start).collect()
+}
+
+/// The thread that switches off and removes accounts whose leases are over, if there are leases.
+fn lease_keeper(federation: &Arc<Federation>) -> std::io::Result<Option<Sweeper>> {
+    let keep = |federation: Arc<Federation>| {
+        Sweeper::start(sweeper::LEASES_EVERY, move || match federation.sweep_leases() {
+            Ok(lapsed) => log::debug!("{} accounts switched off, {} removed", lapsed.suspended, lapsed.removed),
+            Err(error) => log::warn!("leases are looked at later: {error}"),
+        })
+    };
+    federation
+        .has_leases()
+        .then(|| keep(Arc::clone(federation)))
+        .transpose()
 }
 
 /// Writes down what SCIM clients did outside the standard.

@@ -151,6 +151,21 @@ fn what_one_section_says_of_another_is_checked() {
 }
 
 #[test]
+fn a_grace_without_a_lease_is_a_mistake() {
+    let google = "[[identity_providers]]\nname = \"g\"\nissuer = \"https://g.example\"\nclient_id = \"us\"\n[identity_providers.jit]\n";
+    let lease = |more: &str| read(&format!("{google}{more}\n"), &[]);
+    assert_eq!(
+        keys(lease("lease_grace_days = 3")),
+        ["identity_providers[0].jit.lease_grace_days"]
+    );
+    assert_eq!(keys(lease("lease_days = 0")), ["identity_providers[0].jit.lease_days"]);
+    let jit = lease("lease_days = 3").unwrap().identity_providers[0].jit.clone();
+    let days = |days: u64| std::time::Duration::from_hours(24 * days);
+    let lease = jit.lease().unwrap();
+    assert_eq!((lease.span, lease.grace), (days(3), days(30)));
+}
+
+#[test]
 fn codes_by_mail_need_a_mail_server() {
     let wiki = "[[service_providers]]\nname = \"wiki\"\n";
     let mail = "[mail]\nhost = \"smtp.example\"\nfrom = \"login@id.example\"\n";

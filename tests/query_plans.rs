@@ -275,6 +275,23 @@ const CASES: &[Case] = &[
         &["SORTS", "links_resource"],
     ),
     (
+        "who_has_not_come_for_a_while",
+        |w| {
+            let last = links::LinkRecord {
+                link: identity(7),
+                store: StoreName::PRIMARY,
+                resource_id: user(7),
+                created: Timestamp(1000),
+                last_login: Timestamp(1000),
+                verified_email: None,
+            };
+            for after in [None, Some(&last)] {
+                w.read(|c| links::idle(c, &"idp".into(), Timestamp(1000), after, 20).map(drop));
+            }
+        },
+        &["links_last_login", "KEY credentials"],
+    ),
+    (
         "what_a_person_agreed_to",
         |w| w.read(|c| consents::of_user(c, &user(7)).map(drop)),
         &["SORTS", "consents_of_user"],
@@ -889,6 +906,10 @@ const FILL: &[(&str, &str)] = &[
     (
         "approvals (id, identity_provider, issuer, subject, service_provider, sealed, verdict, asked, expires)",
         "'a' || n, 'google', 'https://google.example', 's' || n, 'wiki', '', 'waiting', n, n",
+    ),
+    (
+        "credentials (resource_id, hash, changed_at)",
+        "'u' || n, CASE WHEN n % 10 = 0 THEN 'h' END, n",
     ),
     ("mail_codes (resource_id, since, sent, last)", "'u' || n, 0, 1, 0"),
     ("recovery_codes (resource_id, hash)", "'u' || n, 'h' || n"),

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How often. What is over does no harm meanwhile, it only takes room.
 pub(super) const EVERY: Duration = Duration::from_mins(10);
 
+/// How often leases are looked at.
+pub(super) const LEASES_EVERY: Duration = Duration::from_hours(1);
+
 /// How often the dialect report is written down.
 pub(super) const REPORT_EVERY: Duration = Duration::from_mins(1);
 

@@ -157,6 +157,12 @@ fn scopes(r: &mut Reader, is_oauth2: bool) -> Vec<String> {
 }
 
 fn jit(mut r: Reader) -> JitPolicy {
+    if r.has("lease_grace_days") && !r.has("lease_days") {
+        r.problem(
+            "lease_grace_days",
+            "begins when lease_days are over, and there are none",
+        );
+    }
     let jit = JitPolicy {
         mode: r.parsed("mode"),
         userstore: r.parsed("userstore"),
@@ -168,6 +174,8 @@ fn jit(mut r: Reader) -> JitPolicy {
         purposes: r.texts("purposes"),
         approval: r.parsed("approval"),
         approval_days: Some(r.number("approval_days", 14, 365)),
+        lease_days: r.has("lease_days").then(|| r.number("lease_days", 30, 3650)),
+        lease_grace_days: Some(r.number("lease_grace_days", 30, 3650)),
     };
     r.done();
     jit

@@ -5,6 +5,7 @@ use super::claims::{self, ClaimMapping, Stored};
 use super::decide::{Account, Decision, Facts, Prompt, Proposal, Wanted, decide};
 use super::denial::Denial;
 use super::facts::account;
+use super::lease;
 use super::login::FederationError;
 use super::policy::{IdentityProviderSettings, JitMode, ServiceProviderPolicy};
 use super::provider::Identity;
@@ -99,6 +100,7 @@ impl Arrival<'_> {
                     self.synchronise(resource, &known.given, &agreement),
                     Some((account.store, account.id)),
                 ),
+                Decision::Provision(Proposal::Renew(_)) => (self.renew(resource), None),
                 Decision::Provision(Proposal::Create {
                     store,
                     username,
@@ -295,6 +297,14 @@ impl Arrival<'_> {
         let resource = outcome.resource();
         self.fill(resource, agreement)?;
         Ok(Some((resource.store.clone(), resource.id.clone())))
+    }
+
+    /// Switches an account on again that its lease had switched off. Nobody is in yet: it is decided anew.
+    fn renew(&self, resource: Option<&Resource>) -> Result<Made, DirectoryError> {
+        let Some(resource) = resource else { return Ok(None) };
+        log::info!("user {} came back through {}", resource.id, self.settings.name);
+        lease::switch(self.directory, resource, true)?;
+        Ok(None)
     }
 
     /// Ties the identity to an account that was there. An operation list may be empty: the link is written all the same.

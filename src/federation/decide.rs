@@ -61,6 +61,8 @@ pub struct Account {
     pub username: String,
     /// Whether it may enter.
     pub active: bool,
+    /// Whether it may not because its lease is over, and for no other reason.
+    pub lapsed: bool,
     /// Whether it holds power over others.
     pub administrator: bool,
     /// The attributes of purposes that it has a value of.
@@ -119,6 +121,8 @@ pub enum Proposal {
     },
     /// A link to an account that was there before.
     Link(Account, Agreement),
+    /// The account as it was before its lease was over. Then it is decided anew.
+    Renew(Account),
 }
 
 /// What a person is asked.
@@ -138,6 +142,9 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         return Decision::Refuse(denial);
     }
     if let Some(account) = facts.linked {
+        if account.lapsed {
+            return Decision::Provision(Proposal::Renew(account.clone()));
+        }
         if !account.active {
             return Decision::Refuse(Denial::AccountDisabled);
         }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::decide::Account;
+use super::lease;
 use super::purpose::{AttributePath, Purpose};
 use super::target::Target;
 use crate::domain::{Attributes, Resource, name};
@@ -10,14 +11,6 @@ use crate::domain::{Attributes, Resource, name};
 /// A user as the decision sees them. No address of ours is verified: nothing here has made its owner prove it.
 pub(super) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
     let attributes = resource.document.attributes();
-    let roles = attributes
-        .get("roles")
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
-    let governs = |role: &Value| {
-        let role = role.get("value").and_then(Value::as_str).map(name::canonical);
-        role.is_some_and(|role| role == "admin" || role == "administrator")
-    };
     Account {
         store: resource.store.clone(),
         id: resource.id.clone(),
@@ -27,7 +20,8 @@ pub(super) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
             .unwrap_or_default()
             .to_owned(),
         active: attributes.get("active") != Some(&Value::Bool(false)),
-        administrator: roles.iter().any(governs),
+        lapsed: is_lapsed(resource),
+        administrator: governs(resource),
         present: purposes
             .iter()
             .flat_map(|purpose| &purpose.attributes)
@@ -41,4 +35,22 @@ pub(super) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
 
 fn is_present(path: &AttributePath, attributes: &Attributes) -> bool {
     Target::parse(path.as_str()).is_some_and(|target| target.value(attributes).is_some())
+}
+
+/// Whether an account holds power over others.
+pub(super) fn governs(resource: &Resource) -> bool {
+    let attributes = resource.document.attributes();
+    let roles = attributes
+        .get("roles")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    roles.iter().any(|role| {
+        let role = role.get("value").and_then(Value::as_str).map(name::canonical);
+        role.is_some_and(|role| role == "admin" || role == "administrator")
+    })
+}
+
+/// Whether an account is switched off because its lease is over, and for no other reason.
+pub(super) fn is_lapsed(resource: &Resource) -> bool {
+    !resource.is_active() && resource.writers.writers().get("active") == Some(&lease::job().writer())
 }

@@ -11,6 +11,7 @@ mod facts;
 pub mod fetch;
 pub mod groups;
 pub mod id_token;
+pub mod lease;
 pub mod login;
 pub mod mail;
 mod mailed;

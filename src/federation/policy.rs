@@ -96,12 +96,33 @@ pub struct JitPolicy {
     pub approval: ApprovalRule,
     /// How many days it waits.
     pub approval_days: Option<u32>,
+    /// How many days an account lasts after its person's last login; for ever if this is none.
+    pub lease_days: Option<u32>,
+    /// How many days it is only switched off then.
+    pub lease_grace_days: Option<u32>,
+}
+
+/// How long an account lasts that logins made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// After the last login, until it is switched off.
+    pub span: Duration,
+    /// From then on, until it is removed.
+    pub grace: Duration,
 }
 
 impl JitPolicy {
     /// How long a first login waits, and then how long an approval can be used.
     pub fn approval_span(&self) -> Duration {
         days(self.approval_days.unwrap_or(14))
+    }
+
+    /// How long accounts last; for ever if there is none.
+    pub fn lease(&self) -> Option<Lease> {
+        self.lease_days.map(|span| Lease {
+            span: days(span),
+            grace: days(self.lease_grace_days.unwrap_or(30)),
+        })
     }
 }
 

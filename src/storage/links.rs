@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::connection::SqlConnection;
-use super::tables::{former_links, links};
+use super::tables::{credentials, former_links, links};
 use crate::domain::{IdentityProviderName, Link, ResourceId, StoreName, Timestamp};
 
 /// A stored link.
@@ -134,6 +134,37 @@ pub fn delete(connection: &mut SqlConnection, link: &Link, resource_id: &Resourc
         .find(key)
         .filter(links::resource_id.eq(resource_id.as_str()));
     diesel::delete(theirs).execute(connection).map(|rows| rows == 1)
+}
+
+/// The links of an identity provider that nobody has come through since a moment, of people who have no password of ours;
+/// the longest unused first, and after one of them if it is given.
+pub fn idle(
+    connection: &mut SqlConnection,
+    identity_provider: &IdentityProviderName,
+    until: Timestamp,
+    after: Option<&LinkRecord>,
+    limit: i64,
+) -> QueryResult<Vec<LinkRecord>> {
+    let (at, issuer, subject) = after.map_or((i64::MIN, "", ""), |last| {
+        (last.last_login.0, &*last.link.issuer, &*last.link.subject)
+    });
+    let password = credentials::table
+        .filter(credentials::resource_id.eq(links::resource_id))
+        .filter(credentials::hash.is_not_null());
+    let rows: Vec<Row> = links::table
+        .filter(links::identity_provider.eq(identity_provider.as_str()))
+        .filter(links::last_login.le(until.0))
+        .filter(links::last_login.ge(at))
+        .filter(
+            links::last_login.gt(at).or(links::issuer
+                .gt(issuer)
+                .or(links::issuer.eq(issuer).and(links::subject.gt(subject)))),
+        )
+        .filter(diesel::dsl::not(diesel::dsl::exists(password)))
+        .order((links::last_login, links::issuer, links::subject))
+        .limit(limit)
+        .load(connection)?;
+    Ok(rows.into_iter().map(record).collect())
 }
 
 /// Forgets every link of a user, as deleting the user does, but for the fact that there was one.

@@ -67,6 +67,7 @@ fn what_people_and_administrators_change_goes_wherever_the_account_is() {
     settled(&engine, "chat");
     world.save_as("self", "resident", (&Kind::USER, "u1", body("anna")));
     world.save_as("admin", "resident", (&Kind::USER, "u2", body("bob")));
+    world.save_as("job:lease", "resident", (&Kind::USER, "u3", body("carl")));
     settled(&engine, "chat");
     assert_eq!(names(&fake), ["anna"], "and makes none where there is none");
     engine.stop();

@@ -134,6 +134,7 @@ fn bob() -> Account {
         id: "id-bob".into(),
         username: "bob".to_owned(),
         active: true,
+        lapsed: false,
         administrator: false,
         present: Vec::new(),
         verified_email: Some("bob@example.com".to_owned()),
@@ -250,6 +251,21 @@ fn whoever_has_an_account_needs_no_approval() {
     let mut case = Case::taken();
     case.policy.approval = ApprovalRule::Always;
     assert_eq!(case.decide(), asked());
+}
+
+#[test]
+fn whoever_comes_back_after_their_lease_gets_the_account_back_and_nobody_else_does() {
+    let mut case = Case::new();
+    let off = Account { active: false, ..bob() };
+    case.linked = Some(off.clone());
+    assert_eq!(case.decide(), Decision::Refuse(Denial::AccountDisabled));
+    let lapsed = Account { lapsed: true, ..off };
+    case.linked = Some(lapsed.clone());
+    assert_eq!(case.decide(), Decision::Provision(Proposal::Renew(lapsed.clone())));
+    let mut case = Case::taken();
+    *case.holder() = lapsed;
+    case.proved = Some("id-bob".into());
+    assert_eq!(case.decide(), Decision::Refuse(Denial::NameTaken));
 }
 
 #[test]
@@ -459,7 +475,7 @@ proptest! {
     fn a_taken_name_never_becomes_a_new_account_and_links_only_what_is_proved(mut case in any_case()) {
         let holder = case.holder().clone();
         match case.decide() {
-            Decision::Provision(Proposal::Create { .. }) | Decision::Complete(..) => prop_assert!(false, "overwritten"),
+            Decision::Provision(Proposal::Create { .. } | Proposal::Renew(_)) | Decision::Complete(..) => prop_assert!(false, "overwritten"),
             Decision::Provision(Proposal::Link(account, _)) => {
                 prop_assert_eq!(&account, &holder);
                 prop_assert!(account.active && case.policy.on_conflict != OnConflict::Refuse);

@@ -1,0 +1,257 @@
+//! Accounts that last as long as their people come, against a real directory.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod front_door;
+
+use std::time::Duration;
+
+use front_door::{ISSUER, Rig, completed, refused};
+use serde_json::{Value, json};
+use vestibule::domain::change::{JournalPosition, JournalRecord};
+use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principal, Relations, ResourceId, Secret};
+use vestibule::federation::denial::Denial;
+use vestibule::federation::lease::Lapsed;
+use vestibule::storage::{StorageError, journal, links};
+
+const DAY: Duration = Duration::from_hours(24);
+const SUSPENDED: Lapsed = Lapsed {
+    suspended: 1,
+    removed: 0,
+};
+const REMOVED: Lapsed = Lapsed {
+    suspended: 0,
+    removed: 1,
+};
+
+fn jit() -> Value {
+    json!({"mode": "silent", "username": {"claim": "nick"}, "lease_days": 30, "lease_grace_days": 10})
+}
+
+fn bob() -> Value {
+    json!({"sub": "sub-bob", "nick": "bob", "email": "bob@example.com"})
+}
+
+/// A front door where Bob has an account.
+fn rig() -> (Rig, ResourceId) {
+    let rig = Rig::new(jit());
+    let user = completed(rig.login(&bob())).user;
+    (rig, user)
+}
+
+fn sweep(rig: &Rig) -> Lapsed {
+    rig.federation.sweep_leases().unwrap()
+}
+
+fn is_active(rig: &Rig, user: &ResourceId) -> bool {
+    rig.get(user).is_active()
+}
+
+fn records(rig: &Rig) -> Vec<JournalRecord> {
+    rig.database
+        .read::<_, StorageError>(|connection| journal::after(connection, JournalPosition::default(), 100))
+        .unwrap()
+}
+
+fn by_lease(rig: &Rig) -> usize {
+    let records = records(rig);
+    records.iter().filter(|record| record.actor == "job:lease").count()
+}
+
+/// A change of somebody else's.
+fn touch(rig: &Rig, user: &ResourceId, principal: Principal, more: &Value) {
+    let mut attributes = rig.get(user).document.attributes();
+    attributes.extend(more.as_object().unwrap().clone());
+    let change = Change {
+        actor: Actor {
+            principal,
+            service_provider: "hr".into(),
+        },
+        operation: Operation::Replace {
+            kind: Kind::USER,
+            id: user.clone(),
+            attributes,
+            precondition: Precondition::None,
+        },
+        companions: Vec::new(),
+    };
+    rig.directory.apply(change).unwrap();
+}
+
+#[test]
+fn an_account_is_switched_off_when_its_person_has_not_come_and_removed_when_they_do_not_come_back() {
+    let (rig, user) = rig();
+    rig.clock.advance(Duration::from_secs(30 * 86_400 - 1));
+    assert_eq!(sweep(&rig), Lapsed::default());
+    rig.clock.advance(Duration::from_secs(1));
+    assert_eq!(sweep(&rig), SUSPENDED);
+    assert!(!is_active(&rig, &user));
+    rig.clock.advance(Duration::from_secs(10 * 86_400 - 1));
+    assert_eq!(sweep(&rig), Lapsed::default());
+    rig.clock.advance(Duration::from_secs(1));
+    assert_eq!(sweep(&rig), REMOVED);
+    assert_eq!(rig.directory.get(&Kind::USER, &user, Relations::NONE).unwrap(), None);
+    assert_eq!(by_lease(&rig), 2, "each is one change in the journal");
+}
+
+#[test]
+fn the_grace_is_whole_however_late_the_account_was_switched_off() {
+    let (rig, user) = rig();
+    rig.clock.advance(DAY * 365);
+    assert_eq!(sweep(&rig), SUSPENDED);
+    rig.clock.advance(DAY * 9);
+    assert_eq!(sweep(&rig), Lapsed::default());
+    assert!(!is_active(&rig, &user));
+}
+
+#[test]
+fn each_login_renews_the_lease() {
+    let (rig, user) = rig();
+    for _ in 0..3 {
+        rig.clock.advance(DAY * 29);
+        completed(rig.login(&bob()));
+        assert_eq!(sweep(&rig), Lapsed::default());
+    }
+    assert!(is_active(&rig, &user));
+}
+
+#[test]
+fn whoever_comes_back_in_time_has_the_account_back() {
+    let (rig, user) = rig();
+    rig.clock.advance(DAY * 31);
+    sweep(&rig);
+    rig.clock.advance(DAY * 5);
+    assert_eq!(completed(rig.login(&bob())).user, user);
+    assert!(is_active(&rig, &user));
+    assert_eq!(sweep(&rig), Lapsed::default());
+    rig.clock.advance(DAY * 30);
+    assert_eq!(sweep(&rig), SUSPENDED, "and the lease begins anew");
+}
+
+#[test]
+fn whom_an_administrator_switched_off_no_login_switches_on() {
+    let (rig, user) = rig();
+    touch(&rig, &user, Principal::Administrator, &json!({"active": false}));
+    rig.clock.advance(DAY * 60);
+    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
+    // Nor if it was the lease at first.
+    let eve = json!({"sub": "sub-eve", "nick": "eve"});
+    let eve_id = completed(rig.login(&eve)).user;
+    rig.clock.advance(DAY * 31);
+    assert_eq!(sweep(&rig), SUSPENDED);
+    for active in [true, false] {
+        touch(&rig, &eve_id, Principal::Administrator, &json!({"active": active}));
+    }
+    assert_eq!(refused(rig.login(&eve)), Denial::AccountDisabled);
+    rig.clock.advance(DAY * 60);
+    assert_eq!(sweep(&rig), Lapsed::default());
+}
+
+#[test]
+fn an_account_that_somebody_else_looks_after_is_under_no_lease() {
+    let client = Principal::Client {
+        token: "t".to_owned(),
+        store: "PRIMARY".into(),
+    };
+    for (principal, more) in [
+        (client, json!({"title": "Baker"})),
+        (Principal::Administrator, json!({"title": "Baker"})),
+        (Principal::Person, json!({"password": "correct horse battery"})),
+        (Principal::Person, json!({"roles": [{"value": "Admin"}]})),
+    ] {
+        let (rig, user) = rig();
+        touch(&rig, &user, principal.clone(), &more);
+        rig.clock.advance(DAY * 365);
+        assert_eq!(sweep(&rig), Lapsed::default(), "{principal:?} {more}");
+        assert!(is_active(&rig, &user));
+    }
+}
+
+#[test]
+fn what_a_person_wrote_of_themselves_keeps_no_account() {
+    let (rig, user) = rig();
+    touch(&rig, &user, Principal::Person, &json!({"title": "Baker"}));
+    rig.clock.advance(DAY * 30);
+    assert_eq!(sweep(&rig), SUSPENDED);
+}
+
+#[test]
+fn an_account_that_was_there_before_the_first_login_is_under_no_lease() {
+    let rig = Rig::new(jit());
+    let user = rig.user(&json!({"userName": "bob", "password": "correct horse battery"}));
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    rig.back(&handle, &returned);
+    let step = rig.federation.prove(&handle, &Secret::new("correct horse battery"));
+    assert_eq!(completed(step.unwrap()).user, user);
+    rig.clock.advance(DAY * 365);
+    assert_eq!(sweep(&rig), Lapsed::default());
+}
+
+#[test]
+fn a_second_link_keeps_the_account() {
+    let (rig, user) = rig();
+    let (owner, now) = (user.clone(), rig.clock.now());
+    let second = Link {
+        identity_provider: "other".into(),
+        issuer: ISSUER.to_owned(),
+        subject: "sub-bob".to_owned(),
+    };
+    rig.database
+        .write::<_, StorageError>(move |connection| {
+            Ok(links::insert(connection, &second, &"PRIMARY".into(), &owner, now)?)
+        })
+        .unwrap();
+    rig.clock.advance(DAY * 365);
+    assert_eq!(sweep(&rig), Lapsed::default());
+    assert!(is_active(&rig, &user));
+}
+
+#[test]
+fn without_a_lease_accounts_last() {
+    let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}}));
+    completed(rig.login(&bob()));
+    assert!(!rig.federation.has_leases());
+    rig.clock.advance(DAY * 3650);
+    assert_eq!(sweep(&rig), Lapsed::default());
+}
+
+#[test]
+fn processes_that_look_at_once_do_nothing_twice() {
+    let rig = Rig::new(jit());
+    for n in 0..20 {
+        completed(rig.login(&json!({"sub": format!("sub-{n}"), "nick": format!("bob{n}")})));
+    }
+    for (days, suspended, removed) in [(30, 20, 0), (10, 0, 20)] {
+        rig.clock.advance(DAY * days);
+        let before = by_lease(&rig);
+        let done: Vec<Lapsed> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| sweep(&rig))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let sum = |count: fn(&Lapsed) -> usize| done.iter().map(count).sum::<usize>();
+        assert_eq!(
+            (sum(|done| done.suspended), sum(|done| done.removed)),
+            (suspended, removed)
+        );
+        assert_eq!(by_lease(&rig) - before, 20);
+    }
+}
+
+#[test]
+fn every_page_of_idle_people_is_looked_at() {
+    let rig = Rig::new(jit());
+    let kept = completed(rig.login(&json!({"sub": "sub-0", "nick": "bob0"}))).user;
+    touch(&rig, &kept, Principal::Administrator, &json!({"title": "Baker"}));
+    for n in 1..450 {
+        completed(rig.login(&json!({"sub": format!("sub-{n}"), "nick": format!("bob{n}")})));
+    }
+    rig.clock.advance(DAY * 30);
+    assert_eq!(sweep(&rig).suspended, 449);
+    assert!(is_active(&rig, &kept));
+}
