@@ -21,7 +21,8 @@ use front_door::{Rig, completed, refused, request, shown};
 use serde_json::{Value, json};
 use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal, ResourceId, Secret};
 use vestibule::federation::denial::Denial;
-use vestibule::federation::policy::SecondFactor;
+use vestibule::federation::mail::Encryption;
+use vestibule::federation::policy::{SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::questions::Answers;
 use vestibule::federation::{FactorPage, Page, Step, Wrong};
 use vestibule::server::language;
@@ -385,6 +386,22 @@ fn a_mail_server_that_is_no_help_holds_nobody_up_for_longer_than_it_may() {
     rig.clock.advance(HALF_A_MINUTE);
     let (handle, _) = arrive(&rig, &bob());
     completed(enter(&rig, &handle, &smtp.code()));
+}
+
+#[test]
+fn a_code_never_goes_out_in_the_open_if_it_shall_go_through_tls() {
+    for encryption in [Encryption::StartTls, Encryption::Tls] {
+        let smtp = Smtp::start();
+        let jit = json!({"mode": "silent", "username": {"claim": "nick"}});
+        let by_mail = |wiki: &mut ServiceProviderPolicy| wiki.mfa = SecondFactor::EmailOtp;
+        let rig = Rig::mailing((&jit, &json!([])), by_mail, Some(smtp.post_by(encryption)));
+        assert_eq!(
+            refused(arrive(&rig, &bob()).1),
+            Denial::MailUnavailable,
+            "{encryption:?}"
+        );
+        assert!(smtp.mail().is_empty());
+    }
 }
 
 #[test]

@@ -64,10 +64,14 @@ impl Smtp {
 
     /// The way for our mail to this server.
     pub(crate) fn post(&self) -> Post {
+        self.post_by(Encryption::None)
+    }
+
+    pub(crate) fn post_by(&self, encryption: Encryption) -> Post {
         let settings = MailSettings {
             host: "127.0.0.1".to_owned(),
             port: self.port,
-            encryption: Encryption::None,
+            encryption,
             credentials: None,
             from: "login@id.example".to_owned(),
             timeout: Duration::from_secs(2),
