@@ -29,6 +29,7 @@ pub(super) fn mail(mut r: Reader, environment: Environment<'_>) -> MailSettings 
         host,
         port: u16::try_from(r.number("port", usual, u32::from(u16::MAX))).unwrap_or(u16::MAX),
         encryption,
+        ca_file: r.path("ca_file"),
         credentials: r.text("username").and_then(|user| {
             let password = secret_needed(&mut r, "password", environment)?;
             Some((user, password))

@@ -1,6 +1,7 @@
 //! Mail going out: one plain text to one person, through the operator's SMTP server.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -8,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, Message, SmtpTransport, Transport};
 
@@ -25,6 +26,8 @@ pub struct MailSettings {
     pub port: u16,
     /// How the way there is kept private.
     pub encryption: Encryption,
+    /// A file with the certificate (PEM) of who vouches for it, beside those whom the system trusts.
+    pub ca_file: Option<PathBuf>,
     /// What it wants to hear before it takes mail: a user name and a password.
     pub credentials: Option<(String, Secret)>,
     /// The address that mail comes from.
@@ -61,6 +64,14 @@ pub enum MailError {
     /// The server does not answer, or not as it should, or does not take the mail.
     #[error("the SMTP server did not take the mail: {0}")]
     Refused(#[from] lettre::transport::smtp::Error),
+    /// The file of a certificate cannot be read.
+    #[error("{path} cannot be read: {cause}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// It took too long.
     #[error("the SMTP server did not take the mail within {} s", .0.as_secs())]
     TimedOut(Duration),
@@ -90,8 +101,8 @@ impl Mailer {
     /// Makes ready to send. `name` is what we call ourselves to the server. Nothing is sent yet.
     pub fn new(settings: &MailSettings, name: &str) -> Result<Self, MailError> {
         let tls = match settings.encryption {
-            Encryption::StartTls => Tls::Required(TlsParameters::new(settings.host.clone())?),
-            Encryption::Tls => Tls::Wrapper(TlsParameters::new(settings.host.clone())?),
+            Encryption::StartTls => Tls::Required(trusted(settings)?),
+            Encryption::Tls => Tls::Wrapper(trusted(settings)?),
             Encryption::None => Tls::None,
         };
         let transport = SmtpTransport::builder_dangerous(settings.host.clone())
@@ -144,6 +155,19 @@ impl Mailer {
     }
 }
 
+/// Whom a server must be vouched for by.
+fn trusted(settings: &MailSettings) -> Result<TlsParameters, MailError> {
+    let mut parameters = TlsParameters::builder(settings.host.clone());
+    if let Some(path) = &settings.ca_file {
+        let pem = std::fs::read(path).map_err(|cause| MailError::File {
+            path: path.display().to_string(),
+            cause,
+        })?;
+        parameters = parameters.add_root_certificate(Certificate::from_pem(&pem)?);
+    }
+    Ok(parameters.build()?)
+}
+
 /// An address with nothing about it that could be a second one, or a header.
 fn mailbox(address: &str) -> Result<Mailbox, MailError> {
     if Email::parse(address).is_none() {
@@ -168,6 +192,7 @@ mod tests {
             host: "localhost".to_owned(),
             port: 1,
             encryption: Encryption::None,
+            ca_file: None,
             credentials: None,
             from: "login@id.example".to_owned(),
             timeout: Duration::from_secs(1),

@@ -72,6 +72,7 @@ impl Smtp {
             host: "127.0.0.1".to_owned(),
             port: self.port,
             encryption,
+            ca_file: None,
             credentials: None,
             from: "login@id.example".to_owned(),
             timeout: Duration::from_secs(2),
