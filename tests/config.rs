@@ -314,6 +314,11 @@ fn with_secrets() -> String {
         url = "postgres://app:{CANARY}@127.0.0.1/db?sslmode=disable&password={CANARY}"
         [security]
         master_key = "{CANARY}"
+        [mail]
+        host = "smtp.example"
+        from = "login@id.example"
+        username = "us"
+        password = "{CANARY}"
         [[identity_providers]]
         name = "g"
         issuer = "https://g.example"

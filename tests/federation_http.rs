@@ -21,6 +21,8 @@ use serde_json::json;
 use url::Url;
 use vestibule::server::language;
 use vestibule::server::login::{COOKIE, Completed, Door, routes};
+use vestibule::storage::StorageError;
+use vestibule::storage::approvals::{self, Ruling, Verdict};
 
 const RIGHT: &str = "correct horse battery";
 
@@ -292,6 +294,13 @@ async fn bad_input_is_never_our_fault() {
             ),
             with(
                 &handle,
+                post(
+                    "/login/code",
+                    &[("csrf", token.as_str()), ("decision", text), ("code", text)],
+                ),
+            ),
+            with(
+                &handle,
                 TestRequest::post().uri("/login/password").set_payload(text.to_owned()),
             ),
         ];
@@ -299,5 +308,49 @@ async fn bad_input_is_never_our_fault() {
             let response = call(&rig, request).await;
             assert!(!response.status().is_server_error(), "{text:?}: {}", response.status());
         }
+    }
+}
+
+/// A login of Bob's that came back from the provider: the answer, and the page that the login then stands at.
+async fn come_back(rig: &Rig) -> (ServiceResponse, String) {
+    let handle = rig.start();
+    let returned = rig.away(&handle, &json!({"sub": "sub-bob", "nick": "bob"}));
+    let (code, state) = (returned.code.unwrap(), returned.state.unwrap());
+    let back = TestRequest::get().uri(&format!("/federation/google/callback?code={code}&state={state}"));
+    let response = call(rig, with(&handle, back)).await;
+    let page = text(call(rig, with(&handle, TestRequest::get().uri("/login"))).await).await;
+    (response, page)
+}
+
+#[actix_web::test]
+async fn whoever_waits_for_approval_sees_a_reference_and_whoever_is_refused_the_reason() {
+    let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}, "approval": "always"}));
+    let (response, page) = come_back(&rig).await;
+    assert_eq!(
+        (response.status(), location(&response)),
+        (StatusCode::SEE_OTHER, "/login")
+    );
+    let now = rig.clock.now();
+    let queue = rig
+        .database
+        .read::<_, StorageError>(|connection| approvals::all(connection, now));
+    let id = queue.unwrap()[0].id.clone();
+    for part in [id.as_str(), "/login/cancel", "Somebody must let you in first"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let ruling = Ruling {
+        verdict: Verdict::Refused,
+        reason: "Ask <Ann>.".to_owned(),
+        by: "ann".to_owned(),
+        at: now,
+    };
+    rig.database
+        .write::<_, StorageError>(move |connection| Ok(approvals::rule(connection, &id, &ruling)?))
+        .unwrap();
+    let (response, _) = come_back(&rig).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let page = text(response).await;
+    for part in ["approval_refused", "Ask &#60;Ann&#62;.", "/login/cancel"] {
+        assert!(page.contains(part), "{part} in {page}");
     }
 }
