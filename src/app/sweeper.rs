@@ -62,6 +62,7 @@ impl Drop for Sweeper {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
@@ -69,9 +70,9 @@ mod tests {
     use super::*;
     use crate::app::App;
     use crate::config::Config;
-    use crate::domain::Timestamp;
     use crate::domain::login::Authentication;
-    use crate::storage::{Database, DatabaseUrl, StorageError, login_transactions, migrate, sessions};
+    use crate::domain::{Actor, Change, Companion, Kind, Link, Operation, Principal, Relations, Timestamp};
+    use crate::storage::{Database, DatabaseUrl, StorageError, links, login_transactions, migrate, sessions};
 
     fn eventually(probe: impl Fn() -> bool) -> bool {
         let began = Instant::now();
@@ -82,6 +83,14 @@ mod tests {
             thread::sleep(Duration::from_millis(10));
         }
         false
+    }
+
+    fn settings(folder: &Path) -> String {
+        let path = folder.display();
+        format!(
+            "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = \"http://127.0.0.1:1\"\n[database]\nurl = \"sqlite:{path}/a.db\"\n[security]\nmaster_key = {{ file = \"{path}/key\" }}\n\
+             [[userstores]]\nname = \"PRIMARY\"\nkind = \"sql\"\n"
+        )
     }
 
     #[test]
@@ -111,11 +120,7 @@ mod tests {
     #[test]
     fn the_application_removes_the_logins_and_sessions_that_are_over() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().display();
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = \"http://127.0.0.1:1\"\n[database]\nurl = \"sqlite:{path}/a.db\"\n[security]\nmaster_key = {{ file = \"{path}/key\" }}\n\
-             [[userstores]]\nname = \"PRIMARY\"\nkind = \"sql\"\n"
-        );
+        let text = settings(folder.path());
         let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("a.db"))).unwrap();
         migrate::run(&database).unwrap();
         let login = Authentication {
@@ -142,6 +147,46 @@ mod tests {
             database.read::<_, StorageError>(look).unwrap()
         };
         assert!(eventually(|| left() == (false, false)), "{:?}", left());
+        app.stop();
+    }
+
+    #[test]
+    fn the_application_switches_off_whoever_has_not_come_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let lease = "[[identity_providers]]\nname = \"google\"\nissuer = \"https://g.example\"\nclient_id = \"us\"\n\
+             [identity_providers.jit]\nlease_days = 30\n";
+        let config = Config::read(&format!("{}{lease}", settings(folder.path())), &[]).unwrap();
+        let link = Link {
+            identity_provider: "google".into(),
+            issuer: "https://g.example".to_owned(),
+            subject: "sub-bob".to_owned(),
+        };
+        let login = Change {
+            actor: Actor {
+                principal: Principal::Login {
+                    identity_provider: "google".into(),
+                },
+                service_provider: "wiki".into(),
+            },
+            operation: Operation::Create {
+                store: "PRIMARY".into(),
+                kind: Kind::USER,
+                attributes: [("userName".to_owned(), "bob".into())].into_iter().collect(),
+            },
+            companions: vec![Companion::Link(link.clone())],
+        };
+        let app = App::start(&config).unwrap();
+        let user = app.directory.apply(login).unwrap().resource().id.clone();
+        app.database
+            .write::<_, StorageError>(move |connection| Ok(links::touch(connection, &link, None, Timestamp(0))?))
+            .unwrap();
+        app.stop();
+        let app = App::start(&config).unwrap();
+        let is_off = || {
+            let user = app.directory.get(&Kind::USER, &user, Relations::NONE).unwrap();
+            user.is_some_and(|user| !user.is_active())
+        };
+        assert!(eventually(is_off));
         app.stop();
     }
 }
