@@ -440,3 +440,25 @@ fn a_request_for_approval_is_shown_and_decided_on() {
     assert_eq!(place.run("approvals approve AAAA-AAAA").status, 1);
     assert_eq!(place.run("approvals").status, 2);
 }
+
+#[test]
+fn check_tells_that_a_code_by_mail_is_no_strong_factor() {
+    let mail = "[mail]\nhost = \"smtp.example\"\nfrom = \"login@id.example\"\n";
+    let strong = Place::with(&format!("mfa = \"totp\"\n{mail}")).run("check");
+    assert_eq!(
+        (strong.status, strong.out.contains("Note:")),
+        (0, false),
+        "{}",
+        strong.out
+    );
+    let weak = Place::with(&format!("mfa = \"any\"\n{mail}")).run("check");
+    assert_eq!(
+        (weak.status, weak.out.contains("Note: a code by e-mail")),
+        (0, true),
+        "{}",
+        weak.out
+    );
+    let nowhere = Place::with("mfa = \"email_otp\"").run("check");
+    assert_eq!(nowhere.status, 2);
+    assert!(nowhere.err.contains("service_providers[0].mfa"), "{}", nowhere.err);
+}
