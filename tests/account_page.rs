@@ -154,7 +154,7 @@ fn set_password(rig: &Rig, visitor: &Visitor, before: &str, password: &str) -> R
 fn every_way_in_leads_to_the_account_page_and_makes_no_account() {
     let rig = rig();
     let handle = rig.federation.start_for_account(None).unwrap().handle;
-    let Page::SignIn { providers, local } = shown(rig.federation.view(&handle).unwrap()) else {
+    let Page::SignIn { providers, local, .. } = shown(rig.federation.view(&handle).unwrap()) else {
         panic!("nothing to choose")
     };
     assert_eq!((providers.len(), local.is_some()), (2, true));

@@ -470,3 +470,57 @@ fn a_locked_identity_keeps_its_person_outside_by_every_way_until_it_is_unlocked(
     completed(rig.login(&bob()));
     completed(by_password());
 }
+
+fn many_ways() -> Rig {
+    Rig::with(by_name(), |wiki| wiki.identity_providers.push("other".into()))
+}
+
+#[test]
+fn the_domain_of_an_address_leads_to_the_provider_that_speaks_for_it() {
+    let rig = many_ways();
+    let handle = rig.start();
+    let Page::SignIn {
+        by_email: Some(form), ..
+    } = shown(rig.federation.view(&handle).unwrap())
+    else {
+        panic!("no address is asked for")
+    };
+    assert_eq!((form.address.as_str(), form.is_unknown), ("", false));
+    let chosen = rig.federation.choose_by_email(&handle, " Ann@Example.com ").unwrap();
+    assert_eq!(chosen.unwrap().unwrap().0, "other");
+}
+
+#[test]
+fn an_address_that_leads_nowhere_can_be_corrected() {
+    let rig = many_ways();
+    let handle = rig.start();
+    for address in ["ann@elsewhere.example", "ann", "", "ann@example.com@evil.example"] {
+        assert_eq!(
+            rig.federation.choose_by_email(&handle, address).unwrap(),
+            Ok(None),
+            "{address}"
+        );
+        let Page::SignIn {
+            by_email: Some(form), ..
+        } = shown(rig.federation.view(&handle).unwrap())
+        else {
+            panic!("no address is asked for")
+        };
+        assert!(form.is_unknown, "{address}");
+    }
+}
+
+#[test]
+fn a_hint_with_an_address_leads_to_the_provider_at_once() {
+    let rig = many_ways();
+    let hinted = |hint: &str| {
+        let request = vestibule::domain::login::AuthorizationRequest {
+            login_hint: Some(hint.to_owned()),
+            ..request()
+        };
+        rig.federation.start(request, &"wiki".into()).unwrap().to.is_some()
+    };
+    assert!(hinted("ann@example.com"));
+    assert!(!hinted("ann@elsewhere.example"));
+    assert!(!hinted("ann"));
+}

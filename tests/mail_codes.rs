@@ -27,7 +27,7 @@ use vestibule::federation::questions::Answers;
 use vestibule::federation::{FactorPage, Page, Step, Wrong};
 use vestibule::server::language;
 use vestibule::server::login::{COOKIE, Door, routes};
-use vestibule::storage::{StorageError, factors};
+use vestibule::storage::{StorageError, factors, links};
 
 const GOOD: &str = "correct horse battery";
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
@@ -278,6 +278,36 @@ fn an_address_that_an_administrator_wrote_gets_the_code_after_a_password() {
     assert_eq!(smtp.mail()[0].recipients, ["RCPT TO:<lee@example.com>"]);
     let authentication = completed(enter(&rig, &handle, &smtp.code()));
     assert_eq!(authentication.amr, ["pwd", "otp", "email"]);
+}
+
+#[test]
+fn an_address_that_its_code_proved_links_another_identity_without_asking() {
+    let smtp = Smtp::start();
+    let jit = json!({"mode": "silent", "username": {"claim": "nick"}, "on_conflict": "link_verified_email"});
+    let bend = |wiki: &mut ServiceProviderPolicy| {
+        wiki.mfa = SecondFactor::EmailOtp;
+        wiki.identity_providers.push("other".into());
+    };
+    let rig = Rig::mailing((&jit, &json!([])), bend, Some(smtp.post()));
+    let user = rig.user(&json!({"userName": "bob", "password": GOOD, "emails": [{"value": "bob@example.com"}]}));
+    let arrive = || {
+        let (handle, other) = (rig.start(), "other".into());
+        let to = rig.federation.choose(&handle, &other).unwrap().unwrap();
+        let returned = rig.returned(&to, &bob());
+        shown(rig.federation.callback(&handle, &other, &returned).unwrap())
+    };
+    assert!(
+        matches!(arrive(), Page::LinkProof { .. }),
+        "what somebody wrote proves nothing"
+    );
+    let (handle, _) = sign_in(&rig, "bob");
+    completed(enter(&rig, &handle, &smtp.code()));
+    rig.clock.advance(HALF_A_MINUTE);
+    assert_eq!(arrive(), asked(None), "linked, and at the second factor");
+    let linked = rig
+        .database
+        .read::<_, StorageError>(|connection| links::of_user(connection, &user));
+    assert_eq!(linked.unwrap().len(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::approval::{self, Answer};
 use super::claims::{self, ClaimMapping, Stored};
 use super::decide::{Account, Decision, Facts, Prompt, Proposal, Wanted, decide};
 use super::denial::Denial;
-use super::facts::account;
+use super::facts::{self, account};
 use super::lease;
 use super::login::FederationError;
 use super::policy::{IdentityProviderSettings, JitMode, ServiceProviderPolicy};
@@ -269,7 +269,9 @@ impl Arrival<'_> {
         };
         let holder = self.directory.named(&store, &Kind::USER, &username)?;
         Ok(Wanted::Named {
-            holder: holder.map(|holder| account(&holder, self.purposes)),
+            holder: holder
+                .map(|holder| facts::holder(self.database, &holder, self.purposes))
+                .transpose()?,
             store,
             username,
         })

@@ -3,12 +3,14 @@
 use serde_json::Value;
 
 use super::decide::Account;
-use super::lease;
 use super::purpose::{AttributePath, Purpose};
 use super::target::Target;
+use super::{lease, mailed};
+use crate::domain::email::Email;
 use crate::domain::{Attributes, Resource, name};
+use crate::storage::{Database, StorageError, mail_codes};
 
-/// A user as the decision sees them. No address of ours is verified: nothing here has made its owner prove it.
+/// A user as the decision sees them, as far as the account alone tells.
 pub(super) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
     let attributes = resource.document.attributes();
     Account {
@@ -53,4 +55,24 @@ pub(super) fn governs(resource: &Resource) -> bool {
 /// Whether an account is switched off because its lease is over, and for no other reason.
 pub(super) fn is_lapsed(resource: &Resource) -> bool {
     !resource.is_active() && resource.writers.writers().get("active") == Some(&lease::job().writer())
+}
+
+/// An account that may be somebody else's, with the address that its owner has proved to us.
+pub(super) fn holder(database: &Database, resource: &Resource, purposes: &[Purpose]) -> Result<Account, StorageError> {
+    let id = &resource.id;
+    let proved = database.read::<_, StorageError>(|connection| mail_codes::proved(connection, id))?;
+    let is_proved = |address: &&str| {
+        let email = Email::parse(address);
+        proved.is_some() && email.map(|email| mailed::fingerprint(id, &email)) == proved
+    };
+    let attributes = resource.document.attributes();
+    let emails = attributes.get("emails").and_then(Value::as_array);
+    let mut addresses = emails
+        .into_iter()
+        .flatten()
+        .filter_map(|email| email.get("value")?.as_str());
+    Ok(Account {
+        verified_email: addresses.find(is_proved).map(str::to_owned),
+        ..account(resource, purposes)
+    })
 }

@@ -10,7 +10,7 @@ use super::denial::Denial;
 use super::mailed;
 use super::policy::ServiceProviderPolicy;
 use super::provider::{Hint, Identity, ProviderError, Returned};
-use super::step::{Choice, Details, Local, Page, Screen, Standing, Step};
+use super::step::{ByEmail, Choice, Details, Local, Page, Screen, Standing, Step, Wrong};
 use super::transaction::{Arriving, Held, Stage, Transaction, Transactions};
 use super::upstream::{FrontDoor, Upstream};
 use crate::directory::{Directory, DirectoryError};
@@ -100,7 +100,10 @@ impl Federation {
         let only = match (&request.idp_hint, &policy.identity_providers[..]) {
             (Some(hint), _) if allowed(hint) => Some(hint.clone()),
             (_, [one]) if !policy.local_login && allowed(one) => Some(one.clone()),
-            _ => None,
+            _ => request
+                .login_hint
+                .as_deref()
+                .and_then(|hint| self.responsible(hint, policy)),
         };
         let username = request.login_hint.clone().unwrap_or_default();
         let transaction = Transaction {
@@ -375,8 +378,21 @@ impl Federation {
             username: transaction.username.clone(),
             failed,
         });
+        let providers: Vec<Choice> = policy.identity_providers.iter().filter_map(choice).collect();
+        let has_domains = |name: &IdentityProviderName| {
+            self.upstream(name)
+                .is_some_and(|upstream| !upstream.settings.trusted_email_domains.is_empty())
+        };
+        let asks_address = providers.len() > 1 && policy.identity_providers.iter().any(has_domains);
         Page::SignIn {
-            providers: policy.identity_providers.iter().filter_map(choice).collect(),
+            providers,
+            by_email: asks_address.then(|| ByEmail {
+                address: Some(&transaction.username)
+                    .filter(|name| name.contains('@'))
+                    .cloned()
+                    .unwrap_or_default(),
+                is_unknown: transaction.wrong == Some(Wrong::Address),
+            }),
             local,
         }
     }

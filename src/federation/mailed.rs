@@ -141,6 +141,7 @@ impl Federation {
         let (user, now) = (authentication.user.clone(), self.directory.clock().now());
         let given = code_fingerprint(&mail.salt, &typed(code));
         let is_right = mail.fingerprint.is_some_and(|known| random::equal(&known, &given));
+        let address = Email::parse(&mail.address).map(|email| fingerprint(&user, &email));
         let wrong = self.database.write::<_, StorageError>(move |connection| {
             if !mail_codes::attempt(connection, &user, now)? {
                 return Ok(Some(Wrong::Locked));
@@ -148,7 +149,7 @@ impl Federation {
             if !is_right {
                 return Ok(Some(Wrong::Code));
             }
-            mail_codes::pass(connection, &user)?;
+            mail_codes::pass(connection, &user, address.as_deref())?;
             Ok(None)
         })?;
         if let Some(wrong) = wrong {
@@ -189,7 +190,7 @@ fn trusted_address(user: &Resource, links: &[LinkRecord]) -> Option<String> {
     addresses.find(|address| is_trusted(address)).map(str::to_owned)
 }
 
-/// How an address is remembered that a provider called verified: nothing that could be read.
+/// How an address is remembered that is known to be the person's: nothing that could be read.
 pub(super) fn fingerprint(user: &ResourceId, email: &Email<'_>) -> String {
     random::fingerprint(&format!("verified-email/{user}/{}", email.mailbox()))
 }

@@ -10,6 +10,7 @@ pub mod denial;
 mod facts;
 pub mod fetch;
 pub mod groups;
+mod home_realm;
 pub mod id_token;
 pub mod lease;
 pub mod login;
@@ -38,5 +39,5 @@ mod upstream;
 pub mod username;
 
 pub use login::{Federation, FederationError, Started};
-pub use step::{Choice, Details, FactorPage, Local, Page, Screen, Standing, Step, Wrong};
+pub use step::{ByEmail, Choice, Details, FactorPage, Local, Page, Screen, Standing, Step, Wrong};
 pub use upstream::{FrontDoor, MailCode, Post, Tie, Upstream, kept_attributes, read_claims};

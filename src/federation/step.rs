@@ -44,6 +44,8 @@ pub enum Page {
     SignIn {
         /// The buttons.
         providers: Vec<Choice>,
+        /// The form for an e-mail address, whose domain tells which of them it is.
+        by_email: Option<ByEmail>,
         /// The form for name and password, if the application takes them.
         local: Option<Local>,
     },
@@ -108,6 +110,8 @@ pub enum FactorPage {
 /// Why a code did not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wrong {
+    /// No identity provider speaks for the domain of the address.
+    Address,
     /// It is not the code, or was used before.
     Code,
     /// There were too many wrong ones; later ones are not looked at for a while.
@@ -127,6 +131,15 @@ pub struct Details {
     pub known: Vec<(AttributePath, String)>,
     /// What the person is asked.
     pub questions: Questions,
+}
+
+/// The form for an e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByEmail {
+    /// The address to prefill.
+    pub address: String,
+    /// Whether no identity provider speaks for the domain of the last one.
+    pub is_unknown: bool,
 }
 
 /// A button.

@@ -84,6 +84,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .route("/login", web::get().to(view))
         .route("/login/idp", web::post().to(choose))
+        .route("/login/email", web::post().to(email))
         .route("/login/password", web::post().to(password))
         .route("/login/prove", web::post().to(prove))
         .route("/login/details", web::post().to(details::answer))
@@ -138,6 +139,28 @@ async fn choose(door: Data<Door>, request: HttpRequest, form: Form<ChooseForm>) 
     let name = federation.display_name(&provider).unwrap_or_default();
     match run(move || federation.choose(&handle, &provider)).await {
         Ok(Ok(url)) => onward(&name, &url, None),
+        Ok(Err(denial)) => stopped(&door, &request, &denial).await,
+        Err(response) => response,
+    }
+}
+
+#[derive(Deserialize)]
+struct AddressForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    email: String,
+}
+
+/// `POST /login/email`: off to the identity provider that speaks for the domain of an address.
+async fn email(door: Data<Door>, request: HttpRequest, form: Form<AddressForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&door, &request, &form.csrf) else {
+        return not_ours(&request);
+    };
+    let federation = Arc::clone(&door.federation);
+    match run(move || federation.choose_by_email(&handle, &form.email)).await {
+        Ok(Ok(Some((name, url)))) => onward(&name, &url, None),
+        Ok(Ok(None)) => see_other("/login", None),
         Ok(Err(denial)) => stopped(&door, &request, &denial).await,
         Err(response) => response,
     }

@@ -75,8 +75,25 @@ pub struct Chooser {
     pub csrf: String,
     /// The identity providers, in the order in which they are shown.
     pub providers: Vec<ProviderChoice>,
+    /// The form for an e-mail address, where its domain can tell the identity provider.
+    pub by_email: Option<EmailForm>,
     /// The password form, where the service provider allows local login.
     pub local: Option<LocalLogin>,
+}
+
+/// The form for an e-mail address; it posts `csrf` and `email`.
+#[derive(Clone, Debug)]
+pub struct EmailForm {
+    /// What it starts from.
+    pub address: String,
+    /// The code of what went wrong, if this is not the first try.
+    pub notice: Option<&'static str>,
+}
+
+impl EmailForm {
+    fn message(&self) -> Option<(&'static str, &'static str)> {
+        self.notice.map(messages::message)
+    }
 }
 
 /// Local login alone.

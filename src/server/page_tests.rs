@@ -70,6 +70,10 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
             name: text(),
             display_name: text(),
         }],
+        by_email: Some(EmailForm {
+            address: text(),
+            notice: Some("unknown_domain"),
+        }),
         local: Some(local(name)),
     };
     let password = PasswordForm {
@@ -244,8 +248,8 @@ fn every_form_posts_and_carries_the_token() {
         }
     }
     assert_eq!(
-        count, 23,
-        "two to choose, one password, two to link, one for details, seven for codes, one to sign out, nine for the account"
+        count, 24,
+        "three to choose, one password, two to link, one for details, seven for codes, one to sign out, nine for the account"
     );
 }
 
@@ -298,6 +302,7 @@ fn without_local_login_the_chooser_asks_for_no_password() {
             name: "acme".to_owned(),
             display_name: "Acme".to_owned(),
         }],
+        by_email: None,
         local: None,
     };
     assert!(!page.render().contains("type=\"password\""));

@@ -88,9 +88,22 @@ pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp
     Ok(true)
 }
 
-/// The guess was right: forgives those before.
-pub fn pass(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
+/// The guess was right: forgives those before, and takes note of the fingerprint of the address that it proves.
+pub fn pass(connection: &mut SqlConnection, user: &ResourceId, address: Option<&str>) -> QueryResult<()> {
+    diesel::update(mail_codes::table.find(user.as_str()))
+        .set(mail_codes::proved.eq(address))
+        .execute(connection)?;
     set_failures(connection, user, 0, Timestamp(0))
+}
+
+/// The fingerprint of the address that a user last proved to be theirs.
+pub fn proved(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<Option<String>> {
+    let proved: Option<Option<String>> = mail_codes::table
+        .find(user.as_str())
+        .select(mail_codes::proved)
+        .first(connection)
+        .optional()?;
+    Ok(proved.flatten())
 }
 
 fn set_failures(connection: &mut SqlConnection, user: &ResourceId, failures: i32, until: Timestamp) -> QueryResult<()> {

@@ -119,6 +119,7 @@ diesel::table! {
         last -> BigInt,
         failures -> Integer,
         locked_until -> BigInt,
+        proved -> Nullable<Text>,
     }
 }
 

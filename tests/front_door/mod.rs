@@ -161,6 +161,11 @@ impl Rig {
     /// The browser at the identity provider: what it brings back for a person.
     pub(crate) fn away(&self, handle: &str, claims: &Value) -> Returned {
         let url = self.federation.choose(handle, &google()).unwrap().unwrap();
+        self.returned(&url, claims)
+    }
+
+    /// What the browser brings back for a person from where it was sent to.
+    pub(crate) fn returned(&self, url: &Url, claims: &Value) -> Returned {
         let state = url
             .query_pairs()
             .find(|(name, _)| name == "state")
@@ -277,7 +282,14 @@ fn federation(
 }
 
 fn settings(name: &str, jit: &Value) -> IdentityProviderSettings {
-    let settings = json!({"name": name, "issuer": ISSUER, "client_id": "us", "jit": jit});
+    // "other" speaks for one mail domain alone.
+    let domains = if name == "other" {
+        json!(["example.com"])
+    } else {
+        json!([])
+    };
+    let settings =
+        json!({"name": name, "issuer": ISSUER, "client_id": "us", "jit": jit, "trusted_email_domains": domains});
     serde_json::from_value(settings).unwrap()
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::storage::factors::{self, Factor, TOTP};
 use crate::storage::identity_locks::{self, IdentityLock};
-use crate::storage::{Database, StorageError, approvals, consents, group_grants, links, removals};
+use crate::storage::{Database, StorageError, approvals, consents, group_grants, links, mail_codes, removals};
 
 /// Copies what is known of an identity that is not anybody's, and of whose it is.
 pub(super) fn copy_identity(to: &Database, before: &Before<'_>, link: &Link) -> Result<(), RehearsalError> {
@@ -62,11 +62,12 @@ pub(super) fn copy_identity(to: &Database, before: &Before<'_>, link: &Link) -> 
 
 /// Copies what our own records know of a user.
 pub(super) fn copy_user(from: &Database, to: &Database, user: &ResourceId) -> Result<(), StorageError> {
-    let (linked, given, has_factor) = from.read::<_, StorageError>(|connection| {
+    let (linked, given, has_factor, proved) = from.read::<_, StorageError>(|connection| {
         Ok((
             links::of_user(connection, user)?,
             consents::of_user(connection, user)?,
             factors::has(connection, user, TOTP)?,
+            mail_codes::proved(connection, user)?,
         ))
     })?;
     let mut grants = Vec::new();
@@ -95,6 +96,10 @@ pub(super) fn copy_user(from: &Database, to: &Database, user: &ResourceId) -> Re
                 granted: true,
             };
             group_grants::set(connection, group, &grant)?;
+        }
+        if let Some(proved) = &proved {
+            mail_codes::send(connection, &user, Timestamp(0))?;
+            mail_codes::pass(connection, &user, Some(proved))?;
         }
         if has_factor {
             // That there is one is all that counts here; it stays where it is.

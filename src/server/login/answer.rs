@@ -9,7 +9,7 @@ use crate::federation::denial::Denial;
 use crate::federation::{Choice, Local, Page, Screen, Standing};
 use crate::server::href::Href;
 use crate::server::page::{
-    Chooser, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, Waiting, WayOut, respond,
+    Chooser, EmailForm, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, Waiting, WayOut, respond,
 };
 use crate::server::request_id;
 use crate::server::{language, messages};
@@ -22,13 +22,22 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
         Page::SignIn {
             providers,
             local: Some(local),
+            ..
         } if providers.is_empty() => PasswordForm {
             service_provider,
             login: local_login(local, csrf),
             other_ways: None,
         }
         .render(),
-        Page::SignIn { providers, local } => Chooser {
+        Page::SignIn {
+            providers,
+            by_email,
+            local,
+        } => Chooser {
+            by_email: by_email.map(|form| EmailForm {
+                address: form.address,
+                notice: form.is_unknown.then_some("unknown_domain"),
+            }),
             service_provider,
             action: "/login/idp".to_owned(),
             csrf: csrf.to_owned(),

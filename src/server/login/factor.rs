@@ -95,6 +95,7 @@ pub(super) fn page(page: FactorPage, service_provider: String, csrf: String) -> 
 /// The message for a code that did not count, or was not sent.
 fn notice(wrong: Wrong, not_right: &'static str) -> &'static str {
     match wrong {
+        Wrong::Address => "unknown_domain",
         Wrong::Code => not_right,
         Wrong::Locked => "too_many_attempts",
         Wrong::TooSoon => "mail_too_soon",
