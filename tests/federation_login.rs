@@ -524,3 +524,35 @@ fn a_hint_with_an_address_leads_to_the_provider_at_once() {
     assert!(!hinted("ann@elsewhere.example"));
     assert!(!hinted("ann"));
 }
+
+#[test]
+fn two_people_who_swap_their_addresses_keep_their_accounts() {
+    let rig = Rig::new(by_name());
+    let claims = |name: &str, email: &str| json!({"sub": format!("sub-{name}"), "nick": name, "email": email, "email_verified": true});
+    let (ann, bob) = ("ann@example.com", "bob@example.com");
+    let before = [
+        completed(rig.login(&claims("ann", ann))).user,
+        completed(rig.login(&claims("bob", bob))).user,
+    ];
+    let after = [
+        completed(rig.login(&claims("ann", bob))).user,
+        completed(rig.login(&claims("bob", ann))).user,
+    ];
+    assert_eq!(before, after);
+    assert_eq!(rig.users().len(), 2);
+}
+
+#[test]
+fn wrong_passwords_count_for_the_account_however_its_name_is_spelled() {
+    let rig = Rig::new(by_name());
+    rig.user(&local_bob());
+    for name in ["bob", "BOB", "Bob", "\u{ff42}ob", "bOb"] {
+        let handle = rig.start();
+        shown(rig.federation.password(&handle, name, &password("wrong")).unwrap());
+    }
+    let handle = rig.start();
+    let right = || rig.federation.password(&handle, "bob", &password(RIGHT)).unwrap();
+    shown(right());
+    rig.clock.advance(Duration::from_secs(31));
+    completed(right());
+}
