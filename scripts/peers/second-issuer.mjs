@@ -12,7 +12,7 @@ const resolve = createRequire(join(process.env.MODULES, 'x.js')).resolve;
 const { OAuth2Server } = await import(pathToFileURL(resolve('oauth2-mock-server')).href);
 let person = { sub: 'dan', email: 'dan@example.com', email_verified: true, given_name: 'Dan' };
 const server = new OAuth2Server();
-await server.issuer.keys.generate('ES256');
+await server.issuer.keys.generate('RS256');
 await server.start(Number(port), '127.0.0.1');
 server.issuer.url = `http://127.0.0.1:${port}`;
 server.service.on('beforeTokenSigning', (token) => Object.assign(token.payload, person));
@@ -22,6 +22,6 @@ http.createServer(async (request, response) => {
   let text = '';
   for await (const chunk of request) text += chunk;
   if (request.url === '/person') person = JSON.parse(text);
-  if (request.url === '/rotate-keys') await server.issuer.keys.generate('ES256');
+  if (request.url === '/rotate-keys') await server.issuer.keys.generate('RS256');
   response.writeHead(200).end('{}');
 }).listen(Number(port) + 1, '127.0.0.1');

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Logins through a second OpenID provider that others wrote (npm oauth2-mock-server), with ES256: the first, the next, changed claims, a new key.
+// Logins through a second OpenID provider that others wrote (npm oauth2-mock-server): the first, the next, changed claims, a new key.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
