@@ -354,6 +354,61 @@ def login_lines(table, server, pids, options):
     table.compare("single sign-on, code and token", None, lambda: logins.run(pids, options.seconds, False))
 
 
+MODES = ["silent", "consent", "password_consent", "username_password_consent"]
+NEW_PASSWORD = "correct horse battery staple"
+
+
+class FirstLogins(Logins):
+    """Whole first logins in one mode: each makes an account of somebody new, who agrees to what they are asked."""
+
+    def __init__(self, server, peer, mode, people=1500):
+        super().__init__(server)
+        self.mode, self.numbers, self.lock = mode, iter(range(people)), threading.Lock()
+        for n in range(people):
+            claims = {"password": NEW_PASSWORD, "email": f"{mode}{n}@example.com", "email_verified": True, "given_name": "Ann", "family_name": "Adams", "name": "Ann Adams"}
+            fetch("PUT", f"{peer['OIDC_CONTROL']}/accounts/{mode}-{n}", json.dumps(claims))
+
+    def once(self, browser, fresh):
+        with self.lock:
+            n = next(self.numbers, None)
+        if n is None:
+            sys.exit("there were not enough people for the first logins")
+        browser.cookies.clear()
+        query = {
+            "client_id": "wiki", "response_type": "code", "redirect_uri": BACK, "scope": "openid email", "state": "bench-state",
+            "code_challenge": CHALLENGE, "code_challenge_method": "S256", "idp_hint": self.mode,
+        }
+        through = "agree and continue" if self.mode == "consent" else None
+        place = browser.walk(f"{self.server.url}/oauth2/authorize?{urlencode(query)}", BACK, f"{self.mode}{n}@example.com", NEW_PASSWORD, through)
+        if not isinstance(place, str) or "code=" not in place:
+            sys.exit(f"a first login did not come to its end: {getattr(place, 'text', place)}")
+
+
+def measure_logins(kind, options):
+    """First logins by mode, and logins of known people, on a database of their own."""
+    path, port = folder("bench"), free_port()
+    postgres = Peer("postgres", path, DURABLE="1") if kind == "postgres" else None
+    if postgres:
+        os.environ["VESTIBULE_TEST_POSTGRES_URL"] = postgres["POSTGRES_URL"]
+    peer = Peer("oidc-provider", path, REDIRECT_URIS=",".join(f"http://127.0.0.1:{port}/federation/{name}/callback" for name in ["upstream", *MODES]))
+    providers = [upstream(peer), *(upstream(peer, {"mode": mode}, name=mode) for mode in MODES)]
+    application = service_provider(redirect_uris=[BACK], identity_providers=["upstream", *MODES], local_login=False)
+    server = Vestibule(path, postgres_database(path) if postgres else f"sqlite:{path}/vestibule.db", *providers, application, port=port)
+    try:
+        server.start()
+        table = Table("PostgreSQL" if postgres else "SQLite", 0, options)
+        pids = [server.process.pid, *([int(postgres["POSTGRES_PID"])] if postgres else [])]
+        for mode in MODES:
+            first = FirstLogins(server, peer, mode)
+            table.compare(f"first login, {mode}", None, lambda first=first: first.run(pids, options.seconds, True))
+        login_lines(table, server, pids, options)
+        return table
+    finally:
+        server.kill()
+        if postgres:
+            postgres.stop()
+
+
 def outbound_line(table, bare, scim, pids, count):
     """How fast `count` new users reach a target that answers at once."""
     pushed = lambda: int(fetch("GET", bare.url + "/pushes")[1])  # noqa: E731
@@ -443,9 +498,13 @@ def write(tables):
     text = first.markdown() + f"\n{os.cpu_count()} processors ({model[1] if model else platform.machine()}), {memory} GiB, {time.strftime('%Y-%m-%d')}; users of "
     text += f"about 1 kB; the load program ran on the same processors.\nStarted in {first.start * 1000:.0f} ms; {first.memory:.0f} MiB resident at the end, "
     text += "the database's file aside.\n" + ("\n" + by_size(tables) if others else "")
-    begin, end = (f"<!-- bench:{first.database}:{place} -->" for place in ("begin", "end"))
+    write_between(first.database, text)
+
+
+def write_between(name, text):
+    begin, end = (f"<!-- bench:{name}:{place} -->" for place in ("begin", "end"))
     head, rest = DOCUMENT.read_text().split(begin, 1)
-    DOCUMENT.write_text(f"{head}{begin}\n{text.rstrip()}\n{end}{rest.split(end, 1)[1]}")
+    DOCUMENT.write_text(f"{head}{begin}\n{text.strip()}\n{end}{rest.split(end, 1)[1]}")
 
 
 def main():
@@ -457,10 +516,17 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--pushes", type=int, default=5000)
     options.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
+    options.add_argument("--logins", action="store_true", help="measure logins alone, by mode")
     options.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     options = options.parse_args()
     kinds = ["sqlite", "postgres"] if options.database == "both" else [options.database]
-    for kind in kinds:
+    for kind in kinds if options.logins else []:
+        table = measure_logins(kind, options)
+        text = "\n".join(line for line in table.markdown().split("\n")[2:])
+        print(text)
+        if options.write:
+            write_between(f"{table.database} logins", text)
+    for kind in [] if options.logins else kinds:
         tables = [measure(kind, users, options, users == options.users) for users in [options.users, *options.sizes]]
         print(tables[0].markdown() + "\n" + by_size(tables))
         if options.write:
