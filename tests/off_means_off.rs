@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 use vestibule::app::App;
 use vestibule::config::Config;
@@ -24,7 +25,7 @@ use vestibule::federation::denial::Denial;
 use vestibule::oidc::{Authorized, Failure};
 use vestibule::scim::{Caller, Client, Target, Terms};
 use vestibule::storage::identity_locks::{self, IdentityLock};
-use vestibule::storage::{StorageError, links};
+use vestibule::storage::{SqlConnection, StorageError, links};
 
 const PASSWORD: &str = "correct horse battery staple";
 const RETURN: &str = "https://wiki.example/callback";
@@ -495,4 +496,26 @@ fn nobody_is_told_on_a_private_network() {
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(socket.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     world.app.stop();
+}
+
+/// O12: what could not be taken back is not told to be.
+#[test]
+fn a_revocation_that_cannot_be_written_is_no_success() {
+    let world = World::new();
+    let had = world.belongings();
+    let execute = |statement: &'static str| {
+        let run = move |connection: &mut SqlConnection| Ok(connection.batch_execute(statement)?);
+        world.app.database.write::<_, StorageError>(run).unwrap();
+    };
+    let client = [("client_id", "wiki"), ("client_secret", "wiki-secret-0123456789abcdef")];
+    let form = pairs(&[&[("token", had.refresh_token.as_str())][..], &client].concat());
+    execute("CREATE TRIGGER refuse BEFORE UPDATE ON grants BEGIN SELECT RAISE(ABORT, 'no room'); END");
+    let failure = world.app.oidc.revoke(None, &form).unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Failed(error) if error.code().status() >= 500),
+        "{failure:?}"
+    );
+    execute("DROP TRIGGER refuse");
+    world.app.oidc.revoke(None, &form).unwrap();
+    assert_eq!(world.refresh(&had.refresh_token), Err("invalid_grant"));
 }

@@ -34,6 +34,9 @@ fn tests_under(folder: &Path, found: &mut BTreeSet<String>) {
             for line in text.lines().map(str::trim) {
                 if line.starts_with("#[") && line.contains("test]") {
                     is_test = true;
+                } else if line.starts_with("fn ") && line.contains("(world: &World)") {
+                    // A promise that every userstore is held to.
+                    found.insert(line[3..].split('(').next().unwrap().to_owned());
                 } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
                     found.insert(rest.split('(').next().unwrap().to_owned());
                     is_test = false;

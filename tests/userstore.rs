@@ -81,6 +81,7 @@ const CASES: &[(&str, Case)] = cases![
     sorting_puts_absent_values_last_and_first_when_descending,
     values_longer_than_an_index_are_found_and_told_apart,
     the_right_password_opens_and_wrong_ones_lock,
+    of_many_wrong_passwords_at_once_few_are_compared,
     unlocking_lifts_the_lock,
     a_cleared_password_opens_nothing,
     a_password_goes_with_its_user,
@@ -911,6 +912,18 @@ fn the_right_password_opens_and_wrong_ones_lock(world: &World) {
     ));
     world.clock.advance(Duration::from_secs(31));
     assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Right);
+}
+
+fn of_many_wrong_passwords_at_once_few_are_compared(world: &World) {
+    let ann = world.user("ann");
+    world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
+    let compared = std::thread::scope(|scope| {
+        let guess = || world.verify(&ann, "wrong");
+        let guesses: Vec<_> = (0..40).map(|_| scope.spawn(guess)).collect();
+        let verdicts = guesses.into_iter().map(|guess| guess.join().unwrap());
+        verdicts.filter(|verdict| *verdict == PasswordVerdict::Wrong).count()
+    });
+    assert_eq!(compared, 5, "the others were locked out");
 }
 
 fn unlocking_lifts_the_lock(world: &World) {
