@@ -92,13 +92,17 @@ const CASES: &[(&str, Case)] = cases![
 ];
 
 fn main() {
-    let backends: [(&str, Option<Backend>); 3] = [
+    let directory = |name: &str, backend: Backend| support::directory(name).map(|_| backend);
+    let backends: [(&str, Option<Backend>); 6] = [
         ("memory", Some(support::memory)),
         ("sqlite", Some(support::sqlite)),
         (
             "postgres",
             support::postgres_url().map(|_| support::postgres as Backend),
         ),
+        ("openldap", directory("openldap", support::openldap)),
+        ("389ds", directory("ds389", support::ds389)),
+        ("samba_ad", directory("samba_ad", support::active_directory)),
     ];
     let mut trials = Vec::new();
     for (backend, world) in backends {

@@ -149,7 +149,7 @@ pub struct Transfer {
 }
 
 /// A record that commits in the change's own transaction, or not at all.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Companion {
     /// The change itself, for targets, audit and feeds. The store fills in the version and who joined or left.
     Journal(JournalEntry),
@@ -166,7 +166,7 @@ pub enum Companion {
 }
 
 /// The word of an identity provider on a membership.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The member.
     pub user: ResourceId,
@@ -177,7 +177,7 @@ pub struct Grant {
 }
 
 /// What the journal tells of one change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalEntry {
     /// When.
     pub at: Timestamp,

@@ -1,5 +1,6 @@
 //! A resource as every room sees it (RFC 7643 §3).
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Timestamp;
@@ -102,7 +103,7 @@ impl Resource {
 }
 
 /// One element of a group's `members`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The member's `value`. It may name nobody: clients send members before they exist.
     pub id: ResourceId,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::clock::Timestamp;
@@ -11,7 +12,7 @@ use super::resource::Attributes;
 use super::schema::{Attribute, DataType, ResourceType, Uniqueness};
 
 /// One such value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UniqueValue {
     /// Whether no resource at all may have it too (`global`), or none of its type in its store (`server`).
     pub global: bool,

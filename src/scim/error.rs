@@ -176,6 +176,10 @@ impl From<StoreError> for ScimError {
                 "The resource has changed since this version. Read it again and repeat the change.".to_owned(),
             ),
             StoreError::Unsupported(what) => (Fault::Unsupported, format!("This userstore cannot {what}.")),
+            StoreError::Refused { reason } => (
+                Fault::InvalidValue,
+                format!("The userstore does not take this: {reason}"),
+            ),
             StoreError::Unavailable(_) => (
                 Fault::Unavailable,
                 "The userstore does not answer at the moment. Try again shortly.".to_owned(),

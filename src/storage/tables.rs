@@ -376,8 +376,36 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    ldap_entries (resource_id) {
+        resource_id -> Text,
+        store -> Text,
+        entry -> Text,
+        dn -> Text,
+        dn_key -> Text,
+        stamp -> Text,
+    }
+}
+
+diesel::table! {
+    ldap_baselines (store) {
+        store -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    intents (store, subject) {
+        store -> Text,
+        subject -> Text,
+        change -> Text,
+        until -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     resources,
+    ldap_entries,
     attribute_values,
     members,
     credentials,

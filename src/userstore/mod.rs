@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 
+use serde::{Deserialize, Serialize};
+
+pub mod ldap;
 pub mod memory;
 pub mod mirror;
 mod password;
@@ -112,7 +115,7 @@ pub struct Draft {
 }
 
 /// The attribute that names a resource within its type and store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UniqueKey {
     /// The attribute, for the message when it is taken.
     pub attribute: String,
@@ -193,6 +196,12 @@ pub enum StoreError {
     /// This store cannot do that.
     #[error("this userstore cannot {0}")]
     Unsupported(&'static str),
+    /// The place where it keeps people does not take these values.
+    #[error("the userstore does not take this: {reason}")]
+    Refused {
+        /// Why, in words that clients may read.
+        reason: String,
+    },
     /// It cannot be reached.
     #[error("the userstore is not available")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),

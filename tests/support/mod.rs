@@ -7,8 +7,9 @@ pub(crate) mod service;
 use std::sync::Arc;
 
 use vestibule::domain::schema::Registry;
-use vestibule::domain::{Clock, StoreName, Timestamp};
+use vestibule::domain::{Clock, Secret, StoreName, Timestamp};
 use vestibule::storage::{Database, DatabaseUrl, migrate, random};
+use vestibule::userstore::ldap::{Dn, Flavour, LdapSettings, LdapUserstore, Unmapped};
 use vestibule::userstore::memory::MemoryUserstore;
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{PasswordHasher, Userstore};
@@ -75,5 +76,105 @@ fn sql(url: &DatabaseUrl, name: StoreName, folder: Option<tempfile::TempDir>) ->
         clock,
         registry,
         _folder: folder,
+    }
+}
+
+/// A directory server that tests may write to, from `VESTIBULE_TEST_<NAME>`: URL, CA file, bind name, bind password and
+/// base, separated by `|`.
+pub(crate) fn directory(name: &str) -> Option<Vec<String>> {
+    let variable = format!("VESTIBULE_TEST_{}", name.to_uppercase());
+    let text = std::env::var(variable).ok()?;
+    Some(text.split('|').map(str::to_owned).collect())
+}
+
+pub(crate) fn openldap() -> World {
+    ldap("openldap", Flavour::OpenLdap)
+}
+
+pub(crate) fn ds389() -> World {
+    ldap("ds389", Flavour::Ds389)
+}
+
+pub(crate) fn active_directory() -> World {
+    ldap("samba_ad", Flavour::ActiveDirectory)
+}
+
+/// Settings of a store in a corner of the directory that nobody else uses.
+pub(crate) fn ldap_settings(server: &str, flavour: Flavour) -> LdapSettings {
+    let facts = directory(server).expect("the caller looked first");
+    let [url, ca, bind_dn, bind_password, base] = facts.as_slice() else {
+        unreachable!("VESTIBULE_TEST_* of a directory has five parts");
+    };
+    let corner = format!("ou={},{base}", random::token());
+    make_corner(url, ca, (bind_dn, bind_password), &corner);
+    LdapSettings {
+        name: StoreName::new(random::token()),
+        urls: vec![url.clone()],
+        start_tls: false,
+        ca_file: Some(ca.into()),
+        bind_dn: bind_dn.clone(),
+        bind_password: Secret::new(bind_password.clone()),
+        user_base: Dn::new(format!("ou=people,{corner}")),
+        group_base: Dn::new(format!("ou=groups,{corner}")),
+        flavour,
+        writable: true,
+        unmapped: Unmapped::Keep,
+        user_rdn: None,
+        user_object_classes: None,
+        group_object_classes: None,
+        user_attributes: std::collections::BTreeMap::new(),
+        group_attributes: std::collections::BTreeMap::new(),
+        timeout: std::time::Duration::from_secs(5),
+        connections: 8,
+        watch: std::time::Duration::from_secs(5),
+    }
+}
+
+/// Makes the entries that a store's bases are.
+fn make_corner(url: &str, ca: &str, (bind_dn, password): (&str, &str), corner: &str) {
+    let entry = |dn: &str| {
+        let name = dn.split([',', '=']).nth(1).unwrap_or_default();
+        format!("dn: {dn}\nobjectClass: organizationalUnit\nou: {name}\n\n")
+    };
+    let ldif = [
+        corner.to_owned(),
+        format!("ou=people,{corner}"),
+        format!("ou=groups,{corner}"),
+    ];
+    ldapmodify(url, ca, (bind_dn, password), &ldif.map(|dn| entry(&dn)).concat());
+}
+
+/// Writes to a directory as another tool would.
+pub(crate) fn ldapmodify(url: &str, ca: &str, (bind_dn, password): (&str, &str), ldif: &str) {
+    use std::io::Write as _;
+    let mut tool = std::process::Command::new("ldapmodify")
+        .args(["-a", "-x", "-H", url, "-D", bind_dn, "-w", password])
+        .env("LDAPTLS_CACERT", ca)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("ldapmodify is installed where a directory is configured");
+    tool.stdin.take().unwrap().write_all(ldif.as_bytes()).unwrap();
+    assert!(tool.wait().unwrap().success(), "ldapmodify refused:\n{ldif}");
+}
+
+fn ldap(server: &str, flavour: Flavour) -> World {
+    let settings = ldap_settings(server, flavour);
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();
+    migrate::run(&database).unwrap();
+    let (clock, registry) = (Clock::fixed(START), Arc::new(Registry::builtin()));
+    let store = LdapUserstore::new(
+        settings,
+        database,
+        registry.clone(),
+        PasswordHasher::new(),
+        clock.clone(),
+    );
+    World {
+        store: Arc::new(store.unwrap()),
+        clock,
+        registry,
+        _folder: Some(folder),
     }
 }

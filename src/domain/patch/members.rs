@@ -1,5 +1,6 @@
 //! Recognises changes of a group's members that need no look at who is in it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{PatchOp, PatchOperation, Path};
@@ -8,7 +9,7 @@ use crate::domain::validate::check_attribute;
 use crate::domain::{Member, ResourceId};
 
 /// One step of such a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberStep {
     /// These join; who is in already stays as is.
     Join(Vec<Member>),

@@ -39,9 +39,18 @@ pub(super) fn has(connection: &mut SqlConnection, id: &ResourceId) -> QueryResul
     diesel::select(diesel::dsl::exists(known)).get_result(connection)
 }
 
-/// Checks a password. The attempt is counted as a failure before the hash is compared and forgiven if it was right:
-/// so parallel guesses cannot outrun the count.
+/// Checks a password against the hash.
 pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+    attempt(store, id, |hash| Ok(store.hasher.verify(hash, password)))
+}
+
+/// Counts an attempt as a failure before anything is compared, and forgives it if it was right: so parallel guesses
+/// cannot outrun the count.
+pub(super) fn attempt(
+    store: &SqlUserstore,
+    id: &ResourceId,
+    is_right: impl FnOnce(Option<&str>) -> Result<bool, StoreError>,
+) -> Result<PasswordVerdict, StoreError> {
     let (resource, now) = (id.clone(), store.clock.now());
     let attempt = store
         .database
@@ -49,7 +58,7 @@ pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -
     match attempt {
         Attempt::Locked(until) => Ok(PasswordVerdict::Locked { until }),
         Attempt::Compare(hash) => {
-            if !store.hasher.verify(hash.as_deref(), password) {
+            if !is_right(hash.as_deref())? {
                 return Ok(PasswordVerdict::Wrong);
             }
             let resource = id.clone();
@@ -59,6 +68,24 @@ pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -
             Ok(PasswordVerdict::Right)
         }
     }
+}
+
+/// Whether failures can be counted.
+pub(super) fn has_room(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(credentials::table.find(id.as_str()))).get_result(connection)
+}
+
+/// Makes room to count failures for somebody whose password is kept elsewhere.
+pub(super) fn make_room(connection: &mut SqlConnection, id: &ResourceId, at: Timestamp) -> QueryResult<()> {
+    diesel::insert_into(credentials::table)
+        .values((
+            credentials::resource_id.eq(id.as_str()),
+            credentials::hash.eq(None::<String>),
+            credentials::changed_at.eq(at.0),
+        ))
+        .suffix(" ON CONFLICT DO NOTHING")
+        .execute(connection)
+        .map(|_| ())
 }
 
 enum Attempt {

@@ -19,6 +19,7 @@ use crate::storage::{Database, SqlConnection, StorageError};
 
 mod credentials;
 mod find;
+mod held;
 mod indexed;
 mod landmarks;
 mod members;
@@ -27,6 +28,7 @@ mod row;
 mod unique;
 mod write;
 
+pub(in crate::userstore) use held::Beside;
 use landmarks::Landmarks;
 use row::Row;
 

@@ -1,0 +1,3 @@
+DROP TABLE intents;
+DROP TABLE ldap_baselines;
+DROP TABLE ldap_entries;

@@ -1,0 +1,211 @@
+//! Which entries of LDAP directories resources are, and as of which state of an entry its resource is held here.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+
+use super::connection::{SqlConnection, SuffixDsl, any_of};
+use super::tables::{ldap_baselines, ldap_entries, resources};
+use crate::domain::{Kind, ResourceId, StoreName, Timestamp};
+
+/// How many entries one statement asks for: both databases limit the values that one statement binds.
+const CHUNK: usize = 500;
+
+/// An entry and the resource that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownEntry {
+    /// The resource.
+    pub resource: ResourceId,
+    /// What the directory itself knows the entry by, whatever it is renamed to.
+    pub entry: String,
+    /// Its distinguished name, as last seen.
+    pub dn: String,
+    /// The same in the form in which it compares.
+    pub dn_key: String,
+    /// The state of the entry that is held here; empty for none that counts.
+    pub stamp: String,
+}
+
+/// What an entry is held by for a comparison with the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The resource.
+    pub resource: ResourceId,
+    /// The state of the entry that is held.
+    pub stamp: String,
+    /// The distinguished name, as last seen.
+    pub dn: String,
+}
+
+/// Notes which entry a resource is, and its state.
+pub fn put(connection: &mut SqlConnection, store: &StoreName, known: &KnownEntry) -> QueryResult<()> {
+    diesel::insert_into(ldap_entries::table)
+        .values((
+            ldap_entries::resource_id.eq(known.resource.as_str()),
+            ldap_entries::store.eq(store.as_str()),
+            ldap_entries::entry.eq(&known.entry),
+            ldap_entries::dn.eq(&known.dn),
+            ldap_entries::dn_key.eq(&known.dn_key),
+            ldap_entries::stamp.eq(&known.stamp),
+        ))
+        .suffix(
+            " ON CONFLICT (resource_id) DO UPDATE SET store = excluded.store, entry = excluded.entry, \
+             dn = excluded.dn, dn_key = excluded.dn_key, stamp = excluded.stamp",
+        )
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Notes another state of an entry. `false` if the entry is not held at state `before` any more.
+pub fn advance(connection: &mut SqlConnection, known: &KnownEntry, before: &str) -> QueryResult<bool> {
+    diesel::update(ldap_entries::table.find(known.resource.as_str()))
+        .filter(ldap_entries::stamp.eq(before))
+        .set((
+            ldap_entries::dn.eq(&known.dn),
+            ldap_entries::dn_key.eq(&known.dn_key),
+            ldap_entries::stamp.eq(&known.stamp),
+        ))
+        .execute(connection)
+        .map(|rows| rows == 1)
+}
+
+type Row = (String, String, String, String, String);
+
+const COLUMNS: (
+    ldap_entries::resource_id,
+    ldap_entries::entry,
+    ldap_entries::dn,
+    ldap_entries::dn_key,
+    ldap_entries::stamp,
+) = (
+    ldap_entries::resource_id,
+    ldap_entries::entry,
+    ldap_entries::dn,
+    ldap_entries::dn_key,
+    ldap_entries::stamp,
+);
+
+fn known((resource, entry, dn, dn_key, stamp): Row) -> KnownEntry {
+    KnownEntry {
+        resource: resource.into(),
+        entry,
+        dn,
+        dn_key,
+        stamp,
+    }
+}
+
+/// The entry that a resource is.
+pub fn of_resource(
+    connection: &mut SqlConnection,
+    store: &StoreName,
+    resource: &ResourceId,
+) -> QueryResult<Option<KnownEntry>> {
+    let found: Option<Row> = ldap_entries::table
+        .find(resource.as_str())
+        .filter(ldap_entries::store.eq(store.as_str()))
+        .select(COLUMNS)
+        .first(connection)
+        .optional()?;
+    Ok(found.map(known))
+}
+
+/// The entries that resources are; those that are none are left out.
+pub fn of_resources(
+    connection: &mut SqlConnection,
+    store: &StoreName,
+    wanted: &[&ResourceId],
+) -> QueryResult<Vec<KnownEntry>> {
+    let mut found = Vec::new();
+    for chunk in wanted.chunks(CHUNK) {
+        let rows: Vec<Row> = ldap_entries::table
+            .filter(ldap_entries::store.eq(store.as_str()))
+            .filter(any_of(ldap_entries::resource_id, chunk.iter().map(|id| id.as_str())))
+            .select(COLUMNS)
+            .load(connection)?;
+        found.extend(rows.into_iter().map(known));
+    }
+    Ok(found)
+}
+
+/// The resources with these distinguished names, given in the form in which they compare, by that form.
+pub fn by_names(
+    connection: &mut SqlConnection,
+    store: &StoreName,
+    wanted: &[String],
+) -> QueryResult<HashMap<String, ResourceId>> {
+    let mut found = HashMap::new();
+    for chunk in wanted.chunks(CHUNK) {
+        let rows: Vec<(String, String)> = ldap_entries::table
+            .filter(ldap_entries::store.eq(store.as_str()))
+            .filter(any_of(ldap_entries::dn_key, chunk.iter().map(String::as_str)))
+            .select((ldap_entries::dn_key, ldap_entries::resource_id))
+            .load(connection)?;
+        found.extend(rows.into_iter().map(|(name, id)| (name, ResourceId::from(id))));
+    }
+    Ok(found)
+}
+
+/// How entries are held, by what the directory knows them by.
+pub fn held(connection: &mut SqlConnection, store: &StoreName, wanted: &[&str]) -> QueryResult<HashMap<String, Held>> {
+    let mut found = HashMap::new();
+    for chunk in wanted.chunks(CHUNK) {
+        let rows: Vec<Row> = ldap_entries::table
+            .filter(ldap_entries::store.eq(store.as_str()))
+            .filter(any_of(ldap_entries::entry, chunk.iter().copied()))
+            .select(COLUMNS)
+            .load(connection)?;
+        found.extend(rows.into_iter().map(|row| {
+            let known = known(row);
+            (
+                known.entry,
+                Held {
+                    resource: known.resource,
+                    stamp: known.stamp,
+                    dn: known.dn,
+                },
+            )
+        }));
+    }
+    Ok(found)
+}
+
+/// How all entries of a type are held, by what the directory knows them by.
+pub fn all_held(connection: &mut SqlConnection, store: &StoreName, kind: &Kind) -> QueryResult<HashMap<String, Held>> {
+    let rows: Vec<(String, String, String, String)> = ldap_entries::table
+        .inner_join(resources::table.on(resources::id.eq(ldap_entries::resource_id)))
+        .filter(ldap_entries::store.eq(store.as_str()))
+        .filter(resources::kind.eq(kind.as_str()))
+        .select((
+            ldap_entries::entry,
+            ldap_entries::resource_id,
+            ldap_entries::stamp,
+            ldap_entries::dn,
+        ))
+        .load(connection)?;
+    let held = |(entry, resource, stamp, dn): (String, String, String, String)| {
+        (
+            entry,
+            Held {
+                resource: resource.into(),
+                stamp,
+                dn,
+            },
+        )
+    };
+    Ok(rows.into_iter().map(held).collect())
+}
+
+/// Whether a directory was read once from end to end.
+pub fn has_baseline(connection: &mut SqlConnection, store: &StoreName) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(ldap_baselines::table.find(store.as_str()))).get_result(connection)
+}
+
+/// Notes that a directory was read from end to end.
+pub fn set_baseline(connection: &mut SqlConnection, store: &StoreName, at: Timestamp) -> QueryResult<()> {
+    diesel::insert_into(ldap_baselines::table)
+        .values((ldap_baselines::store.eq(store.as_str()), ldap_baselines::at.eq(at.0)))
+        .suffix(" ON CONFLICT DO NOTHING")
+        .execute(connection)
+        .map(|_| ())
+}

@@ -1,0 +1,378 @@
+//! Changes: tried here, noted as an intent, carried out in the directory, confirmed here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::connection::Fault;
+use super::facts::Facts;
+use super::filter::LdapFilter;
+use super::flavour::Flavour;
+use super::intent::{self, Pending};
+use super::refresh::known;
+use super::settings::Unmapped;
+use super::wire::ENTRY_EXISTS;
+use super::{Dn, LdapUserstore, is_stale, narrow};
+use crate::domain::filter::Operator;
+use crate::domain::{Attributes, Companion, Kind, Precondition, Relations, ResourceId, StoreName};
+use crate::storage::intents::{self, Intent};
+use crate::storage::ldap_entries;
+use crate::userstore::sql::Beside;
+use crate::userstore::{Draft, PasswordChange, StoreError, Userstore, Write, WriteAction, Written};
+
+/// How long whoever noted an intent may be at work before others settle it.
+const TERM: Duration = Duration::from_secs(30);
+/// How long a change waits for another one of the same entry.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it waits before it looks again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl LdapUserstore {
+    pub(super) fn change(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+        let begun = Instant::now();
+        loop {
+            let (attempt, companions) = (write.clone(), companions.clone());
+            let done = match &write.action {
+                WriteAction::Create(_) => self.create(attempt, companions).map(Some),
+                WriteAction::Delete { .. } => self.remove(attempt, companions),
+                _ => self.alter(attempt, companions),
+            };
+            match done {
+                Err(StoreError::Stale) if begun.elapsed() < PATIENCE && self.is_worth_another_try(&write)? => {
+                    std::thread::sleep(PAUSE);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Whether a change that came upon another one is still allowed after that.
+    fn is_worth_another_try(&self, write: &Write) -> Result<bool, StoreError> {
+        let (WriteAction::Replace { expected, .. }
+        | WriteAction::Members { expected, .. }
+        | WriteAction::Delete { expected }) = &write.action
+        else {
+            return Ok(true);
+        };
+        let now = self.copy.get(&write.kind, &write.id, Relations::NONE)?;
+        Ok(now.is_none_or(|now| expected.allows(now.version)))
+    }
+
+    fn create(&self, write: Write, companions: Vec<Companion>) -> Result<Written, StoreError> {
+        let WriteAction::Create(draft) = &write.action else {
+            return Err(StoreError::Unsupported("create this"));
+        };
+        let (facts, draft) = (self.facts()?, draft.clone());
+        self.check_held(&facts, &write.kind, &draft.attributes)?;
+        let mapping = facts.mapping(&write.kind);
+        let rendered = mapping.render(&draft.attributes);
+        let name = rendered.get(&mapping.rdn).and_then(|values| values.first());
+        let name = name.ok_or_else(|| StoreError::Refused {
+            reason: format!("{} names the entry and has no value that LDAP can hold", mapping.rdn),
+        })?;
+        let dn = self.base(&write.kind).child(&mapping.rdn, name);
+        let subject = intent::of_name(&dn);
+        self.wait_for(&subject)?;
+        self.look_for_twins(&facts, &write.kind, &draft)?;
+        let pending = Pending::new(&write, &companions, (&dn, ""));
+        let write = without_password(write);
+        let trial = self
+            .copy
+            .try_beside(write.clone(), companions.clone(), self.begin(&subject, &pending)?)?;
+        let added = self.new_entry(&facts, &write.kind, &draft, trial.as_ref());
+        let done = added.and_then(|attributes| {
+            let sets_password = draft
+                .password
+                .as_ref()
+                .filter(|_| self.settings.flavour != Flavour::ActiveDirectory);
+            self.connections
+                .write(|wire| {
+                    wire.add(&dn, attributes.clone())?;
+                    if let Some(PasswordChange::Set(password)) = sets_password
+                        && let Err(fault) = wire.set_password(&dn, password.expose())
+                    {
+                        wire.delete(&dn)?;
+                        return Err(fault);
+                    }
+                    Ok(())
+                })
+                .map_err(|fault| self.give_up(&subject, fault, &draft))
+        });
+        if let Err(error) = done {
+            if !matches!(error, StoreError::Unavailable(_)) {
+                self.end(&subject)?;
+            }
+            return Err(error);
+        }
+        self.confirm_create(write, companions, (&dn, &subject))
+    }
+
+    /// Confirms that an entry was made; if that cannot be, the entry goes again.
+    pub(super) fn confirm_create(
+        &self,
+        write: Write,
+        companions: Vec<Companion>,
+        (dn, subject): (&Dn, &str),
+    ) -> Result<Written, StoreError> {
+        let wanted = self.stamp_attributes();
+        let entry = self.connections.read(|wire| wire.at(dn, &wanted));
+        let entry = entry.map_err(|fault| self.leave(subject, fault))?;
+        let Some(entry) = entry else {
+            self.end(subject)?;
+            return Err(StoreError::Stale);
+        };
+        let id = ResourceId::new(entry.id.clone());
+        let beside = self.confirmation(subject, known(id.clone(), &entry));
+        let kind = write.kind.clone();
+        match self.copy.write_beside(Write { id, ..write }, companions, beside) {
+            Ok(Some(written)) => Ok(written),
+            Ok(None) => Err(StoreError::Unsupported("create this")),
+            Err(error @ (StoreError::Taken { .. } | StoreError::Stale)) => {
+                log::debug!("userstore {}: {kind} {dn} is undone: {error}", self.settings.name);
+                self.connections
+                    .write(|wire| wire.delete(dn))
+                    .map_err(|fault| self.leave(subject, fault))?;
+                self.end(subject)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes copies of entries that have the name that a new one shall have, wherever they are: then the name is taken.
+    fn look_for_twins(&self, facts: &Facts, kind: &Kind, draft: &Draft) -> Result<(), StoreError> {
+        let resource_type = self.resource_type(kind)?;
+        let Some(reference) = resource_type.resolve(&draft.key.attribute) else {
+            return Ok(());
+        };
+        let mapping = facts.mapping(kind);
+        for (ldap, _) in mapping.ldap_of(&reference) {
+            let same = narrow::piece(ldap, Operator::Eq, &draft.key.name);
+            if same != LdapFilter::All {
+                let twins = self.stamps(kind, &facts.filter(kind).and(same))?;
+                self.refresh_all(kind, &twins)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn alter(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+        let facts = self.facts()?;
+        let Some((held, _)) = self.present(&write.kind, &write.id)? else {
+            return Ok(None);
+        };
+        let subject = intent::of_entry(&held.entry);
+        self.wait_for(&subject)?;
+        let (wanted, dn) = (self.all_attributes(&facts, &write.kind), Dn::new(&held.dn));
+        let entry = self.connections.read(|wire| wire.at(&dn, &wanted))?;
+        let Some(entry) = entry.filter(|entry| entry.stamp == held.stamp) else {
+            return Err(StoreError::Stale);
+        };
+        let Some(before) = self.copy.get(&write.kind, &write.id, Relations::NONE)? else {
+            return Ok(None);
+        };
+        if let WriteAction::Replace { expected, .. } | WriteAction::Members { expected, .. } = &write.action
+            && !expected.allows(before.version)
+        {
+            return Err(StoreError::Stale);
+        }
+        let mut plan = self.plan(&facts, &write, &before, &entry)?;
+        let pending = Pending::new(&write, &companions, (&dn, &entry.stamp));
+        let write = without_password(write);
+        let begin = self.begin(&subject, &pending)?;
+        let Some(trial) = self.copy.try_beside(write.clone(), companions.clone(), begin)? else {
+            return Ok(None);
+        };
+        if !trial.changed {
+            return self.copy.write(write, companions);
+        }
+        let members = self.member_deltas(&write.id, &dn, &trial);
+        match members {
+            Ok(members) => plan.deltas.extend(members),
+            Err(error) => {
+                self.end(&subject)?;
+                return Err(error);
+            }
+        }
+        if let Err(fault) = self.carry_out(&facts, &plan, &entry) {
+            let error = self.refusal(&subject, fault)?;
+            return Err(error);
+        }
+        let dn = plan.rename.map_or(dn, |rename| rename.dn);
+        self.confirm(write, companions, (&dn, &subject))
+    }
+
+    /// Confirms what was done to an entry.
+    pub(super) fn confirm(
+        &self,
+        write: Write,
+        companions: Vec<Companion>,
+        (dn, subject): (&Dn, &str),
+    ) -> Result<Option<Written>, StoreError> {
+        let wanted = self.stamp_attributes();
+        let entry = self.connections.read(|wire| wire.at(dn, &wanted));
+        let entry = entry.map_err(|fault| self.leave(subject, fault))?;
+        let Some(entry) = entry else {
+            self.end(subject)?;
+            return Ok(None);
+        };
+        let beside = self.confirmation(subject, known(write.id.clone(), &entry));
+        self.copy.write_beside(write, companions, beside)
+    }
+
+    fn remove(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+        let Some((held, _)) = self.present(&write.kind, &write.id)? else {
+            return Ok(None);
+        };
+        let subject = intent::of_entry(&held.entry);
+        self.wait_for(&subject)?;
+        let dn = Dn::new(&held.dn);
+        let pending = Pending::new(&write, &companions, (&dn, &held.stamp));
+        let begin = self.begin(&subject, &pending)?;
+        if self
+            .copy
+            .try_beside(write.clone(), companions.clone(), begin)?
+            .is_none()
+        {
+            return Ok(None);
+        }
+        match self.connections.write(|wire| wire.delete(&dn)) {
+            Err(fault) if !matches!(fault, Fault::Refused { code: 32, .. }) => {
+                let error = self.refusal(&subject, fault)?;
+                return Err(error);
+            }
+            _ => {}
+        }
+        self.confirm_removal(write, companions, (&dn, &subject))
+    }
+
+    /// Confirms that an entry is gone. Groups that still name it forget it.
+    pub(super) fn confirm_removal(
+        &self,
+        write: Write,
+        companions: Vec<Companion>,
+        (dn, subject): (&Dn, &str),
+    ) -> Result<Option<Written>, StoreError> {
+        self.forget(dn).map_err(|fault| self.leave(subject, fault))?;
+        let expected = Precondition::None;
+        let write = Write {
+            action: WriteAction::Delete { expected },
+            ..write
+        };
+        let (store, subject) = (self.settings.name.clone(), subject.to_owned());
+        let beside: Beside = Arc::new(move |connection| Ok(intents::end(connection, &store, &subject)?));
+        self.copy.write_beside(write, companions, beside)
+    }
+
+    pub(super) fn check_held(&self, facts: &Facts, kind: &Kind, attributes: &Attributes) -> Result<(), StoreError> {
+        if self.settings.unmapped == Unmapped::Refuse
+            && let Some(path) = facts.mapping(kind).unheld(self.resource_type(kind)?, attributes)
+        {
+            return Err(StoreError::Refused {
+                reason: format!("{path} has no place in this directory"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until no other change of the same entry is under way; settles one that was left behind.
+    fn wait_for(&self, subject: &str) -> Result<(), StoreError> {
+        let (begun, store) = (Instant::now(), &self.settings.name);
+        loop {
+            let under_way = self
+                .database
+                .read::<_, StoreError>(|connection| intents::of(connection, store, subject))?;
+            match under_way {
+                None => return Ok(()),
+                Some(left) if left.until <= self.clock.now() => self.settle(&left)?,
+                Some(_) if begun.elapsed() > PATIENCE => {
+                    return Err(StoreError::Unavailable(
+                        "another change of the same entry takes too long".into(),
+                    ));
+                }
+                Some(_) => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    fn begin(&self, subject: &str, pending: &Pending) -> Result<Beside, StoreError> {
+        let intent = Intent {
+            subject: subject.to_owned(),
+            change: serde_json::to_string(pending).map_err(|error| StoreError::Unavailable(error.into()))?,
+            until: self.clock.now().plus(TERM),
+        };
+        let store = self.settings.name.clone();
+        Ok(Arc::new(move |connection| {
+            let begun = intents::begin(connection, &store, &intent)?;
+            begun.then_some(()).ok_or(StoreError::Stale)
+        }))
+    }
+
+    /// What belongs beside the confirmation of a change.
+    fn confirmation(&self, subject: &str, entry: ldap_entries::KnownEntry) -> Beside {
+        let (store, subject): (StoreName, String) = (self.settings.name.clone(), subject.to_owned());
+        Arc::new(move |connection| {
+            ldap_entries::put(connection, &store, &entry)?;
+            Ok(intents::end(connection, &store, &subject)?)
+        })
+    }
+
+    pub(super) fn end(&self, subject: &str) -> Result<(), StoreError> {
+        let (store, subject) = (self.settings.name.clone(), subject.to_owned());
+        self.database
+            .write(move |connection| intents::end(connection, &store, &subject).map_err(StoreError::from))
+    }
+
+    /// Nobody knows whether it was done: the intent stays, to be settled at once by whoever comes.
+    fn leave(&self, subject: &str, fault: Fault) -> StoreError {
+        let (store, subject, now) = (self.settings.name.clone(), subject.to_owned(), self.clock.now());
+        let left = self.database.write(move |connection| {
+            if let Some(intent) = intents::of(connection, &store, &subject)? {
+                intents::take_over(connection, &store, &intent, now)?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        if let Err(error) = left {
+            log::debug!("an intent is left until its time is over: {error}");
+        }
+        fault.into()
+    }
+
+    /// What to answer when the directory did not do it. The intent goes, unless nobody knows.
+    fn refusal(&self, subject: &str, fault: Fault) -> Result<StoreError, StoreError> {
+        if let Fault::Unreachable(_) = fault {
+            return Ok(self.leave(subject, fault));
+        }
+        self.end(subject)?;
+        Ok(if is_stale(&fault) {
+            StoreError::Stale
+        } else {
+            fault.into()
+        })
+    }
+
+    fn give_up(&self, subject: &str, fault: Fault, draft: &Draft) -> StoreError {
+        match fault {
+            Fault::Refused { code: ENTRY_EXISTS, .. } => StoreError::Taken {
+                attribute: draft.key.attribute.clone(),
+            },
+            Fault::Unreachable(_) => self.leave(subject, fault),
+            Fault::NotTried(_) => match self.end(subject) {
+                Ok(()) => fault.into(),
+                Err(error) => error,
+            },
+            refused @ Fault::Refused { .. } => match StoreError::from(refused) {
+                // A constraint may be the directory's own rule on unique values.
+                error @ StoreError::Unavailable(_) => self.end(subject).map_or_else(|error| error, |()| error),
+                error => error,
+            },
+        }
+    }
+}
+
+/// The same write for the copy, which holds no password; that one was set counts all the same.
+pub(super) fn without_password(mut write: Write) -> Write {
+    if let WriteAction::Create(draft) | WriteAction::Replace { draft, .. } = &mut write.action {
+        draft.password = draft.password.as_ref().map(|_| PasswordChange::Clear);
+    }
+    write
+}

@@ -1,0 +1,121 @@
+//! Whether a directory is as the configuration says: for `vestibule check --connect`.
+
+use ldap3::Scope;
+
+use super::LdapUserstore;
+use super::connection::Fault;
+use super::filter::LdapFilter;
+use super::mapping::Mapping;
+use crate::domain::Kind;
+use crate::userstore::StoreError;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What, in words.
+    pub what: String,
+    /// What is wrong and what to do, if something is.
+    pub problem: Option<String>,
+}
+
+impl LdapUserstore {
+    /// Connects, binds, and looks whether the bases, the attributes and the rights are there. Stops where nothing further
+    /// can be found out. Changes nothing.
+    pub fn check(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut note = |what: String, problem: Option<String>| {
+            let is_good = problem.is_none();
+            findings.push(Finding { what, problem });
+            is_good
+        };
+        let address = self.settings.urls.join(", ");
+        let opened = self.connections.apart(|wire| super::facts::root(wire).map(|_| ()));
+        let reached = !matches!(opened, Err(Fault::Unreachable(_) | Fault::NotTried(_)));
+        if !note(
+            format!("connects to {address}"),
+            opened.err().filter(|_| !reached).map(|fault| fault.to_string()),
+        ) {
+            return findings;
+        }
+        let bound = self.connections.read(|wire| super::facts::root(wire).map(|_| ()));
+        let bound = bound.err().map(|fault| fault.to_string());
+        if !note(format!("binds as {}", self.settings.bind_dn), bound) {
+            return findings;
+        }
+        let facts = match self.facts() {
+            Ok(facts) => facts,
+            Err(error) => {
+                note("tells what it can do".to_owned(), Some(words(&error)));
+                return findings;
+            }
+        };
+        for kind in [Kind::USER, Kind::GROUP] {
+            let (base, mapping) = (self.base(&kind), facts.mapping(&kind));
+            let found = self
+                .connections
+                .read(|wire| wire.search_raw(base.as_str(), Scope::Base, &LdapFilter::All, &["1.1".to_owned()]));
+            let problem = match found {
+                Ok(found) if found.is_empty() => Some("there is no such entry, or it may not be read".to_owned()),
+                Ok(_) => None,
+                Err(fault) => Some(fault.to_string()),
+            };
+            note(format!("has {base}"), problem);
+            note(
+                format!("knows the attributes of {kind}"),
+                unknown(mapping, &facts.schema),
+            );
+            let readable = self.stamps(&kind, &facts.filter(&kind)).map(|entries| entries.len());
+            match readable {
+                Ok(count) => note(format!("shows {count} of {kind}"), None),
+                Err(error) => note(format!("shows {kind}"), Some(words(&error))),
+            };
+        }
+        if self.settings.writable {
+            note("may be written".to_owned(), self.may_write().err());
+        }
+        findings
+    }
+
+    /// Tries to remove an entry that is not there: a server says so to whoever may, and refuses all others.
+    fn may_write(&self) -> Result<(), String> {
+        for kind in [Kind::USER, Kind::GROUP] {
+            let base = self.base(&kind);
+            let nobody = base.child("cn", &format!("vestibule-check-{}", crate::storage::random::token()));
+            match self.connections.write(|wire| wire.delete(&nobody)) {
+                Ok(()) | Err(Fault::Refused { code: 32, .. }) => {}
+                Err(Fault::Refused { code: 50, .. }) => {
+                    return Err(format!(
+                        "{} may not write below {base}; grant it that, or set writable = false",
+                        self.settings.bind_dn
+                    ));
+                }
+                Err(fault) => return Err(fault.to_string()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unknown(mapping: &Mapping, schema: &std::collections::HashSet<String>) -> Option<String> {
+    if schema.is_empty() {
+        return None;
+    }
+    let unknown: Vec<String> = mapping
+        .attributes()
+        .into_iter()
+        .filter(|attribute| !schema.contains(&attribute.to_ascii_lowercase()))
+        .collect();
+    (!unknown.is_empty()).then(|| {
+        format!(
+            "the directory's schema lacks {}; map those paths to others, or to \"\"",
+            unknown.join(", ")
+        )
+    })
+}
+
+fn words(error: &StoreError) -> String {
+    match error {
+        StoreError::Unavailable(cause) => cause.to_string(),
+        other => other.to_string(),
+    }
+}

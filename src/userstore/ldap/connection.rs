@@ -1,0 +1,346 @@
+//! Connections to a directory: made in turn to several servers, over TLS, pooled, and given up quickly while no server
+//! answers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ldap3::exop::WhoAmI;
+use ldap3::{LdapConn, LdapConnSettings, LdapError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::settings::LdapSettings;
+use super::wire::Wire;
+use crate::userstore::StoreError;
+
+/// How long nothing is tried after a first failure; doubled with each further one, up to [`LONGEST_REST`].
+const REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// Why a directory did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// It cannot be reached, or not in time. What was sent may or may not have been done.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Nothing was sent.
+    #[error("{0}")]
+    NotTried(String),
+    /// It says no: the result code (RFC 4511 §4.1.9) and its words.
+    #[error("result {code}: {text}")]
+    Refused {
+        /// The result code.
+        code: u32,
+        /// The server's words.
+        text: String,
+    },
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            // Insufficient access, unwilling to perform.
+            Fault::Refused { code: 50 | 53, .. } => Self::Unavailable(fault.into()),
+            // The values: syntax, constraints, schema.
+            Fault::Refused {
+                code: 17 | 18 | 19 | 21 | 34 | 64 | 65,
+                text,
+            } => Self::Refused { reason: text },
+            fault => Self::Unavailable(fault.into()),
+        }
+    }
+}
+
+impl From<LdapError> for Fault {
+    fn from(error: LdapError) -> Self {
+        match error {
+            // Busy, unavailable, server down.
+            LdapError::LdapResult { result } if !matches!(result.rc, 51 | 52 | 81) => Self::Refused {
+                code: result.rc,
+                text: result.text,
+            },
+            other => Self::Unreachable(other.to_string()),
+        }
+    }
+}
+
+/// A connection and whether it must not be used again.
+pub(super) struct Line {
+    connection: LdapConn,
+    spoilt: bool,
+}
+
+/// Makes connections and binds them.
+struct Dial {
+    settings: LdapSettings,
+    tls: Arc<ClientConfig>,
+    health: Arc<Health>,
+}
+
+/// Whether the servers answer.
+#[derive(Default)]
+struct Health(Mutex<Option<Trouble>>);
+
+struct Trouble {
+    cause: String,
+    failures: u32,
+    rest_until: Instant,
+}
+
+impl Health {
+    /// Refuses while nothing is to be tried; lets one through when it is time to try again.
+    fn check(&self, attempt: Duration) -> Result<(), Fault> {
+        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *trouble {
+            Some(trouble) if trouble.rest_until > Instant::now() => Err(Fault::NotTried(trouble.cause.clone())),
+            Some(trouble) => {
+                trouble.rest_until = Instant::now() + attempt;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn failed(&self, name: &str, cause: &str) {
+        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = trouble.as_ref().map_or(0, |trouble| trouble.failures) + 1;
+        if failures == 1 {
+            log::warn!("userstore {name} does not answer: {cause}");
+        }
+        let rest = (REST * 2u32.saturating_pow(failures - 1).min(64)).min(LONGEST_REST);
+        *trouble = Some(Trouble {
+            cause: cause.to_owned(),
+            failures,
+            rest_until: Instant::now() + rest,
+        });
+    }
+
+    fn answered(&self, name: &str) {
+        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.take().is_some() {
+            log::info!("userstore {name} answers again");
+        }
+    }
+
+    fn cause(&self) -> Option<String> {
+        let trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|trouble| trouble.cause.clone())
+    }
+}
+
+impl Dial {
+    /// A connection to the first server that answers, bound to nobody.
+    fn open(&self) -> Result<LdapConn, LdapError> {
+        let mut failure = None;
+        for url in &self.settings.urls {
+            let settings = LdapConnSettings::new()
+                .set_conn_timeout(self.settings.timeout)
+                .set_starttls(self.settings.start_tls)
+                .set_config(Arc::clone(&self.tls));
+            match LdapConn::with_settings(settings, url) {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or(LdapError::EndOfStream))
+    }
+
+    fn bound(&self) -> Result<LdapConn, LdapError> {
+        let mut connection = self.open()?;
+        let (who, password) = (&self.settings.bind_dn, self.settings.bind_password.expose());
+        connection
+            .with_timeout(self.settings.timeout)
+            .simple_bind(who, password)?
+            .success()?;
+        Ok(connection)
+    }
+}
+
+impl r2d2::ManageConnection for Dial {
+    type Connection = Line;
+    type Error = LdapError;
+
+    fn connect(&self) -> Result<Line, LdapError> {
+        match self.bound() {
+            Ok(connection) => Ok(Line {
+                connection,
+                spoilt: false,
+            }),
+            Err(error) => {
+                self.health.failed(self.settings.name.as_str(), &words(&error));
+                Err(error)
+            }
+        }
+    }
+
+    fn is_valid(&self, _line: &mut Line) -> Result<(), LdapError> {
+        Ok(())
+    }
+
+    fn has_broken(&self, line: &mut Line) -> bool {
+        line.spoilt || line.connection.is_closed()
+    }
+}
+
+/// The text of an error, with what to do about the usual ones.
+fn words(error: &LdapError) -> String {
+    match error {
+        LdapError::LdapResult { result } if result.rc == 49 => {
+            "the directory does not take bind_dn and bind_password".to_owned()
+        }
+        LdapError::Io { source } => format!("cannot connect: {source}"),
+        LdapError::Timeout { .. } => "no answer in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// r2d2 tells of failures that [`Health`] has told of already.
+#[derive(Debug)]
+struct Silent;
+
+impl<E> r2d2::HandleError<E> for Silent {
+    fn handle_error(&self, _error: E) {}
+}
+
+/// The connections of one store.
+pub(super) struct Connections {
+    pool: r2d2::Pool<Dial>,
+    dial: Dial,
+    health: Arc<Health>,
+}
+
+impl Connections {
+    /// Connects to nothing yet.
+    pub(super) fn new(settings: &LdapSettings) -> Result<Self, String> {
+        let (tls, health) = (tls(settings)?, Arc::new(Health::default()));
+        let dial = || Dial {
+            settings: settings.clone(),
+            tls: Arc::clone(&tls),
+            health: Arc::clone(&health),
+        };
+        let pool = r2d2::Pool::builder()
+            .max_size(settings.connections)
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .max_lifetime(None)
+            .idle_timeout(Some(Duration::from_mins(5)))
+            .error_handler(Box::new(Silent))
+            .build_unchecked(dial());
+        Ok(Self {
+            pool,
+            dial: dial(),
+            health,
+        })
+    }
+
+    /// Does work that may be done twice: if the connection turns out to be dead, it is done again on a fresh one.
+    pub(super) fn read<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        match self.attempt(&work) {
+            Err(Fault::Unreachable(_)) if self.health.cause().is_none() => self.attempt(&work),
+            settled => settled,
+        }
+        .inspect_err(|fault| self.note(fault))
+    }
+
+    /// Does work that must not be done twice, on a connection that is known to be alive.
+    pub(super) fn write<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        let alive = |wire: &mut Wire<'_>| Ok(wire.line().extended(WhoAmI).map(|_| ())?);
+        let mut line = self.line()?;
+        if self.with(&mut line, &alive).is_err() {
+            drop(line);
+            line = self.line()?;
+            self.with(&mut line, &alive).map_err(|fault| {
+                self.note(&fault);
+                Fault::NotTried(fault.to_string())
+            })?;
+        }
+        self.with(&mut line, &work).inspect_err(|fault| self.note(fault))
+    }
+
+    /// Does work on a connection of its own that is bound to nobody.
+    pub(super) fn apart<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.health.check(self.dial.settings.timeout)?;
+        let opened = self.dial.open().map_err(|error| Fault::Unreachable(words(&error)));
+        let done = opened.and_then(|connection| {
+            let mut line = Line {
+                connection,
+                spoilt: false,
+            };
+            let done = self.with(&mut line, &work);
+            let _ = line.connection.unbind();
+            done
+        });
+        done.inspect_err(|fault| self.note(fault))
+    }
+
+    /// Why the servers do not answer, if they do not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.health.cause()
+    }
+
+    fn note(&self, fault: &Fault) {
+        if let Fault::Unreachable(cause) = fault {
+            self.health.failed(self.dial.settings.name.as_str(), cause);
+        }
+    }
+
+    fn attempt<T>(&self, work: &impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut line = self.line()?;
+        self.with(&mut line, work)
+    }
+
+    /// A connection from the pool. Who waits for one fails as soon as it is known that none can be made.
+    fn line(&self) -> Result<r2d2::PooledConnection<Dial>, Fault> {
+        const GLANCE: Duration = Duration::from_millis(50);
+        let timeout = self.dial.settings.timeout;
+        self.health.check(timeout)?;
+        let begun = Instant::now();
+        let failures = |health: &Health| {
+            let trouble = health.0.lock().unwrap_or_else(PoisonError::into_inner);
+            trouble.as_ref().map_or(0, |trouble| trouble.failures)
+        };
+        let before = failures(&self.health);
+        loop {
+            match self.pool.get_timeout(GLANCE) {
+                Ok(line) => return Ok(line),
+                Err(_) if failures(&self.health) > before => {
+                    return Err(Fault::NotTried(self.health.cause().unwrap_or_default()));
+                }
+                Err(_) if begun.elapsed() > timeout => {
+                    return Err(Fault::NotTried("all connections are busy".to_owned()));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn with<T>(&self, line: &mut Line, work: &impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        let done = work(&mut Wire::new(&mut line.connection, &self.dial.settings));
+        match &done {
+            Err(Fault::Unreachable(_)) => line.spoilt = true,
+            _ => self.health.answered(self.dial.settings.name.as_str()),
+        }
+        done
+    }
+}
+
+fn tls(settings: &LdapSettings) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &settings.ca_file {
+        let unreadable = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
+            let certificate = certificate.map_err(|error| unreadable(&error))?;
+            roots.add(certificate).map_err(|error| unreadable(&error))?;
+        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}

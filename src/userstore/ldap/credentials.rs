@@ -1,0 +1,107 @@
+//! Passwords: the directory checks them, by a bind as the person.
+
+use ldap3::Scope;
+
+use super::connection::Fault;
+use super::filter::LdapFilter;
+use super::flavour::Flavour;
+use super::wire::{Delta, INVALID_CREDENTIALS, NO_SUCH_ATTRIBUTE};
+use super::{Dn, LdapUserstore};
+use crate::domain::{Kind, ResourceId, Secret};
+use crate::userstore::{PasswordVerdict, StoreError, Userstore};
+
+impl LdapUserstore {
+    /// Binds as a person on a connection of its own. Wrong passwords count here too, so that nobody can use this server
+    /// to guess at the directory's accounts, or to lock them there.
+    pub(super) fn bind_as(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+        // The directory would take an empty one for none and say yes (RFC 4513 §5.1.2).
+        if password.expose().trim().is_empty() || password.expose().contains('\0') {
+            return Ok(PasswordVerdict::Wrong);
+        }
+        let Some((known, _)) = self.present(&Kind::USER, id)? else {
+            return Ok(PasswordVerdict::Wrong);
+        };
+        let dn = Dn::new(known.dn);
+        self.copy.attempt_elsewhere(id, || {
+            match self.connections.apart(|wire| wire.bind(&dn, password.expose())) {
+                Ok(()) => Ok(true),
+                // The password is wrong, or the directory has locked or switched off the account, or wants a new password
+                // first: it says so with this result or with these (RFC 4511 §4.1.9).
+                Err(Fault::Refused { code, text }) => {
+                    if code != INVALID_CREDENTIALS {
+                        log::info!(
+                            "userstore {}: the directory refuses a login: {text}",
+                            self.settings.name
+                        );
+                    }
+                    Ok(false)
+                }
+                Err(fault) => Err(fault.into()),
+            }
+        })
+    }
+
+    /// Whether the directory has a password for a person. Where it does not say, one is assumed.
+    pub(super) fn shows_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
+        let Some((known, _)) = self.present(&Kind::USER, id)? else {
+            return Ok(false);
+        };
+        if self.settings.flavour == Flavour::ActiveDirectory {
+            return Ok(true);
+        }
+        let (dn, wanted) = (Dn::new(known.dn), self.stamp_attributes());
+        let has = LdapFilter::Present("userPassword".to_owned());
+        let found = self
+            .connections
+            .read(|wire| wire.search(&dn, Scope::Base, &has, &wanted))?;
+        Ok(!found.is_empty())
+    }
+
+    /// Lifts our lock, and the directory's where it is one that ends by itself.
+    pub(super) fn lift_lock(&self, id: &ResourceId) -> Result<(), StoreError> {
+        if let Some((known, _)) = self.present(&Kind::USER, id)?
+            && self.settings.writable
+        {
+            let dn = Dn::new(known.dn);
+            let lock = match self.settings.flavour {
+                Flavour::OpenLdap => Some("pwdAccountLockedTime"),
+                Flavour::Ds389 => Some("accountUnlockTime"),
+                Flavour::ActiveDirectory => Some("lockoutTime"),
+            };
+            let entry = self
+                .connections
+                .read(|wire| wire.at(&dn, &self.lock_attributes(lock)))?;
+            let facts = self.facts()?;
+            let is_off = |entry: &super::entry::Entry| {
+                facts
+                    .mapping(&Kind::USER)
+                    .switch
+                    .is_some_and(|switch| super::mapping::is_off(switch, entry))
+            };
+            if let (Some(entry), Some(lock)) = (entry, lock)
+                && !entry.values(lock).is_empty()
+                && !is_off(&entry)
+            {
+                let lifted = Delta::Replace(lock.to_owned(), Vec::new());
+                match self
+                    .connections
+                    .write(|wire| wire.modify(&dn, std::slice::from_ref(&lifted), None))
+                {
+                    Err(Fault::Refused {
+                        code: NO_SUCH_ATTRIBUTE,
+                        ..
+                    }) => {}
+                    done => done?,
+                }
+            }
+        }
+        self.copy.unlock(id)
+    }
+
+    fn lock_attributes(&self, lock: Option<&str>) -> Vec<String> {
+        self.stamp_attributes()
+            .into_iter()
+            .chain(lock.map(str::to_owned))
+            .collect()
+    }
+}

@@ -1,0 +1,145 @@
+//! What a server tells of itself: its controls, how far its changes have come, and which attributes it knows.
+
+use std::collections::HashSet;
+
+use ldap3::{Scope, SearchEntry};
+
+use super::connection::Fault;
+use super::filter::LdapFilter;
+use super::flavour::Switch;
+use super::mapping::Mapping;
+use super::settings::LdapSettings;
+use super::wire::Wire;
+use crate::domain::Kind;
+use crate::domain::schema::Registry;
+
+/// Changes that happen only while a filter holds (RFC 4528).
+const ASSERTION: &str = "1.3.6.1.1.12";
+
+/// What is known of a server.
+pub(super) struct Facts {
+    /// Whether it can make a change depend on the state of the entry.
+    pub(super) asserts: bool,
+    users: Mapping,
+    groups: Mapping,
+    /// Where it tells how far its changes have come, and how those attributes begin.
+    progress: (String, &'static str),
+    /// The attributes that its schema knows, in lower case; empty if it does not tell.
+    pub(super) schema: HashSet<String>,
+}
+
+/// The server's own entry (RFC 4512 §5.1).
+pub(super) fn root(wire: &mut Wire<'_>) -> Result<SearchEntry, Fault> {
+    let attributes = ["*", "+"].map(str::to_owned);
+    let found = wire.search_raw("", Scope::Base, &LdapFilter::All, &attributes)?.pop();
+    found.ok_or_else(|| Fault::Unreachable("the server does not tell what it is".to_owned()))
+}
+
+fn values<'a>(entry: &'a SearchEntry, attribute: &str) -> &'a [String] {
+    let found = entry
+        .attrs
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(attribute));
+    found.map_or(&[], |(_, values)| values)
+}
+
+impl Facts {
+    pub(super) fn read(wire: &mut Wire<'_>, settings: &LdapSettings, registry: &Registry) -> Result<Self, Fault> {
+        let root = root(wire)?;
+        let schema = match values(&root, "subschemaSubentry").first() {
+            Some(dn) => schema(wire, dn)?,
+            None => HashSet::new(),
+        };
+        let mapping = |kind: &Kind, make: fn(&LdapSettings, &_) -> Result<Mapping, String>| {
+            let resource_type = registry
+                .resource_type(kind)
+                .ok_or("there is no such resource type".to_owned());
+            resource_type
+                .and_then(|resource_type| make(settings, resource_type))
+                .map_err(Fault::NotTried)
+        };
+        let mut users = mapping(&Kind::USER, Mapping::users)?;
+        let knows = |attribute: &str| schema.is_empty() || schema.contains(&attribute.to_ascii_lowercase());
+        users.switch = users.switch.filter(|switch| match switch {
+            Switch::Value(attribute, _) | Switch::Bit(attribute, _) => knows(attribute),
+        });
+        let contexts = values(&root, "namingContexts").iter().map(super::name::Dn::new);
+        let context = contexts
+            .into_iter()
+            .find(|context| settings.user_base.is_within(context));
+        let (base, attribute) = settings.flavour.progress();
+        let own = context.map(|context| context.as_str().to_owned()).unwrap_or_default();
+        Ok(Self {
+            asserts: values(&root, "supportedControl")
+                .iter()
+                .any(|control| control == ASSERTION),
+            users,
+            groups: mapping(&Kind::GROUP, Mapping::groups)?,
+            progress: (base.map_or(own, str::to_owned), attribute),
+            schema,
+        })
+    }
+
+    pub(super) fn mapping(&self, kind: &Kind) -> &Mapping {
+        if *kind == Kind::GROUP {
+            &self.groups
+        } else {
+            &self.users
+        }
+    }
+
+    /// What tells resources of a type from other entries.
+    pub(super) fn filter(&self, kind: &Kind) -> LdapFilter {
+        let mapping = self.mapping(kind);
+        let class = LdapFilter::equal("objectClass", mapping.object_class());
+        match mapping.flavour.not_people() {
+            Some(other) if *kind == Kind::USER => {
+                class.and(LdapFilter::Not(Box::new(LdapFilter::equal("objectClass", other))))
+            }
+            _ => class,
+        }
+    }
+
+    /// How far the server's changes have come; `None` if it does not tell.
+    pub(super) fn progress(&self, wire: &mut Wire<'_>) -> Result<Option<String>, Fault> {
+        let (base, prefix) = &self.progress;
+        let attributes = ["*", "+", *prefix].map(str::to_owned);
+        let wanted = if base.is_empty() {
+            &attributes[..]
+        } else {
+            &attributes[2..]
+        };
+        let Some(entry) = wire.search_raw(base, Scope::Base, &LdapFilter::All, wanted)?.pop() else {
+            return Ok(None);
+        };
+        let mut marks: Vec<String> = entry
+            .attrs
+            .iter()
+            .filter(|(name, _)| name.to_ascii_lowercase().starts_with(&prefix.to_ascii_lowercase()))
+            .flat_map(|(name, values)| values.iter().map(move |value| format!("{name}={value}")))
+            .collect();
+        marks.sort();
+        Ok((!marks.is_empty()).then(|| marks.join(" ")))
+    }
+}
+
+/// The names of the attributes that a schema knows (RFC 4512 §4.2).
+fn schema(wire: &mut Wire<'_>, dn: &str) -> Result<HashSet<String>, Fault> {
+    let found = wire.search_raw(dn, Scope::Base, &LdapFilter::All, &["attributeTypes".to_owned()])?;
+    let definitions = found.iter().flat_map(|entry| values(entry, "attributeTypes"));
+    Ok(definitions.flat_map(|definition| names(definition)).collect())
+}
+
+/// The names in `( 2.5.4.3 NAME ( 'cn' 'commonName' ) … )`.
+fn names(definition: &str) -> Vec<String> {
+    let Some((_, rest)) = definition.split_once(" NAME ") else {
+        return Vec::new();
+    };
+    let rest = rest.trim_start();
+    let listed = match rest.strip_prefix('(') {
+        Some(list) => list.split(')').next().unwrap_or_default(),
+        None => rest.split(' ').next().unwrap_or_default(),
+    };
+    let quoted = listed.split('\'').skip(1).step_by(2);
+    quoted.map(str::to_ascii_lowercase).collect()
+}

@@ -1,0 +1,113 @@
+//! What is about to be done in the directory, in the form in which it is written down first.
+
+use serde::{Deserialize, Serialize};
+
+use super::name::Dn;
+use crate::domain::patch::MemberStep;
+use crate::domain::provenance::Writers;
+use crate::domain::unique::UniqueValue;
+use crate::domain::{Attributes, Companion, Kind, Precondition, ResourceId, Timestamp};
+use crate::userstore::{Draft, PasswordChange, UniqueKey, Write, WriteAction};
+
+/// What an intent about an entry that is there is called.
+pub(super) fn of_entry(entry: &str) -> String {
+    format!("entry:{entry}")
+}
+
+/// What an intent about a name that shall be taken is called.
+pub(super) fn of_name(dn: &Dn) -> String {
+    format!("name:{}", dn.key().unwrap_or_else(|| dn.as_str().to_lowercase()))
+}
+
+/// A change under way. Passwords are not in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Pending {
+    /// The name of the entry before the change.
+    pub(super) dn: String,
+    /// The state of the entry before the change; empty if there was none.
+    pub(super) stamp: String,
+    pub(super) kind: Kind,
+    pub(super) id: ResourceId,
+    pub(super) at: Timestamp,
+    pub(super) step: Step,
+    /// Whether a password is set too.
+    pub(super) password: bool,
+    pub(super) companions: Vec<Companion>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Step {
+    Create(State),
+    Replace(State),
+    Members(Vec<MemberStep>),
+    Delete,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    key: UniqueKey,
+    unique: Option<Vec<UniqueValue>>,
+    pub(super) attributes: Attributes,
+    writers: Writers,
+    members: Option<Vec<MemberStep>>,
+}
+
+impl Pending {
+    pub(super) fn new(write: &Write, companions: &[Companion], (dn, stamp): (&Dn, &str)) -> Self {
+        let state = |draft: &Draft| State {
+            key: draft.key.clone(),
+            unique: draft.unique.as_ref().map(|values| values.iter().cloned().collect()),
+            attributes: draft.attributes.clone(),
+            writers: draft.writers.clone(),
+            members: draft.members.clone(),
+        };
+        let (step, password) = match &write.action {
+            WriteAction::Create(draft) => (Step::Create(state(draft)), draft.password.is_some()),
+            WriteAction::Replace { draft, .. } => (Step::Replace(state(draft)), draft.password.is_some()),
+            WriteAction::Members { change, .. } => (Step::Members(change.clone()), false),
+            WriteAction::Delete { .. } | WriteAction::Keep => (Step::Delete, false),
+        };
+        Self {
+            dn: dn.as_str().to_owned(),
+            stamp: stamp.to_owned(),
+            kind: write.kind.clone(),
+            id: write.id.clone(),
+            at: write.at,
+            step,
+            password,
+            companions: companions.to_vec(),
+        }
+    }
+
+    /// The write, to be confirmed whatever version the copy is at.
+    pub(super) fn write(&self) -> Write {
+        let draft = |state: &State| Draft {
+            key: state.key.clone(),
+            unique: state.unique.as_ref().map(|values| values.iter().cloned().collect()),
+            attributes: state.attributes.clone(),
+            writers: state.writers.clone(),
+            members: state.members.clone(),
+            password: self.password.then_some(PasswordChange::Clear),
+        };
+        let expected = Precondition::None;
+        let action = match &self.step {
+            Step::Create(state) => WriteAction::Create(draft(state)),
+            Step::Replace(state) => WriteAction::Replace {
+                draft: draft(state),
+                before: None,
+                expected,
+            },
+            Step::Members(change) => WriteAction::Members {
+                change: change.clone(),
+                expected,
+            },
+            Step::Delete => WriteAction::Delete { expected },
+        };
+        Write {
+            kind: self.kind.clone(),
+            id: self.id.clone(),
+            at: self.at,
+            action,
+        }
+    }
+}

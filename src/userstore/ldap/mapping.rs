@@ -1,0 +1,444 @@
+//! Which LDAP attributes hold which SCIM attributes, in both directions. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::entry::Entry;
+use super::flavour::{ASCII, Flavour, Switch};
+use super::settings::LdapSettings;
+use crate::domain::filter::AttributeRef;
+use crate::domain::schema::{DataType, ResourceType};
+use crate::domain::{Attributes, Kind};
+
+/// Values by LDAP attribute, as a mapping wants them in an entry.
+pub(super) type Values = BTreeMap<String, BTreeSet<String>>;
+
+/// How resources of one type are entries.
+pub(super) struct Mapping {
+    pub(super) kind: Kind,
+    pub(super) flavour: Flavour,
+    pub(super) object_classes: Vec<String>,
+    /// The attribute that names entries.
+    pub(super) rdn: String,
+    /// How people are switched off; none if the directory cannot say that.
+    pub(super) switch: Option<Switch>,
+    rules: Vec<Rule>,
+}
+
+/// One SCIM attribute and the LDAP attribute that holds it.
+struct Rule {
+    reference: AttributeRef,
+    /// Of a list, only the elements of this type.
+    of_type: Option<String>,
+    ldap: String,
+}
+
+impl Mapping {
+    /// The mapping of people.
+    pub(super) fn users(settings: &LdapSettings, resource_type: &ResourceType) -> Result<Self, String> {
+        let flavour = settings.flavour;
+        let classes = settings.user_object_classes.clone();
+        let rdn = settings.user_rdn.clone();
+        Ok(Self {
+            kind: Kind::USER,
+            flavour,
+            object_classes: classes.unwrap_or_else(|| owned(flavour.user_object_classes())),
+            rdn: rdn.unwrap_or_else(|| flavour.user_rdn().to_owned()),
+            switch: Some(flavour.switch()),
+            rules: rules(resource_type, &flavour.user_attributes(), &settings.user_attributes)?,
+        })
+    }
+
+    /// The mapping of groups.
+    pub(super) fn groups(settings: &LdapSettings, resource_type: &ResourceType) -> Result<Self, String> {
+        let flavour = settings.flavour;
+        let classes = settings.group_object_classes.clone();
+        Ok(Self {
+            kind: Kind::GROUP,
+            flavour,
+            object_classes: classes.unwrap_or_else(|| owned(flavour.group_object_classes())),
+            rdn: "cn".to_owned(),
+            switch: None,
+            rules: rules(resource_type, &flavour.group_attributes(), &settings.group_attributes)?,
+        })
+    }
+
+    /// The object class that tells these entries from others.
+    pub(super) fn object_class(&self) -> &str {
+        self.object_classes.last().map_or("top", String::as_str)
+    }
+
+    /// Every LDAP attribute that it reads or writes.
+    pub(super) fn attributes(&self) -> BTreeSet<String> {
+        let switch = self.switch.map(|switch| match switch {
+            Switch::Value(attribute, _) | Switch::Bit(attribute, _) => attribute.to_owned(),
+        });
+        let rules = self.rules.iter().map(|rule| rule.ldap.clone());
+        rules.chain(switch).chain([self.rdn.clone()]).collect()
+    }
+
+    /// The LDAP attribute of a SCIM attribute, and whether it holds elements of one type alone.
+    pub(super) fn ldap_of(&self, reference: &AttributeRef) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let holds = move |rule: &&Rule| {
+            rule.reference.extension == reference.extension
+                && rule.reference.attribute.name == reference.attribute.name
+                && (rule.reference.attribute.multi_valued || rule.reference.sub == reference.sub)
+        };
+        let found: Vec<_> = self.rules.iter().filter(holds).collect();
+        found
+            .into_iter()
+            .map(|rule| (rule.ldap.as_str(), rule.of_type.as_deref()))
+    }
+
+    /// The values that an entry has for these attributes.
+    pub(super) fn render(&self, attributes: &Attributes) -> Values {
+        let mut values = Values::new();
+        for rule in &self.rules {
+            let rendered = rule.values(attributes).into_iter().filter(|value| rule.holds(value));
+            values.entry(rule.ldap.clone()).or_default().extend(rendered);
+        }
+        self.fill(attributes, &mut values);
+        values.retain(|_, values| !values.is_empty());
+        values
+    }
+
+    /// What the object classes demand although the resource may lack it.
+    fn fill(&self, attributes: &Attributes, values: &mut Values) {
+        let name = |path: &str| attributes.get(path).and_then(Value::as_str).map(str::trim);
+        let part = |part: &str| attributes.get("name")?.get(part)?.as_str().map(str::trim);
+        let called = || {
+            let full = [part("givenName"), part("familyName")];
+            let full = full.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            [
+                part("formatted"),
+                name("displayName"),
+                Some(full.as_str()),
+                name("userName"),
+            ]
+            .into_iter()
+            .flatten()
+            .find(|text| !text.is_empty())
+            .map(str::to_owned)
+        };
+        if self.kind == Kind::USER && self.flavour != Flavour::ActiveDirectory {
+            for needed in ["cn", "sn"] {
+                let present = values.entry(needed.to_owned()).or_default();
+                if present.is_empty() {
+                    let value = if needed == "sn" {
+                        name("userName").map(str::to_owned)
+                    } else {
+                        called()
+                    };
+                    present.extend(value);
+                }
+            }
+        }
+        let own = values.entry(self.rdn.clone()).or_default();
+        if own.is_empty() {
+            let key = if self.kind == Kind::USER {
+                "userName"
+            } else {
+                "displayName"
+            };
+            own.extend(name(key).map(str::to_owned));
+        }
+    }
+
+    /// The first attribute that no LDAP attribute holds, by its path.
+    pub(super) fn unheld(&self, resource_type: &ResourceType, attributes: &Attributes) -> Option<String> {
+        const OURS: [&str; 8] = [
+            "schemas",
+            "id",
+            "externalId",
+            "meta",
+            "active",
+            "members",
+            "groups",
+            "password",
+        ];
+        for found in resource_type.attributes() {
+            let holder = match &found.extension {
+                None => Some(attributes),
+                Some(urn) => attributes.get(urn).and_then(Value::as_object),
+            };
+            let Some(value) = holder.and_then(|holder| holder.get(&found.attribute.name)) else {
+                continue;
+            };
+            if OURS.contains(&found.attribute.name.as_str()) {
+                continue;
+            }
+            let parts: Vec<Option<Arc<_>>> = match value {
+                Value::Object(parts) => parts.keys().map(|name| found.attribute.sub(name).cloned()).collect(),
+                _ => vec![None],
+            };
+            for sub in parts {
+                let reference = AttributeRef { sub, ..found.clone() };
+                if self.ldap_of(&reference).next().is_none() {
+                    return Some(reference.path());
+                }
+            }
+        }
+        None
+    }
+
+    /// What the resource is after somebody else has written its entry. Only what differs from what this mapping would
+    /// have written for `before` is taken over, so nothing is lost that LDAP has no place for. `None` if the entry lacks
+    /// the name that every resource has.
+    pub(super) fn absorb(&self, before: &Attributes, entry: &Entry) -> Option<Attributes> {
+        let expected = self.render(before);
+        let mut after = before.clone();
+        let leaf = entry.dn.leaf();
+        for rule in &self.rules {
+            let present: BTreeSet<&str> = entry.values(&rule.ldap).iter().map(String::as_str).collect();
+            let wanted: BTreeSet<&str> = expected
+                .get(&rule.ldap)
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect();
+            if present != wanted {
+                let named = leaf
+                    .as_ref()
+                    .filter(|(attribute, _)| attribute.eq_ignore_ascii_case(&rule.ldap));
+                rule.take(&mut after, &present, named.map(|(_, value)| value.as_str()));
+            }
+        }
+        if let Some(switch) = self.switch {
+            let (off, was_off) = (is_off(switch, entry), before.get("active") == Some(&Value::Bool(false)));
+            if off != was_off || before.is_empty() {
+                after.insert("active".to_owned(), Value::Bool(!off));
+            }
+        }
+        let name = if self.kind == Kind::USER {
+            "userName"
+        } else {
+            "displayName"
+        };
+        after
+            .get(name)
+            .and_then(Value::as_str)
+            .is_some_and(|name| !name.is_empty())
+            .then_some(after)
+    }
+}
+
+/// Whether an entry is switched off.
+pub(super) fn is_off(switch: Switch, entry: &Entry) -> bool {
+    match switch {
+        Switch::Value(attribute, off) => entry
+            .values(attribute)
+            .iter()
+            .any(|value| value.eq_ignore_ascii_case(off)),
+        Switch::Bit(attribute, bit) => entry.number(attribute) & bit != 0,
+    }
+}
+
+impl Rule {
+    fn holder<'a>(&self, attributes: &'a Attributes) -> Option<&'a Attributes> {
+        match &self.reference.extension {
+            Some(urn) => attributes.get(urn)?.as_object(),
+            None => Some(attributes),
+        }
+    }
+
+    /// Whether LDAP can hold the value.
+    fn holds(&self, value: &str) -> bool {
+        let ascii = ASCII.iter().any(|attribute| attribute.eq_ignore_ascii_case(&self.ldap));
+        !value.trim().is_empty() && !value.contains('\0') && (!ascii || value.is_ascii())
+    }
+
+    fn is_of_type(&self, element: &Value) -> bool {
+        let of_type = element.get("type").and_then(Value::as_str);
+        self.of_type
+            .as_ref()
+            .is_none_or(|wanted| of_type.is_some_and(|of_type| of_type.eq_ignore_ascii_case(wanted)))
+    }
+
+    fn values(&self, attributes: &Attributes) -> Vec<String> {
+        let value = self
+            .holder(attributes)
+            .and_then(|holder| holder.get(&self.reference.attribute.name));
+        match value {
+            Some(Value::Array(elements)) => elements
+                .iter()
+                .filter(|element| self.is_of_type(element))
+                .filter_map(|element| text(element.get("value").unwrap_or(element)))
+                .collect(),
+            Some(value) => {
+                let part = self
+                    .reference
+                    .sub
+                    .as_ref()
+                    .map_or(Some(value), |sub| value.get(&sub.name));
+                part.and_then(text).into_iter().collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Takes over what an entry has. Of several values for a single attribute the one that is there stays, else the one
+    /// that names the entry is taken.
+    fn take(&self, attributes: &mut Attributes, present: &BTreeSet<&str>, named: Option<&str>) {
+        let definition = &self.reference.attribute;
+        let current = self.values(attributes);
+        let holder = match &self.reference.extension {
+            Some(urn) => {
+                let extension = attributes.entry(urn.clone()).or_insert_with(|| json!({}));
+                extension.as_object_mut()
+            }
+            None => Some(&mut *attributes),
+        };
+        let Some(holder) = holder else { return };
+        if definition.multi_valued {
+            self.take_elements(holder, present);
+        } else if !current.iter().any(|value| present.contains(value.as_str())) {
+            let value = named
+                .filter(|value| present.contains(value))
+                .or(present.first().copied());
+            let leaf = self.reference.leaf();
+            let value = value.and_then(|value| typed(leaf.data_type, value));
+            match (&self.reference.sub, value) {
+                (None, Some(value)) => drop(holder.insert(definition.name.clone(), value)),
+                (None, None) => drop(holder.remove(&definition.name)),
+                (Some(sub), value) => {
+                    let parts = holder.entry(definition.name.clone()).or_insert_with(|| json!({}));
+                    if let Some(parts) = parts.as_object_mut() {
+                        match value {
+                            Some(value) => drop(parts.insert(sub.name.clone(), value)),
+                            None => drop(parts.remove(&sub.name)),
+                        }
+                    }
+                    if holder[&definition.name]
+                        .as_object()
+                        .is_some_and(serde_json::Map::is_empty)
+                    {
+                        holder.remove(&definition.name);
+                    }
+                }
+            }
+        }
+        if let Some(urn) = &self.reference.extension
+            && attributes
+                .get(urn)
+                .and_then(Value::as_object)
+                .is_some_and(serde_json::Map::is_empty)
+        {
+            attributes.remove(urn);
+        }
+    }
+
+    fn take_elements(&self, holder: &mut Attributes, present: &BTreeSet<&str>) {
+        let name = &self.reference.attribute.name;
+        let mut elements = match holder.remove(name) {
+            Some(Value::Array(elements)) => elements,
+            _ => Vec::new(),
+        };
+        let value_of = |element: &Value| text(element.get("value").unwrap_or(element));
+        elements.retain(|element| {
+            let value = value_of(element).filter(|value| self.holds(value));
+            !self.is_of_type(element) || value.is_none_or(|value| present.contains(value.as_str()))
+        });
+        let kept: BTreeSet<String> = elements
+            .iter()
+            .filter(|element| self.is_of_type(element))
+            .filter_map(value_of)
+            .collect();
+        let of_type = self.of_type.as_deref().unwrap_or("work");
+        for value in present.iter().filter(|value| !kept.contains(**value)) {
+            elements.push(json!({ "value": value, "type": of_type }));
+        }
+        if !elements.is_empty() {
+            holder.insert(name.clone(), Value::Array(elements));
+        }
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(flag) => Some(if *flag { "TRUE" } else { "FALSE" }.to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn typed(data_type: DataType, value: &str) -> Option<Value> {
+    match data_type {
+        DataType::Boolean => Some(Value::Bool(value.eq_ignore_ascii_case("TRUE"))),
+        DataType::Integer => value.parse::<i64>().ok().map(Value::from),
+        DataType::Decimal => value.parse::<f64>().ok().map(Value::from),
+        _ => Some(Value::String(value.to_owned())),
+    }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// The flavour's rules with the configured ones over them.
+fn rules(
+    resource_type: &ResourceType,
+    preset: &[(&str, &str)],
+    configured: &BTreeMap<String, String>,
+) -> Result<Vec<Rule>, String> {
+    let configured = configured.iter().map(|(path, ldap)| (path.as_str(), ldap.as_str()));
+    let mut rules: Vec<Rule> = Vec::new();
+    for (path, ldap) in preset.iter().copied().chain(configured) {
+        let rule = Rule::read(resource_type, path, ldap)?;
+        rules.retain(|other| other.reference != rule.reference || other.of_type != rule.of_type);
+        if ldap.is_empty() {
+            continue;
+        }
+        if !ldap
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ';'))
+        {
+            return Err(format!("{ldap} is no name of an LDAP attribute"));
+        }
+        if let Some(other) = rules.iter().find(|other| other.ldap.eq_ignore_ascii_case(ldap)) {
+            return Err(format!(
+                "{ldap} holds {} already; it cannot hold {path} too",
+                other.reference.path()
+            ));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
+}
+
+impl Rule {
+    /// Reads `title`, `emails`, `emails.value` or `emails[type eq "work"].value`.
+    fn read(resource_type: &ResourceType, path: &str, ldap: &str) -> Result<Self, String> {
+        let unknown = || format!("{path} is no attribute that can be kept in a directory");
+        let (plain, of_type) = match path.split_once('[') {
+            None => (path.to_owned(), None),
+            Some((attribute, rest)) => {
+                let rest = rest.strip_prefix("type eq \"").ok_or_else(unknown)?;
+                let (of_type, rest) = rest.split_once("\"]").ok_or_else(unknown)?;
+                (format!("{attribute}{rest}"), Some(of_type.to_owned()))
+            }
+        };
+        let mut reference = resource_type.resolve(&plain).ok_or_else(unknown)?;
+        let multi_valued = reference.attribute.multi_valued;
+        if multi_valued && reference.sub.as_ref().is_none_or(|sub| sub.name == "value") {
+            reference.sub = None;
+        }
+        let is_complex = !multi_valued && reference.leaf().data_type == DataType::Complex;
+        let has_records = ["schemas", "id", "meta", "active", "members", "groups", "password"];
+        let served_elsewhere = has_records.contains(&reference.attribute.name.as_str());
+        if is_complex
+            || served_elsewhere
+            || (multi_valued && reference.sub.is_some())
+            || (of_type.is_some() && !multi_valued)
+        {
+            return Err(unknown());
+        }
+        Ok(Self {
+            reference,
+            of_type,
+            ldap: ldap.to_owned(),
+        })
+    }
+}

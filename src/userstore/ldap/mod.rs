@@ -1,0 +1,264 @@
+//! The LDAP userstore: people and groups that live in a directory.
+//!
+//! The directory is where they are; what it holds is decided there. Our database keeps a copy of each entry as a resource
+//! (`copy`), with the state of the entry that it is of (`stamp`), and what LDAP has no place for. No answer is given from
+//! the copy before the directory has said that it is of the present state (`refresh`), so filters, orders and totals mean
+//! what they mean in the SQL store. A change goes to the directory first, under an intent in our database, and is then
+//! confirmed here together with its journal entry (`change`, `settle`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::query::{Found, Query, Start};
+use crate::domain::schema::{Registry, ResourceType};
+use crate::domain::{Clock, Companion, Kind, Relations, Resource, ResourceId, Secret, StoreName};
+use crate::storage::{Database, ldap_entries};
+use crate::userstore::sql::SqlUserstore;
+use crate::userstore::{PasswordHasher, PasswordVerdict, StoreError, Userstore, Write, WriteAction, Written};
+
+mod absorb;
+mod change;
+mod check;
+mod connection;
+mod credentials;
+mod deltas;
+mod entry;
+mod facts;
+mod filter;
+mod flavour;
+mod groups;
+mod intent;
+mod mapping;
+mod name;
+mod narrow;
+mod plan;
+mod refresh;
+mod settings;
+mod settle;
+mod watch;
+mod wire;
+
+use connection::{Connections, Fault};
+use facts::Facts;
+use mapping::Mapping;
+
+pub use check::Finding;
+pub use flavour::Flavour;
+pub use name::Dn;
+pub use settings::{LdapSettings, Unmapped};
+
+/// How many resources of an answer are looked at one by one; for more, everything is compared.
+const FEW: usize = 20;
+
+/// A userstore in a directory.
+pub struct LdapUserstore {
+    settings: LdapSettings,
+    connections: Connections,
+    copy: SqlUserstore,
+    database: Database,
+    registry: Arc<Registry>,
+    clock: Clock,
+    /// What the server can do; known once it has answered.
+    facts: Mutex<Option<Arc<Facts>>>,
+    /// How far the directory's changes had come when everything of a type was last compared. Held while comparing.
+    compared: Mutex<HashMap<Kind, String>>,
+}
+
+impl LdapUserstore {
+    /// A store that keeps its copies and its own records in `database`. Connects to nothing yet. The error says which
+    /// setting is wrong.
+    pub fn new(
+        settings: LdapSettings,
+        database: Database,
+        registry: Arc<Registry>,
+        hasher: PasswordHasher,
+        clock: Clock,
+    ) -> Result<Self, String> {
+        for (kind, make) in [
+            (Kind::USER, Mapping::users as fn(&_, &_) -> _),
+            (Kind::GROUP, Mapping::groups),
+        ] {
+            if let Some(resource_type) = registry.resource_type(&kind) {
+                make(&settings, resource_type)?;
+            }
+        }
+        let copy = SqlUserstore::new(
+            settings.name.clone(),
+            database.clone(),
+            Arc::clone(&registry),
+            hasher,
+            clock.clone(),
+        );
+        Ok(Self {
+            connections: Connections::new(&settings)?,
+            settings,
+            copy,
+            database,
+            registry,
+            clock,
+            facts: Mutex::default(),
+            compared: Mutex::default(),
+        })
+    }
+
+    /// What the server can do, asked once.
+    fn facts(&self) -> Result<Arc<Facts>, StoreError> {
+        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = &*facts {
+            return Ok(Arc::clone(facts));
+        }
+        let known = self
+            .connections
+            .read(|wire| Facts::read(wire, &self.settings, &self.registry))?;
+        Ok(Arc::clone(facts.insert(Arc::new(known))))
+    }
+
+    fn resource_type(&self, kind: &Kind) -> Result<&ResourceType, StoreError> {
+        self.registry
+            .resource_type(kind)
+            .ok_or(StoreError::Unsupported("hold resources of this type"))
+    }
+
+    fn base(&self, kind: &Kind) -> &Dn {
+        if *kind == Kind::GROUP {
+            &self.settings.group_base
+        } else {
+            &self.settings.user_base
+        }
+    }
+}
+
+impl Userstore for LdapUserstore {
+    fn name(&self) -> &StoreName {
+        &self.settings.name
+    }
+
+    fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, StoreError> {
+        if !holds(kind) {
+            return Ok(None);
+        }
+        let Some((known, _)) = self.present(kind, id)? else {
+            return Ok(None);
+        };
+        if relations.groups && *kind == Kind::USER {
+            self.refresh_groups_of(&known)?;
+        }
+        self.copy.get(kind, id, relations)
+    }
+
+    fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError> {
+        self.copy.is_larger(group, limit)
+    }
+
+    fn find(&self, query: &Query) -> Result<Found, StoreError> {
+        if !holds(&query.kind) {
+            return self.copy.find(query);
+        }
+        let looks_at = query.looks_at();
+        if let (Some(filter), Start::Index(0), false) = (&query.filter, &query.page.start, looks_at.groups)
+            && let Some(found) = self.find_few(query, filter)?
+        {
+            return Ok(found);
+        }
+        self.compare(&query.kind)?;
+        if query.kind == Kind::USER && query.relations.and(looks_at).groups {
+            self.compare(&Kind::GROUP)?;
+        }
+        self.copy.find(query)
+    }
+
+    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+        if !holds(&write.kind) {
+            return match write.action {
+                WriteAction::Create(_) => Err(StoreError::Unsupported("hold resources of this type")),
+                _ => Ok(None),
+            };
+        }
+        if matches!(write.action, WriteAction::Keep) {
+            return match self.present(&write.kind, &write.id)? {
+                Some(_) => self.copy.write(write, companions),
+                None => Ok(None),
+            };
+        }
+        if !self.settings.writable {
+            return Err(StoreError::Unsupported("be written: it is configured as read-only"));
+        }
+        self.change(write, companions)
+    }
+
+    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+        self.bind_as(id, password)
+    }
+
+    fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
+        self.shows_password(id)
+    }
+
+    fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {
+        self.lift_lock(id)
+    }
+
+    fn ping(&self) -> Result<(), StoreError> {
+        self.connections.read(facts::root)?;
+        Ok(())
+    }
+}
+
+impl LdapUserstore {
+    /// Answers a query whose filter finds few entries, by looking at those alone; `None` if it finds many, or if what the
+    /// copy makes of it cannot be held against the directory so.
+    fn find_few(&self, query: &Query, filter: &crate::domain::filter::Filter) -> Result<Option<Found>, StoreError> {
+        let facts = self.facts()?;
+        let Some(narrowed) = narrow::narrow(facts.mapping(&query.kind), filter) else {
+            return Ok(None);
+        };
+        let narrowed = facts.filter(&query.kind).and(narrowed);
+        let entries = self.stamps(&query.kind, &narrowed)?;
+        let seen = self.refresh_all(&query.kind, &entries)?;
+        let found = self.copy.find(query)?;
+        let is_all = found.total == Some(found.resources.len()) && found.resources.len() <= FEW;
+        if !is_all {
+            return Ok(None);
+        }
+        // The copy may say more than the directory: of what has changed since, or of what LDAP has no place for.
+        for resource in found.resources.iter().filter(|resource| !seen.contains(&resource.id)) {
+            let is_as_held = matches!(self.present(&query.kind, &resource.id)?, Some((_, false)));
+            if !is_as_held {
+                return Ok(None);
+            }
+        }
+        if query.relations.groups && query.kind == Kind::USER {
+            for resource in &found.resources {
+                let known = self.known(&resource.id)?;
+                if let Some(known) = known {
+                    self.refresh_groups_of(&known)?;
+                }
+            }
+            return self.copy.find(query).map(Some);
+        }
+        Ok(Some(found))
+    }
+
+    fn known(&self, id: &ResourceId) -> Result<Option<ldap_entries::KnownEntry>, StoreError> {
+        let (store, id) = (&self.settings.name, id);
+        self.database
+            .read::<_, StoreError>(|connection| ldap_entries::of_resource(connection, store, id))
+    }
+}
+
+/// Whether directories hold resources of this type.
+fn holds(kind: &Kind) -> bool {
+    *kind == Kind::USER || *kind == Kind::GROUP
+}
+
+/// What a server refuses as a change of something that has meanwhile changed.
+fn is_stale(fault: &Fault) -> bool {
+    use wire::{ASSERTION_FAILED, NO_SUCH_ATTRIBUTE, NO_SUCH_OBJECT, VALUE_EXISTS};
+    matches!(
+        fault,
+        Fault::Refused {
+            code: ASSERTION_FAILED | NO_SUCH_ATTRIBUTE | NO_SUCH_OBJECT | VALUE_EXISTS,
+            ..
+        }
+    )
+}

@@ -1,0 +1,189 @@
+//! What is to be done to an entry, and doing it.
+
+use serde_json::Value;
+
+use super::connection::Fault;
+use super::entry::Entry;
+use super::facts::Facts;
+use super::filter::LdapFilter;
+use super::flavour::{Flavour, NORMAL_ACCOUNT, PASSWORD_NOT_REQUIRED, Switch};
+use super::name::rdn;
+use super::wire::{Delta, Wire, unicode_password};
+use super::{Dn, LdapUserstore, deltas};
+use crate::domain::{Kind, Resource, ResourceId};
+use crate::userstore::{Draft, PasswordChange, StoreError, Write, WriteAction, Written};
+
+/// What is done in the directory, in this order: what is most likely to be refused comes first, and what was done before
+/// something is refused is undone. A password is not undone, so it comes last.
+pub(super) struct Plan {
+    pub(super) deltas: Vec<Delta>,
+    pub(super) rename: Option<Rename>,
+    pub(super) password: Option<PasswordChange>,
+}
+
+pub(super) struct Rename {
+    to: String,
+    back: String,
+    pub(super) dn: Dn,
+}
+
+impl Plan {
+    pub(super) fn is_empty(&self) -> bool {
+        self.deltas.is_empty() && self.rename.is_none() && self.password.is_none()
+    }
+}
+
+/// Attributes and their values, as a new entry is sent.
+pub(super) type NewEntry = Vec<(String, Vec<Vec<u8>>)>;
+
+impl LdapUserstore {
+    /// The attributes of a new entry.
+    pub(super) fn new_entry(
+        &self,
+        facts: &Facts,
+        kind: &Kind,
+        draft: &Draft,
+        trial: Option<&Written>,
+    ) -> Result<NewEntry, StoreError> {
+        let mapping = facts.mapping(kind);
+        let rendered = mapping.render(&draft.attributes);
+        let mut attributes: NewEntry = rendered
+            .iter()
+            .map(|(name, values)| (name.clone(), deltas::bytes(values.iter())))
+            .collect();
+        attributes.push(("objectClass".to_owned(), deltas::bytes(mapping.object_classes.iter())));
+        let off = draft.attributes.get("active") == Some(&Value::Bool(false));
+        match mapping.switch {
+            Some(Switch::Value(attribute, value)) if off => {
+                attributes.push((attribute.to_owned(), vec![value.as_bytes().to_vec()]));
+            }
+            Some(Switch::Bit(attribute, bit)) => {
+                let password = matches!(draft.password, Some(PasswordChange::Set(_)));
+                let control =
+                    NORMAL_ACCOUNT | if off { bit } else { 0 } | if password { 0 } else { PASSWORD_NOT_REQUIRED };
+                attributes.push((attribute.to_owned(), vec![control.to_string().into_bytes()]));
+            }
+            _ => {}
+        }
+        if self.settings.flavour == Flavour::ActiveDirectory
+            && let Some(PasswordChange::Set(password)) = &draft.password
+            && let Delta::Replace(name, values) = unicode_password(password.expose())
+        {
+            attributes.push((name, values));
+        }
+        if *kind == Kind::GROUP {
+            let joined: Vec<&ResourceId> = trial.iter().flat_map(|written| &written.members.joined).collect();
+            let mut members: Vec<String> = self.entries_of(&joined)?.into_iter().map(|entry| entry.dn).collect();
+            if members.is_empty() && self.settings.flavour.groups_need_a_member() {
+                members.push(self.settings.group_base.as_str().to_owned());
+            }
+            if !members.is_empty() {
+                attributes.push((super::groups::MEMBER.to_owned(), deltas::bytes(members.iter())));
+            }
+        }
+        Ok(attributes)
+    }
+
+    /// What a write changes in an entry, apart from members.
+    pub(super) fn plan(
+        &self,
+        facts: &Facts,
+        write: &Write,
+        before: &Resource,
+        entry: &Entry,
+    ) -> Result<Plan, StoreError> {
+        let WriteAction::Replace { draft, .. } = &write.action else {
+            return Ok(Plan {
+                deltas: Vec::new(),
+                rename: None,
+                password: None,
+            });
+        };
+        self.check_held(facts, &write.kind, &draft.attributes)?;
+        let mapping = facts.mapping(&write.kind);
+        let (old, new) = (
+            mapping.render(&before.document.attributes()),
+            mapping.render(&draft.attributes),
+        );
+        let leaf = entry
+            .dn
+            .leaf()
+            .filter(|(attribute, _)| attribute.eq_ignore_ascii_case(&mapping.rdn));
+        let (was, is) = (
+            old.get(&mapping.rdn),
+            new.get(&mapping.rdn).and_then(|values| values.first()),
+        );
+        let rename = match (leaf, is) {
+            (Some((_, value)), Some(to)) if was != new.get(&mapping.rdn) && value != *to => Some(Rename {
+                to: rdn(&mapping.rdn, to),
+                back: rdn(&mapping.rdn, &value),
+                dn: renamed(&entry.dn, &mapping.rdn, to),
+            }),
+            _ => None,
+        };
+        let mut deltas = deltas::of_attributes(mapping, (&old, &new), entry, rename.is_some());
+        let off = draft.attributes.get("active") == Some(&Value::Bool(false));
+        deltas.extend(deltas::of_switch(mapping.switch, off, entry));
+        Ok(Plan {
+            deltas,
+            rename,
+            password: draft.password.clone(),
+        })
+    }
+
+    /// Carries a plan out: all of it, or nothing as far as the directory lets itself be put back.
+    pub(super) fn carry_out(&self, facts: &Facts, plan: &Plan, entry: &Entry) -> Result<(), Fault> {
+        let stamps = self.settings.flavour.stamps();
+        let while_at = (facts.asserts && stamps.len() == 1).then(|| LdapFilter::equal(stamps[0], &entry.stamp));
+        let is_all = plan.rename.is_none() && plan.password.is_none();
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.connections.write(|wire| {
+            wire.modify(&entry.dn, &plan.deltas, while_at.as_ref().filter(|_| is_all))?;
+            let undo = |wire: &mut Wire<'_>, fault: Fault| {
+                if matches!(fault, Fault::Refused { .. }) {
+                    wire.modify(&entry.dn, &deltas::inverse(&plan.deltas, entry), None)?;
+                }
+                Err(fault)
+            };
+            if let Some(rename) = &plan.rename
+                && let Err(fault) = wire.rename(&entry.dn, &rename.to)
+            {
+                return undo(wire, fault);
+            }
+            let dn = plan.rename.as_ref().map_or(&entry.dn, |rename| &rename.dn);
+            if let Some(password) = &plan.password
+                && let Err(fault) = set_password(wire, dn, password)
+            {
+                if let (Some(rename), Fault::Refused { .. }) = (&plan.rename, &fault) {
+                    wire.rename(dn, &rename.back)?;
+                }
+                return undo(wire, fault);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn set_password(wire: &mut Wire<'_>, dn: &Dn, password: &PasswordChange) -> Result<(), Fault> {
+    match password {
+        PasswordChange::Set(password) => wire.set_password(dn, password.expose()),
+        PasswordChange::Clear => wire.clear_password(dn),
+    }
+}
+
+/// A name with another leaf.
+fn renamed(dn: &Dn, attribute: &str, value: &str) -> Dn {
+    let whole = dn.as_str();
+    let mut escaped = false;
+    let comma = whole.char_indices().find(|(_, c)| {
+        let found = *c == ',' && !escaped;
+        escaped = *c == '\\' && !escaped;
+        found
+    });
+    match comma {
+        Some((at, _)) => Dn::new(whole[at + 1..].trim_start()).child(attribute, value),
+        None => Dn::new(rdn(attribute, value)),
+    }
+}

@@ -1,0 +1,278 @@
+//! Bringing the copy up to the state of the directory: one entry, those that a search finds, or everything of a type.
+//!
+//! An entry whose stamp is the one that is held is as the copy has it. Any other is read and absorbed: somebody else has
+//! changed it, and the journal is told. Entries that an intent is about are left alone; whoever has it confirms them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::PoisonError;
+
+use ldap3::Scope;
+
+use super::connection::Fault;
+use super::entry::Entry;
+use super::facts::Facts;
+use super::filter::LdapFilter;
+use super::flavour::Flavour;
+use super::wire::Wire;
+use super::{LdapUserstore, intent};
+use crate::domain::change::Action;
+use crate::domain::{Attributes, Kind, Precondition, ResourceId};
+use crate::storage::intents;
+use crate::storage::ldap_entries::{self, Held, KnownEntry};
+use crate::userstore::{StoreError, Userstore, Write, WriteAction};
+
+/// Entries that are read in one search by what the server knows them by.
+const BATCH: usize = 100;
+/// How many resources may vanish at once before that is taken for an accident.
+const FUSE: usize = 10;
+impl LdapUserstore {
+    /// The entry of a resource, and whether the copy had to be brought up to it; `None` if the directory has it no more.
+    pub(super) fn present(&self, kind: &Kind, id: &ResourceId) -> Result<Option<(KnownEntry, bool)>, StoreError> {
+        let facts = self.facts()?;
+        let known = self.known(id)?;
+        let wanted = self.stamp_attributes();
+        let found = match &known {
+            Some(known) => {
+                let at = super::Dn::new(&known.dn);
+                let entry = self.connections.read(|wire| wire.at(&at, &wanted))?;
+                entry.filter(|entry| entry.id == known.entry)
+            }
+            None if is_of_ours(id) => return Ok(None),
+            None => None,
+        };
+        let entry = match (found, &known) {
+            (Some(entry), Some(known)) if entry.stamp == known.stamp => return Ok(Some((known.clone(), false))),
+            (Some(entry), _) => Some(entry),
+            (None, _) => {
+                let entry = known.as_ref().map_or(id.as_str(), |known| known.entry.as_str());
+                self.by_entry(&facts, kind, entry, &wanted)?
+            }
+        };
+        let Some(entry) = entry else { return Ok(None) };
+        self.refresh_all(kind, &[entry])?;
+        Ok(self.known(id)?.map(|known| (known, true)))
+    }
+
+    /// The entry that the server knows by this.
+    pub(super) fn by_entry(
+        &self,
+        facts: &Facts,
+        kind: &Kind,
+        id: &str,
+        wanted: &[String],
+    ) -> Result<Option<Entry>, StoreError> {
+        let Some(by_id) = self.entry_filter(id) else {
+            return Ok(None);
+        };
+        let filter = facts.filter(kind).and(by_id);
+        let found = self
+            .connections
+            .read(|wire| wire.search(self.base(kind), Scope::Subtree, &filter, wanted));
+        match found {
+            Ok(mut found) => Ok(found.pop()),
+            // What is no id to the server is nobody's.
+            Err(Fault::Refused { code: 21 | 18 | 34, .. }) => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// What finds an entry by what the server knows it by; `None` if that cannot be one.
+    fn entry_filter(&self, id: &str) -> Option<LdapFilter> {
+        let flavour = self.settings.flavour;
+        match flavour {
+            Flavour::ActiveDirectory => {
+                let id = uuid::Uuid::try_parse(id).ok()?;
+                Some(LdapFilter::Bytes(
+                    flavour.entry_id().to_owned(),
+                    id.to_bytes_le().to_vec(),
+                ))
+            }
+            Flavour::OpenLdap => {
+                let id = uuid::Uuid::try_parse(id).ok()?;
+                Some(LdapFilter::equal(flavour.entry_id(), &id.to_string()))
+            }
+            Flavour::Ds389 => {
+                let plain = id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+                plain.then(|| LdapFilter::equal(flavour.entry_id(), id))
+            }
+        }
+    }
+
+    pub(super) fn stamp_attributes(&self) -> Vec<String> {
+        let flavour = self.settings.flavour;
+        let names = [flavour.entry_id()].into_iter().chain(flavour.stamps().iter().copied());
+        names.map(str::to_owned).collect()
+    }
+
+    /// Every attribute that the copy is made of, without members.
+    pub(super) fn all_attributes(&self, facts: &Facts, kind: &Kind) -> Vec<String> {
+        let mapped = facts.mapping(kind).attributes();
+        self.stamp_attributes().into_iter().chain(mapped).collect()
+    }
+
+    /// The entries of a type that match, by their stamps alone.
+    pub(super) fn stamps(&self, kind: &Kind, filter: &LdapFilter) -> Result<Vec<Entry>, StoreError> {
+        let wanted = self.stamp_attributes();
+        let base = self.base(kind);
+        Ok(self
+            .connections
+            .read(|wire| wire.search(base, Scope::Subtree, filter, &wanted))?)
+    }
+
+    /// Brings the copy up to these entries, of which only the stamps are known, and tells which resources they are.
+    pub(super) fn refresh_all(&self, kind: &Kind, entries: &[Entry]) -> Result<HashSet<ResourceId>, StoreError> {
+        let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+        let held = self.held(&ids)?;
+        let changed: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| differs(held.get(&entry.id), entry))
+            .collect();
+        if !changed.is_empty() {
+            self.absorb_all(kind, &changed)?;
+        }
+        let held = if changed.is_empty() { held } else { self.held(&ids)? };
+        Ok(held.into_values().map(|held| held.resource).collect())
+    }
+
+    fn held(&self, ids: &[&str]) -> Result<HashMap<String, Held>, StoreError> {
+        let store = &self.settings.name;
+        self.database
+            .read::<_, StoreError>(|connection| ldap_entries::held(connection, store, ids))
+    }
+
+    /// Brings the whole copy of a type up to the directory, unless its changes have come no further since that was last
+    /// done.
+    pub(super) fn compare(&self, kind: &Kind) -> Result<(), StoreError> {
+        self.compare_within(kind, FUSE)
+    }
+
+    /// The same; `fuse` is how many resources may be gone, beside a tenth of all, before nothing is done about it.
+    pub(super) fn compare_within(&self, kind: &Kind, fuse: usize) -> Result<(), StoreError> {
+        let facts = self.facts()?;
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = self.connections.read(|wire| facts.progress(wire))?;
+        if progress.is_some() && compared.get(kind) == progress.as_ref() {
+            return Ok(());
+        }
+        let entries = self.stamps(kind, &facts.filter(kind))?;
+        let store = &self.settings.name;
+        let mut held = self
+            .database
+            .read::<_, StoreError>(|connection| ldap_entries::all_held(connection, store, kind))?;
+        let known = held.len();
+        let changed: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| differs(held.remove(&entry.id).as_ref(), entry))
+            .collect();
+        let is_settled = self.absorb_all(kind, &changed)?;
+        let are_gone = self.remove_gone(kind, held, (known, fuse))?;
+        if let (Some(progress), true) = (progress, is_settled && are_gone) {
+            compared.insert(kind.clone(), progress);
+        } else {
+            compared.remove(kind);
+        }
+        Ok(())
+    }
+
+    /// Removes the copies of entries that are gone, and tells whether all are settled.
+    fn remove_gone(
+        &self,
+        kind: &Kind,
+        gone: HashMap<String, Held>,
+        (known, fuse): (usize, usize),
+    ) -> Result<bool, StoreError> {
+        if gone.len() > fuse.max(if fuse == usize::MAX { fuse } else { known / 10 }) {
+            log::error!(
+                "{} of {known} entries of {kind} are gone from userstore {} at once; nothing is removed. If that is \
+                 meant, run: vestibule userstore accept {}",
+                gone.len(),
+                self.settings.name,
+                self.settings.name
+            );
+            return Ok(false);
+        }
+        let (mut settled, under_way) = (true, self.under_way()?);
+        for (entry, held) in gone {
+            if under_way.contains(&intent::of_entry(&entry)) {
+                settled = false;
+                continue;
+            }
+            let write = Write {
+                kind: kind.clone(),
+                id: held.resource.clone(),
+                at: self.clock.now(),
+                action: WriteAction::Delete {
+                    expected: Precondition::None,
+                },
+            };
+            self.copy
+                .write(write, self.journal(Action::Delete, Attributes::new())?)?;
+        }
+        Ok(settled)
+    }
+
+    /// What intents are about.
+    pub(super) fn under_way(&self) -> Result<HashSet<String>, StoreError> {
+        let store = &self.settings.name;
+        let intents = self
+            .database
+            .read::<_, StoreError>(|connection| intents::all(connection, store))?;
+        Ok(intents.into_iter().map(|intent| intent.subject).collect())
+    }
+
+    /// Reads entries and absorbs them. Tells whether none had to be left alone.
+    fn absorb_all(&self, kind: &Kind, changed: &[&Entry]) -> Result<bool, StoreError> {
+        let facts = self.facts()?;
+        let wanted = self.all_attributes(&facts, kind);
+        let mut settled = true;
+        if *kind == Kind::GROUP && changed.len() > 1 {
+            // Their members are people for the most part.
+            self.compare_unlocked_users(&facts)?;
+        }
+        for batch in changed.chunks(BATCH) {
+            let filters: Vec<LdapFilter> = batch.iter().filter_map(|entry| self.entry_filter(&entry.id)).collect();
+            let filter = facts.filter(kind).and(LdapFilter::Or(filters));
+            // Held against what is held when the entry was read: what is confirmed meanwhile is newer.
+            let ids: Vec<&str> = batch.iter().map(|entry| entry.id.as_str()).collect();
+            let held = self.held(&ids)?;
+            let read = |wire: &mut Wire<'_>| wire.search(self.base(kind), Scope::Subtree, &filter, &wanted);
+            let entries = self.connections.read(read)?;
+            settled &= self.absorb_batch(&facts, kind, &entries, held)?;
+        }
+        Ok(settled)
+    }
+
+    /// Makes copies of people that have none yet. Who is in a group can only be told of people that are known.
+    fn compare_unlocked_users(&self, facts: &Facts) -> Result<(), StoreError> {
+        let store = &self.settings.name;
+        let entries = self.stamps(&Kind::USER, &facts.filter(&Kind::USER))?;
+        let held = self
+            .database
+            .read::<_, StoreError>(|connection| ldap_entries::all_held(connection, store, &Kind::USER))?;
+        let new: Vec<&Entry> = entries.iter().filter(|entry| !held.contains_key(&entry.id)).collect();
+        if !new.is_empty() {
+            self.absorb_all(&Kind::USER, &new)?;
+        }
+        Ok(())
+    }
+}
+
+fn differs(held: Option<&Held>, entry: &Entry) -> bool {
+    held.is_none_or(|held| held.stamp != entry.stamp || held.dn != entry.dn.as_str())
+}
+
+/// An entry in the form in which it is held.
+pub(super) fn known(resource: ResourceId, entry: &Entry) -> KnownEntry {
+    KnownEntry {
+        resource,
+        entry: entry.id.clone(),
+        dn: entry.dn.as_str().to_owned(),
+        dn_key: entry.dn.key().unwrap_or_else(|| entry.dn.as_str().to_lowercase()),
+        stamp: entry.stamp.clone(),
+    }
+}
+
+/// Whether an id is one that stores of ours give (RFC 9562 version 7); servers give none of these.
+fn is_of_ours(id: &ResourceId) -> bool {
+    uuid::Uuid::try_parse(id.as_str()).is_ok_and(|id| id.get_version_num() == 7)
+}

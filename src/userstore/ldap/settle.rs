@@ -1,0 +1,157 @@
+//! Intents that were left behind: by a crash, or because the directory did not answer in time. What became of them is read
+//! in the directory. What was begun there is finished, what was not is dropped.
+
+use super::change::without_password;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection::Fault;
+use super::entry::Entry;
+use super::facts::Facts;
+use super::intent::{Pending, Step};
+use super::wire::Delta;
+use super::{Dn, LdapUserstore, is_stale};
+use crate::domain::Relations;
+use crate::storage::intents::{self, Intent};
+use crate::userstore::sql::Beside;
+use crate::userstore::{StoreError, Userstore, Written};
+
+/// How long settling may take before others try.
+const TERM: Duration = Duration::from_secs(30);
+
+impl LdapUserstore {
+    /// Settles every intent whose owner is not at work any more.
+    pub(super) fn settle_all(&self) -> Result<(), StoreError> {
+        let store = &self.settings.name;
+        let left = self
+            .database
+            .read::<_, StoreError>(|connection| intents::all(connection, store))?;
+        for intent in left.into_iter().filter(|intent| intent.until <= self.clock.now()) {
+            self.settle(&intent)?;
+        }
+        Ok(())
+    }
+
+    /// Settles one intent.
+    pub(super) fn settle(&self, intent: &Intent) -> Result<(), StoreError> {
+        let (store, taken, until) = (self.settings.name.clone(), intent.clone(), self.clock.now().plus(TERM));
+        let is_ours = self
+            .database
+            .write(move |connection| intents::take_over(connection, &store, &taken, until).map_err(StoreError::from))?;
+        if !is_ours {
+            return Ok(());
+        }
+        let Ok(pending) = serde_json::from_str::<Pending>(&intent.change) else {
+            log::error!(
+                "userstore {}: an intent cannot be read and is dropped",
+                self.settings.name
+            );
+            return self.end(&intent.subject);
+        };
+        let facts = self.facts()?;
+        let (dn, subject) = (Dn::new(&pending.dn), intent.subject.as_str());
+        let wanted = self.all_attributes(&facts, &pending.kind);
+        let entry = match (&pending.step, self.known(&pending.id)?) {
+            (Step::Create(_), _) | (_, None) => self.connections.read(|wire| wire.at(&dn, &wanted))?,
+            (_, Some(known)) => self.entry_of(&facts, &pending, &known.entry)?,
+        };
+        let companions = pending.companions.clone();
+        log::info!("userstore {}: settling what was begun with {}", self.settings.name, dn);
+        match (&pending.step, entry) {
+            (Step::Create(_), Some(entry)) if is_that(&facts, &pending, &entry) => {
+                if pending.password {
+                    // Its password was never set, and whoever sent it was told nothing.
+                    self.connections.write(|wire| wire.delete(&dn))?;
+                    return self.end(subject);
+                }
+                match self.confirm_create(pending.write(), companions, (&dn, subject)) {
+                    Err(StoreError::Taken { .. } | StoreError::Stale) => self.end(subject),
+                    done => done.map(|_| ()),
+                }
+            }
+            (Step::Replace(_) | Step::Members(_), Some(entry)) if entry.stamp != pending.stamp => {
+                self.finish(&facts, &pending, &entry, subject)
+            }
+            (Step::Delete, None) => self
+                .confirm_removal(pending.write(), companions, (&dn, subject))
+                .map(|_| ()),
+            // Nothing was done.
+            _ => self.end(subject),
+        }
+    }
+
+    fn entry_of(&self, facts: &Facts, pending: &Pending, id: &str) -> Result<Option<Entry>, StoreError> {
+        let wanted = self.all_attributes(facts, &pending.kind);
+        self.by_entry(facts, &pending.kind, id, &wanted)
+    }
+
+    /// Does what is left of a change that was begun, and confirms it.
+    fn finish(&self, facts: &Facts, pending: &Pending, entry: &Entry, subject: &str) -> Result<(), StoreError> {
+        let write = pending.write();
+        let Some(before) = self.copy.get(&pending.kind, &pending.id, Relations::NONE)? else {
+            return self.end(subject);
+        };
+        let mut plan = self.plan(facts, &write, &before, entry)?;
+        plan.password = None;
+        let nothing: Beside = Arc::new(|_| Ok(()));
+        let trial = self
+            .copy
+            .try_beside(without_password(write.clone()), pending.companions.clone(), nothing)?;
+        if let Some(trial) = trial {
+            plan.deltas.extend(self.missing_members(pending, &entry.dn, &trial)?);
+        }
+        match self.carry_out(facts, &plan, entry) {
+            Ok(()) => {}
+            Err(fault) if is_stale(&fault) => {}
+            Err(Fault::Refused { text, .. }) => {
+                log::warn!(
+                    "userstore {}: {} cannot be finished: {text}",
+                    self.settings.name,
+                    entry.dn
+                );
+                return self.end(subject);
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        let dn = plan.rename.map_or_else(|| entry.dn.clone(), |rename| rename.dn);
+        self.confirm(write, pending.companions.clone(), (&dn, subject))
+            .map(|_| ())
+    }
+
+    /// The changes of members that the directory lacks.
+    fn missing_members(&self, pending: &Pending, dn: &Dn, trial: &Written) -> Result<Vec<Delta>, StoreError> {
+        let mut missing = Vec::new();
+        for delta in self.member_deltas(&pending.id, dn, trial)? {
+            let (name, values, shall_be) = match delta {
+                Delta::Add(name, values) => (name, values, true),
+                Delta::Delete(name, values) | Delta::Replace(name, values) => (name, values, false),
+            };
+            let mut kept = Vec::new();
+            for value in values {
+                let member = Dn::new(String::from_utf8_lossy(&value).into_owned());
+                if self.names_member(dn, &member)? != shall_be {
+                    kept.push(value);
+                }
+            }
+            if !kept.is_empty() {
+                missing.push(if shall_be {
+                    Delta::Add(name, kept)
+                } else {
+                    Delta::Delete(name, kept)
+                });
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// Whether an entry is the one that was to be made.
+fn is_that(facts: &Facts, pending: &Pending, entry: &Entry) -> bool {
+    let Step::Create(state) = &pending.step else {
+        return false;
+    };
+    let rendered = facts.mapping(&pending.kind).render(&state.attributes);
+    rendered
+        .iter()
+        .all(|(name, values)| values.iter().all(|value| entry.values(name).contains(value)))
+}

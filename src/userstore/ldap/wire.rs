@@ -1,0 +1,213 @@
+//! The operations of LDAP that the store uses, each within its time.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
+use ldap3::controls::{Assertion, RawControl};
+use ldap3::exop::PasswordModify;
+use ldap3::{LdapConn, LdapError, LdapResult, Mod, Scope, SearchEntry};
+
+use super::connection::Fault;
+use super::entry::Entry;
+use super::filter::LdapFilter;
+use super::flavour::Flavour;
+use super::name::Dn;
+use super::settings::LdapSettings;
+
+/// Entries per page of a search (RFC 2696): below the limits that servers come with.
+const PAGE: i32 = 500;
+/// A search that is not through by then is given up, however much it has found.
+const LONGEST_SEARCH: Duration = Duration::from_mins(5);
+
+/// No such object; attribute or value exists; no such attribute; entry exists; assertion failed (RFC 4511 appendix A).
+pub(super) const NO_SUCH_OBJECT: u32 = 32;
+pub(super) const VALUE_EXISTS: u32 = 20;
+pub(super) const NO_SUCH_ATTRIBUTE: u32 = 16;
+pub(super) const ENTRY_EXISTS: u32 = 68;
+pub(super) const ASSERTION_FAILED: u32 = 122;
+pub(super) const INVALID_CREDENTIALS: u32 = 49;
+
+/// A change of one attribute: values that go, values that come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Delta {
+    Add(String, Vec<Vec<u8>>),
+    Delete(String, Vec<Vec<u8>>),
+    Replace(String, Vec<Vec<u8>>),
+}
+
+/// A connection at work.
+pub(super) struct Wire<'a> {
+    connection: &'a mut LdapConn,
+    timeout: Duration,
+    flavour: Flavour,
+}
+
+impl<'a> Wire<'a> {
+    pub(super) fn new(connection: &'a mut LdapConn, settings: &LdapSettings) -> Self {
+        Self {
+            connection,
+            timeout: settings.timeout,
+            flavour: settings.flavour,
+        }
+    }
+
+    /// The connection, with the time for the next operation set.
+    pub(super) fn line(&mut self) -> &mut LdapConn {
+        self.connection.with_timeout(self.timeout)
+    }
+
+    /// All entries below a base that match, in pages; none if there is no such base. Referrals are not followed.
+    pub(super) fn search(
+        &mut self,
+        base: &Dn,
+        scope: Scope,
+        filter: &LdapFilter,
+        attributes: &[String],
+    ) -> Result<Vec<Entry>, Fault> {
+        let flavour = self.flavour;
+        let raw = self.search_raw(base.as_str(), scope, filter, attributes)?;
+        Ok(raw
+            .into_iter()
+            .filter_map(|found| Entry::read(flavour, found))
+            .collect())
+    }
+
+    /// The same with what is no entry of ours, such as a server's own.
+    pub(super) fn search_raw(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &LdapFilter,
+        attributes: &[String],
+    ) -> Result<Vec<SearchEntry>, Fault> {
+        let begun = Instant::now();
+        let mut adapters: Vec<Box<dyn Adapter<_, _>>> = vec![Box::new(EntriesOnly::new())];
+        if scope != Scope::Base {
+            adapters.push(Box::new(PagedResults::new(PAGE)));
+        }
+        let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
+        let filter = filter.to_string();
+        let mut stream = self
+            .line()
+            .streaming_search_with(adapters, base, scope, &filter, attributes)?;
+        let mut found = Vec::new();
+        while let Some(entry) = stream.next()? {
+            found.push(SearchEntry::construct(entry));
+            let too_many = scope == Scope::Base && found.len() > 1;
+            if too_many || begun.elapsed() > LONGEST_SEARCH {
+                return Err(Fault::Unreachable("the server sends without end".to_owned()));
+            }
+        }
+        match done(stream.result()) {
+            Err(Fault::Refused {
+                code: NO_SUCH_OBJECT, ..
+            }) => Ok(Vec::new()),
+            settled => settled.map(|()| found),
+        }
+    }
+
+    /// The entry of this name, if it is there.
+    pub(super) fn at(&mut self, dn: &Dn, attributes: &[String]) -> Result<Option<Entry>, Fault> {
+        Ok(self.search(dn, Scope::Base, &LdapFilter::All, attributes)?.pop())
+    }
+
+    /// Makes an entry.
+    pub(super) fn add(&mut self, dn: &Dn, attributes: Vec<(String, Vec<Vec<u8>>)>) -> Result<(), Fault> {
+        let attributes: Vec<(Vec<u8>, HashSet<Vec<u8>>)> = attributes
+            .into_iter()
+            .map(|(name, values)| (name.into_bytes(), values.into_iter().collect()))
+            .collect();
+        done(self.line().add(dn.as_str(), attributes)?)
+    }
+
+    /// Changes an entry: all of it or nothing. With `while_at`, only while the filter holds, where the server can tell.
+    pub(super) fn modify(&mut self, dn: &Dn, deltas: &[Delta], while_at: Option<&LdapFilter>) -> Result<(), Fault> {
+        if deltas.is_empty() {
+            return Ok(());
+        }
+        let set = |values: &[Vec<u8>]| values.iter().cloned().collect::<HashSet<_>>();
+        let changes: Vec<Mod<Vec<u8>>> = deltas
+            .iter()
+            .map(|delta| match delta {
+                Delta::Add(name, values) => Mod::Add(name.clone().into_bytes(), set(values)),
+                Delta::Delete(name, values) => Mod::Delete(name.clone().into_bytes(), set(values)),
+                Delta::Replace(name, values) => Mod::Replace(name.clone().into_bytes(), set(values)),
+            })
+            .collect();
+        let line = self.line();
+        if let Some(filter) = while_at {
+            let control = RawControl {
+                crit: true,
+                ..Assertion::new(filter.to_string())
+            };
+            line.with_controls(vec![control]);
+        }
+        done(line.modify(dn.as_str(), changes)?)
+    }
+
+    /// Gives an entry another name below the same parent.
+    pub(super) fn rename(&mut self, dn: &Dn, rdn: &str) -> Result<(), Fault> {
+        done(self.line().modifydn(dn.as_str(), rdn, true, None)?)
+    }
+
+    /// Removes an entry.
+    pub(super) fn delete(&mut self, dn: &Dn) -> Result<(), Fault> {
+        done(self.line().delete(dn.as_str())?)
+    }
+
+    /// Sets a password as the server wants it: by the extended operation (RFC 3062), so that the server hashes it and
+    /// holds it against its policy; Active Directory has an attribute for it.
+    pub(super) fn set_password(&mut self, dn: &Dn, password: &str) -> Result<(), Fault> {
+        if self.flavour == Flavour::ActiveDirectory {
+            return self.modify(dn, &[unicode_password(password)], None);
+        }
+        let request = PasswordModify {
+            user_id: Some(dn.as_str()),
+            old_pass: None,
+            new_pass: Some(password),
+        };
+        done(self.line().extended(request)?.1)
+    }
+
+    /// Takes a password away. In Active Directory an account has one or is switched off, so a random one takes its place.
+    pub(super) fn clear_password(&mut self, dn: &Dn) -> Result<(), Fault> {
+        if self.flavour == Flavour::ActiveDirectory {
+            let random = format!("{}aA1!", crate::storage::random::token());
+            return self.modify(dn, &[unicode_password(&random)], None);
+        }
+        match self.modify(dn, &[Delta::Delete("userPassword".to_owned(), Vec::new())], None) {
+            Err(Fault::Refused {
+                code: NO_SUCH_ATTRIBUTE,
+                ..
+            }) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Binds as somebody. An empty password would be taken for no password, and let in (RFC 4513 §5.1.2): it never leaves.
+    pub(super) fn bind(&mut self, dn: &Dn, password: &str) -> Result<(), Fault> {
+        if password.is_empty() || dn.as_str().is_empty() {
+            return Err(Fault::Refused {
+                code: INVALID_CREDENTIALS,
+                text: "an empty name or password is none".to_owned(),
+            });
+        }
+        done(self.line().simple_bind(dn.as_str(), password)?)
+    }
+}
+
+/// Active Directory takes a password in quotes, in UTF-16.
+pub(super) fn unicode_password(password: &str) -> Delta {
+    let quoted = format!("\"{password}\"");
+    let bytes = quoted.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    Delta::Replace("unicodePwd".to_owned(), vec![bytes])
+}
+
+fn done(result: LdapResult) -> Result<(), Fault> {
+    if result.rc == 0 {
+        Ok(())
+    } else {
+        Err(LdapError::from(result).into())
+    }
+}
