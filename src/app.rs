@@ -2,6 +2,7 @@
 
 pub mod rehearsal;
 mod sweeper;
+mod userstores;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::server::letter;
 use crate::storage::migrate::MigrateError;
 use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
-use crate::userstore::sql::SqlUserstore;
+use crate::userstore::ldap::{Finding, LdapUserstore};
 use crate::userstore::{PasswordHasher, Userstore};
 use sweeper::Sweeper;
 use url::Url;
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The master key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A userstore is configured wrongly.
+    #[error("the userstore {0} cannot be used: {1}")]
+    Userstore(StoreName, String),
     /// The OpenID provider cannot start.
     #[error("the OpenID provider cannot start: {0}")]
     Oidc(#[from] OidcError),
@@ -88,6 +92,8 @@ pub struct Core {
     pub directory: Arc<Directory>,
     /// The time.
     pub clock: Clock,
+    /// Those of the door's stores that are directories.
+    pub ldap_stores: Vec<Arc<LdapUserstore>>,
 }
 
 impl Core {
@@ -97,18 +103,31 @@ impl Core {
         let database = database(config)?;
         migrate::run(&database)?;
         let (hasher, clock) = (PasswordHasher::new(), Clock::system());
-        let store = |name: &StoreName| -> Arc<dyn Userstore> {
-            let parts = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
-            Arc::new(SqlUserstore::new(name.clone(), parts.0, parts.1, parts.2, parts.3))
-        };
-        let stores = config.userstores.iter().map(store).collect();
+        let shared = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
+        let (stores, ldap_stores) = userstores::open(config, &shared)?;
         let directory = Directory::new(stores, registry, hasher, clock.clone()).with_ownership(ownership(config));
         let directory = Arc::new(directory);
         Ok(Self {
             database,
             directory,
             clock,
+            ldap_stores,
         })
+    }
+
+    /// Looks whether the userstores that are elsewhere answer and are as they are configured. Changes nothing in them.
+    pub fn check_connections(config: &Config) -> Result<Vec<(StoreName, Vec<Finding>)>, StartError> {
+        let shared = (
+            database(config)?,
+            Arc::new(registry(config)?),
+            PasswordHasher::new(),
+            Clock::system(),
+        );
+        let (_, ldap_stores) = userstores::open(config, &shared)?;
+        Ok(ldap_stores
+            .iter()
+            .map(|store| (store.name().clone(), store.check()))
+            .collect())
     }
 
     /// Brings the database up to date and tells what that took.
@@ -138,6 +157,7 @@ pub struct App {
     logout_tellers: Vec<Sweeper>,
     remover: Sweeper,
     lease_keeper: Option<Sweeper>,
+    watchers: Vec<Sweeper>,
 }
 
 impl App {
@@ -147,6 +167,7 @@ impl App {
             database,
             directory,
             clock,
+            ldap_stores,
         } = Core::open(config)?;
         let secret_box = Arc::new(secret_box(&config.master_key)?);
         let public_url = config.server.public_url.clone();
@@ -157,6 +178,7 @@ impl App {
             base_url: format!("{public_url}/scim/v2"),
             clients: scim_clients(config, directory.registry())?,
             cursor_lifetime: config.scim.cursor_lifetime,
+            stores_are_near: ldap_stores.is_empty(),
         };
         let scim = Scim::new(Arc::clone(&directory), database.clone(), secret_box, settings);
         let rules = config
@@ -183,6 +205,8 @@ impl App {
         let remove = removal_of(Remover::new(Arc::clone(&directory), database.clone()));
         let remover = Sweeper::start(sweeper::REMOVALS_EVERY, remove).map_err(StartError::Sweeper)?;
         let lease_keeper = lease_keeper(&federation).map_err(StartError::Sweeper)?;
+        let watchers = ldap_stores.iter().map(|store| userstores::watcher(store, &engine));
+        let watchers = watchers.collect::<Result<_, _>>().map_err(StartError::Sweeper)?;
         Ok(Self {
             directory,
             scim,
@@ -196,6 +220,7 @@ impl App {
             logout_tellers,
             remover,
             lease_keeper,
+            watchers,
         })
     }
 
@@ -206,6 +231,7 @@ impl App {
         self.remover.stop();
         self.logout_tellers.iter().for_each(Sweeper::stop);
         self.lease_keeper.iter().for_each(Sweeper::stop);
+        self.watchers.iter().for_each(Sweeper::stop);
         keep_of(Arc::clone(&self.scim))();
         self.engine.stop();
     }

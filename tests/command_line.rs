@@ -98,6 +98,8 @@ fn every_command_explains_itself() {
         "user",
         "user create",
         "user password",
+        "userstore",
+        "userstore accept",
         "user unlock",
         "user reset-factor",
         "user transfer",
@@ -158,6 +160,7 @@ fn every_command_is_listed_in_the_test_of_explanations() {
             "rehearse",
             "token",
             "user",
+            "userstore",
             "idp",
             "identity",
             "approvals",
@@ -222,6 +225,24 @@ fn check_tells_every_problem_and_is_silent_on_standard_error_when_there_is_none(
     assert!(good.out.contains("is fine"), "{}", good.out);
     let bad = Place::with("one = 1\ntwo = 2").run("check");
     assert!(bad.err.contains(".one") && bad.err.contains(".two"), "{}", bad.err);
+}
+
+#[test]
+fn check_connect_tells_why_a_directory_cannot_be_used() {
+    let store = "[[userstores]]\nname = \"CORP\"\nkind = \"ldap\"\nurl = \"ldap://127.0.0.1:1\"\nbind_dn = \"cn=us\"\nbind_password = \"secret-of-ours\"\nuser_base = \"ou=people,dc=example,dc=com\"\ngroup_base = \"ou=groups,dc=example,dc=com\"\n";
+    let place = Place::with(store);
+    let done = place.run("check");
+    assert_eq!(done.status, 0, "without --connect nothing is asked: {}", done.err);
+    let done = place.run("check --connect");
+    assert_eq!(done.status, 1, "{}", done.out);
+    assert!(
+        done.out.contains("WRONG connects to ldap://127.0.0.1:1"),
+        "{}",
+        done.out
+    );
+    assert!(!done.out.contains("secret-of-ours") && !done.err.contains("secret-of-ours"));
+    assert_eq!(place.run("userstore accept CORP").status, 1);
+    assert_eq!(place.run("userstore accept PRIMARY").status, 2, "it is no directory");
 }
 
 #[test]

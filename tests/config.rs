@@ -70,9 +70,11 @@ fn the_shipped_examples_work_when_they_are_switched_on() {
         ("WIKI_CLIENT_SECRET", "w"),
         ("CHAT_SCIM_TOKEN", "c"),
         ("SMTP_PASSWORD", "s"),
+        ("CORP_LDAP_PASSWORD", "l"),
     ];
     let config = read_whole(&uncommented(), &secrets).unwrap_or_else(|problems| panic!("{problems:#?}"));
     assert_eq!(config.identity_providers.len(), 3);
+    assert_eq!(config.userstores.len(), 2);
     assert_eq!(config.targets.len(), 1);
     assert!(config.service_providers[0].client.is_some());
 }
@@ -102,7 +104,7 @@ fn all_mistakes_are_told_at_once() {
         format = "xml"
         [[userstores]]
         name = "OTHER"
-        kind = "ldap"
+        kind = "nis"
         [[service_providers]]
         name = "a b"
         client_id = "a"
@@ -447,5 +449,57 @@ fn a_service_provider_that_only_works_by_itself_needs_no_way_back() {
     assert_eq!(
         keys(robot("client_secret = \"s\"\n")),
         ["service_providers[0].client_id"]
+    );
+}
+
+const DIRECTORY: &str = r#"
+[[userstores]]
+name = "CORP"
+kind = "ldap"
+url = "ldaps://ldap.example.com"
+bind_dn = "cn=us,dc=example,dc=com"
+bind_password = { env = "LDAP" }
+user_base = "ou=people,dc=example,dc=com"
+group_base = "ou=groups,dc=example,dc=com"
+"#;
+
+#[test]
+fn a_directory_is_a_userstore() {
+    let config = read(DIRECTORY, &[("LDAP", "secret-of-ours")]).unwrap();
+    let names: Vec<&str> = config.userstores.iter().map(|store| store.name.as_str()).collect();
+    assert_eq!(names, ["PRIMARY", "CORP"]);
+    assert!(!format!("{config:?}").contains("secret-of-ours"));
+}
+
+#[test]
+fn passwords_for_a_directory_never_go_in_clear() {
+    for (url, more, is_good) in [
+        ("ldap://ldap.example.com", "", false),
+        ("ldap://10.0.0.1", "", false),
+        ("ldap://127.0.0.1.example.com", "", false),
+        ("http://ldap.example.com", "", false),
+        ("ldap://ldap.example.com", "start_tls = true", true),
+        ("ldap://127.0.0.1:1389", "", true),
+        ("ldap://[::1]", "", true),
+        ("ldaps://ldap.example.com", "start_tls = true", false),
+        (
+            "ldaps://a.example.com",
+            "failover_urls = [\"ldap://b.example.com\"]",
+            false,
+        ),
+    ] {
+        let text = DIRECTORY.replace("ldaps://ldap.example.com", url) + more;
+        let read = read(&text, &[("LDAP", "x")]);
+        assert_eq!(read.is_ok(), is_good, "{url} {more}: {read:?}");
+    }
+}
+
+#[test]
+fn what_a_directory_lacks_is_told() {
+    let text = "[[userstores]]\nname = \"CORP\"\nkind = \"ldap\"\nflavour = \"novell\"\nuser_base = \"people\"\n";
+    assert_eq!(
+        keys(read(text, &[])),
+        ["url", "bind_dn", "bind_password", "user_base", "group_base", "flavour"]
+            .map(|key| format!("userstores[1].{key}"))
     );
 }

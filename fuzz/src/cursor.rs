@@ -41,6 +41,7 @@ impl Service {
             base_url: "https://id.example.com/scim/v2".to_owned(),
             clients: Clients::new(),
             cursor_lifetime: Duration::from_hours(1),
+            stores_are_near: true,
         };
         let client = Client {
             store: StoreName::PRIMARY,

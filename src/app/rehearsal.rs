@@ -361,7 +361,7 @@ fn directory(config: &Config, database: &Database, before: &Before<'_>) -> Resul
         Before::Given(_) => config
             .userstores
             .iter()
-            .map(|name| Arc::new(copy(name)) as Arc<dyn Userstore>)
+            .map(|store| Arc::new(copy(&store.name)) as Arc<dyn Userstore>)
             .collect(),
         Before::Here(core) => core
             .directory

@@ -3,18 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, plural, rehearse};
-use crate::app;
+use crate::app::{self, Core};
 use crate::config::Config;
+use crate::domain::StoreName;
 use crate::federation::policy::SecondFactor;
+use crate::userstore::ldap::Finding;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Replay the recorded logins of this folder, and tell which would end otherwise now.
     #[arg(long, value_name = "FOLDER")]
     golden: Option<PathBuf>,
+    /// Connect to every userstore, and tell whether it is there, may be read and written, and knows what is mapped.
+    #[arg(long)]
+    connect: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: bool) -> Result<(), Failure> {
@@ -24,12 +29,39 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
         .as_deref()
         .map(|folder| rehearse::replay(folder, config));
     let replayed = replayed.transpose()?;
+    let connected = if arguments.connect {
+        Core::check_connections(config)?
+    } else {
+        Vec::new()
+    };
+    let bad = connected
+        .iter()
+        .flat_map(|(_, findings)| findings)
+        .filter(|finding| finding.problem.is_some())
+        .count();
     if json {
         let types: Vec<&str> = registry.types().iter().map(|one| one.kind.as_str()).collect();
-        println!("{}", json!({ "ok": true, "resource_types": types }));
-        return Ok(());
+        let findings = |(store, findings): &(StoreName, Vec<Finding>)| {
+            let finding = |one: &Finding| json!({ "what": one.what, "problem": one.problem });
+            json!({ "store": store, "findings": findings.iter().map(finding).collect::<Vec<_>>() })
+        };
+        let userstores: Vec<Value> = connected.iter().map(findings).collect();
+        println!(
+            "{}",
+            json!({ "ok": bad == 0, "resource_types": types, "userstores": userstores })
+        );
+        return outcome(bad);
     }
     println!("{} is fine.", path.display());
+    for (store, findings) in &connected {
+        println!("Userstore {store}:");
+        for finding in findings {
+            match &finding.problem {
+                None => println!("  ok    {}", finding.what),
+                Some(problem) => println!("  WRONG {}: {problem}", finding.what),
+            }
+        }
+    }
     if let Some(count) = replayed {
         println!(
             "{} as before.",
@@ -57,5 +89,12 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
              matters, ask for mfa = \"totp\"."
         );
     }
-    Ok(())
+    outcome(bad)
+}
+
+fn outcome(bad: usize) -> Result<(), Failure> {
+    match bad {
+        0 => Ok(()),
+        _ => Err(Failure::Failed(format!("{} to be put right.", plural(bad, "thing")))),
+    }
 }

@@ -22,6 +22,7 @@ mod serve;
 mod targets;
 mod token;
 mod user;
+mod userstore;
 
 /// One door for people into your applications, and one pipe that passes them on.
 ///
@@ -62,6 +63,9 @@ enum Command {
     /// People with a password of ours.
     #[command(subcommand)]
     User(user::Command),
+    /// Directories that people live in.
+    #[command(subcommand)]
+    Userstore(userstore::Command),
     /// Identity providers and everybody who is linked to them.
     #[command(subcommand)]
     Idp(idp::Command),
@@ -158,6 +162,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Identity(command) => identity::run(command, &config, cli.json),
         Command::Approvals(command) => approvals::run(command, &config, cli.json),
         Command::User(command) => user::run(command, &config, cli.json),
+        Command::Userstore(command) => userstore::run(command, &config, cli.json),
         Command::Targets(command) => targets::run(command, &config, cli.json),
         Command::Dialects(arguments) => dialects::run(arguments, &config, cli.json),
         Command::Keys(command) => keys::run(command, &config, cli.json),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use crate::domain::password::PasswordPolicy;
-use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
+use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::mail::MailSettings;
 use crate::federation::policy::{IdentityProviderSettings, ServiceProviderPolicy};
 use crate::federation::purpose::Purpose;
@@ -22,8 +22,10 @@ mod mail;
 mod reader;
 mod sections;
 mod service_providers;
+mod userstores;
 
 pub use reader::{Problem, parse_span};
+pub use userstores::{Place, UserstoreSettings};
 
 /// All settings.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ pub struct Config {
     /// `[mail]`: the server that codes go out through.
     pub mail: Option<MailSettings>,
     /// `[[userstores]]`
-    pub userstores: Vec<StoreName>,
+    pub userstores: Vec<UserstoreSettings>,
     /// `[[purposes]]`
     pub purposes: Vec<Purpose>,
     /// `[[identity_providers]]`

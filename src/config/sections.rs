@@ -9,9 +9,10 @@ use super::identity_provider::identity_provider;
 use super::mail::mail;
 use super::reader::{Problem, Reader};
 use super::service_providers::service_provider;
+use super::userstores::userstore;
 use super::{Config, Log, MasterKey, Scim, Server};
+use crate::domain::Secret;
 use crate::domain::password::PasswordPolicy;
-use crate::domain::{Secret, StoreName};
 use crate::federation::policy::SecondFactor;
 use crate::federation::tenant::PLACEHOLDER;
 use crate::provisioning::{Auth, Deprovision, Profile, TargetSettings, Verb};
@@ -28,7 +29,11 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
     let scim = scim(root.table("scim"));
     let log = log(root.table("log"));
     let mail = root.has("mail").then(|| mail(root.table("mail"), environment));
-    let userstores = root.tables("userstores").into_iter().map(userstore).collect();
+    let userstores = root
+        .tables("userstores")
+        .into_iter()
+        .map(|r| userstore(r, environment))
+        .collect();
     let purposes = root.list("purposes");
     let identity_providers = root
         .tables("identity_providers")
@@ -129,13 +134,6 @@ fn log(mut r: Reader) -> Log {
     let filter = r.text("level").unwrap_or_else(|| "info".to_owned());
     r.done();
     Log { json, filter }
-}
-
-fn userstore(mut r: Reader) -> StoreName {
-    let name = StoreName::new(r.needed("name"));
-    r.word("kind", &[("sql", ())]);
-    r.done();
-    name
 }
 
 fn target(mut r: Reader, environment: Environment<'_>) -> Option<TargetSettings> {
@@ -301,7 +299,7 @@ impl<'a> Names<'a> {
         let services = &config.service_providers;
         let clients = services.iter().filter_map(|provider| provider.client.as_ref());
         Self {
-            stores: config.userstores.iter().map(StoreName::as_str).collect(),
+            stores: config.userstores.iter().map(|store| store.name.as_str()).collect(),
             purposes: config.purposes.iter().map(|purpose| purpose.name.as_str()).collect(),
             identity_providers: config
                 .identity_providers

@@ -51,6 +51,8 @@ pub struct Settings {
     pub clients: Clients,
     /// How long a cursor can be used (RFC 9865 §4, `cursorTimeout`).
     pub cursor_lifetime: Duration,
+    /// Whether every userstore is in our own database.
+    pub stores_are_near: bool,
 }
 
 /// The schema of a PATCH request.
@@ -67,6 +69,7 @@ pub struct Scim {
     clients: Clients,
     base_url: String,
     cursor_lifetime: Duration,
+    stores_are_near: bool,
     report: DialectReport,
     recent_tokens: RecentTokens,
     service_provider_config: OnceLock<String>,
@@ -155,6 +158,7 @@ impl Scim {
             clients: settings.clients,
             base_url: settings.base_url,
             cursor_lifetime: settings.cursor_lifetime,
+            stores_are_near: settings.stores_are_near,
             report: DialectReport::default(),
             recent_tokens: RecentTokens::default(),
             service_provider_config: OnceLock::new(),
@@ -243,7 +247,7 @@ impl Scim {
 
     /// Whether a look at one row would be over before a thread could be found for it.
     pub fn reads_are_quick(&self) -> bool {
-        self.database.reads_are_quick()
+        self.stores_are_near && self.database.reads_are_quick()
     }
 
     /// Whether a list request costs little: it asks for one resource by its name, as clients do before every write, or

@@ -66,6 +66,7 @@ impl Service {
             base_url: "https://x.example/scim/v2".to_owned(),
             clients: Clients::new(),
             cursor_lifetime: Duration::from_mins(10),
+            stores_are_near: true,
         };
         let principal = Principal::Client {
             token: "test".into(),

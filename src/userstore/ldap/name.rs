@@ -14,6 +14,11 @@ impl Dn {
         Self(text.into())
     }
 
+    /// Whether it is a distinguished name at all.
+    pub fn is_well_formed(&self) -> bool {
+        parts(&self.0).is_some()
+    }
+
     /// The name as text.
     pub(super) fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,58 @@
+//! Opens the userstores, and looks after those that are elsewhere.
+
+use std::sync::Arc;
+
+use super::StartError;
+use super::sweeper::Sweeper;
+use crate::config::{Config, Place};
+use crate::domain::Clock;
+use crate::domain::schema::Registry;
+use crate::provisioning::Engine;
+use crate::storage::Database;
+use crate::userstore::ldap::LdapUserstore;
+use crate::userstore::sql::SqlUserstore;
+use crate::userstore::{PasswordHasher, StoreError, Userstore};
+
+/// What every store needs.
+pub(super) type Shared = (Database, Arc<Registry>, PasswordHasher, Clock);
+
+/// All stores in the order of the configuration, and again those of them that are directories. None is connected to yet.
+pub(super) fn open(
+    config: &Config,
+    shared: &Shared,
+) -> Result<(Vec<Arc<dyn Userstore>>, Vec<Arc<LdapUserstore>>), StartError> {
+    let (mut stores, mut ldap_stores) = (Vec::<Arc<dyn Userstore>>::new(), Vec::new());
+    for settings in &config.userstores {
+        let (database, registry, hasher, clock) = shared.clone();
+        match &settings.place {
+            Place::Sql => {
+                let name = settings.name.clone();
+                stores.push(Arc::new(SqlUserstore::new(name, database, registry, hasher, clock)));
+            }
+            Place::Ldap(ldap) => {
+                let store = LdapUserstore::new((**ldap).clone(), database, registry, hasher, clock)
+                    .map_err(|cause| StartError::Userstore(settings.name.clone(), cause))?;
+                let store = Arc::new(store);
+                ldap_stores.push(Arc::clone(&store));
+                stores.push(store);
+            }
+        }
+    }
+    Ok((stores, ldap_stores))
+}
+
+/// The thread that looks for what others change in a directory, and tells when it answers again.
+pub(super) fn watcher(store: &Arc<LdapUserstore>, engine: &Arc<Engine>) -> std::io::Result<Sweeper> {
+    let (store, awake) = (Arc::clone(store), Arc::downgrade(engine));
+    Sweeper::start(store.interval(), move || {
+        match store.watch() {
+            Ok(()) => {}
+            // Said once, when it began.
+            Err(StoreError::Unavailable(cause)) => log::debug!("userstore {}: {cause}", store.name()),
+            Err(error) => log::warn!("userstore {} could not be compared: {error}", store.name()),
+        }
+        if let Some(engine) = awake.upgrade() {
+            engine.wake();
+        }
+    })
+}
