@@ -29,11 +29,19 @@ pub(super) struct Sweeper(Mutex<Option<(Sender<()>, JoinHandle<()>)>>);
 impl Sweeper {
     /// Sweeps at once and then each time `every` has passed.
     pub(super) fn start(every: Duration, sweep: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+        Self::at_its_own_pace(move || {
+            sweep();
+            every
+        })
+    }
+
+    /// Sweeps at once and then each time after as long as the sweep before says.
+    pub(super) fn at_its_own_pace(sweep: impl Fn() -> Duration + Send + 'static) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let run = move || {
             loop {
-                sweep();
-                if stopped.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
+                let pause = sweep();
+                if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
             }

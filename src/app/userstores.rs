@@ -16,11 +16,11 @@ use crate::userstore::{PasswordHasher, StoreError, Userstore};
 /// What every store needs.
 pub(super) type Shared = (Database, Arc<Registry>, PasswordHasher, Clock);
 
-/// All stores in the order of the configuration, and again those of them that are directories. None is connected to yet.
-pub(super) fn open(
-    config: &Config,
-    shared: &Shared,
-) -> Result<(Vec<Arc<dyn Userstore>>, Vec<Arc<LdapUserstore>>), StartError> {
+/// All stores in the order of the configuration, and again those of them that are directories.
+type Stores = (Vec<Arc<dyn Userstore>>, Vec<Arc<LdapUserstore>>);
+
+/// Opens the stores. None is connected to yet.
+pub(super) fn open(config: &Config, shared: &Shared) -> Result<Stores, StartError> {
     let (mut stores, mut ldap_stores) = (Vec::<Arc<dyn Userstore>>::new(), Vec::new());
     for settings in &config.userstores {
         let (database, registry, hasher, clock) = shared.clone();
@@ -44,7 +44,7 @@ pub(super) fn open(
 /// The thread that looks for what others change in a directory, and tells when it answers again.
 pub(super) fn watcher(store: &Arc<LdapUserstore>, engine: &Arc<Engine>) -> std::io::Result<Sweeper> {
     let (store, awake) = (Arc::clone(store), Arc::downgrade(engine));
-    Sweeper::start(store.interval(), move || {
+    Sweeper::at_its_own_pace(move || {
         match store.watch() {
             Ok(()) => {}
             // Said once, when it began.
@@ -54,5 +54,6 @@ pub(super) fn watcher(store: &Arc<LdapUserstore>, engine: &Arc<Engine>) -> std::
         if let Some(engine) = awake.upgrade() {
             engine.wake();
         }
+        store.interval()
     })
 }

@@ -41,11 +41,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
         .count();
     if json {
         let types: Vec<&str> = registry.types().iter().map(|one| one.kind.as_str()).collect();
-        let findings = |(store, findings): &(StoreName, Vec<Finding>)| {
-            let finding = |one: &Finding| json!({ "what": one.what, "problem": one.problem });
-            json!({ "store": store, "findings": findings.iter().map(finding).collect::<Vec<_>>() })
-        };
-        let userstores: Vec<Value> = connected.iter().map(findings).collect();
+        let userstores: Vec<Value> = connected.iter().map(in_json).collect();
         println!(
             "{}",
             json!({ "ok": bad == 0, "resource_types": types, "userstores": userstores })
@@ -53,15 +49,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
         return outcome(bad);
     }
     println!("{} is fine.", path.display());
-    for (store, findings) in &connected {
-        println!("Userstore {store}:");
-        for finding in findings {
-            match &finding.problem {
-                None => println!("  ok    {}", finding.what),
-                Some(problem) => println!("  WRONG {}: {problem}", finding.what),
-            }
-        }
-    }
+    connected.iter().for_each(tell);
     if let Some(count) = replayed {
         println!(
             "{} as before.",
@@ -97,4 +85,19 @@ fn outcome(bad: usize) -> Result<(), Failure> {
         0 => Ok(()),
         _ => Err(Failure::Failed(format!("{} to be put right.", plural(bad, "thing")))),
     }
+}
+
+fn tell((store, findings): &(StoreName, Vec<Finding>)) {
+    println!("Userstore {store}:");
+    for finding in findings {
+        match &finding.problem {
+            None => println!("  ok    {}", finding.what),
+            Some(problem) => println!("  WRONG {}: {problem}", finding.what),
+        }
+    }
+}
+
+fn in_json((store, findings): &(StoreName, Vec<Finding>)) -> Value {
+    let finding = |one: &Finding| json!({ "what": one.what, "problem": one.problem });
+    json!({ "store": store, "findings": findings.iter().map(finding).collect::<Vec<_>>() })
 }

@@ -1,7 +1,8 @@
 //! Connections to a directory: made in turn to several servers, over TLS, pooled, and given up quickly while no server
 //! answers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ldap3::exop::WhoAmI;
@@ -10,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::name::Dn;
 use super::settings::LdapSettings;
 use super::wire::Wire;
 use crate::userstore::StoreError;
@@ -80,7 +82,11 @@ struct Dial {
 
 /// Whether the servers answer.
 #[derive(Default)]
-struct Health(Mutex<Option<Trouble>>);
+struct Health {
+    trouble: Mutex<Option<Trouble>>,
+    /// Whether somebody looks after it in the background: then nobody else waits for a server that did not answer.
+    is_looked_after: AtomicBool,
+}
 
 struct Trouble {
     cause: String,
@@ -91,9 +97,11 @@ struct Trouble {
 impl Health {
     /// Refuses while nothing is to be tried; lets one through when it is time to try again.
     fn check(&self, attempt: Duration) -> Result<(), Fault> {
-        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *trouble {
-            Some(trouble) if trouble.rest_until > Instant::now() => Err(Fault::NotTried(trouble.cause.clone())),
+        let is_looked_after = self.is_looked_after.load(Ordering::Relaxed);
+        match &mut *self.trouble() {
+            Some(trouble) if is_looked_after || trouble.rest_until > Instant::now() => {
+                Err(Fault::NotTried(trouble.cause.clone()))
+            }
             Some(trouble) => {
                 trouble.rest_until = Instant::now() + attempt;
                 Ok(())
@@ -103,7 +111,7 @@ impl Health {
     }
 
     fn failed(&self, name: &str, cause: &str) {
-        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.trouble();
         let failures = trouble.as_ref().map_or(0, |trouble| trouble.failures) + 1;
         if failures == 1 {
             log::warn!("userstore {name} does not answer: {cause}");
@@ -117,15 +125,21 @@ impl Health {
     }
 
     fn answered(&self, name: &str) {
-        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.take().is_some() {
+        if self.trouble().take().is_some() {
             log::info!("userstore {name} answers again");
         }
     }
 
     fn cause(&self) -> Option<String> {
-        let trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.as_ref().map(|trouble| trouble.cause.clone())
+        self.trouble().as_ref().map(|trouble| trouble.cause.clone())
+    }
+
+    fn failures(&self) -> u32 {
+        self.trouble().as_ref().map_or(0, |trouble| trouble.failures)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -261,6 +275,23 @@ impl Connections {
     /// Does work on a connection of its own that is bound to nobody.
     pub(super) fn apart<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         self.health.check(self.dial.settings.timeout)?;
+        self.alone(work)
+    }
+
+    /// Asks whether the servers answer, also while nobody else does, and from now on in place of everybody else.
+    pub(super) fn knock(&self) -> Result<(), Fault> {
+        self.health.is_looked_after.store(true, Ordering::Relaxed);
+        if self.health.cause().is_none() {
+            return Ok(());
+        }
+        self.alone(|wire| {
+            let settings = &self.dial.settings;
+            wire.bind(&Dn::new(&settings.bind_dn), settings.bind_password.expose())
+                .map_err(|fault| Fault::Unreachable(fault.to_string()))
+        })
+    }
+
+    fn alone<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         let opened = self.dial.open().map_err(|error| Fault::Unreachable(words(&error)));
         let done = opened.and_then(|connection| {
             let mut line = Line {
@@ -296,15 +327,11 @@ impl Connections {
         let timeout = self.dial.settings.timeout;
         self.health.check(timeout)?;
         let begun = Instant::now();
-        let failures = |health: &Health| {
-            let trouble = health.0.lock().unwrap_or_else(PoisonError::into_inner);
-            trouble.as_ref().map_or(0, |trouble| trouble.failures)
-        };
-        let before = failures(&self.health);
+        let before = self.health.failures();
         loop {
             match self.pool.get_timeout(GLANCE) {
                 Ok(line) => return Ok(line),
-                Err(_) if failures(&self.health) > before => {
+                Err(_) if self.health.failures() > before => {
                     return Err(Fault::NotTried(self.health.cause().unwrap_or_default()));
                 }
                 Err(_) if begun.elapsed() > timeout => {

@@ -1,14 +1,22 @@
 //! Looking for what others change in the directory.
 
+use std::time::Duration;
+
 use super::LdapUserstore;
 use crate::domain::Kind;
 use crate::storage::ldap_entries;
 use crate::userstore::StoreError;
 
+/// How often to ask whether a directory answers again.
+const KNOCK_EVERY: Duration = Duration::from_secs(1);
+
 impl LdapUserstore {
     /// Settles what was left behind, then brings the copy up to the directory. What changed since the last time is told to
     /// the journal; the first time everything is only noted, since nothing has changed.
+    ///
+    /// Once this was called, nobody but this waits for a server that did not answer: call it again and again.
     pub fn watch(&self) -> Result<(), StoreError> {
+        self.connections.knock()?;
         self.settle_all()?;
         self.compare(&Kind::USER)?;
         self.compare(&Kind::GROUP)?;
@@ -23,14 +31,12 @@ impl LdapUserstore {
         self.note_baseline()
     }
 
-    /// How often to look.
-    pub fn interval(&self) -> std::time::Duration {
-        self.settings.watch
-    }
-
-    /// Why the directory does not answer, if it does not.
-    pub fn trouble(&self) -> Option<String> {
-        self.connections.trouble()
+    /// When to look again: soon while the directory does not answer.
+    pub fn interval(&self) -> Duration {
+        match self.connections.trouble() {
+            Some(_) => self.settings.watch.min(KNOCK_EVERY),
+            None => self.settings.watch,
+        }
     }
 
     fn note_baseline(&self) -> Result<(), StoreError> {
