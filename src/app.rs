@@ -179,6 +179,7 @@ impl App {
             clients: scim_clients(config, directory.registry())?,
             cursor_lifetime: config.scim.cursor_lifetime,
             stores_are_near: ldap_stores.is_empty(),
+            userstore_in_username: config.scim.userstore_in_username,
         };
         let scim = Scim::new(Arc::clone(&directory), database.clone(), secret_box, settings);
         let rules = config
@@ -333,7 +334,7 @@ fn tie(provider: &ServiceProvider) -> Option<Tie> {
     provider.scim.adopts_by.is_none().then(|| Tie {
         client: provider.policy.name.clone(),
         identity_provider,
-        store: provider.policy.inbound_userstore.clone(),
+        store: provider.policy.inbound_userstore.clone().unwrap_or(StoreName::PRIMARY),
     })
 }
 

@@ -402,7 +402,7 @@ fn synced(rig: &Rig, client: &str, attributes: &Value) -> vestibule::domain::Res
     };
     let principal = Principal::Client {
         token: "t".to_owned(),
-        store: StoreName::PRIMARY,
+        store: Some(StoreName::PRIMARY),
     };
     let actor = Actor {
         principal,

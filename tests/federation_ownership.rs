@@ -30,7 +30,7 @@ fn client(name: &str) -> Actor {
     Actor {
         principal: Principal::Client {
             token: "t".to_owned(),
-            store: StoreName::PRIMARY,
+            store: Some(StoreName::PRIMARY),
         },
         service_provider: name.to_owned().into(),
     }

@@ -156,7 +156,7 @@ fn whom_an_administrator_switched_off_no_login_switches_on() {
 fn an_account_that_somebody_else_looks_after_is_under_no_lease() {
     let client = Principal::Client {
         token: "t".to_owned(),
-        store: "PRIMARY".into(),
+        store: Some("PRIMARY".into()),
     };
     for (principal, more) in [
         (client, json!({"title": "Baker"})),

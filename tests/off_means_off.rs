@@ -325,7 +325,7 @@ const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 fn caller() -> Caller {
     let principal = Principal::Client {
         token: "test".into(),
-        store: StoreName::PRIMARY,
+        store: Some(StoreName::PRIMARY),
     };
     Caller {
         actor: Actor {
@@ -333,7 +333,7 @@ fn caller() -> Caller {
             service_provider: "wiki".into(),
         },
         client: Client {
-            store: StoreName::PRIMARY,
+            store: Some(StoreName::PRIMARY),
             strict: false,
             adoption: None,
         },

@@ -42,9 +42,10 @@ impl Service {
             clients: Clients::new(),
             cursor_lifetime: Duration::from_hours(1),
             stores_are_near: true,
+            userstore_in_username: false,
         };
         let client = Client {
-            store: StoreName::PRIMARY,
+            store: Some(StoreName::PRIMARY),
             strict: false,
             adoption: None,
         };

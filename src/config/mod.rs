@@ -72,6 +72,8 @@ pub struct Scim {
     pub schemas: Option<PathBuf>,
     /// How long a cursor can be used.
     pub cursor_lifetime: Duration,
+    /// Whether `STORE/name` as `userName` of a new user names the userstore that it goes to.
+    pub userstore_in_username: bool,
 }
 
 /// Where the master key comes from.

@@ -124,6 +124,7 @@ fn scim(mut r: Reader) -> Scim {
     let scim = Scim {
         schemas: r.path("schemas").or_else(|| usual.is_dir().then_some(usual)),
         cursor_lifetime: r.span("cursor_lifetime", Duration::from_hours(1)),
+        userstore_in_username: r.flag("userstore_in_username", false),
     };
     r.done();
     scim
@@ -259,11 +260,9 @@ fn cross_check(root: &Reader, config: &Config) {
     for (at, provider) in config.service_providers.iter().enumerate() {
         let (key, policy) = (|key: &str| format!("service_providers[{at}].{key}"), &provider.policy);
         mails(key("mfa"), policy.mfa);
-        known(
-            key("inbound_userstore"),
-            &names.stores,
-            policy.inbound_userstore.as_str(),
-        );
+        if let Some(store) = &policy.inbound_userstore {
+            known(key("inbound_userstore"), &names.stores, store.as_str());
+        }
         for name in &policy.identity_providers {
             known(key("identity_providers"), &names.identity_providers, name.as_str());
         }

@@ -22,7 +22,7 @@ pub(super) fn service_provider(mut r: Reader, environment: Environment<'_>) -> S
         display_name: r.text("display_name").unwrap_or_else(|| name.clone()),
         identity_providers: r.texts("identity_providers").into_iter().map(Into::into).collect(),
         local_login: r.flag("local_login", false),
-        inbound_userstore: r.text("inbound_userstore").map_or(StoreName::PRIMARY, StoreName::new),
+        inbound_userstore: r.text("inbound_userstore").map(StoreName::new),
         jit_mode: r.has("jit_mode").then(|| r.parsed("jit_mode")),
         purposes: r.texts("purposes"),
         mfa: r.parsed("mfa"),

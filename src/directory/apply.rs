@@ -330,8 +330,7 @@ impl Door<'_> {
 
     fn present(&self, kind: &Kind, id: &ResourceId) -> Result<Resource, DirectoryError> {
         self.directory
-            .get(kind, id, Self::GROUPS)?
-            .filter(|resource| self.actor.reaches(&resource.store))
+            .get_for(self.actor, kind, id, Self::GROUPS)?
             .ok_or_else(|| DirectoryError::NotFound(kind.clone()))
     }
 

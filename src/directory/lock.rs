@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::ResourceId;
 
-/// More than the threads that write at a time, so that two resources rarely share one.
-const STRIPES: usize = 256;
+/// Far more than the threads that write at a time, so that two resources rarely share one, and a write that waits for a
+/// directory holds up hardly anybody.
+const STRIPES: usize = 4096;
 
 /// A fixed set of locks over all resources. Correctness does not rest on it: writes name the version that they started
 /// from, across processes too. It only spares neighbours the retries.

@@ -12,8 +12,10 @@ use crate::userstore::{PasswordHasher, PasswordVerdict, StoreError, Userstore};
 
 mod apply;
 mod lock;
+mod stores;
 
 use lock::Locks;
+pub use stores::FoundOver;
 
 /// The door to all userstores.
 pub struct Directory {
@@ -95,16 +97,7 @@ impl Directory {
 
     /// One resource, wherever it is.
     pub fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, DirectoryError> {
-        let mut failure = None;
-        for store in &self.stores {
-            match store.get(kind, id, relations) {
-                Ok(None) => {}
-                Ok(found) => return Ok(found),
-                Err(error) => failure = Some(error),
-            }
-        }
-        // It may be in the store that did not answer.
-        failure.map_or(Ok(None), |error| Err(error.into()))
+        stores::first(self.stores.iter().map(|store| store.get(kind, id, relations)))
     }
 
     /// Whether a group has more than `limit` members.

@@ -27,8 +27,8 @@ pub enum Principal {
     Client {
         /// The token's id (never the token).
         token: String,
-        /// The store that the token is bound to: nothing else exists for this client.
-        store: StoreName,
+        /// The store that the token is bound to, if it is: nothing else exists for this client.
+        store: Option<StoreName>,
     },
     /// A login through an identity provider.
     Login {
@@ -55,7 +55,7 @@ impl Actor {
     /// Whether this actor may see and change what is in a store.
     pub fn reaches(&self, store: &StoreName) -> bool {
         match &self.principal {
-            Principal::Client { store: bound, .. } => bound == store,
+            Principal::Client { store: Some(bound), .. } => bound == store,
             _ => true,
         }
     }

@@ -145,7 +145,7 @@ mod tests {
         Actor {
             principal: Principal::Client {
                 token: "t".to_owned(),
-                store: super::super::StoreName::PRIMARY,
+                store: Some(super::super::StoreName::PRIMARY),
             },
             service_provider: name.into(),
         }

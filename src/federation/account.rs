@@ -24,9 +24,7 @@ use super::transaction::{Stage, Transaction};
 use super::upstream::FrontDoor;
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::password::PasswordDefect;
-use crate::domain::{
-    Actor, Change, Companion, Kind, Operation, Principal, Relations, Resource, ServiceProviderName, StoreName,
-};
+use crate::domain::{Actor, Change, Companion, Kind, Operation, Principal, Relations, Resource, ServiceProviderName};
 use crate::storage::factors::{self, TOTP};
 use crate::storage::{StorageError, consents as receipts, links, sessions as opened};
 
@@ -102,7 +100,7 @@ pub(super) fn policy(door: &FrontDoor) -> ServiceProviderPolicy {
             .map(|upstream| upstream.settings.name.clone())
             .collect(),
         local_login: door.service_providers.iter().any(|policy| policy.local_login),
-        inbound_userstore: StoreName::PRIMARY,
+        inbound_userstore: None,
         jit_mode: Some(JitMode::Off),
         purposes: Vec::new(),
         mfa: SecondFactor::None,

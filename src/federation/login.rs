@@ -230,11 +230,18 @@ impl Federation {
         if !matches!(held.transaction.stage, Stage::Choosing | Stage::Away { .. }) || username.is_empty() {
             return Ok(Step::Show(self.screen(&held.transaction, policy)));
         }
-        let store = &policy.inbound_userstore;
+        let all: Vec<StoreName> = self
+            .directory
+            .stores()
+            .iter()
+            .map(|store| store.name().clone())
+            .collect();
+        let stores = policy.inbound_userstore.as_ref().map_or(&all[..], std::slice::from_ref);
         let user = match name::check(username) {
-            Ok(()) => self.directory.named(store, &Kind::USER, username)?,
+            Ok(()) => self.directory.named_over(stores, &Kind::USER, username)?,
             Err(_) => None,
         };
+        let store = user.as_ref().map_or(&StoreName::PRIMARY, |user| &user.store);
         let id = user.as_ref().map(|user| &user.id);
         if !self.is_password(store, id, password)? {
             held.transaction.username = username.chars().take(name::LONGEST).collect();

@@ -298,8 +298,8 @@ pub struct ServiceProviderPolicy {
     pub identity_providers: Vec<IdentityProviderName>,
     /// Whether a local user name and password will do.
     pub local_login: bool,
-    /// The store whose users have local passwords.
-    pub inbound_userstore: StoreName,
+    /// The store whose users have local passwords, if it is one alone.
+    pub inbound_userstore: Option<StoreName>,
     /// What its people are asked at the least, whatever the identity provider's policy.
     pub jit_mode: Option<JitMode>,
     /// The purposes that people agree to for this application alone, by name.

@@ -19,8 +19,8 @@ const TRUST: Duration = Duration::from_millis(500);
 /// What a service provider's SCIM client may do.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The store that it works in.
-    pub store: StoreName,
+    /// The store that it works in, if it is one alone: nothing else exists for it.
+    pub store: Option<StoreName>,
     /// Whether requests that only our tolerances understand are refused.
     pub strict: bool,
     /// Whose accounts it may take over when it sends somebody who is here already.

@@ -12,7 +12,7 @@ use crate::domain::filter::{AttributeRef, Comparand, Filter, Operator};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::query::Query;
 use crate::domain::schema::ResourceType;
-use crate::domain::{Attributes, IdentityProviderName, Kind, Operation, Precondition, Resource, ResourceId};
+use crate::domain::{Attributes, IdentityProviderName, Kind, Operation, Precondition, Resource, ResourceId, StoreName};
 use crate::storage::{StorageError, links};
 use crate::userstore::StoreError;
 
@@ -35,14 +35,14 @@ impl Scim {
         &self,
         caller: &Caller,
         resource_type: &ResourceType,
-        attributes: Attributes,
+        (store, attributes): (&StoreName, Attributes),
         anew: impl FnOnce() -> Result<Attributes, ScimError>,
     ) -> Result<Resource, ScimError> {
         if let Some(id) = self.adoptable(caller, resource_type, &attributes)? {
             return self.take_over(caller, resource_type, id, attributes);
         }
         let operation = Operation::Create {
-            store: caller.client.store.clone(),
+            store: store.clone(),
             kind: resource_type.kind.clone(),
             attributes,
         };
@@ -52,7 +52,7 @@ impl Scim {
             Err(error) => error,
         };
         let mut attributes = anew()?;
-        let Some((attribute, holder)) = self.holder(caller, resource_type, &attributes, &error)? else {
+        let Some((attribute, holder)) = self.holder(store, resource_type, &attributes, &error)? else {
             return Err(error);
         };
         let own = holder.writers.writers().get(&attribute) == Some(&caller.actor.writer());
@@ -70,7 +70,7 @@ impl Scim {
     /// Who has the name that is taken.
     fn holder(
         &self,
-        caller: &Caller,
+        store: &StoreName,
         resource_type: &ResourceType,
         attributes: &Attributes,
         error: &ScimError,
@@ -85,7 +85,7 @@ impl Scim {
         else {
             return Ok(None);
         };
-        let holder = self.directory.named(&caller.client.store, &resource_type.kind, name)?;
+        let holder = self.directory.named(store, &resource_type.kind, name)?;
         Ok(holder.map(|holder| (attribute.clone(), holder)))
     }
 
@@ -127,7 +127,7 @@ impl Scim {
         let known = self.database.read::<_, StorageError>(|connection| {
             links::find(connection, &adoption.identity_provider, &adoption.issuer, subject)
         })?;
-        let here = known.filter(|link| link.store == caller.client.store);
+        let here = known.filter(|link| caller.actor.reaches(&link.store));
         Ok(here.map(|link| link.resource_id))
     }
 
@@ -144,8 +144,10 @@ impl Scim {
             value: Comparand::Text(value.to_owned()),
         };
         let query = Query::all(Kind::USER, 2).filtered(filter);
-        let found = self.directory.find(&caller.client.store, &query)?.resources;
-        let [one] = found.as_slice() else { return Ok(None) };
+        let found = self.directory.find_over(&self.directory.reach(&caller.actor), &query)?;
+        let [one] = found.found.resources.as_slice() else {
+            return Ok(None);
+        };
         let links = self
             .database
             .read::<_, StorageError>(|connection| links::of_user(connection, &one.id))?;

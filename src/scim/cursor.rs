@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Fault, ScimError};
 use crate::domain::query::{Place, SortKey, Start};
-use crate::domain::{Kind, ResourceId, Timestamp};
+use crate::domain::{Kind, ResourceId, StoreName, Timestamp};
 use crate::storage::SecretBox;
 
 /// Where a page begins, and among resources of which type.
@@ -17,6 +17,8 @@ use crate::storage::SecretBox;
 pub(super) struct Cursor {
     /// The type that the place is in: a search over all types has one order within each.
     pub(super) kind: Kind,
+    /// The store that the place is in, where each store is asked in turn.
+    pub(super) store: Option<StoreName>,
     /// Right after a place, or so that the page ends right before it.
     pub(super) start: Start,
 }
@@ -29,10 +31,15 @@ pub(super) struct Cursors<'a> {
     lifetime: Duration,
 }
 
+/// The type, and the store where each store is asked in turn, that a place is in.
+type Whose<'a> = (&'a Kind, Option<&'a StoreName>);
+
 /// What is sealed.
 #[derive(Serialize, Deserialize)]
 struct Content {
     kind: Kind,
+    #[serde(default)]
+    store: Option<StoreName>,
     id: ResourceId,
     key: Option<Key>,
     forward: bool,
@@ -64,18 +71,19 @@ impl<'a> Cursors<'a> {
     }
 
     /// A cursor for the page after a place.
-    pub(super) fn after(&self, kind: &Kind, place: Place) -> String {
-        self.seal(kind, place, true)
+    pub(super) fn after(&self, whose: Whose<'_>, place: Place) -> String {
+        self.seal(whose, place, true)
     }
 
     /// A cursor for the page before a place.
-    pub(super) fn before(&self, kind: &Kind, place: Place) -> String {
-        self.seal(kind, place, false)
+    pub(super) fn before(&self, whose: Whose<'_>, place: Place) -> String {
+        self.seal(whose, place, false)
     }
 
-    fn seal(&self, kind: &Kind, place: Place, forward: bool) -> String {
+    fn seal(&self, (kind, store): Whose<'_>, place: Place, forward: bool) -> String {
         let content = Content {
             kind: kind.clone(),
+            store: store.cloned(),
             id: place.id,
             key: place.key.map(|key| match key {
                 SortKey::Boolean(flag) => Key::Boolean(flag),
@@ -115,6 +123,7 @@ impl<'a> Cursors<'a> {
         };
         Ok(Cursor {
             kind: content.kind,
+            store: content.store,
             start: if content.forward {
                 Start::After(place)
             } else {

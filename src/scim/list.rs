@@ -1,10 +1,12 @@
 //! Query parameters and list answers (RFC 7644 §3.4.2, §3.9).
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use super::error::{Fault, ScimError};
+use crate::domain::StoreName;
 use crate::domain::filter::{self, Filter};
 use crate::domain::projection::Projection;
 use crate::domain::query::Sort;
@@ -210,13 +212,30 @@ pub struct Frame {
     pub next: Option<String>,
     /// The cursor of the previous page, if there is one.
     pub previous: Option<String>,
+    /// The userstores that did not answer: what they hold is missing.
+    pub silent: BTreeSet<StoreName>,
 }
+
+/// The extension of a list answer that says what is missing.
+const WARNING: &str = "urn:vestibule:params:scim:api:messages:2.0:Warning";
 
 /// The list answer; resources are rendered one after the other into one text.
 pub fn render(frame: &Frame, resources: &[Resource], mut resource: impl FnMut(&Resource, &mut String)) -> String {
     let size: usize = resources.iter().map(|one| one.document.text().len() + 512).sum();
     let mut out = String::with_capacity(size + 512);
-    out.push_str("{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:ListResponse\"]");
+    out.push_str("{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:ListResponse\"");
+    if frame.silent.is_empty() {
+        out.push(']');
+    } else {
+        let warning = json!({
+            "detail": "Userstores that do not answer are left out. Ask again later for the whole.",
+            "userstores": frame.silent,
+        });
+        let _ = write!(
+            out,
+            ",\"{WARNING}\"],\"{WARNING}\":{warning},\"meta\":{{\"incomplete\":true}}"
+        );
+    }
     for (name, number) in [("totalResults", frame.total), ("startIndex", frame.start_index)] {
         if let Some(number) = number {
             let _ = write!(out, ",\"{name}\":{number}");

@@ -21,6 +21,7 @@ mod cursor;
 pub mod discovery;
 mod error;
 pub mod etag;
+mod home;
 pub mod list;
 mod me;
 pub mod normalise;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub cursor_lifetime: Duration,
     /// Whether every userstore is in our own database.
     pub stores_are_near: bool,
+    /// Whether `STORE/name` as `userName` of a new user names the userstore that it goes to.
+    pub userstore_in_username: bool,
 }
 
 /// The schema of a PATCH request.
@@ -70,6 +73,7 @@ pub struct Scim {
     base_url: String,
     cursor_lifetime: Duration,
     stores_are_near: bool,
+    userstore_in_username: bool,
     report: DialectReport,
     recent_tokens: RecentTokens,
     service_provider_config: OnceLock<String>,
@@ -159,6 +163,7 @@ impl Scim {
             base_url: settings.base_url,
             cursor_lifetime: settings.cursor_lifetime,
             stores_are_near: settings.stores_are_near,
+            userstore_in_username: settings.userstore_in_username,
             report: DialectReport::default(),
             recent_tokens: RecentTokens::default(),
             service_provider_config: OnceLock::new(),
@@ -169,15 +174,15 @@ impl Scim {
     /// `POST /Users` and its like (RFC 7644 §3.3).
     pub fn create(&self, caller: &Caller, kind: &Kind, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(kind)?;
-        let attributes = self.attributes(caller, resource_type, body)?;
+        let mut value = parse(body)?;
+        let store = self.home(caller, &mut value)?;
+        let attributes = self.normalised(caller, resource_type, value)?;
         let anew = || {
-            Ok(normalise::body(
-                resource_type,
-                parse(body)?,
-                &mut Deviations::default(),
-            )?)
+            let mut value = parse(body)?;
+            self.home(caller, &mut value)?;
+            Ok(normalise::body(resource_type, value, &mut Deviations::default())?)
         };
-        let created = self.create_or_converge(caller, resource_type, attributes, anew)?;
+        let created = self.create_or_converge(caller, resource_type, (&store, attributes), anew)?;
         self.written(201, created, resource_type, terms)
     }
 
@@ -200,7 +205,7 @@ impl Scim {
         let operation = Operation::Replace {
             kind: target.kind.clone(),
             id: target.id.clone(),
-            attributes: self.attributes(caller, resource_type, body)?,
+            attributes: self.normalised(caller, resource_type, parse(body)?)?,
             precondition: terms.conditions.precondition()?,
         };
         let replaced = self.apply(caller, operation)?.into_resource();
@@ -274,9 +279,9 @@ impl Scim {
         found.ok_or_else(|| Fault::NotFound.because(format!("There is no resource type {kind}.")))
     }
 
-    fn attributes(&self, caller: &Caller, resource_type: &ResourceType, body: &[u8]) -> Result<Attributes, ScimError> {
+    fn normalised(&self, caller: &Caller, resource_type: &ResourceType, body: Value) -> Result<Attributes, ScimError> {
         let mut deviations = Deviations::default();
-        let attributes = normalise::body(resource_type, parse(body)?, &mut deviations)?;
+        let attributes = normalise::body(resource_type, body, &mut deviations)?;
         self.note(caller, deviations.rules())?;
         Ok(attributes)
     }
@@ -321,8 +326,7 @@ impl Scim {
 
     fn visible(&self, caller: &Caller, target: &Target, relations: Relations) -> Result<Resource, ScimError> {
         self.directory
-            .get(&target.kind, &target.id, relations)?
-            .filter(|resource| caller.actor.reaches(&resource.store))
+            .get_for(&caller.actor, &target.kind, &target.id, relations)?
             .ok_or_else(|| Fault::NotFound.because(format!("There is no {} with this id.", target.kind)))
     }
 

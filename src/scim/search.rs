@@ -3,20 +3,44 @@
 
 use std::collections::BTreeSet;
 
-use super::cursor::{Cursor, Cursors};
+use super::cursor::Cursors;
 use super::list::{self, Frame, Parameters};
 use super::{Caller, Fault, Reply, Scim, ScimError, Terms, parse};
+use crate::directory::{DirectoryError, FoundOver};
 use crate::domain::filter::tolerance::UNKNOWN_ATTRIBUTE;
 use crate::domain::projection::Projection;
 use crate::domain::query::{Found, Page, Place, Query, Start};
 use crate::domain::schema::ResourceType;
-use crate::domain::{Kind, Resource};
+use crate::domain::{Kind, Resource, ResourceId, StoreName};
+use crate::userstore::StoreError;
 
-/// A search over one resource type, as part of a search over one or all.
+/// A search over one resource type, as part of a search over one or all. What is not sorted goes store by store, so that
+/// a page deep inside costs no more than in one store; what is sorted is merged.
 struct Part<'a> {
     resource_type: &'a ResourceType,
     projection: Projection,
     query: Query,
+    stores: Vec<StoreName>,
+}
+
+impl Part<'_> {
+    fn holds(&self, resource: &Resource) -> bool {
+        self.query.kind == resource.kind && self.stores.contains(&resource.store)
+    }
+
+    /// The store, if it is one of several parts of its type.
+    fn store(&self) -> Option<&StoreName> {
+        self.query.sort.is_none().then(|| self.stores.first()).flatten()
+    }
+}
+
+/// A page behind or in front of a cursor.
+#[derive(Default)]
+struct Stretch {
+    total: Option<usize>,
+    more: bool,
+    resources: Vec<Resource>,
+    silent: BTreeSet<StoreName>,
 }
 
 impl Scim {
@@ -36,13 +60,25 @@ impl Scim {
             Some(kind) => std::slice::from_ref(self.resource_type(kind)?),
             None => self.directory.registry().types(),
         };
+        let stores = self.directory.reach(&caller.actor);
         let mut parts = Vec::with_capacity(types.len());
         let (mut rules, mut unknown_to_all) = (BTreeSet::new(), true);
         for resource_type in types {
             let (part, tolerated) = part(resource_type, parameters)?;
             unknown_to_all &= tolerated.contains(&UNKNOWN_ATTRIBUTE);
             rules.extend(tolerated);
-            parts.push(part);
+            if part.query.sort.is_some() {
+                let stores = stores.clone();
+                parts.push(Part { stores, ..part });
+            } else {
+                let of = |store: &StoreName| Part {
+                    stores: vec![store.clone()],
+                    projection: part.projection.clone(),
+                    query: part.query.clone(),
+                    ..part
+                };
+                parts.extend(stores.iter().map(of));
+            }
         }
         // What only some types have is no deviation in a search over all.
         if !unknown_to_all {
@@ -54,7 +90,7 @@ impl Scim {
             None => self.by_index(caller, &mut parts, parameters)?,
         };
         let body = list::render(&frame, &resources, |resource, out| {
-            if let Some(part) = parts.iter().find(|part| part.query.kind == resource.kind) {
+            if let Some(part) = parts.iter().find(|part| part.holds(resource)) {
                 part.projection
                     .render(resource, part.resource_type, &self.base_url, out);
             }
@@ -65,6 +101,25 @@ impl Scim {
         })
     }
 
+    /// What a part holds. A store that does not answer holds up nobody, unless there is no other.
+    fn find(&self, part: &Part<'_>, caller: &Caller) -> Result<FoundOver, ScimError> {
+        match self.directory.find_over(&part.stores, &part.query) {
+            Err(DirectoryError::Store(StoreError::Unavailable(cause))) if caller.client.store.is_none() => {
+                log::debug!("a list goes without {:?}: {cause}", part.stores);
+                let none = Found {
+                    total: Some(0),
+                    resources: Vec::new(),
+                    more: false,
+                };
+                Ok(FoundOver {
+                    found: none,
+                    silent: part.stores.clone(),
+                })
+            }
+            found => Ok(found?),
+        }
+    }
+
     /// One type after the other: order holds within a type.
     fn by_index(
         &self,
@@ -72,19 +127,21 @@ impl Scim {
         parts: &mut [Part<'_>],
         parameters: &Parameters,
     ) -> Result<(Frame, Vec<Resource>), ScimError> {
-        let (mut total, mut resources) = (0, Vec::new());
+        let (mut total, mut resources, mut silent) = (0, Vec::new(), BTreeSet::new());
         for part in parts {
             part.query.page = Page {
                 start: Start::Index((parameters.start_index() - 1).saturating_sub(total)),
                 count: parameters.count() - resources.len(),
             };
-            let found = self.directory.find(&caller.client.store, &part.query)?;
-            total += found.total.unwrap_or_default();
-            resources.extend(found.resources);
+            let over = self.find(part, caller)?;
+            total += over.found.total.unwrap_or_default();
+            resources.extend(over.found.resources);
+            silent.extend(over.silent);
         }
         let frame = Frame {
             total: Some(total),
             start_index: Some(parameters.start_index()),
+            silent,
             ..Frame::default()
         };
         Ok((frame, resources))
@@ -98,67 +155,124 @@ impl Scim {
         parameters: &Parameters,
         cursor: &str,
     ) -> Result<(Frame, Vec<Resource>), ScimError> {
-        let kinds: Vec<&str> = parts.iter().map(|part| part.query.kind.as_str()).collect();
-        let whose = (&caller.actor.service_provider, &caller.client.store);
-        let search = format!("{}/{}/{}/{}", whose.0, whose.1, kinds.join(","), parameters.search());
+        let mut kinds: Vec<&str> = parts.iter().map(|part| part.query.kind.as_str()).collect();
+        kinds.dedup();
+        let alone = kinds.len() == 1;
+        let client = &caller.actor.service_provider;
+        let bound = caller.client.store.as_ref().map_or("", StoreName::as_str);
+        let search = format!("{client}/{bound}/{}/{}", kinds.join(","), parameters.search());
         let now = self.directory.clock().now();
         let cursors = Cursors::new(&self.secret_box, &search, now, self.cursor_lifetime);
-        let first = Cursor {
-            kind: parts.first().map_or(Kind::USER, |part| part.query.kind.clone()),
-            start: Start::Index(0),
-        };
-        let from = if cursor.is_empty() {
-            first
+        let (at, start) = if cursor.is_empty() {
+            (0, Start::Index(0))
         } else {
-            cursors.open(cursor)?
+            let from = cursors.open(cursor)?;
+            let is_there = |part: &Part<'_>| part.query.kind == from.kind && part.store() == from.store.as_ref();
+            let at = parts.iter().position(is_there).ok_or_else(|| {
+                Fault::InvalidCursor.because("The resource type or userstore of this cursor is no longer there.")
+            })?;
+            (at, from.start)
         };
-        let at = parts.iter().position(|part| part.query.kind == from.kind);
-        let at =
-            at.ok_or_else(|| Fault::InvalidCursor.because("The resource type of this cursor is no longer there."))?;
-
-        let alone = parts.len() == 1;
-        let (mut total, mut more, mut resources) = (Some(0), false, Vec::new());
-        for (part, start) in parts[at..]
-            .iter_mut()
-            .zip(std::iter::once(from.start.clone()).chain(std::iter::repeat(Start::Index(0))))
-        {
-            part.query.page = Page {
-                start,
-                count: parameters.count().saturating_sub(resources.len()),
-            };
+        for part in &mut *parts {
             // The place of the first and the last resource is told by what the search sorts by.
             part.query.relations = part.query.relations.and(part.query.looks_at());
-            let Found {
-                total: matching,
-                resources: found,
-                more: left,
-            } = self.directory.find(&caller.client.store, &part.query)?;
-            total = total.zip(matching).map(|(one, other)| one + other);
-            more |= left;
-            resources.extend(found);
-            if more && total.is_none() {
-                break;
-            }
         }
-        let place = |resource: &Resource| {
-            let part = parts.iter().find(|part| part.query.kind == resource.kind);
-            Place::of(resource, part.and_then(|part| part.query.sort.as_ref()))
+        let stretch = if matches!(start, Start::Before(_)) && alone {
+            self.stretch_before(caller, &mut parts[..=at], &start, parameters.count())?
+        } else {
+            self.stretch_after(caller, &mut parts[at..], &start, parameters.count())?
         };
-        let after = |resource: &Resource| cursors.after(&resource.kind, place(resource));
-        let before = |resource: &Resource| cursors.before(&resource.kind, place(resource));
-        let (first, last) = (resources.first(), resources.last());
-        let (next, previous) = match from.start {
+        let marked = |resource: &Resource, forward: bool| {
+            let part = parts.iter().find(|part| part.holds(resource));
+            let place = Place::of(resource, part.and_then(|part| part.query.sort.as_ref()));
+            let whose = (&resource.kind, part.and_then(Part::store));
+            if forward {
+                cursors.after(whose, place)
+            } else {
+                cursors.before(whose, place)
+            }
+        };
+        let after = |resource: &Resource| marked(resource, true);
+        let before = |resource: &Resource| marked(resource, false);
+        let (first, last, more) = (stretch.resources.first(), stretch.resources.last(), stretch.more);
+        let (next, previous) = match start {
             Start::Index(_) => (last.filter(|_| more).map(after), None),
             Start::After(_) => (last.filter(|_| more).map(after), first.filter(|_| alone).map(before)),
             Start::Before(_) => (last.map(after), first.filter(|_| more).map(before)),
         };
         let frame = Frame {
-            total,
+            total: stretch.total,
             start_index: None,
             next,
             previous,
+            silent: stretch.silent,
         };
-        Ok((frame, resources))
+        Ok((frame, stretch.resources))
+    }
+
+    /// Goes on from a place in the first of these parts through the others.
+    fn stretch_after(
+        &self,
+        caller: &Caller,
+        parts: &mut [Part<'_>],
+        start: &Start,
+        count: usize,
+    ) -> Result<Stretch, ScimError> {
+        let mut stretch = Stretch {
+            total: Some(0),
+            ..Stretch::default()
+        };
+        let starts = std::iter::once(start.clone()).chain(std::iter::repeat(Start::Index(0)));
+        for (part, start) in parts.iter_mut().zip(starts) {
+            part.query.page = Page {
+                start,
+                count: count.saturating_sub(stretch.resources.len()),
+            };
+            let FoundOver { found, silent } = self.find(part, caller)?;
+            stretch.total = stretch.total.zip(found.total).map(|(one, other)| one + other);
+            stretch.more |= found.more;
+            stretch.resources.extend(found.resources);
+            stretch.silent.extend(silent);
+            if stretch.more && stretch.total.is_none() {
+                break;
+            }
+        }
+        Ok(stretch)
+    }
+
+    /// Goes back from a place in the last of these parts through those before it.
+    fn stretch_before(
+        &self,
+        caller: &Caller,
+        parts: &mut [Part<'_>],
+        start: &Start,
+        count: usize,
+    ) -> Result<Stretch, ScimError> {
+        let mut stretch = Stretch::default();
+        let starts = std::iter::once(start.clone()).chain(std::iter::repeat(Start::Before(end())));
+        for (part, start) in parts.iter_mut().rev().zip(starts) {
+            part.query.page = Page {
+                start,
+                count: count.saturating_sub(stretch.resources.len()),
+            };
+            let FoundOver { mut found, silent } = self.find(part, caller)?;
+            stretch.more |= found.more;
+            found.resources.append(&mut stretch.resources);
+            stretch.resources = found.resources;
+            stretch.silent.extend(silent);
+            if stretch.more {
+                break;
+            }
+        }
+        Ok(stretch)
+    }
+}
+
+/// Behind everything that is not sorted: ids are of what comes before this.
+fn end() -> Place {
+    Place {
+        key: None,
+        id: ResourceId::new("~"),
     }
 }
 
@@ -183,6 +297,7 @@ fn part<'a>(
         resource_type,
         projection,
         query,
+        stores: Vec::new(),
     };
     Ok((part, tolerated))
 }

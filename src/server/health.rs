@@ -1,4 +1,4 @@
-//! `/healthz`: the process lives. `/readyz`: what it needs answers.
+//! `/healthz`: the process lives. `/readyz`: what it needs answers; `degraded` if a userstore does not.
 
 use std::sync::Arc;
 
@@ -38,13 +38,16 @@ async fn ready(health: Data<Health>) -> HttpResponse {
     })
     .await
     .unwrap_or_default();
-    let ready = !checks.is_empty() && checks.iter().all(|(_, good)| *good);
+    // A userstore that does not answer stops its own people alone; taking this server away would stop all.
+    let ready = checks.first().is_some_and(|(_, good)| *good);
+    let whole = checks.iter().all(|(_, good)| *good);
     let word = |good| if good { "ok" } else { "down" };
+    let status = if ready && !whole { "degraded" } else { word(ready) };
     let checks: serde_json::Map<_, _> = checks
         .into_iter()
         .map(|(name, good)| (name, word(good).into()))
         .collect();
-    let body = json!({ "status": word(ready), "checks": checks });
+    let body = json!({ "status": status, "checks": checks });
     if ready {
         HttpResponse::Ok().json(body)
     } else {

@@ -131,6 +131,7 @@ fn settings(port: u16, folder: &Path) -> String {
             client_id = "vestibule"
             [[service_providers]]
             name = "wiki"
+            inbound_userstore = "PRIMARY"
             [[service_providers]]
             name = "robot"
             client_id = "robot"
@@ -146,9 +147,11 @@ fn settings(port: u16, folder: &Path) -> String {
             scim = {{ strict = true }}
             [[service_providers]]
             name = "hr"
+            inbound_userstore = "PRIMARY"
             scim = {{ adopts = "google" }}
             [[service_providers]]
             name = "payroll"
+            inbound_userstore = "PRIMARY"
             scim = {{ adopts = "google", adopts_by = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber" }}
             "#,
         folder = folder.display()

@@ -257,7 +257,7 @@ fn federation(
         display_name: "Wiki".to_owned(),
         identity_providers: vec!["google".into()],
         local_login: true,
-        inbound_userstore: StoreName::PRIMARY,
+        inbound_userstore: None,
         jit_mode: None,
         purposes: Vec::new(),
         mfa: SecondFactor::None,

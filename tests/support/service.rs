@@ -28,24 +28,36 @@ impl Service {
     /// Over a store in memory.
     pub(crate) fn memory() -> Self {
         let (folder, url) = sqlite();
-        Self::open(&url, StoreName::PRIMARY, Some(folder), |name, _, _, hasher, clock| {
-            Arc::new(MemoryUserstore::new(name, hasher, clock))
-        })
+        let memory = |(_, _, hasher, clock)| one(MemoryUserstore::new(StoreName::PRIMARY, hasher, clock));
+        Self::open(&url, Some(StoreName::PRIMARY), Some(folder), memory)
     }
 
     /// Over SQLite.
     pub(crate) fn sqlite() -> Self {
         let (folder, url) = sqlite();
-        Self::open(&url, StoreName::PRIMARY, Some(folder), sql)
+        let sqlite = |shared| one(sql(StoreName::PRIMARY, shared));
+        Self::open(&url, Some(StoreName::PRIMARY), Some(folder), sqlite)
     }
 
     /// Over PostgreSQL, in a store of its own.
     pub(crate) fn postgres() -> Self {
         let url = DatabaseUrl::parse(&super::postgres_url().expect("the caller looked first")).unwrap();
-        Self::open(&url, StoreName::new(random::token()), None, sql)
+        let name = StoreName::new(random::token());
+        Self::open(&url, Some(name.clone()), None, |shared| one(sql(name, shared)))
     }
 
-    fn open(url: &DatabaseUrl, name: StoreName, folder: Option<tempfile::TempDir>, store: Store) -> Self {
+    /// Over stores of the caller's choice, for a client that reaches them all.
+    pub(crate) fn over(stores: impl FnOnce(Shared) -> Vec<Arc<dyn Userstore>>) -> Self {
+        let (folder, url) = sqlite();
+        Self::open(&url, None, Some(folder), stores)
+    }
+
+    fn open(
+        url: &DatabaseUrl,
+        bound: Option<StoreName>,
+        folder: Option<tempfile::TempDir>,
+        stores: impl FnOnce(Shared) -> Vec<Arc<dyn Userstore>>,
+    ) -> Self {
         let database = Database::open(url).unwrap();
         migrate::run(&database).unwrap();
         let (registry, hasher, clock) = (
@@ -53,24 +65,19 @@ impl Service {
             PasswordHasher::new(),
             Clock::fixed(START),
         );
-        let userstore = store(
-            name.clone(),
-            database.clone(),
-            Arc::clone(&registry),
-            hasher.clone(),
-            clock.clone(),
-        );
-        let directory = Directory::new(vec![userstore], registry, hasher, clock.clone());
+        let shared = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
+        let directory = Directory::new(stores(shared), registry, hasher, clock.clone());
         let key = Secret::new("c2VhbHMgY3Vyc29ycyBpbiB0ZXN0cyBvZiBTQ0lNIQo=");
         let settings = Settings {
             base_url: "https://x.example/scim/v2".to_owned(),
             clients: Clients::new(),
             cursor_lifetime: Duration::from_mins(10),
             stores_are_near: true,
+            userstore_in_username: false,
         };
         let principal = Principal::Client {
             token: "test".into(),
-            store: name.clone(),
+            store: bound.clone(),
         };
         Self {
             scim: Scim::new(
@@ -85,7 +92,7 @@ impl Service {
                     service_provider: "wiki".into(),
                 },
                 client: Client {
-                    store: name,
+                    store: bound,
                     strict: false,
                     adoption: None,
                 },
@@ -128,16 +135,16 @@ impl Service {
     }
 }
 
-type Store = fn(StoreName, Database, Arc<Registry>, PasswordHasher, Clock) -> Arc<dyn Userstore>;
+/// What stores are made of.
+pub(crate) type Shared = (Database, Arc<Registry>, PasswordHasher, Clock);
 
-fn sql(
-    name: StoreName,
-    database: Database,
-    registry: Arc<Registry>,
-    hasher: PasswordHasher,
-    clock: Clock,
-) -> Arc<dyn Userstore> {
-    Arc::new(SqlUserstore::new(name, database, registry, hasher, clock))
+/// A store in the service's own database.
+pub(crate) fn sql(name: StoreName, (database, registry, hasher, clock): Shared) -> SqlUserstore {
+    SqlUserstore::new(name, database, registry, hasher, clock)
+}
+
+fn one(store: impl Userstore + 'static) -> Vec<Arc<dyn Userstore>> {
+    vec![Arc::new(store)]
 }
 
 fn sqlite() -> (tempfile::TempDir, DatabaseUrl) {

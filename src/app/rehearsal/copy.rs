@@ -128,7 +128,7 @@ pub(super) fn place(directory: &Directory, link: &Link, person: &Value) -> Resul
             (Principal::Login { identity_provider }, ServiceProviderName::RESIDENT)
         }
         Some(("scim", name)) => {
-            let store = StoreName::PRIMARY;
+            let store = None;
             let token = String::new();
             (Principal::Client { token, store }, name.to_owned().into())
         }

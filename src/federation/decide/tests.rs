@@ -45,7 +45,7 @@ impl Case {
                 display_name: "Wiki".to_owned(),
                 identity_providers: vec!["google".into()],
                 local_login: true,
-                inbound_userstore: StoreName::PRIMARY,
+                inbound_userstore: None,
                 jit_mode: None,
                 purposes: Vec::new(),
                 mfa: SecondFactor::None,

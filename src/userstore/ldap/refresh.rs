@@ -28,8 +28,11 @@ const FUSE: usize = 10;
 impl LdapUserstore {
     /// The entry of a resource, and whether the copy had to be brought up to it; `None` if the directory has it no more.
     pub(super) fn present(&self, kind: &Kind, id: &ResourceId) -> Result<Option<(KnownEntry, bool)>, StoreError> {
-        let facts = self.facts()?;
         let known = self.known(id)?;
+        if known.is_none() && is_of_ours(id) {
+            return Ok(None);
+        }
+        let facts = self.facts()?;
         let wanted = self.stamp_attributes();
         let found = match &known {
             Some(known) => {
@@ -37,7 +40,6 @@ impl LdapUserstore {
                 let entry = self.connections.read(|wire| wire.at(&at, &wanted))?;
                 entry.filter(|entry| entry.id == known.entry)
             }
-            None if is_of_ours(id) => return Ok(None),
             None => None,
         };
         let entry = match (found, &known) {

@@ -1,0 +1,127 @@
+//! Several stores as one: which of them an actor reaches, and answers over all of those.
+
+use super::{Directory, DirectoryError};
+use crate::domain::query::{Found, Page, Place, Query, Start, compare};
+use crate::domain::{Actor, Kind, Relations, Resource, ResourceId, StoreName};
+use crate::userstore::StoreError;
+
+/// An answer over several stores.
+#[derive(Clone, Debug)]
+pub struct FoundOver {
+    /// What the stores that answered hold.
+    pub found: Found,
+    /// Those that did not answer: what they hold is missing.
+    pub silent: Vec<StoreName>,
+}
+
+impl Directory {
+    /// The stores that an actor reaches, in the order of the configuration.
+    pub fn reach(&self, actor: &Actor) -> Vec<StoreName> {
+        let names = self.stores().iter().map(|store| store.name().clone());
+        names.filter(|name| actor.reaches(name)).collect()
+    }
+
+    /// One resource, if the actor reaches it. Other stores are not asked.
+    pub fn get_for(
+        &self,
+        actor: &Actor,
+        kind: &Kind,
+        id: &ResourceId,
+        relations: Relations,
+    ) -> Result<Option<Resource>, DirectoryError> {
+        let reached = self.stores().iter().filter(|store| actor.reaches(store.name()));
+        first(reached.map(|store| store.get(kind, id, relations)))
+    }
+
+    /// The resource of a type with this name in the first of the stores that has one.
+    pub fn named_over(
+        &self,
+        stores: &[StoreName],
+        kind: &Kind,
+        name: &str,
+    ) -> Result<Option<Resource>, DirectoryError> {
+        first(stores.iter().map(|store| match self.named(store, kind, name) {
+            Err(DirectoryError::Store(error)) => Err(error),
+            Err(other) => Err(StoreError::Unavailable(other.into())),
+            Ok(found) => Ok(found),
+        }))
+    }
+
+    /// What matches in any of the stores, in the one order that the query asks for. A page at an index costs as much as
+    /// all before it.
+    pub fn find_over(&self, stores: &[StoreName], query: &Query) -> Result<FoundOver, DirectoryError> {
+        if let [store] = stores {
+            let (found, silent) = (self.find(store, query)?, Vec::new());
+            return Ok(FoundOver { found, silent });
+        }
+        let mut asked = query.clone();
+        asked.relations = asked.relations.and(asked.looks_at());
+        if let Start::Index(start) = query.page.start {
+            asked.page = Page {
+                start: Start::Index(0),
+                count: start.saturating_add(query.page.count),
+            };
+        }
+        let (mut answers, mut silent, mut failure) = (Vec::new(), Vec::new(), None);
+        for store in stores {
+            match self.find(store, &asked) {
+                Ok(found) => answers.push(found),
+                Err(DirectoryError::Store(error @ StoreError::Unavailable(_))) => {
+                    silent.push(store.clone());
+                    failure = Some(error);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        match failure {
+            Some(error) if answers.is_empty() => Err(error.into()),
+            _ => Ok(FoundOver {
+                found: merge(query, answers),
+                silent,
+            }),
+        }
+    }
+}
+
+/// The first that is there. That one is not there can only be said if all have answered.
+pub(super) fn first(
+    answers: impl Iterator<Item = Result<Option<Resource>, StoreError>>,
+) -> Result<Option<Resource>, DirectoryError> {
+    let mut failure = None;
+    for answer in answers {
+        match answer {
+            Ok(None) => {}
+            Ok(found) => return Ok(found),
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(None), |error| Err(error.into()))
+}
+
+/// One page out of the pages of several stores.
+fn merge(query: &Query, answers: Vec<Found>) -> Found {
+    let total = answers.iter().map(|found| found.total).sum();
+    let mut more = answers.iter().any(|found| found.more);
+    let mut all: Vec<(Place, Resource)> = answers
+        .into_iter()
+        .flat_map(|found| found.resources)
+        .map(|resource| (Place::of(&resource, query.sort.as_ref()), resource))
+        .collect();
+    let descending = query.sort.as_ref().is_some_and(|sort| sort.descending);
+    all.sort_by(|one, other| compare(&one.0, &other.0, descending));
+    let (skipped, count) = match query.page.start {
+        Start::Index(start) => (start, query.page.count),
+        Start::After(_) => (0, query.page.count),
+        Start::Before(_) => (all.len().saturating_sub(query.page.count), query.page.count),
+    };
+    more |= match query.page.start {
+        Start::Before(_) => skipped > 0,
+        _ => all.len() > skipped.saturating_add(count),
+    };
+    let resources = all.into_iter().skip(skipped).take(count).map(|(_, resource)| resource);
+    Found {
+        total,
+        resources: resources.collect(),
+        more,
+    }
+}

@@ -1,0 +1,256 @@
+//! Several userstores as one: what goes where, lists over all of them, and what a dead one does to the others.
+
+#![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::service::{Service, Shared, sql};
+use vestibule::domain::{Kind, Principal, Secret, StoreName};
+use vestibule::scim::{Fault, Target, Terms};
+use vestibule::userstore::Userstore;
+use vestibule::userstore::ldap::{Dn, Flavour, LdapSettings, LdapUserstore, Unmapped};
+
+const EXTENSION: &str = "urn:vestibule:params:scim:schemas:extension:2.0:User";
+
+fn two(shared: Shared) -> Vec<Arc<dyn Userstore>> {
+    vec![
+        Arc::new(sql(StoreName::PRIMARY, shared.clone())),
+        Arc::new(sql("CORP".into(), shared)),
+    ]
+}
+
+/// PRIMARY, and a directory behind a port on which nothing answers.
+fn one_and_a_dead_one(shared: Shared) -> Vec<Arc<dyn Userstore>> {
+    let settings = LdapSettings {
+        name: "CORP".into(),
+        urls: vec!["ldap://127.0.0.1:1".to_owned()],
+        start_tls: false,
+        ca_file: None,
+        bind_dn: "cn=us".to_owned(),
+        bind_password: Secret::new("x"),
+        user_base: Dn::new("ou=people"),
+        group_base: Dn::new("ou=groups"),
+        flavour: Flavour::OpenLdap,
+        writable: true,
+        unmapped: Unmapped::Keep,
+        user_rdn: None,
+        user_object_classes: None,
+        group_object_classes: None,
+        user_attributes: std::collections::BTreeMap::new(),
+        group_attributes: std::collections::BTreeMap::new(),
+        timeout: Duration::from_secs(5),
+        connections: 2,
+        watch: Duration::from_secs(5),
+    };
+    let (database, registry, hasher, clock) = shared.clone();
+    vec![
+        Arc::new(sql(StoreName::PRIMARY, shared)),
+        Arc::new(LdapUserstore::new(settings, database, registry, hasher, clock).unwrap()),
+    ]
+}
+
+/// Makes a user in a store.
+fn user(service: &Service, store: &str, name: &str) -> Target {
+    service.create(
+        &Kind::USER,
+        &json!({"userName": name, "displayName": name, EXTENSION: {"userstore": store}}),
+    )
+}
+
+/// Users a, c in PRIMARY and b, d in CORP.
+fn four() -> Service {
+    let service = Service::over(two);
+    for (store, name) in [("CORP", "b"), ("PRIMARY", "a"), ("CORP", "d"), ("primary", "c")] {
+        user(&service, store, name);
+    }
+    service
+}
+
+fn bound(mut service: Service, store: &str) -> Service {
+    service.caller.client.store = Some(store.into());
+    service.caller.actor.principal = Principal::Client {
+        token: "test".into(),
+        store: Some(store.into()),
+    };
+    service
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    let resources = list["Resources"].as_array().unwrap().iter();
+    resources.map(|one| one["userName"].as_str().unwrap()).collect()
+}
+
+fn sorted(list: &Value) -> Vec<&str> {
+    let mut names = names(list);
+    names.sort_unstable();
+    names
+}
+
+fn users(service: &Service, body: &Value) -> Value {
+    service.search(Some(&Kind::USER), body).unwrap()
+}
+
+#[test]
+fn a_list_goes_over_every_store_with_an_exact_total() {
+    let all = users(&four(), &json!({}));
+    assert_eq!(
+        (all["totalResults"].as_u64(), sorted(&all)),
+        (Some(4), vec!["a", "b", "c", "d"])
+    );
+}
+
+#[test]
+fn pages_by_index_cross_the_borders_of_stores() {
+    let service = four();
+    for sort in [json!(null), json!("userName")] {
+        let mut seen = Vec::new();
+        for start in 1..=4 {
+            let page = users(&service, &json!({"startIndex": start, "count": 1, "sortBy": sort}));
+            assert_eq!(page["totalResults"], 4);
+            seen.push(names(&page)[0].to_owned());
+        }
+        if sort == "userName" {
+            assert_eq!(seen, ["a", "b", "c", "d"]);
+        }
+        seen.sort();
+        assert_eq!(seen, ["a", "b", "c", "d"], "each once, by {sort}");
+    }
+}
+
+#[test]
+fn what_is_sorted_is_sorted_across_stores() {
+    let service = four();
+    let down = users(&service, &json!({"sortBy": "displayName", "sortOrder": "descending"}));
+    assert_eq!(names(&down), ["d", "c", "b", "a"]);
+    let part = users(&service, &json!({"sortBy": "displayName", "startIndex": 2, "count": 2}));
+    assert_eq!((names(&part), part["totalResults"].as_u64()), (vec!["b", "c"], Some(4)));
+}
+
+#[test]
+fn cursors_go_forth_and_back_across_stores() {
+    let service = four();
+    for sort in [json!(null), json!("userName")] {
+        let page = |cursor: &Value| users(&service, &json!({"count": 1, "sortBy": sort, "cursor": cursor}));
+        let (mut forth, mut last, mut cursor) = (Vec::new(), Value::Null, json!(""));
+        while !cursor.is_null() {
+            last = page(&cursor);
+            forth.extend(names(&last).into_iter().map(str::to_owned));
+            cursor = last["nextCursor"].clone();
+        }
+        let (mut back, mut cursor) = (vec![names(&last)[0].to_owned()], last["previousCursor"].clone());
+        while !cursor.is_null() {
+            let page = page(&cursor);
+            back.extend(names(&page).into_iter().map(str::to_owned));
+            cursor = page["previousCursor"].clone();
+        }
+        back.reverse();
+        assert_eq!((forth.len(), &forth), (4, &back), "by {sort}");
+    }
+}
+
+#[test]
+fn a_filter_is_asked_of_every_store() {
+    let service = four();
+    assert_eq!(names(&users(&service, &json!({"filter": "userName eq \"d\""}))), ["d"]);
+    let most = users(&service, &json!({"filter": "displayName gt \"a\""}));
+    assert_eq!(
+        (most["totalResults"].as_u64(), sorted(&most)),
+        (Some(3), vec!["b", "c", "d"])
+    );
+}
+
+#[test]
+fn a_token_bound_to_a_store_sees_that_store_alone() {
+    let service = four();
+    let elsewhere = user(&service, "CORP", "e");
+    let service = bound(service, "PRIMARY");
+    assert_eq!(sorted(&users(&service, &json!({}))), ["a", "c"]);
+    let gone = service
+        .scim
+        .get(&service.caller, &elsewhere, &Terms::default())
+        .unwrap_err();
+    assert_eq!(gone.fault, Fault::NotFound);
+    let gone = service
+        .scim
+        .delete(&service.caller, &elsewhere, &Terms::default())
+        .unwrap_err();
+    assert_eq!(gone.fault, Fault::NotFound);
+}
+
+#[test]
+fn a_userstore_that_is_not_there_or_not_reached_takes_nobody() {
+    let service = bound(four(), "PRIMARY");
+    for store in [json!("CORP"), json!("NOWHERE"), json!(7)] {
+        let body = json!({"userName": "x", EXTENSION: {"userstore": store}}).to_string();
+        let refused = service
+            .scim
+            .create(&service.caller, &Kind::USER, body.as_bytes(), &Terms::default());
+        assert_eq!(refused.unwrap_err().fault, Fault::InvalidValue);
+    }
+}
+
+#[test]
+fn a_name_is_unique_in_its_store_alone() {
+    let service = four();
+    user(&service, "CORP", "a");
+    assert_eq!(
+        users(&service, &json!({"filter": "userName eq \"a\""}))["totalResults"],
+        2
+    );
+}
+
+#[test]
+fn a_dead_store_is_left_out_of_lists_and_the_list_says_so() {
+    let service = Service::over(one_and_a_dead_one);
+    user(&service, "PRIMARY", "a");
+    for body in [json!({}), json!({"sortBy": "userName"}), json!({"cursor": ""})] {
+        let list = users(&service, &body);
+        assert_eq!(names(&list), ["a"], "{body}");
+        let warning = "urn:vestibule:params:scim:api:messages:2.0:Warning";
+        assert_eq!(list[warning]["userstores"], json!(["CORP"]), "{body}");
+        assert_eq!(list["meta"]["incomplete"], true);
+        assert!(list["schemas"].as_array().unwrap().contains(&json!(warning)));
+    }
+}
+
+#[test]
+fn a_dead_store_stops_nobody_elsewhere() {
+    let service = Service::over(one_and_a_dead_one);
+    let began = Instant::now();
+    for at in 0..50 {
+        let target = user(&service, "PRIMARY", &format!("u{at}"));
+        service.read(&target);
+        service
+            .scim
+            .delete(&service.caller, &target, &Terms::default())
+            .unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_may_be_in_a_dead_store_is_unavailable_and_not_absent() {
+    let service = Service::over(one_and_a_dead_one);
+    let target = Target {
+        kind: Kind::USER,
+        id: "0d7a8c1e-1111-1031-8111-111111111111".into(),
+    };
+    let unknown = service
+        .scim
+        .get(&service.caller, &target, &Terms::default())
+        .unwrap_err();
+    assert_eq!(unknown.fault, Fault::Unavailable);
+    let service = bound(service, "PRIMARY");
+    let absent = service
+        .scim
+        .get(&service.caller, &target, &Terms::default())
+        .unwrap_err();
+    assert_eq!(absent.fault, Fault::NotFound);
+    let service = bound(service, "CORP");
+    let silent = service.search(Some(&Kind::USER), &json!({})).unwrap_err();
+    assert_eq!(silent.fault, Fault::Unavailable, "there is nobody else to answer");
+}
