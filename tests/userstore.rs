@@ -277,6 +277,11 @@ fn names(found: &Found) -> Vec<String> {
     found.resources.iter().map(name).collect()
 }
 
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
+}
+
 fn member(id: &ResourceId) -> Member {
     Member {
         id: id.clone(),
@@ -329,7 +334,12 @@ fn a_name_is_unique_whatever_its_spelling(world: &World) {
 
 fn users_and_groups_may_share_a_name(world: &World) {
     world.user("ops");
-    world.group("ops");
+    let draft = draft(&Kind::GROUP, "ops", json!({}));
+    match world.write(&Kind::GROUP, &id("ops"), WriteAction::Create(draft)) {
+        // In a domain they are accounts of one kind, and that is what is said.
+        Err(StoreError::Taken { attribute }) if world.is_a_domain() => assert_eq!(attribute, "displayName"),
+        made => assert!(made.unwrap().is_some()),
+    }
 }
 
 fn a_replaced_resource_has_the_next_version(world: &World) {
@@ -626,7 +636,7 @@ fn a_user_is_indirectly_in_the_groups_that_hold_its_groups(world: &World) {
     };
     assert_eq!((shown(&ann), shown(&bob)), (expected("staff"), expected("board")));
     let found = world.find(&Kind::USER, &format!("groups.value eq \"{}\"", company.id));
-    assert_eq!(names(&found), ["ann", "bob"]);
+    assert_eq!(sorted(names(&found)), ["ann", "bob"]);
     let direct = format!("groups[value eq \"{}\" and type eq \"direct\"]", board.id);
     assert_eq!(names(&world.find(&Kind::USER, &direct)), ["bob"]);
 }
@@ -768,20 +778,23 @@ fn a_filter_on_one_element_does_not_mix_elements(world: &World) {
 
 fn a_negated_filter_matches_absent_attributes(world: &World) {
     emails(world);
-    assert_eq!(world.names(r#"title ne "chief""#), ["ann", "cem"]);
-    assert_eq!(
-        world.names(r#"not (emails.value eq "bob@home.example")"#),
-        ["ann", "cem"]
-    );
-    assert_eq!(world.names(r#"emails.value ne "bob@home.example""#), ["ann", "cem"]);
+    for filter in [
+        r#"title ne "chief""#,
+        r#"not (emails.value eq "bob@home.example")"#,
+        r#"emails.value ne "bob@home.example""#,
+    ] {
+        assert_eq!(sorted(world.names(filter)), ["ann", "cem"], "{filter}");
+    }
 }
 
 fn wildcards_in_a_filter_are_plain_characters(world: &World) {
     emails(world);
-    world.user("100%_\\x");
+    world.user("100%_x");
     world.user("100abx");
-    assert_eq!(world.names(r#"userName co "%""#), ["100%_\\x"]);
-    assert_eq!(world.names(r#"userName co "0%_\\""#), ["100%_\\x"]);
+    world.create(&Kind::USER, "deb", json!({ "displayName": "100%_\\x" }));
+    assert_eq!(world.names(r#"userName co "%""#), ["100%_x"]);
+    assert_eq!(world.names(r#"userName co "0%_""#), ["100%_x"]);
+    assert_eq!(world.names(r#"displayName co "0%_\\""#), ["deb"]);
     assert_eq!(world.names(r#"userName eq "x' OR '1'='1""#), Vec::<String>::new());
     assert_eq!(world.names(r#"title co "%_\\""#), ["cem"]);
 }
@@ -895,7 +908,7 @@ fn values_longer_than_an_index_are_found_and_told_apart(world: &World) {
     assert_eq!(world.names(&format!(r#"externalId eq "{other}""#)), ["bob"]);
     assert_eq!(world.names(r#"emails.value ew "example.org""#), ["bob"]);
     assert_eq!(
-        world.names(&format!(r#"emails.value sw "{}""#, "x".repeat(300))),
+        sorted(world.names(&format!(r#"emails.value sw "{}""#, "x".repeat(300)))),
         ["ann", "bob"]
     );
 }

@@ -4,7 +4,9 @@
 
 pub(crate) mod service;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::process::{Command, Stdio};
 
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{Clock, Secret, StoreName, Timestamp};
@@ -23,7 +25,19 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) registry: Arc<Registry>,
     _folder: Option<tempfile::TempDir>,
+    /// Where worlds cannot be told apart: this one's turn.
+    turn: Option<MutexGuard<'static, ()>>,
 }
+
+impl World {
+    /// Whether it is in Active Directory.
+    pub(crate) fn is_a_domain(&self) -> bool {
+        self.turn.is_some()
+    }
+}
+
+/// In Active Directory names are unique in all the domain, whatever they are below.
+static DOMAIN: Mutex<()> = Mutex::new(());
 
 /// Makes a fresh world.
 pub(crate) type Backend = fn() -> World;
@@ -40,6 +54,7 @@ pub(crate) fn memory() -> World {
         clock,
         registry: Arc::new(Registry::builtin()),
         _folder: None,
+        turn: None,
     }
 }
 
@@ -76,6 +91,7 @@ fn sql(url: &DatabaseUrl, name: StoreName, folder: Option<tempfile::TempDir>) ->
         clock,
         registry,
         _folder: folder,
+        turn: None,
     }
 }
 
@@ -105,7 +121,10 @@ pub(crate) fn ldap_settings(server: &str, flavour: Flavour) -> LdapSettings {
     let [url, ca, bind_dn, bind_password, base] = facts.as_slice() else {
         unreachable!("VESTIBULE_TEST_* of a directory has five parts");
     };
-    let corner = format!("ou={},{base}", random::token());
+    let corner = match flavour {
+        Flavour::ActiveDirectory => format!("ou=vestibule,{base}"),
+        _ => format!("ou={},{base}", random::token()),
+    };
     make_corner(url, ca, (bind_dn, bind_password), &corner);
     LdapSettings {
         name: StoreName::new(random::token()),
@@ -132,6 +151,11 @@ pub(crate) fn ldap_settings(server: &str, flavour: Flavour) -> LdapSettings {
 
 /// Makes the entries that a store's bases are.
 fn make_corner(url: &str, ca: &str, (bind_dn, password): (&str, &str), corner: &str) {
+    // What an earlier test left.
+    let _ = tool("ldapdelete", url, ca, (bind_dn, password))
+        .args(["-r", corner])
+        .stderr(Stdio::null())
+        .status();
     let entry = |dn: &str| {
         let name = dn.split([',', '=']).nth(1).unwrap_or_default();
         format!("dn: {dn}\nobjectClass: organizationalUnit\nou: {name}\n\n")
@@ -144,14 +168,20 @@ fn make_corner(url: &str, ca: &str, (bind_dn, password): (&str, &str), corner: &
     ldapmodify(url, ca, (bind_dn, password), &ldif.map(|dn| entry(&dn)).concat());
 }
 
+fn tool(name: &str, url: &str, ca: &str, (bind_dn, password): (&str, &str)) -> Command {
+    let mut tool = Command::new(name);
+    tool.args(["-x", "-H", url, "-D", bind_dn, "-w", password])
+        .env("LDAPTLS_CACERT", ca);
+    tool
+}
+
 /// Writes to a directory as another tool would.
 pub(crate) fn ldapmodify(url: &str, ca: &str, (bind_dn, password): (&str, &str), ldif: &str) {
     use std::io::Write as _;
-    let mut tool = std::process::Command::new("ldapmodify")
-        .args(["-a", "-x", "-H", url, "-D", bind_dn, "-w", password])
-        .env("LDAPTLS_CACERT", ca)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
+    let mut tool = tool("ldapmodify", url, ca, (bind_dn, password))
+        .arg("-a")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .spawn()
         .expect("ldapmodify is installed where a directory is configured");
     tool.stdin.take().unwrap().write_all(ldif.as_bytes()).unwrap();
@@ -159,6 +189,7 @@ pub(crate) fn ldapmodify(url: &str, ca: &str, (bind_dn, password): (&str, &str),
 }
 
 fn ldap(server: &str, flavour: Flavour) -> World {
+    let turn = (flavour == Flavour::ActiveDirectory).then(|| DOMAIN.lock().unwrap_or_else(PoisonError::into_inner));
     let settings = ldap_settings(server, flavour);
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();
@@ -176,5 +207,6 @@ fn ldap(server: &str, flavour: Flavour) -> World {
         clock,
         registry,
         _folder: Some(folder),
+        turn,
     }
 }

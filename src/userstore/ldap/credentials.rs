@@ -4,7 +4,7 @@ use ldap3::Scope;
 
 use super::connection::Fault;
 use super::filter::LdapFilter;
-use super::flavour::Flavour;
+use super::flavour::{CONTROL, Flavour, PASSWORD_NOT_REQUIRED};
 use super::wire::{Delta, INVALID_CREDENTIALS, NO_SUCH_ATTRIBUTE};
 use super::{Dn, LdapUserstore};
 use crate::domain::{Kind, ResourceId, Secret};
@@ -46,10 +46,12 @@ impl LdapUserstore {
         let Some((known, _)) = self.present(&Kind::USER, id)? else {
             return Ok(false);
         };
-        if self.settings.flavour == Flavour::ActiveDirectory {
-            return Ok(true);
-        }
         let (dn, wanted) = (Dn::new(known.dn), self.stamp_attributes());
+        if self.settings.flavour == Flavour::ActiveDirectory {
+            let wanted = self.lock_attributes(Some(CONTROL));
+            let entry = self.connections.read(|wire| wire.at(&dn, &wanted))?;
+            return Ok(entry.is_some_and(|entry| entry.number(CONTROL) & PASSWORD_NOT_REQUIRED == 0));
+        }
         let has = LdapFilter::Present("userPassword".to_owned());
         let found = self
             .connections
@@ -82,7 +84,9 @@ impl LdapUserstore {
                 && !entry.values(lock).is_empty()
                 && !is_off(&entry)
             {
-                let lifted = Delta::Replace(lock.to_owned(), Vec::new());
+                // Active Directory takes no for a time, and nothing but that.
+                let none = (self.settings.flavour == Flavour::ActiveDirectory).then(|| b"0".to_vec());
+                let lifted = Delta::Replace(lock.to_owned(), none.into_iter().collect());
                 match self
                     .connections
                     .write(|wire| wire.modify(&dn, std::slice::from_ref(&lifted), None))

@@ -20,7 +20,9 @@ pub(super) enum Switch {
     Bit(&'static str, u32),
 }
 
-/// Active Directory's `userAccountControl`: an ordinary account.
+/// What Active Directory says of an account, in bits.
+pub(super) const CONTROL: &str = "userAccountControl";
+/// An ordinary account.
 pub(super) const NORMAL_ACCOUNT: u32 = 0x200;
 /// The account is switched off.
 const ACCOUNT_DISABLED: u32 = 0x2;
@@ -96,7 +98,7 @@ impl Flavour {
             // Locked for good, as slapo-ppolicy(5) has it; other values are locks that end by themselves.
             Self::OpenLdap => Switch::Value("pwdAccountLockedTime", "000001010000Z"),
             Self::Ds389 => Switch::Value("nsAccountLock", "true"),
-            Self::ActiveDirectory => Switch::Bit("userAccountControl", ACCOUNT_DISABLED),
+            Self::ActiveDirectory => Switch::Bit(CONTROL, ACCOUNT_DISABLED),
         }
     }
 
@@ -146,6 +148,30 @@ impl Flavour {
         let everywhere = ["displayname", "preferredlanguage", "employeenumber"];
         let attribute = attribute.to_ascii_lowercase();
         self == Self::ActiveDirectory || everywhere.contains(&attribute.as_str())
+    }
+}
+
+impl Flavour {
+    /// How many characters an attribute takes at most, where the server's schema says so.
+    pub(super) fn longest(self, attribute: &str) -> usize {
+        let is_ad = self == Self::ActiveDirectory;
+        match attribute.to_ascii_lowercase().as_str() {
+            "givenname"
+            | "sn"
+            | "department"
+            | "company"
+            | "telephonenumber"
+            | "mobile"
+            | "facsimiletelephonenumber"
+                if is_ad =>
+            {
+                64
+            }
+            "title" if is_ad => 128,
+            "mail" | "displayname" | "employeetype" | "division" if is_ad => 256,
+            "employeenumber" if is_ad => 512,
+            _ => usize::MAX,
+        }
     }
 }
 

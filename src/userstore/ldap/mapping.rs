@@ -33,6 +33,10 @@ struct Rule {
     /// Of a list, only the elements of this type.
     of_type: Option<String>,
     ldap: String,
+    /// Whether it holds one value at most. Of a list that is the primary one, else the first.
+    single: bool,
+    /// In characters.
+    longest: usize,
 }
 
 impl Mapping {
@@ -47,7 +51,11 @@ impl Mapping {
             object_classes: classes.unwrap_or_else(|| owned(flavour.user_object_classes())),
             rdn: rdn.unwrap_or_else(|| flavour.user_rdn().to_owned()),
             switch: Some(flavour.switch()),
-            rules: rules(resource_type, &flavour.user_attributes(), &settings.user_attributes)?,
+            rules: rules(
+                (flavour, resource_type),
+                &flavour.user_attributes(),
+                &settings.user_attributes,
+            )?,
         })
     }
 
@@ -61,7 +69,11 @@ impl Mapping {
             object_classes: classes.unwrap_or_else(|| owned(flavour.group_object_classes())),
             rdn: "cn".to_owned(),
             switch: None,
-            rules: rules(resource_type, &flavour.group_attributes(), &settings.group_attributes)?,
+            rules: rules(
+                (flavour, resource_type),
+                &flavour.group_attributes(),
+                &settings.group_attributes,
+            )?,
         })
     }
 
@@ -246,7 +258,8 @@ impl Rule {
     /// Whether LDAP can hold the value.
     fn holds(&self, value: &str) -> bool {
         let ascii = ASCII.iter().any(|attribute| attribute.eq_ignore_ascii_case(&self.ldap));
-        !value.trim().is_empty() && !value.contains('\0') && (!ascii || value.is_ascii())
+        let fits = self.longest == usize::MAX || value.chars().count() <= self.longest;
+        !value.trim().is_empty() && !value.contains('\0') && (!ascii || value.is_ascii()) && fits
     }
 
     fn is_of_type(&self, element: &Value) -> bool {
@@ -261,10 +274,14 @@ impl Rule {
             .holder(attributes)
             .and_then(|holder| holder.get(&self.reference.attribute.name));
         match value {
+            Some(Value::Array(elements)) if self.single => {
+                let shown = self.shown(elements).map(|at| &elements[at]);
+                shown.and_then(value_of).into_iter().collect()
+            }
             Some(Value::Array(elements)) => elements
                 .iter()
                 .filter(|element| self.is_of_type(element))
-                .filter_map(|element| text(element.get("value").unwrap_or(element)))
+                .filter_map(value_of)
                 .collect(),
             Some(value) => {
                 let part = self
@@ -276,6 +293,17 @@ impl Rule {
             }
             None => Vec::new(),
         }
+    }
+
+    /// The element of a list that a single value stands for.
+    fn shown(&self, elements: &[Value]) -> Option<usize> {
+        let can_be =
+            |element: &Value| self.is_of_type(element) && value_of(element).is_some_and(|value| self.holds(&value));
+        let primary = |element: &Value| can_be(element) && element.get("primary") == Some(&Value::Bool(true));
+        elements
+            .iter()
+            .position(primary)
+            .or_else(|| elements.iter().position(can_be))
     }
 
     /// Takes over what an entry has. Of several values for a single attribute the one that is there stays, else the one
@@ -335,11 +363,19 @@ impl Rule {
             Some(Value::Array(elements)) => elements,
             _ => Vec::new(),
         };
-        let value_of = |element: &Value| text(element.get("value").unwrap_or(element));
-        elements.retain(|element| {
-            let value = value_of(element).filter(|value| self.holds(value));
-            !self.is_of_type(element) || value.is_none_or(|value| present.contains(value.as_str()))
-        });
+        if self.single {
+            let stale = self
+                .shown(&elements)
+                .filter(|at| value_of(&elements[*at]).is_none_or(|value| !present.contains(value.as_str())));
+            if let Some(at) = stale {
+                elements.remove(at);
+            }
+        } else {
+            elements.retain(|element| {
+                let value = value_of(element).filter(|value| self.holds(value));
+                !self.is_of_type(element) || value.is_none_or(|value| present.contains(value.as_str()))
+            });
+        }
         let kept: BTreeSet<String> = elements
             .iter()
             .filter(|element| self.is_of_type(element))
@@ -353,6 +389,11 @@ impl Rule {
             holder.insert(name.clone(), Value::Array(elements));
         }
     }
+}
+
+/// What an element of a list is worth.
+fn value_of(element: &Value) -> Option<String> {
+    text(element.get("value").unwrap_or(element))
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -379,14 +420,14 @@ fn owned(words: &[&str]) -> Vec<String> {
 
 /// The flavour's rules with the configured ones over them.
 fn rules(
-    resource_type: &ResourceType,
+    (flavour, resource_type): (Flavour, &ResourceType),
     preset: &[(&str, &str)],
     configured: &BTreeMap<String, String>,
 ) -> Result<Vec<Rule>, String> {
     let configured = configured.iter().map(|(path, ldap)| (path.as_str(), ldap.as_str()));
     let mut rules: Vec<Rule> = Vec::new();
     for (path, ldap) in preset.iter().copied().chain(configured) {
-        let rule = Rule::read(resource_type, path, ldap)?;
+        let rule = Rule::read((flavour, resource_type), path, ldap)?;
         rules.retain(|other| other.reference != rule.reference || other.of_type != rule.of_type);
         if ldap.is_empty() {
             continue;
@@ -410,7 +451,7 @@ fn rules(
 
 impl Rule {
     /// Reads `title`, `emails`, `emails.value` or `emails[type eq "work"].value`.
-    fn read(resource_type: &ResourceType, path: &str, ldap: &str) -> Result<Self, String> {
+    fn read((flavour, resource_type): (Flavour, &ResourceType), path: &str, ldap: &str) -> Result<Self, String> {
         let unknown = || format!("{path} is no attribute that can be kept in a directory");
         let (plain, of_type) = match path.split_once('[') {
             None => (path.to_owned(), None),
@@ -439,6 +480,8 @@ impl Rule {
             reference,
             of_type,
             ldap: ldap.to_owned(),
+            single: flavour.is_single_valued(ldap),
+            longest: flavour.longest(ldap),
         })
     }
 }

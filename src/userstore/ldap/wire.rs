@@ -11,7 +11,7 @@ use ldap3::{LdapConn, LdapError, LdapResult, Mod, Scope, SearchEntry};
 use super::connection::Fault;
 use super::entry::Entry;
 use super::filter::LdapFilter;
-use super::flavour::Flavour;
+use super::flavour::{CONTROL, Flavour, NORMAL_ACCOUNT, PASSWORD_NOT_REQUIRED};
 use super::name::Dn;
 use super::settings::LdapSettings;
 
@@ -160,7 +160,7 @@ impl<'a> Wire<'a> {
     /// holds it against its policy; Active Directory has an attribute for it.
     pub(super) fn set_password(&mut self, dn: &Dn, password: &str) -> Result<(), Fault> {
         if self.flavour == Flavour::ActiveDirectory {
-            return self.modify(dn, &[unicode_password(password)], None);
+            return self.set_unicode_password(dn, password, false);
         }
         let request = PasswordModify {
             user_id: Some(dn.as_str()),
@@ -174,7 +174,7 @@ impl<'a> Wire<'a> {
     pub(super) fn clear_password(&mut self, dn: &Dn) -> Result<(), Fault> {
         if self.flavour == Flavour::ActiveDirectory {
             let random = format!("{}aA1!", crate::storage::random::token());
-            return self.modify(dn, &[unicode_password(&random)], None);
+            return self.set_unicode_password(dn, &random, true);
         }
         match self.modify(dn, &[Delta::Delete("userPassword".to_owned(), Vec::new())], None) {
             Err(Fault::Refused {
@@ -183,6 +183,21 @@ impl<'a> Wire<'a> {
             }) => Ok(()),
             done => done,
         }
+    }
+
+    /// Sets a password, and whether the account counts as one without.
+    fn set_unicode_password(&mut self, dn: &Dn, password: &str, is_none: bool) -> Result<(), Fault> {
+        let wanted = ["objectGUID", "uSNChanged", CONTROL].map(str::to_owned);
+        let control = self
+            .at(dn, &wanted)?
+            .map_or(NORMAL_ACCOUNT, |entry| entry.number(CONTROL));
+        let control = if is_none {
+            control | PASSWORD_NOT_REQUIRED
+        } else {
+            control & !PASSWORD_NOT_REQUIRED
+        };
+        let control = Delta::Replace(CONTROL.to_owned(), vec![control.to_string().into_bytes()]);
+        self.modify(dn, &[unicode_password(password), control], None)
     }
 
     /// Binds as somebody. An empty password would be taken for no password, and let in (RFC 4513 §5.1.2): it never leaves.
