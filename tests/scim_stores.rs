@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::service::{Service, Shared, sql};
-use vestibule::domain::{Kind, Principal, Secret, StoreName};
+use vestibule::domain::{Kind, Principal, Secret, ServiceProviderName, StoreName};
 use vestibule::scim::{Fault, Target, Terms};
 use vestibule::userstore::Userstore;
 use vestibule::userstore::ldap::{Dn, Flavour, LdapSettings, LdapUserstore, Unmapped};
@@ -45,6 +45,7 @@ fn one_and_a_dead_one(shared: Shared) -> Vec<Arc<dyn Userstore>> {
         timeout: Duration::from_secs(5),
         connections: 2,
         watch: Duration::from_secs(5),
+        service_provider: ServiceProviderName::RESIDENT,
     };
     let (database, registry, hasher, clock) = shared.clone();
     vec![

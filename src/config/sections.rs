@@ -9,10 +9,10 @@ use super::identity_provider::identity_provider;
 use super::mail::mail;
 use super::reader::{Problem, Reader};
 use super::service_providers::service_provider;
-use super::userstores::userstore;
+use super::userstores::{Place, userstore};
 use super::{Config, Log, MasterKey, Scim, Server};
-use crate::domain::Secret;
 use crate::domain::password::PasswordPolicy;
+use crate::domain::{Secret, ServiceProviderName};
 use crate::federation::policy::SecondFactor;
 use crate::federation::tenant::PLACEHOLDER;
 use crate::provisioning::{Auth, Deprovision, Profile, TargetSettings, Verb};
@@ -244,6 +244,14 @@ fn cross_check(root: &Reader, config: &Config) {
             root.problem(&key, "sends codes by e-mail, and there is no [mail] that says how");
         }
     };
+    for (at, store) in config.userstores.iter().enumerate() {
+        if let Place::Ldap(ldap) = &store.place
+            && ldap.service_provider != ServiceProviderName::RESIDENT
+        {
+            let key = format!("userstores[{at}].service_provider");
+            known(key, &names.services, ldap.service_provider.as_str());
+        }
+    }
     for (at, provider) in config.identity_providers.iter().enumerate() {
         mails(format!("identity_providers[{at}].mfa"), provider.mfa);
         for store in provider.jit.userstore.stores() {

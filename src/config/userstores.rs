@@ -8,7 +8,7 @@ use url::Url;
 
 use super::reader::Reader;
 use super::sections::{Environment, check_slug, secret_needed};
-use crate::domain::{Secret, StoreName};
+use crate::domain::{Secret, ServiceProviderName, StoreName};
 use crate::userstore::ldap::{Dn, Flavour, LdapSettings, Unmapped};
 
 /// A userstore.
@@ -85,6 +85,9 @@ fn ldap(r: &mut Reader, name: StoreName, environment: Environment<'_>) -> LdapSe
         timeout,
         connections: r.number("connections", 8, 100),
         watch: r.span("watch", Duration::from_secs(5)),
+        service_provider: r
+            .text("service_provider")
+            .map_or(ServiceProviderName::RESIDENT, Into::into),
     }
 }
 

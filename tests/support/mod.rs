@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::process::{Command, Stdio};
 
 use vestibule::domain::schema::Registry;
-use vestibule::domain::{Clock, Secret, StoreName, Timestamp};
+use vestibule::domain::{Clock, Secret, ServiceProviderName, StoreName, Timestamp};
 use vestibule::storage::{Database, DatabaseUrl, migrate, random};
 use vestibule::userstore::ldap::{Dn, Flavour, LdapSettings, LdapUserstore, Unmapped};
 use vestibule::userstore::memory::MemoryUserstore;
@@ -146,6 +146,7 @@ pub(crate) fn ldap_settings(server: &str, flavour: Flavour) -> LdapSettings {
         timeout: std::time::Duration::from_secs(5),
         connections: 8,
         watch: std::time::Duration::from_secs(5),
+        service_provider: ServiceProviderName::RESIDENT,
     }
 }
 

@@ -12,10 +12,7 @@ use crate::domain::patch::MemberStep;
 use crate::domain::provenance::{self, Writers};
 use crate::domain::unique::unique_values;
 use crate::domain::validate::ordered;
-use crate::domain::{
-    Actor, Attributes, Companion, JournalEntry, Kind, Precondition, Relations, Resource, ResourceId,
-    ServiceProviderName,
-};
+use crate::domain::{Actor, Attributes, Companion, JournalEntry, Kind, Precondition, Relations, Resource, ResourceId};
 use crate::storage::ldap_entries::{self, Held};
 use crate::userstore::sql::Beside;
 use crate::userstore::{Draft, StoreError, UniqueKey, Userstore, Write, WriteAction};
@@ -217,7 +214,7 @@ impl LdapUserstore {
     fn actor(&self) -> Actor {
         Actor {
             principal: Principal::Job(format!("userstore:{}", self.settings.name)),
-            service_provider: ServiceProviderName::RESIDENT,
+            service_provider: self.settings.service_provider.clone(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::flavour::Flavour;
 use super::name::Dn;
-use crate::domain::{Secret, StoreName};
+use crate::domain::{Secret, ServiceProviderName, StoreName};
 
 /// The settings of one LDAP userstore.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub struct LdapSettings {
     pub connections: u32,
     /// How often to look for changes that others make.
     pub watch: Duration,
+    /// On whose behalf others change it: the targets of this service provider learn of that.
+    pub service_provider: ServiceProviderName,
 }
 
 /// What becomes of values that LDAP has no place for.
