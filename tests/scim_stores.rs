@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::service::{Service, Shared, sql};
-use vestibule::domain::{Kind, Principal, Secret, ServiceProviderName, StoreName};
+use vestibule::domain::{Kind, Principal, StoreName};
 use vestibule::scim::{Fault, Target, Terms};
 use vestibule::userstore::Userstore;
-use vestibule::userstore::ldap::{Dn, Flavour, LdapSettings, LdapUserstore, Unmapped};
+use vestibule::userstore::ldap::LdapUserstore;
 
 const EXTENSION: &str = "urn:vestibule:params:scim:schemas:extension:2.0:User";
 
@@ -25,28 +25,7 @@ fn two(shared: Shared) -> Vec<Arc<dyn Userstore>> {
 
 /// PRIMARY, and a directory behind a port on which nothing answers.
 fn one_and_a_dead_one(shared: Shared) -> Vec<Arc<dyn Userstore>> {
-    let settings = LdapSettings {
-        name: "CORP".into(),
-        urls: vec!["ldap://127.0.0.1:1".to_owned()],
-        start_tls: false,
-        ca_file: None,
-        bind_dn: "cn=us".to_owned(),
-        bind_password: Secret::new("x"),
-        user_base: Dn::new("ou=people"),
-        group_base: Dn::new("ou=groups"),
-        flavour: Flavour::OpenLdap,
-        writable: true,
-        unmapped: Unmapped::Keep,
-        user_rdn: None,
-        user_object_classes: None,
-        group_object_classes: None,
-        user_attributes: std::collections::BTreeMap::new(),
-        group_attributes: std::collections::BTreeMap::new(),
-        timeout: Duration::from_secs(5),
-        connections: 2,
-        watch: Duration::from_secs(5),
-        service_provider: ServiceProviderName::RESIDENT,
-    };
+    let settings = support::ldap_at("CORP".into(), "ldap://127.0.0.1:1");
     let (database, registry, hasher, clock) = shared.clone();
     vec![
         Arc::new(sql(StoreName::PRIMARY, shared)),

@@ -127,15 +127,28 @@ pub(crate) fn ldap_settings(server: &str, flavour: Flavour) -> LdapSettings {
     };
     make_corner(url, ca, (bind_dn, bind_password), &corner);
     LdapSettings {
-        name: StoreName::new(random::token()),
-        urls: vec![url.clone()],
-        start_tls: false,
         ca_file: Some(ca.into()),
         bind_dn: bind_dn.clone(),
         bind_password: Secret::new(bind_password.clone()),
         user_base: Dn::new(format!("ou=people,{corner}")),
         group_base: Dn::new(format!("ou=groups,{corner}")),
         flavour,
+        ..ldap_at(StoreName::new(random::token()), url)
+    }
+}
+
+/// Settings of a store behind an address, whatever is there.
+pub(crate) fn ldap_at(name: StoreName, url: &str) -> LdapSettings {
+    LdapSettings {
+        name,
+        urls: vec![url.to_owned()],
+        start_tls: false,
+        ca_file: None,
+        bind_dn: "cn=us".to_owned(),
+        bind_password: Secret::new("secret-of-ours"),
+        user_base: Dn::new("ou=people,dc=example,dc=com"),
+        group_base: Dn::new("ou=groups,dc=example,dc=com"),
+        flavour: Flavour::OpenLdap,
         writable: true,
         unmapped: Unmapped::Keep,
         user_rdn: None,
@@ -191,7 +204,11 @@ pub(crate) fn ldapmodify(url: &str, ca: &str, (bind_dn, password): (&str, &str),
 
 fn ldap(server: &str, flavour: Flavour) -> World {
     let turn = (flavour == Flavour::ActiveDirectory).then(|| DOMAIN.lock().unwrap_or_else(PoisonError::into_inner));
-    let settings = ldap_settings(server, flavour);
+    ldap_world(ldap_settings(server, flavour), turn)
+}
+
+/// A world whose store has these settings.
+pub(crate) fn ldap_world(settings: LdapSettings, turn: Option<MutexGuard<'static, ()>>) -> World {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();
     migrate::run(&database).unwrap();

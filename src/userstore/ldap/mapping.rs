@@ -118,31 +118,22 @@ impl Mapping {
 
     /// What the object classes demand although the resource may lack it.
     fn fill(&self, attributes: &Attributes, values: &mut Values) {
-        let name = |path: &str| attributes.get(path).and_then(Value::as_str).map(str::trim);
-        let part = |part: &str| attributes.get("name")?.get(part)?.as_str().map(str::trim);
+        let plain = |text: &'_ str| (!text.contains('\0')).then(|| text.trim().to_owned());
+        let name = |path: &str| attributes.get(path).and_then(Value::as_str).and_then(plain);
+        let part = |part: &str| attributes.get("name")?.get(part)?.as_str().and_then(plain);
         let called = || {
             let full = [part("givenName"), part("familyName")];
             let full = full.into_iter().flatten().collect::<Vec<_>>().join(" ");
-            [
-                part("formatted"),
-                name("displayName"),
-                Some(full.as_str()),
-                name("userName"),
-            ]
-            .into_iter()
-            .flatten()
-            .find(|text| !text.is_empty())
-            .map(str::to_owned)
+            [part("formatted"), name("displayName"), Some(full), name("userName")]
+                .into_iter()
+                .flatten()
+                .find(|text| !text.is_empty())
         };
         if self.kind == Kind::USER && self.flavour != Flavour::ActiveDirectory {
             for needed in ["cn", "sn"] {
                 let present = values.entry(needed.to_owned()).or_default();
                 if present.is_empty() {
-                    let value = if needed == "sn" {
-                        name("userName").map(str::to_owned)
-                    } else {
-                        called()
-                    };
+                    let value = if needed == "sn" { name("userName") } else { called() };
                     present.extend(value);
                 }
             }
@@ -154,7 +145,7 @@ impl Mapping {
             } else {
                 "displayName"
             };
-            own.extend(name(key).map(str::to_owned));
+            own.extend(name(key));
         }
     }
 
