@@ -183,6 +183,15 @@ def target(name, peer, **more):
     return f"[[targets]]\n{toml(table)}"
 
 
+def ldap_store(peer, **more):
+    """A userstore called CORP in a directory of scripts/peer."""
+    table = {
+        "name": "CORP", "kind": "ldap", "url": peer["LDAP_URL"], "bind_dn": peer["LDAP_BIND_DN"], "bind_password": peer["LDAP_BIND_PASSWORD"],
+        "user_base": f"ou=people,{peer['LDAP_BASE']}", "group_base": f"ou=groups,{peer['LDAP_BASE']}", "timeout": "2s", "watch": "1s", **more,
+    }
+    return f"[[userstores]]\n{toml(table)}"
+
+
 # --- Vestibule ----------------------------------------------------------------------------------
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""SCIM as independent suites understand it: scim_conformance.py [--database sqlite|postgres], both unless one is named.
+"""SCIM as independent suites understand it: scim_conformance.py [--database sqlite|postgres|openldap], all unless one is named.
 
 Runs scim2-tester and scim-sanity (PyPI), and the recorded clients in $VESTIBULE_CASES (beside the repository), if that folder exists.
 What a suite skips fails too, unless it is in SKIPPED.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rig import ROOT, Checks, Vestibule, database, folder, service_provider, software
+from rig import ROOT, Checks, Peer, Vestibule, database, folder, ldap_store, service_provider, software
 
 CASES = Path(os.environ.get("VESTIBULE_CASES") or ROOT.parent / "shared/suites/cases")
 # Every check that a suite may skip, and why.
@@ -108,12 +108,16 @@ def judge(checks, kind, suite, results):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--database", choices=["sqlite", "postgres"])
+    options.add_argument("--database", choices=["sqlite", "postgres", "openldap"])
     options = options.parse_args()
     checks = Checks()
-    for kind in [options.database] if options.database else ["sqlite", "postgres"]:
+    for kind in [options.database] if options.database else ["sqlite", "postgres", "openldap"]:
         path = folder("conformance")
-        server = Vestibule(path, database(kind, path), service_provider())
+        if kind == "openldap":
+            directory = Peer("openldap", path)
+            server = Vestibule(path, database("sqlite", path), ldap_store(directory), service_provider(inbound_userstore="CORP"))
+        else:
+            server = Vestibule(path, database(kind, path), service_provider())
         server.start()
         scim = server.scim()
         judge(checks, kind, "scim2-tester", scim2_tester(scim))
@@ -124,7 +128,7 @@ def main():
             print(f"left out: there are no recorded clients at {CASES}", flush=True)
         checks.that(f"{kind}, the log tells of no panic", "panicked" not in server.log.read_text(errors="replace"))
         server.kill()
-    if options.database != "postgres":
+    if options.database in (None, "sqlite"):
         strict(checks, folder("conformance"))
     checks.finish()
 
