@@ -18,41 +18,27 @@ use vestibule::domain::{Attributes, Kind, Relations, Resource, ResourceId, Secre
 use vestibule::userstore::ldap::{Flavour, LdapSettings};
 use vestibule::userstore::{Draft, PasswordChange, PasswordVerdict, StoreError, UniqueKey, Write, WriteAction};
 
-/// Needs OpenLDAP.
-const AGAINST_OPENLDAP: &[(&str, fn())] = &[
-    (
-        "an_empty_password_is_wrong_whatever_the_directory_says",
-        an_empty_password_is_wrong_whatever_the_directory_says,
-    ),
-    (
-        "metacharacters_are_plain_characters_everywhere",
-        metacharacters_are_plain_characters_everywhere,
-    ),
-    ("no_filter_tells_of_a_password", no_filter_tells_of_a_password),
-    (
-        "what_is_outside_the_bases_is_not_there",
-        what_is_outside_the_bases_is_not_there,
-    ),
-    ("a_referral_is_not_followed", a_referral_is_not_followed),
-    (
-        "a_server_with_another_certificate_is_told_nothing",
-        a_server_with_another_certificate_is_told_nothing,
-    ),
-    ("a_spelling_of_a_name_is_the_name", a_spelling_of_a_name_is_the_name),
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => { &[$((stringify!($case), $case)),*] };
+}
+
+/// Needs `OpenLDAP`.
+const AGAINST_OPENLDAP: &[(&str, fn())] = cases![
+    an_empty_password_is_wrong_whatever_the_directory_says,
+    metacharacters_are_plain_characters_everywhere,
+    no_filter_tells_of_a_password,
+    what_is_outside_the_bases_is_not_there,
+    a_referral_is_not_followed,
+    a_server_with_another_certificate_is_told_nothing,
+    a_spelling_of_a_name_is_the_name,
 ];
 
 /// Needs nothing.
-const ALONE: &[(&str, fn())] = &[
-    ("a_directory_that_lies_about_lengths_is_given_up", || {
-        lies(b"\x30\x84\xff\xff\xff\xff\x02\x01\x01")
-    }),
-    ("a_directory_that_answers_something_else_is_given_up", || {
-        lies(b"\x30\x0c\x02\x01\x63\x61\x07\x0a\x01\x00\x04\x00\x04\x00")
-    }),
-    ("a_directory_that_speaks_http_is_given_up", || {
-        lies(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    }),
-    ("a_directory_that_says_nothing_is_given_up", || lies(b"")),
+const ALONE: &[(&str, fn())] = cases![
+    a_directory_that_lies_about_lengths_is_given_up,
+    a_directory_that_answers_something_else_is_given_up,
+    a_directory_that_speaks_http_is_given_up,
+    a_directory_that_says_nothing_is_given_up,
 ];
 
 fn main() {
@@ -266,6 +252,23 @@ fn a_spelling_of_a_name_is_the_name() {
 }
 
 // ---- against directories that lie ----
+
+fn a_directory_that_lies_about_lengths_is_given_up() {
+    lies(b"\x30\x84\xff\xff\xff\xff\x02\x01\x01");
+}
+
+/// To a question that nobody asked.
+fn a_directory_that_answers_something_else_is_given_up() {
+    lies(b"\x30\x0c\x02\x01\x63\x61\x07\x0a\x01\x00\x04\x00\x04\x00");
+}
+
+fn a_directory_that_speaks_http_is_given_up() {
+    lies(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+}
+
+fn a_directory_that_says_nothing_is_given_up() {
+    lies(b"");
+}
 
 /// A directory that answers everything with this gets an error and no more than its time.
 fn lies(answer: &[u8]) {

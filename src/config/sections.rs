@@ -244,14 +244,7 @@ fn cross_check(root: &Reader, config: &Config) {
             root.problem(&key, "sends codes by e-mail, and there is no [mail] that says how");
         }
     };
-    for (at, store) in config.userstores.iter().enumerate() {
-        if let Place::Ldap(ldap) = &store.place
-            && ldap.service_provider != ServiceProviderName::RESIDENT
-        {
-            let key = format!("userstores[{at}].service_provider");
-            known(key, &names.services, ldap.service_provider.as_str());
-        }
-    }
+    owners_of_directories(config).for_each(|(key, name)| known(key, &names.services, name.as_str()));
     for (at, provider) in config.identity_providers.iter().enumerate() {
         mails(format!("identity_providers[{at}].mfa"), provider.mfa);
         for store in provider.jit.userstore.stores() {
@@ -289,6 +282,20 @@ fn cross_check(root: &Reader, config: &Config) {
             known(key("outbound"), &names.targets, rule.target.as_str());
         }
     }
+}
+
+/// On whose behalf others change directories, and where the configuration says so.
+fn owners_of_directories(config: &Config) -> impl Iterator<Item = (String, &ServiceProviderName)> {
+    config
+        .userstores
+        .iter()
+        .enumerate()
+        .filter_map(|(at, store)| match &store.place {
+            Place::Ldap(ldap) if ldap.service_provider != ServiceProviderName::RESIDENT => {
+                Some((format!("userstores[{at}].service_provider"), &ldap.service_provider))
+            }
+            _ => None,
+        })
 }
 
 /// The names of each section.
