@@ -1,4 +1,4 @@
-//! The same filter gives the same answer in memory, on SQLite and on PostgreSQL, with the same order and the same pages.
+//! The same filter gives the same answer in memory, on SQLite, on PostgreSQL and in OpenLDAP, with the same order and the same pages.
 //! Random people, groups, devices and filters hold the stores together; `PROPTEST_CASES` sets how many populations are tried, and
 //! each answers a dozen queries. A backend that is not configured shows as ignored.
 
@@ -8,6 +8,8 @@ mod agreement;
 mod generate;
 mod support;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,8 +23,11 @@ use vestibule::domain::patch::MemberStep;
 use vestibule::domain::provenance::Writers;
 use vestibule::domain::query::{Found, Page, Query, Sort, Start};
 use vestibule::domain::schema::Registry;
-use vestibule::domain::{Attributes, Clock, Kind, Member, Relations, ResourceId, StoreName, name, validate};
+use vestibule::domain::{
+    Attributes, Clock, Kind, Member, Precondition, Relations, ResourceId, StoreName, name, validate,
+};
 use vestibule::storage::{Database, DatabaseUrl, migrate, random};
+use vestibule::userstore::ldap::{Flavour, LdapUserstore};
 use vestibule::userstore::memory::MemoryUserstore;
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -35,9 +40,11 @@ fn main() {
     let sqlite = DatabaseUrl::Sqlite(folder.path().join("agreement.db"));
     let postgres = support::postgres_url().map(|url| DatabaseUrl::parse(&url).unwrap());
     let mut trials = Vec::new();
-    for (backend, url) in [("sqlite", Some(sqlite)), ("postgres", postgres)] {
+    let openldap = support::directory("openldap").map(|_| DatabaseUrl::Sqlite(folder.path().join("openldap.db")));
+    for (backend, url) in [("sqlite", Some(sqlite)), ("postgres", postgres), ("openldap", openldap)] {
         let ignored = url.is_none();
-        let run = move || agree(&Bench::on(&url.ok_or("not configured")?)).map_err(Into::into);
+        let in_a_directory = backend == "openldap";
+        let run = move || agree(&Bench::on(&url.ok_or("not configured")?, in_a_directory)).map_err(Into::into);
         trials.push(Trial::test(format!("{backend}::agrees_with_memory"), run).with_ignored_flag(ignored));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
@@ -49,18 +56,22 @@ struct Bench {
     registry: Arc<Registry>,
     hasher: PasswordHasher,
     run: String,
+    /// Whether the store is OpenLDAP, and the database its own.
+    in_a_directory: bool,
     populations: AtomicU64,
     /// Questions, and those whose filter took some and left some.
     asked: AtomicU64,
     parted: AtomicU64,
 }
 
-/// One population in both stores.
+/// One population in both stores: one in memory, and the one that is tried.
 struct Pair {
     stores: [Box<dyn Userstore>; 2],
     registry: Arc<Registry>,
     clock: Clock,
     prefix: String,
+    /// What a directory calls whom.
+    given: Option<RefCell<BTreeMap<String, ResourceId>>>,
 }
 
 fn agree(bench: &Bench) -> Result<(), String> {
@@ -77,9 +88,9 @@ fn agree(bench: &Bench) -> Result<(), String> {
         let pair = bench.pair();
         pair.settle(&population);
         for ask in &asks {
-            let [memory, sql] = pair.answers(ask);
+            let [memory, tried] = pair.answers(ask);
             bench.count(&population, ask, &memory);
-            proptest::prop_assert_eq!(memory, sql, "{:?}", ask);
+            proptest::prop_assert_eq!(memory, tried, "{:?}", ask);
         }
         Ok(())
     });
@@ -104,7 +115,7 @@ fn agree(bench: &Bench) -> Result<(), String> {
 }
 
 impl Bench {
-    fn on(url: &DatabaseUrl) -> Self {
+    fn on(url: &DatabaseUrl, in_a_directory: bool) -> Self {
         let database = Database::open(url).unwrap();
         migrate::run(&database).unwrap();
         Self {
@@ -112,6 +123,7 @@ impl Bench {
             registry: Arc::clone(generate::registry()),
             hasher: PasswordHasher::new(),
             run: random::token(),
+            in_a_directory,
             populations: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             parted: AtomicU64::new(0),
@@ -119,6 +131,9 @@ impl Bench {
     }
 
     fn count(&self, population: &Population, ask: &Ask, answer: &Value) {
+        if self.in_a_directory && ask.kind == agreement::device() {
+            return;
+        }
         let everybody = match ask.kind.as_str() {
             "User" => population.people.len(),
             "Group" => population.teams.len(),
@@ -133,21 +148,28 @@ impl Bench {
     fn pair(&self) -> Pair {
         let prefix = format!("{}{:06}", self.run, self.populations.fetch_add(1, Ordering::Relaxed));
         let (store, clock) = (StoreName::new(prefix.as_str()), Clock::fixed(support::START));
-        let sql = SqlUserstore::new(
-            store.clone(),
-            self.database.clone(),
-            Arc::clone(&self.registry),
-            self.hasher.clone(),
-            clock.clone(),
-        );
+        let (database, registry, hasher) = (self.database.clone(), Arc::clone(&self.registry), self.hasher.clone());
+        let tried: Box<dyn Userstore> = if self.in_a_directory {
+            let settings = support::ldap_settings("openldap", Flavour::OpenLdap);
+            Box::new(LdapUserstore::new(settings, database, registry, hasher, clock.clone()).unwrap())
+        } else {
+            Box::new(SqlUserstore::new(
+                store.clone(),
+                database,
+                registry,
+                hasher,
+                clock.clone(),
+            ))
+        };
         Pair {
             stores: [
                 Box::new(MemoryUserstore::new(store, self.hasher.clone(), clock.clone())),
-                Box::new(sql),
+                tried,
             ],
             registry: Arc::clone(&self.registry),
             clock,
             prefix,
+            given: self.in_a_directory.then(RefCell::default),
         }
     }
 }
@@ -157,6 +179,11 @@ impl Pair {
     fn settle(&self, population: &Population) {
         for (at, Person(attributes)) in population.people.iter().enumerate() {
             self.create(&Kind::USER, &format!("u{at}"), attributes, None);
+        }
+        if self.given.is_some() {
+            for (at, team) in population.teams.iter().enumerate() {
+                self.create(&Kind::GROUP, &format!("g{at}"), &team.attributes, None);
+            }
         }
         for (at, Team { attributes, members }) in population.teams.iter().enumerate() {
             let members = members.iter().map(|(who, label)| {
@@ -169,7 +196,11 @@ impl Pair {
                 }
             });
             let joining = MemberStep::Join(members.collect());
-            self.create(&Kind::GROUP, &format!("g{at}"), attributes, Some(joining));
+            if self.given.is_some() {
+                self.join(&format!("g{at}"), joining);
+            } else {
+                self.create(&Kind::GROUP, &format!("g{at}"), attributes, Some(joining));
+            }
         }
         for (at, attributes) in population.devices.iter().enumerate() {
             self.create(&agreement::device(), &format!("d{at}"), attributes, None);
@@ -181,7 +212,7 @@ impl Pair {
         let resource_type = self.registry.resource_type(kind).unwrap();
         validate::check(resource_type, attributes).unwrap();
         let key = resource_type.name_attribute().map_or("id", |unique| &unique.name);
-        let id = self.id(id);
+        let (local, id) = (id, self.id(id));
         let name = attributes.get(key).map_or(id.as_str(), |name| name.as_str().unwrap());
         let draft = Draft {
             key: UniqueKey {
@@ -201,6 +232,16 @@ impl Pair {
             at: self.clock.now(),
             action: WriteAction::Create(draft),
         };
+        if let Some(given) = &self.given {
+            // Who the directory does not take stays out.
+            let made = self.stores[1].write(write.clone(), Vec::new());
+            if let Ok(Some(written)) = made {
+                let id = written.resource.id;
+                given.borrow_mut().insert(local.to_owned(), id.clone());
+                self.stores[0].write(Write { id, ..write }, Vec::new()).unwrap();
+            }
+            return;
+        }
         let taken = self
             .stores
             .each_ref()
@@ -208,9 +249,26 @@ impl Pair {
         assert_eq!(taken[0], taken[1], "one store took {name:?} and the other did not");
     }
 
+    /// Lets members into a group that is there.
+    fn join(&self, group: &str, joining: MemberStep) {
+        self.clock.advance(Duration::from_millis(500));
+        let write = Write {
+            kind: Kind::GROUP,
+            id: ResourceId::new(self.id(group)),
+            at: self.clock.now(),
+            action: WriteAction::Members {
+                change: vec![joining],
+                expected: Precondition::None,
+            },
+        };
+        for store in &self.stores {
+            store.write(write.clone(), Vec::new()).unwrap();
+        }
+    }
+
     fn answers(&self, ask: &Ask) -> [Value; 2] {
         let resource_type = self.registry.resource_type(&ask.kind).unwrap();
-        let text = ask.filter.as_ref().map(|text| text.replace('@', &self.id("")));
+        let text = ask.filter.as_ref().map(|text| self.with_ids(text));
         let filter = text.map(|text| parse(&text, resource_type).unwrap_or_else(|error| panic!("{text}: {error}")));
         let sort = ask.sort.as_ref().map(|(by, descending)| Sort {
             by: resource_type.resolve(by).unwrap(),
@@ -235,7 +293,7 @@ impl Pair {
     /// The answer without what differs between runs.
     fn shown(&self, found: &Found) -> Value {
         let views = found.resources.iter().map(|resource| {
-            let id = resource.id.as_str().replace(&self.prefix, "");
+            let id = self.local(&resource.id);
             let groups: Vec<&str> = resource.groups.iter().map(|group| group.display.as_str()).collect();
             json!([id, resource.members.len(), groups])
         });
@@ -243,6 +301,23 @@ impl Pair {
     }
 
     fn id(&self, local: &str) -> String {
-        format!("{}-{local}", self.prefix)
+        let given = self.given.as_ref().and_then(|given| given.borrow().get(local).cloned());
+        given.map_or_else(|| format!("{}-{local}", self.prefix), |id| id.to_string())
+    }
+
+    fn local(&self, id: &ResourceId) -> String {
+        let given = self.given.as_ref().map(RefCell::borrow);
+        let given = given.iter().flat_map(|given| given.iter());
+        let named = given.filter(|(_, known)| *known == id).map(|(local, _)| local.clone());
+        named.last().unwrap_or_else(|| id.as_str().replace(&self.prefix, ""))
+    }
+
+    fn with_ids(&self, text: &str) -> String {
+        let given = self.given.as_ref().map(RefCell::borrow);
+        let given = given.iter().flat_map(|given| given.iter());
+        let named = given.fold(text.to_owned(), |text, (local, id)| {
+            text.replace(&format!("@{local}"), id.as_str())
+        });
+        named.replace('@', &self.id(""))
     }
 }
