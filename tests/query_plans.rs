@@ -26,8 +26,8 @@ use vestibule::domain::{
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{
     Database, DatabaseUrl, SqlConnection, StorageError, approvals, client_assertions, consents, factors, grants,
-    identity_locks, journal, links, login_transactions, logouts, mail_codes, migrate, outbound, outbound_members,
-    pushed_requests, random, scim_tokens, sessions, targets, tokens,
+    identity_locks, intents, journal, ldap_entries, links, login_transactions, logouts, mail_codes, migrate, outbound,
+    outbound_members, pushed_requests, random, scim_tokens, sessions, targets, tokens,
 };
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -268,6 +268,31 @@ const CASES: &[Case] = &[
         "a_link",
         |w| w.read(|c| links::find(c, &IdentityProviderName::from("idp"), "issuer", "s100007").map(drop)),
         &["KEY links"],
+    ),
+    (
+        "the_entry_of_a_resource",
+        |w| w.read(|c| ldap_entries::of_resource(c, &StoreName::PRIMARY, &user(7)).map(drop)),
+        &["KEY ldap_entries"],
+    ),
+    (
+        "the_entries_of_resources",
+        |w| w.read(|c| ldap_entries::of_resources(c, &StoreName::PRIMARY, &[&user(7), &user(8)]).map(drop)),
+        &["KEY ldap_entries"],
+    ),
+    (
+        "the_resources_of_entries",
+        |w| w.read(|c| ldap_entries::held(c, &StoreName::PRIMARY, &["e100007", "e100008"]).map(drop)),
+        &["ldap_entries_entry"],
+    ),
+    (
+        "the_resources_of_distinguished_names",
+        |w| w.read(|c| ldap_entries::by_names(c, &StoreName::PRIMARY, &["uid=u100007".to_owned()]).map(drop)),
+        &["ldap_entries_dn"],
+    ),
+    (
+        "the_intent_about_an_entry",
+        |w| w.read(|c| intents::of(c, &StoreName::PRIMARY, "entry:e100007").map(drop)),
+        &["KEY intents"],
     ),
     (
         "the_links_of_a_user",
@@ -910,6 +935,14 @@ const FILL: &[(&str, &str)] = &[
     (
         "credentials (resource_id, hash, changed_at)",
         "'u' || n, CASE WHEN n % 10 = 0 THEN 'h' END, n",
+    ),
+    (
+        "ldap_entries (resource_id, store, entry, dn, dn_key, stamp)",
+        "'u' || n, 'PRIMARY', 'e' || n, 'uid=u' || n, 'uid=u' || n, 's'",
+    ),
+    (
+        "intents (store, subject, change, until)",
+        "'PRIMARY', 'entry:e' || n, '{}', n",
     ),
     ("mail_codes (resource_id, since, sent, last)", "'u' || n, 0, 1, 0"),
     ("recovery_codes (resource_id, hash)", "'u' || n, 'h' || n"),

@@ -118,12 +118,13 @@ pub fn of_resources(
 ) -> QueryResult<Vec<KnownEntry>> {
     let mut found = Vec::new();
     for chunk in wanted.chunks(CHUNK) {
-        let rows: Vec<Row> = ldap_entries::table
-            .filter(ldap_entries::store.eq(store.as_str()))
+        // The store is looked at here: asked for in SQL, SQLite reads all of the store's rows by another index.
+        let rows: Vec<(Row, String)> = ldap_entries::table
             .filter(any_of(ldap_entries::resource_id, chunk.iter().map(|id| id.as_str())))
-            .select(COLUMNS)
+            .select((COLUMNS, ldap_entries::store))
             .load(connection)?;
-        found.extend(rows.into_iter().map(known));
+        let here = rows.into_iter().filter(|(_, of)| of == store.as_str());
+        found.extend(here.map(|(row, _)| known(row)));
     }
     Ok(found)
 }
