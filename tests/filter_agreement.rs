@@ -1,4 +1,4 @@
-//! The same filter gives the same answer in memory, on SQLite, on PostgreSQL and in OpenLDAP, with the same order and the same pages.
+//! The same filter gives the same answer in memory, on SQLite, on PostgreSQL and in `OpenLDAP`, with the same order and the same pages.
 //! Random people, groups, devices and filters hold the stores together; `PROPTEST_CASES` sets how many populations are tried, and
 //! each answers a dozen queries. A backend that is not configured shows as ignored.
 
@@ -56,7 +56,7 @@ struct Bench {
     registry: Arc<Registry>,
     hasher: PasswordHasher,
     run: String,
-    /// Whether the store is OpenLDAP, and the database its own.
+    /// Whether the store is `OpenLDAP`, and the database its own.
     in_a_directory: bool,
     populations: AtomicU64,
     /// Questions, and those whose filter took some and left some.
@@ -308,8 +308,10 @@ impl Pair {
     fn local(&self, id: &ResourceId) -> String {
         let given = self.given.as_ref().map(RefCell::borrow);
         let given = given.iter().flat_map(|given| given.iter());
-        let named = given.filter(|(_, known)| *known == id).map(|(local, _)| local.clone());
-        named.last().unwrap_or_else(|| id.as_str().replace(&self.prefix, ""))
+        let mut named = given.filter(|(_, known)| *known == id).map(|(local, _)| local.clone());
+        named
+            .next_back()
+            .unwrap_or_else(|| id.as_str().replace(&self.prefix, ""))
     }
 
     fn with_ids(&self, text: &str) -> String {

@@ -173,7 +173,7 @@ impl LdapUserstore {
         } else {
             Vec::new()
         };
-        if draft.attributes == old && steps.is_empty() {
+        if draft.attributes == ordered(self.resource_type(kind)?, old.clone()) && steps.is_empty() {
             return Ok(None);
         }
         let diff = provenance::diff(self.resource_type(kind)?, &old, &draft.attributes);
