@@ -252,8 +252,9 @@ impl World {
             .map(|written| written.unwrap().resource)
     }
 
+    /// Whom a filter finds. In which order they come is another matter: not every store gives ids in the order of age.
     fn names(&self, filter: &str) -> Vec<String> {
-        names(&self.find(&Kind::USER, filter))
+        sorted(names(&self.find(&Kind::USER, filter)))
     }
 
     fn set_password(&self, user: &Resource, password: PasswordChange) {
@@ -783,7 +784,7 @@ fn a_negated_filter_matches_absent_attributes(world: &World) {
         r#"not (emails.value eq "bob@home.example")"#,
         r#"emails.value ne "bob@home.example""#,
     ] {
-        assert_eq!(sorted(world.names(filter)), ["ann", "cem"], "{filter}");
+        assert_eq!(world.names(filter), ["ann", "cem"], "{filter}");
     }
 }
 
@@ -908,7 +909,7 @@ fn values_longer_than_an_index_are_found_and_told_apart(world: &World) {
     assert_eq!(world.names(&format!(r#"externalId eq "{other}""#)), ["bob"]);
     assert_eq!(world.names(r#"emails.value ew "example.org""#), ["bob"]);
     assert_eq!(
-        sorted(world.names(&format!(r#"emails.value sw "{}""#, "x".repeat(300)))),
+        world.names(&format!(r#"emails.value sw "{}""#, "x".repeat(300))),
         ["ann", "bob"]
     );
 }
