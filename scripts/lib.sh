@@ -89,7 +89,25 @@ need_postgres() {
 
 # --- ports and processes ------------------------------------------------------------------------
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# free_port: a port that is free, with the three after it: some peers listen on several.
+free_port() {
+  python3 - <<'PYTHON'
+import contextlib, socket
+
+while True:
+    with contextlib.ExitStack() as held:
+        port = 0
+        try:
+            for _ in range(4):
+                listener = held.enter_context(socket.socket())
+                listener.bind(("127.0.0.1", port))
+                port = listener.getsockname()[1] + 1
+        except (OSError, OverflowError):
+            continue
+    print(port - 4)
+    break
+PYTHON
+}
 port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 alive() { [ -n "${1:-}" ] && kill -0 "$1" 2>/dev/null && [ "$(ps -o stat= -p "$1" | cut -c1)" != Z ]; }
 

@@ -4,6 +4,7 @@ Standard library only. The program under test is $VESTIBULE_BIN, or target/debug
 """
 
 import atexit
+import contextlib
 import http.client
 import json
 import os
@@ -52,9 +53,18 @@ class Checks:
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that is free, with the three after it: some peers listen on several."""
+    while True:
+        with contextlib.ExitStack() as held:
+            port = 0
+            try:
+                for _ in range(4):
+                    listener = held.enter_context(socket.socket())
+                    listener.bind(("127.0.0.1", port))
+                    port = listener.getsockname()[1] + 1
+            except (OSError, OverflowError):
+                continue
+        return port - 4
 
 
 def eventually(probe, seconds=30, pause=0.2):
