@@ -25,12 +25,22 @@ fn two(shared: Shared) -> Vec<Arc<dyn Userstore>> {
 
 /// PRIMARY, and a directory behind a port on which nothing answers.
 fn one_and_a_dead_one(shared: Shared) -> Vec<Arc<dyn Userstore>> {
-    let settings = support::ldap_at("CORP".into(), "ldap://127.0.0.1:1");
-    let (database, registry, hasher, clock) = shared.clone();
     vec![
-        Arc::new(sql(StoreName::PRIMARY, shared)),
-        Arc::new(LdapUserstore::new(settings, database, registry, hasher, clock).unwrap()),
+        Arc::new(sql(StoreName::PRIMARY, shared.clone())),
+        Arc::new(dead("CORP".into(), shared)),
     ]
+}
+
+fn dead_ones(shared: Shared) -> Vec<Arc<dyn Userstore>> {
+    vec![
+        Arc::new(dead(StoreName::PRIMARY, shared.clone())),
+        Arc::new(dead("CORP".into(), shared)),
+    ]
+}
+
+fn dead(name: StoreName, (database, registry, hasher, clock): Shared) -> LdapUserstore {
+    let settings = support::ldap_at(name, "ldap://127.0.0.1:1");
+    LdapUserstore::new(settings, database, registry, hasher, clock).unwrap()
 }
 
 /// Makes a user in a store.
@@ -194,6 +204,17 @@ fn a_dead_store_is_left_out_of_lists_and_the_list_says_so() {
         assert_eq!(list[warning]["userstores"], json!(["CORP"]), "{body}");
         assert_eq!(list["meta"]["incomplete"], true);
         assert!(list["schemas"].as_array().unwrap().contains(&json!(warning)));
+    }
+}
+
+#[test]
+fn a_list_is_unavailable_when_no_store_answers() {
+    let service = Service::over(dead_ones);
+    for body in [json!({}), json!({"sortBy": "userName"}), json!({"cursor": ""})] {
+        let refused = service
+            .scim
+            .search(&service.caller, Some(&Kind::USER), body.to_string().as_bytes());
+        assert_eq!(refused.unwrap_err().fault, Fault::Unavailable, "{body}");
     }
 }
 

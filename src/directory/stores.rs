@@ -15,10 +15,14 @@ pub struct FoundOver {
 }
 
 impl Directory {
+    /// The names of all stores, in the order of the configuration.
+    pub fn store_names(&self) -> impl Iterator<Item = &StoreName> {
+        self.stores().iter().map(|store| store.name())
+    }
+
     /// The stores that an actor reaches, in the order of the configuration.
     pub fn reach(&self, actor: &Actor) -> Vec<StoreName> {
-        let names = self.stores().iter().map(|store| store.name().clone());
-        names.filter(|name| actor.reaches(name)).collect()
+        self.store_names().filter(|name| actor.reaches(name)).cloned().collect()
     }
 
     /// One resource, if the actor reaches it. Other stores are not asked.
@@ -40,11 +44,7 @@ impl Directory {
         kind: &Kind,
         name: &str,
     ) -> Result<Option<Resource>, DirectoryError> {
-        first(stores.iter().map(|store| match self.named(store, kind, name) {
-            Err(DirectoryError::Store(error)) => Err(error),
-            Err(other) => Err(StoreError::Unavailable(other.into())),
-            Ok(found) => Ok(found),
-        }))
+        first(stores.iter().map(|store| self.named(store, kind, name)))
     }
 
     /// What matches in any of the stores, in the one order that the query asks for. A page at an index costs as much as
@@ -84,8 +84,8 @@ impl Directory {
 }
 
 /// The first that is there. That one is not there can only be said if all have answered.
-pub(super) fn first(
-    answers: impl Iterator<Item = Result<Option<Resource>, StoreError>>,
+pub(super) fn first<E: Into<DirectoryError>>(
+    answers: impl Iterator<Item = Result<Option<Resource>, E>>,
 ) -> Result<Option<Resource>, DirectoryError> {
     let mut failure = None;
     for answer in answers {

@@ -230,12 +230,7 @@ impl Federation {
         if !matches!(held.transaction.stage, Stage::Choosing | Stage::Away { .. }) || username.is_empty() {
             return Ok(Step::Show(self.screen(&held.transaction, policy)));
         }
-        let all: Vec<StoreName> = self
-            .directory
-            .stores()
-            .iter()
-            .map(|store| store.name().clone())
-            .collect();
+        let all: Vec<StoreName> = self.directory.store_names().cloned().collect();
         let stores = policy.inbound_userstore.as_ref().map_or(&all[..], std::slice::from_ref);
         let user = match name::check(username) {
             Ok(()) => self.directory.named_over(stores, &Kind::USER, username)?,

@@ -34,8 +34,8 @@ impl Scim {
         let name = body.get_mut("userName")?;
         let (store, rest) = name.as_str()?.split_once('/')?;
         let (store, rest) = (store.to_owned(), rest.to_owned());
-        let mut stores = self.directory.stores().iter();
-        stores.find(|known| known.name().as_str().eq_ignore_ascii_case(&store))?;
+        let mut stores = self.directory.store_names();
+        stores.find(|known| known.as_str().eq_ignore_ascii_case(&store))?;
         *name = rest.into();
         Some(store)
     }

@@ -89,6 +89,9 @@ impl Scim {
             Some(cursor) => self.by_cursor(caller, &mut parts, parameters, cursor)?,
             None => self.by_index(caller, &mut parts, parameters)?,
         };
+        if !stores.is_empty() && frame.silent.len() == stores.len() {
+            return Err(Fault::Unavailable.because("No userstore answers. Try again later."));
+        }
         let body = list::render(&frame, &resources, |resource, out| {
             if let Some(part) = parts.iter().find(|part| part.holds(resource)) {
                 part.projection
@@ -101,7 +104,7 @@ impl Scim {
         })
     }
 
-    /// What a part holds. A store that does not answer holds up nobody, unless there is no other.
+    /// What a part holds. A store that does not answer holds up nobody who reaches others.
     fn find(&self, part: &Part<'_>, caller: &Caller) -> Result<FoundOver, ScimError> {
         match self.directory.find_over(&part.stores, &part.query) {
             Err(DirectoryError::Store(StoreError::Unavailable(cause))) if caller.client.store.is_none() => {

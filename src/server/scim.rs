@@ -184,7 +184,7 @@ impl Call {
         let caller = if let Some(known) = authority.recognise(header.as_deref()) {
             known
         } else {
-            let quick = authority.reads_are_quick();
+            let quick = authority.authenticates_quickly();
             blocking::read(quick, move || authority.authenticate(header.as_deref()))
                 .await
                 .unwrap_or_else(|| Err(internal()))?

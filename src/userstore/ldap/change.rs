@@ -10,7 +10,7 @@ use super::flavour::Flavour;
 use super::intent::{self, Pending};
 use super::refresh::known;
 use super::settings::Unmapped;
-use super::wire::ENTRY_EXISTS;
+use super::wire::{ENTRY_EXISTS, NO_SUCH_OBJECT};
 use super::{Dn, LdapUserstore, is_stale, narrow};
 use crate::domain::filter::Operator;
 use crate::domain::{Attributes, Companion, Kind, Precondition, Relations, ResourceId, StoreName};
@@ -19,8 +19,8 @@ use crate::storage::ldap_entries;
 use crate::userstore::sql::Beside;
 use crate::userstore::{Draft, PasswordChange, StoreError, Userstore, Write, WriteAction, Written};
 
-/// How long whoever noted an intent may be at work before others settle it.
-const TERM: Duration = Duration::from_secs(30);
+/// How long whoever noted or took over an intent may be at work before others settle it.
+pub(super) const TERM: Duration = Duration::from_secs(30);
 /// How long a change waits for another one of the same entry.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it waits before it looks again.
@@ -145,7 +145,7 @@ impl LdapUserstore {
             return Ok(());
         };
         let mapping = facts.mapping(kind);
-        for (ldap, _) in mapping.ldap_of(&reference) {
+        for ldap in mapping.ldap_of(&reference) {
             let same = narrow::piece(ldap, Operator::Eq, &draft.key.name);
             if same != LdapFilter::All {
                 let twins = self.stamps(kind, &facts.filter(kind).and(same))?;
@@ -236,7 +236,15 @@ impl LdapUserstore {
             return Ok(None);
         }
         match self.connections.write(|wire| wire.delete(&dn)) {
-            Err(fault) if !matches!(fault, Fault::Refused { code: 32, .. }) => {
+            Err(fault)
+                if !matches!(
+                    fault,
+                    Fault::Refused {
+                        code: NO_SUCH_OBJECT,
+                        ..
+                    }
+                ) =>
+            {
                 let error = self.refusal(&subject, fault)?;
                 return Err(error);
             }

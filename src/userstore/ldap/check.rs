@@ -6,6 +6,7 @@ use super::LdapUserstore;
 use super::connection::Fault;
 use super::filter::LdapFilter;
 use super::mapping::Mapping;
+use super::wire::{INSUFFICIENT_ACCESS, NO_SUCH_OBJECT};
 use crate::domain::Kind;
 use crate::userstore::StoreError;
 
@@ -66,8 +67,8 @@ impl LdapUserstore {
             );
             let readable = self.stamps(&kind, &facts.filter(&kind)).map(|entries| entries.len());
             match readable {
-                Ok(count) => note(format!("shows {count} of {kind}"), None),
-                Err(error) => note(format!("shows {kind}"), Some(words(&error))),
+                Ok(count) => note(format!("shows {count} resources of type {kind}"), None),
+                Err(error) => note(format!("shows resources of type {kind}"), Some(words(&error))),
             };
         }
         if self.settings.writable {
@@ -82,8 +83,14 @@ impl LdapUserstore {
             let base = self.base(&kind);
             let nobody = base.child("cn", &format!("vestibule-check-{}", crate::storage::random::token()));
             match self.connections.write(|wire| wire.delete(&nobody)) {
-                Ok(()) | Err(Fault::Refused { code: 32, .. }) => {}
-                Err(Fault::Refused { code: 50, .. }) => {
+                Ok(())
+                | Err(Fault::Refused {
+                    code: NO_SUCH_OBJECT, ..
+                }) => {}
+                Err(Fault::Refused {
+                    code: INSUFFICIENT_ACCESS,
+                    ..
+                }) => {
                     return Err(format!(
                         "{} may not write below {base}; grant it that, or set writable = false",
                         self.settings.bind_dn

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::name::Dn;
 use super::settings::LdapSettings;
-use super::wire::Wire;
+use super::wire::{self, Wire};
 use crate::userstore::StoreError;
 
 /// How long nothing is tried after a first failure; doubled with each further one, up to [`LONGEST_REST`].
@@ -42,11 +42,15 @@ pub(super) enum Fault {
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
-            // Insufficient access, unwilling to perform.
-            Fault::Refused { code: 50 | 53, .. } => Self::Unavailable(fault.into()),
-            // The values: syntax, constraints, schema.
             Fault::Refused {
-                code: 17 | 18 | 19 | 21 | 34 | 64 | 65,
+                code:
+                    wire::UNDEFINED_TYPE
+                    | wire::WRONG_MATCHING
+                    | wire::CONSTRAINT_VIOLATION
+                    | wire::WRONG_SYNTAX
+                    | wire::WRONG_DN_SYNTAX
+                    | wire::NAMING_VIOLATION
+                    | wire::OBJECT_CLASS_VIOLATION,
                 text,
             } => Self::Refused { reason: text },
             fault => Self::Unavailable(fault.into()),
@@ -57,11 +61,14 @@ impl From<Fault> for StoreError {
 impl From<LdapError> for Fault {
     fn from(error: LdapError) -> Self {
         match error {
-            // Busy, unavailable, server down.
-            LdapError::LdapResult { result } if !matches!(result.rc, 51 | 52 | 81) => Self::Refused {
-                code: result.rc,
-                text: result.text,
-            },
+            LdapError::LdapResult { result }
+                if !matches!(result.rc, wire::BUSY | wire::UNAVAILABLE | wire::SERVER_DOWN) =>
+            {
+                Self::Refused {
+                    code: result.rc,
+                    text: result.text,
+                }
+            }
             other => Self::Unreachable(other.to_string()),
         }
     }
@@ -200,7 +207,7 @@ impl r2d2::ManageConnection for Dial {
 /// The text of an error, with what to do about the usual ones.
 fn words(error: &LdapError) -> String {
     match error {
-        LdapError::LdapResult { result } if result.rc == 49 => {
+        LdapError::LdapResult { result } if result.rc == wire::INVALID_CREDENTIALS => {
             "the directory does not take bind_dn and bind_password".to_owned()
         }
         LdapError::Io { source } => format!("cannot connect: {source}"),

@@ -48,7 +48,7 @@ impl LdapUserstore {
         };
         let (dn, wanted) = (Dn::new(known.dn), self.stamp_attributes());
         if self.settings.flavour == Flavour::ActiveDirectory {
-            let wanted = self.lock_attributes(Some(CONTROL));
+            let wanted = self.stamp_attributes_and(CONTROL);
             let entry = self.connections.read(|wire| wire.at(&dn, &wanted))?;
             return Ok(entry.is_some_and(|entry| entry.number(CONTROL) & PASSWORD_NOT_REQUIRED == 0));
         }
@@ -65,14 +65,9 @@ impl LdapUserstore {
             && self.settings.writable
         {
             let dn = Dn::new(known.dn);
-            let lock = match self.settings.flavour {
-                Flavour::OpenLdap => Some("pwdAccountLockedTime"),
-                Flavour::Ds389 => Some("accountUnlockTime"),
-                Flavour::ActiveDirectory => Some("lockoutTime"),
-            };
-            let entry = self
-                .connections
-                .read(|wire| wire.at(&dn, &self.lock_attributes(lock)))?;
+            let lock = self.settings.flavour.lock();
+            let wanted = self.stamp_attributes_and(lock);
+            let entry = self.connections.read(|wire| wire.at(&dn, &wanted))?;
             let facts = self.facts()?;
             let is_off = |entry: &super::entry::Entry| {
                 facts
@@ -80,7 +75,7 @@ impl LdapUserstore {
                     .switch
                     .is_some_and(|switch| super::mapping::is_off(switch, entry))
             };
-            if let (Some(entry), Some(lock)) = (entry, lock)
+            if let Some(entry) = entry
                 && !entry.values(lock).is_empty()
                 && !is_off(&entry)
             {
@@ -102,10 +97,9 @@ impl LdapUserstore {
         self.copy.unlock(id)
     }
 
-    fn lock_attributes(&self, lock: Option<&str>) -> Vec<String> {
-        self.stamp_attributes()
-            .into_iter()
-            .chain(lock.map(str::to_owned))
-            .collect()
+    fn stamp_attributes_and(&self, attribute: &str) -> Vec<String> {
+        let mut wanted = self.stamp_attributes();
+        wanted.push(attribute.to_owned());
+        wanted
     }
 }

@@ -102,6 +102,15 @@ impl Flavour {
         }
     }
 
+    /// The attribute by which the server locks an account for a time.
+    pub(super) fn lock(self) -> &'static str {
+        match self {
+            Self::OpenLdap => "pwdAccountLockedTime",
+            Self::Ds389 => "accountUnlockTime",
+            Self::ActiveDirectory => "lockoutTime",
+        }
+    }
+
     /// SCIM paths of people and the LDAP attributes that hold them.
     pub(super) fn user_attributes(self) -> Vec<(&'static str, &'static str)> {
         let mut attributes = vec![
@@ -149,9 +158,7 @@ impl Flavour {
         let attribute = attribute.to_ascii_lowercase();
         self == Self::ActiveDirectory || everywhere.contains(&attribute.as_str())
     }
-}
 
-impl Flavour {
     /// How many characters an attribute takes at most, where the server's schema says so.
     pub(super) fn longest(self, attribute: &str) -> usize {
         let is_ad = self == Self::ActiveDirectory;

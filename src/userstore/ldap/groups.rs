@@ -8,7 +8,7 @@ use serde_json::json;
 use super::connection::Fault;
 use super::entry::Entry;
 use super::filter::LdapFilter;
-use super::wire::Delta;
+use super::wire::{Delta, OBJECT_CLASS_VIOLATION};
 use super::{Dn, LdapUserstore, deltas, is_stale};
 use crate::domain::patch::MemberStep;
 use crate::domain::{Kind, Member, Relations, ResourceId};
@@ -17,8 +17,6 @@ use crate::userstore::{StoreError, Userstore, Written};
 
 /// The attribute of a group that names its members.
 pub(super) const MEMBER: &str = "member";
-/// The result of a change that leaves an entry without what its class demands (RFC 4511 appendix A).
-const OBJECT_CLASS_VIOLATION: u32 = 65;
 /// Members that are looked up one by one; for more, everybody is read.
 const FEW: usize = 50;
 
@@ -77,18 +75,18 @@ impl LdapUserstore {
 
     fn member_ids(&self, entry: &Entry) -> Result<Vec<ResourceId>, StoreError> {
         let names = self.member_names(entry)?;
-        let placeholder = self.settings.group_base.key();
+        let stand_in = self.settings.group_base.key();
         let keys: Vec<String> = names
             .iter()
             .filter_map(Dn::key)
-            .filter(|key| Some(key) != placeholder.as_ref())
+            .filter(|key| Some(key) != stand_in.as_ref())
             .collect();
         let mut ids = self.ids_of(&keys)?;
         let unknown: Vec<&Dn> = names
             .iter()
             .filter(|name| {
                 name.key()
-                    .is_some_and(|key| Some(&key) != placeholder.as_ref() && !ids.contains_key(&key))
+                    .is_some_and(|key| Some(&key) != stand_in.as_ref() && !ids.contains_key(&key))
             })
             .filter(|name| name.is_within(&self.settings.user_base) || name.is_within(&self.settings.group_base))
             .collect();
@@ -197,11 +195,11 @@ impl LdapUserstore {
         };
         let (mut joined, mut left) = (names(&written.members.joined)?, names(&written.members.left)?);
         if self.settings.flavour.groups_need_a_member() {
-            let placeholder = self.settings.group_base.as_str().to_owned();
+            let stand_in = self.settings.group_base.as_str().to_owned();
             if !joined.is_empty() && self.names_member(dn, &self.settings.group_base)? {
-                left.push(placeholder);
+                left.push(stand_in);
             } else if joined.is_empty() && !left.is_empty() && self.would_be_empty(group, left.len())? {
-                joined.push(placeholder);
+                joined.push(stand_in);
             }
         }
         let delta = |make: fn(String, Vec<Vec<u8>>) -> Delta, names: &[String]| {

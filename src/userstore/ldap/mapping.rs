@@ -91,17 +91,14 @@ impl Mapping {
         rules.chain(switch).chain([self.rdn.clone()]).collect()
     }
 
-    /// The LDAP attribute of a SCIM attribute, and whether it holds elements of one type alone.
-    pub(super) fn ldap_of(&self, reference: &AttributeRef) -> impl Iterator<Item = (&str, Option<&str>)> {
+    /// The LDAP attributes of a SCIM attribute: several if each holds elements of one type.
+    pub(super) fn ldap_of(&self, reference: &AttributeRef) -> impl Iterator<Item = &str> {
         let holds = move |rule: &&Rule| {
             rule.reference.extension == reference.extension
                 && rule.reference.attribute.name == reference.attribute.name
                 && (rule.reference.attribute.multi_valued || rule.reference.sub == reference.sub)
         };
-        let found: Vec<_> = self.rules.iter().filter(holds).collect();
-        found
-            .into_iter()
-            .map(|rule| (rule.ldap.as_str(), rule.of_type.as_deref()))
+        self.rules.iter().filter(holds).map(|rule| rule.ldap.as_str())
     }
 
     /// The values that an entry has for these attributes.

@@ -47,7 +47,7 @@ fn compile(mapping: &Mapping, filter: &Filter) -> LdapFilter {
         {
             let holders: Vec<LdapFilter> = mapping
                 .ldap_of(attribute)
-                .map(|(ldap, _)| piece(ldap, *operator, text))
+                .map(|ldap| piece(ldap, *operator, text))
                 .collect();
             match holders.len() {
                 0 => LdapFilter::All,

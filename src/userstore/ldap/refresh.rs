@@ -13,7 +13,7 @@ use super::entry::Entry;
 use super::facts::Facts;
 use super::filter::LdapFilter;
 use super::flavour::Flavour;
-use super::wire::Wire;
+use super::wire::{WRONG_DN_SYNTAX, WRONG_MATCHING, WRONG_SYNTAX, Wire};
 use super::{LdapUserstore, intent};
 use crate::domain::change::Action;
 use crate::domain::{Attributes, Kind, Precondition, ResourceId};
@@ -25,6 +25,7 @@ use crate::userstore::{StoreError, Userstore, Write, WriteAction};
 const BATCH: usize = 100;
 /// How many resources may vanish at once before that is taken for an accident.
 const FUSE: usize = 10;
+
 impl LdapUserstore {
     /// The entry of a resource, and whether the copy had to be brought up to it; `None` if the directory has it no more.
     pub(super) fn present(&self, kind: &Kind, id: &ResourceId) -> Result<Option<(KnownEntry, bool)>, StoreError> {
@@ -73,7 +74,10 @@ impl LdapUserstore {
         match found {
             Ok(mut found) => Ok(found.pop()),
             // What is no id to the server is nobody's.
-            Err(Fault::Refused { code: 21 | 18 | 34, .. }) => Ok(None),
+            Err(Fault::Refused {
+                code: WRONG_SYNTAX | WRONG_MATCHING | WRONG_DN_SYNTAX,
+                ..
+            }) => Ok(None),
             Err(fault) => Err(fault.into()),
         }
     }
@@ -145,11 +149,12 @@ impl LdapUserstore {
     /// Brings the whole copy of a type up to the directory, unless its changes have come no further since that was last
     /// done.
     pub(super) fn compare(&self, kind: &Kind) -> Result<(), StoreError> {
-        self.compare_within(kind, FUSE)
+        self.compare_within(kind, Some(FUSE))
     }
 
-    /// The same; `fuse` is how many resources may be gone, beside a tenth of all, before nothing is done about it.
-    pub(super) fn compare_within(&self, kind: &Kind, fuse: usize) -> Result<(), StoreError> {
+    /// The same; `fuse` is how many resources may be gone, or a tenth of all, before nothing is done about it. Without one
+    /// all may be.
+    pub(super) fn compare_within(&self, kind: &Kind, fuse: Option<usize>) -> Result<(), StoreError> {
         let facts = self.facts()?;
         let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = self.connections.read(|wire| facts.progress(wire))?;
@@ -167,7 +172,7 @@ impl LdapUserstore {
             .filter(|entry| differs(held.remove(&entry.id).as_ref(), entry))
             .collect();
         let is_settled = self.absorb_all(kind, &changed)?;
-        let are_gone = self.remove_gone(kind, held, (known, fuse))?;
+        let are_gone = self.remove_gone(kind, held, fuse.map(|fuse| (fuse.max(known / 10), known)))?;
         if let (Some(progress), true) = (progress, is_settled && are_gone) {
             compared.insert(kind.clone(), progress);
         } else {
@@ -176,14 +181,17 @@ impl LdapUserstore {
         Ok(())
     }
 
-    /// Removes the copies of entries that are gone, and tells whether all are settled.
+    /// Removes the copies of entries that are gone, unless they are more than `most` out of so many, and tells whether all
+    /// are settled.
     fn remove_gone(
         &self,
         kind: &Kind,
         gone: HashMap<String, Held>,
-        (known, fuse): (usize, usize),
+        most: Option<(usize, usize)>,
     ) -> Result<bool, StoreError> {
-        if gone.len() > fuse.max(if fuse == usize::MAX { fuse } else { known / 10 }) {
+        if let Some((most, known)) = most
+            && gone.len() > most
+        {
             log::error!(
                 "{} of {known} entries of {kind} are gone from userstore {} at once; nothing is removed. If that is \
                  meant, run: vestibule userstore accept {}",
@@ -229,7 +237,7 @@ impl LdapUserstore {
         let mut settled = true;
         if *kind == Kind::GROUP && changed.len() > 1 {
             // Their members are people for the most part.
-            self.compare_unlocked_users(&facts)?;
+            self.take_in_new_users(&facts)?;
         }
         for batch in changed.chunks(BATCH) {
             let filters: Vec<LdapFilter> = batch.iter().filter_map(|entry| self.entry_filter(&entry.id)).collect();
@@ -245,7 +253,7 @@ impl LdapUserstore {
     }
 
     /// Makes copies of people that have none yet. Who is in a group can only be told of people that are known.
-    fn compare_unlocked_users(&self, facts: &Facts) -> Result<(), StoreError> {
+    fn take_in_new_users(&self, facts: &Facts) -> Result<(), StoreError> {
         let store = &self.settings.name;
         let entries = self.stamps(&Kind::USER, &facts.filter(&Kind::USER))?;
         let held = self

@@ -1,10 +1,9 @@
 //! Intents that were left behind: by a crash, or because the directory did not answer in time. What became of them is read
 //! in the directory. What was begun there is finished, what was not is dropped.
 
-use super::change::without_password;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::change::{TERM, without_password};
 use super::connection::Fault;
 use super::entry::Entry;
 use super::facts::Facts;
@@ -15,9 +14,6 @@ use crate::domain::Relations;
 use crate::storage::intents::{self, Intent};
 use crate::userstore::sql::Beside;
 use crate::userstore::{StoreError, Userstore, Written};
-
-/// How long settling may take before others try.
-const TERM: Duration = Duration::from_secs(30);
 
 impl LdapUserstore {
     /// Settles every intent whose owner is not at work any more.
@@ -53,7 +49,7 @@ impl LdapUserstore {
         let wanted = self.all_attributes(&facts, &pending.kind);
         let entry = match (&pending.step, self.known(&pending.id)?) {
             (Step::Create(_), _) | (_, None) => self.connections.read(|wire| wire.at(&dn, &wanted))?,
-            (_, Some(known)) => self.entry_of(&facts, &pending, &known.entry)?,
+            (_, Some(known)) => self.by_entry(&facts, &pending.kind, &known.entry, &wanted)?,
         };
         let companions = pending.companions.clone();
         log::info!("userstore {}: settling what was begun with {}", self.settings.name, dn);
@@ -78,11 +74,6 @@ impl LdapUserstore {
             // Nothing was done.
             _ => self.end(subject),
         }
-    }
-
-    fn entry_of(&self, facts: &Facts, pending: &Pending, id: &str) -> Result<Option<Entry>, StoreError> {
-        let wanted = self.all_attributes(facts, &pending.kind);
-        self.by_entry(facts, &pending.kind, id, &wanted)
     }
 
     /// Does what is left of a change that was begun, and confirms it.

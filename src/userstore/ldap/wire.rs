@@ -20,13 +20,24 @@ const PAGE: i32 = 500;
 /// A search that is not through by then is given up, however much it has found.
 const LONGEST_SEARCH: Duration = Duration::from_mins(5);
 
-/// No such object; attribute or value exists; no such attribute; entry exists; assertion failed (RFC 4511 appendix A).
-pub(super) const NO_SUCH_OBJECT: u32 = 32;
-pub(super) const VALUE_EXISTS: u32 = 20;
+// Result codes (RFC 4511 appendix A; the last of RFC 4528, the one before it of ldap.h for a server that is gone).
 pub(super) const NO_SUCH_ATTRIBUTE: u32 = 16;
-pub(super) const ENTRY_EXISTS: u32 = 68;
-pub(super) const ASSERTION_FAILED: u32 = 122;
+pub(super) const UNDEFINED_TYPE: u32 = 17;
+pub(super) const WRONG_MATCHING: u32 = 18;
+pub(super) const CONSTRAINT_VIOLATION: u32 = 19;
+pub(super) const VALUE_EXISTS: u32 = 20;
+pub(super) const WRONG_SYNTAX: u32 = 21;
+pub(super) const NO_SUCH_OBJECT: u32 = 32;
+pub(super) const WRONG_DN_SYNTAX: u32 = 34;
 pub(super) const INVALID_CREDENTIALS: u32 = 49;
+pub(super) const INSUFFICIENT_ACCESS: u32 = 50;
+pub(super) const BUSY: u32 = 51;
+pub(super) const UNAVAILABLE: u32 = 52;
+pub(super) const NAMING_VIOLATION: u32 = 64;
+pub(super) const OBJECT_CLASS_VIOLATION: u32 = 65;
+pub(super) const ENTRY_EXISTS: u32 = 68;
+pub(super) const SERVER_DOWN: u32 = 81;
+pub(super) const ASSERTION_FAILED: u32 = 122;
 
 /// A change of one attribute: values that go, values that come.
 #[derive(Clone, Debug, PartialEq, Eq)]
