@@ -12,11 +12,12 @@ use crate::directory::Directory;
 use crate::domain::ownership::Ownership;
 use crate::domain::schema::{Registry, SchemaError};
 use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
-use crate::federation::fetch::{FetchError, Fetcher};
-use crate::federation::mail::{MailError, MailSettings, Mailer};
-use crate::federation::purpose::AttributePath;
+use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::settings::TrustedScimSource;
 use crate::federation::removal::Remover;
-use crate::federation::{Federation, FrontDoor, Post, Tie, Upstream, kept_attributes};
+use crate::federation::{Federation, FederationConfig, MailSender, Upstream, kept_attributes};
+use crate::http_client::{HttpClients, HttpError};
+use crate::mail::{MailError, MailSettings, Mailer};
 use crate::oidc::{self, Oidc, OidcError};
 use crate::provisioning::engine::EngineError;
 use crate::provisioning::{self, Engine, Source};
@@ -66,7 +67,7 @@ pub enum StartError {
     Oidc(#[from] OidcError),
     /// The way out to identity providers or service providers cannot be set up.
     #[error("requests to identity providers and service providers cannot be set up: {0}")]
-    Upstream(#[from] FetchError),
+    Upstream(#[from] HttpError),
     /// The outbound engine cannot start.
     #[error("outbound provisioning cannot start: {0}")]
     Engine(#[from] EngineError),
@@ -172,8 +173,13 @@ impl App {
         let secret_box = Arc::new(secret_box(&config.master_key)?);
         let public_url = config.server.public_url.clone();
         let oidc = open_oidc(config, &database, &directory, Arc::clone(&secret_box))?;
-        let door = front_door(config, &clock)?;
-        let federation = Federation::new(Arc::clone(&directory), database.clone(), Arc::clone(&secret_box), door);
+        let federation = federation_config(config, &clock)?;
+        let federation = Federation::new(
+            Arc::clone(&directory),
+            database.clone(),
+            Arc::clone(&secret_box),
+            federation,
+        );
         let settings = scim::Settings {
             base_url: format!("{public_url}/scim/v2"),
             clients: scim_clients(config, directory.registry())?,
@@ -279,12 +285,12 @@ fn scim_clients(config: &Config, registry: &Registry) -> Result<Clients, StartEr
     Ok(clients)
 }
 
-fn front_door(config: &Config, clock: &Clock) -> Result<FrontDoor, StartError> {
+fn federation_config(config: &Config, clock: &Clock) -> Result<FederationConfig, StartError> {
     let upstreams = config
         .identity_providers
         .iter()
         .map(|settings| Upstream::open(settings.clone(), clock.clone()));
-    Ok(FrontDoor {
+    Ok(FederationConfig {
         public_url: config.server.public_url.parse()?,
         upstreams: upstreams.collect::<Result<_, _>>()?,
         service_providers: config
@@ -292,23 +298,23 @@ fn front_door(config: &Config, clock: &Clock) -> Result<FrontDoor, StartError> {
             .iter()
             .map(|provider| provider.policy.clone())
             .collect(),
-        ties: config.service_providers.iter().filter_map(tie).collect(),
+        trusted_sources: config.service_providers.iter().filter_map(trusted_source).collect(),
         purposes: config.purposes.clone(),
         passwords: config.passwords,
-        post: config
+        mail: config
             .mail
             .as_ref()
-            .map(|settings| post(config, settings))
+            .map(|settings| mail_sender(config, settings))
             .transpose()?,
     })
 }
 
 /// How codes go out by e-mail.
-fn post(config: &Config, settings: &MailSettings) -> Result<Post, StartError> {
+fn mail_sender(config: &Config, settings: &MailSettings) -> Result<MailSender, StartError> {
     let public_url: Url = config.server.public_url.parse()?;
-    Ok(Post {
+    Ok(MailSender {
         mailer: Mailer::new(settings, public_url.host_str().unwrap_or("localhost"))?,
-        words: Box::new(letter::code),
+        compose: Box::new(letter::code),
     })
 }
 
@@ -329,9 +335,9 @@ fn ownership(config: &Config) -> Ownership {
 
 /// A client that knows people by another attribute than their subject says nothing at a login: a claim of that value may
 /// be anybody's.
-fn tie(provider: &ServiceProvider) -> Option<Tie> {
+fn trusted_source(provider: &ServiceProvider) -> Option<TrustedScimSource> {
     let identity_provider = provider.scim.adopts.clone()?;
-    provider.scim.adopts_by.is_none().then(|| Tie {
+    provider.scim.adopts_by.is_none().then(|| TrustedScimSource {
         client: provider.policy.name.clone(),
         identity_provider,
         store: provider.policy.inbound_userstore.clone().unwrap_or(StoreName::PRIMARY),
@@ -353,21 +359,12 @@ fn open_oidc(
             .filter_map(|provider| provider.client.clone())
             .collect(),
     };
-    let surroundings = oidc::Surroundings {
+    let dependencies = oidc::Dependencies {
         users: oidc::users_of(Arc::clone(directory)),
-        outgoing: outgoing()?,
+        http: Arc::new(HttpClients::new()?),
         clock: directory.clock().clone(),
     };
-    Ok(Oidc::open(settings, database.clone(), secret_box, surroundings)?)
-}
-
-/// The guarded way out to service providers.
-fn outgoing() -> Result<oidc::Outgoing, FetchError> {
-    let (public, private) = (Fetcher::new(false)?, Fetcher::new(true)?);
-    Ok(Arc::new(move |request, allow_private_network| {
-        let fetcher = if allow_private_network { &private } else { &public };
-        Ok(fetcher.send(request)?)
-    }))
+    Ok(Oidc::open(settings, database.clone(), secret_box, dependencies)?)
 }
 
 /// Removes what is over once. A failure is told, and mended by the next time.
@@ -377,7 +374,11 @@ fn sweep_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 
             Ok(count) => log::debug!("{count} sessions, grants, tokens and keys were over and are removed"),
             Err(error) => log::warn!("sessions and tokens that are over could not be removed: {error}"),
         }
-        match federation.sweep() {
+        let swept = federation
+            .login
+            .sweep()
+            .and_then(|logins| Ok(logins + federation.approvals.sweep()?));
+        match swept {
             Ok(count) => log::debug!("{count} logins and requests for approval were over and are removed"),
             Err(error) => log::warn!("logins that were not finished could not be removed: {error}"),
         }
@@ -414,13 +415,12 @@ fn logout_tellers(oidc: &Arc<Oidc>) -> std::io::Result<Vec<Sweeper>> {
 /// The thread that switches off and removes accounts whose leases are over, if there are leases.
 fn lease_keeper(federation: &Arc<Federation>) -> std::io::Result<Option<Sweeper>> {
     let keep = |federation: Arc<Federation>| {
-        Sweeper::start(sweeper::LEASES_EVERY, move || match federation.sweep_leases() {
+        Sweeper::start(sweeper::LEASES_EVERY, move || match federation.leases.sweep() {
             Ok(lapsed) => log::debug!("{} accounts switched off, {} removed", lapsed.suspended, lapsed.removed),
             Err(error) => log::warn!("leases are looked at later: {error}"),
         })
     };
-    federation
-        .has_leases()
+    (!federation.leases.is_empty())
         .then(|| keep(Arc::clone(federation)))
         .transpose()
 }

@@ -7,6 +7,8 @@ pub mod demo;
 pub mod directory;
 pub mod domain;
 pub mod federation;
+pub mod http_client;
+pub mod mail;
 pub mod oidc;
 pub mod provisioning;
 pub mod scim;

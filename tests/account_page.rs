@@ -11,16 +11,17 @@ mod front_door;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use front_door::{ISSUER, Rig, completed, google, refused, shown};
+use front_door::{ISSUER, Outcome, Rig, completed, google, refused, shown};
 use serde_json::{Value, json};
 use vestibule::domain::login::Authentication;
 use vestibule::domain::password::PasswordDefect;
 use vestibule::domain::{IdentityProviderName, Kind, Link, Relations, ResourceId, Secret};
-use vestibule::federation::account::{Account, Complaint, Ending, OpenSession, Owner, Visitor};
-use vestibule::federation::denial::Denial;
-use vestibule::federation::provider::Returned;
-use vestibule::federation::questions::Answers;
-use vestibule::federation::{FactorPage, Page, Step};
+use vestibule::federation::account::{AccountError, AccountView, Complaint, Ending, OpenSession, Owner};
+use vestibule::federation::idp::provider::CallbackParameters;
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::jit::questions::Answers;
+use vestibule::federation::login::step::{FactorPage, Page, Step};
+use vestibule::federation::login::visitor::Visitor;
 use vestibule::storage::factors::{self, Factor};
 use vestibule::storage::{StorageError, links, random, sessions};
 
@@ -59,8 +60,8 @@ fn visitor(rig: &Rig) -> Visitor {
     session(rig, completed(rig.login(&bob())))
 }
 
-fn account(rig: &Rig, visitor: &Visitor) -> Account {
-    rig.federation.account(visitor).unwrap().unwrap()
+fn account(rig: &Rig, visitor: &Visitor) -> AccountView {
+    rig.federation.account.view(visitor).unwrap().unwrap()
 }
 
 fn attributes(rig: &Rig, visitor: &Visitor) -> Value {
@@ -84,18 +85,13 @@ fn other() -> IdentityProviderName {
 }
 
 /// The browser comes back from the other provider, to which it went for another identity.
-fn linked(rig: &Rig, visitor: &Visitor, subject: &str) -> Step {
-    let away = rig
-        .federation
-        .begin_linking(visitor, &other())
-        .unwrap()
-        .unwrap()
-        .unwrap();
+fn linked(rig: &Rig, visitor: &Visitor, subject: &str) -> Outcome {
+    let away = complaint(rig.federation.account.begin_linking(visitor, &other())).unwrap();
     let returned = back(rig, &away.to, subject);
-    rig.federation.callback(&away.handle, &other(), &returned).unwrap()
+    rig.federation.login.callback(&away.handle, &other(), &returned)
 }
 
-fn back(rig: &Rig, to: &url::Url, subject: &str) -> Returned {
+fn back(rig: &Rig, to: &url::Url, subject: &str) -> CallbackParameters {
     let code = random::token();
     let claims = json!({"sub": subject, "nick": "somebody"});
     rig.codes
@@ -103,24 +99,20 @@ fn back(rig: &Rig, to: &url::Url, subject: &str) -> Returned {
         .unwrap()
         .insert(code.clone(), claims.as_object().unwrap().clone());
     let state = to.query_pairs().find(|(name, _)| name == "state").unwrap().1;
-    Returned {
-        code: Some(code),
-        state: Some(state.into_owned()),
-        ..Returned::default()
-    }
+    [("code", code), ("state", state.into_owned())].into_iter().collect()
 }
 
 /// Who comes in with an identity of the other provider.
-fn through_other(rig: &Rig, subject: &str) -> Step {
-    let handle = rig.federation.start_for_account(None).unwrap().handle;
-    let to = rig.federation.choose(&handle, &other()).unwrap().unwrap();
+fn through_other(rig: &Rig, subject: &str) -> Outcome {
+    let handle = rig.federation.account.start(None).unwrap().handle;
+    let to = rig.federation.login.choose(&handle, &other()).unwrap();
     let returned = back(rig, &to, subject);
-    rig.federation.callback(&handle, &other(), &returned).unwrap()
+    rig.federation.login.callback(&handle, &other(), &returned)
 }
 
-fn entered(step: Step) -> Authentication {
+fn entered(step: Outcome) -> Authentication {
     match step {
-        Step::Complete(request, authentication) => {
+        Ok(Step::Complete(request, authentication)) => {
             assert!(request.is_of_ourselves());
             assert_eq!(request.redirect_uri, "https://id.example/account");
             authentication
@@ -145,16 +137,27 @@ fn groups(rig: &Rig, user: &ResourceId) -> usize {
 fn set_password(rig: &Rig, visitor: &Visitor, before: &str, password: &str) -> Result<(), Complaint> {
     let secret = |text: &str| Secret::new(text);
     let (before, password) = (secret(before), secret(password));
-    rig.federation
-        .set_password(visitor, &before, &password, &password)
-        .unwrap()
+    complaint(
+        rig.federation
+            .account
+            .set_password(visitor, &before, &password, &password),
+    )
+}
+
+/// The complaint that a change came to.
+fn complaint<T>(outcome: Result<T, AccountError>) -> Result<T, Complaint> {
+    match outcome {
+        Ok(made) => Ok(made),
+        Err(AccountError::Refused(complaint)) => Err(complaint),
+        Err(other) => panic!("not refused by a complaint: {other}"),
+    }
 }
 
 #[test]
 fn every_way_in_leads_to_the_account_page_and_makes_no_account() {
     let rig = rig();
-    let handle = rig.federation.start_for_account(None).unwrap().handle;
-    let Page::SignIn { providers, local, .. } = shown(rig.federation.view(&handle).unwrap()) else {
+    let handle = rig.federation.account.start(None).unwrap().handle;
+    let Page::SignIn { providers, local, .. } = shown(rig.federation.login.view(&handle)) else {
         panic!("nothing to choose")
     };
     assert_eq!((providers.len(), local.is_some()), (2, true));
@@ -170,16 +173,13 @@ fn a_login_of_a_while_ago_shows_everything_and_changes_nothing() {
     assert!(!account(&rig, &visitor).is_fresh);
     let federation = &rig.federation;
     let complaints = [
-        federation
-            .edit_profile(&visitor, &texts("nickName", "B"))
-            .unwrap()
-            .err(),
-        federation.unlink(&visitor, &link("google", "sub-bob")).unwrap().err(),
-        federation.withdraw(&visitor, "account", None).unwrap().err(),
-        federation.begin_authenticator(&visitor).unwrap().err(),
-        federation.renew_codes(&visitor).unwrap().err(),
-        federation.drop_authenticator(&visitor).unwrap().err(),
-        federation.begin_linking(&visitor, &other()).unwrap().err(),
+        complaint(federation.account.edit_profile(&visitor, &texts("nickName", "B"))).err(),
+        complaint(federation.account.unlink(&visitor, &link("google", "sub-bob"))).err(),
+        complaint(federation.account.withdraw(&visitor, "account", None)).err(),
+        complaint(federation.account.begin_authenticator(&visitor)).err(),
+        complaint(federation.account.renew_codes(&visitor)).err(),
+        complaint(federation.account.drop_authenticator(&visitor)).err(),
+        complaint(federation.account.begin_linking(&visitor, &other())).err(),
         set_password(&rig, &visitor, "", GOOD).err(),
     ];
     assert_eq!(complaints, [Some(Complaint::NotFresh); 8]);
@@ -190,7 +190,7 @@ fn showing_once_more_who_it_is_takes_the_same_person() {
     let rig = rig();
     let bob = visitor(&rig);
     completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"})));
-    let start = || rig.federation.start_for_account(Some(&bob)).unwrap().handle;
+    let start = || rig.federation.account.start(Some(&bob)).unwrap().handle;
     let (his, hers) = (start(), start());
     let returned = rig.away(&hers, &json!({"sub": "sub-eve", "nick": "eve"}));
     assert_eq!(refused(rig.back(&hers, &returned)), Denial::AnotherPerson);
@@ -202,7 +202,7 @@ fn showing_once_more_who_it_is_takes_the_same_person() {
 fn people_write_what_is_theirs_and_see_who_keeps_the_rest() {
     let rig = rig();
     let visitor = visitor(&rig);
-    let given = |account: &Account| {
+    let given = |account: &AccountView| {
         let mut entries = account.profile.iter();
         entries.find(|entry| entry.path == "name.givenName").unwrap().clone()
     };
@@ -214,22 +214,20 @@ fn people_write_what_is_theirs_and_see_who_keeps_the_rest() {
     let edits: BTreeMap<String, String> = [("name.givenName", "Rob"), ("nickName", " Bobby "), (TITLE, "Chief")]
         .map(|(path, text)| (path.to_owned(), text.to_owned()))
         .into();
-    rig.federation.edit_profile(&visitor, &edits).unwrap().unwrap();
+    complaint(rig.federation.account.edit_profile(&visitor, &edits)).unwrap();
     let stored = attributes(&rig, &visitor);
     assert_eq!(
         (&stored["name"]["givenName"], &stored["nickName"], &stored[TITLE]),
         (&json!("Bob"), &json!("Bobby"), &Value::Null)
     );
-    rig.federation
-        .edit_profile(&visitor, &texts("nickName", ""))
-        .unwrap()
-        .unwrap();
+    complaint(rig.federation.account.edit_profile(&visitor, &texts("nickName", ""))).unwrap();
     assert_eq!(attributes(&rig, &visitor)["nickName"], Value::Null);
     for unfit in ["a\u{7}b".to_owned(), "x".repeat(257)] {
-        let outcome = rig
-            .federation
-            .edit_profile(&visitor, &texts("nickName", &unfit))
-            .unwrap();
+        let outcome = complaint(
+            rig.federation
+                .account
+                .edit_profile(&visitor, &texts("nickName", &unfit)),
+        );
         assert_eq!(outcome, Err(Complaint::Unfit));
     }
 }
@@ -265,15 +263,10 @@ fn an_identity_of_somebody_else_is_not_linked() {
 fn linking_ends_with_the_session_that_it_began_in() {
     let rig = rig();
     let visitor = visitor(&rig);
-    let away = rig
-        .federation
-        .begin_linking(&visitor, &other())
-        .unwrap()
-        .unwrap()
-        .unwrap();
-    rig.federation.sign_out(&visitor, Ending::All).unwrap();
+    let away = complaint(rig.federation.account.begin_linking(&visitor, &other())).unwrap();
+    rig.federation.account.sign_out(&visitor, Ending::All).unwrap();
     let returned = back(&rig, &away.to, "bob-too");
-    let step = rig.federation.callback(&away.handle, &other(), &returned).unwrap();
+    let step = rig.federation.login.callback(&away.handle, &other(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
     assert_eq!(account(&rig, &visitor).identities.len(), 1);
 }
@@ -282,14 +275,9 @@ fn linking_ends_with_the_session_that_it_began_in() {
 fn the_answer_of_one_provider_does_not_link_through_another() {
     let rig = rig();
     let visitor = visitor(&rig);
-    let away = rig
-        .federation
-        .begin_linking(&visitor, &other())
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    let away = complaint(rig.federation.account.begin_linking(&visitor, &other())).unwrap();
     let returned = back(&rig, &away.to, "bob-too");
-    let step = rig.federation.callback(&away.handle, &google(), &returned).unwrap();
+    let step = rig.federation.login.callback(&away.handle, &google(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
 }
 
@@ -298,7 +286,7 @@ fn the_last_way_in_is_not_given_up() {
     let rig = rig();
     let visitor = visitor(&rig);
     let google = link("google", "sub-bob");
-    let unlink = |link: &Link| rig.federation.unlink(&visitor, link).unwrap();
+    let unlink = |link: &Link| complaint(rig.federation.account.unlink(&visitor, link));
     assert_eq!(unlink(&google), Err(Complaint::LastWayIn));
     assert_eq!(unlink(&link("google", "sub-eve")), Err(Complaint::Outdated));
     entered(linked(&rig, &visitor, "bob-too"));
@@ -316,15 +304,12 @@ fn with_an_identity_goes_what_its_provider_granted_and_its_values_become_the_per
     let elsewhere = session(&rig, completed(rig.login(&bob())));
     let user = &visitor.authentication.user;
     assert_eq!(groups(&rig, user), 1);
-    rig.federation
-        .unlink(&visitor, &link("google", "sub-bob"))
-        .unwrap()
-        .unwrap();
+    complaint(rig.federation.account.unlink(&visitor, &link("google", "sub-bob"))).unwrap();
     assert_eq!(groups(&rig, user), 0);
     let open = account(&rig, &visitor).sessions;
     assert_eq!(open.len(), 1, "the one at hand stays, not {}", elsewhere.session);
     let edits = texts("name.givenName", "Robert");
-    rig.federation.edit_profile(&visitor, &edits).unwrap().unwrap();
+    complaint(rig.federation.account.edit_profile(&visitor, &edits)).unwrap();
     assert_eq!(attributes(&rig, &visitor)["name"]["givenName"], "Robert");
 }
 
@@ -333,10 +318,7 @@ fn an_identity_that_was_given_up_opens_the_account_no_more() {
     let rig = rig();
     let visitor = visitor(&rig);
     entered(linked(&rig, &visitor, "bob-too"));
-    rig.federation
-        .unlink(&visitor, &link("other", "bob-too"))
-        .unwrap()
-        .unwrap();
+    complaint(rig.federation.account.unlink(&visitor, &link("other", "bob-too"))).unwrap();
     assert_eq!(refused(through_other(&rig, "bob-too")), Denial::NoAccount);
 }
 
@@ -361,8 +343,9 @@ fn what_is_taken_back_is_removed_and_comes_back_with_no_login() {
         kept,
         ..Answers::default()
     };
-    let visitor = session(&rig, completed(rig.federation.answer(&handle, answers).unwrap()));
-    let withdraw = |purpose: &str, path: Option<&str>| rig.federation.withdraw(&visitor, purpose, path).unwrap();
+    let visitor = session(&rig, completed(rig.federation.login.answer(&handle, answers)));
+    let withdraw =
+        |purpose: &str, path: Option<&str>| complaint(rig.federation.account.withdraw(&visitor, purpose, path));
     assert_eq!(withdraw("letters", Some("title")), Err(Complaint::Outdated));
     withdraw("letters", Some("nickName")).unwrap();
     let stored = attributes(&rig, &visitor);
@@ -384,7 +367,7 @@ fn what_is_taken_back_is_removed_and_comes_back_with_no_login() {
         (&Value::Null, &json!("Bob")),
         "the name is kept for the badge too"
     );
-    let letters = |given: &Account| {
+    let letters = |given: &AccountView| {
         let mut consents = given.consents.iter();
         consents.find(|consent| consent.purpose == "letters").unwrap().withdrawn
     };
@@ -420,10 +403,10 @@ fn a_password_is_changed_by_whoever_knows_the_one_before_and_ends_every_session(
     );
     set_password(&rig, &visitor, GOOD, BETTER).unwrap();
     let (one, two) = (Secret::new(GOOD), Secret::new(BETTER));
-    let differing = rig.federation.set_password(&visitor, &two, &one, &two).unwrap();
+    let differing = complaint(rig.federation.account.set_password(&visitor, &two, &one, &two));
     assert_eq!(differing, Err(Complaint::PasswordsDiffer));
     let handle = rig.start();
-    completed(rig.federation.password(&handle, "bob", &two).unwrap());
+    completed(rig.federation.login.password(&handle, "bob", &two));
 }
 
 #[test]
@@ -435,9 +418,9 @@ fn sessions_are_ended_one_by_one_or_all_at_once() {
     assert_eq!((open.len(), open.iter().filter(elsewhere).count()), (2, 1));
     let reference = open.iter().find(elsewhere).unwrap().reference.clone();
     assert_ne!(reference, there.session);
-    rig.federation.sign_out(&here, Ending::One(reference)).unwrap();
+    rig.federation.account.sign_out(&here, Ending::One(reference)).unwrap();
     assert_eq!(account(&rig, &here).sessions.len(), 1);
-    rig.federation.sign_out(&here, Ending::All).unwrap();
+    rig.federation.account.sign_out(&here, Ending::All).unwrap();
     assert!(account(&rig, &here).sessions.is_empty());
 }
 
@@ -447,7 +430,7 @@ fn nobody_ends_the_sessions_of_another() {
     let bob = visitor(&rig);
     let eve = session(&rig, completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"}))));
     let reference = account(&rig, &bob).sessions[0].reference.clone();
-    rig.federation.sign_out(&eve, Ending::One(reference)).unwrap();
+    rig.federation.account.sign_out(&eve, Ending::One(reference)).unwrap();
     assert_eq!(account(&rig, &bob).sessions.len(), 1);
 }
 
@@ -455,9 +438,9 @@ fn nobody_ends_the_sessions_of_another() {
 fn whoever_has_an_authenticator_changes_nothing_without_it() {
     let rig = rig();
     let visitor = visitor(&rig);
-    let handle = rig.federation.begin_authenticator(&visitor).unwrap().unwrap();
+    let handle = complaint(rig.federation.account.begin_authenticator(&visitor)).unwrap();
     assert!(matches!(
-        shown(rig.federation.view(&handle).unwrap()),
+        shown(rig.federation.login.view(&handle)),
         Page::SecondFactor(FactorPage::Enrol { .. })
     ));
     // As if it had been set up elsewhere.
@@ -471,10 +454,10 @@ fn whoever_has_an_authenticator_changes_nothing_without_it() {
     rig.database.write::<_, StorageError>(set_up).unwrap();
     assert!(!account(&rig, &visitor).is_fresh);
     assert_eq!(
-        rig.federation.drop_authenticator(&visitor).unwrap(),
+        complaint(rig.federation.account.drop_authenticator(&visitor)),
         Err(Complaint::NotFresh)
     );
-    let handle = rig.federation.start_for_account(Some(&visitor)).unwrap().handle;
+    let handle = rig.federation.account.start(Some(&visitor)).unwrap().handle;
     let returned = rig.away(&handle, &bob());
     assert_eq!(
         shown(rig.back(&handle, &returned)),
@@ -491,12 +474,12 @@ fn whoever_has_an_authenticator_changes_nothing_without_it() {
         },
         ..visitor
     };
-    let handle = rig.federation.renew_codes(&proved).unwrap().unwrap();
+    let handle = complaint(rig.federation.account.renew_codes(&proved)).unwrap();
     assert!(
-        matches!(shown(rig.federation.view(&handle).unwrap()), Page::SecondFactor(FactorPage::RecoveryCodes(codes)) if codes.len() == 10)
+        matches!(shown(rig.federation.login.view(&handle)), Page::SecondFactor(FactorPage::RecoveryCodes(codes)) if codes.len() == 10)
     );
     assert_eq!(account(&rig, &proved).recovery_codes, 10);
-    rig.federation.drop_authenticator(&proved).unwrap().unwrap();
+    complaint(rig.federation.account.drop_authenticator(&proved)).unwrap();
     assert!(!account(&rig, &proved).has_authenticator);
 }
 
@@ -504,21 +487,16 @@ fn whoever_has_an_authenticator_changes_nothing_without_it() {
 fn whoever_is_switched_off_has_no_account_page() {
     let rig = rig();
     let visitor = visitor(&rig);
-    let away = rig
-        .federation
-        .begin_linking(&visitor, &other())
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    let away = complaint(rig.federation.account.begin_linking(&visitor, &other())).unwrap();
     rig.replace(
         &visitor.authentication.user,
         &json!({"userName": "bob", "active": false}),
     );
-    assert_eq!(rig.federation.account(&visitor).unwrap(), None);
-    let outcome = rig.federation.edit_profile(&visitor, &texts("nickName", "B")).unwrap();
+    assert_eq!(rig.federation.account.view(&visitor).unwrap(), None);
+    let outcome = complaint(rig.federation.account.edit_profile(&visitor, &texts("nickName", "B")));
     assert_eq!(outcome, Err(Complaint::Outdated));
     let returned = back(&rig, &away.to, "bob-too");
-    let step = rig.federation.callback(&away.handle, &other(), &returned).unwrap();
+    let step = rig.federation.login.callback(&away.handle, &other(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
     let stored = rig
         .database

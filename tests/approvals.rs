@@ -10,11 +10,11 @@ mod front_door;
 
 use std::time::Duration;
 
-use front_door::{Rig, completed, refused, shown};
+use front_door::{Outcome, Rig, completed, refused, shown};
 use serde_json::{Value, json};
 use vestibule::domain::Link;
-use vestibule::federation::denial::Denial;
-use vestibule::federation::{Page, Step};
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::login::step::Page;
 use vestibule::storage::approvals::{self, Approval, Ruling, Verdict};
 use vestibule::storage::{SqlConnection, StorageError, links};
 
@@ -28,7 +28,7 @@ fn bob() -> Value {
     json!({"sub": "sub-bob", "nick": "bob", "email": "bob@example.com"})
 }
 
-fn waits(step: Step) -> String {
+fn waits(step: Outcome) -> String {
     match shown(step) {
         Page::Waiting { reference, .. } => reference,
         other => panic!("does not wait: {other:?}"),
@@ -106,10 +106,10 @@ fn a_login_that_waits_stays_where_it_is() {
     rule(&rig, &reference, Verdict::Approved, "");
     // The claims of that login are old: nothing is made of them.
     for step in [
-        rig.federation.view(&handle).unwrap(),
-        rig.federation.rename(&handle).unwrap(),
-        rig.federation.read_codes(&handle).unwrap(),
-        rig.federation.mail_code(&handle).unwrap(),
+        rig.federation.login.view(&handle),
+        rig.federation.login.rename(&handle),
+        rig.federation.login.read_codes(&handle),
+        rig.federation.login.mail_code(&handle),
     ] {
         assert_eq!(shown(step), page);
     }
@@ -158,7 +158,7 @@ fn a_request_that_nobody_looks_at_is_forgotten() {
     let again = waits(rig.login(&bob()));
     assert_ne!(again, reference);
     rig.clock.advance(DAY * 14);
-    rig.federation.sweep().unwrap();
+    rig.federation.approvals.sweep().unwrap();
     let identity = Link {
         identity_provider: "google".into(),
         issuer: front_door::ISSUER.to_owned(),

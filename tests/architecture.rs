@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("storage", &["domain"]),
+    ("http_client", &["domain"]),
+    ("mail", &["domain", "storage"]),
     ("userstore", &["domain"]),
     ("directory", &["domain", "userstore", "storage"]),
     ("scim", &["domain", "directory", "storage"]),
-    ("federation", &["domain", "directory", "storage"]),
-    ("oidc", &["domain", "directory", "storage"]),
-    ("provisioning", &["domain", "directory", "storage"]),
+    ("federation", &["domain", "directory", "storage", "http_client", "mail"]),
+    ("oidc", &["domain", "directory", "storage", "http_client"]),
+    ("provisioning", &["domain", "directory", "storage", "http_client"]),
     (
         "server",
         &[
@@ -26,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "federation",
             "oidc",
             "provisioning",
+            "mail",
         ],
     ),
     ("app", EVERYTHING),
@@ -44,6 +47,8 @@ const EVERYTHING: &[&str] = &[
     "directory",
     "domain",
     "federation",
+    "http_client",
+    "mail",
     "oidc",
     "provisioning",
     "scim",
@@ -60,8 +65,23 @@ const CRATES: &[(&str, &[&str])] = &[
     ("diesel", &["src/storage/", "src/userstore/sql/"]),
     ("diesel_migrations", &["src/storage/"]),
     ("actix_web", &["src/server/", "src/demo/", "src/cli/"]),
-    ("lettre", &["src/federation/mail.rs"]),
+    ("lettre", &["src/mail/"]),
+    ("reqwest", &["src/http_client/", "src/demo/", "src/cli/health.rs"]),
     ("ldap3", &["src/userstore/ldap/"]),
+];
+
+/// The storeys of the federation, from the lowest: a file may name its own storey and those below it.
+const STOREYS: &[&[&str]] = &[
+    &["federation/idp/", "federation/error.rs", "federation/jit/denial.rs"],
+    &["federation/jit/"],
+    &["federation/config.rs", "federation/unlink.rs"],
+    &["federation/login/"],
+    &[
+        "federation/account/",
+        "federation/removal.rs",
+        "federation/rehearsal.rs",
+    ],
+    &["federation/mod.rs"],
 ];
 
 /// The crates that pure rules may use.
@@ -194,6 +214,150 @@ fn every_name_of_the_code_map_exists() {
         "the code map names what is not there: {}",
         missing.join(", ")
     );
+}
+
+#[test]
+fn the_federation_is_built_in_storeys() {
+    let wrong: Vec<String> = imports()
+        .into_iter()
+        .filter(|(from, to)| storey(from).is_some_and(|own| storey(to).is_some_and(|other| other > own)))
+        .map(|(from, to)| format!("{from} names {to}"))
+        .collect();
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn no_circle_crosses_folders() {
+    let circles: Vec<String> = circles(&imports())
+        .into_iter()
+        .filter(|circle| circle.iter().any(|file| folder(file) != folder(&circle[0])))
+        .map(|circle| circle.join(" - "))
+        .collect();
+    assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
+}
+
+#[test]
+fn a_planted_circle_is_found() {
+    let arrow = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    let arrows = [
+        arrow("a/x.rs", "b/y.rs"),
+        arrow("b/y.rs", "c.rs"),
+        arrow("c.rs", "a/x.rs"),
+        arrow("c.rs", "d.rs"),
+    ];
+    assert_eq!(circles(&arrows.into()), [["a/x.rs", "b/y.rs", "c.rs"]]);
+}
+
+// ---- imports ----
+
+fn storey(file: &str) -> Option<usize> {
+    let named = |storey: &&&[&str]| storey.iter().any(|place| *place == file);
+    let within = |storey: &&&[&str]| storey.iter().any(|place| file.starts_with(place));
+    let exact = STOREYS.iter().position(|storey| named(&storey));
+    exact.or_else(|| STOREYS.iter().position(|storey| within(&storey)))
+}
+
+/// The folder of a file. `app.rs` counts as a file of `app/`.
+fn folder(file: &str) -> &str {
+    let stem = file.trim_end_matches(".rs");
+    if root().join("src").join(stem).is_dir() {
+        return stem;
+    }
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Which file names something of which other, without tests. Paths are below `src`.
+fn imports() -> BTreeSet<(String, String)> {
+    let sources = sources();
+    let files: BTreeSet<String> = sources
+        .iter()
+        .map(|(path, _)| path.trim_start_matches("src/").to_owned())
+        .collect();
+    let mut found = BTreeSet::new();
+    for (path, text) in &sources {
+        let file = path.trim_start_matches("src/");
+        if is_test(file) {
+            continue;
+        }
+        let module = module_of(file);
+        for line in text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")) {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            for name in names(line) {
+                let to = absolute(&module, &name).and_then(|path| file_of(&path, &files));
+                found.extend(
+                    to.filter(|to| to != file && !is_test(to))
+                        .map(|to| (file.to_owned(), to)),
+                );
+            }
+        }
+    }
+    found
+}
+
+fn is_test(file: &str) -> bool {
+    file.ends_with("tests.rs")
+        || file.contains("/tests/")
+        || file.ends_with("fixtures.rs")
+        || file.ends_with("test_database.rs")
+}
+
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// A path as it stands from the crate's root; none for other crates. `child::Name` in a module counts if the child exists.
+fn absolute(module: &[String], name: &str) -> Option<Vec<String>> {
+    let segments: Vec<&str> = name.split("::").collect();
+    let supers = segments.iter().take_while(|segment| **segment == "super").count();
+    let (base, rest): (&[String], &[&str]) = match segments[0] {
+        "crate" => (&[], &segments[1..]),
+        "self" => (module, &segments[1..]),
+        "super" => (module.get(..module.len().checked_sub(supers)?)?, &segments[supers..]),
+        _ => (module, &segments[..]),
+    };
+    let rest = rest.iter().take_while(|segment| !segment.starts_with('{'));
+    Some(
+        base.iter()
+            .cloned()
+            .chain(rest.map(|&segment| segment.to_owned()))
+            .collect(),
+    )
+}
+
+/// The file of the deepest module that a path goes through.
+fn file_of(path: &[String], files: &BTreeSet<String>) -> Option<String> {
+    (1..=path.len()).rev().find_map(|length| {
+        let stem = path[..length].join("/");
+        [format!("{stem}.rs"), format!("{stem}/mod.rs")]
+            .into_iter()
+            .find(|file| files.contains(file))
+    })
+}
+
+/// The groups of files that reach each other, each sorted.
+fn circles(arrows: &BTreeSet<(String, String)>) -> Vec<Vec<String>> {
+    let reach = |from: &str| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(file) = next.pop() {
+            for (_, to) in arrows.iter().filter(|(source, _)| *source == file) {
+                if seen.insert(to.clone()) {
+                    next.push(to.clone());
+                }
+            }
+        }
+        seen
+    };
+    let files: BTreeSet<&String> = arrows.iter().map(|(from, _)| from).collect();
+    let reached: Vec<(&String, BTreeSet<String>)> = files.into_iter().map(|file| (file, reach(file))).collect();
+    let mut found: BTreeSet<Vec<String>> = BTreeSet::new();
+    for (file, seen) in reached.iter().filter(|(file, seen)| seen.contains(*file)) {
+        let back = |other: &&(&String, BTreeSet<String>)| seen.contains(other.0) && other.1.contains(*file);
+        found.insert(reached.iter().filter(back).map(|(other, _)| (*other).clone()).collect());
+    }
+    found.into_iter().collect()
 }
 
 // ---- reading ----

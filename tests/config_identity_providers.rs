@@ -7,9 +7,9 @@
 )]
 
 use vestibule::config::{Config, Problem};
-use vestibule::federation::oauth2::OAuth2Rules;
-use vestibule::federation::openid::OpenIdRules;
-use vestibule::federation::policy::{IdentityProviderSettings, ProviderKind};
+use vestibule::federation::idp::oauth2::OAuth2Rules;
+use vestibule::federation::idp::openid::OpenIdRules;
+use vestibule::federation::jit::settings::{IdentityProviderSettings, ProviderKind};
 
 const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 

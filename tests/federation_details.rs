@@ -8,13 +8,13 @@
 
 mod front_door;
 
-use front_door::{Rig, completed, google, refused, shown};
+use front_door::{Outcome, Rig, completed, google, refused, shown};
 use serde_json::{Value, json};
 use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, ResourceId, Secret};
-use vestibule::federation::denial::Denial;
-use vestibule::federation::policy::JitMode;
-use vestibule::federation::questions::{Answers, Problem, Questions};
-use vestibule::federation::{Page, Step};
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::jit::policy::JitMode;
+use vestibule::federation::jit::questions::{Answers, Problem, Questions};
+use vestibule::federation::login::step::{Page, Step};
 use vestibule::storage::StorageError;
 use vestibule::storage::consents::{self, ConsentRecord};
 
@@ -37,15 +37,15 @@ fn asked(rig: &Rig, claims: &Value) -> (String, Questions) {
     (handle, questions)
 }
 
-fn questions(step: Step) -> Questions {
+fn questions(step: Outcome) -> Questions {
     match shown(step) {
         Page::Details(details) => details.questions,
         other => panic!("nothing is asked: {other:?}"),
     }
 }
 
-fn answer(rig: &Rig, handle: &str, answers: Answers) -> Step {
-    rig.federation.answer(handle, answers).unwrap()
+fn answer(rig: &Rig, handle: &str, answers: Answers) -> Outcome {
+    rig.federation.login.answer(handle, answers)
 }
 
 fn passwords(one: &str, two: &str) -> Answers {
@@ -77,13 +77,10 @@ fn nothing_is_written_before_the_person_agrees() {
     let rig = Rig::new(in_mode("consent"));
     let (handle, _) = asked(&rig, &bob());
     assert!(rig.users().is_empty());
-    assert_eq!(
-        refused(rig.federation.disagree(&handle).unwrap()),
-        Denial::ConsentRefused
-    );
+    assert_eq!(refused(rig.federation.login.disagree(&handle)), Denial::ConsentRefused);
     assert_eq!(
         shown(answer(&rig, &handle, Answers::default())),
-        shown(rig.federation.view(&handle).unwrap())
+        shown(rig.federation.login.view(&handle))
     );
     assert!(rig.users().is_empty());
 }
@@ -141,10 +138,7 @@ fn a_chosen_password_opens_the_account_and_is_in_no_document() {
         "a name that was not asked for does not count"
     );
     assert!(!stored.to_string().contains(GOOD));
-    let entered = rig
-        .federation
-        .password(&rig.start(), "bob", &Secret::new(GOOD))
-        .unwrap();
+    let entered = rig.federation.login.password(&rig.start(), "bob", &Secret::new(GOOD));
     assert_eq!(completed(entered).user, user);
 }
 
@@ -176,7 +170,7 @@ fn whoever_chooses_names_can_leave_the_account_of_the_derived_one_alone() {
     let returned = rig.away(&handle, &bob());
     let page = shown(rig.back(&handle, &returned));
     assert!(matches!(page, Page::LinkProof { may_rename: true, .. }), "{page:?}");
-    let renamed = questions(rig.federation.rename(&handle).unwrap());
+    let renamed = questions(rig.federation.login.rename(&handle));
     assert_eq!((renamed.username.as_deref(), renamed.problems.len()), (Some(""), 0));
     let user = completed(answer(&rig, &handle, named("bobby"))).user;
     assert_ne!(user, id);
@@ -237,13 +231,16 @@ fn a_new_version_of_a_purpose_is_put_to_people_who_are_in() {
 fn two_answers_at_once_make_one_account() {
     let rig = Rig::new(in_mode("consent"));
     let (handle, _) = asked(&rig, &bob());
-    let steps: Vec<Step> = std::thread::scope(|scope| {
+    let steps: Vec<Outcome> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| scope.spawn(|| answer(&rig, &handle, Answers::default())))
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let through = steps.iter().filter(|step| matches!(step, Step::Complete(..))).count();
+    let through = steps
+        .iter()
+        .filter(|step| matches!(step, Ok(Step::Complete(..))))
+        .count();
     assert_eq!((through, rig.users().len()), (1, 1));
 }
 

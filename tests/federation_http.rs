@@ -20,15 +20,15 @@ use front_door::{Rig, request};
 use serde_json::json;
 use url::Url;
 use vestibule::server::language;
-use vestibule::server::login::{COOKIE, Completed, Door, routes};
+use vestibule::server::login::{COOKIE, Completed, LoginData, routes};
 use vestibule::storage::StorageError;
 use vestibule::storage::approvals::{self, Ruling, Verdict};
 
 const RIGHT: &str = "correct horse battery";
 
-fn door(rig: &Rig) -> Door {
+fn door(rig: &Rig) -> LoginData {
     let answer = |answer: &str| Url::parse(&format!("https://wiki.example/callback?{answer}")).unwrap();
-    Door {
+    LoginData {
         federation: Arc::clone(&rig.federation),
         complete: Arc::new(move |_, _, before| {
             let before = before.map_or_else(String::new, |before| format!("&before={before}"));
@@ -117,7 +117,7 @@ async fn pages_are_in_the_language_of_the_application_else_of_the_browser() {
     let page = async |ui_locales: &[&str], accept: &str| {
         let mut request = request();
         request.ui_locales = ui_locales.iter().map(|tag| (*tag).to_owned()).collect();
-        let handle = rig.federation.start(request, &"wiki".into()).unwrap().handle;
+        let handle = rig.federation.login.start(request, &"wiki".into()).unwrap().handle;
         let get = TestRequest::get()
             .uri("/login")
             .insert_header(("Accept-Language", accept));
@@ -190,7 +190,7 @@ async fn a_form_from_elsewhere_does_nothing() {
     let rig = rig();
     let handle = rig.start();
     let token = csrf(&rig, &handle).await;
-    let before = rig.federation.view(&handle).unwrap();
+    let before = rig.federation.login.view(&handle);
     for path in ["/login/idp", "/login/password", "/login/prove"] {
         let good = [
             ("csrf", token.as_str()),
@@ -212,7 +212,7 @@ async fn a_form_from_elsewhere_does_nothing() {
         assert!(by_link.status().is_client_error(), "{path}");
     }
     assert_eq!(
-        format!("{:?}", rig.federation.view(&handle).unwrap()),
+        format!("{:?}", rig.federation.login.view(&handle)),
         format!("{before:?}")
     );
 }
@@ -226,7 +226,11 @@ async fn a_login_through_a_provider_goes_there_and_back() {
     let sent = text(call(&rig, with(&handle, post("/login/idp", &fields))).await).await;
     assert!(sent.contains("https://idp.example/authorize?state="));
     let returned = rig.away(&handle, &json!({"sub": "1", "nick": "alice"}));
-    let query = format!("code={}&state={}", returned.code.unwrap(), returned.state.unwrap());
+    let query = format!(
+        "code={}&state={}",
+        returned.get("code").unwrap(),
+        returned.get("state").unwrap()
+    );
     let uri = format!("/federation/google/callback?{query}");
     let response = call(&rig, with(&handle, TestRequest::get().uri(&uri))).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
@@ -315,7 +319,7 @@ async fn bad_input_is_never_our_fault() {
 async fn come_back(rig: &Rig) -> (ServiceResponse, String) {
     let handle = rig.start();
     let returned = rig.away(&handle, &json!({"sub": "sub-bob", "nick": "bob"}));
-    let (code, state) = (returned.code.unwrap(), returned.state.unwrap());
+    let (code, state) = (returned.get("code").unwrap(), returned.get("state").unwrap());
     let back = TestRequest::get().uri(&format!("/federation/google/callback?code={code}&state={state}"));
     let response = call(rig, with(&handle, back)).await;
     let page = text(call(rig, with(&handle, TestRequest::get().uri("/login"))).await).await;

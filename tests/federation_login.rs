@@ -13,9 +13,11 @@ use std::time::Duration;
 use front_door::{Rig, completed, google, refused, request, shown};
 use serde_json::{Value, json};
 use vestibule::domain::{Actor, Change, IdentityProviderName, Kind, Link, Operation, Principal, Secret, StoreName};
-use vestibule::federation::denial::Denial;
-use vestibule::federation::provider::Returned;
-use vestibule::federation::{Page, Started};
+use vestibule::federation::LoginError;
+use vestibule::federation::idp::provider::CallbackParameters;
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::login::Started;
+use vestibule::federation::login::step::Page;
 use vestibule::storage::identity_locks::{self, IdentityLock};
 use vestibule::storage::{SqlConnection, StorageError, links};
 
@@ -106,9 +108,9 @@ fn an_answer_counts_once_in_the_browser_that_asked() {
     let rig = Rig::new(by_name());
     let (handle, other) = (rig.start(), rig.start());
     let returned = rig.away(&handle, &bob());
-    let state = |state: &str| Returned {
-        state: Some(state.to_owned()),
-        ..returned.clone()
+    let state = |state: &str| -> CallbackParameters {
+        let code = returned.get("code").unwrap();
+        [("code", code), ("state", state)].into_iter().collect()
     };
     assert_eq!(refused(rig.back(&other, &returned)), Denial::NotUnderWay);
     assert_eq!(refused(rig.back("made up", &returned)), Denial::NotUnderWay);
@@ -124,7 +126,7 @@ fn a_provider_answers_at_its_own_callback_only() {
     let rig = Rig::with(by_name(), |wiki| wiki.identity_providers.push("other".into()));
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
-    let step = rig.federation.callback(&handle, &"other".into(), &returned).unwrap();
+    let step = rig.federation.login.callback(&handle, &"other".into(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
 }
 
@@ -133,15 +135,16 @@ fn a_provider_that_the_application_does_not_list_is_refused_at_every_step() {
     let rig = Rig::new(by_name());
     let handle = rig.start();
     let choose = |name: &str| {
-        rig.federation
-            .choose(&handle, &IdentityProviderName::from(name))
-            .unwrap()
-            .unwrap_err()
+        let chosen = rig.federation.login.choose(&handle, &IdentityProviderName::from(name));
+        let Err(LoginError::Denied(denial)) = chosen else {
+            panic!("not denied: {chosen:?}")
+        };
+        denial
     };
     assert_eq!(choose("other"), Denial::ProviderNotAllowed);
     assert_eq!(choose("nobody"), Denial::UnknownProvider);
     let returned = rig.away(&handle, &bob());
-    let callback = |name: &str| refused(rig.federation.callback(&handle, &name.into(), &returned).unwrap());
+    let callback = |name: &str| refused(rig.federation.login.callback(&handle, &name.into(), &returned));
     assert_eq!(callback("other"), Denial::ProviderNotAllowed);
     assert_eq!(callback("nobody"), Denial::UnknownProvider);
 }
@@ -153,7 +156,7 @@ fn a_login_ends_after_ten_minutes() {
     let returned = rig.away(&handle, &bob());
     rig.clock.advance(Duration::from_mins(10));
     assert_eq!(refused(rig.back(&handle, &returned)), Denial::NotUnderWay);
-    assert_eq!(refused(rig.federation.view(&handle).unwrap()), Denial::NotUnderWay);
+    assert_eq!(refused(rig.federation.login.view(&handle)), Denial::NotUnderWay);
 }
 
 #[test]
@@ -170,19 +173,16 @@ fn a_taken_name_is_linked_only_after_its_password() {
         failed,
     };
     assert_eq!(shown(rig.back(&handle, &returned)), asked(false));
+    assert_eq!(shown(rig.federation.login.prove(&handle, &password(""))), asked(false));
     assert_eq!(
-        shown(rig.federation.prove(&handle, &password("")).unwrap()),
-        asked(false)
-    );
-    assert_eq!(
-        shown(rig.federation.prove(&handle, &password("wrong")).unwrap()),
+        shown(rig.federation.login.prove(&handle, &password("wrong"))),
         asked(true)
     );
     assert_eq!(rig.get(&id), before);
-    let authentication = completed(rig.federation.prove(&handle, &password(RIGHT)).unwrap());
+    let authentication = completed(rig.federation.login.prove(&handle, &password(RIGHT)));
     assert_eq!((&authentication.user, authentication.amr.len()), (&id, 2));
     assert_eq!(
-        refused(rig.federation.prove(&handle, &password(RIGHT)).unwrap()),
+        refused(rig.federation.login.prove(&handle, &password(RIGHT))),
         Denial::NotUnderWay
     );
     assert_eq!(completed(rig.login(&bob())).user, id);
@@ -209,7 +209,7 @@ fn a_proof_counts_for_the_identity_that_asked_for_it() {
     shown(rig.back(&handle, &mine));
     let theirs = rig.away(&handle, &json!({"sub": "sub-mallory", "nick": "bob"}));
     shown(rig.back(&handle, &theirs));
-    completed(rig.federation.prove(&handle, &password(RIGHT)).unwrap());
+    completed(rig.federation.login.prove(&handle, &password(RIGHT)));
     assert!(matches!(shown(rig.login(&bob())), Page::LinkProof { .. }));
 }
 
@@ -220,12 +220,9 @@ fn a_proof_can_be_given_up() {
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
     shown(rig.back(&handle, &returned));
+    assert!(matches!(shown(rig.federation.login.back(&handle)), Page::SignIn { .. }));
     assert!(matches!(
-        shown(rig.federation.back(&handle).unwrap()),
-        Page::SignIn { .. }
-    ));
-    assert!(matches!(
-        shown(rig.federation.prove(&handle, &password(RIGHT)).unwrap()),
+        shown(rig.federation.login.prove(&handle, &password(RIGHT))),
         Page::SignIn { .. }
     ));
 }
@@ -287,10 +284,10 @@ fn a_local_password_lets_in() {
     let rig = Rig::new(by_name());
     let id = rig.user(&local_bob());
     let handle = rig.start();
-    let authentication = completed(rig.federation.password(&handle, "BOB", &password(RIGHT)).unwrap());
+    let authentication = completed(rig.federation.login.password(&handle, "BOB", &password(RIGHT)));
     assert_eq!((authentication.user, authentication.amr), (id, vec!["pwd".to_owned()]));
     assert_eq!(
-        refused(rig.federation.password(&handle, "bob", &password(RIGHT)).unwrap()),
+        refused(rig.federation.login.password(&handle, "bob", &password(RIGHT))),
         Denial::NotUnderWay
     );
 }
@@ -300,7 +297,7 @@ fn a_wrong_password_and_an_unknown_name_look_alike() {
     let rig = Rig::new(by_name());
     rig.user(&local_bob());
     let page = |name: &str| {
-        let mut page = shown(rig.federation.password(&rig.start(), name, &password("wrong")).unwrap());
+        let mut page = shown(rig.federation.login.password(&rig.start(), name, &password("wrong")));
         let Page::SignIn { local: Some(local), .. } = &mut page else {
             panic!("no form")
         };
@@ -316,7 +313,7 @@ fn a_wrong_password_and_an_unknown_name_look_alike() {
 fn a_disabled_account_shows_only_to_who_knows_its_password() {
     let rig = Rig::new(by_name());
     rig.user(&json!({"userName": "bob", "password": RIGHT, "active": false}));
-    let attempt = |text: &str| rig.federation.password(&rig.start(), "bob", &password(text)).unwrap();
+    let attempt = |text: &str| rig.federation.login.password(&rig.start(), "bob", &password(text));
     shown(attempt("wrong"));
     assert_eq!(refused(attempt(RIGHT)), Denial::AccountDisabled);
 }
@@ -326,18 +323,18 @@ fn ten_wrong_passwords_end_a_login() {
     let rig = Rig::new(by_name());
     let handle = rig.start();
     for _ in 0..9 {
-        shown(rig.federation.password(&handle, "nobody", &password("wrong")).unwrap());
+        shown(rig.federation.login.password(&handle, "nobody", &password("wrong")));
     }
-    let last = rig.federation.password(&handle, "nobody", &password("wrong")).unwrap();
+    let last = rig.federation.login.password(&handle, "nobody", &password("wrong"));
     assert_eq!(refused(last), Denial::TooManyAttempts);
-    assert_eq!(refused(rig.federation.view(&handle).unwrap()), Denial::NotUnderWay);
+    assert_eq!(refused(rig.federation.login.view(&handle)), Denial::NotUnderWay);
 }
 
 #[test]
 fn passwords_are_refused_where_the_application_takes_none() {
     let rig = Rig::with(by_name(), |wiki| wiki.local_login = false);
     rig.user(&local_bob());
-    let step = rig.federation.password(&rig.start(), "bob", &password(RIGHT)).unwrap();
+    let step = rig.federation.login.password(&rig.start(), "bob", &password(RIGHT));
     assert_eq!(refused(step), Denial::NoLocalLogin);
 }
 
@@ -345,30 +342,27 @@ fn passwords_are_refused_where_the_application_takes_none() {
 fn steps_out_of_order_show_the_step_that_is_due() {
     let rig = Rig::new(by_name());
     let handle = rig.start();
-    let due = shown(rig.federation.view(&handle).unwrap());
-    assert_eq!(shown(rig.federation.prove(&handle, &password(RIGHT)).unwrap()), due);
-    assert_eq!(shown(rig.federation.password(&handle, "", &password("")).unwrap()), due);
-    let returned = Returned {
-        state: Some("x".to_owned()),
-        ..Returned::default()
-    };
+    let due = shown(rig.federation.login.view(&handle));
+    assert_eq!(shown(rig.federation.login.prove(&handle, &password(RIGHT))), due);
+    assert_eq!(shown(rig.federation.login.password(&handle, "", &password(""))), due);
+    let returned: CallbackParameters = [("state", "x")].into_iter().collect();
     assert_eq!(refused(rig.back(&handle, &returned)), Denial::NotUnderWay);
-    assert_eq!(shown(rig.federation.view(&handle).unwrap()), due);
+    assert_eq!(shown(rig.federation.login.view(&handle)), due);
 }
 
 #[test]
 fn a_single_way_in_is_taken_at_once() {
     let rig = Rig::with(by_name(), |wiki| wiki.local_login = false);
-    let Started { to, .. } = rig.federation.start(request(), &"wiki".into()).unwrap();
+    let Started { to, .. } = rig.federation.login.start(request(), &"wiki".into()).unwrap();
     assert_eq!(to.unwrap().host_str(), Some("idp.example"));
     let rig = Rig::new(by_name());
-    assert_eq!(rig.federation.start(request(), &"wiki".into()).unwrap().to, None);
+    assert_eq!(rig.federation.login.start(request(), &"wiki".into()).unwrap().to, None);
     let mut hinted = request();
     hinted.idp_hint = Some(google());
-    assert!(rig.federation.start(hinted, &"wiki".into()).unwrap().to.is_some());
+    assert!(rig.federation.login.start(hinted, &"wiki".into()).unwrap().to.is_some());
     let mut foreign = request();
     foreign.idp_hint = Some("other".into());
-    assert_eq!(rig.federation.start(foreign, &"wiki".into()).unwrap().to, None);
+    assert_eq!(rig.federation.login.start(foreign, &"wiki".into()).unwrap().to, None);
 }
 
 #[test]
@@ -376,11 +370,12 @@ fn a_refusal_of_the_provider_leaves_the_other_ways_open() {
     let rig = Rig::new(by_name());
     let id = rig.user(&local_bob());
     let handle = rig.start();
-    let mut returned = rig.away(&handle, &bob());
-    returned.error = Some("access_denied".to_owned());
+    let returned = rig.away(&handle, &bob());
+    let state = returned.get("state").unwrap();
+    let returned = [("state", state), ("error", "access_denied")].into_iter().collect();
     assert_eq!(refused(rig.back(&handle, &returned)), Denial::Declined);
     assert_eq!(
-        completed(rig.federation.password(&handle, "bob", &password(RIGHT)).unwrap()).user,
+        completed(rig.federation.login.password(&handle, "bob", &password(RIGHT))).user,
         id
     );
 }
@@ -389,8 +384,8 @@ fn a_refusal_of_the_provider_leaves_the_other_ways_open() {
 fn a_login_that_is_given_up_is_over() {
     let rig = Rig::new(by_name());
     let handle = rig.start();
-    assert_eq!(rig.federation.cancel(&handle).unwrap(), Some(request()));
-    assert_eq!(rig.federation.cancel(&handle).unwrap(), None);
+    assert_eq!(rig.federation.login.cancel(&handle).unwrap(), Some(request()));
+    assert_eq!(rig.federation.login.cancel(&handle).unwrap(), None);
 }
 
 /// A user whom a SCIM client made.
@@ -444,8 +439,8 @@ fn a_locked_identity_keeps_its_person_outside_by_every_way_until_it_is_unlocked(
     let id = rig.user(&local_bob());
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
-    rig.back(&handle, &returned);
-    completed(rig.federation.prove(&handle, &password(RIGHT)).unwrap());
+    rig.back(&handle, &returned).unwrap();
+    completed(rig.federation.login.prove(&handle, &password(RIGHT)));
     let lock = IdentityLock {
         identity: Link {
             identity_provider: google(),
@@ -462,7 +457,7 @@ fn a_locked_identity_keeps_its_person_outside_by_every_way_until_it_is_unlocked(
     let locked = Denial::IdentityLocked {
         reason: "Ask Carol".to_owned(),
     };
-    let by_password = || rig.federation.password(&rig.start(), "bob", &password(RIGHT)).unwrap();
+    let by_password = || rig.federation.login.password(&rig.start(), "bob", &password(RIGHT));
     assert_eq!(refused(rig.login(&bob())), locked);
     assert_eq!(refused(by_password()), locked);
     let unlock = move |connection: &mut SqlConnection| Ok(identity_locks::unlock(connection, &identity)?);
@@ -481,12 +476,12 @@ fn the_domain_of_an_address_leads_to_the_provider_that_speaks_for_it() {
     let handle = rig.start();
     let Page::SignIn {
         by_email: Some(form), ..
-    } = shown(rig.federation.view(&handle).unwrap())
+    } = shown(rig.federation.login.view(&handle))
     else {
         panic!("no address is asked for")
     };
     assert_eq!((form.address.as_str(), form.is_unknown), ("", false));
-    let chosen = rig.federation.choose_by_email(&handle, " Ann@Example.com ").unwrap();
+    let chosen = rig.federation.login.choose_by_email(&handle, " Ann@Example.com ");
     assert_eq!(chosen.unwrap().unwrap().0, "other");
 }
 
@@ -495,14 +490,11 @@ fn an_address_that_leads_nowhere_can_be_corrected() {
     let rig = many_ways();
     let handle = rig.start();
     for address in ["ann@elsewhere.example", "ann", "", "ann@example.com@evil.example"] {
-        assert_eq!(
-            rig.federation.choose_by_email(&handle, address).unwrap(),
-            Ok(None),
-            "{address}"
-        );
+        let chosen = rig.federation.login.choose_by_email(&handle, address).unwrap();
+        assert_eq!(chosen, None, "{address}");
         let Page::SignIn {
             by_email: Some(form), ..
-        } = shown(rig.federation.view(&handle).unwrap())
+        } = shown(rig.federation.login.view(&handle))
         else {
             panic!("no address is asked for")
         };
@@ -518,7 +510,12 @@ fn a_hint_with_an_address_leads_to_the_provider_at_once() {
             login_hint: Some(hint.to_owned()),
             ..request()
         };
-        rig.federation.start(request, &"wiki".into()).unwrap().to.is_some()
+        rig.federation
+            .login
+            .start(request, &"wiki".into())
+            .unwrap()
+            .to
+            .is_some()
     };
     assert!(hinted("ann@example.com"));
     assert!(!hinted("ann@elsewhere.example"));
@@ -548,10 +545,10 @@ fn wrong_passwords_count_for_the_account_however_its_name_is_spelled() {
     rig.user(&local_bob());
     for name in ["bob", "BOB", "Bob", "\u{ff42}ob", "bOb"] {
         let handle = rig.start();
-        shown(rig.federation.password(&handle, name, &password("wrong")).unwrap());
+        shown(rig.federation.login.password(&handle, name, &password("wrong")));
     }
     let handle = rig.start();
-    let right = || rig.federation.password(&handle, "bob", &password(RIGHT)).unwrap();
+    let right = || rig.federation.login.password(&handle, "bob", &password(RIGHT));
     shown(right());
     rig.clock.advance(Duration::from_secs(31));
     completed(right());

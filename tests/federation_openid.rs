@@ -16,8 +16,10 @@ use issuer::{Issuer, Key};
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::domain::{Clock, Secret, Timestamp};
-use vestibule::federation::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
-use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
+use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
+use vestibule::federation::idp::provider::{
+    CallbackParameters, Hint, Identity, IdentityProvider, LoginSecret, ProviderError,
+};
 
 const NOW: i64 = 1_700_000_000;
 
@@ -56,14 +58,15 @@ impl Rig {
         }
     }
 
-    fn begin(&self) -> (Url, Pending) {
+    fn begin(&self) -> (Url, LoginSecret) {
         let callback = Url::parse("https://id.example/federation/google/callback").unwrap();
-        self.provider.begin(&callback, &Hint::default()).unwrap()
+        let begun = self.provider.begin(&callback, &Hint::default()).unwrap();
+        (begun.redirect, begun.state)
     }
 
-    fn claims(&self, pending: &Pending) -> Value {
+    fn claims(&self, pending: &LoginSecret) -> Value {
         json!({
-            "iss": self.issuer.url, "sub": "u-1", "aud": "us", "exp": NOW + 300, "iat": NOW, "nonce": pending.nonce,
+            "iss": self.issuer.url, "sub": "u-1", "aud": "us", "exp": NOW + 300, "iat": NOW, "nonce": memory(pending)["nonce"],
             "email": "a@example.com", "email_verified": "true",
         })
     }
@@ -77,11 +80,8 @@ impl Rig {
         self.issuer.say("/token", 200, answer);
     }
 
-    fn finish(&self, pending: &Pending) -> Result<Identity, ProviderError> {
-        let returned = Returned {
-            code: Some("code".to_owned()),
-            ..Returned::default()
-        };
+    fn finish(&self, pending: &LoginSecret) -> Result<Identity, ProviderError> {
+        let returned: CallbackParameters = [("code", "code")].into_iter().collect();
         self.provider.finish(&returned, pending)
     }
 
@@ -103,6 +103,11 @@ fn remove(value: &mut Value, name: &str) {
     value.as_object_mut().unwrap().remove(name);
 }
 
+/// What the adapter remembers of a login.
+fn memory(state: &LoginSecret) -> Value {
+    serde_json::to_value(state).unwrap()
+}
+
 #[test]
 fn a_good_login_gives_the_identity_with_its_claims_as_they_came() {
     let rig = Rig::new();
@@ -119,14 +124,16 @@ fn the_browser_is_sent_with_state_nonce_and_pkce() {
     let rig = Rig::new();
     let (url, pending) = rig.begin();
     let query: std::collections::HashMap<String, String> = url.query_pairs().into_owned().collect();
-    let digest = ring::digest::digest(&ring::digest::SHA256, pending.verifier.as_bytes());
+    let memory = memory(&pending);
+    let verifier = memory["verifier"].as_str().unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, verifier.as_bytes());
     assert_eq!(query["code_challenge"], B64.encode(digest));
-    assert_eq!(query["state"], pending.state);
-    assert_eq!(query["nonce"], pending.nonce);
+    assert_eq!(query["state"], memory["state"].as_str().unwrap());
+    assert_eq!(query["nonce"], memory["nonce"].as_str().unwrap());
     assert_eq!(query["scope"], "openid email");
     assert_eq!(query["tenant"], "1");
     assert_eq!(query["redirect_uri"], "https://id.example/federation/google/callback");
-    assert!(!url.as_str().contains(&pending.verifier));
+    assert!(!url.as_str().contains(verifier));
 }
 
 #[test]
@@ -290,20 +297,18 @@ fn a_new_key_is_found_and_an_unknown_one_asks_once_a_minute() {
 fn a_mix_up_is_refused_before_the_code_is_spent() {
     let rig = Rig::new();
     let (_, pending) = rig.begin();
-    let from = |iss: Option<&str>| Returned {
-        code: Some("code".to_owned()),
-        iss: iss.map(str::to_owned),
-        ..Returned::default()
+    let from = |iss: Option<&str>| -> CallbackParameters {
+        let code = ("code", "code");
+        std::iter::once(code).chain(iss.map(|iss| ("iss", iss))).collect()
     };
     let other = rig
         .provider
         .finish(&from(Some("https://other.example")), &pending)
         .unwrap_err();
     assert_eq!(other.reason(), "idp_mix_up");
-    let elsewhere = Pending {
-        issuer: "https://other.example".to_owned(),
-        ..pending
-    };
+    let mut elsewhere = memory(&pending);
+    elsewhere["issuer"] = json!("https://other.example");
+    let elsewhere = LoginSecret::new(elsewhere);
     assert_eq!(
         rig.provider.finish(&from(None), &elsewhere).unwrap_err().reason(),
         "idp_mix_up"
@@ -319,12 +324,7 @@ fn an_issuer_that_promises_iss_must_send_it() {
     assert_eq!(rig.reason(|_, _| {}), "idp_mix_up");
     let (_, pending) = rig.begin();
     rig.give(&rig.key.sign(&rig.header(), &rig.claims(&pending)));
-    let iss = Some(rig.issuer.url.clone());
-    let returned = Returned {
-        code: Some("code".to_owned()),
-        iss,
-        ..Returned::default()
-    };
+    let returned: CallbackParameters = [("code", "code"), ("iss", &rig.issuer.url)].into_iter().collect();
     assert!(rig.provider.finish(&returned, &pending).is_ok());
 }
 
@@ -332,10 +332,7 @@ fn an_issuer_that_promises_iss_must_send_it() {
 fn a_refusal_of_the_issuer_is_told_apart() {
     let rig = Rig::new();
     let (_, pending) = rig.begin();
-    let with = |error: &str| Returned {
-        error: Some(error.to_owned()),
-        ..Returned::default()
-    };
+    let with = |error: &str| -> CallbackParameters { [("error", error)].into_iter().collect() };
     assert_eq!(
         rig.provider
             .finish(&with("access_denied"), &pending)
@@ -352,7 +349,7 @@ fn a_refusal_of_the_issuer_is_told_apart() {
     );
     assert_eq!(
         rig.provider
-            .finish(&Returned::default(), &pending)
+            .finish(&CallbackParameters::default(), &pending)
             .unwrap_err()
             .reason(),
         "idp_no_code"

@@ -18,8 +18,8 @@ use reqwest::redirect::Policy;
 use serde_json::json;
 use url::Url;
 use vestibule::domain::{Clock, Secret};
-use vestibule::federation::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
-use vestibule::federation::provider::{Hint, IdentityProvider, Returned};
+use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
+use vestibule::federation::idp::provider::{CallbackParameters, Hint, IdentityProvider};
 
 const CALLBACK: &str = "http://127.0.0.1:8080/federation/upstream/callback";
 
@@ -97,27 +97,21 @@ fn a_person_comes_in_through_a_certified_provider() {
         rules: OpenIdRules::default(),
     };
     let provider = OpenIdProvider::new(settings, Clock::system()).unwrap();
-    let (url, pending) = provider
+    let begun = provider
         .begin(&Url::parse(CALLBACK).unwrap(), &Hint::default())
         .unwrap();
     let (user, password) = (variable("USER").unwrap(), variable("PASSWORD").unwrap());
 
     let mut browser = Browser::new();
-    let login = browser.visit(url, None);
+    let login = browser.visit(begun.redirect, None);
     let consent = browser.visit(login, Some(&[("email", &user), ("password", &password)]));
     let back = browser.visit(consent, Some(&[("allow", "1")]));
 
-    let query: BTreeMap<String, String> = back.query_pairs().into_owned().collect();
-    assert_eq!(query["state"], pending.state);
-    let returned = Returned {
-        code: query.get("code").cloned(),
-        state: query.get("state").cloned(),
-        iss: query.get("iss").cloned(),
-        error: query.get("error").cloned(),
-    };
-    let identity = provider.finish(&returned, &pending).unwrap();
+    let returned: CallbackParameters = back.query_pairs().map(|(name, value)| (name, value)).collect();
+    assert!(provider.answers(&returned, &begun.state));
+    let identity = provider.finish(&returned, &begun.state).unwrap();
     assert_eq!(identity.issuer, issuer);
     assert_eq!(identity.claims["email"], json!(user));
-    let replayed = provider.finish(&returned, &pending).unwrap_err();
+    let replayed = provider.finish(&returned, &begun.state).unwrap_err();
     assert_eq!(replayed.reason(), "idp_error");
 }

@@ -13,8 +13,8 @@ use issuer::{Issuer, Key};
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::domain::{Clock, Timestamp};
-use vestibule::federation::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
-use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
+use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
+use vestibule::federation::idp::provider::{Hint, Identity, IdentityProvider, LoginSecret, ProviderError};
 
 const NOW: i64 = 1_700_000_000;
 const ONE: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
@@ -55,9 +55,10 @@ impl Rig {
         format!("{}/{tenant}/v2.0", self.issuer.url)
     }
 
-    fn begin(&self) -> (Url, Pending) {
+    fn begin(&self) -> (Url, LoginSecret) {
         let callback = Url::parse("https://id.example/federation/entra/callback").unwrap();
-        self.provider.begin(&callback, &Hint::default()).unwrap()
+        let begun = self.provider.begin(&callback, &Hint::default()).unwrap();
+        (begun.redirect, begun.state)
     }
 
     /// A login whose claims were bent.
@@ -69,25 +70,26 @@ impl Rig {
         let (_, pending) = self.begin();
         let mut claims = json!({
             "iss": self.concrete(ONE), "tid": ONE, "sub": "pairwise", "oid": "0b7b1a10-0000-4000-8000-000000000001",
-            "aud": "us", "exp": NOW + 300, "iat": NOW, "nonce": pending.nonce, "email": "a@example.com",
+            "aud": "us", "exp": NOW + 300, "iat": NOW, "nonce": memory(&pending)["nonce"], "email": "a@example.com",
         });
         bend(&mut claims);
         let header = json!({"alg": "EdDSA", "kid": self.key.id, "typ": "JWT"});
         let token = self.key.sign(&header, &claims);
         let answer = json!({"access_token": "opaque", "token_type": "Bearer", "id_token": token});
         self.issuer.say("/token", 200, answer);
-        let code = Some("code".to_owned());
-        let returned = Returned {
-            code,
-            iss,
-            ..Returned::default()
-        };
+        let code = ("code", "code".to_owned());
+        let returned = std::iter::once(code).chain(iss.map(|iss| ("iss", iss))).collect();
         self.provider.finish(&returned, &pending)
     }
 
     fn reason(&self, bend: impl Fn(&mut Value)) -> &'static str {
         self.login(bend).map_or_else(|error| error.reason(), |_| "accepted")
     }
+}
+
+/// What the adapter remembers of a login.
+fn memory(state: &LoginSecret) -> Value {
+    serde_json::to_value(state).unwrap()
 }
 
 #[test]

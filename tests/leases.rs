@@ -14,8 +14,8 @@ use front_door::{ISSUER, Rig, completed, refused};
 use serde_json::{Value, json};
 use vestibule::domain::change::{JournalPosition, JournalRecord};
 use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principal, Relations, ResourceId, Secret};
-use vestibule::federation::denial::Denial;
-use vestibule::federation::lease::Lapsed;
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::jit::lease::Lapsed;
 use vestibule::storage::{StorageError, journal, links};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -44,7 +44,7 @@ fn rig() -> (Rig, ResourceId) {
 }
 
 fn sweep(rig: &Rig) -> Lapsed {
-    rig.federation.sweep_leases().unwrap()
+    rig.federation.leases.sweep().unwrap()
 }
 
 fn is_active(rig: &Rig, user: &ResourceId) -> bool {
@@ -186,9 +186,12 @@ fn an_account_that_was_there_before_the_first_login_is_under_no_lease() {
     let user = rig.user(&json!({"userName": "bob", "password": "correct horse battery"}));
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
-    rig.back(&handle, &returned);
-    let step = rig.federation.prove(&handle, &Secret::new("correct horse battery"));
-    assert_eq!(completed(step.unwrap()).user, user);
+    rig.back(&handle, &returned).unwrap();
+    let step = rig
+        .federation
+        .login
+        .prove(&handle, &Secret::new("correct horse battery"));
+    assert_eq!(completed(step).user, user);
     rig.clock.advance(DAY * 365);
     assert_eq!(sweep(&rig), Lapsed::default());
 }
@@ -216,7 +219,7 @@ fn a_second_link_keeps_the_account() {
 fn without_a_lease_accounts_last() {
     let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}}));
     completed(rig.login(&bob()));
-    assert!(!rig.federation.has_leases());
+    assert!(rig.federation.leases.is_empty());
     rig.clock.advance(DAY * 3650);
     assert_eq!(sweep(&rig), Lapsed::default());
 }

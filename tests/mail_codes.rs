@@ -17,16 +17,16 @@ use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};
 use front_door::smtp::{Manner, Smtp};
-use front_door::{Rig, completed, refused, request, shown};
+use front_door::{Outcome, Rig, completed, refused, request, shown};
 use serde_json::{Value, json};
 use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal, ResourceId, Secret};
-use vestibule::federation::denial::Denial;
-use vestibule::federation::mail::Encryption;
-use vestibule::federation::policy::{SecondFactor, ServiceProviderPolicy};
-use vestibule::federation::questions::Answers;
-use vestibule::federation::{FactorPage, Page, Step, Wrong};
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
+use vestibule::federation::jit::questions::Answers;
+use vestibule::federation::login::step::{FactorPage, Page, Step, Wrong};
+use vestibule::mail::Encryption;
 use vestibule::server::language;
-use vestibule::server::login::{COOKIE, Door, routes};
+use vestibule::server::login::{COOKIE, LoginData, routes};
 use vestibule::storage::{StorageError, factors, links};
 
 const GOOD: &str = "correct horse battery";
@@ -45,7 +45,7 @@ fn bob() -> Value {
 }
 
 /// A login through the provider, as far as it needs no code.
-fn arrive(rig: &Rig, claims: &Value) -> (String, Step) {
+fn arrive(rig: &Rig, claims: &Value) -> (String, Outcome) {
     let handle = rig.start();
     let returned = rig.away(&handle, claims);
     let step = rig.back(&handle, &returned);
@@ -53,14 +53,14 @@ fn arrive(rig: &Rig, claims: &Value) -> (String, Step) {
 }
 
 /// The same with a local password.
-fn sign_in(rig: &Rig, name: &str) -> (String, Step) {
+fn sign_in(rig: &Rig, name: &str) -> (String, Outcome) {
     let handle = rig.start();
-    let step = rig.federation.password(&handle, name, &Secret::new(GOOD)).unwrap();
+    let step = rig.federation.login.password(&handle, name, &Secret::new(GOOD));
     (handle, step)
 }
 
-fn enter(rig: &Rig, handle: &str, code: &str) -> Step {
-    rig.federation.code(handle, &Secret::new(code)).unwrap()
+fn enter(rig: &Rig, handle: &str, code: &str) -> Outcome {
+    rig.federation.login.code(handle, &Secret::new(code))
 }
 
 /// The page that asks for the code of a mail.
@@ -72,7 +72,7 @@ fn asked(wrong: Option<Wrong>) -> Page {
     })
 }
 
-fn wrong_of(step: Step) -> Option<Wrong> {
+fn wrong_of(step: Outcome) -> Option<Wrong> {
     match shown(step) {
         Page::SecondFactor(FactorPage::MailCode { wrong, .. }) => wrong,
         other => panic!("not asked for a mailed code: {other:?}"),
@@ -121,12 +121,12 @@ fn nothing_but_the_code_leads_on() {
     let (handle, step) = arrive(&rig, &bob());
     let page = shown(step);
     for step in [
-        rig.federation.view(&handle).unwrap(),
-        rig.federation.read_codes(&handle).unwrap(),
-        rig.federation.authenticator(&handle).unwrap(),
-        rig.federation.prove(&handle, &Secret::new(GOOD)).unwrap(),
-        rig.federation.rename(&handle).unwrap(),
-        rig.federation.answer(&handle, Answers::default()).unwrap(),
+        rig.federation.login.view(&handle),
+        rig.federation.login.read_codes(&handle),
+        rig.federation.login.authenticator(&handle),
+        rig.federation.login.prove(&handle, &Secret::new(GOOD)),
+        rig.federation.login.rename(&handle),
+        rig.federation.login.answer(&handle, Answers::default()),
     ] {
         assert_eq!(shown(step), page);
     }
@@ -160,7 +160,7 @@ fn of_many_that_bring_the_code_at_once_one_gets_in() {
     let through = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| enter(&rig, &handle, &code))).collect();
         let steps = threads.into_iter().map(|thread| thread.join().unwrap());
-        steps.filter(|step| matches!(step, Step::Complete(..))).count()
+        steps.filter(|step| matches!(step, Ok(Step::Complete(..)))).count()
     });
     assert_eq!(through, 1);
 }
@@ -179,7 +179,7 @@ fn only_the_last_code_of_a_login_counts() {
     let (handle, _) = arrive(&rig, &bob());
     let first = smtp.code();
     rig.clock.advance(HALF_A_MINUTE);
-    assert_eq!(wrong_of(rig.federation.mail_code(&handle).unwrap()), None);
+    assert_eq!(wrong_of(rig.federation.login.mail_code(&handle)), None);
     assert_eq!(wrong_of(enter(&rig, &handle, &first)), Some(Wrong::Code));
     completed(enter(&rig, &handle, &smtp.code()));
 }
@@ -205,7 +205,7 @@ fn guesses_are_counted_for_the_person_and_not_for_the_login() {
 fn codes_are_sent_at_intervals_and_not_for_ever() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let (handle, _) = arrive(&rig, &bob());
-    let again = || wrong_of(rig.federation.mail_code(&handle).unwrap());
+    let again = || wrong_of(rig.federation.login.mail_code(&handle));
     assert_eq!(again(), Some(Wrong::TooSoon));
     for _ in 0..2 {
         rig.clock.advance(HALF_A_MINUTE);
@@ -221,7 +221,7 @@ fn codes_are_sent_at_intervals_and_not_for_ever() {
 fn nobody_gets_more_than_ten_codes_in_an_hour_by_beginning_anew() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     for _ in 0..12 {
-        arrive(&rig, &bob());
+        arrive(&rig, &bob()).1.unwrap();
         rig.clock.advance(Duration::from_mins(1));
     }
     assert_eq!(smtp.mail().len(), 10);
@@ -239,7 +239,7 @@ fn an_address_that_the_provider_does_not_call_verified_gets_no_code() {
     }
     assert!(smtp.mail().is_empty());
     // An address that was verified once says nothing of the one that took its place.
-    arrive(&rig, &bob());
+    arrive(&rig, &bob()).1.unwrap();
     let moved = json!({"sub": "sub-bob", "nick": "bob", "email": "eve@example.com", "email_verified": false});
     assert_eq!(refused(arrive(&rig, &moved).1), Denial::NoMailAddress);
     assert_eq!(smtp.mail().len(), 1);
@@ -292,9 +292,9 @@ fn an_address_that_its_code_proved_links_another_identity_without_asking() {
     let user = rig.user(&json!({"userName": "bob", "password": GOOD, "emails": [{"value": "bob@example.com"}]}));
     let arrive = || {
         let (handle, other) = (rig.start(), "other".into());
-        let to = rig.federation.choose(&handle, &other).unwrap().unwrap();
+        let to = rig.federation.login.choose(&handle, &other).unwrap();
         let returned = rig.returned(&to, &bob());
-        shown(rig.federation.callback(&handle, &other, &returned).unwrap())
+        shown(rig.federation.login.callback(&handle, &other, &returned))
     };
     assert!(
         matches!(arrive(), Page::LinkProof { .. }),
@@ -335,7 +335,7 @@ fn where_either_will_do_people_get_a_code_and_may_set_an_authenticator_up() {
     else {
         panic!("no way to an authenticator")
     };
-    let step = rig.federation.authenticator(&handle).unwrap();
+    let step = rig.federation.login.authenticator(&handle);
     let Page::SecondFactor(FactorPage::Enrol { or_mail: true, .. }) = shown(step) else {
         panic!("no way back to the mail")
     };
@@ -348,7 +348,7 @@ fn where_either_will_do_people_get_a_code_and_may_set_an_authenticator_up() {
         panic!("a mailed code sets nothing up")
     };
     rig.clock.advance(HALF_A_MINUTE);
-    assert_eq!(wrong_of(rig.federation.mail_code(&handle).unwrap()), None);
+    assert_eq!(wrong_of(rig.federation.login.mail_code(&handle)), None);
     completed(enter(&rig, &handle, &smtp.code()));
 }
 
@@ -365,7 +365,7 @@ fn where_either_will_do_an_authenticator_is_asked_for_first() {
         or_mail: true,
     });
     assert_eq!((shown(step), smtp.mail().len()), (page, 1));
-    rig.federation.mail_code(&handle).unwrap();
+    rig.federation.login.mail_code(&handle).unwrap();
     completed(enter(&rig, &handle, &smtp.code()));
 }
 
@@ -389,7 +389,7 @@ fn a_code_by_mail_stands_for_no_authenticator_that_the_person_has() {
         or_mail: false,
     });
     assert_eq!(shown(step), page);
-    assert_eq!(shown(rig.federation.mail_code(&handle).unwrap()), page);
+    assert_eq!(shown(rig.federation.login.mail_code(&handle)), page);
     assert!(smtp.mail().is_empty());
 }
 
@@ -440,13 +440,13 @@ fn without_mail_the_login_goes_on_with_an_authenticator_where_that_will_do() {
     smtp.behave(Manner::Refusing);
     let (handle, step) = arrive(&rig, &bob());
     assert_eq!(refused(step), Denial::MailUnavailable);
-    let step = rig.federation.authenticator(&handle).unwrap();
+    let step = rig.federation.login.authenticator(&handle);
     assert!(matches!(shown(step), Page::SecondFactor(FactorPage::Enrol { .. })));
 }
 
 /// One request over HTTP in the browser of a login: the status and the page.
 async fn call(rig: &Rig, handle: &str, request: TestRequest) -> (StatusCode, String) {
-    let door = Door {
+    let door = LoginData {
         federation: Arc::clone(&rig.federation),
         complete: Arc::new(|_, _, _| None),
         cancel: Arc::new(|_| None),
@@ -497,7 +497,7 @@ async fn what_the_application_asks_for_comes_first_in_the_mail_too() {
     rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
     let mut english = request();
     english.ui_locales = vec!["en-GB".to_owned()];
-    let handle = rig.federation.start(english, &"wiki".into()).unwrap().handle;
+    let handle = rig.federation.login.start(english, &"wiki".into()).unwrap().handle;
     let csrf = token(&rig, &handle).await;
     let sign_in = [("csrf", csrf.as_str()), ("username", "lee"), ("password", GOOD)];
     call(

@@ -13,7 +13,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 use vestibule::domain::{Secret, Timestamp};
-use vestibule::federation::mail::{Encryption, Letter, MailError, MailSettings, Mailer};
+use vestibule::mail::{Encryption, Letter, MailError, MailSettings, Mailer};
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(format!("VESTIBULE_TEST_SMTP_{name}")).ok()

@@ -19,9 +19,11 @@ use vestibule::config::Config;
 use vestibule::domain::login::{Authentication, AuthorizationRequest};
 use vestibule::domain::patch::{PatchOperation, Path};
 use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principal, ResourceId, Secret, StoreName};
-use vestibule::federation::Step;
-use vestibule::federation::account::{Ending, Visitor};
-use vestibule::federation::denial::Denial;
+use vestibule::federation::LoginError;
+use vestibule::federation::account::Ending;
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::login::step::Step;
+use vestibule::federation::login::visitor::Visitor;
 use vestibule::oidc::{Authorized, Failure};
 use vestibule::scim::{Caller, Client, Target, Terms};
 use vestibule::storage::identity_locks::{self, IdentityLock};
@@ -167,7 +169,7 @@ impl World {
                     authentication: self.login().1,
                     session: String::new(),
                 };
-                self.app.federation.sign_out(&visitor, Ending::All).unwrap();
+                self.app.federation.account.sign_out(&visitor, Ending::All).unwrap();
             }
         }
     }
@@ -230,19 +232,24 @@ impl World {
         let Authorized::Login(request) = self.authorize(None) else {
             panic!("nobody is logged in yet");
         };
-        self.app.federation.start(*request, &"wiki".into()).unwrap().handle
-    }
-
-    fn enter_password(&self, handle: &str) -> Step {
         self.app
             .federation
-            .password(handle, "ann", &Secret::new(PASSWORD))
+            .login
+            .start(*request, &"wiki".into())
             .unwrap()
+            .handle
+    }
+
+    fn enter_password(&self, handle: &str) -> Result<Step, LoginError> {
+        self.app
+            .federation
+            .login
+            .password(handle, "ann", &Secret::new(PASSWORD))
     }
 
     fn login(&self) -> (AuthorizationRequest, Authentication) {
         match self.enter_password(&self.begin()) {
-            Step::Complete(request, authentication) => (*request, authentication),
+            Ok(Step::Complete(request, authentication)) => (*request, authentication),
             other => panic!("not let in: {other:?}"),
         }
     }
@@ -389,7 +396,7 @@ fn whatever_puts_somebody_out_does_so_at_once_and_in_every_process() {
         for place in [&elsewhere, &world] {
             let step = place.enter_password(&asked);
             assert!(
-                !matches!(step, Step::Complete(..)),
+                !matches!(step, Ok(Step::Complete(..))),
                 "{how:?}, with a login under way: {step:?}"
             );
             let session = place.app.oidc.open_session(&authentication, None).unwrap();
@@ -422,9 +429,9 @@ fn a_login_under_way_does_not_lead_in() {
         world.put_out(how);
         let step = world.enter_password(&handle);
         match (how, &step) {
-            (Off::Deactivated, Step::Refused(denial)) => assert_eq!(*denial, Denial::AccountDisabled),
+            (Off::Deactivated, Err(LoginError::Denied(denial))) => assert_eq!(*denial, Denial::AccountDisabled),
             // Nobody learns whether there was an account.
-            (Off::Deleted, Step::Show(_)) => {}
+            (Off::Deleted, Ok(Step::Show(_))) => {}
             _ => panic!("{how:?}: {step:?}"),
         }
     }

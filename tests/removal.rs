@@ -21,7 +21,7 @@ use vestibule::domain::change::{Action, JournalPosition};
 use vestibule::domain::{
     Actor, Change, Companion, Kind, Link, Operation, Principal, Relations, ResourceId, Secret, StoreName,
 };
-use vestibule::federation::denial::Denial;
+use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::removal::{Fate, Remover};
 use vestibule::storage::{StorageError, journal, links};
 
@@ -148,7 +148,7 @@ fn deleting_takes_the_accounts_that_came_of_the_provider_alone_and_the_links_of_
         .unwrap();
     assert!(both.groups.is_empty(), "what the provider granted went with it");
     let handle = rig.start();
-    completed(rig.federation.password(&handle, "secret", &key).unwrap());
+    completed(rig.federation.login.password(&handle, "secret", &key));
 }
 
 #[test]

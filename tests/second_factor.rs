@@ -10,14 +10,14 @@ mod front_door;
 
 use std::time::Duration;
 
-use front_door::{Rig, completed, refused, shown};
+use front_door::{Outcome, Rig, completed, refused, shown};
 use ring::hmac;
 use serde_json::{Value, json};
 use vestibule::domain::{ResourceId, Secret, Timestamp};
-use vestibule::federation::denial::Denial;
-use vestibule::federation::policy::SecondFactor;
-use vestibule::federation::questions::Answers;
-use vestibule::federation::{FactorPage, Page, Step, Wrong};
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::jit::policy::SecondFactor;
+use vestibule::federation::jit::questions::Answers;
+use vestibule::federation::login::step::{FactorPage, Page, Step, Wrong};
 use vestibule::storage::{StorageError, factors};
 
 const GOOD: &str = "correct horse battery";
@@ -56,8 +56,8 @@ fn code(key: &str, now: Timestamp) -> Secret {
     Secret::new(format!("{:06}", number % 1_000_000))
 }
 
-fn enter(rig: &Rig, handle: &str, code: &Secret) -> Step {
-    rig.federation.code(handle, code).unwrap()
+fn enter(rig: &Rig, handle: &str, code: &Secret) -> Outcome {
+    rig.federation.login.code(handle, code)
 }
 
 /// A login through the provider, as far as it needs no code.
@@ -95,7 +95,7 @@ fn enrol(rig: &Rig) -> Enrolled {
     else {
         panic!("no recovery codes")
     };
-    let authentication = completed(rig.federation.read_codes(&handle).unwrap());
+    let authentication = completed(rig.federation.login.read_codes(&handle));
     assert_eq!(authentication.amr, ["fed", "otp", "mfa"]);
     Enrolled {
         key,
@@ -125,11 +125,11 @@ fn nothing_but_the_code_leads_on() {
     enrol(&rig);
     let (handle, page) = arrive(&rig);
     for step in [
-        rig.federation.view(&handle).unwrap(),
-        rig.federation.read_codes(&handle).unwrap(),
-        rig.federation.prove(&handle, &Secret::new(GOOD)).unwrap(),
-        rig.federation.rename(&handle).unwrap(),
-        rig.federation.answer(&handle, Answers::default()).unwrap(),
+        rig.federation.login.view(&handle),
+        rig.federation.login.read_codes(&handle),
+        rig.federation.login.prove(&handle, &Secret::new(GOOD)),
+        rig.federation.login.rename(&handle),
+        rig.federation.login.answer(&handle, Answers::default()),
     ] {
         assert_eq!(shown(step), page);
     }
@@ -146,7 +146,7 @@ fn nothing_but_the_code_leads_on() {
 fn nobody_skips_the_setting_up() {
     let rig = rig();
     let (handle, page) = arrive(&rig);
-    assert_eq!(shown(rig.federation.read_codes(&handle).unwrap()), page);
+    assert_eq!(shown(rig.federation.login.read_codes(&handle)), page);
     let Page::SecondFactor(FactorPage::Enrol {
         wrong: Some(Wrong::Code),
         ..
@@ -179,7 +179,7 @@ fn a_code_counts_once_whatever_is_put_between_its_digits() {
             .map(|handle| scope.spawn(|| enter(&rig, handle, &fresh)))
             .collect();
         let steps = threads.into_iter().map(|thread| thread.join().unwrap());
-        steps.filter(|step| matches!(step, Step::Complete(..))).count()
+        steps.filter(|step| matches!(step, Ok(Step::Complete(..)))).count()
     });
     assert_eq!(through, 1);
 }
@@ -231,11 +231,7 @@ fn a_recovery_code_opens_once_and_no_part_of_one_ever() {
 fn a_password_alone_is_not_enough_for_whoever_has_a_second_factor() {
     let rig = Rig::new(json!({"mode": "silent"}));
     let user = rig.user(&json!({"userName": "lee", "password": GOOD}));
-    let enter = |rig: &Rig| {
-        rig.federation
-            .password(&rig.start(), "lee", &Secret::new(GOOD))
-            .unwrap()
-    };
+    let enter = |rig: &Rig| rig.federation.login.password(&rig.start(), "lee", &Secret::new(GOOD));
     completed(enter(&rig));
     let factor = factors::Factor {
         sealed: Vec::new(),

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use self::copy::{copy_identity, copy_user, place};
-use super::{Core, StartError, front_door, ownership};
+use super::{Core, StartError, federation_config, ownership};
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::change::{Action, JournalPosition, JournalRecord};
 use crate::domain::{
     Attributes, Clock, IdentityProviderName, Kind, Link, Relations, ResourceId, ServiceProviderName, StoreName,
 };
-use crate::federation::denial::Denial;
-use crate::federation::policy::IdentityProviderSettings;
-use crate::federation::provider::Identity;
+use crate::federation::idp::provider::Identity;
+use crate::federation::jit::denial::Denial;
+use crate::federation::jit::settings::IdentityProviderSettings;
 use crate::federation::rehearsal::{self, Ending};
-use crate::federation::{Federation, FederationError, FrontDoor, Upstream};
+use crate::federation::{Federation, FederationConfig, FederationError, Upstream};
 use crate::provisioning::TargetSettings;
 use crate::provisioning::preview::{self, AtTarget, NEW_ID, Request};
 use crate::storage::{Database, DatabaseUrl, SecretBox, StorageError, journal, links, migrate, outbound, random};
@@ -73,9 +73,11 @@ pub enum Before<'a> {
 pub fn rehearse(config: &Config, login: &Login, before: &Before<'_>) -> Result<Value, RehearsalError> {
     let stage = Stage::set(config, login, before)?;
     let start = stage.position()?;
-    let course = stage
-        .federation
-        .rehearse(&login.identity_provider, &stage.service_provider)?;
+    let course = rehearsal::rehearse(
+        &stage.federation.login,
+        &login.identity_provider,
+        &stage.service_provider,
+    )?;
     let records = stage
         .database
         .read::<_, StorageError>(|connection| journal::after(connection, start, 1000))?;
@@ -339,11 +341,11 @@ fn folder() -> Result<Folder, RehearsalError> {
 }
 
 /// The front door of the configuration, with this provider in the place of its namesake.
-fn door(config: &Config, upstream: Upstream, clock: &Clock) -> Result<FrontDoor, RehearsalError> {
-    let mut door = front_door(config, clock)?;
+fn door(config: &Config, upstream: Upstream, clock: &Clock) -> Result<FederationConfig, RehearsalError> {
+    let mut door = federation_config(config, clock)?;
     door.replace(upstream);
     // Nothing goes out.
-    door.post = None;
+    door.mail = None;
     Ok(door)
 }
 

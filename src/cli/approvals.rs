@@ -7,7 +7,7 @@ use super::Failure;
 use crate::app::{self, Core};
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::federation::approval::claims_of;
+use crate::federation::jit::approval::claims_of;
 use crate::storage::approvals::{self, Approval, Ruling, Verdict};
 use crate::storage::{SecretBox, StorageError};
 

@@ -9,7 +9,7 @@ use super::{Failure, plural, rehearse};
 use crate::app::{self, Core};
 use crate::config::Config;
 use crate::domain::StoreName;
-use crate::federation::policy::SecondFactor;
+use crate::federation::jit::policy::SecondFactor;
 use crate::userstore::ldap::Finding;
 
 #[derive(Debug, Args)]

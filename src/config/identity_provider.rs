@@ -4,11 +4,12 @@ use url::Url;
 
 use super::reader::Reader;
 use super::sections::{Environment, check_slug};
-use crate::federation::oauth2::OAuth2Rules;
-use crate::federation::openid::OpenIdRules;
-use crate::federation::policy::{IdentityProviderSettings, JitPolicy, ProviderKind};
-use crate::federation::preset::{PRESETS, Preset};
-use crate::federation::tenant;
+use crate::federation::idp::oauth2::OAuth2Rules;
+use crate::federation::idp::openid::OpenIdRules;
+use crate::federation::idp::preset::{PRESETS, Preset};
+use crate::federation::idp::tenant;
+use crate::federation::jit::policy::JitPolicy;
+use crate::federation::jit::settings::{IdentityProviderSettings, ProviderKind};
 
 /// Claims that a person can change, or that somebody else may get one day. Who is known by one is taken for another.
 const UNSTABLE: [&str; 9] = [

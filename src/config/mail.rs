@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::sections::{Environment, secret_needed};
 use crate::domain::email::Email;
-use crate::federation::mail::{Encryption, MailSettings};
+use crate::mail::{Encryption, MailSettings};
 
 /// How long a mail may take, so that nobody sits before an empty page for longer.
 const LONGEST: Duration = Duration::from_mins(1);

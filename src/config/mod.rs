@@ -10,9 +10,10 @@ use toml::{Table, Value};
 
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
-use crate::federation::mail::MailSettings;
-use crate::federation::policy::{IdentityProviderSettings, ServiceProviderPolicy};
-use crate::federation::purpose::Purpose;
+use crate::federation::jit::policy::ServiceProviderPolicy;
+use crate::federation::jit::purpose::Purpose;
+use crate::federation::jit::settings::IdentityProviderSettings;
+use crate::mail::MailSettings;
 use crate::oidc::Client;
 use crate::provisioning::{OutboundRule, TargetSettings};
 use crate::storage::DatabaseUrl;

@@ -13,8 +13,8 @@ use super::userstores::{Place, userstore};
 use super::{Config, Log, MasterKey, Scim, Server};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, ServiceProviderName};
-use crate::federation::policy::SecondFactor;
-use crate::federation::tenant::PLACEHOLDER;
+use crate::federation::idp::tenant::PLACEHOLDER;
+use crate::federation::jit::policy::SecondFactor;
 use crate::provisioning::{Auth, Deprovision, Profile, TargetSettings, Verb};
 use crate::storage::DatabaseUrl;
 

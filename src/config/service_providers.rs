@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::sections::{Environment, check_slug};
 use super::{ScimClient, ServiceProvider};
 use crate::domain::StoreName;
-use crate::federation::policy::ServiceProviderPolicy;
+use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::oidc::{Algorithm, Client, ClientKeys, Endpoint, Lifetimes, read_set};
 use crate::provisioning::OutboundRule;
 

@@ -67,7 +67,7 @@ impl Actor {
             Principal::Login { identity_provider } => provenance::of_provider(identity_provider),
             Principal::Person => provenance::PERSON.to_owned(),
             Principal::Administrator => "admin".to_owned(),
-            Principal::Job(name) => format!("job:{name}"),
+            Principal::Job(name) => provenance::of_job(name),
         }
     }
 }

@@ -23,6 +23,11 @@ pub fn of_provider(name: &IdentityProviderName) -> String {
     format!("idp:{name}")
 }
 
+/// A job of the server as a writer.
+pub fn of_job(name: &str) -> String {
+    format!("job:{name}")
+}
+
 /// The identity provider that a writer is, if it is one.
 pub fn provider(writer: &str) -> Option<&str> {
     writer.strip_prefix("idp:")

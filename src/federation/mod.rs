@@ -1,43 +1,67 @@
-//! The front door for people: identity providers, what their claims become, who is let in, and the login in between.
+//! The front door for people: identity providers, the just-in-time decision, the login, the account page.
 
 pub mod account;
-mod admit;
-pub mod approval;
-mod calls;
-pub mod claims;
-pub mod decide;
-pub mod denial;
-mod facts;
-pub mod fetch;
-pub mod groups;
-mod home_realm;
-pub mod id_token;
-pub mod lease;
+pub mod config;
+pub mod error;
+pub mod idp;
+pub mod jit;
 pub mod login;
-pub mod mail;
-mod mailed;
-mod metadata;
-pub mod oauth2;
-pub mod openid;
-pub mod policy;
-pub mod preset;
-mod prompts;
-pub mod provider;
-pub mod purpose;
-pub mod questions;
 pub mod rehearsal;
 pub mod removal;
-mod second_factor;
-mod step;
-mod target;
-pub mod template;
-pub mod tenant;
-mod totp;
-mod transaction;
 mod unlink;
-mod upstream;
-pub mod username;
 
-pub use login::{Federation, FederationError, Started};
-pub use step::{ByEmail, Choice, Details, FactorPage, Local, Page, Screen, Standing, Step, Wrong};
-pub use upstream::{FrontDoor, MailCode, Post, Tie, Upstream, kept_attributes, read_claims};
+use std::sync::Arc;
+
+use account::Account;
+pub use config::{FederationConfig, MailCode, MailSender, Upstream, kept_attributes, read_claims};
+pub use error::{FederationError, LoginError};
+use jit::approval::Approvals;
+use jit::lease::Leases;
+use login::Login;
+
+use crate::directory::Directory;
+use crate::storage::{Database, SecretBox};
+
+/// The front door: one struct for each concern.
+pub struct Federation {
+    /// The logins.
+    pub login: Arc<Login>,
+    /// The account page.
+    pub account: Account,
+    /// The first logins that wait for approval.
+    pub approvals: Arc<Approvals>,
+    /// The accounts that end when their people stay away.
+    pub leases: Leases,
+}
+
+impl Federation {
+    /// Wires the front door of a configuration.
+    pub fn new(
+        directory: Arc<Directory>,
+        database: Database,
+        secrets: Arc<SecretBox>,
+        config: FederationConfig,
+    ) -> Self {
+        let config = Arc::new(config.with_account_page());
+        let clock = directory.clock().clone();
+        let approvals = Arc::new(Approvals::new(database.clone(), Arc::clone(&secrets), clock));
+        let login = Login::new(
+            Arc::clone(&directory),
+            database.clone(),
+            secrets,
+            Arc::clone(&config),
+            Arc::clone(&approvals),
+        );
+        let login = Arc::new(login);
+        let leased = config.upstreams.iter().filter_map(|upstream| {
+            let lease = upstream.settings.jit.lease()?;
+            Some((upstream.settings.name.clone(), lease))
+        });
+        Self {
+            leases: Leases::new(directory, database, leased.collect()),
+            account: Account::new(Arc::clone(&login)),
+            login,
+            approvals,
+        }
+    }
+}

@@ -3,16 +3,19 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::denial::Denial;
-use super::login::{Federation, FederationError};
-use super::policy::IdentityProviderSettings;
-use super::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
-use super::purpose::AttributePath;
-use super::questions::{Answers, Questions};
-use super::step::{FactorPage, Page, Step};
-use super::upstream::Upstream;
 use crate::domain::login::AuthorizationRequest;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
+use crate::federation::config::Upstream;
+use crate::federation::error::{FederationError, LoginError};
+use crate::federation::idp::provider::{
+    Begun, CallbackParameters, Hint, Identity, IdentityProvider, LoginSecret, ProviderError,
+};
+use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::denial::Denial;
+use crate::federation::jit::questions::{Answers, Questions};
+use crate::federation::jit::settings::IdentityProviderSettings;
+use crate::federation::login::Login;
+use crate::federation::login::step::{FactorPage, Page, Step};
 use crate::storage::random;
 
 /// How many pages are gone through at most.
@@ -22,20 +25,22 @@ const PAGES: usize = 10;
 struct Given(Identity);
 
 impl IdentityProvider for Given {
-    fn begin(&self, callback: &Url, _hint: &Hint) -> Result<(Url, Pending), ProviderError> {
-        let pending = Pending {
-            issuer: self.0.issuer.clone(),
-            callback: callback.clone(),
-            state: random::token(),
-            nonce: String::new(),
-            verifier: String::new(),
-        };
-        let mut url = callback.clone();
-        url.query_pairs_mut().append_pair("state", &pending.state);
-        Ok((url, pending))
+    fn begin(&self, callback: &Url, _hint: &Hint) -> Result<Begun, ProviderError> {
+        let state = random::token();
+        let mut redirect = callback.clone();
+        redirect.query_pairs_mut().append_pair("state", &state);
+        Ok(Begun {
+            redirect,
+            state: LoginSecret::new(state),
+        })
     }
 
-    fn finish(&self, _returned: &Returned, _pending: &Pending) -> Result<Identity, ProviderError> {
+    fn answers(&self, parameters: &CallbackParameters, state: &LoginSecret) -> bool {
+        let given = parameters.get("state");
+        given.is_some_and(|given| state.read::<String>().is_ok_and(|state| state == given))
+    }
+
+    fn finish(&self, _parameters: &CallbackParameters, _state: &LoginSecret) -> Result<Identity, ProviderError> {
         Ok(self.0.clone())
     }
 }
@@ -65,52 +70,52 @@ pub struct Course {
     pub ending: Ending,
 }
 
-impl Federation {
-    /// Goes through a login to an application through an identity provider. What it writes goes where this front door
-    /// writes: give it a copy.
-    pub fn rehearse(
-        &self,
-        provider: &IdentityProviderName,
-        service_provider: &ServiceProviderName,
-    ) -> Result<Course, FederationError> {
-        let request = AuthorizationRequest {
-            client_id: "rehearsal".to_owned(),
-            ..AuthorizationRequest::of_ourselves(String::new(), None)
+/// Goes through a login to an application through an identity provider. What it writes goes to the database of `login`:
+/// give it a copy.
+pub fn rehearse(
+    login: &Login,
+    provider: &IdentityProviderName,
+    service_provider: &ServiceProviderName,
+) -> Result<Course, FederationError> {
+    let request = AuthorizationRequest {
+        client_id: "rehearsal".to_owned(),
+        ..AuthorizationRequest::of_ourselves(String::new(), None)
+    };
+    let handle = login.start(request, service_provider)?.handle;
+    let mut pages = Vec::new();
+    let ending = match pass(login, &handle, provider, &mut pages) {
+        Ok(ending) => ending,
+        Err(LoginError::Denied(denial)) => Ending::Refused(denial),
+        Err(LoginError::Failed(error)) => return Err(error),
+    };
+    Ok(Course { pages, ending })
+}
+
+/// Passes the pages of a login and notes each of them.
+fn pass(
+    login: &Login,
+    handle: &str,
+    provider: &IdentityProviderName,
+    pages: &mut Vec<Value>,
+) -> Result<Ending, LoginError> {
+    let to = login.choose(handle, provider)?;
+    let parameters: CallbackParameters = to.query_pairs().map(|(name, value)| (name, value)).collect();
+    let mut step = login.callback(handle, provider, &parameters)?;
+    loop {
+        let page = match step {
+            Step::Complete(..) => return Ok(Ending::In),
+            Step::Show(screen) => screen.page,
         };
-        let handle = self.start(request, service_provider)?.handle;
-        let mut pages = Vec::new();
-        let to = match self.choose(&handle, provider)? {
-            Ok(to) => to,
-            Err(denial) => {
-                let ending = Ending::Refused(denial);
-                return Ok(Course { pages, ending });
+        let asks_again = pages.len() >= PAGES;
+        pages.push(described(&page));
+        step = match page {
+            Page::Details(details) if !asks_again && details.questions.problems.is_empty() => {
+                login.answer(handle, agreeing(&details.questions))?
             }
+            // By then everything is written, and a person who has the factor enters.
+            Page::SecondFactor(_) => return Ok(Ending::In),
+            _ => return Ok(Ending::Stands),
         };
-        let state = to.query_pairs().find(|(name, _)| name == "state");
-        let returned = Returned {
-            code: Some(String::new()),
-            state: state.map(|(_, state)| state.into_owned()),
-            ..Returned::default()
-        };
-        let mut step = self.callback(&handle, provider, &returned)?;
-        let ending = loop {
-            let page = match step {
-                Step::Complete(..) => break Ending::In,
-                Step::Refused(denial) => break Ending::Refused(denial),
-                Step::Show(screen) => screen.page,
-            };
-            let asks_again = pages.len() >= PAGES;
-            pages.push(described(&page));
-            step = match page {
-                Page::Details(details) if !asks_again && details.questions.problems.is_empty() => {
-                    self.answer(&handle, agreeing(&details.questions))?
-                }
-                // By then everything is written, and whoever has the factor enters.
-                Page::SecondFactor(_) => break Ending::In,
-                _ => break Ending::Stands,
-            };
-        };
-        Ok(Course { pages, ending })
     }
 }
 

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::facts::account;
-use super::login::FederationError;
-use super::unlink::Unlinking;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::patch::{PatchOperation, Path};
 use crate::domain::{
     Actor, Change, IdentityProviderName, Kind, Operation, Precondition, Principal, Relations, Resource, ResourceId,
     ServiceProviderName, provenance,
 };
+use crate::federation::error::FederationError;
+use crate::federation::jit::facts::account;
+use crate::federation::unlink::Unlinking;
 use crate::storage::links::LinkRecord;
 use crate::storage::removals::{self, Removal};
 use crate::storage::{Database, StorageError, links};

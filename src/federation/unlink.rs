@@ -1,27 +1,27 @@
 //! Taking an identity from an account: what its provider granted goes with it, and nobody stays signed in with it.
 
-use super::groups::membership;
-use super::login::FederationError;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::change::Transfer;
 use crate::domain::{
     Actor, Change, Companion, Grant, IdentityProviderName, Kind, Link, Operation, ResourceId, provenance,
 };
+use crate::federation::error::FederationError;
+use crate::federation::jit::groups::membership;
 use crate::storage::{Database, StorageError, grants, group_grants, links, sessions};
 
 /// Where an identity is taken from, and by whom.
-pub(super) struct Unlinking<'a> {
-    pub(super) directory: &'a Directory,
-    pub(super) database: &'a Database,
-    pub(super) actor: &'a Actor,
+pub(crate) struct Unlinking<'a> {
+    pub(crate) directory: &'a Directory,
+    pub(crate) database: &'a Database,
+    pub(crate) actor: &'a Actor,
     /// The session that goes on.
-    pub(super) spared: Option<&'a str>,
+    pub(crate) spared: Option<&'a str>,
 }
 
 impl Unlinking<'_> {
     /// Takes the link, what its provider granted unless the account has another identity there, and who is signed in with
     /// it. What the provider wrote stays, as the actor's.
-    pub(super) fn unlink(&self, user: &ResourceId, link: &Link) -> Result<(), FederationError> {
+    pub(crate) fn unlink(&self, user: &ResourceId, link: &Link) -> Result<(), FederationError> {
         let provider = &link.identity_provider;
         let others = self
             .database

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use openidconnect::http::{self, header};
+use http::header;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
+use super::endpoint::{CallError, Endpoint};
 use super::keys::KeysError;
-use super::outgoing::{Endpoint, OutgoingError};
 use super::{Oidc, OidcError, jws};
 use crate::domain::Timestamp;
 use crate::storage::logouts::{self, Logout};
@@ -94,14 +94,14 @@ impl Oidc {
     }
 
     /// Posts a logout token; 200 and 204 say that it was taken (§2.8).
-    fn send(&self, endpoint: &Endpoint, token: &str) -> Result<(), OutgoingError> {
+    fn send(&self, endpoint: &Endpoint, token: &str) -> Result<(), CallError> {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("logout_token", token)
             .finish();
         let request = http::Request::post(&endpoint.url)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(body.into_bytes())?;
-        let status = (self.outgoing)(request, endpoint.allow_private_network)?.status();
+        let status = self.http.send(request, endpoint.allow_private_network)?.status();
         match status.as_u16() {
             200 | 204 => Ok(()),
             other => Err(format!("the answer has status {other}").into()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::client_keys::ClientKeys;
-use super::outgoing::Endpoint;
+use super::endpoint::Endpoint;
 use super::redirect;
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openidconnect::http;
-
 use super::client::Client;
-use super::outgoing::{Endpoint, Outgoing, OutgoingError};
+use super::endpoint::{CallError, Endpoint};
 use super::public_key::{PublicKey, read_set};
 use crate::domain::{Clock, Timestamp};
+use crate::http_client::HttpClients;
 
 /// How long published keys are used before they are read again.
 const FRESH: Duration = Duration::from_hours(1);
@@ -29,7 +28,7 @@ pub enum ClientKeys {
 /// The keys that clients publish, as they were last read.
 pub(super) struct PublishedKeys {
     clients: HashMap<String, Place>,
-    outgoing: Outgoing,
+    http: Arc<HttpClients>,
     clock: Clock,
 }
 
@@ -49,7 +48,7 @@ struct Seen {
 }
 
 impl PublishedKeys {
-    pub(super) fn new(clients: &[Client], outgoing: Outgoing, clock: Clock) -> Self {
+    pub(super) fn new(clients: &[Client], http: Arc<HttpClients>, clock: Clock) -> Self {
         let place = |client: &Client| match &client.keys {
             Some(ClientKeys::Published(endpoint)) => Some((
                 client.client_id.clone(),
@@ -63,7 +62,7 @@ impl PublishedKeys {
         };
         Self {
             clients: clients.iter().filter_map(place).collect(),
-            outgoing,
+            http,
             clock,
         }
     }
@@ -102,11 +101,11 @@ impl PublishedKeys {
         seen.keys
     }
 
-    fn fetch(&self, place: &Place) -> Result<Vec<PublicKey>, OutgoingError> {
+    fn fetch(&self, place: &Place) -> Result<Vec<PublicKey>, CallError> {
         let request = http::Request::get(&place.endpoint.url)
             .header(http::header::ACCEPT, "application/jwk-set+json, application/json")
             .body(Vec::new())?;
-        let answer = (self.outgoing)(request, place.endpoint.allow_private_network)?;
+        let answer = self.http.send(request, place.endpoint.allow_private_network)?;
         if answer.status() != http::StatusCode::OK {
             return Err(format!("the answer has status {}", answer.status().as_u16()).into());
         }

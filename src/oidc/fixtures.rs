@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use openidconnect::{HttpRequest, HttpResponse, http};
+use crate::http_client::{HttpClients, HttpError, HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::public_key::read_set;
 use super::signing_key::{SigningKey, generate};
 use super::{
-    Algorithm, Authorized, Client, ClientKeys, Endpoint, Lifetimes, Oidc, OutgoingError, Settings, Surroundings,
-    TokenResponse, Users,
+    Algorithm, Authorized, Client, ClientKeys, Dependencies, Endpoint, Lifetimes, Oidc, Settings, TokenResponse, Users,
 };
 use crate::domain::login::Authentication;
 use crate::domain::{Clock, Document, Kind, Resource, Secret, StoreName, Timestamp, Version};
@@ -114,11 +113,18 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    fn answer(&self, request: HttpRequest) -> Result<HttpResponse, OutgoingError> {
-        let (url, body) = (request.uri().to_string(), String::from_utf8(request.into_body())?);
+    fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (url, body) = (
+            request.uri().to_string(),
+            String::from_utf8(request.into_body()).unwrap(),
+        );
         self.calls.lock().unwrap().push((url, body));
-        let (status, body) = self.answer.lock().unwrap().clone().ok_or("nobody answers")?;
-        Ok(http::Response::builder().status(status).body(body.into_bytes())?)
+        let answer = self.answer.lock().unwrap().clone();
+        let (status, body) = answer.ok_or_else(|| HttpError::Unreachable("no answer".into()))?;
+        Ok(http::Response::builder()
+            .status(status)
+            .body(body.into_bytes())
+            .unwrap())
     }
 
     pub(crate) fn answers(&self, status: u16, body: &str) {
@@ -329,12 +335,12 @@ fn open(
         session_lifetime: Settings::SESSION_LIFETIME,
         clients: vec![confidential(), public(), service(), robot(), publisher()],
     };
-    let surroundings = Surroundings {
+    let dependencies = Dependencies {
         users,
-        outgoing: Arc::new(move |request, _| outside.answer(request)),
+        http: Arc::new(HttpClients::scripted(Box::new(move |request| outside.answer(request)))),
         clock: clock.clone(),
     };
-    Oidc::open(settings, database.clone(), secret_box(), surroundings).unwrap()
+    Oidc::open(settings, database.clone(), secret_box(), dependencies).unwrap()
 }
 
 pub(crate) fn code_of(failure: &super::Failure) -> &'static str {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
+use crate::http_client::HttpClients;
 use crate::storage::{
     Database, SecretBox, StorageError, client_assertions, grants, identity_locks, pushed_requests, scim_tokens,
     sessions, tokens,
@@ -21,6 +22,7 @@ mod client_authentication;
 mod client_credentials;
 mod client_keys;
 mod discovery;
+mod endpoint;
 pub mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -30,7 +32,6 @@ mod introspection;
 mod jws;
 mod keys;
 mod logout;
-mod outgoing;
 mod parameters;
 mod pkce;
 mod public_key;
@@ -44,11 +45,11 @@ mod userinfo;
 
 pub use client::{Algorithm, Client, Lifetimes};
 pub use client_keys::ClientKeys;
+pub use endpoint::Endpoint;
 pub use error::{ErrorCode, Failure, OAuthError, OidcError, PageError, PageFailure};
 pub use flow::Authorized;
 pub use keys::{KeysError, PUBLISHED_FRESH};
 pub use logout::{Confirmation, LoggedOut};
-pub use outgoing::{Endpoint, Outgoing, OutgoingError};
 pub use public_key::{PublicKey, read_set};
 pub use pushed::Pushed;
 pub use signing_key::BadKey;
@@ -82,11 +83,11 @@ pub fn users_of(directory: Arc<Directory>) -> Users {
 }
 
 /// What the provider needs of the world around it.
-pub struct Surroundings {
+pub struct Dependencies {
     /// Where users are looked up.
     pub users: Users,
     /// How service providers are called.
-    pub outgoing: Outgoing,
+    pub http: Arc<HttpClients>,
     /// The time.
     pub clock: Clock,
 }
@@ -97,7 +98,7 @@ pub struct Oidc {
     session_lifetime: Duration,
     clients: client::Clients,
     client_keys: client_keys::PublishedKeys,
-    outgoing: Outgoing,
+    http: Arc<HttpClients>,
     database: Database,
     users: Users,
     clock: Clock,
@@ -113,15 +114,15 @@ impl Oidc {
         settings: Settings,
         database: Database,
         secret_box: Arc<SecretBox>,
-        surroundings: Surroundings,
+        dependencies: Dependencies,
     ) -> Result<Self, OidcError> {
         let Settings {
             public_url,
             session_lifetime,
             clients,
         } = settings;
-        let Surroundings { users, outgoing, clock } = surroundings;
-        let client_keys = client_keys::PublishedKeys::new(&clients, Arc::clone(&outgoing), clock.clone());
+        let Dependencies { users, http, clock } = dependencies;
+        let client_keys = client_keys::PublishedKeys::new(&clients, Arc::clone(&http), clock.clone());
         let clients = client::Clients::new(clients);
         // An ID token also serves as a hint at logout, which comes at the end of a session.
         let kept = clients.longest_id_token().max(session_lifetime);
@@ -132,7 +133,7 @@ impl Oidc {
             session_lifetime,
             clients,
             client_keys,
-            outgoing,
+            http,
             database,
             users,
             clock,

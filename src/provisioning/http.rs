@@ -1,36 +1,24 @@
 //! HTTP towards a target: no redirects, no proxies, only permitted addresses, answers of bounded size and time.
 
-use std::error::Error as StdError;
-use std::io::Read;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::blocking::{Client, Response};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, redirect};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::{Method, Request};
 use serde_json::Value;
 use url::Url;
 
-use crate::domain::Clock;
-
 use super::answer::{Answer, Body, retry_after};
 use super::connector::PushError;
-use super::guard::{Guard, Private};
 use super::settings::{Auth, TargetSettings};
-
-/// The longest answer that is read, in bytes.
-const LONGEST_BODY: u64 = 1 << 20;
+use crate::domain::Clock;
+use crate::http_client::{HttpClient, HttpError, HttpResponse, HttpSettings};
 
 /// Sends requests to one target.
 pub(super) struct Http {
-    client: Client,
+    client: HttpClient,
     base: Url,
     auth: Auth,
     credentials: Option<(HeaderName, HeaderValue)>,
-    guard: Guard,
-    timeout: Duration,
     clock: Clock,
 }
 
@@ -48,54 +36,40 @@ impl Http {
         if !matches!(target.base_url.scheme(), "http" | "https") {
             return Err("base_url must begin with https:// or http://".to_owned());
         }
-        let guard = Arc::new(Guard {
-            allow_private: target.allow_private_network,
-        });
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(target.timeout)
-            .user_agent(concat!("vestibule/", env!("CARGO_PKG_VERSION")))
-            .pool_max_idle_per_host(usize::from(target.concurrency))
-            .dns_resolver(guard)
-            .build()
-            .map_err(|error| error.to_string())?;
+        let client = HttpClient::new(HttpSettings {
+            allow_private_network: target.allow_private_network,
+            allow_plain_http: true,
+            timeout: target.timeout,
+            total: target.timeout,
+            idle_connections: usize::from(target.concurrency),
+        })
+        .map_err(|error| error.to_string())?;
         Ok(Self {
             client,
             base: target.base_url.clone(),
             auth: target.auth.clone(),
             credentials: credentials(&target.auth)?,
-            guard: Guard {
-                allow_private: target.allow_private_network,
-            },
-            timeout: target.timeout,
             clock,
         })
     }
 
     /// Sends one request and reads the answer.
     pub(super) fn send(&self, method: Method, place: &Place<'_>, body: Option<&Value>) -> Result<Answer, PushError> {
-        let begun = Instant::now();
-        let url = self.url(place)?;
-        self.guard
-            .check(&url)
-            .map_err(|refusal| PushError::unreachable(refusal.to_string()))?;
-        let mut request = self
-            .client
-            .request(method, url)
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.url(place)?.as_str())
             .header(ACCEPT, "application/scim+json, application/json");
-        if let Some(body) = body {
-            request = request
-                .header(CONTENT_TYPE, "application/scim+json")
-                .body(body.to_string());
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/scim+json");
         }
         if let Some((name, value)) = &self.credentials {
             request = request.header(name, value);
         }
-        let response = request
-            .send()
-            .map_err(|error| PushError::unreachable(cause_of(&error)))?;
-        self.read(response, begun)
+        let request = request
+            .body(body.map_or_else(Vec::new, |body| body.to_string().into_bytes()))
+            .map_err(|_| PushError::unreachable("a value of the request cannot be sent"))?;
+        let response = self.client.send(request).map_err(|error| failure(&error))?;
+        Ok(self.read(&response))
     }
 
     fn url(&self, place: &Place<'_>) -> Result<Url, PushError> {
@@ -110,7 +84,7 @@ impl Http {
         Ok(url)
     }
 
-    fn read(&self, response: Response, begun: Instant) -> Result<Answer, PushError> {
+    fn read(&self, response: &HttpResponse) -> Answer {
         let header = |name| {
             response
                 .headers()
@@ -118,41 +92,17 @@ impl Http {
                 .and_then(|value: &HeaderValue| value.to_str().ok())
                 .map(str::to_owned)
         };
-        let mut answer = Answer {
+        let html = header(CONTENT_TYPE).is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
+        let bytes = response.body();
+        Answer {
             status: response.status().as_u16(),
             retry_after: header(RETRY_AFTER).and_then(|text| retry_after(&text, self.clock.now())),
             location: header(LOCATION),
-            body: Body::Empty,
-        };
-        let html = header(CONTENT_TYPE).is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
-        let bytes = self.read_bounded(response, begun)?;
-        answer.body = match serde_json::from_slice(&bytes) {
-            _ if bytes.is_empty() => Body::Empty,
-            Ok(value) if !html => Body::Json(value),
-            _ => Body::Foreign,
-        };
-        Ok(answer)
-    }
-
-    /// Reads no more than [`LONGEST_BODY`] bytes, and no longer than the timeout however slowly they drip.
-    fn read_bounded(&self, response: Response, begun: Instant) -> Result<Vec<u8>, PushError> {
-        let mut body = response.take(LONGEST_BODY + 1);
-        let mut bytes = Vec::new();
-        let mut part = [0; 16 * 1024];
-        loop {
-            let length = body
-                .read(&mut part)
-                .map_err(|_| PushError::unreachable("the answer broke off"))?;
-            bytes.extend_from_slice(&part[..length]);
-            if bytes.len() as u64 > LONGEST_BODY {
-                return Err(PushError::unreachable("the answer is longer than 1 MiB"));
-            }
-            if length == 0 {
-                return Ok(bytes);
-            }
-            if begun.elapsed() > self.timeout {
-                return Err(PushError::unreachable("the answer took too long"));
-            }
+            body: match serde_json::from_slice(bytes) {
+                _ if bytes.is_empty() => Body::Empty,
+                Ok(value) if !html => Body::Json(value),
+                _ => Body::Foreign,
+            },
         }
     }
 
@@ -190,22 +140,14 @@ fn credentials(auth: &Auth) -> Result<Option<(HeaderName, HeaderValue)>, String>
     Ok(Some((name, value)))
 }
 
-/// What went wrong in plain words; never the URL, which a person may have put a secret into.
-fn cause_of(error: &reqwest::Error) -> String {
-    let mut source: Option<&dyn StdError> = error.source();
-    while let Some(cause) = source {
-        if let Some(refusal) = cause.downcast_ref::<Private>() {
-            return refusal.to_string();
-        }
-        source = cause.source();
-    }
-    if error.is_timeout() {
-        "the target did not answer in time".to_owned()
-    } else if error.is_connect() {
-        "the target could not be reached".to_owned()
-    } else {
-        "the connection broke off before the answer".to_owned()
-    }
+/// The error of a request without an answer. It never shows the URL, which may hold a secret.
+fn failure(error: &HttpError) -> PushError {
+    PushError::unreachable(match error {
+        HttpError::TimedOut(_) => "the target did not answer in time".to_owned(),
+        HttpError::Unreachable(_) => "the target could not be reached".to_owned(),
+        HttpError::Interrupted(_) => "the connection was closed before the answer was complete".to_owned(),
+        other => other.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ pub mod connector;
 mod consume;
 pub mod engine;
 mod gate;
-mod guard;
 mod http;
 mod lane;
 mod lease;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::domain::{Attributes, Clock, Kind, ResourceId, name};

@@ -11,24 +11,25 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use self::page::AccountPage;
-use super::login::answer::{out_of_date, refused, unavailable};
-use super::login::{Door, onward, run, see_other};
+use super::login::answer::{out_of_date, unavailable};
+use super::login::{LoginData, onward, run, see_other};
 use super::oidc::{log_cause, session_cookie, session_of};
 use super::own_form::{account_token, is_own_form};
 use super::page::{LoggedOut, NotFound, respond};
 use super::{blocking, messages};
 use crate::domain::password::PasswordDefect;
 use crate::domain::{IdentityProviderName, Link, Secret};
-use crate::federation::account::{Away, Changed, Complaint, Ending, Visitor};
-use crate::federation::denial::Denial;
-use crate::federation::{Federation, FederationError, Started};
+use crate::federation::account::{AccountError, Away, Complaint, Ending};
+use crate::federation::login::Started;
+use crate::federation::login::visitor::Visitor;
+use crate::federation::{Federation, FederationError, LoginError};
 use crate::oidc::Oidc;
 use crate::storage::random;
 
 /// Where the page is.
 const PAGE: &str = "/account";
 
-/// Mounts the page. Wants [`Oidc`] and [`Door`] as application data.
+/// Mounts the page. Wants [`Oidc`] and [`LoginData`] as application data.
 pub fn routes(config: &mut ServiceConfig) {
     config
         .route(PAGE, web::get().to(view))
@@ -43,28 +44,28 @@ struct Told {
 }
 
 /// `GET /account`: the page, or the way to it.
-async fn view(oidc: Data<Oidc>, door: Data<Door>, http: HttpRequest, told: Query<Told>) -> HttpResponse {
+async fn view(oidc: Data<Oidc>, door: Data<LoginData>, http: HttpRequest, told: Query<Told>) -> HttpResponse {
     let visit = match visit(&oidc, &http).await {
         Ok(Some(visit)) => visit,
         Ok(None) => return enter(&door, None).await,
         Err(response) => return response,
     };
     let (federation, visitor) = (Arc::clone(&door.federation), visit.visitor.clone());
-    match run(move || federation.account(&visitor)).await {
+    match run(move || Ok(federation.account.view(&visitor)?)).await {
         Ok(Some(account)) => {
             let Told { done, problem } = told.into_inner();
             let page = AccountPage::new(account, visit.token(), (done.as_deref(), problem.as_deref()));
             respond(StatusCode::OK, page.render(), &[])
         }
         Ok(None) => enter(&door, None).await,
-        Err(response) => response,
+        Err(stop) => stop.into_page(),
     }
 }
 
 /// `POST /account/{form}`: one change.
 async fn change(
     oidc: Data<Oidc>,
-    door: Data<Door>,
+    door: Data<LoginData>,
     http: HttpRequest,
     form: Path<String>,
     fields: Form<Vec<(String, String)>>,
@@ -77,14 +78,19 @@ async fn change(
     let Some(fields) = Fields::read(fields.into_inner()) else {
         return out_of_date();
     };
-    if !is_own_form(&http, door.federation.public_url(), &visit.token(), fields.text("csrf")) {
+    if !is_own_form(
+        &http,
+        door.federation.login.public_url(),
+        &visit.token(),
+        fields.text("csrf"),
+    ) {
         return out_of_date();
     }
     let (federation, visitor) = (Arc::clone(&door.federation), visit.visitor.clone());
     let form = form.into_inner();
     let next = match run(move || carry_out(&federation, &visitor, &form, &fields)).await {
         Ok(next) => next,
-        Err(response) => return response,
+        Err(stop) => return stop.into_page(),
     };
     match next {
         Next::Done(what) => see_other(&format!("{PAGE}?done={what}"), None),
@@ -92,7 +98,6 @@ async fn change(
         Next::Problem(complaint) => see_other(&format!("{PAGE}?problem={}", code(complaint)), None),
         Next::Step(handle) => see_other("/login", Some(door.handle_cookie(handle))),
         Next::Away(name, away) => onward(&name, &away.to, Some(door.handle_cookie(away.handle))),
-        Next::Denied(denial) => refused(&denial),
         Next::SignedIn => signed_in_anew(oidc, visit).await,
         Next::SignedOut => {
             let mut response = respond(StatusCode::OK, LoggedOut { way_out: None }.render(), &[]);
@@ -112,19 +117,34 @@ enum Next {
     Step(String),
     /// An identity provider, by what people call it.
     Away(String, Away),
-    Denied(Denial),
     /// Every session ended with the change, and this one begins anew.
     SignedIn,
     SignedOut,
     Unknown,
 }
 
-fn carry_out(federation: &Federation, visitor: &Visitor, form: &str, fields: &Fields) -> Result<Next, FederationError> {
-    let changed = |outcome: Changed, what| Ok(outcome?.map_or_else(Next::Problem, |()| Next::Done(what)));
-    let stands = |outcome: Changed<String>| Ok(outcome?.map_or_else(Next::Problem, Next::Step));
+/// Makes the change that a form asks for; a complaint is one of the things that can follow.
+fn carry_out(federation: &Federation, visitor: &Visitor, form: &str, fields: &Fields) -> Result<Next, LoginError> {
+    match change_account(federation, visitor, form, fields) {
+        Ok(next) => Ok(next),
+        Err(AccountError::Refused(complaint)) => Ok(Next::Problem(complaint)),
+        Err(AccountError::Denied(denial)) => Err(denial.into()),
+        Err(AccountError::Failed(error)) => Err(error.into()),
+    }
+}
+
+fn change_account(
+    federation: &Federation,
+    visitor: &Visitor,
+    form: &str,
+    fields: &Fields,
+) -> Result<Next, AccountError> {
+    let account = &federation.account;
     match form {
         "confirm" => Ok(Next::Problem(Complaint::NotFresh)),
-        "profile" => changed(federation.edit_profile(visitor, &fields.attributes()), "profile"),
+        "profile" => account
+            .edit_profile(visitor, &fields.attributes())
+            .map(|()| Next::Done("profile")),
         "link" => link(federation, visitor, fields),
         "unlink" => {
             let link = Link {
@@ -132,43 +152,44 @@ fn carry_out(federation: &Federation, visitor: &Visitor, form: &str, fields: &Fi
                 issuer: fields.text("issuer").to_owned(),
                 subject: fields.text("subject").to_owned(),
             };
-            changed(federation.unlink(visitor, &link), "unlinked")
+            account.unlink(visitor, &link).map(|()| Next::Done("unlinked"))
         }
         "consent" => {
             let path = Some(fields.text("path")).filter(|path| !path.is_empty());
-            changed(federation.withdraw(visitor, fields.text("purpose"), path), "withdrawn")
+            account.withdraw(visitor, fields.text("purpose"), path)?;
+            Ok(Next::Done("withdrawn"))
         }
         "authenticator" => match fields.text("decision") {
-            "set_up" => stands(federation.begin_authenticator(visitor)),
-            "renew_codes" => stands(federation.renew_codes(visitor)),
-            "remove" => changed(federation.drop_authenticator(visitor), "authenticator_removed"),
+            "set_up" => account.begin_authenticator(visitor).map(Next::Step),
+            "renew_codes" => account.renew_codes(visitor).map(Next::Step),
+            "remove" => account
+                .drop_authenticator(visitor)
+                .map(|()| Next::Done("authenticator_removed")),
             _ => Ok(Next::Unknown),
         },
         "password" => {
             let (before, new) = (fields.secret("before"), fields.secret("password"));
-            let outcome = federation.set_password(visitor, &before, &new, &fields.secret("password_again"))?;
-            Ok(outcome.map_or_else(Next::Problem, |()| Next::SignedIn))
+            account.set_password(visitor, &before, &new, &fields.secret("password_again"))?;
+            Ok(Next::SignedIn)
         }
-        "sessions" => sign_out(federation, visitor, fields.text("session")),
+        "sessions" => Ok(sign_out(federation, visitor, fields.text("session"))?),
         _ => Ok(Next::Unknown),
     }
 }
 
-fn link(federation: &Federation, visitor: &Visitor, fields: &Fields) -> Result<Next, FederationError> {
+fn link(federation: &Federation, visitor: &Visitor, fields: &Fields) -> Result<Next, AccountError> {
     let provider = IdentityProviderName::new(fields.text("identity_provider").to_owned());
-    Ok(match federation.begin_linking(visitor, &provider)? {
-        Ok(Ok(away)) => Next::Away(federation.display_name(&provider).unwrap_or_default(), away),
-        Ok(Err(denial)) => Next::Denied(denial),
-        Err(complaint) => Next::Problem(complaint),
-    })
+    let away = federation.account.begin_linking(visitor, &provider)?;
+    let name = federation.login.display_name(&provider).unwrap_or_default();
+    Ok(Next::Away(name, away))
 }
 
 fn sign_out(federation: &Federation, visitor: &Visitor, session: &str) -> Result<Next, FederationError> {
     if session.is_empty() {
-        federation.sign_out(visitor, Ending::All)?;
+        federation.account.sign_out(visitor, Ending::All)?;
         return Ok(Next::SignedOut);
     }
-    federation.sign_out(visitor, Ending::One(session.to_owned()))?;
+    federation.account.sign_out(visitor, Ending::One(session.to_owned()))?;
     Ok(Next::Done("signed_out"))
 }
 
@@ -187,14 +208,14 @@ async fn signed_in_anew(oidc: Data<Oidc>, visit: Visit) -> HttpResponse {
 }
 
 /// Sends somebody to sign in: anybody, or the same person once more.
-async fn enter(door: &Door, visitor: Option<Visitor>) -> HttpResponse {
+async fn enter(door: &LoginData, visitor: Option<Visitor>) -> HttpResponse {
     let federation = Arc::clone(&door.federation);
-    match run(move || federation.start_for_account(visitor.as_ref())).await {
+    match run(move || Ok(federation.account.start(visitor.as_ref())?)).await {
         Ok(Started { handle, to: Some(to) }) => {
             onward(messages::text("account.sign_in"), &to, Some(door.handle_cookie(handle)))
         }
         Ok(Started { handle, to: None }) => see_other("/login", Some(door.handle_cookie(handle))),
-        Err(response) => response,
+        Err(stop) => stop.into_page(),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::{language, messages};
 use crate::federation::MailCode;
-use crate::federation::mail::Letter;
+use crate::mail::Letter;
 
 /// The mail that brings a code.
 pub fn code(mail: &MailCode<'_>) -> Letter {
-    language::prefer(&mail.standing.ui_locales);
-    let values = [("application", mail.standing.application.as_str()), ("code", mail.code)];
+    language::prefer(mail.ui_locales);
+    let values = [("application", mail.application), ("code", mail.code)];
     let paragraphs = ["mail.asked", "mail.code", "mail.once", "mail.never", "mail.not_you"];
     let text: Vec<String> = paragraphs.map(|key| messages::filled(key, &values)).into();
     Letter {

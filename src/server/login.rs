@@ -21,9 +21,10 @@ use super::own_form::{is_own_form, login_token};
 use super::page::{Onward, respond};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
-use crate::federation::denial::Denial;
-use crate::federation::provider::Returned;
-use crate::federation::{Federation, FederationError, Step};
+use crate::federation::idp::provider::CallbackParameters;
+use crate::federation::jit::denial::Denial;
+use crate::federation::login::step::Step;
+use crate::federation::{Federation, LoginError};
 
 /// The cookie that holds a login's handle.
 pub const COOKIE: &str = "vestibule-login";
@@ -46,7 +47,7 @@ pub struct Completed {
 
 /// What the handlers need.
 #[derive(Clone)]
-pub struct Door {
+pub struct LoginData {
     /// The front door.
     pub federation: Arc<Federation>,
     /// Where a login that went through ends.
@@ -57,9 +58,9 @@ pub struct Door {
     pub session_cookie: &'static str,
 }
 
-impl Door {
+impl LoginData {
     fn is_secure(&self) -> bool {
-        self.federation.public_url().scheme() == "https"
+        self.federation.login.public_url().scheme() == "https"
     }
 
     pub(super) fn handle_cookie(&self, handle: String) -> Cookie<'static> {
@@ -79,7 +80,7 @@ impl Door {
     }
 }
 
-/// Mounts the routes. [`Door`] must be there as application data.
+/// Mounts the routes. [`LoginData`] must be there as application data.
 pub fn routes(config: &mut ServiceConfig) {
     config
         .route("/login", web::get().to(view))
@@ -95,29 +96,32 @@ pub fn routes(config: &mut ServiceConfig) {
 }
 
 /// Begins a login for a request that the authorization endpoint found valid, and sends the browser on its way.
-pub async fn start(door: &Door, request: AuthorizationRequest, service_provider: ServiceProviderName) -> HttpResponse {
+pub async fn start(
+    door: &LoginData,
+    request: AuthorizationRequest,
+    service_provider: ServiceProviderName,
+) -> HttpResponse {
     let federation = Arc::clone(&door.federation);
-    match run(move || federation.start(request, &service_provider)).await {
+    match run(move || Ok(federation.login.start(request, &service_provider)?)).await {
         Ok(started) => {
             let to = started.to.map_or_else(|| "/login".to_owned(), String::from);
             see_other(&to, Some(door.handle_cookie(started.handle)))
         }
-        Err(response) => response,
+        Err(stop) => stop.into_page(),
     }
 }
 
 /// `GET /login`: the page that the login stands at.
-async fn view(door: Data<Door>, request: HttpRequest) -> HttpResponse {
+async fn view(door: Data<LoginData>, request: HttpRequest) -> HttpResponse {
     let Some(handle) = handle(&request) else {
         return refused(&Denial::NotUnderWay);
     };
     let (federation, token) = (Arc::clone(&door.federation), login_token(&handle));
-    match run(move || federation.view(&handle)).await {
+    match run(move || federation.login.view(&handle)).await {
         Ok(Step::Show(screen)) => show(screen, &token),
-        Ok(Step::Refused(denial)) => refused(&denial),
         // Looking at a login does not finish it.
         Ok(Step::Complete(..)) => refused(&Denial::NotUnderWay),
-        Err(response) => response,
+        Err(stop) => stop.into_page(),
     }
 }
 
@@ -130,17 +134,16 @@ struct ChooseForm {
 }
 
 /// `POST /login/idp`: off to an identity provider.
-async fn choose(door: Data<Door>, request: HttpRequest, form: Form<ChooseForm>) -> HttpResponse {
+async fn choose(door: Data<LoginData>, request: HttpRequest, form: Form<ChooseForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
         return not_ours(&request);
     };
     let provider = IdentityProviderName::new(form.into_inner().identity_provider);
     let federation = Arc::clone(&door.federation);
-    let name = federation.display_name(&provider).unwrap_or_default();
-    match run(move || federation.choose(&handle, &provider)).await {
-        Ok(Ok(url)) => onward(&name, &url, None),
-        Ok(Err(denial)) => stopped(&door, &request, &denial).await,
-        Err(response) => response,
+    let name = federation.login.display_name(&provider).unwrap_or_default();
+    match run(move || federation.login.choose(&handle, &provider)).await {
+        Ok(url) => onward(&name, &url, None),
+        Err(stop) => stopped(&door, &request, stop).await,
     }
 }
 
@@ -153,16 +156,15 @@ struct AddressForm {
 }
 
 /// `POST /login/email`: off to the identity provider that speaks for the domain of an address.
-async fn email(door: Data<Door>, request: HttpRequest, form: Form<AddressForm>) -> HttpResponse {
+async fn email(door: Data<LoginData>, request: HttpRequest, form: Form<AddressForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
         return not_ours(&request);
     };
     let federation = Arc::clone(&door.federation);
-    match run(move || federation.choose_by_email(&handle, &form.email)).await {
-        Ok(Ok(Some((name, url)))) => onward(&name, &url, None),
-        Ok(Ok(None)) => see_other("/login", None),
-        Ok(Err(denial)) => stopped(&door, &request, &denial).await,
-        Err(response) => response,
+    match run(move || federation.login.choose_by_email(&handle, &form.email)).await {
+        Ok(Some((name, url))) => onward(&name, &url, None),
+        Ok(None) => see_other("/login", None),
+        Err(stop) => stopped(&door, &request, stop).await,
     }
 }
 
@@ -181,12 +183,12 @@ fn empty() -> Secret {
 }
 
 /// `POST /login/password`: a local name and password.
-async fn password(door: Data<Door>, request: HttpRequest, form: Form<PasswordForm>) -> HttpResponse {
+async fn password(door: Data<LoginData>, request: HttpRequest, form: Form<PasswordForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
         return not_ours(&request);
     };
     let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
-    let step = run(move || federation.password(&handle, &form.username, &form.password)).await;
+    let step = run(move || federation.login.password(&handle, &form.username, &form.password)).await;
     settle(&door, &request, step, Arrived::ByForm).await
 }
 
@@ -201,41 +203,41 @@ struct ProveForm {
 }
 
 /// `POST /login/prove`: the password of the account to be linked, or back to the other ways.
-async fn prove(door: Data<Door>, request: HttpRequest, form: Form<ProveForm>) -> HttpResponse {
+async fn prove(door: Data<LoginData>, request: HttpRequest, form: Form<ProveForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
         return not_ours(&request);
     };
     let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
     let step = run(move || match form.decision.as_str() {
-        "link" => federation.prove(&handle, &form.password),
-        "rename" => federation.rename(&handle),
-        "back" => federation.back(&handle),
-        _ => federation.view(&handle),
+        "link" => federation.login.prove(&handle, &form.password),
+        "rename" => federation.login.rename(&handle),
+        "back" => federation.login.back(&handle),
+        _ => federation.login.view(&handle),
     })
     .await;
     settle(&door, &request, step, Arrived::ByForm).await
 }
 
 /// `GET /login/cancel`: back to the application without a login.
-async fn cancel(door: Data<Door>, request: HttpRequest) -> HttpResponse {
+async fn cancel(door: Data<LoginData>, request: HttpRequest) -> HttpResponse {
     let Some(handle) = handle(&request) else {
         return refused(&Denial::NotUnderWay);
     };
     let (federation, answer) = (Arc::clone(&door.federation), Arc::clone(&door.cancel));
-    let cancelled = run(move || Ok(federation.cancel(&handle)?.and_then(|request| answer(&request)))).await;
+    let cancelled = run(move || Ok(federation.login.cancel(&handle)?.and_then(|request| answer(&request)))).await;
     match cancelled {
         Ok(Some(location)) => see_other(location.as_str(), Some(door.expired_cookie())),
         Ok(None) => refused(&Denial::NotUnderWay),
-        Err(response) => response,
+        Err(stop) => stop.into_page(),
     }
 }
 
 /// `GET /federation/{idp}/callback`: the browser comes back from an identity provider.
 async fn callback(
-    door: Data<Door>,
+    door: Data<LoginData>,
     request: HttpRequest,
     idp: Path<String>,
-    returned: Query<Returned>,
+    parameters: Query<Vec<(String, String)>>,
 ) -> HttpResponse {
     let Some(handle) = handle(&request) else {
         return refused(&Denial::NotUnderWay);
@@ -244,19 +246,24 @@ async fn callback(
         Arc::clone(&door.federation),
         IdentityProviderName::new(idp.into_inner()),
     );
-    let step = run(move || federation.callback(&handle, &idp, &returned)).await;
+    let parameters: CallbackParameters = parameters.into_inner().into_iter().collect();
+    let step = run(move || federation.login.callback(&handle, &idp, &parameters)).await;
     settle(&door, &request, step, Arrived::ByLink).await
 }
 
 /// Tells a person why they stay outside, and how to go on if the login still stands.
-async fn stopped(door: &Door, http: &HttpRequest, denial: &Denial) -> HttpResponse {
-    let (Some(handle), federation) = (handle(http), Arc::clone(&door.federation)) else {
-        return refused(denial);
+async fn stopped(door: &LoginData, http: &HttpRequest, stop: Stop) -> HttpResponse {
+    let denial = match stop {
+        Stop::Denied(denial) => denial,
+        Stop::Failed(response) => return response,
     };
-    match run(move || federation.under_way(&handle)).await {
-        Ok(Some(standing)) => refused_with_way_out(denial, standing, door.federation.public_url()),
-        Ok(None) => refused(denial),
-        Err(response) => response,
+    let (Some(handle), federation) = (handle(http), Arc::clone(&door.federation)) else {
+        return refused(&denial);
+    };
+    match run(move || Ok(federation.login.context(&handle)?)).await {
+        Ok(Some(context)) => refused_with_way_out(&denial, context, door.federation.login.public_url()),
+        Ok(None) => refused(&denial),
+        Err(stop) => stop.into_page(),
     }
 }
 
@@ -267,12 +274,11 @@ enum Arrived {
 }
 
 /// Hands a completed login over; shows whatever else a step led to.
-async fn settle(door: &Door, http: &HttpRequest, step: Result<Step, HttpResponse>, arrived: Arrived) -> HttpResponse {
+async fn settle(door: &LoginData, http: &HttpRequest, step: Result<Step, Stop>, arrived: Arrived) -> HttpResponse {
     let (request, authentication) = match step {
         Ok(Step::Complete(request, authentication)) => (request, authentication),
         Ok(Step::Show(_)) => return see_other("/login", None),
-        Ok(Step::Refused(denial)) => return stopped(door, http, &denial).await,
-        Err(response) => return response,
+        Err(stop) => return stopped(door, http, stop).await,
     };
     let complete = Arc::clone(&door.complete);
     let before = http.cookie(door.session_cookie);
@@ -287,7 +293,7 @@ async fn settle(door: &Door, http: &HttpRequest, step: Result<Step, HttpResponse
             Arrived::ByForm => onward(messages::text("onward.application"), &location, Some(session)),
         },
         Ok(None) => return unavailable(),
-        Err(response) => return response,
+        Err(stop) => return stop.into_page(),
     };
     if response.add_cookie(&door.expired_cookie()).is_err() {
         log::error!("the login cookie cannot be written");
@@ -335,8 +341,9 @@ fn handle(request: &HttpRequest) -> Option<String> {
 }
 
 /// The handle, if the form that was sent is one of our pages' for this very login.
-fn own_handle(door: &Door, request: &HttpRequest, csrf: &str) -> Option<String> {
-    handle(request).filter(|handle| is_own_form(request, door.federation.public_url(), &login_token(handle), csrf))
+fn own_handle(door: &LoginData, request: &HttpRequest, csrf: &str) -> Option<String> {
+    handle(request)
+        .filter(|handle| is_own_form(request, door.federation.login.public_url(), &login_token(handle), csrf))
 }
 
 /// Tells a person that a form leads nowhere.
@@ -348,16 +355,35 @@ fn not_ours(request: &HttpRequest) -> HttpResponse {
     }
 }
 
-/// Crosses the bridge; what is not the person's fault becomes a page.
+/// Why a step does not go on.
+pub(super) enum Stop {
+    /// The person is denied.
+    Denied(Denial),
+    /// Something failed here; the page says so.
+    Failed(HttpResponse),
+}
+
+impl Stop {
+    /// The page, without a way to go on.
+    pub(super) fn into_page(self) -> HttpResponse {
+        match self {
+            Self::Denied(denial) => refused(&denial),
+            Self::Failed(response) => response,
+        }
+    }
+}
+
+/// Crosses the bridge; a failure becomes a page.
 pub(super) async fn run<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, FederationError> + Send + 'static,
-) -> Result<T, HttpResponse> {
+    work: impl FnOnce() -> Result<T, LoginError> + Send + 'static,
+) -> Result<T, Stop> {
     match blocking::run(work).await {
         Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => {
+        Some(Err(LoginError::Denied(denial))) => Err(Stop::Denied(denial)),
+        Some(Err(LoginError::Failed(error))) => {
             log::error!("a login could not go on: {error}");
-            Err(unavailable())
+            Err(Stop::Failed(unavailable()))
         }
-        None => Err(unavailable()),
+        None => Err(Stop::Failed(unavailable())),
     }
 }

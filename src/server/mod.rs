@@ -65,7 +65,7 @@ pub fn on(app: &App, listener: TcpListener, signals: bool) -> std::io::Result<Se
 struct State {
     scim: Data<crate::scim::Scim>,
     oidc: Data<crate::oidc::Oidc>,
-    door: Data<login::Door>,
+    door: Data<login::LoginData>,
     metrics: Data<Metrics>,
     health: Data<health::Health>,
     home: Data<page::Home>,
@@ -73,7 +73,7 @@ struct State {
 
 impl State {
     fn of(app: &App) -> Self {
-        let door = login::Door {
+        let door = login::LoginData {
             federation: app.federation.clone(),
             complete: oidc::completes(app.oidc.clone()),
             cancel: oidc::cancels(app.oidc.clone()),

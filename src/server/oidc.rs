@@ -55,7 +55,7 @@ async fn jwks(oidc: web::Data<Oidc>) -> HttpResponse {
 
 async fn authorize(
     oidc: web::Data<Oidc>,
-    door: web::Data<login::Door>,
+    door: web::Data<login::LoginData>,
     http: HttpRequest,
     body: web::Bytes,
 ) -> HttpResponse {
@@ -71,7 +71,7 @@ async fn authorize(
 }
 
 /// Hands over a person who must log in first.
-async fn to_login(oidc: &Oidc, door: &login::Door, request: AuthorizationRequest) -> HttpResponse {
+async fn to_login(oidc: &Oidc, door: &login::LoginData, request: AuthorizationRequest) -> HttpResponse {
     match oidc.service_provider(&request.client_id).cloned() {
         Some(service_provider) => login::start(door, request, service_provider).await,
         None => error_page(StatusCode::BAD_REQUEST, "invalid_client"),

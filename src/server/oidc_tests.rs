@@ -40,24 +40,24 @@ macro_rules! site {
 }
 
 /// A front door that knows nobody: whom a test logs in has a session already.
-fn door(world: &World) -> web::Data<login::Door> {
+fn door(world: &World) -> web::Data<login::LoginData> {
     let (database, clock) = (world.database.clone(), world.clock.clone());
     let registry = Arc::new(crate::domain::schema::Registry::builtin());
     let hasher = crate::userstore::PasswordHasher::new();
     let directory = Arc::new(crate::directory::Directory::new(Vec::new(), registry, hasher, clock));
     let key = crate::domain::Secret::new("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
     let secrets = Arc::new(crate::storage::SecretBox::from_secret(&key).unwrap());
-    let front_door = crate::federation::FrontDoor {
+    let front_door = crate::federation::FederationConfig {
         public_url: "https://id.example".parse().unwrap(),
         upstreams: Vec::new(),
         service_providers: Vec::new(),
-        ties: Vec::new(),
+        trusted_sources: Vec::new(),
         purposes: Vec::new(),
         passwords: crate::domain::password::PasswordPolicy::default(),
-        post: None,
+        mail: None,
     };
     let federation = crate::federation::Federation::new(directory, database, secrets, front_door);
-    web::Data::new(login::Door {
+    web::Data::new(login::LoginData {
         federation: Arc::new(federation),
         complete: Arc::new(|_, _, _| None),
         cancel: Arc::new(|_| None),

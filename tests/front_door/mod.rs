@@ -25,11 +25,16 @@ use vestibule::domain::{
     Actor, Change, Clock, IdentityProviderName, Kind, Operation, Precondition, Resource, ResourceId, Secret, StoreName,
     Timestamp,
 };
-use vestibule::federation::denial::Denial;
-use vestibule::federation::policy::{IdentityProviderSettings, SecondFactor, ServiceProviderPolicy};
-use vestibule::federation::provider::{Hint, Identity, IdentityProvider, Pending, ProviderError, Returned};
-use vestibule::federation::purpose::AttributePath;
-use vestibule::federation::{Federation, FrontDoor, Page, Post, Step, Tie, Upstream, kept_attributes};
+use vestibule::federation::idp::provider::{
+    Begun, CallbackParameters, Hint, Identity, IdentityProvider, LoginSecret, ProviderError,
+};
+use vestibule::federation::jit::attribute_path::AttributePath;
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
+use vestibule::federation::jit::settings::IdentityProviderSettings;
+use vestibule::federation::jit::settings::TrustedScimSource;
+use vestibule::federation::login::step::{Page, Step};
+use vestibule::federation::{Federation, FederationConfig, LoginError, MailSender, Upstream, kept_attributes};
 use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
 use vestibule::userstore::PasswordHasher;
 use vestibule::userstore::sql::SqlUserstore;
@@ -45,23 +50,24 @@ pub(crate) type Codes = Arc<Mutex<HashMap<String, Map<String, Value>>>>;
 struct Pretended(Codes);
 
 impl IdentityProvider for Pretended {
-    fn begin(&self, callback: &Url, _hint: &Hint) -> Result<(Url, Pending), ProviderError> {
-        let pending = Pending {
-            issuer: ISSUER.to_owned(),
-            callback: callback.clone(),
-            state: random::token(),
-            nonce: random::token(),
-            verifier: random::token(),
-        };
-        let url = Url::parse_with_params("https://idp.example/authorize", [("state", &pending.state)]).unwrap();
-        Ok((url, pending))
+    fn begin(&self, _callback: &Url, _hint: &Hint) -> Result<Begun, ProviderError> {
+        let state = random::token();
+        let redirect = Url::parse_with_params("https://idp.example/authorize", [("state", &state)]).unwrap();
+        Ok(Begun {
+            redirect,
+            state: LoginSecret::new(state),
+        })
     }
 
-    fn finish(&self, returned: &Returned, _pending: &Pending) -> Result<Identity, ProviderError> {
-        if let Some(error) = &returned.error {
+    fn answers(&self, parameters: &CallbackParameters, state: &LoginSecret) -> bool {
+        parameters.get("state") == state.read::<String>().ok().as_deref()
+    }
+
+    fn finish(&self, parameters: &CallbackParameters, _state: &LoginSecret) -> Result<Identity, ProviderError> {
+        if let Some(error) = parameters.get("error") {
             return Err(ProviderError::from_code(error));
         }
-        let code = returned.code.as_deref().ok_or(ProviderError::NoCode)?;
+        let code = parameters.get("code").ok_or(ProviderError::NoCode)?;
         let claims = self.0.lock().unwrap().get(code).cloned().ok_or(ProviderError::NoCode)?;
         let subject = claims["sub"].as_str().unwrap().to_owned();
         Ok(Identity {
@@ -71,6 +77,9 @@ impl IdentityProvider for Pretended {
         })
     }
 }
+
+/// What a step of a login comes to.
+pub(crate) type Outcome = Result<Step, LoginError>;
 
 /// A front door and what is behind it.
 pub(crate) struct Rig {
@@ -102,7 +111,7 @@ impl Rig {
     pub(crate) fn mailing(
         (jit, purposes): (&Value, &Value),
         bend: impl Fn(&mut ServiceProviderPolicy),
-        post: Option<Post>,
+        mail: Option<MailSender>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();
@@ -127,7 +136,7 @@ impl Rig {
         let directory = Arc::new(directory.with_ownership(ownership));
         let codes = Codes::default();
         Self {
-            federation: federation((&directory, &database, &codes), (jit, purposes), bend, post),
+            federation: federation((&directory, &database, &codes), (jit, purposes), bend, mail),
             directory,
             clock,
             database,
@@ -155,17 +164,17 @@ impl Rig {
 
     /// A login that has begun: its handle.
     pub(crate) fn start(&self) -> String {
-        self.federation.start(request(), &"wiki".into()).unwrap().handle
+        self.federation.login.start(request(), &"wiki".into()).unwrap().handle
     }
 
     /// The browser at the identity provider: what it brings back for a person.
-    pub(crate) fn away(&self, handle: &str, claims: &Value) -> Returned {
-        let url = self.federation.choose(handle, &google()).unwrap().unwrap();
+    pub(crate) fn away(&self, handle: &str, claims: &Value) -> CallbackParameters {
+        let url = self.federation.login.choose(handle, &google()).unwrap();
         self.returned(&url, claims)
     }
 
     /// What the browser brings back for a person from where it was sent to.
-    pub(crate) fn returned(&self, url: &Url, claims: &Value) -> Returned {
+    pub(crate) fn returned(&self, url: &Url, claims: &Value) -> CallbackParameters {
         let state = url
             .query_pairs()
             .find(|(name, _)| name == "state")
@@ -177,19 +186,15 @@ impl Rig {
             .lock()
             .unwrap()
             .insert(code.clone(), claims.as_object().unwrap().clone());
-        Returned {
-            code: Some(code),
-            state: Some(state),
-            ..Returned::default()
-        }
+        [("code", code), ("state", state)].into_iter().collect()
     }
 
-    pub(crate) fn back(&self, handle: &str, returned: &Returned) -> Step {
-        self.federation.callback(handle, &google(), returned).unwrap()
+    pub(crate) fn back(&self, handle: &str, returned: &CallbackParameters) -> Outcome {
+        self.federation.login.callback(handle, &google(), returned)
     }
 
     /// A whole login through the identity provider.
-    pub(crate) fn login(&self, claims: &Value) -> Step {
+    pub(crate) fn login(&self, claims: &Value) -> Outcome {
         let handle = self.start();
         let returned = self.away(&handle, claims);
         self.back(&handle, &returned)
@@ -248,7 +253,7 @@ fn federation(
     (directory, database, codes): (&Arc<Directory>, &Database, &Codes),
     (jit, purposes): (&Value, &Value),
     bend: impl Fn(&mut ServiceProviderPolicy),
-    post: Option<Post>,
+    mail: Option<MailSender>,
 ) -> Arc<Federation> {
     let upstream = |name: &str| Upstream::new(settings(name, jit), Box::new(Pretended(Arc::clone(codes))));
     let purpose = |purpose: &Value| serde_json::from_value(purpose.clone()).unwrap();
@@ -263,18 +268,18 @@ fn federation(
         mfa: SecondFactor::None,
     };
     bend(&mut wiki);
-    let door = FrontDoor {
+    let door = FederationConfig {
         public_url: Url::parse("https://id.example").unwrap(),
         upstreams: vec![upstream("google"), upstream("other")],
         service_providers: vec![wiki],
-        ties: vec![Tie {
+        trusted_sources: vec![TrustedScimSource {
             client: "hr".into(),
             identity_provider: "google".into(),
             store: StoreName::PRIMARY,
         }],
         purposes: purposes.as_array().unwrap().iter().map(purpose).collect(),
         passwords: PasswordPolicy::default(),
-        post,
+        mail,
     };
     let secrets = SecretBox::from_secret(&Secret::new(STANDARD.encode([1; 32]))).unwrap();
     let federation = Federation::new(Arc::clone(directory), database.clone(), Arc::new(secrets), door);
@@ -315,9 +320,9 @@ pub(crate) fn request() -> AuthorizationRequest {
 }
 
 /// The login of a step that let somebody in.
-pub(crate) fn completed(step: Step) -> Authentication {
-    match step {
-        Step::Complete(given, authentication) => {
+pub(crate) fn completed(outcome: Outcome) -> Authentication {
+    match outcome {
+        Ok(Step::Complete(given, authentication)) => {
             assert_eq!(*given, request());
             authentication
         }
@@ -326,17 +331,17 @@ pub(crate) fn completed(step: Step) -> Authentication {
 }
 
 /// The denial of a step that kept somebody out.
-pub(crate) fn refused(step: Step) -> Denial {
-    match step {
-        Step::Refused(denial) => denial,
+pub(crate) fn refused(outcome: Outcome) -> Denial {
+    match outcome {
+        Err(LoginError::Denied(denial)) => denial,
         other => panic!("not refused: {other:?}"),
     }
 }
 
 /// The page of a step.
-pub(crate) fn shown(step: Step) -> Page {
-    match step {
-        Step::Show(screen) => screen.page,
+pub(crate) fn shown(outcome: Outcome) -> Page {
+    match outcome {
+        Ok(Step::Show(screen)) => screen.page,
         other => panic!("no page: {other:?}"),
     }
 }

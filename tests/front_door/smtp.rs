@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use vestibule::federation::Post;
-use vestibule::federation::mail::{Encryption, MailSettings, Mailer};
+use vestibule::federation::MailSender;
+use vestibule::mail::{Encryption, MailSettings, Mailer};
 use vestibule::server::letter;
 
 /// How the server behaves.
@@ -63,11 +63,11 @@ impl Smtp {
     }
 
     /// The way for our mail to this server.
-    pub(crate) fn post(&self) -> Post {
+    pub(crate) fn post(&self) -> MailSender {
         self.post_by(Encryption::None)
     }
 
-    pub(crate) fn post_by(&self, encryption: Encryption) -> Post {
+    pub(crate) fn post_by(&self, encryption: Encryption) -> MailSender {
         let settings = MailSettings {
             host: "127.0.0.1".to_owned(),
             port: self.port,
@@ -77,9 +77,9 @@ impl Smtp {
             from: "login@id.example".to_owned(),
             timeout: Duration::from_secs(2),
         };
-        Post {
+        MailSender {
             mailer: Mailer::new(&settings, "id.example").unwrap(),
-            words: Box::new(letter::code),
+            compose: Box::new(letter::code),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Changed, Complaint, Visitor, own_change};
+use super::{Account, AccountError, Complaint, own_change};
 use crate::domain::patch::{PatchOperation, Path};
 use crate::domain::{Companion, Consent, Kind, Operation, Precondition, Timestamp};
-use crate::federation::login::Federation;
-use crate::federation::purpose::{Purpose, Wording};
-use crate::federation::target::Target;
+use crate::federation::jit::attribute_path::Target;
+use crate::federation::jit::purpose::{Purpose, Wording};
+use crate::federation::login::visitor::Visitor;
 use crate::storage::StorageError;
 use crate::storage::consents::{self, ConsentRecord};
 
@@ -30,9 +30,9 @@ pub struct GivenConsent {
     pub kept: Vec<(String, bool)>,
 }
 
-impl Federation {
+impl Account {
     /// The newest receipt of each purpose.
-    pub(super) fn given(&self, records: Vec<ConsentRecord>) -> Vec<GivenConsent> {
+    pub(crate) fn given(&self, records: Vec<ConsentRecord>) -> Vec<GivenConsent> {
         let latest = latest(records).into_iter().map(|record| {
             let purpose = self.purpose(&record.consent.purpose);
             let is_optional = |path: &str| {
@@ -48,7 +48,7 @@ impl Federation {
                 text: purpose.and_then(|purpose| purpose.text.clone()),
                 at: record.at,
                 withdrawn: record.withdrawn,
-                application: self.application(&record.consent.service_provider),
+                application: self.login.config.application(&record.consent.service_provider),
                 purpose: record.consent.purpose,
             }
         });
@@ -57,12 +57,10 @@ impl Federation {
 
     /// Takes back what was agreed to for a purpose: all of it, or one optional attribute. What nothing else is agreed for is
     /// removed, here and wherever it was passed on to.
-    pub fn withdraw(&self, visitor: &Visitor, purpose: &str, path: Option<&str>) -> Changed {
-        let user = match self.changeable(visitor)? {
-            Ok(user) => user,
-            Err(complaint) => return Ok(Err(complaint)),
-        };
+    pub fn withdraw(&self, visitor: &Visitor, purpose: &str, path: Option<&str>) -> Result<(), AccountError> {
+        let user = self.changeable(visitor)?;
         let records = self
+            .login
             .database
             .read::<_, StorageError>(|connection| consents::of_user(connection, &user.id))?;
         let standing = latest(records).into_iter().filter(|record| record.withdrawn.is_none());
@@ -70,11 +68,11 @@ impl Federation {
             .map(|record| record.consent)
             .partition(|consent| consent.purpose == purpose);
         let Some((gone, companion)) = these.into_iter().next().and_then(|consent| without(consent, path)) else {
-            return Ok(Err(Complaint::Outdated));
+            return Err(Complaint::Outdated.into());
         };
         let kept: BTreeSet<&String> = others.iter().flat_map(|consent| &consent.granted).collect();
         let attributes = user.document.attributes();
-        let users = self.directory.registry().resource_type(&Kind::USER);
+        let users = self.login.directory.registry().resource_type(&Kind::USER);
         let removal = |path: &String| {
             let target = Target::parse(path).filter(|target| target.value(&attributes).is_some())?;
             let edit = target.clear_operation();
@@ -94,13 +92,13 @@ impl Federation {
                 .collect(),
             precondition: Precondition::None,
         };
-        self.directory.apply(own_change(operation, vec![companion]))?;
+        self.login.directory.apply(own_change(operation, vec![companion]))?;
         log::info!("user {} took back what they had agreed to for {purpose}", user.id);
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn purpose(&self, name: &str) -> Option<&Purpose> {
-        self.door.purposes.iter().find(|purpose| purpose.name == name)
+        self.login.config.purposes.iter().find(|purpose| purpose.name == name)
     }
 }
 

@@ -1,36 +1,38 @@
 //! The password and the second factor, as their person changes them.
 
-use super::{Changed, Complaint, Visitor, own_change};
+use super::{Account, AccountError, Complaint, own_change};
 use crate::directory::DirectoryError;
 use crate::domain::patch::{PatchOperation, Path};
 use crate::domain::{Kind, Operation, Precondition, Secret};
-use crate::federation::login::Federation;
-use crate::federation::second_factor::{recovery_codes, username};
-use crate::federation::totp;
-use crate::federation::transaction::Stage;
-use crate::storage::{StorageError, factors};
+use crate::federation::login::second_factor_steps::username;
+use crate::federation::login::totp;
+use crate::federation::login::transaction::LoginState;
+use crate::federation::login::visitor::Visitor;
 use crate::userstore::StoreError;
 
-impl Federation {
+impl Account {
     /// Sets the password, given the one before if there is one. Every session ends with it, this one too.
-    pub fn set_password(&self, visitor: &Visitor, before: &Secret, password: &Secret, again: &Secret) -> Changed {
-        let user = match self.changeable(visitor)? {
-            Ok(user) => user,
-            Err(complaint) => return Ok(Err(complaint)),
-        };
-        let has_one = self.directory.has_password(&user.store, &user.id)?;
-        if has_one && !self.is_password(&user.store, Some(&user.id), before)? {
-            return Ok(Err(Complaint::WrongPassword));
+    pub fn set_password(
+        &self,
+        visitor: &Visitor,
+        before: &Secret,
+        password: &Secret,
+        again: &Secret,
+    ) -> Result<(), AccountError> {
+        let user = self.changeable(visitor)?;
+        let has_one = self.login.directory.has_password(&user.store, &user.id)?;
+        if has_one && !self.login.is_password(&user.store, Some(&user.id), before)? {
+            return Err(Complaint::WrongPassword.into());
         }
-        if let Err(defect) = self.door.passwords.check(password.expose(), &username(&user)) {
-            return Ok(Err(Complaint::Password(defect)));
+        if let Err(defect) = self.login.config.passwords.check(password.expose(), &username(&user)) {
+            return Err(Complaint::Password(defect).into());
         }
         if password != again {
-            return Ok(Err(Complaint::PasswordsDiffer));
+            return Err(Complaint::PasswordsDiffer.into());
         }
-        let users = self.directory.registry().resource_type(&Kind::USER);
+        let users = self.login.directory.registry().resource_type(&Kind::USER);
         let Some(path) = users.and_then(|users| Path::parse("password", users).ok()) else {
-            return Ok(Err(Complaint::Impossible));
+            return Err(Complaint::Impossible.into());
         };
         let operation = Operation::Patch {
             kind: Kind::USER,
@@ -38,58 +40,46 @@ impl Federation {
             operations: vec![PatchOperation::replace(path, password.expose().into())],
             precondition: Precondition::None,
         };
-        match self.directory.apply(own_change(operation, Vec::new())) {
-            Ok(_) => Ok(Ok(())),
-            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Ok(Err(Complaint::Impossible)),
+        match self.login.directory.apply(own_change(operation, Vec::new())) {
+            Ok(_) => Ok(()),
+            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(Complaint::Impossible.into()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Begins to set an authenticator up: gives the handle of a login of ours that stands there.
-    pub fn begin_authenticator(&self, visitor: &Visitor) -> Changed<String> {
-        let user = match self.changeable(visitor)? {
-            Ok(user) => user,
-            Err(complaint) => return Ok(Err(complaint)),
-        };
+    pub fn begin_authenticator(&self, visitor: &Visitor) -> Result<String, AccountError> {
+        let user = self.changeable(visitor)?;
         if self.has_authenticator(visitor)? {
-            return Ok(Err(Complaint::Outdated));
+            return Err(Complaint::Outdated.into());
         }
-        let stage = Stage::Enrolling {
+        let state = LoginState::Enrolling {
             authentication: visitor.authentication.clone(),
             username: username(&user),
             seed: totp::seed(),
             mail: None,
         };
-        Ok(Ok(self.stand_for_account(visitor, stage)?))
+        Ok(self.begin_login(visitor, state)?)
     }
 
     /// Makes new recovery codes: gives the handle of a login of ours that shows them. The old ones open nothing any more.
-    pub fn renew_codes(&self, visitor: &Visitor) -> Changed<String> {
-        if let Err(complaint) = self.changeable(visitor)? {
-            return Ok(Err(complaint));
-        }
+    pub fn renew_codes(&self, visitor: &Visitor) -> Result<String, AccountError> {
+        self.changeable(visitor)?;
         if !self.has_authenticator(visitor)? {
-            return Ok(Err(Complaint::Outdated));
+            return Err(Complaint::Outdated.into());
         }
-        let user = visitor.authentication.user.clone();
-        let (codes, hashes) = recovery_codes(&user);
-        self.database
-            .write::<_, StorageError>(move |connection| Ok(factors::set_recovery_codes(connection, &user, &hashes)?))?;
-        let stage = Stage::Enrolled {
+        let user = &visitor.authentication.user;
+        let codes = self.login.second_factors.renew_recovery_codes(user)?;
+        let state = LoginState::Enrolled {
             authentication: visitor.authentication.clone(),
             codes,
         };
-        Ok(Ok(self.stand_for_account(visitor, stage)?))
+        Ok(self.begin_login(visitor, state)?)
     }
 
     /// Forgets the authenticator and its recovery codes. Where one is needed, the next login sets another up.
-    pub fn drop_authenticator(&self, visitor: &Visitor) -> Changed {
-        if let Err(complaint) = self.changeable(visitor)? {
-            return Ok(Err(complaint));
-        }
-        let user = visitor.authentication.user.clone();
-        self.database
-            .write::<_, StorageError>(move |connection| Ok(factors::delete_of_user(connection, &user)?))?;
-        Ok(Ok(()))
+    pub fn drop_authenticator(&self, visitor: &Visitor) -> Result<(), AccountError> {
+        self.changeable(visitor)?;
+        Ok(self.login.second_factors.remove(&visitor.authentication.user)?)
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Changed, Complaint, Visitor, own_change};
+use super::{Account, AccountError, Complaint, own_change};
 use crate::directory::DirectoryError;
 use crate::domain::patch::{PatchOp, PatchOperation, Path};
 use crate::domain::provenance::Writers;
 use crate::domain::{Attributes, Kind, Operation, Precondition, Resource};
-use crate::federation::login::Federation;
+use crate::federation::login::visitor::Visitor;
 use crate::userstore::StoreError;
 
 /// What people may write themselves, as long as nobody else has.
@@ -53,8 +53,8 @@ pub enum Owner {
     Named(String),
 }
 
-impl Federation {
-    pub(super) fn profile(&self, user: &Resource) -> Vec<Entry> {
+impl Account {
+    pub(crate) fn profile(&self, user: &Resource) -> Vec<Entry> {
         let (attributes, writers) = (user.document.attributes(), user.writers.writers());
         let values = values(&attributes);
         let entry = |path: &str, value: String| Entry {
@@ -78,13 +78,10 @@ impl Federation {
 
     /// Writes what a person says of themselves, by path; an empty text takes a value away. What is not theirs to write
     /// does not count.
-    pub fn edit_profile(&self, visitor: &Visitor, texts: &BTreeMap<String, String>) -> Changed {
-        let user = match self.changeable(visitor)? {
-            Ok(user) => user,
-            Err(complaint) => return Ok(Err(complaint)),
-        };
-        let Some(users) = self.directory.registry().resource_type(&Kind::USER) else {
-            return Ok(Err(Complaint::Impossible));
+    pub fn edit_profile(&self, visitor: &Visitor, texts: &BTreeMap<String, String>) -> Result<(), AccountError> {
+        let user = self.changeable(visitor)?;
+        let Some(users) = self.login.directory.registry().resource_type(&Kind::USER) else {
+            return Err(Complaint::Impossible.into());
         };
         let mut operations = Vec::new();
         for Entry { path, value, .. } in self.profile(&user).into_iter().filter(|entry| entry.is_own) {
@@ -92,7 +89,7 @@ impl Federation {
                 continue;
             };
             if text.chars().count() > LONGEST || text.chars().any(char::is_control) {
-                return Ok(Err(Complaint::Unfit));
+                return Err(Complaint::Unfit.into());
             }
             let Ok(path) = Path::parse(&path, users) else { continue };
             operations.push(if text.is_empty() {
@@ -111,22 +108,22 @@ impl Federation {
             operations,
             precondition: Precondition::None,
         };
-        match self.directory.apply(own_change(operation, Vec::new())) {
-            Ok(_) => Ok(Ok(())),
+        match self.login.directory.apply(own_change(operation, Vec::new())) {
+            Ok(_) => Ok(()),
             Err(DirectoryError::Invalid(invalid)) => {
                 log::info!("what a person wrote of themselves was refused: {}", invalid.detail);
-                Ok(Err(Complaint::Unfit))
+                Err(Complaint::Unfit.into())
             }
-            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Ok(Err(Complaint::Impossible)),
-            Err(DirectoryError::NotFound(_)) => Ok(Err(Complaint::Outdated)),
+            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(Complaint::Impossible.into()),
+            Err(DirectoryError::NotFound(_)) => Err(Complaint::Outdated.into()),
             Err(error) => Err(error.into()),
         }
     }
 
     fn owner(&self, writer: &str) -> Owner {
         match writer.split_once(':') {
-            Some(("idp", name)) => Owner::Named(self.called(&name.to_owned().into())),
-            Some(("scim", name)) => Owner::Named(self.application(&name.to_owned().into())),
+            Some(("idp", name)) => Owner::Named(self.login.config.display_name(&name.to_owned().into())),
+            Some(("scim", name)) => Owner::Named(self.login.config.application(&name.to_owned().into())),
             None if writer == "self" => Owner::Person,
             _ => Owner::Administrator,
         }

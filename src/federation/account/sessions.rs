@@ -1,8 +1,9 @@
 //! Where a person is signed in, and how they sign out there. Signing out takes no fresh login.
 
-use super::Visitor;
+use super::Account;
 use crate::domain::Timestamp;
-use crate::federation::login::{Federation, FederationError};
+use crate::federation::error::FederationError;
+use crate::federation::login::visitor::Visitor;
 use crate::storage::sessions::{self, SessionRecord};
 use crate::storage::{StorageError, grants, random};
 
@@ -32,12 +33,14 @@ pub enum Ending {
     All,
 }
 
-impl Federation {
-    pub(super) fn open_session(&self, record: SessionRecord, visitor: &Visitor) -> OpenSession {
+impl Account {
+    pub(crate) fn open_session(&self, record: SessionRecord, visitor: &Visitor) -> OpenSession {
         let authentication = record.authentication;
         OpenSession {
             reference: reference(&record.id_hash),
-            provider: authentication.identity_provider.map(|name| self.called(&name)),
+            provider: authentication
+                .identity_provider
+                .map(|name| self.login.config.display_name(&name)),
             by_two_factors: authentication.amr.iter().any(|method| method == "mfa"),
             since: authentication.at,
             until: record.expires,
@@ -48,12 +51,12 @@ impl Federation {
     /// Ends sessions and takes back what they gave. Applications that want to know are told.
     pub fn sign_out(&self, visitor: &Visitor, ending: Ending) -> Result<(), FederationError> {
         let user = visitor.authentication.user.clone();
-        let now = self.directory.clock().now();
+        let now = self.login.directory.clock().now();
         let ends = move |record: &SessionRecord| match &ending {
             Ending::One(wanted) => reference(&record.id_hash) == *wanted,
             Ending::All => true,
         };
-        self.database.write::<_, StorageError>(move |connection| {
+        self.login.database.write::<_, StorageError>(move |connection| {
             for record in sessions::of_user(connection, &user, now)?
                 .iter()
                 .filter(|record| ends(record))

@@ -3,8 +3,8 @@
 use askama::Template;
 
 use crate::domain::Timestamp;
-use crate::federation::account::{Account, Entry, GivenConsent, LinkedIdentity, OpenSession, Owner};
-use crate::federation::purpose::Wording;
+use crate::federation::account::{AccountView, Entry, GivenConsent, LinkedIdentity, OpenSession, Owner};
+use crate::federation::jit::purpose::Wording;
 use crate::server::login::details::label;
 use crate::server::page::{Field, ProviderChoice, rendered};
 use crate::server::{language, messages};
@@ -60,7 +60,7 @@ struct Kept {
 
 impl AccountPage {
     /// The page for an account. `told` is what was done, and what went wrong, by their codes.
-    pub(super) fn new(account: Account, csrf: String, (done, problem): (Option<&str>, Option<&str>)) -> Self {
+    pub(super) fn new(account: AccountView, csrf: String, (done, problem): (Option<&str>, Option<&str>)) -> Self {
         let is_fresh = account.is_fresh;
         let (own, others): (Vec<Entry>, Vec<Entry>) =
             account.profile.into_iter().partition(|entry| entry.is_own && is_fresh);
@@ -174,7 +174,7 @@ fn minute(at: Timestamp) -> String {
 pub(in crate::server) mod tests {
     use super::*;
     use crate::domain::Link;
-    use crate::federation::Choice;
+    use crate::federation::login::step::Choice;
 
     /// The fullest account page, with `name` wherever a text comes from outside.
     pub(in crate::server) fn page(name: &str) -> String {
@@ -193,7 +193,7 @@ pub(in crate::server) mod tests {
             until: at,
             is_this,
         };
-        let account = Account {
+        let account = AccountView {
             username: text(),
             is_fresh: true,
             profile: vec![entry("title", false), entry("nickName", true)],
@@ -234,7 +234,7 @@ pub(in crate::server) mod tests {
         let html = page("Alice");
         assert!(html.contains("Your profile is saved.") && html.contains("That is your last way in"));
         let account = |told| {
-            let account = Account {
+            let account = AccountView {
                 username: "alice".to_owned(),
                 is_fresh: false,
                 profile: Vec::new(),

@@ -5,8 +5,8 @@ use actix_web::http::StatusCode;
 use url::Url;
 
 use super::{details, factor};
-use crate::federation::denial::Denial;
-use crate::federation::{Choice, Local, Page, Screen, Standing};
+use crate::federation::jit::denial::Denial;
+use crate::federation::login::step::{Choice, Local, LoginContext, Page, Screen};
 use crate::server::href::Href;
 use crate::server::page::{
     Chooser, EmailForm, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, Waiting, WayOut, respond,
@@ -16,8 +16,8 @@ use crate::server::{language, messages};
 
 /// Shows a page of a login. `csrf` is the token of its forms.
 pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
-    language::prefer(&screen.standing.ui_locales);
-    let service_provider = called(screen.standing.application);
+    language::prefer(&screen.context.ui_locales);
+    let service_provider = called(screen.context.application);
     let html = match screen.page {
         Page::SignIn {
             providers,
@@ -89,13 +89,13 @@ pub(in crate::server) fn refused(denial: &Denial) -> HttpResponse {
 
 /// Tells a person why they stay outside, in a login that still stands: they can go back to the application, which is
 /// told that nothing came of it, or try again.
-pub(super) fn refused_with_way_out(denial: &Denial, standing: Standing, public_url: &Url) -> HttpResponse {
-    language::prefer(&standing.ui_locales);
+pub(super) fn refused_with_way_out(denial: &Denial, context: LoginContext, public_url: &Url) -> HttpResponse {
+    language::prefer(&context.ui_locales);
     let (status, code) = row(denial);
     let cancel = public_url.join("/login/cancel").ok();
     let href = cancel.and_then(|url| Href::parse(url.as_str()));
     let way_out = href.map(|href| WayOut {
-        name: called(standing.application),
+        name: called(context.application),
         href,
     });
     error(status, code, reason(denial), way_out)

@@ -7,12 +7,13 @@ use actix_web::web::{Data, Form};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::out_of_date;
-use super::{Arrived, Door, not_ours, own_handle, run, settle};
+use super::{Arrived, LoginData, not_ours, own_handle, run, settle};
 use crate::domain::Secret;
 use crate::domain::password::PasswordDefect;
-use crate::federation::Details;
-use crate::federation::purpose::{AttributePath, Purpose, Wording};
-use crate::federation::questions::{Answers, Problem, Questions};
+use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::purpose::{Purpose, Wording};
+use crate::federation::jit::questions::{Answers, Problem, Questions};
+use crate::federation::login::step::Details;
 use crate::server::href::Href;
 use crate::server::page::{Choosable, DetailsForm, Field, PurposeText};
 use crate::server::{language, messages};
@@ -21,7 +22,11 @@ use crate::server::{language, messages};
 const PREFIX: &str = "attribute:";
 
 /// `POST /login/details`: agreed with answers, or not.
-pub(super) async fn answer(door: Data<Door>, http: HttpRequest, form: Form<Vec<(String, String)>>) -> HttpResponse {
+pub(super) async fn answer(
+    door: Data<LoginData>,
+    http: HttpRequest,
+    form: Form<Vec<(String, String)>>,
+) -> HttpResponse {
     let Some(form) = Sent::read(form.into_inner()) else {
         return out_of_date();
     };
@@ -30,9 +35,9 @@ pub(super) async fn answer(door: Data<Door>, http: HttpRequest, form: Form<Vec<(
     };
     let federation = Arc::clone(&door.federation);
     let step = run(move || match form.one("decision") {
-        "agree" => federation.answer(&handle, form.answers()),
-        "refuse" => federation.disagree(&handle),
-        _ => federation.view(&handle),
+        "agree" => federation.login.answer(&handle, form.answers()),
+        "refuse" => federation.login.disagree(&handle),
+        _ => federation.login.view(&handle),
     })
     .await;
     settle(&door, &http, step, Arrived::ByForm).await

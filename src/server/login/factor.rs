@@ -7,9 +7,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use qrcode::{Color, QrCode};
 use serde::Deserialize;
 
-use super::{Arrived, Door, empty, not_ours, own_handle, run, settle};
+use super::{Arrived, LoginData, empty, not_ours, own_handle, run, settle};
 use crate::domain::Secret;
-use crate::federation::{FactorPage, Wrong};
+use crate::federation::login::step::{FactorPage, Wrong};
 use crate::server::page::{EnrolForm, FactorForm, MailCodeForm, Picture, RecoveryCodes};
 
 #[derive(Deserialize)]
@@ -23,27 +23,27 @@ pub(super) struct CodeForm {
 }
 
 /// `POST /login/code`: the code of a second factor, or a recovery code; or the wish for another kind of code.
-pub(super) async fn code(door: Data<Door>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
+pub(super) async fn code(door: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &http, &form.csrf) else {
         return not_ours(&http);
     };
     let federation = Arc::clone(&door.federation);
     let step = run(move || match form.decision.as_str() {
-        "mail" => federation.mail_code(&handle),
-        "authenticator" => federation.authenticator(&handle),
-        _ => federation.code(&handle, &form.code),
+        "mail" => federation.login.mail_code(&handle),
+        "authenticator" => federation.login.authenticator(&handle),
+        _ => federation.login.code(&handle, &form.code),
     })
     .await;
     settle(&door, &http, step, Arrived::ByForm).await
 }
 
 /// `POST /login/codes`: the recovery codes are read.
-pub(super) async fn read_codes(door: Data<Door>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
+pub(super) async fn read_codes(door: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &http, &form.csrf) else {
         return not_ours(&http);
     };
     let federation = Arc::clone(&door.federation);
-    let step = run(move || federation.read_codes(&handle)).await;
+    let step = run(move || federation.login.read_codes(&handle)).await;
     settle(&door, &http, step, Arrived::ByForm).await
 }
 

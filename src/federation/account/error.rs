@@ -1,0 +1,75 @@
+//! Why the account page changes nothing.
+
+use crate::directory::DirectoryError;
+use crate::domain::password::PasswordDefect;
+use crate::federation::error::{FederationError, LoginError};
+use crate::federation::jit::denial::Denial;
+use crate::storage::StorageError;
+
+/// Why an account is not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The person must correct something, or sign in again.
+    #[error("{0:?}")]
+    Refused(Complaint),
+    /// The identity provider may not be used.
+    #[error("denied: {}", .0.code())]
+    Denied(Denial),
+    /// Something failed here.
+    #[error(transparent)]
+    Failed(#[from] FederationError),
+}
+
+/// What the person must correct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// The last login is too long ago.
+    NotFresh,
+    /// The account has changed meanwhile, or is gone.
+    Outdated,
+    /// Nobody could enter any more.
+    LastWayIn,
+    /// That is not the password.
+    WrongPassword,
+    /// The new password will not do.
+    Password(PasswordDefect),
+    /// The two new ones differ.
+    PasswordsDiffer,
+    /// A value does not fit.
+    Unfit,
+    /// It cannot be changed here.
+    Impossible,
+}
+
+impl From<Denial> for AccountError {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<Complaint> for AccountError {
+    fn from(complaint: Complaint) -> Self {
+        Self::Refused(complaint)
+    }
+}
+
+impl From<DirectoryError> for AccountError {
+    fn from(error: DirectoryError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<StorageError> for AccountError {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<LoginError> for AccountError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Denied(denial) => Self::Denied(denial),
+            LoginError::Failed(error) => Self::Failed(error),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The identity providers and applications of the front door, and how they are looked up.
+
+use url::Url;
+
+use super::idp::claim;
+use super::idp::oauth2::{OAuth2Provider, OAuth2Settings};
+use super::idp::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
+use super::idp::provider::{Identity, IdentityProvider};
+use super::jit::attribute_path::AttributePath;
+use super::jit::claims::{self, ClaimMapping};
+use super::jit::denial::Denial;
+use super::jit::policy::{JitMode, SecondFactor, ServiceProviderPolicy, StoreRule, SyncMode, UsernameRule};
+use super::jit::purpose::Purpose;
+use super::jit::settings::{IdentityProviderSettings, ProviderKind, TrustedScimSource};
+use crate::domain::email::Email;
+use crate::domain::password::PasswordPolicy;
+use crate::domain::{Clock, IdentityProviderName, ServiceProviderName};
+use crate::http_client::HttpError;
+use crate::mail::{Letter, Mailer};
+
+/// An identity provider, ready for logins.
+pub struct Upstream {
+    pub(crate) settings: IdentityProviderSettings,
+    pub(crate) claims: Vec<ClaimMapping>,
+    pub(crate) provider: Box<dyn IdentityProvider>,
+}
+
+impl Upstream {
+    /// Builds the adapter for the settings. Nothing is fetched yet.
+    pub fn open(settings: IdentityProviderSettings, clock: Clock) -> Result<Self, HttpError> {
+        let provider: Box<dyn IdentityProvider> = match &settings.kind {
+            ProviderKind::Oidc(rules) => Box::new(OpenIdProvider::new(
+                OpenIdSettings {
+                    issuer: settings.issuer.clone(),
+                    client_id: settings.client_id.clone(),
+                    client_secret: settings.client_secret.clone(),
+                    scopes: settings.scopes.clone(),
+                    allow_private_network: settings.allow_private_network,
+                    wanted_claims: wanted_claims(&settings, rules),
+                    rules: rules.clone(),
+                },
+                clock,
+            )?),
+            ProviderKind::OAuth2(rules) => Box::new(OAuth2Provider::new(OAuth2Settings {
+                issuer: settings.issuer.clone(),
+                client_id: settings.client_id.clone(),
+                client_secret: settings.client_secret.clone(),
+                scopes: settings.scopes.clone(),
+                allow_private_network: settings.allow_private_network,
+                rules: rules.as_ref().clone(),
+            })?),
+        };
+        Ok(Self::new(settings, provider))
+    }
+
+    /// Uses the given adapter, and maps its claims by `settings`.
+    pub fn new(settings: IdentityProviderSettings, provider: Box<dyn IdentityProvider>) -> Self {
+        let claims = mappings(&settings);
+        Self {
+            settings,
+            claims,
+            provider,
+        }
+    }
+
+    /// The name that people read.
+    pub fn display_name(&self) -> String {
+        self.settings
+            .display_name
+            .clone()
+            .unwrap_or_else(|| self.settings.name.to_string())
+    }
+}
+
+/// Who may sign in, and how.
+pub struct FederationConfig {
+    /// The address under which browsers reach the server.
+    pub public_url: Url,
+    /// The identity providers.
+    pub upstreams: Vec<Upstream>,
+    /// The applications.
+    pub service_providers: Vec<ServiceProviderPolicy>,
+    /// The SCIM clients that know users by their subjects at an identity provider.
+    pub trusted_sources: Vec<TrustedScimSource>,
+    /// The purposes that attributes may be kept for.
+    pub purposes: Vec<Purpose>,
+    /// The rules for passwords.
+    pub passwords: PasswordPolicy,
+    /// Sends codes by e-mail; none without an SMTP server.
+    pub mail: Option<MailSender>,
+}
+
+/// Sends codes by e-mail.
+pub struct MailSender {
+    /// Hands mail to the SMTP server.
+    pub mailer: Mailer,
+    /// Writes the text in the language of the person.
+    pub compose: Box<dyn Fn(&MailCode<'_>) -> Letter + Send + Sync>,
+}
+
+/// A code to be sent by e-mail.
+#[derive(Clone, Copy)]
+pub struct MailCode<'a> {
+    /// The display name of the application that the person signs in to.
+    pub application: &'a str,
+    /// The languages that the application asks for, best first.
+    pub ui_locales: &'a [String],
+    /// The code, in groups.
+    pub code: &'a str,
+}
+
+impl FederationConfig {
+    /// Adds an identity provider, or replaces the one of the same name.
+    pub fn replace(&mut self, upstream: Upstream) {
+        self.upstreams
+            .retain(|known| known.settings.name != upstream.settings.name);
+        self.upstreams.push(upstream);
+    }
+
+    /// Adds the account page as an application: every way to sign in is allowed, and no account is created.
+    pub(crate) fn with_account_page(mut self) -> Self {
+        let policy = ServiceProviderPolicy {
+            name: ServiceProviderName::RESIDENT,
+            display_name: String::new(),
+            identity_providers: self
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.settings.name.clone())
+                .collect(),
+            local_login: self.service_providers.iter().any(|policy| policy.local_login),
+            inbound_userstore: None,
+            jit_mode: Some(JitMode::Off),
+            purposes: Vec::new(),
+            mfa: SecondFactor::None,
+        };
+        self.service_providers.push(policy);
+        self
+    }
+
+    /// The policy of an application; none if it is not configured.
+    pub(crate) fn policy(&self, name: &ServiceProviderName) -> Option<&ServiceProviderPolicy> {
+        self.service_providers.iter().find(|policy| policy.name == *name)
+    }
+
+    /// The display name of an application; its name if it is not configured any more.
+    pub(crate) fn application(&self, name: &ServiceProviderName) -> String {
+        let policy = self.policy(name);
+        policy.map_or_else(|| name.to_string(), |policy| policy.display_name.clone())
+    }
+
+    /// An identity provider by name.
+    pub(crate) fn upstream(&self, name: &IdentityProviderName) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.settings.name == *name)
+    }
+
+    /// The identity provider, if an application lets users sign in through it.
+    pub(crate) fn allowed(
+        &self,
+        name: &IdentityProviderName,
+        policy: &ServiceProviderPolicy,
+    ) -> Result<&Upstream, Denial> {
+        let upstream = self.upstream(name).ok_or(Denial::UnknownProvider)?;
+        if policy.identity_providers.contains(name) {
+            Ok(upstream)
+        } else {
+            Err(Denial::ProviderNotAllowed)
+        }
+    }
+
+    /// The display name of an identity provider; its name if it is not configured any more.
+    pub(crate) fn display_name(&self, provider: &IdentityProviderName) -> String {
+        self.upstream(provider)
+            .map_or_else(|| provider.to_string(), Upstream::display_name)
+    }
+
+    /// The JIT mode of logins to an application through an identity provider.
+    pub(crate) fn mode(&self, provider: &IdentityProviderName, policy: &ServiceProviderPolicy) -> JitMode {
+        self.upstream(provider)
+            .map_or(JitMode::Off, |upstream| policy.mode(&upstream.settings.jit))
+    }
+
+    /// Where an identity provider sends the browser back to: one path each, so that the answer of one cannot pass for
+    /// another's.
+    pub(crate) fn callback_url(&self, provider: &IdentityProviderName) -> Url {
+        let mut url = self.public_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty()
+                .extend(["federation", provider.as_str(), "callback"]);
+        }
+        url
+    }
+
+    /// The one identity provider of an application that is responsible for the domain of an address.
+    pub(crate) fn responsible(&self, address: &str, policy: &ServiceProviderPolicy) -> Option<IdentityProviderName> {
+        let email = Email::parse(address.trim())?;
+        let mut providers = policy.identity_providers.iter().filter(|name| {
+            let domains = self
+                .upstream(name)
+                .map(|upstream| &upstream.settings.trusted_email_domains);
+            domains.is_some_and(|domains| domains.iter().any(|domain| email.is_at(domain)))
+        });
+        match (providers.next(), providers.next()) {
+            (Some(one), None) => Some(one.clone()),
+            _ => None,
+        }
+    }
+
+    /// The purposes that users of an identity provider consent to when they sign in to an application.
+    pub(crate) fn purposes(
+        &self,
+        upstream: &Upstream,
+        service_provider: &ServiceProviderPolicy,
+        identity: &Identity,
+    ) -> Vec<Purpose> {
+        let names = upstream.settings.jit.purposes.iter().chain(&service_provider.purposes);
+        let mut purposes: Vec<Purpose> = Vec::new();
+        for name in names {
+            let known = self.purposes.iter().find(|purpose| purpose.name == *name);
+            purposes.extend(known.filter(|known| !purposes.contains(known)).cloned());
+        }
+        if purposes.is_empty() {
+            purposes.push(claims::account_purpose(&upstream.claims, &identity.claims));
+        }
+        purposes
+    }
+}
+
+/// What an identity provider keeps in step at every login.
+pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<AttributePath> {
+    if settings.jit.sync == SyncMode::None {
+        return Vec::new();
+    }
+    let mappings = mappings(settings);
+    let kept = mappings.iter().filter(|mapping| mapping.is_kept());
+    kept.filter_map(ClaimMapping::path).collect()
+}
+
+/// The claims that a login of this provider reads.
+pub fn read_claims(settings: &IdentityProviderSettings) -> Vec<String> {
+    let rules = match &settings.kind {
+        ProviderKind::Oidc(rules) => rules.clone(),
+        ProviderKind::OAuth2(_) => OpenIdRules::default(),
+    };
+    wanted_claims(settings, &rules)
+}
+
+/// The claims that a login needs.
+fn wanted_claims(settings: &IdentityProviderSettings, rules: &OpenIdRules) -> Vec<String> {
+    let mut wanted: Vec<String> = mappings(settings).iter().flat_map(ClaimMapping::claims).collect();
+    if let UsernameRule::Claim(claim) = &settings.jit.username {
+        wanted.push(claim.clone());
+    }
+    if let StoreRule::Claim { claim, .. } = &settings.jit.userstore {
+        wanted.push(claim.clone());
+    }
+    wanted.extend(settings.jit.approval.claims());
+    let groups = settings.jit.groups.iter();
+    wanted.extend(groups.map(|groups| claim::top_level(&groups.claim)));
+    if wanted.iter().any(|claim| claim == "email") && rules.verified_claim == openid::EMAIL_VERIFIED {
+        wanted.push(rules.verified_claim.clone());
+    }
+    wanted
+}
+
+fn mappings(settings: &IdentityProviderSettings) -> Vec<ClaimMapping> {
+    if settings.claims.is_empty() {
+        claims::standard()
+    } else {
+        settings.claims.clone()
+    }
+}

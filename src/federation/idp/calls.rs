@@ -1,0 +1,137 @@
+//! The requests that a login makes of an identity provider: the code for tokens, and a token for claims.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use openidconnect::http::{Request, StatusCode, header};
+use openidconnect::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use url::{Url, form_urlencoded};
+
+use super::provider::{CallbackParameters, LoginSecret, ProviderError};
+use crate::domain::Secret;
+use crate::http_client::HttpClient;
+use crate::storage::random;
+
+/// What is remembered of an authorization request until its answer comes. Secret, apart from the state.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PendingAuthorization {
+    /// The issuer that must answer.
+    pub(crate) issuer: String,
+    /// Where the browser comes back to.
+    pub(crate) callback: Url,
+    /// Binds the answer to this browser (RFC 6749 §10.12).
+    pub(crate) state: String,
+    /// Binds the ID token to this login (OpenID Connect Core §3.1.2.1).
+    pub(crate) nonce: String,
+    /// Binds the code to this login (RFC 7636).
+    pub(crate) verifier: String,
+}
+
+impl PendingAuthorization {
+    /// Fresh random values for a request to an issuer.
+    pub(crate) fn new(issuer: &str, callback: &Url) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            callback: callback.clone(),
+            state: random::token(),
+            nonce: random::token(),
+            verifier: random::token(),
+        }
+    }
+}
+
+/// Whether parameters carry the state of a pending authorization request.
+pub(crate) fn carry_state(parameters: &CallbackParameters, state: &LoginSecret) -> bool {
+    let pending = state.read::<PendingAuthorization>();
+    let given = parameters.get("state");
+    given.is_some_and(|given| pending.is_ok_and(|pending| random::equal(given, &pending.state)))
+}
+
+/// A code that is exchanged for tokens (RFC 6749 §4.1.3).
+pub(crate) struct Exchange<'a> {
+    /// Where.
+    pub(crate) endpoint: &'a Url,
+    /// Our name there.
+    pub(crate) client_id: &'a str,
+    /// Our secret there.
+    pub(crate) client_secret: Option<&'a Secret>,
+    /// Whether the secret goes into the body and not into a header (RFC 6749 §2.3.1).
+    pub(crate) secret_in_body: bool,
+    /// The code.
+    pub(crate) code: &'a str,
+    /// The login that it ends.
+    pub(crate) pending: &'a PendingAuthorization,
+    /// Whether the code is bound to the verifier (RFC 7636 §4.5).
+    pub(crate) pkce: bool,
+}
+
+impl Exchange<'_> {
+    /// The answer, whatever its status.
+    pub(crate) fn send(&self, client: &HttpClient) -> Result<HttpResponse, ProviderError> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "authorization_code")
+            .append_pair("code", self.code)
+            .append_pair("redirect_uri", self.pending.callback.as_str());
+        if self.pkce {
+            form.append_pair("code_verifier", &self.pending.verifier);
+        }
+        let mut request = Request::post(self.endpoint.as_str())
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        match self.client_secret {
+            Some(secret) if !self.secret_in_body => {
+                // Both parts are form-encoded first (RFC 6749 §2.3.1).
+                let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                let pair = format!("{}:{}", encode(self.client_id), encode(secret.expose()));
+                request = request.header(header::AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
+            }
+            Some(secret) => {
+                form.append_pair("client_id", self.client_id)
+                    .append_pair("client_secret", secret.expose());
+            }
+            None => {
+                form.append_pair("client_id", self.client_id);
+            }
+        }
+        Ok(client.send(prepared(request.body(form.finish().into_bytes()))?)?)
+    }
+}
+
+/// What an endpoint says to a bearer token, as JSON. The token goes into the header, never into the URL (RFC 6750 §2.1).
+pub(crate) fn ask(client: &HttpClient, endpoint: &Url, access_token: &str) -> Result<Value, ProviderError> {
+    let request = Request::get(endpoint.as_str())
+        .header(header::ACCEPT, "application/json")
+        .header(header::AUTHORIZATION, format!("Bearer {access_token}"));
+    let response = client.send(prepared(request.body(Vec::new()))?)?;
+    if response.status() != StatusCode::OK {
+        return Err(refusal(&response));
+    }
+    serde_json::from_slice(response.body()).map_err(|_| ProviderError::Unusable("its userinfo is not JSON".to_owned()))
+}
+
+/// The token type must be one that we know how to use (RFC 6749 §7.1).
+pub(crate) fn must_be_bearer(token_type: &str) -> Result<(), ProviderError> {
+    if token_type.eq_ignore_ascii_case("bearer") {
+        return Ok(());
+    }
+    let message = "its access token is not a bearer token";
+    Err(ProviderError::Unusable(message.to_owned()))
+}
+
+fn prepared(request: Result<HttpRequest, openidconnect::http::Error>) -> Result<HttpRequest, ProviderError> {
+    request.map_err(|_| ProviderError::Unusable("a value of it does not fit into a request".to_owned()))
+}
+
+/// What an answer other than 200 means: an OAuth error, or a server in trouble.
+pub(crate) fn refusal(response: &HttpResponse) -> ProviderError {
+    let code = serde_json::from_slice::<Map<String, Value>>(response.body()).ok();
+    match code.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str) {
+        Some(code) => ProviderError::from_code(code),
+        None if response.status().is_server_error() => ProviderError::Unavailable(None),
+        None => ProviderError::Unusable(format!(
+            "its answer has status {} and not what was asked for",
+            response.status().as_u16()
+        )),
+    }
+}

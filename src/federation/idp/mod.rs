@@ -1,0 +1,11 @@
+//! Identity providers (seam 2): the adapters for OpenID Connect and OAuth 2.0, and what they share.
+
+pub(crate) mod calls;
+pub(crate) mod claim;
+pub mod id_token;
+mod metadata;
+pub mod oauth2;
+pub mod openid;
+pub mod preset;
+pub mod provider;
+pub mod tenant;

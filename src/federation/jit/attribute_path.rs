@@ -1,0 +1,401 @@
+//! The place in a user that a claim goes to: a SCIM path of the kinds that name exactly one value.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::domain::Attributes;
+use crate::domain::patch::PatchOp;
+
+/// One operation of a PATCH (RFC 7644 §3.5.2), its path still a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// What to do.
+    pub op: PatchOp,
+    /// Where.
+    pub path: String,
+    /// With what.
+    pub value: Option<Value>,
+}
+
+/// `attribute`, `attribute.sub` or `attribute[sub eq "value"].sub`, each perhaps after an extension's URN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The extension's URN.
+    extension: Option<String>,
+    attribute: String,
+    /// Which element of a multi-valued attribute: its sub-attribute and value.
+    selector: Option<(String, String)>,
+    sub: Option<String>,
+}
+
+/// A SCIM path that names one value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AttributePath(String);
+
+impl AttributePath {
+    pub(crate) fn of(target: &Target) -> Self {
+        Self(target.path())
+    }
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<AttributePath> for String {
+    fn from(path: AttributePath) -> Self {
+        path.0
+    }
+}
+
+impl TryFrom<String> for AttributePath {
+    type Error = String;
+
+    fn try_from(path: String) -> Result<Self, String> {
+        match Target::parse(&path) {
+            Some(target) => Ok(Self::of(&target)),
+            None => Err(format!(
+                "\"{path}\" is not the path of one value that a login may write"
+            )),
+        }
+    }
+}
+
+/// What a login must never write: it would change who may enter, or is the server's own.
+const FORBIDDEN: [&str; 10] = [
+    "id",
+    "meta",
+    "schemas",
+    "externalId",
+    "userName",
+    "password",
+    "active",
+    "groups",
+    "roles",
+    "entitlements",
+];
+
+impl Target {
+    /// Reads a path of the configuration.
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        let (extension, rest) = match path.strip_prefix("urn:") {
+            // The attribute follows the last colon before a selector.
+            Some(_) => {
+                let end = path.find('[').unwrap_or(path.len());
+                // A URN has a namespace and something in it (RFC 8141 §2).
+                let colon = path[..end]
+                    .rfind(':')
+                    .filter(|colon| path[..*colon].split(':').count() > 2)?;
+                (Some(path[..colon].to_owned()), &path[colon + 1..])
+            }
+            None => (None, path),
+        };
+        let (attribute, selector, sub) = match rest.split_once('[') {
+            Some((attribute, rest)) => {
+                let (filter, sub) = rest.split_once("\"].")?;
+                let (name, value) = filter.split_once(" eq \"")?;
+                (attribute, Some((word(name)?, value.to_owned())), Some(sub))
+            }
+            None => match rest.split_once('.') {
+                Some((attribute, sub)) => (attribute, None, Some(sub)),
+                None => (rest, None, None),
+            },
+        };
+        if extension.is_none() && FORBIDDEN.iter().any(|name| name.eq_ignore_ascii_case(attribute)) {
+            return None;
+        }
+        let sub = match sub {
+            Some(sub) => Some(word(sub)?),
+            None => None,
+        };
+        if selector.as_ref().is_some_and(|(_, value)| value.contains(['"', '\\'])) {
+            return None;
+        }
+        Some(Self {
+            extension,
+            attribute: word(attribute)?,
+            selector,
+            sub,
+        })
+    }
+
+    /// The value that is there now.
+    pub(crate) fn value<'a>(&self, attributes: &'a Attributes) -> Option<&'a Value> {
+        let attribute = self.container(attributes)?.get(&self.attribute)?;
+        let holder = if self.selector.is_some() {
+            self.element(attribute)?
+        } else {
+            attribute
+        };
+        match &self.sub {
+            Some(sub) => holder.get(sub),
+            None => Some(holder),
+        }
+    }
+
+    /// Under which key provenance knows the value that is there now.
+    pub(crate) fn writer_key(&self, attributes: &Attributes) -> Option<String> {
+        let attribute = self.attribute_path();
+        if self.selector.is_none() {
+            return Some(
+                self.sub
+                    .as_ref()
+                    .map_or_else(|| attribute.clone(), |sub| format!("{attribute}.{sub}")),
+            );
+        }
+        let element = self.element(self.container(attributes)?.get(&self.attribute)?)?;
+        let key = element
+            .get("value")
+            .and_then(Value::as_str)
+            .map_or_else(|| element.to_string(), str::to_owned);
+        Some(format!("{attribute}[{key}]"))
+    }
+
+    /// Puts a value into attributes that a login makes.
+    pub(crate) fn put(&self, attributes: &mut Attributes, value: Value) {
+        let container = match &self.extension {
+            Some(urn) => object(attributes.entry(urn.clone()).or_insert_with(|| Map::new().into())),
+            None => attributes,
+        };
+        let place = container.entry(self.attribute.clone());
+        match (&self.selector, &self.sub) {
+            (Some(_), Some(sub)) => self.put_element(place.or_insert_with(|| Value::Array(Vec::new())), sub, value),
+            (_, Some(sub)) => {
+                object(place.or_insert_with(|| Map::new().into())).insert(sub.clone(), value);
+            }
+            (_, None) => {
+                *place.or_insert(Value::Null) = value;
+            }
+        }
+    }
+
+    fn put_element(&self, list: &mut Value, sub: &str, value: Value) {
+        let elements = array(list);
+        if let Some(element) = elements.iter_mut().find(|element| self.selects(element)) {
+            object(element).insert(sub.to_owned(), value);
+        } else {
+            let element = self.new_element(sub, value, elements);
+            elements.push(element);
+        }
+    }
+
+    /// The PATCH operation (RFC 7644 §3.5.2) that sets the value.
+    pub(crate) fn set_operation(&self, attributes: &Attributes, value: &Value) -> Edit {
+        let present = self
+            .container(attributes)
+            .and_then(|container| container.get(&self.attribute));
+        if let (Some(_), Some(sub)) = (&self.selector, &self.sub)
+            && present.and_then(|list| self.element(list)).is_none()
+        {
+            let others = present.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let element = self.new_element(sub, value.clone(), others);
+            return Edit {
+                op: PatchOp::Add,
+                path: self.attribute_path(),
+                value: Some(Value::Array(vec![element])),
+            };
+        }
+        Edit {
+            op: PatchOp::Replace,
+            path: self.path(),
+            value: Some(value.clone()),
+        }
+    }
+
+    /// The PATCH operation that clears the value: the whole element, if it is one of a list.
+    pub(crate) fn clear_operation(&self) -> Edit {
+        let path = match &self.selector {
+            Some((name, value)) => format!("{}[{name} eq \"{value}\"]", self.attribute_path()),
+            None => self.path(),
+        };
+        Edit {
+            op: PatchOp::Remove,
+            path,
+            value: None,
+        }
+    }
+
+    /// A new element, primary if no other is.
+    fn new_element(&self, sub: &str, value: Value, others: &[Value]) -> Value {
+        let mut element = Map::new();
+        element.insert(sub.to_owned(), value);
+        if let Some((name, selected)) = &self.selector {
+            element.insert(name.clone(), selected.clone().into());
+        }
+        if !others
+            .iter()
+            .any(|other| other.get("primary") == Some(&Value::Bool(true)))
+        {
+            element.insert("primary".to_owned(), true.into());
+        }
+        element.into()
+    }
+
+    /// The path, in one spelling.
+    pub(crate) fn path(&self) -> String {
+        let selector = self
+            .selector
+            .as_ref()
+            .map(|(name, value)| format!("[{name} eq \"{value}\"]"))
+            .unwrap_or_default();
+        let sub = self.sub.as_ref().map(|sub| format!(".{sub}")).unwrap_or_default();
+        format!("{}{selector}{sub}", self.attribute_path())
+    }
+
+    fn attribute_path(&self) -> String {
+        match &self.extension {
+            Some(urn) => format!("{urn}:{}", self.attribute),
+            None => self.attribute.clone(),
+        }
+    }
+
+    fn container<'a>(&self, attributes: &'a Attributes) -> Option<&'a Map<String, Value>> {
+        match &self.extension {
+            Some(urn) => attributes.get(urn)?.as_object(),
+            None => Some(attributes),
+        }
+    }
+
+    fn element<'a>(&self, list: &'a Value) -> Option<&'a Value> {
+        list.as_array()?.iter().find(|element| self.selects(element))
+    }
+
+    fn selects(&self, element: &Value) -> bool {
+        self.selector.as_ref().is_some_and(|(name, value)| {
+            element
+                .get(name)
+                .and_then(Value::as_str)
+                .is_some_and(|found| found.eq_ignore_ascii_case(value))
+        })
+    }
+}
+
+/// An attribute name (RFC 7643 §2.1).
+fn word(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let first = bytes.next()?;
+    let named = first == b'$' || first.is_ascii_alphabetic();
+    (named && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))).then(|| text.to_owned())
+}
+
+/// The object that must be here; whatever else is gives way.
+fn object(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = Map::new().into();
+    }
+    value.as_object_mut().expect("it was just made an object")
+}
+
+/// The same for a list.
+fn array(value: &mut Value) -> &mut Vec<Value> {
+    if !value.is_array() {
+        *value = Value::Array(Vec::new());
+    }
+    value.as_array_mut().expect("it was just made an array")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+    fn target(path: &str) -> Target {
+        Target::parse(path).unwrap()
+    }
+
+    fn put(path: &str, value: Value) -> Value {
+        let mut attributes = Attributes::new();
+        target(path).put(&mut attributes, value);
+        attributes.into()
+    }
+
+    #[test]
+    fn every_kind_of_path_finds_its_place() {
+        assert_eq!(put("displayName", json!("A")), json!({"displayName": "A"}));
+        assert_eq!(put("name.givenName", json!("A")), json!({"name": {"givenName": "A"}}));
+        assert_eq!(
+            put("emails[type eq \"work\"].value", json!("a@b.c")),
+            json!({"emails": [{"value": "a@b.c", "type": "work", "primary": true}]})
+        );
+        assert_eq!(
+            put(&format!("{ENTERPRISE}:department"), json!("X")),
+            json!({ENTERPRISE: {"department": "X"}})
+        );
+    }
+
+    #[test]
+    fn paths_that_name_no_single_value_are_refused() {
+        for path in [
+            "",
+            ".",
+            "a.",
+            "emails[type eq \"work\"]",
+            "emails[type ne \"w\"].value",
+            "a b",
+            "urn:x",
+            "a[b eq \"\\\"\"].c",
+        ] {
+            assert_eq!(Target::parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_login_never_writes_who_may_enter() {
+        for path in [
+            "active",
+            "ACTIVE",
+            "userName",
+            "password",
+            "roles[type eq \"x\"].value",
+            "groups",
+            "meta.created",
+        ] {
+            assert_eq!(Target::parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_new_element_leaves_another_primary_alone() {
+        let Value::Object(present) = json!({"emails": [{"value": "h@x.y", "type": "home", "primary": true}]}) else {
+            panic!()
+        };
+        let operation = target("emails[type eq \"work\"].value").set_operation(&present, &json!("w@x.y"));
+        assert_eq!(
+            operation,
+            Edit {
+                op: PatchOp::Add,
+                path: "emails".to_owned(),
+                value: Some(json!([{"value": "w@x.y", "type": "work"}]))
+            }
+        );
+    }
+
+    #[test]
+    fn an_element_that_is_there_is_changed_in_place() {
+        let Value::Object(present) = json!({"emails": [{"value": "w@x.y", "type": "Work"}]}) else {
+            panic!()
+        };
+        let target = target("emails[type eq \"work\"].value");
+        assert_eq!(target.value(&present), Some(&json!("w@x.y")));
+        assert_eq!(target.writer_key(&present).unwrap(), "emails[w@x.y]");
+        let replace = Edit {
+            op: PatchOp::Replace,
+            path: "emails[type eq \"work\"].value".to_owned(),
+            value: Some(json!("n@x.y")),
+        };
+        assert_eq!(target.set_operation(&present, &json!("n@x.y")), replace);
+        assert_eq!(
+            target.clear_operation(),
+            Edit {
+                op: PatchOp::Remove,
+                path: "emails[type eq \"work\"]".to_owned(),
+                value: None
+            }
+        );
+    }
+}

@@ -1,0 +1,315 @@
+//! Claims of an identity provider as attributes of a user, at the first login and at every later one.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::domain::Attributes;
+use crate::domain::email::Email;
+use crate::domain::provenance::{HELD, Writers};
+use crate::federation::idp::claim::{lookup, top_level};
+use crate::federation::jit::attribute_path::{AttributePath, Edit, Target};
+use crate::federation::jit::denial::Denial;
+use crate::federation::jit::policy::SyncMode;
+use crate::federation::jit::purpose::{Purpose, PurposeAttribute};
+use crate::federation::jit::template::{Rendered, Template};
+
+/// The longest text that is taken from a claim, in bytes.
+const LONGEST: usize = 4096;
+
+/// One line of the mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "MappingText")]
+pub struct ClaimMapping {
+    from: Source,
+    to: Target,
+    mode: ClaimMode,
+}
+
+/// What a claim means to a login.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimMode {
+    /// It is stored at every login.
+    #[default]
+    Force,
+    /// It is stored at the first login.
+    Suggest,
+    /// As `force`, and the login is refused without it.
+    Require,
+    /// It is not stored.
+    Ignore,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MappingText {
+    from: String,
+    to: String,
+    #[serde(default)]
+    mode: ClaimMode,
+}
+
+/// Where a line takes its value from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    /// A claim's name, or a JSON Pointer (RFC 6901).
+    Claim(String),
+    /// A template over all claims, as it was written.
+    Template(String, Template),
+}
+
+impl Source {
+    fn text(&self) -> &str {
+        match self {
+            Self::Claim(text) | Self::Template(text, _) => text,
+        }
+    }
+}
+
+/// Why a line of the mapping is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadMapping {
+    /// The template cannot be read.
+    #[error("from is not a template that can be read: {0}")]
+    Template(String),
+    /// It leads to a place where no claim may go.
+    #[error(transparent)]
+    Target(#[from] BadTarget),
+}
+
+/// A mapping leads to a place where no claim may go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a claim cannot go to \"{0}\": use attribute, attribute.sub or attribute[type eq \"work\"].sub, but none that decides \
+     who may enter (userName, active, password, groups, roles, entitlements) or that the server keeps"
+)]
+pub struct BadTarget(String);
+
+impl TryFrom<MappingText> for ClaimMapping {
+    type Error = BadMapping;
+
+    fn try_from(text: MappingText) -> Result<Self, BadMapping> {
+        Self::new(&text.from, &text.to, text.mode)
+    }
+}
+
+impl ClaimMapping {
+    /// Leads `from`, a claim's name, a JSON Pointer (RFC 6901) or a template, to the attribute `to`, a SCIM path.
+    pub fn new(from: &str, to: &str, mode: ClaimMode) -> Result<Self, BadMapping> {
+        let target = Target::parse(to).ok_or_else(|| BadTarget(to.to_owned()))?;
+        let from = if Template::is_one(from) {
+            Source::Template(from.to_owned(), Template::parse(from).map_err(BadMapping::Template)?)
+        } else {
+            Source::Claim(from.to_owned())
+        };
+        Ok(Self { from, to: target, mode })
+    }
+
+    /// The attribute that this line writes; none if it is ignored.
+    pub fn path(&self) -> Option<AttributePath> {
+        (self.mode != ClaimMode::Ignore).then(|| AttributePath::of(&self.to))
+    }
+
+    /// Whether later logins bring the attribute up to the claims.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.mode, ClaimMode::Force | ClaimMode::Require)
+    }
+
+    /// The claims at the top level that this line reads.
+    pub fn claims(&self) -> Vec<String> {
+        match &self.from {
+            Source::Template(_, template) => template.claims(),
+            Source::Claim(from) => vec![top_level(from)],
+        }
+    }
+}
+
+/// The mapping of the standard claims (OpenID Connect Core §5.1).
+pub fn standard() -> Vec<ClaimMapping> {
+    [
+        ("given_name", "name.givenName"),
+        ("family_name", "name.familyName"),
+        ("middle_name", "name.middleName"),
+        ("name", "displayName"),
+        ("name", "name.formatted"),
+        ("nickname", "nickName"),
+        ("email", "emails[type eq \"work\"].value"),
+        ("phone_number", "phoneNumbers[type eq \"work\"].value"),
+        ("picture", "photos[type eq \"photo\"].value"),
+        ("locale", "locale"),
+        ("zoneinfo", "timezone"),
+    ]
+    .into_iter()
+    .filter_map(|(from, to)| ClaimMapping::new(from, to, ClaimMode::Force).ok())
+    .collect()
+}
+
+/// The address, if the issuer says in so many words that it is the person's: `email_verified` is `true` itself.
+pub fn verified_email(claims: &Map<String, Value>) -> Option<Email<'_>> {
+    (claims.get("email_verified") == Some(&Value::Bool(true)))
+        .then(|| email(claims))
+        .flatten()
+}
+
+/// The address that the issuer asserts, verified or not, if it is well-formed.
+pub fn email(claims: &Map<String, Value>) -> Option<Email<'_>> {
+    Email::parse(claims.get("email")?.as_str()?)
+}
+
+/// What a claim says. Saying nothing and saying "nothing" are two things.
+enum Said<'a> {
+    Nothing,
+    Empty,
+    Value(Cow<'a, Value>),
+    /// A template failed: nothing follows from that.
+    Failed,
+}
+
+fn said<'a>(claims: &'a Map<String, Value>, from: &Source) -> Said<'a> {
+    let from = match from {
+        Source::Claim(from) => from,
+        Source::Template(text, template) => return rendered(claims, text, template),
+    };
+    match lookup(claims, from) {
+        None => Said::Nothing,
+        Some(Value::Null) => Said::Empty,
+        Some(Value::String(text)) if text.is_empty() => Said::Empty,
+        Some(Value::Array(list)) if list.is_empty() => Said::Empty,
+        Some(value) => Said::Value(Cow::Borrowed(value)),
+    }
+}
+
+fn rendered<'a>(claims: &Map<String, Value>, text: &str, template: &Template) -> Said<'a> {
+    match template.render(claims) {
+        Rendered::Absent => Said::Nothing,
+        Rendered::Text(text) if text.is_empty() => Said::Empty,
+        Rendered::Text(text) => Said::Value(Cow::Owned(text.into())),
+        Rendered::Failed(why) => {
+            log::warn!("the template {text} gives no value: {why}");
+            Said::Failed
+        }
+    }
+}
+
+/// Whether the claims can be stored at all: required ones are there, no text is endless or holds what databases refuse.
+pub fn check(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Result<(), Denial> {
+    for mapping in mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore) {
+        let claim = || mapping.from.text().to_owned();
+        match said(claims, &mapping.from) {
+            Said::Value(value) if !is_storable(&value) => return Err(Denial::BadClaim { claim: claim() }),
+            Said::Nothing | Said::Empty | Said::Failed if mapping.mode == ClaimMode::Require => {
+                return Err(Denial::MissingClaim { claim: claim() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_storable(value: &Value) -> bool {
+    match value {
+        // A postal address has lines (OpenID Connect Core §5.1.1); nothing has other control characters.
+        Value::String(text) => {
+            text.len() <= LONGEST && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        }
+        Value::Array(list) => list.iter().all(is_storable),
+        Value::Object(members) => members
+            .iter()
+            .all(|(name, value)| !name.contains('\0') && is_storable(value)),
+        _ => true,
+    }
+}
+
+/// The attributes of an account that a first login makes.
+pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String, Value>) -> Attributes {
+    let mut attributes = Attributes::new();
+    attributes.insert("userName".to_owned(), username.into());
+    for mapping in mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore) {
+        if let Said::Value(value) = said(claims, &mapping.from) {
+            mapping.to.put(&mut attributes, value.into_owned());
+        }
+    }
+    attributes
+}
+
+/// What the provider suggests and the person may change: texts alone.
+pub fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Vec<(AttributePath, String)> {
+    let suggested = mappings.iter().filter(|mapping| mapping.mode == ClaimMode::Suggest);
+    let text = |mapping: &ClaimMapping| match said(claims, &mapping.from) {
+        Said::Value(value) => Some((AttributePath::of(&mapping.to), value.as_str()?.to_owned())),
+        _ => None,
+    };
+    suggested.filter_map(text).collect()
+}
+
+/// Whether the claims say anything of an attribute.
+pub fn says(mappings: &[ClaimMapping], claims: &Map<String, Value>, path: &AttributePath) -> bool {
+    let written = mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore);
+    written
+        .filter(|mapping| mapping.to.path() == path.as_str())
+        .any(|mapping| matches!(said(claims, &mapping.from), Said::Value(_)))
+}
+
+/// The purpose that stands where none is configured: the account, with all that the claims say and the mapping writes.
+/// None of its attributes is optional.
+pub(crate) fn account_purpose(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Purpose {
+    let written = mappings.iter().filter_map(ClaimMapping::path);
+    let said = written.filter(|path| says(mappings, claims, path));
+    let attributes = said.map(|path| PurposeAttribute { path, optional: false });
+    Purpose {
+        name: Purpose::ACCOUNT.to_owned(),
+        version: 1,
+        title: None,
+        text: None,
+        attributes: attributes.collect(),
+        jurisdiction: None,
+        retention: None,
+        policy_url: None,
+    }
+}
+
+/// What is stored of a user, and who wrote it.
+pub struct Stored<'a> {
+    /// The attributes.
+    pub attributes: &'a Attributes,
+    /// The writer of each.
+    pub writers: &'a Writers,
+}
+
+/// The PATCH operations that bring a linked user up to the claims; none if nothing changed. `writer` is the identity
+/// provider as provenance names it: only what it wrote itself is cleared.
+pub fn changes(
+    mappings: &[ClaimMapping],
+    sync: SyncMode,
+    claims: &Map<String, Value>,
+    stored: &Stored<'_>,
+    writer: &str,
+) -> Vec<Edit> {
+    let synced = mappings.iter().filter(|mapping| mapping.is_kept());
+    let change = |mapping: &ClaimMapping| {
+        let present = mapping.to.value(stored.attributes);
+        let known = mapping
+            .to
+            .writer_key(stored.attributes)
+            .and_then(|key| stored.writers.get(&key));
+        let is_ours = || known.is_some_and(|found| found == writer);
+        if known.is_some_and(|found| found == HELD) {
+            return None;
+        }
+        match (said(claims, &mapping.from), sync) {
+            (_, SyncMode::None) | (Said::Nothing, SyncMode::PreserveLocal) | (Said::Failed, _) => None,
+            (Said::Value(value), _) => {
+                (present != Some(&*value)).then(|| mapping.to.set_operation(stored.attributes, &value))
+            }
+            (Said::Empty, _) | (Said::Nothing, SyncMode::Override) => {
+                (present.is_some() && is_ours()).then(|| mapping.to.clear_operation())
+            }
+        }
+    };
+    synced.filter_map(change).collect()
+}
+
+#[cfg(test)]
+mod tests;

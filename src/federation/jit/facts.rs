@@ -1,0 +1,85 @@
+//! An account as the decision sees it.
+
+use serde_json::Value;
+
+use crate::domain::email::Email;
+use crate::domain::{Attributes, Resource, ResourceId, name, provenance};
+use crate::federation::jit::attribute_path::{AttributePath, Target};
+use crate::federation::jit::decide::Account;
+use crate::federation::jit::purpose::Purpose;
+use crate::storage::{Database, StorageError, mail_codes, random};
+
+/// The job that stands for leases in provenance and in the journal.
+pub(crate) const LEASE_JOB: &str = "lease";
+
+/// A user as the decision sees them, as far as the account alone tells.
+pub(crate) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
+    let attributes = resource.document.attributes();
+    Account {
+        store: resource.store.clone(),
+        id: resource.id.clone(),
+        username: attributes
+            .get("userName")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        active: attributes.get("active") != Some(&Value::Bool(false)),
+        lapsed: is_lapsed(resource),
+        administrator: governs(resource),
+        present: purposes
+            .iter()
+            .flat_map(|purpose| &purpose.attributes)
+            .map(|attribute| &attribute.path)
+            .filter(|path| is_present(path, &attributes))
+            .cloned()
+            .collect(),
+        verified_email: None,
+    }
+}
+
+fn is_present(path: &AttributePath, attributes: &Attributes) -> bool {
+    Target::parse(path.as_str()).is_some_and(|target| target.value(attributes).is_some())
+}
+
+/// Whether an account holds power over others.
+pub(crate) fn governs(resource: &Resource) -> bool {
+    let attributes = resource.document.attributes();
+    let roles = attributes
+        .get("roles")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    roles.iter().any(|role| {
+        let role = role.get("value").and_then(Value::as_str).map(name::canonical);
+        role.is_some_and(|role| role == "admin" || role == "administrator")
+    })
+}
+
+/// Whether an account is switched off because its lease is over, and for no other reason.
+pub(crate) fn is_lapsed(resource: &Resource) -> bool {
+    !resource.is_active() && resource.writers.writers().get("active") == Some(&provenance::of_job(LEASE_JOB))
+}
+
+/// An account that may be somebody else's, with the address that its owner has proved to us.
+pub(crate) fn holder(database: &Database, resource: &Resource, purposes: &[Purpose]) -> Result<Account, StorageError> {
+    let id = &resource.id;
+    let proved = database.read::<_, StorageError>(|connection| mail_codes::proved(connection, id))?;
+    let is_proved = |address: &&str| {
+        let email = Email::parse(address);
+        proved.is_some() && email.map(|email| verified_email_fingerprint(id, &email)) == proved
+    };
+    let attributes = resource.document.attributes();
+    let emails = attributes.get("emails").and_then(Value::as_array);
+    let mut addresses = emails
+        .into_iter()
+        .flatten()
+        .filter_map(|email| email.get("value")?.as_str());
+    Ok(Account {
+        verified_email: addresses.find(is_proved).map(str::to_owned),
+        ..account(resource, purposes)
+    })
+}
+
+/// The fingerprint under which a verified address of a user is remembered. The address cannot be read from it.
+pub(crate) fn verified_email_fingerprint(user: &ResourceId, email: &Email<'_>) -> String {
+    random::fingerprint(&format!("verified-email/{user}/{}", email.mailbox()))
+}

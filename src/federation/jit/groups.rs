@@ -1,0 +1,294 @@
+//! The groups that an identity provider asserts, and what they change here. The rules are pure; carrying them out is one
+//! change of each group, through the door.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::policy::{GroupMode, GroupPolicy, SyncMode, Unmapped};
+use super::wildcard;
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::schema::Registry;
+use crate::domain::{
+    Actor, Attributes, Change, Companion, Grant, IdentityProviderName, Kind, Operation, Precondition, Relations,
+    ResourceId, StoreName,
+};
+use crate::federation::error::FederationError;
+use crate::federation::idp::claim::lookup;
+use crate::storage::{Database, StorageError, group_grants};
+use crate::userstore::StoreError;
+
+/// The groups that a login asks for, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Asserted {
+    /// Those that must be there.
+    groups: BTreeSet<String>,
+    /// Those that are made if they are not there.
+    made: BTreeSet<String>,
+    /// Names that lead nowhere.
+    dropped: Vec<String>,
+}
+
+/// What changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Plan {
+    joins: Vec<ResourceId>,
+    leaves: Vec<ResourceId>,
+    /// Granted once, and over already: somebody else took the person out.
+    forgotten: Vec<ResourceId>,
+}
+
+/// What the claims assert; none if they say nothing and nothing may be taken back for that.
+fn asserted(policy: &GroupPolicy, sync: SyncMode, claims: &Map<String, Value>) -> Option<Asserted> {
+    let names: Vec<&str> = match (lookup(claims, &policy.claim), sync) {
+        (_, SyncMode::None) | (None, SyncMode::PreserveLocal) => return None,
+        (Some(Value::Array(list)), _) => list.iter().filter_map(Value::as_str).collect(),
+        (Some(Value::String(name)), _) => vec![name],
+        _ => Vec::new(),
+    };
+    let mut asserted = Asserted {
+        groups: policy.default.iter().cloned().collect(),
+        ..Asserted::default()
+    };
+    for name in names.into_iter().filter(|name| !name.is_empty()) {
+        let mapped = policy.map.iter().find(|mapping| wildcard::matches(&mapping.from, name));
+        match (mapped, policy.unmapped) {
+            (Some(mapping), _) => drop(asserted.groups.insert(mapping.to.clone())),
+            (None, Unmapped::SameName) => drop(asserted.groups.insert(name.to_owned())),
+            (None, Unmapped::Create) => drop(asserted.made.insert(name.to_owned())),
+            (None, Unmapped::Drop) => asserted.dropped.push(name.to_owned()),
+        }
+    }
+    Some(asserted)
+}
+
+fn plan(mode: GroupMode, wanted: &[ResourceId], present: &[ResourceId], granted: &[ResourceId]) -> Plan {
+    let joins = wanted.iter().filter(|group| !present.contains(group));
+    let over = granted
+        .iter()
+        .filter(|group| !wanted.contains(group) && !present.contains(group));
+    let leaves = present
+        .iter()
+        .filter(|group| !wanted.contains(group) && (mode == GroupMode::Override || granted.contains(group)));
+    Plan {
+        joins: joins.cloned().collect(),
+        leaves: leaves.cloned().collect(),
+        forgotten: over.cloned().collect(),
+    }
+}
+
+/// Brings the memberships of users up to what an identity provider asserts.
+pub(crate) struct GroupSync<'a> {
+    pub(crate) directory: &'a Directory,
+    pub(crate) database: &'a Database,
+    pub(crate) provider: &'a IdentityProviderName,
+    pub(crate) policy: &'a GroupPolicy,
+    pub(crate) sync: SyncMode,
+    /// The actor of the changes.
+    pub(crate) actor: Actor,
+}
+
+impl GroupSync<'_> {
+    /// Adds a user to the groups that the claims assert, and removes them from those that the provider takes back. A
+    /// change that is refused is logged and does not stop the login.
+    pub(crate) fn run(
+        &self,
+        store: &StoreName,
+        user: &ResourceId,
+        claims: &Map<String, Value>,
+    ) -> Result<(), FederationError> {
+        let Some(asserted) = asserted(self.policy, self.sync, claims) else {
+            return Ok(());
+        };
+        let provider = self.provider;
+        for name in &asserted.dropped {
+            log::info!("the group {name:?} of {provider} leads to no group here");
+        }
+        let mut wanted = Vec::new();
+        for name in asserted.groups.union(&asserted.made) {
+            match self.group(store, name, asserted.made.contains(name))? {
+                Some(group) => wanted.push(group),
+                None => log::warn!("the group {name:?}, which {provider} asserts, is not in {store}"),
+            }
+        }
+        let relations = Relations {
+            groups: true,
+            members: false,
+        };
+        let Some(person) = self.directory.get(&Kind::USER, user, relations)? else {
+            return Ok(());
+        };
+        let direct = person.groups.into_iter().filter(|membership| membership.direct);
+        let present: Vec<ResourceId> = direct.map(|membership| membership.id).collect();
+        let granted = self
+            .database
+            .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
+        let plan = plan(self.policy.mode, &wanted, &present, &granted);
+        let changes = plan.joins.iter().map(|group| (group, true));
+        let changes = changes.chain(plan.leaves.iter().chain(&plan.forgotten).map(|group| (group, false)));
+        for (group, joins) in changes {
+            match self.move_member(group, user, joins) {
+                Err(DirectoryError::NotFound(_)) => {}
+                Err(DirectoryError::Invalid(invalid)) => {
+                    log::warn!("a membership cannot be changed: {}", invalid.detail);
+                }
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The group of a name, made if it may be.
+    fn group(&self, store: &StoreName, name: &str, may_make: bool) -> Result<Option<ResourceId>, FederationError> {
+        let find = || self.directory.named(store, &Kind::GROUP, name);
+        if let Some(group) = find()? {
+            return Ok(Some(group.id));
+        }
+        if !may_make {
+            return Ok(None);
+        }
+        let attributes: Attributes = [("displayName".to_owned(), name.into())].into_iter().collect();
+        let operation = Operation::Create {
+            store: store.clone(),
+            kind: Kind::GROUP,
+            attributes,
+        };
+        match self.directory.apply(self.change(operation, Vec::new())) {
+            Ok(outcome) => Ok(Some(outcome.into_resource().id)),
+            // Another login made it meanwhile.
+            Err(DirectoryError::Store(StoreError::Taken { .. })) => Ok(find()?.map(|group| group.id)),
+            Err(DirectoryError::Invalid(invalid)) => {
+                log::warn!("a group cannot be made: {}", invalid.detail);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn move_member(&self, group: &ResourceId, user: &ResourceId, joins: bool) -> Result<(), DirectoryError> {
+        let operation = membership(self.directory.registry(), group, user, joins)?;
+        let grant = Companion::Grant(Grant {
+            user: user.clone(),
+            identity_provider: self.provider.clone(),
+            granted: joins,
+        });
+        let change: Change = self.change(operation, vec![grant]);
+        self.directory.apply(change).map(|_| ())
+    }
+
+    fn change(&self, operation: Operation, companions: Vec<Companion>) -> Change {
+        Change {
+            actor: self.actor.clone(),
+            operation,
+            companions,
+        }
+    }
+}
+
+/// The operation that adds a user to a group, or removes them from it.
+pub(crate) fn membership(
+    registry: &Registry,
+    group: &ResourceId,
+    user: &ResourceId,
+    joins: bool,
+) -> Result<Operation, DirectoryError> {
+    let groups = registry.resource_type(&Kind::GROUP);
+    let groups = groups.ok_or(DirectoryError::NotFound(Kind::GROUP))?;
+    let step = if joins {
+        PatchOperation {
+            op: PatchOp::Add,
+            path: Some(Path::parse("members", groups)?),
+            value: Some(json!([{ "value": user, "type": "User" }])),
+        }
+    } else {
+        PatchOperation {
+            op: PatchOp::Remove,
+            path: Some(Path::parse(&format!("members[value eq \"{user}\"]"), groups)?),
+            value: None,
+        }
+    };
+    Ok(Operation::Patch {
+        kind: Kind::GROUP,
+        id: group.clone(),
+        operations: vec![step],
+        precondition: Precondition::None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::federation::jit::policy::GroupMapping;
+
+    fn policy(unmapped: Unmapped) -> GroupPolicy {
+        let mapping = |from: &str, to: &str| GroupMapping {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        GroupPolicy {
+            claim: "groups".to_owned(),
+            map: vec![mapping("eng-*", "Engineering"), mapping("boss", "Managers")],
+            unmapped,
+            mode: GroupMode::Merge,
+            default: vec!["Everyone".to_owned()],
+        }
+    }
+
+    fn read(unmapped: Unmapped, sync: SyncMode, claims: Value) -> Option<Asserted> {
+        asserted(&policy(unmapped), sync, claims.as_object().unwrap())
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn ids(names: &[&str]) -> Vec<ResourceId> {
+        names.iter().map(|name| ResourceId::from(*name)).collect()
+    }
+
+    #[test]
+    fn what_the_map_does_not_know_goes_where_the_policy_says() {
+        let claims = json!({"groups": ["eng-web", "eng-db", "boss", "other", 7, ""]});
+        let known = set(&["Engineering", "Managers", "Everyone"]);
+        let dropped = read(Unmapped::Drop, SyncMode::Override, claims.clone()).unwrap();
+        assert_eq!(
+            (&dropped.groups, &dropped.dropped[..]),
+            (&known, &["other".to_owned()][..])
+        );
+        let same = read(Unmapped::SameName, SyncMode::Override, claims.clone()).unwrap();
+        assert!(same.groups.contains("other") && same.made.is_empty());
+        assert_eq!(
+            read(Unmapped::Create, SyncMode::Override, claims).unwrap().made,
+            set(&["other"])
+        );
+        let one = read(Unmapped::Drop, SyncMode::Override, json!({"groups": "boss"})).unwrap();
+        assert_eq!(one.groups, set(&["Managers", "Everyone"]));
+    }
+
+    #[test]
+    fn saying_nothing_takes_back_only_where_the_provider_owns_what_it_wrote() {
+        assert_eq!(read(Unmapped::Drop, SyncMode::PreserveLocal, json!({})), None);
+        assert_eq!(read(Unmapped::Drop, SyncMode::None, json!({"groups": ["boss"]})), None);
+        let nothing = read(Unmapped::Drop, SyncMode::Override, json!({})).unwrap();
+        assert_eq!(nothing.groups, set(&["Everyone"]));
+        let empty = read(Unmapped::Drop, SyncMode::PreserveLocal, json!({"groups": []})).unwrap();
+        assert_eq!(empty.groups, set(&["Everyone"]));
+    }
+
+    #[test]
+    fn what_a_person_granted_stays_and_what_the_provider_granted_goes_with_its_word() {
+        let (wanted, present, granted) = (ids(&["a", "b"]), ids(&["b", "c", "d"]), ids(&["b", "c", "e"]));
+        let merged = Plan {
+            joins: ids(&["a"]),
+            leaves: ids(&["c"]),
+            forgotten: ids(&["e"]),
+        };
+        assert_eq!(plan(GroupMode::Merge, &wanted, &present, &granted), merged);
+        let overridden = Plan {
+            leaves: ids(&["c", "d"]),
+            ..merged
+        };
+        assert_eq!(plan(GroupMode::Override, &wanted, &present, &granted), overridden);
+    }
+}

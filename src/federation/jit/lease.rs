@@ -1,0 +1,191 @@
+//! Leases: accounts that logins made and nobody else looks after are switched off when their person has not come for a
+//! while, and removed when they do not come back.
+
+use std::sync::Arc;
+
+use super::facts::{self, LEASE_JOB};
+use super::policy::Lease;
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::{
+    Actor, Change, IdentityProviderName, Kind, Operation, Precondition, Principal, Relations, Resource,
+    ServiceProviderName, Timestamp,
+};
+use crate::federation::error::FederationError;
+use crate::storage::links::{self, LinkRecord};
+use crate::storage::{Database, StorageError};
+use crate::userstore::StoreError;
+
+/// How many links are looked at between two questions to the database.
+const PAGE: i64 = 200;
+
+/// What one look at the leases did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lapsed {
+    /// Accounts that were switched off.
+    pub suspended: usize,
+    /// Accounts that were removed.
+    pub removed: usize,
+}
+
+/// What becomes of one account.
+enum Fate {
+    Stays,
+    Suspended,
+    Removed,
+}
+
+/// The leases of the accounts that logins made. Methods block.
+pub struct Leases {
+    directory: Arc<Directory>,
+    database: Database,
+    providers: Vec<(IdentityProviderName, Lease)>,
+}
+
+impl Leases {
+    /// Looks after the accounts of these identity providers.
+    pub fn new(directory: Arc<Directory>, database: Database, providers: Vec<(IdentityProviderName, Lease)>) -> Self {
+        Self {
+            directory,
+            database,
+            providers,
+        }
+    }
+
+    /// Whether no account can be under a lease.
+    pub fn is_empty(&self) -> bool {
+        self.providers.is_empty()
+    }
+
+    /// Switches off and removes accounts whose leases are over. Any number of processes may do it at once: each change names
+    /// the version that it was decided on, so that it is made once.
+    pub fn sweep(&self) -> Result<Lapsed, FederationError> {
+        let mut lapsed = Lapsed::default();
+        for (provider, lease) in &self.providers {
+            let mut from = None;
+            while let Some(last) = self.sweep_page(provider, lease, from.as_ref(), &mut lapsed)? {
+                from = Some(last);
+            }
+        }
+        Ok(lapsed)
+    }
+
+    /// Looks at the links after one of them. Gives the last one if there may be more.
+    fn sweep_page(
+        &self,
+        provider: &IdentityProviderName,
+        lease: &Lease,
+        after: Option<&LinkRecord>,
+        lapsed: &mut Lapsed,
+    ) -> Result<Option<LinkRecord>, FederationError> {
+        let until = self.directory.clock().now().minus(lease.span);
+        let page = self
+            .database
+            .read::<_, StorageError>(|connection| links::idle(connection, provider, until, after, PAGE))?;
+        for link in &page {
+            match self.judge(lease, link, until) {
+                Ok(Fate::Stays) => {}
+                Ok(Fate::Suspended) => lapsed.suspended += 1,
+                Ok(Fate::Removed) => lapsed.removed += 1,
+                Err(error) => log::warn!("the lease of {} is looked at later: {error}", link.resource_id),
+            }
+        }
+        let is_last = i64::try_from(page.len()).is_ok_and(|count| count < PAGE);
+        Ok(page.into_iter().next_back().filter(|_| !is_last))
+    }
+
+    fn judge(&self, lease: &Lease, link: &LinkRecord, until: Timestamp) -> Result<Fate, FederationError> {
+        let user = self.directory.get(&Kind::USER, &link.resource_id, Relations::NONE)?;
+        let Some(user) = user.filter(|user| is_leased(user, link)) else {
+            return Ok(Fate::Stays);
+        };
+        let known = self
+            .database
+            .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
+        // Another link is another proof; and the person may have come since the page was read.
+        let is_idle = known.len() == 1 && known.iter().all(|known| known.last_login <= until);
+        if !is_idle {
+            return Ok(Fate::Stays);
+        }
+        let name = &link.link.identity_provider;
+        if user.is_active() {
+            let done = once(switch(&self.directory, &user, false))?;
+            if done {
+                log::info!(
+                    "user {} has not come through {name} for a while and is switched off",
+                    user.id
+                );
+            }
+            return Ok(if done { Fate::Suspended } else { Fate::Stays });
+        }
+        let is_over = user.modified.plus(lease.grace) <= self.directory.clock().now();
+        if !facts::is_lapsed(&user) || !is_over {
+            return Ok(Fate::Stays);
+        }
+        let done = once(self.directory.apply(change(remove(&user))).map(|_| ()))?;
+        if done {
+            log::info!("user {} did not come back through {name} and is removed", user.id);
+        }
+        Ok(if done { Fate::Removed } else { Fate::Stays })
+    }
+}
+
+/// Whether an account lives by this link alone: a login through it made the account, and nobody but its provider and its
+/// person has written anything of it since.
+fn is_leased(user: &Resource, link: &LinkRecord) -> bool {
+    let provider = format!("idp:{}", link.link.identity_provider);
+    let writers = user.writers.writers();
+    let job = job().writer();
+    let is_ours = |writer: &String| *writer == provider || *writer == job || writer == "self";
+    writers.get("userName") == Some(&provider) && writers.values().all(is_ours) && !facts::governs(user)
+}
+
+/// Switches an account on or off, on behalf of the lease: every target that knows the account is told.
+pub(crate) fn switch(directory: &Directory, user: &Resource, on: bool) -> Result<(), DirectoryError> {
+    let users = directory.registry().resource_type(&Kind::USER);
+    let users = users.ok_or(DirectoryError::NotFound(Kind::USER))?;
+    let operation = Operation::Patch {
+        kind: Kind::USER,
+        id: user.id.clone(),
+        operations: vec![PatchOperation {
+            op: PatchOp::Replace,
+            path: Some(Path::parse("active", users)?),
+            value: Some(on.into()),
+        }],
+        precondition: Precondition::Versions(vec![user.version]),
+    };
+    directory.apply(change(operation)).map(|_| ())
+}
+
+fn remove(user: &Resource) -> Operation {
+    Operation::Delete {
+        kind: Kind::USER,
+        id: user.id.clone(),
+        precondition: Precondition::Versions(vec![user.version]),
+    }
+}
+
+fn change(operation: Operation) -> Change {
+    Change {
+        actor: job(),
+        operation,
+        companions: Vec::new(),
+    }
+}
+
+/// Whoever does what leases do.
+pub(crate) fn job() -> Actor {
+    Actor {
+        principal: Principal::Job(LEASE_JOB.to_owned()),
+        service_provider: ServiceProviderName::RESIDENT,
+    }
+}
+
+/// Whether a change was made. If the account has changed or gone meanwhile, it was not, and need not be.
+fn once(outcome: Result<(), DirectoryError>) -> Result<bool, DirectoryError> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(DirectoryError::Store(StoreError::Stale) | DirectoryError::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

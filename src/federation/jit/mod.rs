@@ -1,0 +1,18 @@
+//! The just-in-time decision: facts and policy in, an account or a question or a denial out.
+
+pub(crate) mod admit;
+pub mod approval;
+pub mod attribute_path;
+pub mod claims;
+pub mod decide;
+pub mod denial;
+pub(crate) mod facts;
+pub mod groups;
+pub mod lease;
+pub mod policy;
+pub mod purpose;
+pub mod questions;
+pub mod settings;
+pub mod template;
+pub mod username;
+mod wildcard;

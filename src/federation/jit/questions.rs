@@ -1,0 +1,218 @@
+//! What a person is asked at the door, and whether the answers will do. Pure: part of the decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::password::{PasswordDefect, PasswordPolicy};
+use crate::domain::{Consent, IdentityProviderName, Secret, ServiceProviderName};
+use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::purpose::Purpose;
+
+/// The longest text that is taken for an attribute, in characters.
+const LONGEST: usize = 256;
+
+/// What a person is asked before an account is made or used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Questions {
+    /// The user name, with the one to start from.
+    pub username: Option<String>,
+    /// Whether a password is to be chosen.
+    pub password: bool,
+    /// The purposes to agree to.
+    pub purposes: Vec<Purpose>,
+    /// Attributes to fill in: no account without them.
+    pub missing: Vec<AttributePath>,
+    /// Attributes that may be changed, with the provider's suggestion.
+    pub suggested: Vec<(AttributePath, String)>,
+    /// What was wrong with the answers, if there were any.
+    pub problems: Vec<Problem>,
+    /// What was answered for attributes before, by path.
+    pub typed: BTreeMap<String, String>,
+    /// The optional attributes that were to be kept before.
+    pub kept: BTreeSet<String>,
+}
+
+/// What was wrong with an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Problem {
+    /// The name is somebody's.
+    NameTaken,
+    /// The name is no name.
+    BadName,
+    /// The password will not do.
+    Password(PasswordDefect),
+    /// The two passwords differ.
+    PasswordsDiffer,
+    /// An attribute is empty, too long or holds what is no text.
+    Attribute(AttributePath),
+}
+
+/// What a person answered. Only what was asked counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The user name.
+    pub username: Option<String>,
+    /// The password, twice.
+    pub passwords: Option<(Secret, Secret)>,
+    /// The optional attributes that may be kept.
+    pub kept: BTreeSet<String>,
+    /// Texts of attributes, by path.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What was asked and answered well: what the account is made with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// The password that was chosen.
+    pub password: Option<Secret>,
+    /// What was agreed to.
+    pub consents: Vec<Consent>,
+    /// Attributes that the person filled in.
+    pub filled: Vec<(AttributePath, String)>,
+    /// Suggestions of the provider as the person changed them.
+    pub changed: Vec<(AttributePath, String)>,
+}
+
+/// Who is asking, for the receipt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parties<'a> {
+    pub(crate) identity_provider: &'a IdentityProviderName,
+    pub(crate) service_provider: &'a ServiceProviderName,
+}
+
+/// A first step of a login that a person takes back and forth, kept until it is through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// The person does not want to prove the account of the name, but to have another.
+    pub another_name: bool,
+}
+
+impl Questions {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.username.is_none()
+            && !self.password
+            && self.purposes.is_empty()
+            && self.missing.is_empty()
+            && self.suggested.is_empty()
+    }
+
+    /// What the answers amount to, or the questions again with what was wrong. `username` is the name that the account
+    /// would have.
+    pub(crate) fn settle(
+        self,
+        answers: &Answers,
+        username: &str,
+        policy: PasswordPolicy,
+        parties: Parties<'_>,
+    ) -> Result<Agreement, Box<Self>> {
+        let mut problems = self.problems.clone();
+        let password = if self.password {
+            chosen(answers, username, policy)
+                .map_err(|problem| problems.push(problem))
+                .ok()
+        } else {
+            None
+        };
+        let mut text = |path: &AttributePath| match answers.attributes.get(path.as_str()).map(|text| text.trim()) {
+            Some(text) if is_fit(text) => Some((path.clone(), text.to_owned())),
+            _ => {
+                problems.push(Problem::Attribute(path.clone()));
+                None
+            }
+        };
+        let filled: Vec<_> = self.missing.iter().filter_map(&mut text).collect();
+        let changed: Vec<_> = self.suggested.iter().filter_map(|(path, _)| text(path)).collect();
+        if problems.is_empty() {
+            return Ok(Agreement {
+                password,
+                consents: self
+                    .purposes
+                    .iter()
+                    .map(|purpose| receipt(purpose, &answers.kept, parties))
+                    .collect(),
+                filled,
+                changed,
+            });
+        }
+        let asked = |path: &str| {
+            let paths = self.missing.iter().chain(self.suggested.iter().map(|(path, _)| path));
+            paths.map(AttributePath::as_str).any(|known| known == path)
+        };
+        let typed = answers.attributes.iter().filter(|(path, _)| asked(path));
+        let short = |(path, text): (&String, &String)| (path.clone(), text.chars().take(LONGEST).collect());
+        let typed = typed.map(short).collect();
+        let offered = self.purposes.iter().flat_map(|purpose| &purpose.attributes);
+        let kept = offered.map(|attribute| attribute.path.as_str().to_owned());
+        let kept = kept.filter(|path| answers.kept.contains(path)).collect();
+        Err(Box::new(Self {
+            problems,
+            typed,
+            kept,
+            ..self
+        }))
+    }
+}
+
+fn chosen(answers: &Answers, username: &str, policy: PasswordPolicy) -> Result<Secret, Problem> {
+    let (password, again) = answers
+        .passwords
+        .as_ref()
+        .ok_or(Problem::Password(PasswordDefect::Short))?;
+    policy.check(password.expose(), username).map_err(Problem::Password)?;
+    if password != again {
+        return Err(Problem::PasswordsDiffer);
+    }
+    Ok(password.clone())
+}
+
+fn is_fit(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= LONGEST && !text.chars().any(char::is_control)
+}
+
+fn receipt(purpose: &Purpose, kept: &BTreeSet<String>, parties: Parties<'_>) -> Consent {
+    let paths = |wanted: bool| {
+        let of = purpose
+            .attributes
+            .iter()
+            .filter(move |attribute| wanted == (!attribute.optional || kept.contains(attribute.path.as_str())));
+        of.map(|attribute| attribute.path.as_str().to_owned()).collect()
+    };
+    Consent {
+        purpose: purpose.name.clone(),
+        version: purpose.version,
+        granted: paths(true),
+        refused: paths(false),
+        identity_provider: parties.identity_provider.clone(),
+        service_provider: parties.service_provider.clone(),
+    }
+}
+
+/// Whether what was agreed to before covers the purpose as it is now.
+pub(crate) fn covers(given: &[Consent], purpose: &Purpose) -> bool {
+    let latest = given.iter().rev().find(|consent| consent.purpose == purpose.name);
+    latest.is_some_and(|consent| {
+        let known = |path: &str| consent.granted.contains(path);
+        consent.version == purpose.version
+            && purpose
+                .attributes
+                .iter()
+                .all(|attribute| attribute.optional || known(attribute.path.as_str()))
+    })
+}
+
+/// The attributes that the person does not want kept, by their newest receipts.
+pub(crate) fn refused(given: &[Consent]) -> BTreeSet<&str> {
+    let mut latest: BTreeMap<&str, &Consent> = BTreeMap::new();
+    for consent in given {
+        latest.insert(&consent.purpose, consent);
+    }
+    let granted: BTreeSet<&str> = latest
+        .values()
+        .flat_map(|consent| &consent.granted)
+        .map(String::as_str)
+        .collect();
+    let refused = latest.values().flat_map(|consent| &consent.refused).map(String::as_str);
+    refused.filter(|path| !granted.contains(path)).collect()
+}

@@ -1,0 +1,80 @@
+//! The settings of identity providers, and the SCIM clients that know their subjects.
+
+use serde::Deserialize;
+
+use super::claims::ClaimMapping;
+use super::policy::{JitPolicy, SecondFactor};
+use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
+use crate::federation::idp::oauth2::OAuth2Rules;
+use crate::federation::idp::openid::OpenIdRules;
+
+/// One identity provider.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityProviderSettings {
+    /// The name in URLs, links and provenance.
+    pub name: IdentityProviderName,
+    /// What people read on the button; the name without one.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// What it speaks, and the rules that go with it.
+    #[serde(default)]
+    pub kind: ProviderKind,
+    /// Its issuer identifier, byte for byte as its metadata has it; what links name it by.
+    pub issuer: String,
+    /// Our `client_id` there.
+    pub client_id: String,
+    /// Our secret there; none for a public client.
+    #[serde(default)]
+    pub client_secret: Option<Secret>,
+    /// What to ask for.
+    #[serde(default = "default_scopes")]
+    pub scopes: Vec<String>,
+    /// Whether it may be on a private network and speak plain `http`.
+    #[serde(default)]
+    pub allow_private_network: bool,
+    /// If not empty: it may speak for these mail domains alone. A person with another address is refused, and a verified
+    /// address of these domains can link ([`OnConflict::LinkVerifiedEmail`]).
+    #[serde(default)]
+    pub trusted_email_domains: Vec<String>,
+    /// How accounts come to be.
+    #[serde(default)]
+    pub jit: JitPolicy,
+    /// The second factor that its people need.
+    #[serde(default)]
+    pub mfa: SecondFactor,
+    /// Which claims become which attributes; the standard ones if none are given.
+    #[serde(default)]
+    pub claims: Vec<ClaimMapping>,
+}
+
+fn default_scopes() -> Vec<String> {
+    ["openid", "email", "profile"].map(str::to_owned).to_vec()
+}
+
+/// The protocols of identity providers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// OpenID Connect.
+    Oidc(OpenIdRules),
+    /// OAuth 2.0 without OpenID Connect.
+    OAuth2(Box<OAuth2Rules>),
+}
+
+impl Default for ProviderKind {
+    fn default() -> Self {
+        Self::Oidc(OpenIdRules::default())
+    }
+}
+
+/// A SCIM client whose `externalId` is the subject at an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedScimSource {
+    /// The client.
+    pub client: ServiceProviderName,
+    /// The identity provider.
+    pub identity_provider: IdentityProviderName,
+    /// The userstore of the client's users.
+    pub store: StoreName,
+}

@@ -1,0 +1,230 @@
+//! Codes by e-mail as a second factor: which address, how often, and which code counts.
+
+use serde_json::Value;
+
+use super::Login;
+use super::codes::typed;
+use super::step::{Step, Wrong};
+use super::transaction::{LoadedTransaction, LoginState, MailedCode};
+use crate::domain::email::Email;
+use crate::domain::login::Authentication;
+use crate::domain::{Clock, Resource, ResourceId, Secret};
+use crate::federation::config::MailCode;
+use crate::federation::error::{FederationError, LoginError};
+use crate::federation::jit::denial::Denial;
+use crate::federation::jit::facts::verified_email_fingerprint;
+use crate::federation::jit::policy::ServiceProviderPolicy;
+use crate::storage::links::LinkRecord;
+use crate::storage::mail_codes::{self, Sending};
+use crate::storage::{Database, StorageError, links, random};
+
+/// How many codes one login may ask for.
+const MOST: u32 = 3;
+/// The digits of a code: 26 bits.
+const DIGITS: usize = 8;
+
+/// The codes by e-mail in the database: how many were sent and how many wrong ones were tried. Methods block.
+pub(crate) struct EmailCodes {
+    pub(crate) database: Database,
+    pub(crate) clock: Clock,
+}
+
+impl EmailCodes {
+    /// The address that codes of a user may go to; none if no address can be trusted.
+    fn trusted_address(&self, user: &Resource) -> Result<Option<String>, StorageError> {
+        let links = self
+            .database
+            .read::<_, StorageError>(|connection| Ok(links::of_user(connection, &user.id)?))?;
+        Ok(trusted_address(user, &links))
+    }
+
+    /// Counts a code that is about to be sent, or says why none may be sent now.
+    fn count(&self, user: &ResourceId, mail: &MailedCode) -> Result<Option<Wrong>, StorageError> {
+        if mail.sent >= MOST {
+            return Ok(Some(Wrong::TooMany));
+        }
+        let (user, now) = (user.clone(), self.clock.now());
+        let sending = self
+            .database
+            .write::<_, StorageError>(move |connection| Ok(mail_codes::send(connection, &user, now)?))?;
+        Ok(match sending {
+            Sending::Allowed => None,
+            Sending::TooSoon => Some(Wrong::TooSoon),
+            Sending::TooMany => Some(Wrong::TooMany),
+        })
+    }
+
+    /// Checks a code, and counts it if it is wrong.
+    fn check(&self, user: &ResourceId, mail: &MailedCode, code: &Secret) -> Result<Option<Wrong>, StorageError> {
+        let (user, now) = (user.clone(), self.clock.now());
+        let given = code_fingerprint(&mail.salt, &typed(code));
+        let is_right = mail
+            .fingerprint
+            .as_ref()
+            .is_some_and(|known| random::equal(known, &given));
+        let address = Email::parse(&mail.address).map(|email| verified_email_fingerprint(&user, &email));
+        self.database.write::<_, StorageError>(move |connection| {
+            if !mail_codes::attempt(connection, &user, now)? {
+                return Ok(Some(Wrong::Locked));
+            }
+            if !is_right {
+                return Ok(Some(Wrong::Code));
+            }
+            mail_codes::pass(connection, &user, address.as_deref())?;
+            Ok(None)
+        })
+    }
+}
+
+impl Login {
+    /// Sends a code by e-mail: the first one instead of an authenticator's, or another one.
+    pub fn mail_code(&self, handle: &str) -> Result<Step, LoginError> {
+        let (loaded, policy) = self.load(handle)?;
+        match loaded.transaction.state.clone() {
+            LoginState::Mailed { authentication, mail }
+            | LoginState::Challenging {
+                authentication,
+                mail: Some(mail),
+            }
+            | LoginState::Enrolling {
+                authentication,
+                mail: Some(mail),
+                ..
+            } => self.send_code(loaded, policy, authentication, mail),
+            _ => Ok(self.show(&loaded, policy)),
+        }
+    }
+
+    /// Goes on with an authenticator instead of a code by e-mail.
+    pub fn authenticator(&self, handle: &str) -> Result<Step, LoginError> {
+        let (loaded, policy) = self.load(handle)?;
+        match loaded.transaction.state.clone() {
+            LoginState::Mailed { authentication, mail } if mail.or_authenticator => {
+                self.ask_authenticator(loaded, policy, authentication, Some(mail))
+            }
+            _ => Ok(self.show(&loaded, policy)),
+        }
+    }
+
+    /// A code that a login may send: to the first of the person's addresses that can be trusted.
+    pub(super) fn mailed_code(
+        &self,
+        authentication: &Authentication,
+        or_authenticator: bool,
+    ) -> Result<Option<MailedCode>, FederationError> {
+        let Some(user) = self.active_user(authentication)? else {
+            return Ok(None);
+        };
+        let address = self.email_codes.trusted_address(&user)?;
+        Ok(address.map(|address| MailedCode {
+            address,
+            sent: 0,
+            salt: random::token(),
+            fingerprint: None,
+            or_authenticator,
+        }))
+    }
+
+    /// Sends a code. It is stored before it is sent: a code that was not stored could not be counted.
+    pub(super) fn send_code(
+        &self,
+        mut loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        authentication: Authentication,
+        mut mail: MailedCode,
+    ) -> Result<Step, LoginError> {
+        let sender = self.config.mail.as_ref().ok_or(Denial::MailUnavailable)?;
+        let now = self.directory.clock().now();
+        if let Some(wrong) = self.email_codes.count(&authentication.user, &mail)? {
+            loaded.transaction.state = LoginState::Mailed { authentication, mail };
+            loaded.transaction.wrong = Some(wrong);
+            self.transactions.advance(&mut loaded)?;
+            return Ok(self.show(&loaded, policy));
+        }
+        let (code, address) = (new_code(), mail.address.clone());
+        mail.sent += 1;
+        mail.fingerprint = Some(code_fingerprint(&mail.salt, &code));
+        let ui_locales = loaded.transaction.request.ui_locales.clone();
+        let shown = self.enter(loaded, policy, LoginState::Mailed { authentication, mail })?;
+        let letter = (sender.compose)(&MailCode {
+            application: &policy.display_name,
+            ui_locales: &ui_locales,
+            code: &format!("{} {}", &code[..DIGITS / 2], &code[DIGITS / 2..]),
+        });
+        if let Err(error) = sender.mailer.send(&address, &letter, now) {
+            log::warn!("a code could not be sent: {error}");
+            return Err(Denial::MailUnavailable.into());
+        }
+        Ok(shown)
+    }
+
+    /// Takes a code that was sent by e-mail in this login.
+    pub(super) fn check_mailed_code(
+        &self,
+        loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        (mut authentication, mail): (Authentication, MailedCode),
+        code: &Secret,
+    ) -> Result<Step, LoginError> {
+        if let Some(wrong) = self.email_codes.check(&authentication.user, &mail, code)? {
+            return self.refuse_code(loaded, policy, wrong);
+        }
+        // Not "mfa": two standards do not call mail a second factor.
+        authentication.amr.extend(["otp", "email"].map(str::to_owned));
+        self.finish_proved(&loaded, authentication)
+    }
+}
+
+/// The address that a code may go to: one that an administrator or a SCIM client wrote, or that an identity provider wrote
+/// and called verified when its person last came. What people type here themselves proves nothing.
+fn trusted_address(user: &Resource, links: &[LinkRecord]) -> Option<String> {
+    let (attributes, writers) = (user.document.attributes(), user.writers.writers());
+    let is_trusted = |address: &str| {
+        let Some(email) = Email::parse(address) else {
+            return false;
+        };
+        let Some(writer) = writers.get(&format!("emails[{address}]")) else {
+            return false;
+        };
+        match writer.split_once(':') {
+            None => writer == "admin",
+            Some(("idp", provider)) => {
+                let verified = verified_email_fingerprint(&user.id, &email);
+                links.iter().any(|known| {
+                    known.link.identity_provider.as_str() == provider
+                        && known.verified_email.as_ref() == Some(&verified)
+                })
+            }
+            Some((kind, _)) => kind == "scim",
+        }
+    };
+    let mut emails: Vec<&Value> = attributes.get("emails")?.as_array()?.iter().collect();
+    emails.sort_by_key(|email| email.get("primary") != Some(&Value::Bool(true)));
+    let mut addresses = emails.into_iter().filter_map(|email| email.get("value")?.as_str());
+    addresses.find(|address| is_trusted(address)).map(str::to_owned)
+}
+
+fn code_fingerprint(salt: &str, code: &str) -> String {
+    random::fingerprint(&format!("mailed/{salt}/{code}"))
+}
+
+fn new_code() -> String {
+    let number = u64::from_be_bytes(random::bytes()) % 10_u64.pow(8);
+    format!("{number:0DIGITS$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_eight_digits_and_differ() {
+        let codes: std::collections::HashSet<String> = (0..1000).map(|_| new_code()).collect();
+        assert!(codes.len() > 990);
+        assert!(
+            codes
+                .iter()
+                .all(|code| code.len() == DIGITS && code.bytes().all(|sign| sign.is_ascii_digit()))
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! The end of linking: a person with a session came back from an identity provider with another identity.
+
+use super::Login;
+use super::step::Step;
+use super::transaction::LoadedTransaction;
+use super::visitor::Visitor;
+use crate::directory::DirectoryError;
+use crate::domain::{
+    Actor, Change, Companion, IdentityProviderName, Kind, Link, Operation, Precondition, Principal, ResourceId,
+    ServiceProviderName,
+};
+use crate::federation::error::{FederationError, LoginError};
+use crate::federation::idp::provider::Identity;
+use crate::federation::jit::denial::Denial;
+use crate::storage::{StorageError, identity_locks, links, removals, sessions};
+use crate::userstore::StoreError;
+
+impl Login {
+    /// Links the identity that a person came back with, if the session that they left from is still open.
+    pub(super) fn link_identity(
+        &self,
+        loaded: &LoadedTransaction,
+        provider: &IdentityProviderName,
+        identity: &Identity,
+        visitor: Visitor,
+    ) -> Result<Step, LoginError> {
+        let link = Link {
+            identity_provider: provider.clone(),
+            issuer: identity.issuer.clone(),
+            subject: identity.subject.clone(),
+        };
+        let user = &visitor.authentication.user;
+        let now = self.directory.clock().now();
+        let (session, locked, known, removal) = self.database.read::<_, StorageError>(|connection| {
+            Ok((
+                sessions::find(connection, &visitor.session, now)?,
+                identity_locks::of_identity(connection, &link)?,
+                links::find(connection, provider, &link.issuer, &link.subject)?,
+                removals::find(connection, provider)?,
+            ))
+        })?;
+        let is_signed_in = session.is_some_and(|session| session.user == *user);
+        if !is_signed_in || self.active_user(&visitor.authentication)?.is_none() {
+            return Err(Denial::NotUnderWay.into());
+        }
+        if let Some(reason) = locked {
+            return Err(Denial::IdentityLocked { reason }.into());
+        }
+        if removal.is_some() {
+            return Err(Denial::UnknownProvider.into());
+        }
+        match known {
+            Some(known) if known.resource_id == *user => {}
+            Some(_) => return Err(Denial::IdentityTaken.into()),
+            None => self.write_link(user, link)?,
+        }
+        self.finish(loaded, visitor.authentication)
+    }
+
+    fn write_link(&self, user: &ResourceId, link: Link) -> Result<(), LoginError> {
+        let provider = link.identity_provider.clone();
+        let change = Change {
+            actor: Actor {
+                principal: Principal::Person,
+                service_provider: ServiceProviderName::RESIDENT,
+            },
+            operation: Operation::Patch {
+                kind: Kind::USER,
+                id: user.clone(),
+                operations: Vec::new(),
+                precondition: Precondition::None,
+            },
+            companions: vec![Companion::Link(link)],
+        };
+        match self.directory.apply(change) {
+            Ok(_) => {
+                log::info!("user {user} linked an identity of {provider}");
+                Ok(())
+            }
+            Err(DirectoryError::Store(StoreError::Taken { .. })) => Err(Denial::IdentityTaken.into()),
+            Err(error) => Err(FederationError::from(error).into()),
+        }
+    }
+}

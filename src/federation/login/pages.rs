@@ -1,0 +1,123 @@
+//! The page that a login shows in each of its states.
+
+use super::codes::masked;
+use super::step::{ByEmail, Choice, Details, FactorPage, Local, LoginContext, Page, Screen, Wrong};
+use super::totp;
+use super::transaction::{AssertedIdentity, LoginState, Transaction};
+use crate::domain::IdentityProviderName;
+use crate::federation::config::{FederationConfig, Upstream};
+use crate::federation::jit::attribute_path::{AttributePath, Target};
+use crate::federation::jit::claims::{self, ClaimMapping};
+use crate::federation::jit::policy::ServiceProviderPolicy;
+
+/// The page of a login, with its context.
+pub(super) fn screen(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Screen {
+    Screen {
+        context: context(transaction, policy),
+        page: page(config, transaction, policy),
+    }
+}
+
+/// What every page of a login shows of it.
+pub(super) fn context(transaction: &Transaction, policy: &ServiceProviderPolicy) -> LoginContext {
+    LoginContext {
+        application: policy.display_name.clone(),
+        ui_locales: transaction.request.ui_locales.clone(),
+    }
+}
+
+fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Page {
+    match &transaction.state {
+        LoginState::Proving { asserted, username, .. } => Page::LinkProof {
+            provider: config.display_name(&asserted.provider),
+            username: username.clone(),
+            may_rename: config.mode(&asserted.provider, policy).asks_username(),
+            failed: transaction.failed,
+        },
+        LoginState::Asking { asserted, questions } => Page::Details(Box::new(Details {
+            provider: config.display_name(&asserted.provider),
+            known: known(config, asserted),
+            questions: questions.clone(),
+        })),
+        LoginState::Waiting { provider, reference } => Page::Waiting {
+            provider: config.display_name(provider),
+            reference: reference.clone(),
+        },
+        _ => match factor(config, transaction) {
+            Some(page) => Page::SecondFactor(page),
+            None => sign_in(config, transaction, policy),
+        },
+    }
+}
+
+fn sign_in(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Page {
+    let choice = |name: &IdentityProviderName| {
+        Some(Choice {
+            name: name.clone(),
+            display_name: config.upstream(name)?.display_name(),
+        })
+    };
+    let local = policy.local_login.then(|| Local {
+        username: transaction.username.clone(),
+        failed: transaction.failed,
+    });
+    let providers: Vec<Choice> = policy.identity_providers.iter().filter_map(choice).collect();
+    let has_domains = |upstream: &Upstream| !upstream.settings.trusted_email_domains.is_empty();
+    let mut upstreams = policy
+        .identity_providers
+        .iter()
+        .filter_map(|name| config.upstream(name));
+    let asks_address = providers.len() > 1 && upstreams.any(has_domains);
+    Page::SignIn {
+        providers,
+        by_email: asks_address.then(|| ByEmail {
+            address: Some(&transaction.username)
+                .filter(|name| name.contains('@'))
+                .cloned()
+                .unwrap_or_default(),
+            is_unknown: transaction.wrong == Some(Wrong::Address),
+        }),
+        local,
+    }
+}
+
+/// The page of a login whose second factor is asked for or set up.
+fn factor(config: &FederationConfig, transaction: &Transaction) -> Option<FactorPage> {
+    let wrong = transaction.wrong;
+    match &transaction.state {
+        LoginState::Challenging { mail, .. } => Some(FactorPage::Code {
+            wrong,
+            or_mail: mail.is_some(),
+        }),
+        LoginState::Mailed { mail, .. } => Some(FactorPage::MailCode {
+            address: masked(&mail.address),
+            wrong,
+            or_authenticator: mail.or_authenticator,
+        }),
+        LoginState::Enrolling {
+            seed, username, mail, ..
+        } => Some(FactorPage::Enrol {
+            uri: totp::uri(seed, config.public_url.host_str().unwrap_or("Vestibule"), username),
+            key: totp::base32(seed),
+            wrong,
+            or_mail: mail.is_some(),
+        }),
+        LoginState::Enrolled { codes, .. } => Some(FactorPage::RecoveryCodes(codes.clone())),
+        _ => None,
+    }
+}
+
+/// The attributes that an identity provider asserts and that are stored, as texts.
+fn known(config: &FederationConfig, asserted: &AssertedIdentity) -> Vec<(AttributePath, String)> {
+    let Some(upstream) = config.upstream(&asserted.provider) else {
+        return Vec::new();
+    };
+    let attributes = claims::attributes(&upstream.claims, "", &asserted.identity.claims);
+    let mut known: Vec<(AttributePath, String)> = Vec::new();
+    for path in upstream.claims.iter().filter_map(ClaimMapping::path) {
+        let value = Target::parse(path.as_str()).and_then(|target| target.value(&attributes));
+        let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        known.extend(text.map(|text| (path, text)));
+    }
+    known
+}

@@ -1,0 +1,158 @@
+//! The steps of a login between the identity provider and the application: proof of an account, questions, consent.
+
+use super::Login;
+use super::step::Step;
+use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState};
+use crate::domain::{Link, Secret};
+use crate::federation::config::Upstream;
+use crate::federation::error::LoginError;
+use crate::federation::jit::admit::{Admission, Arrival};
+use crate::federation::jit::denial::Denial;
+use crate::federation::jit::groups::GroupSync;
+use crate::federation::jit::questions::Answers;
+
+impl Login {
+    /// Proves, by its password, the account that an identity is to be linked to. The proof counts for this identity in
+    /// this login alone.
+    pub fn prove(&self, handle: &str, password: &Secret) -> Result<Step, LoginError> {
+        let (loaded, policy) = self.load(handle)?;
+        let LoginState::Proving {
+            asserted,
+            store,
+            account,
+            ..
+        } = loaded.transaction.state.clone()
+        else {
+            return Ok(self.show(&loaded, policy));
+        };
+        let upstream = self.config.allowed(&asserted.provider, policy)?;
+        if password.expose().is_empty() {
+            return Ok(self.show(&loaded, policy));
+        }
+        if !self.is_password(&store, Some(&account), password)? {
+            return self.count_failure(loaded, policy);
+        }
+        let proved = AssertedIdentity {
+            proved: Some(account),
+            ..asserted
+        };
+        self.admit(loaded, upstream, proved, None)
+    }
+
+    /// Asks for another user name instead of linking, where people choose their names.
+    pub fn rename(&self, handle: &str) -> Result<Step, LoginError> {
+        let (loaded, policy) = self.load(handle)?;
+        let LoginState::Proving { mut asserted, .. } = loaded.transaction.state.clone() else {
+            return Ok(self.show(&loaded, policy));
+        };
+        asserted.wishes.another_name = true;
+        let upstream = self.config.allowed(&asserted.provider, policy)?;
+        self.admit(loaded, upstream, asserted, None)
+    }
+
+    /// Takes a person's answers. Answers to questions that were not asked do not count.
+    pub fn answer(&self, handle: &str, mut answers: Answers) -> Result<Step, LoginError> {
+        let (loaded, policy) = self.load(handle)?;
+        let LoginState::Asking { asserted, questions } = loaded.transaction.state.clone() else {
+            return Ok(self.show(&loaded, policy));
+        };
+        if questions.username.is_none() && answers.username.take().is_some() {
+            log::warn!("a form that asks for no user name brought one; it does not count");
+        }
+        let upstream = self.config.allowed(&asserted.provider, policy)?;
+        self.admit(loaded, upstream, asserted, Some(&answers))
+    }
+
+    /// Ends the first login of a person who refused consent. Nothing was written, and the identity is forgotten.
+    pub fn disagree(&self, handle: &str) -> Result<Step, LoginError> {
+        match self.back(handle)? {
+            Step::Show(_) => Err(Denial::ConsentRefused.into()),
+            other => Ok(other),
+        }
+    }
+
+    /// Returns to the choice of providers, and forgets an identity that was to be proved.
+    pub fn back(&self, handle: &str) -> Result<Step, LoginError> {
+        let (loaded, policy) = self.load(handle)?;
+        self.enter(loaded, policy, LoginState::Choosing)
+    }
+
+    /// Decides on an asserted identity, and goes on to the step that the decision asks for.
+    pub(super) fn admit(
+        &self,
+        loaded: LoadedTransaction,
+        upstream: &Upstream,
+        asserted: AssertedIdentity,
+        answers: Option<&Answers>,
+    ) -> Result<Step, LoginError> {
+        let policy = self.config.policy(&loaded.transaction.service_provider);
+        let policy = policy.ok_or(Denial::NotUnderWay)?;
+        let purposes = self.config.purposes(upstream, policy, &asserted.identity);
+        let arrival = Arrival {
+            directory: &self.directory,
+            database: &self.database,
+            settings: &upstream.settings,
+            claims: &upstream.claims,
+            service_provider: policy,
+            identity: &asserted.identity,
+            purposes: &purposes,
+            trusted_sources: &self.config.trusted_sources,
+            passwords: self.config.passwords,
+            proved: asserted.proved.as_ref(),
+            wishes: &asserted.wishes,
+            answers,
+        };
+        let (provider, jit) = (&upstream.settings.name, &upstream.settings.jit);
+        match arrival.admit()? {
+            Admission::Refused(denial) => {
+                log::warn!("a login through {provider} was refused: {}", denial.code());
+                Err(denial.into())
+            }
+            Admission::Prove(account) => {
+                let state = LoginState::Proving {
+                    asserted,
+                    store: account.store,
+                    account: account.id,
+                    username: account.username,
+                };
+                self.enter(loaded, policy, state)
+            }
+            Admission::Waits => {
+                let identity = Link {
+                    identity_provider: asserted.provider.clone(),
+                    issuer: asserted.identity.issuer.clone(),
+                    subject: asserted.identity.subject.clone(),
+                };
+                let (claims, span) = (&asserted.identity.claims, jit.approval_span());
+                let reference = self.approvals.request(identity, claims, span, &policy.name)?;
+                let provider = asserted.provider;
+                self.enter(loaded, policy, LoginState::Waiting { provider, reference })
+            }
+            Admission::Asked(questions) => {
+                let questions = *questions;
+                self.enter(loaded, policy, LoginState::Asking { asserted, questions })
+            }
+            Admission::Admitted(store, user) => {
+                if let Some(groups) = &jit.groups {
+                    let sync = GroupSync {
+                        directory: &self.directory,
+                        database: &self.database,
+                        provider,
+                        policy: groups,
+                        sync: jit.sync,
+                        actor: arrival.actor(),
+                    };
+                    sync.run(&store, &user, &asserted.identity.claims)?;
+                }
+                self.record_login(upstream, &asserted.identity, &user)?;
+                let amr: &[&str] = if asserted.proved.is_some() {
+                    &["fed", "pwd"]
+                } else {
+                    &["fed"]
+                };
+                let authentication = self.authentication((store, user), Some(provider), amr);
+                self.complete(loaded, policy, authentication)
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Authenticators and recovery codes in the database: who has them, and whether a code is right.
+
+use std::sync::Arc;
+
+use data_encoding::BASE32_NOPAD;
+
+use super::codes::{normalised, typed};
+use super::step::Wrong;
+use super::totp;
+use crate::domain::{Clock, ResourceId, Secret, Timestamp};
+use crate::storage::factors::{self, Attempt, Factor, TOTP};
+use crate::storage::{Database, SecretBox, StorageError, random};
+
+/// How many recovery codes there are.
+const RECOVERY_CODES: usize = 10;
+
+/// The result of checking a code.
+pub(crate) enum CodeCheck {
+    /// The code of the authenticator.
+    Code,
+    /// A recovery code, which is now used up.
+    Recovery,
+    /// A code that does not count.
+    Wrong(Wrong),
+    /// The user has no second factor any more.
+    Gone,
+}
+
+/// The second factors of users. Methods block.
+pub(crate) struct SecondFactors {
+    pub(crate) database: Database,
+    pub(crate) secrets: Arc<SecretBox>,
+    pub(crate) clock: Clock,
+}
+
+impl SecondFactors {
+    /// Whether a user has an authenticator.
+    pub(crate) fn has_authenticator(&self, user: &ResourceId) -> Result<bool, StorageError> {
+        self.database
+            .read::<_, StorageError>(|connection| Ok(factors::has(connection, user, TOTP)?))
+    }
+
+    /// Checks a code in one transaction with the count of wrong ones, so that parallel guesses are counted.
+    pub(crate) fn check(&self, user: &ResourceId, code: &Secret) -> Result<CodeCheck, StorageError> {
+        let (user, now) = (user.clone(), self.clock.now());
+        let code = typed(code);
+        let secrets = Arc::clone(&self.secrets);
+        self.database.write::<_, StorageError>(move |connection| {
+            let factor = match factors::attempt(connection, &user, TOTP, now)? {
+                Attempt::Absent => return Ok(CodeCheck::Gone),
+                Attempt::Locked => return Ok(CodeCheck::Wrong(Wrong::Locked)),
+                Attempt::Compare(factor) => factor,
+            };
+            if let Some(step) = step(&secrets, &user, &factor, &code, now) {
+                factors::pass(connection, &user, TOTP, step)?;
+                return Ok(CodeCheck::Code);
+            }
+            if factors::use_recovery_code(connection, &user, &recovery_hash(&user, &code))? {
+                factors::pass(connection, &user, TOTP, factor.last_step)?;
+                return Ok(CodeCheck::Recovery);
+            }
+            Ok(CodeCheck::Wrong(Wrong::Code))
+        })
+    }
+
+    /// The time step of a code that shows that an authenticator has the seed; none if the code is wrong.
+    pub(crate) fn confirmed_step(&self, seed: &[u8], code: &Secret) -> Option<i64> {
+        totp::step_of(seed, &typed(code), self.clock.now(), 0)
+    }
+
+    /// Stores an authenticator that was confirmed at a time step, and returns its recovery codes. None if the user has
+    /// one by now: another window was faster.
+    pub(crate) fn enrol(
+        &self,
+        user: &ResourceId,
+        seed: &[u8],
+        last_step: i64,
+    ) -> Result<Option<Vec<String>>, StorageError> {
+        let (user, now) = (user.clone(), self.clock.now());
+        let (codes, hashes) = recovery_codes(&user);
+        let factor = Factor {
+            sealed: self.secrets.seal(&context(&user), seed),
+            last_step,
+        };
+        let is_new = self.database.write::<_, StorageError>(move |connection| {
+            let is_new = factors::insert(connection, &user, TOTP, &factor, now)?;
+            if is_new {
+                factors::set_recovery_codes(connection, &user, &hashes)?;
+            }
+            Ok(is_new)
+        })?;
+        Ok(is_new.then_some(codes))
+    }
+
+    /// Replaces the recovery codes of a user, and returns the new ones.
+    pub(crate) fn renew_recovery_codes(&self, user: &ResourceId) -> Result<Vec<String>, StorageError> {
+        let user = user.clone();
+        let (codes, hashes) = recovery_codes(&user);
+        self.database
+            .write::<_, StorageError>(move |connection| Ok(factors::set_recovery_codes(connection, &user, &hashes)?))?;
+        Ok(codes)
+    }
+
+    /// Removes the authenticator of a user and its recovery codes.
+    pub(crate) fn remove(&self, user: &ResourceId) -> Result<(), StorageError> {
+        let user = user.clone();
+        self.database
+            .write::<_, StorageError>(move |connection| Ok(factors::delete_of_user(connection, &user)?))?;
+        Ok(())
+    }
+}
+
+fn step(secrets: &SecretBox, user: &ResourceId, factor: &Factor, code: &str, now: Timestamp) -> Option<i64> {
+    let Ok(seed) = secrets.open(&context(user), &factor.sealed) else {
+        log::error!("a second factor cannot be opened: is this the master key that sealed it?");
+        return None;
+    };
+    totp::step_of(&seed, code, now, factor.last_step)
+}
+
+/// A seed is sealed for its user: in another user's row it does not open.
+fn context(user: &ResourceId) -> String {
+    format!("factors/{user}/{TOTP}")
+}
+
+/// New recovery codes, and the hashes that are stored of them.
+fn recovery_codes(user: &ResourceId) -> (Vec<String>, Vec<String>) {
+    let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| recovery_code()).collect();
+    let hashes = codes
+        .iter()
+        .map(|code| recovery_hash(user, &normalised(code)))
+        .collect();
+    (codes, hashes)
+}
+
+/// 80 random bits, in four groups.
+fn recovery_code() -> String {
+    let text = BASE32_NOPAD.encode(&random::bytes::<10>());
+    let groups: Vec<&str> = (0..4).map(|at| &text[4 * at..4 * at + 4]).collect();
+    groups.join("-")
+}
+
+fn recovery_hash(user: &ResourceId, code: &str) -> String {
+    random::fingerprint(&format!("recovery/{user}/{code}"))
+}

@@ -1,0 +1,136 @@
+//! Time-based one-time passwords (RFC 6238, on RFC 4226). Pure.
+
+use std::time::Duration;
+
+use ring::hmac;
+
+use crate::domain::Timestamp;
+use crate::storage::random;
+
+/// How long a code lasts (RFC 6238 §5.2).
+const STEP: Duration = Duration::from_secs(30);
+/// How many steps a clock may be off, each way.
+const DRIFT: i64 = 1;
+const DIGITS: usize = 6;
+
+/// A new seed: 160 bits, as long as the hash (RFC 4226 §4).
+pub(crate) fn seed() -> [u8; 20] {
+    random::bytes()
+}
+
+/// The step whose code this is, if it is near `now` and after `last`.
+pub(crate) fn step_of(seed: &[u8], code: &str, now: Timestamp, last: i64) -> Option<i64> {
+    let present = now.0.div_euclid(i64::try_from(STEP.as_millis()).unwrap_or(i64::MAX));
+    let mut found = None;
+    // Each is compared, so that time does not tell which one it was.
+    for step in present - DRIFT..=present + DRIFT {
+        if random::equal(&code_at(seed, step), code) && step > last {
+            found = Some(step);
+        }
+    }
+    found
+}
+
+/// The code of a step (RFC 4226 §5.3).
+fn code_at(seed: &[u8], step: i64) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, seed);
+    let hash = hmac::sign(&key, &step.to_be_bytes());
+    let hash = hash.as_ref();
+    let at = usize::from(hash[hash.len() - 1] & 0xf);
+    let bytes = [hash[at] & 0x7f, hash[at + 1], hash[at + 2], hash[at + 3]];
+    let number = u32::from_be_bytes(bytes) % 10_u32.pow(6);
+    format!("{number:0DIGITS$}")
+}
+
+/// What an authenticator reads off the picture.
+pub(crate) fn uri(seed: &[u8], issuer: &str, account: &str) -> String {
+    let encode =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let (issuer, account) = (encode(issuer), encode(account));
+    format!(
+        "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}",
+        base32(seed)
+    )
+}
+
+/// Base 32 without padding (RFC 4648 §6), as people type it where there is no camera.
+pub(crate) fn base32(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut text = String::new();
+    for group in bytes.chunks(5) {
+        let mut bits = [0; 8];
+        bits[3..3 + group.len()].copy_from_slice(group);
+        let number = u64::from_be_bytes(bits);
+        for at in 0..(group.len() * 8).div_ceil(5) {
+            text.push(char::from(ALPHABET[(number >> (35 - 5 * at) & 31) as usize]));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: &[u8] = b"12345678901234567890";
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp(seconds * 1000)
+    }
+
+    #[test]
+    fn the_codes_of_the_standard_are_ours() {
+        // RFC 6238 appendix B, the last six of eight digits.
+        for (seconds, code) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (1_111_111_111, "050471"),
+            (1_234_567_890, "005924"),
+            (2_000_000_000, "279037"),
+            (20_000_000_000, "353130"),
+        ] {
+            assert_eq!(step_of(SEED, code, at(seconds), 0), Some(seconds / 30), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_clock_may_be_one_step_off_and_no_more() {
+        for (seconds, taken) in [(59 - 60, false), (59 - 30, true), (59 + 30, true), (59 + 61, false)] {
+            assert_eq!(step_of(SEED, "287082", at(seconds), -1).is_some(), taken, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn no_code_counts_twice_nor_one_before_the_last() {
+        let step = step_of(SEED, "287082", at(59), 0).unwrap();
+        assert_eq!(step_of(SEED, "287082", at(59), step), None);
+        assert_eq!(step_of(SEED, &code_at(SEED, step - 1), at(59), step), None);
+        assert_eq!(step_of(SEED, &code_at(SEED, step + 1), at(59), step), Some(step + 1));
+    }
+
+    #[test]
+    fn what_is_no_code_is_none() {
+        for text in ["", "28708", "2870820", " 287082", "２８７０８２", "abcdef"] {
+            assert_eq!(step_of(SEED, text, at(59), 0), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_written_as_authenticators_read_it() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "MY"),
+            ("fo", "MZXQ"),
+            ("foo", "MZXW6"),
+            ("foob", "MZXW6YQ"),
+            ("fooba", "MZXW6YTB"),
+            ("foobar", "MZXW6YTBOI"),
+        ] {
+            assert_eq!(base32(bytes.as_bytes()), text);
+        }
+        assert_eq!(
+            uri(SEED, "Vestibule", "bob@x&y"),
+            "otpauth://totp/Vestibule:bob%40x%26y?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Vestibule"
+        );
+    }
+}

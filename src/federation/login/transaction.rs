@@ -1,0 +1,249 @@
+//! The login transaction: everything that is known of a login, on our side alone. The browser has a random handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::login::{Authentication, AuthorizationRequest};
+use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName, StoreName};
+use crate::federation::error::LoginError;
+use crate::federation::idp::provider::{Identity, LoginSecret};
+use crate::federation::jit::denial::Denial;
+use crate::federation::jit::questions::{Questions, Wishes};
+use crate::federation::login::step::Wrong;
+use crate::federation::login::visitor::Visitor;
+use crate::storage::{Database, SecretBox, StorageError, login_transactions, random};
+
+/// How long a login may take.
+pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
+
+/// What is known of a login.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Transaction {
+    /// What the application asked for.
+    pub(crate) request: AuthorizationRequest,
+    /// The application.
+    pub(crate) service_provider: ServiceProviderName,
+    /// Where the login stands.
+    pub(crate) state: LoginState,
+    /// How many wrong passwords there were.
+    pub(crate) failures: u32,
+    /// Whether the last step was one.
+    pub(crate) failed: bool,
+    /// Why the last code of a second factor did not count.
+    pub(crate) wrong: Option<Wrong>,
+    /// The user name that was typed last.
+    pub(crate) username: String,
+}
+
+/// Where a login stands.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum LoginState {
+    /// The person chooses how to sign in.
+    Choosing,
+    /// The browser is at an identity provider.
+    Away {
+        /// Which.
+        provider: IdentityProviderName,
+        /// What it must answer to.
+        pending: LoginSecret,
+    },
+    /// The browser is at an identity provider for an identity that a person adds to their account.
+    Linking {
+        /// Which.
+        provider: IdentityProviderName,
+        /// What it must answer to.
+        pending: LoginSecret,
+        /// The person.
+        visitor: Visitor,
+    },
+    /// An identity is known, and wants the name of an account that the person must prove first.
+    Proving {
+        /// Who it is. The proof counts for them alone.
+        asserted: AssertedIdentity,
+        /// The store of the account.
+        store: StoreName,
+        /// The account.
+        account: ResourceId,
+        /// Its name.
+        username: String,
+    },
+    /// An identity is known, and the person is asked something first.
+    Asking {
+        /// Who it is.
+        asserted: AssertedIdentity,
+        /// What they are asked.
+        questions: Questions,
+    },
+    /// An identity is known, and somebody else must let it in.
+    Waiting {
+        /// Who vouches for it.
+        provider: IdentityProviderName,
+        /// What the request is called.
+        reference: String,
+    },
+    /// The first factor is proved, and the second must be.
+    Challenging {
+        /// The login as far as it is proved.
+        authentication: Authentication,
+        /// The mail that would do as well.
+        mail: Option<MailedCode>,
+    },
+    /// The first factor is proved, and the second must be, by a code that went out by e-mail.
+    Mailed {
+        /// The login as far as it is proved.
+        authentication: Authentication,
+        /// The mail.
+        mail: MailedCode,
+    },
+    /// The first factor is proved, and a second one is being set up.
+    Enrolling {
+        /// The login as far as it is proved.
+        authentication: Authentication,
+        /// The account's name, for the authenticator to show.
+        username: String,
+        /// The seed that the authenticator is given.
+        seed: [u8; 20],
+        /// The mail that would do as well.
+        mail: Option<MailedCode>,
+    },
+    /// All is proved, and the person reads the new recovery codes.
+    Enrolled {
+        /// The login.
+        authentication: Authentication,
+        /// The codes: shown here, and never again.
+        codes: Vec<String>,
+    },
+}
+
+/// A code by e-mail. It counts in this login alone.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct MailedCode {
+    /// Where it goes.
+    pub(crate) address: String,
+    /// How often one was sent.
+    pub(crate) sent: u32,
+    /// Makes its fingerprint one that no table of fingerprints holds.
+    pub(crate) salt: String,
+    /// The fingerprint of the last one.
+    pub(crate) fingerprint: Option<String>,
+    /// Whether an authenticator would do as well.
+    pub(crate) or_authenticator: bool,
+}
+
+/// An identity that an identity provider asserted in this login.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AssertedIdentity {
+    /// Who vouches for them.
+    pub(crate) provider: IdentityProviderName,
+    /// Who they are there.
+    pub(crate) identity: Identity,
+    /// The account that they proved to be theirs, in this login.
+    pub(crate) proved: Option<ResourceId>,
+    /// What they want otherwise than the policy has it at first.
+    pub(crate) wishes: Wishes,
+}
+
+impl AssertedIdentity {
+    /// Somebody who has just come back from an identity provider.
+    pub(crate) fn new(provider: &IdentityProviderName, identity: Identity) -> Self {
+        Self {
+            provider: provider.clone(),
+            identity,
+            proved: None,
+            wishes: Wishes::default(),
+        }
+    }
+}
+
+/// A transaction with the revision that was read: a step that names an older revision is denied.
+pub(crate) struct LoadedTransaction {
+    hash: String,
+    revision: i64,
+    /// What was read.
+    pub(crate) transaction: Transaction,
+}
+
+/// The transactions in the database.
+pub(crate) struct Transactions {
+    pub(crate) database: Database,
+    pub(crate) secrets: Arc<SecretBox>,
+    pub(crate) clock: Clock,
+}
+
+impl Transactions {
+    /// Starts one, and gives the handle that the browser keeps.
+    pub(crate) fn start(&self, transaction: &Transaction) -> Result<String, StorageError> {
+        let handle = random::token();
+        let hash = random::fingerprint(&handle);
+        let sealed = self.seal(&hash, transaction);
+        let now = self.clock.now();
+        self.database
+            .write(move |connection| {
+                login_transactions::insert(connection, &hash, &sealed, now, now.plus(LIFETIME))
+                    .map_err(StorageError::from)
+            })
+            .map(|()| handle)
+    }
+
+    /// The transaction of a handle. None if it is over, or was sealed under another master key.
+    pub(crate) fn find(&self, handle: &str) -> Result<Option<LoadedTransaction>, StorageError> {
+        let hash = random::fingerprint(handle);
+        let now = self.clock.now();
+        let found = self
+            .database
+            .read::<_, StorageError>(|connection| login_transactions::find(connection, &hash, now))?;
+        Ok(found.and_then(|row| {
+            let plain = self.secrets.open(&context(&hash), &row.sealed);
+            let transaction = plain.ok().and_then(|plain| serde_json::from_slice(&plain).ok());
+            if transaction.is_none() {
+                log::error!("a login transaction cannot be opened: is this the master key that sealed it?");
+            }
+            Some(LoadedTransaction {
+                hash,
+                revision: row.revision,
+                transaction: transaction?,
+            })
+        }))
+    }
+
+    /// Stores a step; denied if another step came first.
+    pub(crate) fn advance(&self, loaded: &mut LoadedTransaction) -> Result<(), LoginError> {
+        let (hash, seen) = (loaded.hash.clone(), loaded.revision);
+        let sealed = self.seal(&hash, &loaded.transaction);
+        let done = self.database.write(move |connection| {
+            login_transactions::advance(connection, &hash, seen, &sealed).map_err(StorageError::from)
+        })?;
+        if !done {
+            return Err(Denial::NotUnderWay.into());
+        }
+        loaded.revision += 1;
+        Ok(())
+    }
+
+    /// Ends a login; denied if another step came first.
+    pub(crate) fn finish(&self, loaded: &LoadedTransaction) -> Result<(), LoginError> {
+        let (hash, seen) = (loaded.hash.clone(), loaded.revision);
+        let done = self
+            .database
+            .write(move |connection| login_transactions::finish(connection, &hash, seen).map_err(StorageError::from))?;
+        if done { Ok(()) } else { Err(Denial::NotUnderWay.into()) }
+    }
+
+    /// Removes those that have expired; returns how many.
+    pub(crate) fn sweep(&self) -> Result<usize, StorageError> {
+        let now = self.clock.now();
+        self.database
+            .write(move |connection| login_transactions::delete_expired(connection, now).map_err(StorageError::from))
+    }
+
+    fn seal(&self, hash: &str, transaction: &Transaction) -> Vec<u8> {
+        let plain = serde_json::to_vec(transaction).expect("a transaction holds nothing that JSON cannot");
+        self.secrets.seal(&context(hash), &plain)
+    }
+}
+
+fn context(hash: &str) -> String {
+    format!("login_transactions/{hash}")
+}
