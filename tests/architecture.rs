@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may name beside itself.
@@ -268,30 +268,80 @@ fn folder(file: &str) -> &str {
 
 /// Which file names something of which other, without tests. Paths are below `src`.
 fn imports() -> BTreeSet<(String, String)> {
-    let sources = sources();
-    let files: BTreeSet<String> = sources
+    let texts: Vec<(String, String)> = sources()
+        .into_iter()
+        .map(|(path, text)| (path.trim_start_matches("src/").to_owned(), text))
+        .collect();
+    let files: BTreeSet<String> = texts.iter().map(|(file, _)| file.clone()).collect();
+    let exports: BTreeMap<(String, String), String> = texts
         .iter()
-        .map(|(path, _)| path.trim_start_matches("src/").to_owned())
+        .flat_map(|(file, text)| paths(file, text, true).into_iter().map(move |path| (file, path)))
+        .filter_map(|(file, path)| {
+            let name = path.last()?.clone();
+            Some(((file.clone(), name), file_of(&path, &files)?))
+        })
         .collect();
     let mut found = BTreeSet::new();
-    for (path, text) in &sources {
-        let file = path.trim_start_matches("src/");
-        if is_test(file) {
+    for (file, text) in texts.iter().filter(|(file, _)| !is_test(file)) {
+        for path in paths(file, text, false) {
+            let Some(mut to) = file_of(&path, &files) else { continue };
+            // A name that a module passes on is where it is defined.
+            while let Some(defined) = path.last().and_then(|name| exports.get(&(to.clone(), name.clone()))) {
+                if *defined == to {
+                    break;
+                }
+                to.clone_from(defined);
+            }
+            if to != *file && !is_test(&to) {
+                found.insert((file.clone(), to));
+            }
+        }
+    }
+    found
+}
+
+/// The paths that a file names outside its tests, from the crate's root: those that it passes on (`pub use`), or all others.
+fn paths(file: &str, text: &str, passed_on: bool) -> Vec<Vec<String>> {
+    let module = module_of(file);
+    let code = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+    let code: Vec<&str> = code.filter(|line| !line.trim_start().starts_with("//")).collect();
+    let mut found = Vec::new();
+    for statement in statements(&code) {
+        if statement.starts_with("pub use ") != passed_on {
             continue;
         }
-        let module = module_of(file);
-        for line in text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")) {
-            if line.trim_start().starts_with("//") {
-                continue;
-            }
-            for name in names(line) {
-                let to = absolute(&module, &name).and_then(|path| file_of(&path, &files));
-                found.extend(
-                    to.filter(|to| to != file && !is_test(to))
-                        .map(|to| (file.to_owned(), to)),
-                );
-            }
+        for name in names(&statement) {
+            let (base, leaves) = name.split_once('{').unwrap_or((&name, ""));
+            let base = base.trim_end_matches("::");
+            let mut leaves: Vec<&str> = leaves.trim_end_matches('}').split(',').map(str::trim).collect();
+            leaves.retain(|leaf| !leaf.is_empty() && *leaf != "self");
+            let named = leaves.iter().map(|leaf| format!("{base}::{leaf}"));
+            let named: Vec<String> = if leaves.is_empty() {
+                vec![base.to_owned()]
+            } else {
+                named.collect()
+            };
+            found.extend(named.iter().filter_map(|name| absolute(&module, name)));
         }
+    }
+    found
+}
+
+/// The lines of code, with each `use` that spans lines as one.
+fn statements(code: &[&str]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in code {
+        let line = line.trim();
+        if open {
+            if let Some(last) = found.last_mut() {
+                last.push_str(line);
+            }
+        } else {
+            found.push(line.to_owned());
+        }
+        let begins = line.starts_with("use ") || line.starts_with("pub use ");
+        open = (open || begins) && !line.ends_with(';');
     }
     found
 }

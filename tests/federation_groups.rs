@@ -10,7 +10,8 @@ mod front_door;
 
 use front_door::{Rig, completed};
 use serde_json::{Value, json};
-use vestibule::domain::patch::{PatchOp, PatchOperation, Path};
+use vestibule::domain::patch::{PatchOp, PatchOperation};
+use vestibule::domain::path::Path;
 use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Relations, ResourceId, StoreName};
 
 fn rig(groups: &Value) -> Rig {

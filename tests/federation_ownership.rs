@@ -12,7 +12,8 @@ use front_door::{Rig, completed};
 use serde_json::{Value, json};
 use vestibule::directory::DirectoryError;
 use vestibule::domain::change::Transfer;
-use vestibule::domain::patch::{PatchOperation, Path};
+use vestibule::domain::patch::PatchOperation;
+use vestibule::domain::path::Path;
 use vestibule::domain::validate::InvalidKind;
 use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal, ResourceId, StoreName, provenance};
 

@@ -17,8 +17,8 @@ use proptest::strategy::Union;
 use proptest::test_runner::Config;
 use serde_json::{Value, json};
 use vestibule::directory::{Directory, DirectoryError};
-use vestibule::domain::filter::AttributeRef;
 use vestibule::domain::patch::apply;
+use vestibule::domain::schema::AttributeRef;
 use vestibule::domain::schema::{DataType, ResourceType};
 use vestibule::domain::validate::{InvalidKind, check, ordered};
 use vestibule::domain::{

@@ -8,7 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 use vestibule::domain::filter::{self, MOST_NODES, matches, tolerance};
-use vestibule::domain::patch::{PatchOp, PatchOperation, Path, apply};
+use vestibule::domain::patch::{PatchOp, PatchOperation, apply};
+use vestibule::domain::path::Path;
 use vestibule::domain::projection::Projection;
 use vestibule::domain::replace::merge;
 use vestibule::domain::schema::{Registry, ResourceType};

@@ -1,8 +1,9 @@
 //! Filters and paths in the words of the standard (RFC 7644 §3.4.2.2, §3.5.2).
 
 use serde_json::Value;
-use vestibule::domain::filter::{AttributeRef, Comparand, Filter, Operator};
-use vestibule::domain::patch::Path;
+use vestibule::domain::filter::{Comparand, Filter, Operator};
+use vestibule::domain::path::Path;
+use vestibule::domain::schema::AttributeRef;
 
 /// A filter over resources. What is always or never so is said of an attribute that no type has.
 pub(crate) fn filter(filter: &Filter) -> String {

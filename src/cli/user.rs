@@ -11,7 +11,8 @@ use crate::app::Core;
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::password::{PasswordDefect, PasswordPolicy};
-use crate::domain::patch::{PatchOperation, Path};
+use crate::domain::patch::PatchOperation;
+use crate::domain::path::Path;
 use crate::domain::{
     Actor, Attributes, Change, Kind, Operation, Precondition, Resource, StoreName, change, provenance,
 };

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::domain::filter::{AttributeRef, Comparand, Filter, Operator};
+use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::ownership::Ownership;
 use crate::domain::query::{Found, Query};
+use crate::domain::schema::AttributeRef;
 use crate::domain::schema::Registry;
 use crate::domain::validate::Invalid;
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, StoreName};

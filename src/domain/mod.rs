@@ -13,6 +13,7 @@ pub mod name;
 pub mod ownership;
 pub mod password;
 pub mod patch;
+pub mod path;
 pub mod projection;
 pub mod provenance;
 pub mod query;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::change::{Actor, Companion, Principal};
 use super::ids::{IdentityProviderName, ServiceProviderName};
+use super::path::AttributePath;
 use super::provenance::{self, Writers};
 use super::resource::Attributes;
 use super::validate::{Invalid, InvalidKind};
@@ -52,15 +53,10 @@ impl Ownership {
     /// read-only, and a replacement leaves that as it is (RFC 7644 §3.5.1). A list is kept as a whole.
     pub(crate) fn restore(&self, by: By<'_>, writers: &Writers, stored: &Attributes, attributes: &mut Attributes) {
         for (path, _) in self.guarded(by, writers) {
-            let (urn, name) = match base(path).rsplit_once(':') {
-                Some((urn, name)) => (Some(urn), name),
-                None => (None, base(path)),
-            };
-            let (name, sub) = name
-                .split_once('.')
-                .map_or((name, None), |(name, sub)| (name, Some(sub)));
-            let way: Vec<&str> = urn.into_iter().chain([name]).chain(sub).collect();
-            put_back(&way, stored, attributes);
+            if let Some(path) = AttributePath::parse(base(path)) {
+                let names: Vec<&str> = path.names().collect();
+                put_back(&names, stored, attributes);
+            }
         }
     }
 

@@ -5,10 +5,11 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::Timestamp;
-use super::filter::{AttributeRef, Filter};
+use super::filter::Filter;
 use super::ids::{Kind, ResourceId};
 use super::name::canonical;
 use super::resource::{Attributes, Relations, Resource};
+use super::schema::AttributeRef;
 use super::schema::{Attribute, DataType};
 
 /// A search in one store over one resource type.

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::clock::Timestamp;
-use super::filter::AttributeRef;
 use super::name::canonical;
 use super::resource::Attributes;
+use super::schema::AttributeRef;
 use super::schema::{Attribute, DataType, ResourceType, Uniqueness};
 
 /// One such value.

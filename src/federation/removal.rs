@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::patch::{PatchOperation, Path};
+use crate::domain::patch::PatchOperation;
+use crate::domain::path::Path;
 use crate::domain::{
     Actor, Change, IdentityProviderName, Kind, Operation, Precondition, Principal, Relations, Resource, ResourceId,
     ServiceProviderName, provenance,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::path::{AttributePath, Location};
 use crate::domain::{Attributes, Kind, Resource};
 
 use super::settings::{Deprovision, Profile};
@@ -59,33 +60,52 @@ const NEVER_SENT: [&str; 5] = ["id", "meta", "groups", "members", "password"];
 pub fn outgoing(resource: &Resource, profile: &Profile) -> Attributes {
     let mut attributes = Attributes::new();
     for (name, value) in resource.document.attributes() {
-        if is_forbidden(&name, profile) {
+        if is_forbidden(&Location::top(&name), profile) {
             continue;
         }
-        if let Some(value) = without_empty(value, &name, profile) {
+        if let Some(value) = without_empty(value, &Level::Top(&name), profile) {
             attributes.insert(name, value);
         }
     }
-    if !is_forbidden("externalId", profile) {
+    if !is_forbidden(&Location::top("externalId"), profile) {
         attributes.insert("externalId".to_owned(), Value::String(resource.id.as_str().to_owned()));
     }
     attributes
 }
 
-fn is_forbidden(path: &str, profile: &Profile) -> bool {
-    NEVER_SENT.iter().any(|name| name.eq_ignore_ascii_case(path))
-        || profile.forbidden.iter().any(|name| name.eq_ignore_ascii_case(path))
+fn is_forbidden(place: &Location, profile: &Profile) -> bool {
+    let is_own = NEVER_SENT.iter().any(|name| name.eq_ignore_ascii_case(place.as_str()));
+    is_own || is_configured_as_forbidden(place, profile)
+}
+
+fn is_configured_as_forbidden(place: &Location, profile: &Profile) -> bool {
+    profile.forbidden.iter().any(|path| place.is_named_by(path))
+}
+
+/// How deep a value is: its parts follow a colon or a dot.
+enum Level<'a> {
+    Top(&'a str),
+    Below(&'a Location),
+}
+
+impl Level<'_> {
+    fn part(&self, name: &str) -> Location {
+        match self {
+            Self::Top(top) => Location::part(top, name),
+            Self::Below(place) => place.below(name),
+        }
+    }
 }
 
 /// The value without nulls, empty texts, empty lists and forbidden parts; `None` if nothing is left.
-fn without_empty(value: Value, path: &str, profile: &Profile) -> Option<Value> {
+fn without_empty(value: Value, level: &Level<'_>, profile: &Profile) -> Option<Value> {
     match value {
         Value::Null => None,
         Value::String(text) if text.is_empty() => None,
         Value::Array(items) => {
             let items: Vec<Value> = items
                 .into_iter()
-                .filter_map(|item| without_empty(item, path, profile))
+                .filter_map(|item| without_empty(item, level, profile))
                 .collect();
             (!items.is_empty()).then_some(Value::Array(items))
         }
@@ -93,13 +113,9 @@ fn without_empty(value: Value, path: &str, profile: &Profile) -> Option<Value> {
             let parts: Map<String, Value> = parts
                 .into_iter()
                 .filter_map(|(name, part)| {
-                    let path = join(path, &name);
-                    let allowed = !profile
-                        .forbidden
-                        .iter()
-                        .any(|forbidden| forbidden.eq_ignore_ascii_case(&path));
-                    allowed
-                        .then(|| without_empty(part, &path, profile))
+                    let place = level.part(&name);
+                    (!is_configured_as_forbidden(&place, profile))
+                        .then(|| without_empty(part, &Level::Below(&place), profile))
                         .flatten()
                         .map(|part| (name, part))
                 })
@@ -107,20 +123,6 @@ fn without_empty(value: Value, path: &str, profile: &Profile) -> Option<Value> {
             (!parts.is_empty()).then_some(Value::Object(parts))
         }
         other => Some(other),
-    }
-}
-
-/// The path of a part: `name.givenName`, but `urn:…:User:department` within an extension (RFC 7644 §3.10).
-fn join(path: &str, part: &str) -> String {
-    let separator = if is_extension(path) { ':' } else { '.' };
-    format!("{path}{separator}{part}")
-}
-
-/// Whether a top-level name is an extension's URN and not a path below it.
-fn is_extension(path: &str) -> bool {
-    path.len() > 4 && path[..4].eq_ignore_ascii_case("urn:") && path.ends_with(|last: char| last.is_alphanumeric()) && {
-        let name = path.rsplit(':').next().unwrap_or_default();
-        name.starts_with(char::is_uppercase)
     }
 }
 
@@ -132,13 +134,16 @@ pub fn doubted(sent: &Attributes, lost: &[String], profile: &Profile) -> Attribu
         .map(|(name, value)| (name.clone(), unknown(value)))
         .collect();
     for path in lost {
-        let (name, part) = parts(path);
-        if is_forbidden(name, profile) || is_forbidden(path, profile) {
+        let (name, part) = parts(path, sent);
+        let place = part
+            .as_ref()
+            .map_or_else(|| Location::top(&name), |part| Location::part(&name, part));
+        if is_forbidden(&Location::top(&name), profile) || is_forbidden(&place, profile) || is_named(path, profile) {
             continue;
         }
-        match (doubted.get_mut(name), part) {
-            (None, None) => drop(doubted.insert(name.to_owned(), Value::Null)),
-            (None, Some(part)) => drop(doubted.insert(name.to_owned(), json!({ part: null }))),
+        match (doubted.get_mut(&name), part) {
+            (None, None) => drop(doubted.insert(name, Value::Null)),
+            (None, Some(part)) => drop(doubted.insert(name, json!({ part: null }))),
             (Some(Value::Object(known)), Some(part)) => drop(known.entry(part).or_insert(Value::Null)),
             (Some(_), _) => {}
         }
@@ -157,14 +162,25 @@ fn unknown(value: &Value) -> Value {
     }
 }
 
-/// The top-level name of a path and what stands right below it.
-fn parts(path: &str) -> (&str, Option<&str>) {
-    if path.len() > 4 && path[..4].eq_ignore_ascii_case("urn:") {
-        let (urn, attribute) = path.rsplit_once(':').unwrap_or((path, ""));
-        return (urn, attribute.split('.').next());
+/// Whether a path as provenance has it is forbidden as it stands.
+fn is_named(path: &str, profile: &Profile) -> bool {
+    profile
+        .forbidden
+        .iter()
+        .any(|forbidden| forbidden.eq_ignore_ascii_case(path))
+}
+
+/// The name at the top level that a path begins with, and the name below it. `sent` tells the URN of a whole extension
+/// from an attribute of a shorter one.
+fn parts(path: &str, sent: &Attributes) -> (String, Option<String>) {
+    match AttributePath::parse(path).filter(|_| !sent.contains_key(path)) {
+        None => (path.to_owned(), None),
+        Some(path) => {
+            let mut names = path.names();
+            let top = names.next().unwrap_or_default().to_owned();
+            (top, names.next().map(str::to_owned))
+        }
     }
-    path.split_once('.')
-        .map_or((path, None), |(name, part)| (name, Some(part)))
 }
 
 /// What brings the target from `sent` to `current`. `sent` is `None` if the target does not have the resource, and empty
@@ -206,7 +222,7 @@ fn difference(sent: &Attributes, current: &Attributes) -> Vec<AttributeChange> {
             (Value::Object(old), Some(Value::Object(new))) => {
                 let lost = old.keys().filter(|part| !new.contains_key(*part));
                 changes.extend(lost.map(|part| AttributeChange {
-                    path: join(name, part),
+                    path: Location::part(name, part).to_string(),
                     value: None,
                 }));
             }
@@ -216,13 +232,13 @@ fn difference(sent: &Attributes, current: &Attributes) -> Vec<AttributeChange> {
     for (name, new) in current {
         match (sent.get(name), new) {
             (_, _) if name == "schemas" => {}
-            (old, Value::Object(new)) if is_extension(name) || old.is_some_and(Value::is_object) => {
+            (old, Value::Object(new)) if Location::is_extension(name) || old.is_some_and(Value::is_object) => {
                 let old = old.and_then(Value::as_object);
                 let differing = new
                     .iter()
                     .filter(|(part, value)| old.and_then(|old| old.get(*part)) != Some(*value));
                 changes.extend(differing.map(|(part, value)| AttributeChange {
-                    path: join(name, part),
+                    path: Location::part(name, part).to_string(),
                     value: Some(value.clone()),
                 }));
             }
@@ -392,6 +408,51 @@ mod tests {
             Value::Object(sent),
             json!({"active": false, "userName": "a", "emails": [{"value": "a@example.com"}], "externalId": "u1"})
         );
+    }
+
+    #[test]
+    fn attributes_of_every_extension_can_be_forbidden() {
+        for urn in [ENTERPRISE, "urn:scim:wso2:schema", "urn:example:hr:1.0"] {
+            let sent = |forbidden: &str| {
+                let profile = Profile {
+                    forbidden: vec![forbidden.to_owned()],
+                    ..Profile::default()
+                };
+                let person =
+                    json!({"userName": "a", urn: {"country": "FI", "manager": {"value": "1", "displayName": "B"}}});
+                outgoing(&resource(person), &profile)[urn].clone()
+            };
+            let manager = json!({"value": "1", "displayName": "B"});
+            assert_eq!(sent(&format!("{urn}:country")), json!({"manager": manager}), "{urn}");
+            assert_eq!(
+                sent(&format!("{urn}:manager.displayName")),
+                json!({"country": "FI", "manager": {"value": "1"}}),
+                "{urn}"
+            );
+            let profile = Profile {
+                forbidden: vec![urn.to_owned()],
+                ..Profile::default()
+            };
+            let whole = outgoing(&resource(json!({"userName": "a", urn: {"country": "FI"}})), &profile);
+            assert!(!whole.contains_key(urn), "{urn}");
+        }
+    }
+
+    #[test]
+    fn attributes_of_every_extension_follow_its_urn_and_a_colon() {
+        for urn in [ENTERPRISE, "urn:scim:wso2:schema", "urn:example:hr:1.0"] {
+            let sent = operations(
+                json!({urn: {"country": "FI", "title": "x"}}),
+                json!({urn: {"country": "SE"}}),
+            );
+            assert_eq!(
+                Value::Array(sent),
+                json!([
+                    {"op": "remove", "path": format!("{urn}:title")},
+                    {"op": "replace", "path": format!("{urn}:country"), "value": "SE"},
+                ])
+            );
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@
 use serde_json::Value;
 
 use super::{Caller, Fault, Scim, ScimError};
-use crate::domain::filter::{AttributeRef, Comparand, Filter, Operator};
+use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::query::Query;
+use crate::domain::schema::AttributeRef;
 use crate::domain::schema::ResourceType;
 use crate::domain::{Attributes, IdentityProviderName, Kind, Operation, Precondition, Resource, ResourceId, StoreName};
 use crate::storage::{StorageError, links};

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::Union;
 use serde_json::{Map, Value, json};
-use vestibule::domain::filter::AttributeRef;
+use vestibule::domain::schema::AttributeRef;
 use vestibule::domain::schema::{Attribute, DataType, Mutability, Registry, ResourceType};
 use vestibule::domain::{Attributes, Kind};
 use vestibule::scim::normalise::{Deviations, body};

@@ -1,8 +1,9 @@
 //! The forms in which clients write one operation. All of them mean the same.
 
 use serde_json::{Map, Value, json};
-use vestibule::domain::filter::{AttributeRef, Comparand, Filter, Operator};
-use vestibule::domain::patch::Path;
+use vestibule::domain::filter::{Comparand, Filter, Operator};
+use vestibule::domain::path::Path;
+use vestibule::domain::schema::AttributeRef;
 use vestibule::domain::schema::{DataType, Mutability, ResourceType};
 
 /// Requests that mean the same as this operation in the form of the RFC.

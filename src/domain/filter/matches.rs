@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::{AttributeRef, Comparand, Filter, Operator};
+use super::{Comparand, Filter, Operator};
 use crate::domain::name::canonical;
+use crate::domain::schema::AttributeRef;
 use crate::domain::{Attributes, Timestamp};
 
 /// Whether a whole resource, with `id`, `meta` and relations, matches.

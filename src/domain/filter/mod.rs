@@ -6,11 +6,9 @@ mod matches;
 mod parse;
 mod scan;
 
-use std::sync::Arc;
-
 use super::clock::Timestamp;
-use super::resource::{Attributes, Relations};
-use super::schema::Attribute;
+use super::resource::Relations;
+use super::schema::AttributeRef;
 
 pub use matches::{matches, matches_element};
 pub use parse::{Parsed, ValueFilter, parse, parse_noting, parse_value_filter};
@@ -45,16 +43,6 @@ pub mod tolerance {
     pub const DATE_ONLY: &str = "F9-date-only";
     /// An extension's attribute without its URN.
     pub const UNQUALIFIED: &str = "F10-unqualified-extension";
-}
-/// An attribute that a resource type really has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AttributeRef {
-    /// The URN of the extension that defines it; none for the core schema and the common attributes.
-    pub extension: Option<String>,
-    /// The attribute.
-    pub attribute: Arc<Attribute>,
-    /// Its sub-attribute, if one is meant.
-    pub sub: Option<Arc<Attribute>>,
 }
 
 /// How two values compare.
@@ -168,43 +156,12 @@ impl Filter {
 }
 
 impl AttributeRef {
-    /// The definition of what is finally named: the sub-attribute, else the attribute.
-    pub fn leaf(&self) -> &Attribute {
-        self.sub.as_deref().unwrap_or(&self.attribute)
-    }
-
-    /// Its value among some attributes, if that is one text.
-    pub fn single_text<'a>(&self, attributes: &'a Attributes) -> Option<&'a str> {
-        let holder = match &self.extension {
-            Some(urn) => attributes.get(urn)?.as_object()?,
-            None => attributes,
-        };
-        let value = holder.get(&self.attribute.name)?;
-        self.sub
-            .as_ref()
-            .map_or(Some(value), |sub| value.get(&sub.name))?
-            .as_str()
-    }
-
     /// The relation that it belongs to, if any.
     pub fn looks_at(&self) -> Relations {
         Relations {
             members: self.attribute.name == "members",
             groups: self.attribute.name == "groups",
         }
-    }
-
-    /// The canonical path: `name.familyName`, `urn:…:User:manager.value`.
-    pub fn path(&self) -> String {
-        let mut path = match &self.extension {
-            Some(urn) => format!("{urn}:{}", self.attribute.name),
-            None => self.attribute.name.clone(),
-        };
-        if let Some(sub) = &self.sub {
-            path.push('.');
-            path.push_str(&sub.name);
-        }
-        path
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::scan::{Literal, Scanner};
-use super::{AttributeRef, DEEPEST, Filter, LONGEST, MOST_NODES, Operator, coerce, tolerance};
+use super::{DEEPEST, Filter, LONGEST, MOST_NODES, Operator, coerce, tolerance};
+use crate::domain::schema::AttributeRef;
 use crate::domain::schema::{DataType, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 

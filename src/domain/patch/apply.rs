@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{PatchOp, PatchOperation, Path, list};
+use super::{PatchOp, PatchOperation, list};
 use crate::domain::Attributes;
 use crate::domain::filter::{Filter, matches_element};
 use crate::domain::multi_valued::FEW;
+use crate::domain::path::Path;
 use crate::domain::schema::{Attribute, DataType, Mutability, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 

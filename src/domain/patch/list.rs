@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use super::PatchOp;
 use super::apply::{is_void, no_target, no_value, set_element, set_part};
-use super::{PatchOp, Path};
 use crate::domain::Attributes;
 use crate::domain::filter::{Comparand, Filter, Operator, matches_element};
 use crate::domain::multi_valued::{append, drop_repeated, keep_one_primary, remove_listed};
+use crate::domain::path::Path;
 use crate::domain::schema::DataType;
 use crate::domain::validate::Invalid;
 

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{PatchOp, PatchOperation, Path};
+use super::{PatchOp, PatchOperation};
 use crate::domain::filter::{Comparand, Filter, Operator};
+use crate::domain::path::Path;
 use crate::domain::validate::check_attribute;
 use crate::domain::{Member, ResourceId};
 

@@ -3,15 +3,15 @@
 mod apply;
 mod list;
 mod members;
-mod path;
 
 use std::fmt;
 
 use serde_json::Value;
 
+use super::path::Path;
+
 pub use apply::{apply, makes_elements};
 pub use members::{MemberStep, as_members, members_only};
-pub use path::{ParsedPath, Path, tolerance};
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

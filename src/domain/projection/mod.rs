@@ -4,8 +4,8 @@ mod render;
 
 use std::sync::Arc;
 
-use super::filter::AttributeRef;
 use super::resource::Relations;
+use super::schema::AttributeRef;
 use super::schema::{Attribute, ResourceType, Returned};
 
 pub use render::{location, view};

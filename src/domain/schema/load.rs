@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::read::{Problems, ReadType, read_schema, read_type};
 use super::{Extension, Mutability, Registry, ResourceType, Schema, Uniqueness};
-use crate::domain::filter::AttributeRef;
 use crate::domain::ids::Kind;
+use crate::domain::schema::AttributeRef;
 
 /// One thing that is wrong with a schema file.
 #[derive(Clone, Debug, PartialEq, Eq)]

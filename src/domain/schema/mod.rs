@@ -1,6 +1,7 @@
 //! The schemas and resource types that this installation knows (RFC 7643 §6, §7). They are data, read from
 //! `schemas/*.json`: nothing in the code names an attribute that it does not have to.
 
+mod attribute_ref;
 mod load;
 mod read;
 mod registry;
@@ -9,9 +10,9 @@ mod resolve;
 
 use std::sync::Arc;
 
-use super::filter::AttributeRef;
 use super::ids::Kind;
 
+pub use attribute_ref::AttributeRef;
 pub use load::{Problem, SchemaError};
 pub use registry::Registry;
 pub use resolve::common_attributes;

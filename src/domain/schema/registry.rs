@@ -87,7 +87,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::filter::AttributeRef;
+    use crate::domain::schema::AttributeRef;
     use crate::domain::schema::{Mutability, Returned, Uniqueness};
 
     const BADGE: &str = r#"{"id": "urn:example:2.0:Badge", "name": "Badge", "attributes": [

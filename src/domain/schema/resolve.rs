@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::read::{Problems, read_schema};
 use super::{Attribute, ResourceType};
-use crate::domain::filter::AttributeRef;
+use crate::domain::schema::AttributeRef;
 
 /// `schemas`, `id`, `externalId` and `meta`: what every resource has (RFC 7643 §3.1).
 ///

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Account, AccountError, Complaint, own_change};
-use crate::domain::patch::{PatchOperation, Path};
+use crate::domain::patch::PatchOperation;
+use crate::domain::path::Path;
 use crate::domain::{Companion, Consent, Kind, Operation, Precondition, Timestamp};
 use crate::federation::jit::attribute_path::Target;
 use crate::federation::jit::purpose::{Purpose, Wording};

@@ -2,7 +2,8 @@
 
 use super::{Account, AccountError, Complaint, own_change};
 use crate::directory::DirectoryError;
-use crate::domain::patch::{PatchOperation, Path};
+use crate::domain::patch::PatchOperation;
+use crate::domain::path::Path;
 use crate::domain::{Kind, Operation, Precondition, Secret};
 use crate::federation::login::second_factor_steps::username;
 use crate::federation::login::totp;

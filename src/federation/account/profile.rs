@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{Account, AccountError, Complaint, own_change};
 use crate::directory::DirectoryError;
-use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::patch::{PatchOp, PatchOperation};
+use crate::domain::path::Path;
 use crate::domain::provenance::Writers;
 use crate::domain::{Attributes, Kind, Operation, Precondition, Resource};
 use crate::federation::login::visitor::Visitor;

@@ -3,7 +3,8 @@
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::password::PasswordPolicy;
-use crate::domain::patch::{PatchOperation, Path};
+use crate::domain::patch::PatchOperation;
+use crate::domain::path::Path;
 use crate::domain::query::Query;
 use crate::domain::{
     Actor, Change, Companion, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource, ResourceId,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::Attributes;
 use crate::domain::patch::PatchOp;
+use crate::domain::path::{self, Selector};
 
 /// One operation of a PATCH (RFC 7644 §3.5.2), its path still a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,16 +18,9 @@ pub struct Edit {
     pub value: Option<Value>,
 }
 
-/// `attribute`, `attribute.sub` or `attribute[sub eq "value"].sub`, each perhaps after an extension's URN.
+/// The place of one value that a login may write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// The extension's URN.
-    extension: Option<String>,
-    attribute: String,
-    /// Which element of a multi-valued attribute: its sub-attribute and value.
-    selector: Option<(String, String)>,
-    sub: Option<String>,
-}
+pub(crate) struct Target(path::AttributePath);
 
 /// A SCIM path that names one value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -78,58 +72,25 @@ const FORBIDDEN: [&str; 10] = [
 ];
 
 impl Target {
-    /// Reads a path of the configuration.
-    pub(crate) fn parse(path: &str) -> Option<Self> {
-        let (extension, rest) = match path.strip_prefix("urn:") {
-            // The attribute follows the last colon before a selector.
-            Some(_) => {
-                let end = path.find('[').unwrap_or(path.len());
-                // A URN has a namespace and something in it (RFC 8141 §2).
-                let colon = path[..end]
-                    .rfind(':')
-                    .filter(|colon| path[..*colon].split(':').count() > 2)?;
-                (Some(path[..colon].to_owned()), &path[colon + 1..])
-            }
-            None => (None, path),
-        };
-        let (attribute, selector, sub) = match rest.split_once('[') {
-            Some((attribute, rest)) => {
-                let (filter, sub) = rest.split_once("\"].")?;
-                let (name, value) = filter.split_once(" eq \"")?;
-                (attribute, Some((word(name)?, value.to_owned())), Some(sub))
-            }
-            None => match rest.split_once('.') {
-                Some((attribute, sub)) => (attribute, None, Some(sub)),
-                None => (rest, None, None),
-            },
-        };
-        if extension.is_none() && FORBIDDEN.iter().any(|name| name.eq_ignore_ascii_case(attribute)) {
+    /// Reads a path of the configuration. None if it names no single value, or one that no login may write.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let path = path::AttributePath::parse(text)?;
+        let is_forbidden = |name: &&str| name.eq_ignore_ascii_case(&path.attribute);
+        if path.extension.is_none() && FORBIDDEN.iter().any(|name| is_forbidden(&name)) {
             return None;
         }
-        let sub = match sub {
-            Some(sub) => Some(word(sub)?),
-            None => None,
-        };
-        if selector.as_ref().is_some_and(|(_, value)| value.contains(['"', '\\'])) {
-            return None;
-        }
-        Some(Self {
-            extension,
-            attribute: word(attribute)?,
-            selector,
-            sub,
-        })
+        (path.selector.is_none() || path.sub.is_some()).then_some(Self(path))
     }
 
     /// The value that is there now.
     pub(crate) fn value<'a>(&self, attributes: &'a Attributes) -> Option<&'a Value> {
-        let attribute = self.container(attributes)?.get(&self.attribute)?;
-        let holder = if self.selector.is_some() {
+        let attribute = self.container(attributes)?.get(&self.0.attribute)?;
+        let holder = if self.0.selector.is_some() {
             self.element(attribute)?
         } else {
             attribute
         };
-        match &self.sub {
+        match &self.0.sub {
             Some(sub) => holder.get(sub),
             None => Some(holder),
         }
@@ -137,15 +98,16 @@ impl Target {
 
     /// Under which key provenance knows the value that is there now.
     pub(crate) fn writer_key(&self, attributes: &Attributes) -> Option<String> {
-        let attribute = self.attribute_path();
-        if self.selector.is_none() {
+        let attribute = self.0.of_attribute().to_string();
+        if self.0.selector.is_none() {
             return Some(
-                self.sub
+                self.0
+                    .sub
                     .as_ref()
                     .map_or_else(|| attribute.clone(), |sub| format!("{attribute}.{sub}")),
             );
         }
-        let element = self.element(self.container(attributes)?.get(&self.attribute)?)?;
+        let element = self.element(self.container(attributes)?.get(&self.0.attribute)?)?;
         let key = element
             .get("value")
             .and_then(Value::as_str)
@@ -155,12 +117,12 @@ impl Target {
 
     /// Puts a value into attributes that a login makes.
     pub(crate) fn put(&self, attributes: &mut Attributes, value: Value) {
-        let container = match &self.extension {
+        let container = match &self.0.extension {
             Some(urn) => object(attributes.entry(urn.clone()).or_insert_with(|| Map::new().into())),
             None => attributes,
         };
-        let place = container.entry(self.attribute.clone());
-        match (&self.selector, &self.sub) {
+        let place = container.entry(self.0.attribute.clone());
+        match (&self.0.selector, &self.0.sub) {
             (Some(_), Some(sub)) => self.put_element(place.or_insert_with(|| Value::Array(Vec::new())), sub, value),
             (_, Some(sub)) => {
                 object(place.or_insert_with(|| Map::new().into())).insert(sub.clone(), value);
@@ -185,15 +147,15 @@ impl Target {
     pub(crate) fn set_operation(&self, attributes: &Attributes, value: &Value) -> Edit {
         let present = self
             .container(attributes)
-            .and_then(|container| container.get(&self.attribute));
-        if let (Some(_), Some(sub)) = (&self.selector, &self.sub)
+            .and_then(|container| container.get(&self.0.attribute));
+        if let (Some(_), Some(sub)) = (&self.0.selector, &self.0.sub)
             && present.and_then(|list| self.element(list)).is_none()
         {
             let others = present.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             let element = self.new_element(sub, value.clone(), others);
             return Edit {
                 op: PatchOp::Add,
-                path: self.attribute_path(),
+                path: self.0.of_attribute().to_string(),
                 value: Some(Value::Array(vec![element])),
             };
         }
@@ -206,13 +168,15 @@ impl Target {
 
     /// The PATCH operation that clears the value: the whole element, if it is one of a list.
     pub(crate) fn clear_operation(&self) -> Edit {
-        let path = match &self.selector {
-            Some((name, value)) => format!("{}[{name} eq \"{value}\"]", self.attribute_path()),
-            None => self.path(),
+        // Without a selector the path has no elements to take out, and its own value is cleared.
+        let path = if self.0.selector.is_some() {
+            self.0.of_elements()
+        } else {
+            self.0.clone()
         };
         Edit {
             op: PatchOp::Remove,
-            path,
+            path: path.to_string(),
             value: None,
         }
     }
@@ -221,7 +185,11 @@ impl Target {
     fn new_element(&self, sub: &str, value: Value, others: &[Value]) -> Value {
         let mut element = Map::new();
         element.insert(sub.to_owned(), value);
-        if let Some((name, selected)) = &self.selector {
+        if let Some(Selector {
+            attribute: name,
+            value: selected,
+        }) = &self.0.selector
+        {
             element.insert(name.clone(), selected.clone().into());
         }
         if !others
@@ -235,24 +203,11 @@ impl Target {
 
     /// The path, in one spelling.
     pub(crate) fn path(&self) -> String {
-        let selector = self
-            .selector
-            .as_ref()
-            .map(|(name, value)| format!("[{name} eq \"{value}\"]"))
-            .unwrap_or_default();
-        let sub = self.sub.as_ref().map(|sub| format!(".{sub}")).unwrap_or_default();
-        format!("{}{selector}{sub}", self.attribute_path())
-    }
-
-    fn attribute_path(&self) -> String {
-        match &self.extension {
-            Some(urn) => format!("{urn}:{}", self.attribute),
-            None => self.attribute.clone(),
-        }
+        self.0.to_string()
     }
 
     fn container<'a>(&self, attributes: &'a Attributes) -> Option<&'a Map<String, Value>> {
-        match &self.extension {
+        match &self.0.extension {
             Some(urn) => attributes.get(urn)?.as_object(),
             None => Some(attributes),
         }
@@ -263,21 +218,16 @@ impl Target {
     }
 
     fn selects(&self, element: &Value) -> bool {
-        self.selector.as_ref().is_some_and(|(name, value)| {
-            element
-                .get(name)
-                .and_then(Value::as_str)
-                .is_some_and(|found| found.eq_ignore_ascii_case(value))
-        })
+        self.0
+            .selector
+            .as_ref()
+            .is_some_and(|Selector { attribute: name, value }| {
+                element
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .is_some_and(|found| found.eq_ignore_ascii_case(value))
+            })
     }
-}
-
-/// An attribute name (RFC 7643 §2.1).
-fn word(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let first = bytes.next()?;
-    let named = first == b'$' || first.is_ascii_alphabetic();
-    (named && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))).then(|| text.to_owned())
 }
 
 /// The object that must be here; whatever else is gives way.
@@ -349,6 +299,7 @@ mod tests {
         for path in [
             "active",
             "ACTIVE",
+            "urn:ietf:params:scim:schemas:core:2.0:User:active",
             "userName",
             "password",
             "roles[type eq \"x\"].value",

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::policy::{GroupMode, GroupPolicy, SyncMode, Unmapped};
 use super::wildcard;
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::patch::{PatchOp, PatchOperation};
+use crate::domain::path::Path;
 use crate::domain::schema::Registry;
 use crate::domain::{
     Actor, Attributes, Change, Companion, Grant, IdentityProviderName, Kind, Operation, Precondition, Relations,

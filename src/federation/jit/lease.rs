@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::facts::{self, LEASE_JOB};
 use super::policy::Lease;
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::patch::{PatchOp, PatchOperation};
+use crate::domain::path::Path;
 use crate::domain::{
     Actor, Change, IdentityProviderName, Kind, Operation, Precondition, Principal, Relations, Resource,
     ServiceProviderName, Timestamp,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub use body::body;
 pub use patch::{MOST_OPERATIONS, patch};
 
-/// The names of the rules. Those for paths and filters are in [`crate::domain::patch::tolerance`] and
+/// The names of the rules. Those for paths and filters are in [`crate::domain::path::tolerance`] and
 /// [`crate::domain::filter::tolerance`]. P9 is that R1 to R12 hold for values of PATCH too.
 pub mod rule {
     use crate::domain::filter::tolerance;

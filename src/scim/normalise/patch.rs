@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::value::{Nulls, element, is_nothing, list, single, wrong};
 use super::{Deviations, rule};
-use crate::domain::patch::{PatchOp, PatchOperation, Path};
+use crate::domain::patch::{PatchOp, PatchOperation};
+use crate::domain::path::Path;
 use crate::domain::schema::{Extension, Mutability, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::entry::Entry;
 use super::flavour::{ASCII, Flavour, Switch};
 use super::settings::LdapSettings;
-use crate::domain::filter::AttributeRef;
+use crate::domain::path::AttributePath;
+use crate::domain::schema::AttributeRef;
 use crate::domain::schema::{DataType, ResourceType};
 use crate::domain::{Attributes, Kind};
 
@@ -441,15 +442,14 @@ impl Rule {
     /// Reads `title`, `emails`, `emails.value` or `emails[type eq "work"].value`.
     fn read((flavour, resource_type): (Flavour, &ResourceType), path: &str, ldap: &str) -> Result<Self, String> {
         let unknown = || format!("{path} is no attribute that can be kept in a directory");
-        let (plain, of_type) = match path.split_once('[') {
-            None => (path.to_owned(), None),
-            Some((attribute, rest)) => {
-                let rest = rest.strip_prefix("type eq \"").ok_or_else(unknown)?;
-                let (of_type, rest) = rest.split_once("\"]").ok_or_else(unknown)?;
-                (format!("{attribute}{rest}"), Some(of_type.to_owned()))
-            }
+        let read = AttributePath::parse(path).ok_or_else(unknown)?;
+        let of_type = match &read.selector {
+            None => None,
+            Some(selector) if selector.attribute.eq_ignore_ascii_case("type") => Some(selector.value.clone()),
+            Some(_) => return Err(unknown()),
         };
-        let mut reference = resource_type.resolve(&plain).ok_or_else(unknown)?;
+        let plain = AttributePath { selector: None, ..read };
+        let mut reference = resource_type.resolve(&plain.to_string()).ok_or_else(unknown)?;
         let multi_valued = reference.attribute.multi_valued;
         if multi_valued && reference.sub.as_ref().is_none_or(|sub| sub.name == "value") {
             reference.sub = None;

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::domain::Attributes;
 use crate::domain::ResourceId;
-use crate::domain::filter::AttributeRef;
 use crate::domain::name::canonical;
+use crate::domain::schema::AttributeRef;
 use crate::domain::schema::{Attribute, DataType, ResourceType};
 use crate::storage::SqlConnection;
 use crate::storage::connection::MultiBackend;

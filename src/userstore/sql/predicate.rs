@@ -11,8 +11,9 @@ use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::indexed::{self, WIDTH, capped, folded};
 use crate::domain::Kind;
-use crate::domain::filter::{AttributeRef, Comparand, Filter, Operator};
+use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::name::canonical;
+use crate::domain::schema::AttributeRef;
 use crate::storage::connection::MultiBackend;
 use crate::storage::tables::resources;
 

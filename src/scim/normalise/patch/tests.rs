@@ -133,7 +133,7 @@ fn p4_a_dot_may_stand_after_the_urn() {
     let manager = format!("{ENTERPRISE}:manager");
     let operation = json!({"op": "add", "path": format!("{ENTERPRISE}.manager"), "value": "1"});
     let expected = [(PatchOp::Add, manager.as_str(), json!({"value": "1"}))];
-    becomes(operation, &expected, crate::domain::patch::tolerance::DOT_AFTER_URN);
+    becomes(operation, &expected, crate::domain::path::tolerance::DOT_AFTER_URN);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn p9_values_are_normalised_as_in_bodies_and_null_unsets_a_part() {
 #[test]
 fn p10_the_last_bracket_may_be_missing() {
     let expected = [(PatchOp::Remove, "emails", Value::Null)];
-    let missing = crate::domain::patch::tolerance::MISSING_BRACKET;
+    let missing = crate::domain::path::tolerance::MISSING_BRACKET;
     becomes(
         json!({"op": "remove", "path": "emails[type eq \"work\""}),
         &expected,

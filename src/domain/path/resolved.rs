@@ -1,8 +1,9 @@
-//! Where an operation works.
+//! Paths of PATCH operations, resolved against a resource type (RFC 7644 §3.5.2).
 
 use std::sync::Arc;
 
-use crate::domain::filter::{AttributeRef, Filter, parse_noting, parse_value_filter};
+use crate::domain::filter::{Filter, parse_noting, parse_value_filter};
+use crate::domain::schema::AttributeRef;
 use crate::domain::schema::{DataType, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
