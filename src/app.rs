@@ -1,4 +1,4 @@
-//! The composition root: configuration in, a wired application out. The one file that names every adapter.
+//! The composition root: builds the application from its configuration and all adapters.
 
 pub mod rehearsal;
 mod sweeper;
@@ -31,7 +31,7 @@ use crate::userstore::{PasswordHasher, Userstore};
 use sweeper::Sweeper;
 use url::Url;
 
-/// Why the application cannot start.
+/// An error that prevents the start of the application.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A schema file cannot be used.
@@ -42,15 +42,15 @@ pub enum StartError {
     File {
         /// The path.
         path: String,
-        /// What the system says.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
     /// The database cannot be reached.
     #[error("the database {url} cannot be opened: {cause}")]
     Database {
-        /// Where it is, without its password.
+        /// Its URL, without the password.
         url: String,
-        /// What it says.
+        /// The cause.
         cause: String,
     },
     /// Its schema cannot be brought up to date.
@@ -65,40 +65,40 @@ pub enum StartError {
     /// The OpenID provider cannot start.
     #[error("the OpenID provider cannot start: {0}")]
     Oidc(#[from] OidcError),
-    /// The way out to identity providers or service providers cannot be set up.
+    /// The HTTP clients for identity providers or service providers cannot be set up.
     #[error("requests to identity providers and service providers cannot be set up: {0}")]
     Upstream(#[from] HttpError),
     /// The outbound engine cannot start.
     #[error("outbound provisioning cannot start: {0}")]
     Engine(#[from] EngineError),
-    /// The thread that removes what is over cannot start.
-    #[error("the sweeper cannot start: {0}")]
+    /// The thread that removes expired records cannot start.
+    #[error("the periodic tasks cannot start: {0}")]
     Sweeper(std::io::Error),
     /// Mail cannot be sent.
     #[error("mail cannot be set up: {0}")]
     Mail(#[from] MailError),
-    /// A client shall know accounts by an attribute that users do not have.
-    #[error("service_providers: the user schema has no attribute {0} that adopts_by could name")]
+    /// `adopts_by` names an attribute that the user schema does not have.
+    #[error("service_providers: adopts_by names {0}, which is not an attribute of the user schema")]
     AdoptsBy(String),
     /// The public URL cannot be used.
     #[error("server.public_url cannot be used: {0}")]
     PublicUrl(#[from] url::ParseError),
 }
 
-/// What commands need that work beside a running server.
+/// The parts that commands need which run beside a server.
 pub struct Core {
-    /// The database, up to date.
+    /// The database, with its schema up to date.
     pub database: Database,
     /// The door.
     pub directory: Arc<Directory>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Those of the door's stores that are directories.
+    /// The userstores that are LDAP directories.
     pub ldap_stores: Vec<Arc<LdapUserstore>>,
 }
 
 impl Core {
-    /// Opens the database, brings it up to date and puts the door in front of it.
+    /// Opens the database, migrates it and builds the change pipeline over it.
     pub fn open(config: &Config) -> Result<Self, StartError> {
         let registry = Arc::new(registry(config)?);
         let database = database(config)?;
@@ -116,7 +116,7 @@ impl Core {
         })
     }
 
-    /// Looks whether the userstores that are elsewhere answer and are as they are configured. Changes nothing in them.
+    /// Checks that the LDAP userstores answer and match their configuration. Changes nothing in them.
     pub fn check_connections(config: &Config) -> Result<Vec<(StoreName, Vec<Finding>)>, StartError> {
         let shared = (
             database(config)?,
@@ -131,27 +131,27 @@ impl Core {
             .collect())
     }
 
-    /// Brings the database up to date and tells what that took.
+    /// Migrates the database and returns the steps that were applied.
     pub fn migrate(config: &Config) -> Result<Vec<String>, StartError> {
         Ok(migrate::run(&database(config)?)?)
     }
 }
 
-/// The whole application, running.
+/// The running application.
 pub struct App {
     /// The door.
     pub directory: Arc<Directory>,
-    /// SCIM towards clients.
+    /// The SCIM service.
     pub scim: Arc<Scim>,
-    /// Us as an OpenID provider.
+    /// The OpenID provider.
     pub oidc: Arc<Oidc>,
-    /// People coming in.
+    /// The login through identity providers.
     pub federation: Arc<Federation>,
-    /// Changes going out.
+    /// The outbound provisioning engine.
     pub engine: Arc<Engine>,
     /// The database.
     pub database: Database,
-    /// How the world calls us.
+    /// The public URL of the server.
     pub public_url: String,
     sweeper: Sweeper,
     report_keeper: Sweeper,
@@ -162,7 +162,7 @@ pub struct App {
 }
 
 impl App {
-    /// Wires everything, starts the outbound engine and begins to remove what is over. Blocks.
+    /// Builds everything and starts the outbound engine and the periodic tasks. Blocks.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let Core {
             database,
@@ -231,7 +231,7 @@ impl App {
         })
     }
 
-    /// Stops the outbound engine; what is under way is finished or taken up again at the next start.
+    /// Stops the outbound engine. Pending work is finished, or continued at the next start.
     pub fn stop(&self) {
         self.sweeper.stop();
         self.report_keeper.stop();
@@ -243,7 +243,7 @@ impl App {
         self.engine.stop();
     }
 
-    /// Makes new signing keys beside a running server, which takes them up by itself.
+    /// Creates new signing keys. A running server picks them up by itself.
     pub fn rotate_keys(config: &Config) -> Result<(), StartError> {
         let core = Core::open(config)?;
         let secret_box = Arc::new(secret_box(&config.master_key)?);
@@ -309,7 +309,7 @@ fn federation_config(config: &Config, clock: &Clock) -> Result<FederationConfig,
     })
 }
 
-/// How codes go out by e-mail.
+/// Builds the sender for codes by e-mail.
 fn mail_sender(config: &Config, settings: &MailSettings) -> Result<MailSender, StartError> {
     let public_url: Url = config.server.public_url.parse()?;
     Ok(MailSender {
@@ -318,7 +318,7 @@ fn mail_sender(config: &Config, settings: &MailSettings) -> Result<MailSender, S
     })
 }
 
-/// What identity providers keep in step, and the clients that are fed from the same source.
+/// The attributes that identity providers own, and the SCIM clients that are fed from the same source.
 fn ownership(config: &Config) -> Ownership {
     let mut ownership = Ownership::default();
     for provider in &config.identity_providers {
@@ -333,8 +333,8 @@ fn ownership(config: &Config) -> Ownership {
     ownership
 }
 
-/// A client that knows people by another attribute than their subject says nothing at a login: a claim of that value may
-/// be anybody's.
+/// Returns the trusted SCIM source of a service provider. There is none with `adopts_by`: a login cannot rely on such
+/// an attribute, since a claim with the same value may belong to another person.
 fn trusted_source(provider: &ServiceProvider) -> Option<TrustedScimSource> {
     let identity_provider = provider.scim.adopts.clone()?;
     provider.scim.adopts_by.is_none().then(|| TrustedScimSource {
@@ -367,34 +367,34 @@ fn open_oidc(
     Ok(Oidc::open(settings, database.clone(), secret_box, dependencies)?)
 }
 
-/// Removes what is over once. A failure is told, and mended by the next time.
+/// Removes expired records once. A failure is logged, and the next run tries again.
 fn sweep_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 'static {
     move || {
         match oidc.sweep() {
-            Ok(count) => log::debug!("{count} sessions, grants, tokens and keys were over and are removed"),
-            Err(error) => log::warn!("sessions and tokens that are over could not be removed: {error}"),
+            Ok(count) => log::debug!("{count} expired sessions, grants, tokens and keys removed"),
+            Err(error) => log::warn!("expired sessions and tokens could not be removed: {error}"),
         }
         let swept = federation
             .login
             .sweep()
             .and_then(|logins| Ok(logins + federation.approvals.sweep()?));
         match swept {
-            Ok(count) => log::debug!("{count} logins and requests for approval were over and are removed"),
-            Err(error) => log::warn!("logins that were not finished could not be removed: {error}"),
+            Ok(count) => log::debug!("{count} expired logins and approval requests removed"),
+            Err(error) => log::warn!("expired logins could not be removed: {error}"),
         }
     }
 }
 
-/// Goes on with removals of identity providers that others began and did not finish.
+/// Continues removals of identity providers that another process began and did not finish.
 fn removal_of(remover: Remover) -> impl Fn() + Send + 'static {
     move || {
         if let Err(error) = remover.carry_on() {
-            log::warn!("the removal of an identity provider goes on later: {error}");
+            log::warn!("the removal of an identity provider failed and will be retried: {error}");
         }
     }
 }
 
-/// The threads that tell service providers of logouts, if any wants to be told.
+/// Starts the threads that send back-channel logouts, if a service provider has registered for them.
 fn logout_tellers(oidc: &Arc<Oidc>) -> std::io::Result<Vec<Sweeper>> {
     let count = if oidc.tells_logouts() {
         sweeper::LOGOUT_TELLERS
@@ -405,19 +405,23 @@ fn logout_tellers(oidc: &Arc<Oidc>) -> std::io::Result<Vec<Sweeper>> {
         let oidc = Arc::clone(oidc);
         Sweeper::start(sweeper::LOGOUTS_EVERY, move || {
             if let Err(error) = oidc.tell_logouts() {
-                log::warn!("service providers are told of logouts later: {error}");
+                log::warn!("logouts could not be sent to service providers and will be retried: {error}");
             }
         })
     };
     (0..count).map(start).collect()
 }
 
-/// The thread that switches off and removes accounts whose leases are over, if there are leases.
+/// Starts the thread that disables and removes accounts with expired leases, if there are leases.
 fn lease_keeper(federation: &Arc<Federation>) -> std::io::Result<Option<Sweeper>> {
     let keep = |federation: Arc<Federation>| {
         Sweeper::start(sweeper::LEASES_EVERY, move || match federation.leases.sweep() {
-            Ok(lapsed) => log::debug!("{} accounts switched off, {} removed", lapsed.suspended, lapsed.removed),
-            Err(error) => log::warn!("leases are looked at later: {error}"),
+            Ok(lapsed) => log::debug!(
+                "{} accounts with expired leases disabled, {} removed",
+                lapsed.suspended,
+                lapsed.removed
+            ),
+            Err(error) => log::warn!("leases could not be checked, retrying later: {error}"),
         })
     };
     (!federation.leases.is_empty())
@@ -425,11 +429,11 @@ fn lease_keeper(federation: &Arc<Federation>) -> std::io::Result<Option<Sweeper>
         .transpose()
 }
 
-/// Writes down what SCIM clients did outside the standard.
+/// Stores the counts of what SCIM clients did outside the standard.
 fn keep_of(scim: Arc<Scim>) -> impl Fn() + Send + 'static {
     move || {
         if let Err(error) = scim.keep_report() {
-            log::warn!("the counts of what clients did outside the standard are kept later: {error}");
+            log::warn!("the dialect report could not be stored and will be retried: {error}");
         }
     }
 }
@@ -447,7 +451,7 @@ fn database(config: &Config) -> Result<Database, StartError> {
     })
 }
 
-/// What opens and seals what is in the database.
+/// The secret box that seals and opens values in the database.
 pub fn secrets(config: &Config) -> Result<SecretBox, StartError> {
     Ok(secret_box(&config.master_key)?)
 }
@@ -479,7 +483,7 @@ fn documents(folder: &Path) -> Result<Vec<(String, String)>, StartError> {
             paths.push(path);
         }
     }
-    // In a fixed order, whatever the file system gives.
+    // A fixed order, independent of the file system.
     paths.sort();
     let read = |path: &std::path::PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

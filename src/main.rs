@@ -1,4 +1,4 @@
-//! The command line of Vestibule. Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+//! The command line of Vestibule. Exit status: 0 success, 1 failure, 2 wrong usage or configuration.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What people see and change of their own account, against a real directory.
+//! The account page: what people see and change of their own account, against a real directory.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -41,7 +41,7 @@ fn bob() -> Value {
     json!({"sub": "sub-bob", "nick": "bob", "given_name": "Bob", "groups": ["eng"]})
 }
 
-/// The session that a login opens.
+/// Opens a session for a login and returns its visitor.
 fn session(rig: &Rig, authentication: Authentication) -> Visitor {
     let (session, now) = (random::fingerprint(&random::token()), rig.clock.now());
     let (hash, opened) = (session.clone(), authentication.clone());
@@ -84,7 +84,7 @@ fn other() -> IdentityProviderName {
     "other".into()
 }
 
-/// The browser comes back from the other provider, to which it went for another identity.
+/// Links an identity of the provider `other`: starts linking and returns from the provider.
 fn linked(rig: &Rig, visitor: &Visitor, subject: &str) -> Outcome {
     let away = complaint(rig.federation.account.begin_linking(visitor, &other())).unwrap();
     let returned = back(rig, &away.to, subject);
@@ -102,7 +102,7 @@ fn back(rig: &Rig, to: &url::Url, subject: &str) -> CallbackParameters {
     [("code", code), ("state", state.into_owned())].into_iter().collect()
 }
 
-/// Who comes in with an identity of the other provider.
+/// Signs in with an identity of the provider `other`.
 fn through_other(rig: &Rig, subject: &str) -> Outcome {
     let handle = rig.federation.account.start(None).unwrap().handle;
     let to = rig.federation.login.choose(&handle, &other()).unwrap();
@@ -166,7 +166,7 @@ fn every_way_in_leads_to_the_account_page_and_makes_no_account() {
 }
 
 #[test]
-fn a_login_of_a_while_ago_shows_everything_and_changes_nothing() {
+fn stale_login_can_view_the_account_but_not_change_it() {
     let rig = rig();
     let visitor = visitor(&rig);
     rig.clock.advance(Duration::from_secs(601));
@@ -186,7 +186,7 @@ fn a_login_of_a_while_ago_shows_everything_and_changes_nothing() {
 }
 
 #[test]
-fn showing_once_more_who_it_is_takes_the_same_person() {
+fn reauthentication_must_be_by_the_same_person() {
     let rig = rig();
     let bob = visitor(&rig);
     completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"})));
@@ -199,7 +199,7 @@ fn showing_once_more_who_it_is_takes_the_same_person() {
 }
 
 #[test]
-fn people_write_what_is_theirs_and_see_who_keeps_the_rest() {
+fn users_edit_own_values_and_see_who_owns_the_others() {
     let rig = rig();
     let visitor = visitor(&rig);
     let given = |account: &AccountView| {
@@ -282,7 +282,7 @@ fn the_answer_of_one_provider_does_not_link_through_another() {
 }
 
 #[test]
-fn the_last_way_in_is_not_given_up() {
+fn last_sign_in_method_cannot_be_unlinked() {
     let rig = rig();
     let visitor = visitor(&rig);
     let google = link("google", "sub-bob");
@@ -297,7 +297,7 @@ fn the_last_way_in_is_not_given_up() {
 }
 
 #[test]
-fn with_an_identity_goes_what_its_provider_granted_and_its_values_become_the_persons_own() {
+fn unlinking_revokes_grants_and_frees_provider_owned_values() {
     let rig = rig();
     let visitor = visitor(&rig);
     entered(linked(&rig, &visitor, "bob-too"));
@@ -307,14 +307,14 @@ fn with_an_identity_goes_what_its_provider_granted_and_its_values_become_the_per
     complaint(rig.federation.account.unlink(&visitor, &link("google", "sub-bob"))).unwrap();
     assert_eq!(groups(&rig, user), 0);
     let open = account(&rig, &visitor).sessions;
-    assert_eq!(open.len(), 1, "the one at hand stays, not {}", elsewhere.session);
+    assert_eq!(open.len(), 1, "the current session stays, not {}", elsewhere.session);
     let edits = texts("name.givenName", "Robert");
     complaint(rig.federation.account.edit_profile(&visitor, &edits)).unwrap();
     assert_eq!(attributes(&rig, &visitor)["name"]["givenName"], "Robert");
 }
 
 #[test]
-fn an_identity_that_was_given_up_opens_the_account_no_more() {
+fn unlinked_identity_no_longer_signs_in() {
     let rig = rig();
     let visitor = visitor(&rig);
     entered(linked(&rig, &visitor, "bob-too"));
@@ -323,7 +323,7 @@ fn an_identity_that_was_given_up_opens_the_account_no_more() {
 }
 
 #[test]
-fn what_is_taken_back_is_removed_and_comes_back_with_no_login() {
+fn withdrawn_values_are_removed_and_no_login_restores_them() {
     let purposes = json!([
         {"name": "letters", "title": "Letters", "text": "To write to you.", "attributes": [
             {"path": "displayName"},
@@ -365,7 +365,7 @@ fn what_is_taken_back_is_removed_and_comes_back_with_no_login() {
     assert_eq!(
         (&stored["emails"], &stored["displayName"]),
         (&Value::Null, &json!("Bob")),
-        "the name is kept for the badge too"
+        "the purpose `badge` still needs the name"
     );
     let letters = |given: &AccountView| {
         let mut consents = given.consents.iter();
@@ -388,7 +388,7 @@ fn what_is_taken_back_is_removed_and_comes_back_with_no_login() {
 }
 
 #[test]
-fn a_password_is_changed_by_whoever_knows_the_one_before_and_ends_every_session() {
+fn password_change_needs_the_old_one_and_ends_all_sessions() {
     let rig = rig();
     let visitor = visitor(&rig);
     assert_eq!(
@@ -425,7 +425,7 @@ fn sessions_are_ended_one_by_one_or_all_at_once() {
 }
 
 #[test]
-fn nobody_ends_the_sessions_of_another() {
+fn sessions_of_other_users_cannot_be_ended() {
     let rig = rig();
     let bob = visitor(&rig);
     let eve = session(&rig, completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"}))));
@@ -435,7 +435,7 @@ fn nobody_ends_the_sessions_of_another() {
 }
 
 #[test]
-fn whoever_has_an_authenticator_changes_nothing_without_it() {
+fn enrolled_authenticator_is_required_for_changes() {
     let rig = rig();
     let visitor = visitor(&rig);
     let handle = complaint(rig.federation.account.begin_authenticator(&visitor)).unwrap();
@@ -443,7 +443,7 @@ fn whoever_has_an_authenticator_changes_nothing_without_it() {
         shown(rig.federation.login.view(&handle)),
         Page::SecondFactor(FactorPage::Enrol { .. })
     ));
-    // As if it had been set up elsewhere.
+    // Set up directly in the database, as if in another session.
     let user = visitor.authentication.user.clone();
     let factor = Factor {
         sealed: vec![1],
@@ -484,7 +484,7 @@ fn whoever_has_an_authenticator_changes_nothing_without_it() {
 }
 
 #[test]
-fn whoever_is_switched_off_has_no_account_page() {
+fn deactivated_user_has_no_account_page() {
     let rig = rig();
     let visitor = visitor(&rig);
     let away = complaint(rig.federation.account.begin_linking(&visitor, &other())).unwrap();

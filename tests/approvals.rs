@@ -1,4 +1,4 @@
-//! First logins that wait for somebody's approval, against a real directory.
+//! First logins that wait for approval, against a real directory.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -75,7 +75,7 @@ fn a_first_login_waits_in_a_queue_and_makes_nothing() {
 }
 
 #[test]
-fn whoever_comes_again_meanwhile_sees_the_same_page() {
+fn repeated_login_shows_the_same_waiting_page() {
     let rig = rig(&json!("always"));
     let reference = waits(rig.login(&bob()));
     rig.clock.advance(DAY);
@@ -97,14 +97,14 @@ fn many_logins_of_one_person_at_once_make_one_request() {
 }
 
 #[test]
-fn a_login_that_waits_stays_where_it_is() {
+fn waiting_login_does_not_continue_after_approval() {
     let rig = rig(&json!("always"));
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
     let page = shown(rig.back(&handle, &returned));
     let reference = queue(&rig)[0].id.clone();
     rule(&rig, &reference, Verdict::Approved, "");
-    // The claims of that login are old: nothing is made of them.
+    // No step creates an account from the claims of that login: they are outdated.
     for step in [
         rig.federation.login.view(&handle),
         rig.federation.login.rename(&handle),
@@ -117,7 +117,7 @@ fn a_login_that_waits_stays_where_it_is() {
 }
 
 #[test]
-fn after_an_approval_the_next_login_makes_the_account_of_what_is_said_then() {
+fn approved_account_is_created_from_the_next_logins_claims() {
     let rig = rig(&json!("always"));
     let reference = waits(rig.login(&bob()));
     rule(&rig, &reference, Verdict::Approved, "");
@@ -125,7 +125,7 @@ fn after_an_approval_the_next_login_makes_the_account_of_what_is_said_then() {
     fresh["nick"] = json!("robert");
     completed(rig.login(&fresh));
     assert_eq!(rig.users()[0].document.attributes()["userName"], "robert");
-    assert!(queue(&rig).is_empty(), "leave to come in counts once");
+    assert!(queue(&rig).is_empty(), "an approval is used once");
     completed(rig.login(&fresh));
 }
 
@@ -139,7 +139,7 @@ fn an_approval_is_for_one_identity_alone() {
 }
 
 #[test]
-fn whoever_is_refused_reads_why() {
+fn refused_request_shows_the_reason() {
     let rig = rig(&json!("always"));
     let reference = waits(rig.login(&bob()));
     rule(&rig, &reference, Verdict::Refused, "Ask Ann in room 3.");
@@ -150,7 +150,7 @@ fn whoever_is_refused_reads_why() {
 }
 
 #[test]
-fn a_request_that_nobody_looks_at_is_forgotten() {
+fn undecided_request_expires() {
     let rig = rig(&json!("always"));
     let reference = waits(rig.login(&bob()));
     rig.clock.advance(DAY * 14);
@@ -171,7 +171,7 @@ fn a_request_that_nobody_looks_at_is_forgotten() {
 }
 
 #[test]
-fn an_approval_that_nobody_uses_is_forgotten() {
+fn unused_approval_expires() {
     let rig = rig(&json!("always"));
     let reference = waits(rig.login(&bob()));
     rig.clock.advance(DAY * 10);
@@ -183,7 +183,7 @@ fn an_approval_that_nobody_uses_is_forgotten() {
 }
 
 #[test]
-fn only_those_wait_whom_the_rule_names() {
+fn only_logins_that_the_rule_names_wait() {
     let rig = rig(&json!({"unless": [{"claim": "email", "like": "*@example.com"}]}));
     completed(rig.login(&bob()));
     waits(rig.login(&json!({"sub": "sub-eve", "nick": "eve", "email": "eve@partner.example"})));
@@ -192,7 +192,7 @@ fn only_those_wait_whom_the_rule_names() {
 }
 
 #[test]
-fn whoever_has_an_account_waits_for_nobody() {
+fn existing_accounts_need_no_approval() {
     let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}}));
     completed(rig.login(&bob()));
     let strict = rig.reconfigured(&json!({"mode": "silent", "approval": "always"}), &json!([]));

@@ -1,11 +1,11 @@
-//! Which room may name which, read off the source. The table of rooms is in `ARCHITECTURE.md`; this is its enforcement.
+//! Checks in the source which room may use which. The table of rooms is in `ARCHITECTURE.md`.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Each room and the rooms that it may name beside itself.
+/// Each room and the other rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("storage", &["domain"]),
@@ -57,10 +57,10 @@ const EVERYTHING: &[&str] = &[
     "userstore",
 ];
 
-/// The areas handle what a store answers: its errors, and the verdict on a password. A store itself they never see.
+/// The types of `userstore` that every area may use: errors and password verdicts, but no store itself.
 const ANSWERS: &[&str] = &["StoreError", "PasswordVerdict"];
 
-/// Where crates that decide how we are built may be named.
+/// The places where crates that shape the architecture may be used.
 const CRATES: &[(&str, &[&str])] = &[
     ("diesel", &["src/storage/", "src/userstore/sql/"]),
     ("diesel_migrations", &["src/storage/"]),
@@ -84,7 +84,7 @@ const STOREYS: &[&[&str]] = &[
     &["federation/mod.rs"],
 ];
 
-/// The crates that pure rules may use.
+/// The crates that `domain` may use.
 const PURE: &[&str] = &[
     "chrono",
     "icu_casemap",
@@ -96,7 +96,7 @@ const PURE: &[&str] = &[
     "thiserror",
 ];
 
-/// The longest file, in lines.
+/// The maximum length of a file, in lines.
 const LONGEST: usize = 500;
 
 #[test]
@@ -177,7 +177,7 @@ fn what_the_table_allows_is_no_offence() {
 }
 
 #[test]
-fn no_file_is_long_and_none_is_a_drawer() {
+fn no_file_is_too_long_or_vaguely_named() {
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         let lines = text.lines().count();
@@ -186,12 +186,12 @@ fn no_file_is_long_and_none_is_a_drawer() {
         }
         for (at, line) in text.lines().enumerate() {
             if let Some(name) = declared(line).filter(|name| is_drawer(name)) {
-                wrong.push(format!("{path}:{}: {name} does not say what it holds", at + 1));
+                wrong.push(format!("{path}:{}: {name} is too vague a name", at + 1));
             }
         }
         let stem = Path::new(&path).file_stem().unwrap().to_str().unwrap();
         if is_drawer(stem) {
-            wrong.push(format!("{path}: its name does not say what it holds"));
+            wrong.push(format!("{path}: its name is too vague"));
         }
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
@@ -211,7 +211,7 @@ fn every_name_of_the_code_map_exists() {
         .collect();
     assert!(
         missing.is_empty(),
-        "the code map names what is not there: {}",
+        "the code map names missing items: {}",
         missing.join(", ")
     );
 }
@@ -416,7 +416,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file under `src` by its path, and its text.
+/// Every file under `src`: its path and its text.
 fn sources() -> Vec<(String, String)> {
     let (mut found, mut folders) = (Vec::new(), vec![root().join("src")]);
     while let Some(folder) = folders.pop() {
@@ -434,7 +434,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The crates of `Cargo.toml`, as Rust names them.
+/// The dependencies in `Cargo.toml`, as Rust spells them.
 fn dependencies() -> BTreeSet<String> {
     let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml"))
         .unwrap()
@@ -444,7 +444,7 @@ fn dependencies() -> BTreeSet<String> {
     names.map(|name| name.replace('-', "_")).collect()
 }
 
-/// The lines that name what their file may not, counted from 1, and why.
+/// The lines with a forbidden import, counted from 1, and the reason.
 fn offences(path: &str, text: &str, crates: &BTreeSet<String>) -> Vec<(usize, String)> {
     let room = path
         .trim_start_matches("src/")
@@ -472,7 +472,7 @@ fn offences(path: &str, text: &str, crates: &BTreeSet<String>) -> Vec<(usize, St
     found
 }
 
-/// What follows `crate::`, or enough `super::` to leave the room.
+/// The path after `crate::`, or after enough `super::` to leave the room.
 fn ours<'a>(segments: &'a [&'a str]) -> Option<&'a [&'a str]> {
     let supers = segments.iter().take_while(|segment| **segment == "super").count();
     let rest = &segments[supers..];
@@ -487,24 +487,24 @@ fn room_offence(path: &str, room: &str, allowed: &[&str], rest: &[&str]) -> Opti
     let other = rest.first().copied().unwrap_or_default();
     let is_test = path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("fixtures.rs");
     if other.is_empty() {
-        return Some("name one room in a use of its own, not several in braces".to_owned());
+        return Some("import each room in its own `use`, not several in braces".to_owned());
     }
     let is_allowed = other == room
         || allowed.contains(&other)
         || !EVERYTHING.contains(&other)
         || (other == "storage" && keeps_records(path))
-        // Tests of HTTP stand on a real store.
+        // Tests of HTTP use a real store.
         || (other == "userstore" && room == "server" && is_test)
         || (other == "userstore" && answers_alone(rest));
-    (!is_allowed).then(|| format!("{room} may not name {}", rest.join("::")))
+    (!is_allowed).then(|| format!("{room} may not use {}", rest.join("::")))
 }
 
-/// The userstores that keep records in our database: the one that is there, and the one that copies a directory.
+/// Whether it is a userstore that keeps records in our database: the SQL store, or the copy of a directory.
 fn keeps_records(path: &str) -> bool {
     path.starts_with("src/userstore/sql/") || path.starts_with("src/userstore/ldap/")
 }
 
-/// Whether a path into `userstore` names nothing but what stores answer.
+/// Whether a path into `userstore` names only types from `ANSWERS`.
 fn answers_alone(rest: &[&str]) -> bool {
     let inner = rest.get(1).copied().unwrap_or_default();
     let mut names = inner.trim_matches(['{', '}']).split(',').map(str::trim);
@@ -515,7 +515,7 @@ fn crate_offence(path: &str, room: &str, name: &str, crates: &BTreeSet<String>) 
     let fixed = CRATES.iter().find(|(of, _)| *of == name);
     let misplaced = fixed.is_some_and(|(_, places)| !places.iter().any(|place| path.starts_with(place)));
     let impure = room == "domain" && crates.contains(name) && !PURE.contains(&name);
-    (misplaced || impure).then(|| format!("{room} may not name the crate {name}"))
+    (misplaced || impure).then(|| format!("{room} may not use the crate {name}"))
 }
 
 /// The paths in a line: names joined by `::`, the last of which may be a list in braces.
@@ -551,7 +551,7 @@ fn is_drawer(name: &str) -> bool {
     ["util", "utils", "helper", "helpers", "misc"].contains(&lower.as_str()) || lower.ends_with("manager")
 }
 
-/// Each name in backquotes in the table "Code map", with the first of its row.
+/// Each name in backquotes in the table "Code map", with the first name of its row.
 fn code_map(text: &str) -> Vec<(String, String)> {
     let section = text
         .split("\n## ")
@@ -567,7 +567,7 @@ fn code_map(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// A path from the root or beside the first of its row, or else a name that the source has.
+/// Whether a name is a path from the root, from `src` or beside its row's first name, or an identifier in the source.
 fn exists(row: &str, name: &str, sources: &[(String, String)]) -> bool {
     let path = name.split(['*', '{', '…']).next().unwrap_or(name);
     let is_path = name.contains('/') || Path::new(name).extension().is_some();

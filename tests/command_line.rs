@@ -1,4 +1,4 @@
-//! The command line as scripts see it: exit status, standard output, standard error.
+//! The command line as scripts use it: exit status, standard output, standard error.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 /// A folder with a configuration.
 struct Place(tempfile::TempDir);
 
-/// What a command did.
+/// The result of a command.
 struct Done {
     status: i32,
     out: String,
@@ -73,7 +73,7 @@ fn run(arguments: &[&str], input: &str) -> Done {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that reads nothing may have closed it already.
+    // A command that does not read its input may have closed it already.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     Done {
@@ -219,10 +219,10 @@ fn a_configuration_that_cannot_be_read_is_status_2() {
 }
 
 #[test]
-fn check_tells_every_problem_and_is_silent_on_standard_error_when_there_is_none() {
+fn check_lists_all_problems_and_stderr_is_empty_without_any() {
     let good = Place::new().run("check");
     assert_eq!((good.status, good.err.as_str()), (0, ""));
-    assert!(good.out.contains("is fine"), "{}", good.out);
+    assert!(good.out.contains("is valid"), "{}", good.out);
     let bad = Place::with("one = 1\ntwo = 2").run("check");
     assert!(bad.err.contains(".one") && bad.err.contains(".two"), "{}", bad.err);
 }
@@ -325,7 +325,7 @@ fn a_password_that_is_too_short_is_status_2_and_changes_nothing() {
 }
 
 #[test]
-fn who_is_not_there_is_status_1() {
+fn unknown_user_is_status_1() {
     let place = Place::new();
     for command in [
         "user unlock nobody",
@@ -346,7 +346,7 @@ fn a_target_that_is_not_there_is_status_2() {
 }
 
 #[test]
-fn health_is_status_1_when_nobody_answers_with_and_without_json() {
+fn health_without_a_server_is_status_1_also_as_json() {
     let place = Place::new();
     assert_eq!(place.run("health").status, 1);
     let done = place.run("health --json");
@@ -356,7 +356,7 @@ fn health_is_status_1_when_nobody_answers_with_and_without_json() {
 }
 
 #[test]
-fn a_database_that_cannot_be_opened_is_status_1_and_hides_its_password() {
+fn unreachable_database_is_status_1_and_hides_its_password() {
     let place = Place::new();
     let config = place.0.path().join("config.toml");
     let text = std::fs::read_to_string(&config).unwrap();
@@ -381,7 +381,7 @@ fn dialects_tells_what_a_client_did_outside_the_standard() {
     use vestibule::scim::Terms;
 
     let place = Place::new();
-    assert!(place.run("dialects").out.contains("No client did anything"));
+    assert!(place.run("dialects").out.contains("No client used anything"));
     let token = place.json("token create --service-provider wiki")["token"].clone();
     let config = Config::load(&place.0.path().join("config.toml")).unwrap();
     let app = App::start(&config).unwrap();
@@ -418,7 +418,7 @@ fn a_request_for_approval_is_shown_and_decided_on() {
     use vestibule::storage::{Database, DatabaseUrl, StorageError};
 
     let place = Place::new();
-    assert_eq!(place.run("approvals list").out, "Nobody waits.\n");
+    assert_eq!(place.run("approvals list").out, "No requests are waiting.\n");
     let database = Database::open(&DatabaseUrl::Sqlite(place.0.path().join("test.db"))).unwrap();
     let request = Approval {
         id: "K7QM-2XPD".to_owned(),

@@ -1,4 +1,4 @@
-//! The configuration: what is shipped works, and every mistake is named with its dotted key.
+//! The configuration: the shipped files work, and every mistake is reported with its dotted key.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -10,7 +10,7 @@ use vestibule::provisioning::Auth;
 
 const SHIPPED: &str = include_str!("../config.toml");
 
-/// The least that works.
+/// The minimal configuration.
 const LEAST: &str = r#"
 [server]
 listen = "127.0.0.1:0"
@@ -35,7 +35,7 @@ fn keys(read: Result<Config, Vec<Problem>>) -> Vec<String> {
     read.unwrap_err().into_iter().map(|problem| problem.key).collect()
 }
 
-/// The shipped file with its commented settings switched on.
+/// The shipped file with its commented settings enabled.
 fn uncommented() -> String {
     let setting = |line: &str| {
         let bare = line.strip_prefix("# ").unwrap_or(line);
@@ -308,7 +308,7 @@ fn a_master_key_file_is_not_read_before_it_is_made() {
 
 const CANARY: &str = "c4n4ry-5ecret";
 
-/// A configuration with the canary wherever a secret can stand.
+/// A configuration with the canary in every place for a secret.
 fn with_secrets() -> String {
     format!(
         r#"
@@ -378,7 +378,7 @@ fn no_secret_shows_in_a_problem() {
     assert!(!format!("{problems:?}").contains(CANARY), "{problems:?}");
 }
 
-/// A service provider with these lines more.
+/// A service provider with additional lines.
 fn provider(more: &str) -> Result<Config, Vec<Problem>> {
     let least = "[[service_providers]]\nname = \"wiki\"\nlocal_login = true\nclient_id = \"wiki\"\nredirect_uris = [\"https://w.example/cb\"]\n";
     read(&format!("{least}{more}"), &[])
@@ -388,7 +388,7 @@ fn provider(more: &str) -> Result<Config, Vec<Problem>> {
 const KEY: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
 #[test]
-fn the_keys_of_a_service_provider_stand_here_or_where_it_publishes_them() {
+fn client_keys_are_inline_jwks_or_a_jwks_uri() {
     let table = format!("jwks = {{ keys = [{{ kty = \"OKP\", crv = \"Ed25519\", x = \"{KEY}\" }}] }}\n");
     let json = format!("jwks = '{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"{KEY}\"}}]}}'\n");
     let keys = |more: &str| {
@@ -429,7 +429,7 @@ fn keys_that_prove_nothing_or_should_not_be_here_are_mistakes() {
 }
 
 #[test]
-fn a_service_provider_that_only_works_by_itself_needs_no_way_back() {
+fn client_credentials_only_provider_needs_no_redirect_uri() {
     let least = "[[service_providers]]\nname = \"robot\"\nclient_id = \"robot\"\n";
     let robot = |more: &str| read(&format!("{least}{more}"), &[]);
     let config =

@@ -1,4 +1,4 @@
-//! Identity providers in the configuration: presets, what is set by hand over them, and mistakes with their dotted keys.
+//! Identity providers in the configuration: presets, settings that override them, and mistakes with their dotted keys.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use vestibule::federation::jit::settings::{IdentityProviderSettings, ProviderKin
 
 const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 
-/// The one identity provider of a configuration with these lines about it.
+/// The only identity provider of a configuration with these lines.
 fn provider(lines: &str) -> Result<IdentityProviderSettings, Vec<Problem>> {
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://127.0.0.1:8080\"\n[[userstores]]\nname = \"PRIMARY\"\n\
@@ -38,7 +38,7 @@ fn oauth2(lines: &str) -> (IdentityProviderSettings, OAuth2Rules) {
     }
 }
 
-/// The keys of the problems, without the place of the provider.
+/// The keys of the problems, without the provider's prefix.
 fn problems(lines: &str) -> Vec<String> {
     let place = |problem: Problem| problem.key.trim_start_matches("identity_providers[0].").to_owned();
     provider(lines).unwrap_err().into_iter().map(place).collect()
@@ -131,7 +131,7 @@ fn accounts_of_many_tenants_are_not_adopted() {
 }
 
 #[test]
-fn nobody_is_known_by_what_can_change_hands() {
+fn reassignable_claim_cannot_be_the_subject() {
     for claim in ["email", "login", "Preferred_Username", ""] {
         assert_eq!(
             problems(&format!("preset = \"github\"\nsubject = \"{claim}\"")),

@@ -1,4 +1,4 @@
-//! The main job, end to end, by the one command that shows it.
+//! The main use case, end to end, with the demo command.
 
 use std::process::Command;
 

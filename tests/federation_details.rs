@@ -1,4 +1,4 @@
-//! What people are asked at their first login, against a real directory: consent, passwords, names.
+//! Questions at a first login, against a real directory: consent, passwords, usernames.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ fn bob() -> Value {
     json!({"sub": "sub-bob", "nick": "bob", "given_name": "Bob", "email": "bob@example.com", "email_verified": true})
 }
 
-/// A login that stands at its questions.
+/// A login that shows its questions.
 fn asked(rig: &Rig, claims: &Value) -> (String, Questions) {
     let handle = rig.start();
     let returned = rig.away(&handle, claims);
@@ -86,7 +86,7 @@ fn nothing_is_written_before_the_person_agrees() {
 }
 
 #[test]
-fn an_agreement_makes_the_account_its_link_and_its_receipt_at_once() {
+fn consent_creates_account_link_and_receipt_at_once() {
     let rig = Rig::new(in_mode("consent"));
     let (handle, _) = asked(&rig, &bob());
     let user = completed(answer(&rig, &handle, Answers::default())).user;
@@ -133,10 +133,7 @@ fn a_chosen_password_opens_the_account_and_is_in_no_document() {
     assert_eq!(questions(differing).problems, [Problem::PasswordsDiffer]);
     let user = completed(answer(&rig, &handle, named("mallory"))).user;
     let stored = attributes(&rig, &user);
-    assert_eq!(
-        stored["userName"], "bob",
-        "a name that was not asked for does not count"
-    );
+    assert_eq!(stored["userName"], "bob", "a name that was not requested is ignored");
     assert!(!stored.to_string().contains(GOOD));
     let entered = rig.federation.login.password(&rig.start(), "bob", &Secret::new(GOOD));
     assert_eq!(completed(entered).user, user);
@@ -163,7 +160,7 @@ fn a_typed_name_that_is_taken_leaves_its_account_untouched() {
 }
 
 #[test]
-fn whoever_chooses_names_can_leave_the_account_of_the_derived_one_alone() {
+fn user_can_choose_another_name_instead_of_linking() {
     let rig = Rig::new(in_mode("username_password_consent"));
     let id = rig.user(&json!({"userName": "bob", "password": GOOD}));
     let handle = rig.start();
@@ -177,7 +174,7 @@ fn whoever_chooses_names_can_leave_the_account_of_the_derived_one_alone() {
 }
 
 #[test]
-fn what_the_person_fills_in_is_theirs_and_the_next_login_leaves_it() {
+fn values_filled_in_by_the_user_survive_the_next_login() {
     let purposes = json!([{"name": "profile", "attributes": [{"path": EMAIL}]}]);
     let mut jit = in_mode("consent");
     jit["purposes"] = json!(["profile"]);
@@ -196,14 +193,18 @@ fn what_the_person_fills_in_is_theirs_and_the_next_login_leaves_it() {
     for _ in 0..2 {
         let stored = attributes(&rig, &user);
         assert_eq!(stored["emails"][0]["value"], "bob@home.example");
-        assert_eq!(stored.get("displayName"), None, "what was not asked for does not count");
+        assert_eq!(
+            stored.get("displayName"),
+            None,
+            "values that were not requested are ignored"
+        );
         assert_eq!(rig.get(&user).writers.writers()["emails[bob@home.example]"], "self");
         completed(rig.login(&silent));
     }
 }
 
 #[test]
-fn an_application_may_ask_for_consent_where_the_provider_does_not() {
+fn application_can_require_consent_by_its_own_jit_mode() {
     let rig = Rig::with(in_mode("silent"), |wiki| wiki.jit_mode = Some(JitMode::Consent));
     asked(&rig, &bob());
 }
@@ -245,7 +246,7 @@ fn two_answers_at_once_make_one_account() {
 }
 
 #[test]
-fn whoever_was_removed_comes_back_only_if_the_policy_lets_them() {
+fn removed_user_returns_only_if_the_policy_allows_it() {
     for (returning, back) in [("recreate", true), ("refuse", false)] {
         let mut jit = in_mode("silent");
         jit["returning"] = json!(returning);

@@ -49,7 +49,7 @@ fn group(rig: &Rig, name: &str) -> ResourceId {
     apply(rig, operation)
 }
 
-/// An administrator takes somebody in, or out.
+/// Adds or removes a member as an administrator.
 fn by_hand(rig: &Rig, group: &ResourceId, user: &ResourceId, op: PatchOp) {
     let groups = rig.directory.registry().resource_type(&Kind::GROUP).unwrap();
     let (path, value) = match op {
@@ -112,7 +112,7 @@ fn a_login_that_changes_no_membership_changes_no_group() {
 }
 
 #[test]
-fn what_a_person_granted_stays_when_the_provider_takes_its_word_back() {
+fn manual_membership_stays_when_the_provider_revokes() {
     let rig = rig(&json!({"unmapped": "same_name"}));
     let (team, club) = (group(&rig, "Team"), group(&rig, "Club"));
     let user = login(&rig, &json!([]));
@@ -122,7 +122,7 @@ fn what_a_person_granted_stays_when_the_provider_takes_its_word_back() {
     assert_eq!(
         groups_of(&rig, &user),
         ["Team"],
-        "it was granted by a person before the provider said so"
+        "an administrator granted it before the provider did"
     );
     login(&rig, &json!(["Club"]));
     by_hand(&rig, &club, &user, PatchOp::Remove);
@@ -132,12 +132,12 @@ fn what_a_person_granted_stays_when_the_provider_takes_its_word_back() {
     assert_eq!(
         groups_of(&rig, &user),
         ["Club", "Team"],
-        "what it granted once and is over is forgotten"
+        "ended grants of the provider are forgotten"
     );
 }
 
 #[test]
-fn a_provider_that_owns_the_memberships_takes_back_what_others_granted() {
+fn override_mode_revokes_manual_memberships() {
     let rig = rig(&json!({"unmapped": "same_name", "mode": "override"}));
     let team = group(&rig, "Team");
     group(&rig, "Club");

@@ -1,4 +1,4 @@
-//! The front door over HTTP: cookies, forms and what bad input gets.
+//! The front door over HTTP: cookies, forms and responses to bad input.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -62,7 +62,7 @@ async fn text(response: ServiceResponse) -> String {
     String::from_utf8(read_body(response).await.to_vec()).unwrap()
 }
 
-/// The CSRF token on the page where the login stands.
+/// The CSRF token on the login's current page.
 async fn csrf(rig: &Rig, handle: &str) -> String {
     let page = text(call(rig, with(handle, TestRequest::get().uri("/login"))).await).await;
     let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form with a token");
@@ -78,7 +78,7 @@ fn location(response: &ServiceResponse) -> &str {
 }
 
 #[actix_web::test]
-async fn the_login_begins_with_a_cookie_that_scripts_and_other_sites_cannot_use() {
+async fn login_start_sets_a_protected_cookie() {
     let rig = rig();
     let response = vestibule::server::login::start(&door(&rig), request(), "wiki".into()).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
@@ -112,7 +112,7 @@ async fn the_right_password_leads_on_with_a_session() {
 }
 
 #[actix_web::test]
-async fn pages_are_in_the_language_of_the_application_else_of_the_browser() {
+async fn page_language_is_from_ui_locales_or_accept_language() {
     let rig = rig();
     let page = async |ui_locales: &[&str], accept: &str| {
         let mut request = request();
@@ -128,7 +128,7 @@ async fn pages_are_in_the_language_of_the_application_else_of_the_browser() {
     assert!(
         page(&[], "de, en;q=0.5")
             .await
-            .contains("um zu <strong>Wiki</strong> zu gelangen")
+            .contains("Weiter zu <strong>Wiki</strong>")
     );
     assert!(!page(&["en"], "de").await.contains(german));
 }
@@ -167,7 +167,7 @@ async fn a_form_of_another_login_is_told_to_be_out_of_date() {
     let token = csrf(&rig, &rig.start()).await;
     let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", RIGHT)];
     let page = text(call(&rig, with(&rig.start(), post("/login/password", &fields))).await).await;
-    assert!(page.contains("This form is out of date"), "{page}");
+    assert!(page.contains("This form has expired"), "{page}");
 }
 
 #[actix_web::test]
@@ -182,7 +182,7 @@ async fn a_wrong_password_leads_back_to_the_page() {
         (StatusCode::SEE_OTHER, "/login")
     );
     let page = text(call(&rig, with(&handle, TestRequest::get().uri("/login"))).await).await;
-    assert!(page.contains("That did not work") && !page.contains("wrong\""));
+    assert!(page.contains("Sign-in failed") && !page.contains("wrong\""));
 }
 
 #[actix_web::test]
@@ -315,7 +315,7 @@ async fn bad_input_is_never_our_fault() {
     }
 }
 
-/// A login of Bob's that came back from the provider: the answer, and the page that the login then stands at.
+/// Returns from the provider with a login of Bob: the response, and the login's page afterwards.
 async fn come_back(rig: &Rig) -> (ServiceResponse, String) {
     let handle = rig.start();
     let returned = rig.away(&handle, &json!({"sub": "sub-bob", "nick": "bob"}));
@@ -327,7 +327,7 @@ async fn come_back(rig: &Rig) -> (ServiceResponse, String) {
 }
 
 #[actix_web::test]
-async fn whoever_waits_for_approval_sees_a_reference_and_whoever_is_refused_the_reason() {
+async fn approval_pages_show_the_reference_or_the_refusal_reason() {
     let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}, "approval": "always"}));
     let (response, page) = come_back(&rig).await;
     assert_eq!(
@@ -339,7 +339,7 @@ async fn whoever_waits_for_approval_sees_a_reference_and_whoever_is_refused_the_
         .database
         .read::<_, StorageError>(|connection| approvals::all(connection, now));
     let id = queue.unwrap()[0].id.clone();
-    for part in [id.as_str(), "/login/cancel", "Somebody must let you in first"] {
+    for part in [id.as_str(), "/login/cancel", "Waiting for approval"] {
         assert!(page.contains(part), "{part} in {page}");
     }
     let ruling = Ruling {

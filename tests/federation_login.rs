@@ -21,7 +21,7 @@ use vestibule::federation::login::step::Page;
 use vestibule::storage::identity_locks::{self, IdentityLock};
 use vestibule::storage::{SqlConnection, StorageError, links};
 
-/// Accounts are named after the claim `name`.
+/// The username is the claim `nick`.
 fn by_name() -> Value {
     json!({"mode": "silent", "username": {"claim": "nick"}})
 }
@@ -131,7 +131,7 @@ fn a_provider_answers_at_its_own_callback_only() {
 }
 
 #[test]
-fn a_provider_that_the_application_does_not_list_is_refused_at_every_step() {
+fn unlisted_provider_is_refused_at_every_step() {
     let rig = Rig::new(by_name());
     let handle = rig.start();
     let choose = |name: &str| {
@@ -310,7 +310,7 @@ fn a_wrong_password_and_an_unknown_name_look_alike() {
 }
 
 #[test]
-fn a_disabled_account_shows_only_to_who_knows_its_password() {
+fn disabled_account_is_revealed_only_with_its_password() {
     let rig = Rig::new(by_name());
     rig.user(&json!({"userName": "bob", "password": RIGHT, "active": false}));
     let attempt = |text: &str| rig.federation.login.password(&rig.start(), "bob", &password(text));
@@ -388,7 +388,7 @@ fn a_login_that_is_given_up_is_over() {
     assert_eq!(rig.federation.login.cancel(&handle).unwrap(), None);
 }
 
-/// A user whom a SCIM client made.
+/// Creates a user as a SCIM client.
 fn synced(rig: &Rig, client: &str, attributes: &Value) -> vestibule::domain::ResourceId {
     let operation = Operation::Create {
         store: StoreName::PRIMARY,
@@ -412,7 +412,7 @@ fn synced(rig: &Rig, client: &str, attributes: &Value) -> vestibule::domain::Res
 }
 
 #[test]
-fn a_login_finds_the_account_that_a_tied_client_made_for_its_subject() {
+fn login_links_the_account_of_its_trusted_scim_source() {
     for mode in ["silent", "off"] {
         let rig = Rig::new(json!({"mode": mode, "username": {"claim": "nick"}}));
         let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
@@ -423,7 +423,7 @@ fn a_login_finds_the_account_that_a_tied_client_made_for_its_subject() {
 }
 
 #[test]
-fn an_external_id_of_any_other_hand_leads_nowhere() {
+fn external_id_from_an_untrusted_source_never_links() {
     let other = json!({"userName": "victim", "externalId": "sub-bob"});
     let rig = Rig::new(by_name());
     let theirs = synced(&rig, "wiki", &other);
@@ -434,7 +434,7 @@ fn an_external_id_of_any_other_hand_leads_nowhere() {
 }
 
 #[test]
-fn a_locked_identity_keeps_its_person_outside_by_every_way_until_it_is_unlocked() {
+fn locked_identity_blocks_every_sign_in_until_unlocked() {
     let rig = Rig::new(by_name());
     let id = rig.user(&local_bob());
     let handle = rig.start();
@@ -471,7 +471,7 @@ fn many_ways() -> Rig {
 }
 
 #[test]
-fn the_domain_of_an_address_leads_to_the_provider_that_speaks_for_it() {
+fn email_domain_selects_the_provider() {
     let rig = many_ways();
     let handle = rig.start();
     let Page::SignIn {
@@ -540,7 +540,7 @@ fn two_people_who_swap_their_addresses_keep_their_accounts() {
 }
 
 #[test]
-fn wrong_passwords_count_for_the_account_however_its_name_is_spelled() {
+fn wrong_passwords_count_across_spellings_of_the_username() {
     let rig = Rig::new(by_name());
     rig.user(&local_bob());
     for name in ["bob", "BOB", "Bob", "\u{ff42}ob", "bOb"] {

@@ -1,4 +1,4 @@
-//! An OpenID provider as an upstream, against an issuer that lies in one place at a time.
+//! The OpenID Connect identity provider, against an issuer that is wrong in one place at a time.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ use vestibule::federation::idp::provider::{
 
 const NOW: i64 = 1_700_000_000;
 
-/// An issuer, and us as its client.
+/// An issuer, and the provider under test as its client.
 struct Rig {
     issuer: Issuer,
     key: Key,
@@ -85,7 +85,7 @@ impl Rig {
         self.provider.finish(&returned, pending)
     }
 
-    /// A login whose token was bent.
+    /// A login whose ID token was altered.
     fn login(&self, bend: impl Fn(&mut Value, &mut Value)) -> Result<Identity, ProviderError> {
         let (_, pending) = self.begin();
         let (mut header, mut claims) = (self.header(), self.claims(&pending));
@@ -149,7 +149,7 @@ fn the_secret_goes_into_the_header_and_the_verifier_along() {
 }
 
 #[test]
-fn the_secret_goes_into_the_body_where_the_issuer_takes_it_there_alone() {
+fn client_secret_post_sends_the_secret_in_the_body() {
     let rig = Rig::new();
     rig.issuer
         .describe("token_endpoint_auth_methods_supported", json!(["client_secret_post"]));
@@ -160,7 +160,7 @@ fn the_secret_goes_into_the_body_where_the_issuer_takes_it_there_alone() {
 }
 
 #[test]
-fn each_single_defect_of_the_claims_is_refused_for_its_own_reason() {
+fn each_claim_defect_has_its_own_reason() {
     let rig = Rig::new();
     let cases: [(&str, &str, Option<Value>); 24] = [
         ("id_token_iss", "iss", Some(json!("https://other.example"))),
@@ -225,7 +225,7 @@ fn what_the_standard_allows_is_accepted() {
 }
 
 #[test]
-fn each_single_defect_of_the_header_is_refused_for_its_own_reason() {
+fn each_header_defect_has_its_own_reason() {
     let rig = Rig::new();
     let cases = [
         ("id_token_alg", "alg", json!("none")),
@@ -364,7 +364,7 @@ fn a_refusal_of_the_issuer_is_told_apart() {
 }
 
 #[test]
-fn userinfo_is_asked_for_what_the_token_lacks_and_must_be_about_the_same_person() {
+fn userinfo_fills_missing_claims_and_must_match_sub() {
     let rig = Rig::wanting(&["email", "locale"]);
     rig.issuer.say(
         "/userinfo",

@@ -1,4 +1,4 @@
-//! What an identity provider keeps in step is for nobody else to write, until an administrator takes it over.
+//! Values that an identity provider owns cannot be written by others until an administrator takes them over.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -67,7 +67,7 @@ fn is_mutability(outcome: Result<(), DirectoryError>) -> bool {
 }
 
 #[test]
-fn a_client_that_writes_what_a_provider_keeps_is_told_who_does() {
+fn refused_write_names_the_owner_of_the_value() {
     let (rig, user) = rig("override");
     let version = rig.get(&user).version;
     assert!(is_mutability(write(
@@ -112,7 +112,7 @@ fn a_replacement_leaves_what_a_provider_keeps_as_it_is() {
 }
 
 #[test]
-fn what_stays_as_it_is_may_be_sent_and_what_the_provider_does_not_keep_written() {
+fn unchanged_owned_values_and_unowned_writes_are_accepted() {
     let (rig, user) = rig("override");
     write(&rig, client("wiki"), &user, ("name.givenName", "Bob")).unwrap();
     write(&rig, client("wiki"), &user, ("title", "Chief")).unwrap();
@@ -120,19 +120,19 @@ fn what_stays_as_it_is_may_be_sent_and_what_the_provider_does_not_keep_written()
 }
 
 #[test]
-fn a_client_that_is_tied_to_the_provider_writes_too() {
+fn trusted_scim_source_may_write_owned_values() {
     let (rig, user) = rig("override");
     write(&rig, client("hr"), &user, ("name.givenName", "Rob")).unwrap();
 }
 
 #[test]
-fn a_provider_that_keeps_nothing_in_step_keeps_nobody_out() {
+fn provider_without_sync_owns_no_values() {
     let (rig, user) = rig("none");
     write(&rig, client("wiki"), &user, ("name.givenName", "Rob")).unwrap();
 }
 
 #[test]
-fn what_an_administrator_takes_over_no_login_writes_until_it_is_given_back() {
+fn login_skips_values_taken_over_by_an_administrator() {
     let (rig, user) = rig("override");
     let transfer = |from: &str, to: &str| {
         let operation = Operation::Transfer {

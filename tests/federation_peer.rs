@@ -1,4 +1,4 @@
-//! An independent OpenID provider as an upstream: the login form of a certified implementation, walked by hand.
+//! An independent OpenID provider as identity provider: drives the login form of a certified implementation.
 //!
 //! Runs if `VESTIBULE_TEST_OIDC_ISSUER`, `…_OIDC_CLIENT_ID`, `…_OIDC_CLIENT_SECRET`, `…_OIDC_USER` and
 //! `…_OIDC_PASSWORD` are set; the client must be registered with [`CALLBACK`].
@@ -42,7 +42,7 @@ impl Browser {
         }
     }
 
-    /// Follows redirects until a page or our callback; gives where it ended.
+    /// Follows redirects to a page or to our callback; returns the final URL.
     fn visit(&mut self, url: Url, form: Option<&[(&str, &str)]>) -> Url {
         let (mut url, mut form) = (url, form);
         while !url.as_str().starts_with(CALLBACK) {

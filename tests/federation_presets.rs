@@ -1,5 +1,5 @@
-//! What identity providers do in their own ways: issuers of many tenants, hosted domains, other subjects, other proofs of
-//! an address.
+//! Peculiarities of identity providers: multi-tenant issuers, hosted domains, other subject claims, other claims for a
+//! verified address.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ const NOW: i64 = 1_700_000_000;
 const ONE: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 const OTHER: &str = "82229342-1101-4ab6-817b-70c0747630f3";
 
-/// An issuer of many tenants, as Entra ID is one, and us as its client.
+/// A multi-tenant issuer such as Entra ID, and the provider under test as its client.
 struct Rig {
     issuer: Issuer,
     key: Key,
@@ -61,7 +61,7 @@ impl Rig {
         (begun.redirect, begun.state)
     }
 
-    /// A login whose claims were bent.
+    /// A login whose claims were altered.
     fn login(&self, bend: impl Fn(&mut Value)) -> Result<Identity, ProviderError> {
         self.answer(None, bend)
     }
@@ -149,7 +149,7 @@ fn a_key_of_one_tenant_signs_for_no_other() {
 }
 
 #[test]
-fn metadata_of_many_tenants_must_name_the_issuer_that_is_configured() {
+fn multi_tenant_metadata_must_name_the_configured_issuer() {
     let rig = Rig::new(|_| {});
     rig.issuer
         .describe("issuer", json!("https://other.example/{tenantid}/v2.0"));
@@ -170,7 +170,7 @@ fn an_answer_names_the_issuer_of_the_token() {
     assert_eq!(reason(rig.concrete("{tenantid}")), "idp_mix_up");
     let spent = rig.issuer.hits("/token");
     assert_eq!(reason("https://other.example".to_owned()), "idp_mix_up");
-    assert_eq!(rig.issuer.hits("/token"), spent, "the code went to nobody");
+    assert_eq!(rig.issuer.hits("/token"), spent, "the code was not sent");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn another_claim_can_be_the_subject_if_it_is_a_text() {
 }
 
 #[test]
-fn an_address_is_verified_by_the_claim_that_is_named_and_by_no_other() {
+fn email_is_verified_only_by_the_configured_claim() {
     let rig = Rig::new(|_| {});
     let verified = |edov: Value| {
         let identity = rig.login(|claims| {

@@ -1,6 +1,6 @@
-//! The same filter gives the same answer in memory, on SQLite, on PostgreSQL and in `OpenLDAP`, with the same order and the same pages.
-//! Random people, groups, devices and filters hold the stores together; `PROPTEST_CASES` sets how many populations are tried, and
-//! each answers a dozen queries. A backend that is not configured shows as ignored.
+//! A filter gives the same resources, order and pages in memory, on SQLite, on PostgreSQL and in `OpenLDAP`. Random
+//! users, groups, devices and filters are tried on each store; `PROPTEST_CASES` sets the number of populations, and
+//! each answers a dozen queries. A backend that is not configured is reported as ignored.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -32,7 +32,7 @@ use vestibule::userstore::memory::MemoryUserstore;
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
 
-/// Populations per backend where `PROPTEST_CASES` does not say otherwise.
+/// Populations per backend unless `PROPTEST_CASES` is set.
 const CASES: u32 = 64;
 
 fn main() {
@@ -50,27 +50,27 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-/// A database, and what stores are made of.
+/// A database, and the dependencies of stores.
 struct Bench {
     database: Database,
     registry: Arc<Registry>,
     hasher: PasswordHasher,
     run: String,
-    /// Whether the store is `OpenLDAP`, and the database its own.
+    /// Whether the store is `OpenLDAP`; the database then holds only its records.
     in_a_directory: bool,
     populations: AtomicU64,
-    /// Questions, and those whose filter took some and left some.
+    /// Queries, and those with a filter that matches some resources but not all.
     asked: AtomicU64,
     parted: AtomicU64,
 }
 
-/// One population in both stores: one in memory, and the one that is tried.
+/// One population in two stores: one in memory, and the one under test.
 struct Pair {
     stores: [Box<dyn Userstore>; 2],
     registry: Arc<Registry>,
     clock: Clock,
     prefix: String,
-    /// What a directory calls whom.
+    /// The ids that a directory server assigned, by local id.
     given: Option<RefCell<BTreeMap<String, ResourceId>>>,
 }
 
@@ -103,12 +103,14 @@ fn agree(bench: &Bench) -> Result<(), String> {
         bench.parted.load(Ordering::Relaxed),
     );
     println!(
-        "{} populations, {asked} questions, {parted} of them took some and left some",
+        "{} populations, {asked} queries, {parted} of them matched some resources but not all",
         bench.populations.load(Ordering::Relaxed)
     );
-    // Questions that nobody or everybody meets prove little.
+    // Filters that match no resource or all of them prove little.
     if parted * 10 <= asked {
-        Err(format!("only {parted} of {asked} questions told resources apart"))
+        Err(format!(
+            "only {parted} of {asked} queries matched some resources but not all"
+        ))
     } else {
         Ok(())
     }
@@ -175,7 +177,7 @@ impl Bench {
 }
 
 impl Pair {
-    /// Puts everybody into both stores. Who has a name that is taken stays out.
+    /// Creates the population in both stores, without the resources whose name is taken.
     fn settle(&self, population: &Population) {
         for (at, Person(attributes)) in population.people.iter().enumerate() {
             self.create(&Kind::USER, &format!("u{at}"), attributes, None);
@@ -233,7 +235,7 @@ impl Pair {
             action: WriteAction::Create(draft),
         };
         if let Some(given) = &self.given {
-            // Who the directory does not take stays out.
+            // A resource that the directory server refuses is left out of both stores.
             let made = self.stores[1].write(write.clone(), Vec::new());
             if let Ok(Some(written)) = made {
                 let id = written.resource.id;
@@ -249,7 +251,7 @@ impl Pair {
         assert_eq!(taken[0], taken[1], "one store took {name:?} and the other did not");
     }
 
-    /// Lets members into a group that is there.
+    /// Adds members to an existing group.
     fn join(&self, group: &str, joining: MemberStep) {
         self.clock.advance(Duration::from_millis(500));
         let write = Write {
@@ -290,7 +292,7 @@ impl Pair {
         })
     }
 
-    /// The answer without what differs between runs.
+    /// The result without details that differ between stores.
     fn shown(&self, found: &Found) -> Value {
         let views = found.resources.iter().map(|resource| {
             let id = self.local(&resource.id);

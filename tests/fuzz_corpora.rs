@@ -1,5 +1,5 @@
-//! Replays what fuzzing found worth keeping (`fuzz/corpus/*.jsonl`, one input a line, as a JSON string), and changes each
-//! input a little, always in the same ways. `VESTIBULE_FUZZ_ROUNDS` sets how many changed inputs each target gets.
+//! Replays the fuzzing corpora (`fuzz/corpus/*.jsonl`, one input a line, as a JSON string), and mutated inputs, which
+//! are the same in every run. `VESTIBULE_FUZZ_ROUNDS` sets the number of mutated inputs for each target.
 
 #![expect(clippy::panic, reason = "a broken promise ends the test")]
 
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const ROUNDS: u64 = 3_000;
 
-/// What inputs are made of. A change that puts one of these somewhere gets further than one that flips a bit.
+/// Tokens of the inputs. Inserting one of them reaches deeper code than flipping a bit.
 const WORDS: &[&str] = &[
     "\"",
     "\\",
@@ -60,7 +60,7 @@ const WORDS: &[&str] = &[
     "urn:example:schemas:2.0:Badge",
 ];
 
-/// A sequence that is the same in every run (xorshift64*).
+/// A pseudo-random sequence that is the same in every run (xorshift64*).
 struct Sequence(u64);
 
 impl Sequence {
@@ -81,7 +81,7 @@ fn corpus(target: &str) -> Vec<String> {
         .collect()
 }
 
-/// One input with up to four changes: a word put in or over, a piece left out, repeated, or taken from another input.
+/// One input with one to four changes: a token inserted or put over, a piece removed, repeated or taken from another.
 fn changed(inputs: &[String], sequence: &mut Sequence) -> Vec<u8> {
     let mut bytes = inputs[sequence.below(inputs.len())].clone().into_bytes();
     for _ in 0..=sequence.below(4) {
@@ -117,10 +117,10 @@ fn replay(target: &str, run: fn(&[u8])) {
     for _ in 0..rounds.unwrap_or(ROUNDS) {
         let input = changed(&inputs, &mut sequence);
         let kept = std::panic::catch_unwind(|| run(&input)).is_ok();
-        // The input is shown ready to be added to the corpus.
+        // The message shows the input as a line for the corpus.
         assert!(
             kept,
-            "{target} broke on {}",
+            "{target} failed on {}",
             serde_json::json!(String::from_utf8_lossy(&input))
         );
     }
@@ -157,6 +157,6 @@ fn forged_cursors_are_refused() {
 }
 
 #[test]
-fn our_versions_are_known_in_any_company() {
+fn own_version_matches_in_any_if_match_header() {
     replay("entity_tags", targets::entity_tags);
 }

@@ -1,4 +1,4 @@
-//! A directory, and whoever asks for its people, mean no good: nothing is injected, nothing leaks, nothing hangs.
+//! Hostile directory servers and hostile input: no injection, no leak, no hang.
 
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -26,14 +26,14 @@ macro_rules! cases {
 const AGAINST_OPENLDAP: &[(&str, fn())] = cases![
     an_empty_password_is_wrong_whatever_the_directory_says,
     metacharacters_are_plain_characters_everywhere,
-    no_filter_tells_of_a_password,
+    filter_cannot_reveal_a_password,
     what_is_outside_the_bases_is_not_there,
     a_referral_is_not_followed,
     a_server_with_another_certificate_is_told_nothing,
     a_spelling_of_a_name_is_the_name,
 ];
 
-/// Needs nothing.
+/// Needs no server.
 const ALONE: &[(&str, fn())] = cases![
     a_directory_that_lies_about_lengths_is_given_up,
     a_directory_that_answers_something_else_is_given_up,
@@ -56,7 +56,7 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 
-// ---- words for the cases ----
+// ---- helpers ----
 
 fn world() -> (World, LdapSettings) {
     let settings = ldap_settings("openldap", Flavour::OpenLdap);
@@ -148,7 +148,7 @@ fn metacharacters_are_plain_characters_everywhere() {
     assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
 }
 
-fn no_filter_tells_of_a_password() {
+fn filter_cannot_reveal_a_password() {
     let (world, _) = world();
     user(&world, "bob");
     for filter in ["bob)(userPassword=a*", "bob)(userPassword=*", "bob)(|(userPassword=*))"] {
@@ -202,12 +202,12 @@ fn a_referral_is_not_followed() {
     ldapmodify(&facts[0], &facts[1], (&facts[2], &facts[3]), &elsewhere);
     assert_eq!(names(&world, "userName pr"), ["ann"]);
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "nobody came");
+    assert!(listener.accept().is_err(), "no connection was made");
 }
 
 fn a_server_with_another_certificate_is_told_nothing() {
     let (_, settings) = world();
-    // By this name the certificate does not know it, and these roots do not know its authority.
+    // The certificate is not for this host name, and the system's roots do not include its authority.
     let by_name = settings.urls[0].replace("127.0.0.1", "localhost");
     for (url, ca_file) in [
         (by_name.as_str(), settings.ca_file.clone()),
@@ -251,13 +251,13 @@ fn a_spelling_of_a_name_is_the_name() {
     assert!(matches!(locked, PasswordVerdict::Locked { .. }));
 }
 
-// ---- against directories that lie ----
+// ---- against hostile servers ----
 
 fn a_directory_that_lies_about_lengths_is_given_up() {
     lies(b"\x30\x84\xff\xff\xff\xff\x02\x01\x01");
 }
 
-/// To a question that nobody asked.
+/// The message id matches no request.
 fn a_directory_that_answers_something_else_is_given_up() {
     lies(b"\x30\x0c\x02\x01\x63\x61\x07\x0a\x01\x00\x04\x00\x04\x00");
 }
@@ -270,7 +270,7 @@ fn a_directory_that_says_nothing_is_given_up() {
     lies(b"");
 }
 
-/// A directory that answers everything with this gets an error and no more than its time.
+/// Expects an error within the timeout from a server that sends this to every request.
 fn lies(answer: &[u8]) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ldap://{}", listener.local_addr().unwrap());
@@ -301,7 +301,7 @@ fn lies(answer: &[u8]) {
         create(&world, json!({ "userName": "ann" }), Some("correct horse")).err(),
     ];
     for error in answers {
-        let error = error.expect("a liar is not believed");
+        let error = error.expect("an error is expected");
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
         assert!(!format!("{error:?}").contains("secret-of-ours"));
     }

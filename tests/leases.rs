@@ -1,4 +1,4 @@
-//! Accounts that last as long as their people come, against a real directory.
+//! Leases: accounts that expire unless their users sign in, against a real directory.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ fn bob() -> Value {
     json!({"sub": "sub-bob", "nick": "bob", "email": "bob@example.com"})
 }
 
-/// A front door where Bob has an account.
+/// A front door with an account of Bob.
 fn rig() -> (Rig, ResourceId) {
     let rig = Rig::new(jit());
     let user = completed(rig.login(&bob())).user;
@@ -62,7 +62,7 @@ fn by_lease(rig: &Rig) -> usize {
     records.iter().filter(|record| record.actor == "job:lease").count()
 }
 
-/// A change of somebody else's.
+/// Replaces attributes of the user as another principal.
 fn touch(rig: &Rig, user: &ResourceId, principal: Principal, more: &Value) {
     let mut attributes = rig.get(user).document.attributes();
     attributes.extend(more.as_object().unwrap().clone());
@@ -83,7 +83,7 @@ fn touch(rig: &Rig, user: &ResourceId, principal: Principal, more: &Value) {
 }
 
 #[test]
-fn an_account_is_switched_off_when_its_person_has_not_come_and_removed_when_they_do_not_come_back() {
+fn expired_lease_deactivates_then_removes_the_account() {
     let (rig, user) = rig();
     rig.clock.advance(Duration::from_secs(30 * 86_400 - 1));
     assert_eq!(sweep(&rig), Lapsed::default());
@@ -120,7 +120,7 @@ fn each_login_renews_the_lease() {
 }
 
 #[test]
-fn whoever_comes_back_in_time_has_the_account_back() {
+fn login_within_the_grace_restores_the_account() {
     let (rig, user) = rig();
     rig.clock.advance(DAY * 31);
     sweep(&rig);
@@ -129,17 +129,17 @@ fn whoever_comes_back_in_time_has_the_account_back() {
     assert!(is_active(&rig, &user));
     assert_eq!(sweep(&rig), Lapsed::default());
     rig.clock.advance(DAY * 30);
-    assert_eq!(sweep(&rig), SUSPENDED, "and the lease begins anew");
+    assert_eq!(sweep(&rig), SUSPENDED, "and the lease starts again");
 }
 
 #[test]
-fn whom_an_administrator_switched_off_no_login_switches_on() {
+fn login_never_undoes_deactivation_by_an_administrator() {
     let (rig, user) = rig();
     touch(&rig, &user, Principal::Administrator, &json!({"active": false}));
     rig.clock.advance(DAY * 60);
     assert_eq!(sweep(&rig), Lapsed::default());
     assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
-    // Nor if it was the lease at first.
+    // An administrator's deactivation also prevails over one by the lease.
     let eve = json!({"sub": "sub-eve", "nick": "eve"});
     let eve_id = completed(rig.login(&eve)).user;
     rig.clock.advance(DAY * 31);
@@ -153,7 +153,7 @@ fn whom_an_administrator_switched_off_no_login_switches_on() {
 }
 
 #[test]
-fn an_account_that_somebody_else_looks_after_is_under_no_lease() {
+fn account_managed_by_others_has_no_lease() {
     let client = Principal::Client {
         token: "t".to_owned(),
         store: Some("PRIMARY".into()),
@@ -173,7 +173,7 @@ fn an_account_that_somebody_else_looks_after_is_under_no_lease() {
 }
 
 #[test]
-fn what_a_person_wrote_of_themselves_keeps_no_account() {
+fn own_profile_edits_do_not_end_the_lease() {
     let (rig, user) = rig();
     touch(&rig, &user, Principal::Person, &json!({"title": "Baker"}));
     rig.clock.advance(DAY * 30);
@@ -181,7 +181,7 @@ fn what_a_person_wrote_of_themselves_keeps_no_account() {
 }
 
 #[test]
-fn an_account_that_was_there_before_the_first_login_is_under_no_lease() {
+fn account_from_before_the_first_login_has_no_lease() {
     let rig = Rig::new(jit());
     let user = rig.user(&json!({"userName": "bob", "password": "correct horse battery"}));
     let handle = rig.start();
@@ -225,7 +225,7 @@ fn without_a_lease_accounts_last() {
 }
 
 #[test]
-fn processes_that_look_at_once_do_nothing_twice() {
+fn parallel_sweeps_change_each_account_once() {
     let rig = Rig::new(jit());
     for n in 0..20 {
         completed(rig.login(&json!({"sub": format!("sub-{n}"), "nick": format!("bob{n}")})));

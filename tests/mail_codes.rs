@@ -32,7 +32,7 @@ use vestibule::storage::{StorageError, factors, links};
 const GOOD: &str = "correct horse battery";
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
-/// A front door whose application wants a second factor, and its mail server.
+/// A front door with an application that requires a second factor, and its mail server.
 fn rig(mfa: SecondFactor) -> (Rig, Smtp) {
     let smtp = Smtp::start();
     let jit = json!({"mode": "silent", "username": {"claim": "nick"}});
@@ -44,7 +44,7 @@ fn bob() -> Value {
     json!({"sub": "sub-bob", "nick": "bob", "email": "bob@example.com", "email_verified": true})
 }
 
-/// A login through the provider, as far as it needs no code.
+/// A login through the provider, up to the second factor.
 fn arrive(rig: &Rig, claims: &Value) -> (String, Outcome) {
     let handle = rig.start();
     let returned = rig.away(&handle, claims);
@@ -52,7 +52,7 @@ fn arrive(rig: &Rig, claims: &Value) -> (String, Outcome) {
     (handle, step)
 }
 
-/// The same with a local password.
+/// A login with a local password, up to the second factor.
 fn sign_in(rig: &Rig, name: &str) -> (String, Outcome) {
     let handle = rig.start();
     let step = rig.federation.login.password(&handle, name, &Secret::new(GOOD));
@@ -63,7 +63,7 @@ fn enter(rig: &Rig, handle: &str, code: &str) -> Outcome {
     rig.federation.login.code(handle, &Secret::new(code))
 }
 
-/// The page that asks for the code of a mail.
+/// The page that asks for an e-mailed code.
 fn asked(wrong: Option<Wrong>) -> Page {
     Page::SecondFactor(FactorPage::MailCode {
         address: "b•••@example.com".to_owned(),
@@ -104,7 +104,7 @@ fn a_code_goes_to_the_address_of_the_person_and_lets_them_in() {
         "To: bob@example.com",
         "From: login@id.example",
         "signing in to Wiki",
-        "Tell it to nobody",
+        "Do not share this code",
     ] {
         assert!(mail[0].text.contains(part), "{part} in {}", mail[0].text);
     }
@@ -153,7 +153,7 @@ fn a_code_counts_in_the_login_that_asked_for_it_and_once() {
 }
 
 #[test]
-fn of_many_that_bring_the_code_at_once_one_gets_in() {
+fn parallel_uses_of_one_code_admit_one_login() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let (handle, _) = arrive(&rig, &bob());
     let code = smtp.code();
@@ -166,7 +166,7 @@ fn of_many_that_bring_the_code_at_once_one_gets_in() {
 }
 
 #[test]
-fn a_code_is_over_after_ten_minutes() {
+fn mail_code_expires_after_ten_minutes() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let (handle, _) = arrive(&rig, &bob());
     rig.clock.advance(Duration::from_secs(601));
@@ -218,7 +218,7 @@ fn codes_are_sent_at_intervals_and_not_for_ever() {
 }
 
 #[test]
-fn nobody_gets_more_than_ten_codes_in_an_hour_by_beginning_anew() {
+fn new_logins_do_not_lift_the_limit_of_ten_codes_an_hour() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     for _ in 0..12 {
         arrive(&rig, &bob()).1.unwrap();
@@ -231,14 +231,14 @@ fn nobody_gets_more_than_ten_codes_in_an_hour_by_beginning_anew() {
 }
 
 #[test]
-fn an_address_that_the_provider_does_not_call_verified_gets_no_code() {
+fn unverified_email_gets_no_code() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     for verified in [json!(false), json!("true"), Value::Null] {
         let claims = json!({"sub": "sub-eve", "nick": "eve", "email": "eve@example.com", "email_verified": verified});
         assert_eq!(refused(arrive(&rig, &claims).1), Denial::NoMailAddress, "{verified}");
     }
     assert!(smtp.mail().is_empty());
-    // An address that was verified once says nothing of the one that took its place.
+    // An earlier verified address says nothing about the new one.
     arrive(&rig, &bob()).1.unwrap();
     let moved = json!({"sub": "sub-bob", "nick": "bob", "email": "eve@example.com", "email_verified": false});
     assert_eq!(refused(arrive(&rig, &moved).1), Denial::NoMailAddress);
@@ -270,7 +270,7 @@ fn an_address_that_the_person_typed_gets_no_code() {
 }
 
 #[test]
-fn an_address_that_an_administrator_wrote_gets_the_code_after_a_password() {
+fn administrator_set_email_gets_the_code_after_a_password() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let emails = json!([{"value": "old@example.com"}, {"value": "lee@example.com", "primary": true}]);
     rig.user(&json!({"userName": "lee", "password": GOOD, "emails": emails}));
@@ -281,7 +281,7 @@ fn an_address_that_an_administrator_wrote_gets_the_code_after_a_password() {
 }
 
 #[test]
-fn an_address_that_its_code_proved_links_another_identity_without_asking() {
+fn email_proved_by_code_links_another_identity() {
     let smtp = Smtp::start();
     let jit = json!({"mode": "silent", "username": {"claim": "nick"}, "on_conflict": "link_verified_email"});
     let bend = |wiki: &mut ServiceProviderPolicy| {
@@ -298,7 +298,7 @@ fn an_address_that_its_code_proved_links_another_identity_without_asking() {
     };
     assert!(
         matches!(arrive(), Page::LinkProof { .. }),
-        "what somebody wrote proves nothing"
+        "an address that was only entered is not proved"
     );
     let (handle, _) = sign_in(&rig, "bob");
     completed(enter(&rig, &handle, &smtp.code()));
@@ -326,7 +326,7 @@ fn an_address_that_could_be_several_gets_no_code() {
 }
 
 #[test]
-fn where_either_will_do_people_get_a_code_and_may_set_an_authenticator_up() {
+fn any_factor_mails_a_code_and_offers_an_authenticator() {
     let (rig, smtp) = rig(SecondFactor::Any);
     let (handle, step) = arrive(&rig, &bob());
     let Page::SecondFactor(FactorPage::MailCode {
@@ -339,13 +339,13 @@ fn where_either_will_do_people_get_a_code_and_may_set_an_authenticator_up() {
     let Page::SecondFactor(FactorPage::Enrol { or_mail: true, .. }) = shown(step) else {
         panic!("no way back to the mail")
     };
-    // The code that went out before is none for an authenticator.
+    // An e-mailed code does not confirm an authenticator.
     let Page::SecondFactor(FactorPage::Enrol {
         wrong: Some(Wrong::Code),
         ..
     }) = shown(enter(&rig, &handle, &smtp.code()))
     else {
-        panic!("a mailed code sets nothing up")
+        panic!("an e-mailed code does not confirm an authenticator")
     };
     rig.clock.advance(HALF_A_MINUTE);
     assert_eq!(wrong_of(rig.federation.login.mail_code(&handle)), None);
@@ -353,7 +353,7 @@ fn where_either_will_do_people_get_a_code_and_may_set_an_authenticator_up() {
 }
 
 #[test]
-fn where_either_will_do_an_authenticator_is_asked_for_first() {
+fn any_factor_prefers_an_enrolled_authenticator() {
     let (rig, smtp) = rig(SecondFactor::Any);
     let (handle, _) = arrive(&rig, &bob());
     let user = completed(enter(&rig, &handle, &smtp.code())).user;
@@ -370,7 +370,7 @@ fn where_either_will_do_an_authenticator_is_asked_for_first() {
 }
 
 #[test]
-fn where_either_will_do_and_no_address_is_known_an_authenticator_is_set_up() {
+fn any_factor_without_email_enrols_an_authenticator() {
     let (rig, _smtp) = rig(SecondFactor::Any);
     let (_, step) = arrive(&rig, &json!({"sub": "sub-ann", "nick": "ann"}));
     let Page::SecondFactor(FactorPage::Enrol { or_mail: false, .. }) = shown(step) else {
@@ -379,7 +379,7 @@ fn where_either_will_do_and_no_address_is_known_an_authenticator_is_set_up() {
 }
 
 #[test]
-fn a_code_by_mail_stands_for_no_authenticator_that_the_person_has() {
+fn mail_code_does_not_replace_an_enrolled_authenticator() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let user = rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
     set_up_authenticator(&rig, &user);
@@ -403,7 +403,7 @@ fn whoever_is_switched_off_meanwhile_stays_outside() {
 }
 
 #[test]
-fn a_mail_server_that_is_no_help_holds_nobody_up_for_longer_than_it_may() {
+fn failing_mail_server_delays_a_login_only_until_its_timeout() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     for manner in [Manner::Silent, Manner::Slow, Manner::Refusing] {
         smtp.behave(manner);
@@ -419,7 +419,7 @@ fn a_mail_server_that_is_no_help_holds_nobody_up_for_longer_than_it_may() {
 }
 
 #[test]
-fn a_code_never_goes_out_in_the_open_if_it_shall_go_through_tls() {
+fn code_is_not_sent_without_the_required_tls() {
     for encryption in [Encryption::StartTls, Encryption::Tls] {
         let smtp = Smtp::start();
         let jit = json!({"mode": "silent", "username": {"claim": "nick"}});
@@ -435,7 +435,7 @@ fn a_code_never_goes_out_in_the_open_if_it_shall_go_through_tls() {
 }
 
 #[test]
-fn without_mail_the_login_goes_on_with_an_authenticator_where_that_will_do() {
+fn any_factor_allows_an_authenticator_when_mail_fails() {
     let (rig, smtp) = rig(SecondFactor::Any);
     smtp.behave(Manner::Refusing);
     let (handle, step) = arrive(&rig, &bob());
@@ -444,7 +444,7 @@ fn without_mail_the_login_goes_on_with_an_authenticator_where_that_will_do() {
     assert!(matches!(shown(step), Page::SecondFactor(FactorPage::Enrol { .. })));
 }
 
-/// One request over HTTP in the browser of a login: the status and the page.
+/// Sends a request over HTTP in the browser of a login; returns the status and the page.
 async fn call(rig: &Rig, handle: &str, request: TestRequest) -> (StatusCode, String) {
     let door = LoginData {
         federation: Arc::clone(&rig.federation),
@@ -488,7 +488,7 @@ async fn page_and_mail_are_in_the_language_of_the_person() {
     let again = [("csrf", csrf.as_str()), ("decision", "mail")];
     call(&rig, &handle, TestRequest::post().uri("/login/code").set_form(again)).await;
     let (_, page) = call(&rig, &handle, TestRequest::get().uri("/login")).await;
-    assert!(page.contains("Geben Sie ihm eine halbe Minute"), "{page}");
+    assert!(page.contains("Es kann eine halbe Minute dauern"), "{page}");
 }
 
 #[actix_web::test]

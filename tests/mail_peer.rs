@@ -1,6 +1,6 @@
-//! An independent mail server that insists on TLS and on a password.
+//! An independent mail server that requires TLS and a password.
 //!
-//! Runs if `VESTIBULE_TEST_SMTP_PORT`, `…_SMTP_CA` and `…_SMTP_SPOOL` are set, as `scripts/peer smtp` tells them.
+//! Runs if `VESTIBULE_TEST_SMTP_PORT`, `…_SMTP_CA` and `…_SMTP_SPOOL` are set, as `scripts/peer smtp` prints them.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -21,10 +21,10 @@ fn variable(name: &str) -> Option<String> {
 
 fn main() {
     let cases: [(&str, fn()); 3] = [
-        ("a_letter_arrives_as_it_was_written", a_letter_arrives_as_it_was_written),
+        ("mail_arrives_as_it_was_written", mail_arrives_as_it_was_written),
         (
-            "a_server_that_nobody_vouches_for_gets_nothing",
-            a_server_that_nobody_vouches_for_gets_nothing,
+            "server_with_an_untrusted_certificate_gets_no_mail",
+            server_with_an_untrusted_certificate_gets_no_mail,
         ),
         (
             "without_the_password_nothing_is_sent",
@@ -64,14 +64,14 @@ fn send(settings: &MailSettings, to: &str) -> Result<(), MailError> {
         .send(to, &letter, Timestamp(1_767_225_600_000))
 }
 
-/// What arrived for somebody.
+/// The received mail for an address.
 fn mail_to(address: &str) -> Vec<Value> {
     let spool = std::fs::read_to_string(variable("SPOOL").unwrap()).unwrap_or_default();
     let mail = spool.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     mail.filter(|mail| mail["to"] == json!([address])).collect()
 }
 
-fn a_letter_arrives_as_it_was_written() {
+fn mail_arrives_as_it_was_written() {
     send(&settings(), "ann@example.com").unwrap();
     let mail = mail_to("ann@example.com");
     let last = mail.last().expect("nothing arrived");
@@ -87,7 +87,7 @@ fn a_letter_arrives_as_it_was_written() {
     }
 }
 
-fn a_server_that_nobody_vouches_for_gets_nothing() {
+fn server_with_an_untrusted_certificate_gets_no_mail() {
     let stranger = MailSettings {
         ca_file: None,
         ..settings()
@@ -100,7 +100,7 @@ fn without_the_password_nothing_is_sent() {
     for credentials in [None, Some(("vestibule".to_owned(), Secret::new("guess")))] {
         let settings = MailSettings {
             credentials,
-            // The server lets whoever guesses wait.
+            // The server delays its answer to a wrong password.
             timeout: Duration::from_secs(3),
             ..settings()
         };

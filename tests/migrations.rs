@@ -40,7 +40,7 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-/// A database without a table: an SQLite file, or a new schema of a PostgreSQL.
+/// A database without tables: an SQLite file, or a new schema in PostgreSQL.
 fn empty(server: Option<&str>, folder: &Path) -> Database {
     let Some(server) = server else {
         return Database::open(&DatabaseUrl::Sqlite(folder.join("test.db"))).unwrap();
@@ -86,7 +86,7 @@ fn up_with_data_down_and_up(database: &Database) {
     migrate::run(database).unwrap();
     let tables = tables(database);
     assert!(tables.len() > 10, "{tables:?}");
-    // The counts follow the resources.
+    // Inserting resources fills `resource_counts`.
     for table in in_order(&tables)
         .into_iter()
         .filter(|table| *table != "resource_counts")
@@ -123,7 +123,7 @@ fn a_newer_database_is_refused(database: &Database) {
     assert!(refused.to_string().contains("newer version"), "{refused}");
 }
 
-// ---- what a database says of itself ----
+// ---- introspection ----
 
 #[derive(QueryableByName)]
 struct Name {
@@ -167,7 +167,7 @@ fn tables(database: &Database) -> Vec<String> {
     names.into_iter().map(|table| table.name).collect()
 }
 
-/// Tables that others refer to come first.
+/// Puts tables that others refer to first.
 fn in_order(tables: &[String]) -> Vec<&String> {
     let (first, rest): (Vec<_>, Vec<_>) = tables
         .iter()
@@ -175,7 +175,7 @@ fn in_order(tables: &[String]) -> Vec<&String> {
     first.into_iter().chain(rest).collect()
 }
 
-/// The columns of a table, each with a value that fits: every text is the same, so that references meet.
+/// The columns of a table, each with a valid value: all texts are equal, so that foreign keys match.
 fn columns(database: &Database, table: &str) -> Vec<(String, &'static str)> {
     let columns: Vec<Column> = load(
         database,

@@ -1,4 +1,4 @@
-//! Whoever is switched off or deleted through SCIM is out at once, everywhere, and stays out.
+//! A user who is deactivated or deleted through SCIM loses all access at once, in every process, and stays locked out.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ const RETURN: &str = "https://wiki.example/callback";
 /// The example of RFC 7636, appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-/// A running application and one of its people.
+/// A running application and its user Ann.
 struct World {
     app: App,
     config: Config,
@@ -43,7 +43,7 @@ struct World {
     folder: Arc<tempfile::TempDir>,
 }
 
-/// What Ann has after a login.
+/// The credentials that Ann has after a login.
 struct Belongings {
     session: String,
     unused_code: String,
@@ -51,20 +51,20 @@ struct Belongings {
     refresh_token: String,
 }
 
-/// The ways of putting somebody out.
+/// The ways to end a user's access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Off {
-    /// By PATCH.
+    /// By a PATCH of `active`.
     Deactivated,
-    /// By PUT.
+    /// By a PUT with `active` false.
     Replaced,
     Deleted,
-    /// By hand, past SCIM.
+    /// By an administrator, without SCIM.
     ByAdministrator,
     PasswordChanged,
-    /// By one of the identities that open the account.
+    /// By locking one of the identities that are linked to the account.
     IdentityLocked,
-    /// By the person, on the account page.
+    /// By the user, on the account page.
     SignedOut,
 }
 
@@ -79,7 +79,7 @@ impl Off {
         Self::SignedOut,
     ];
 
-    /// Whether the person stays outside until somebody lets them in again.
+    /// Whether the user stays locked out until access is restored.
     fn lasts(self) -> bool {
         !matches!(self, Self::PasswordChanged | Self::SignedOut)
     }
@@ -90,7 +90,7 @@ impl World {
         Self::with("")
     }
 
-    /// The same with more settings of the wiki.
+    /// Like `new`, with additional settings of the wiki.
     fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display();
@@ -191,14 +191,14 @@ impl World {
         self.app.directory.apply(change).unwrap();
     }
 
-    /// Ann can also come in with an identity elsewhere.
+    /// Links Ann's account to an identity of an identity provider.
     fn link(&self) {
         let (user, now) = (self.ann.clone(), self.app.directory.clock().now());
         let link = move |c: &mut _| Ok(links::insert(c, &identity(), &StoreName::PRIMARY, &user, now)?);
         self.app.database.write::<_, StorageError>(link).unwrap();
     }
 
-    /// The same world, as another process sees it.
+    /// The same database in another process.
     fn elsewhere(&self) -> Self {
         Self {
             app: App::start(&self.config).unwrap(),
@@ -215,7 +215,7 @@ impl World {
         }
     }
 
-    /// The wiki asks who is there, in a browser with this session.
+    /// Sends an authorization request of the wiki, in a browser with this session.
     fn authorize(&self, session: Option<&str>) -> Authorized {
         let parameters = pairs(&[
             ("response_type", "code"),
@@ -228,10 +228,10 @@ impl World {
         self.app.oidc.authorize(&parameters, session).unwrap()
     }
 
-    /// A login at the page that asks for name and password.
+    /// Starts a login, up to the page that asks for name and password.
     fn begin(&self) -> String {
         let Authorized::Login(request) = self.authorize(None) else {
-            panic!("nobody is logged in yet");
+            panic!("not at the login");
         };
         self.app
             .federation
@@ -303,7 +303,7 @@ impl World {
         self.app.oidc.introspect(None, &form).unwrap().into()
     }
 
-    /// Nothing that Ann had is of any use.
+    /// Checks that none of Ann's credentials works.
     fn assert_all_dead(&self, had: &Belongings, when: &str) {
         assert_eq!(self.app.oidc.session(&had.session).unwrap(), None, "{when}");
         let asked = self.authorize(Some(&had.session));
@@ -378,7 +378,7 @@ fn nothing_that_a_login_gave_outlives_the_account() {
 }
 
 #[test]
-fn whatever_puts_somebody_out_does_so_at_once_and_in_every_process() {
+fn deactivation_takes_effect_at_once_in_every_process() {
     for how in Off::ALL {
         let world = World::new();
         world.link();
@@ -431,7 +431,7 @@ fn a_login_under_way_does_not_lead_in() {
         let step = world.enter_password(&handle);
         match (how, &step) {
             (Off::Deactivated, Err(LoginError::Denied(denial))) => assert_eq!(*denial, Denial::AccountDisabled),
-            // Nobody learns whether there was an account.
+            // The page does not reveal whether the account exists.
             (Off::Deleted, Ok(Step::Show(_))) => {}
             _ => panic!("{how:?}: {step:?}"),
         }
@@ -456,7 +456,7 @@ fn a_login_that_was_proved_a_moment_before_gets_no_code() {
     }
 }
 
-/// An address of an application, and the forms that are posted there.
+/// A back-channel logout endpoint of an application, and the forms that it receives.
 fn listener() -> (String, Receiver<String>) {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/logout", socket.local_addr().unwrap());
@@ -492,9 +492,9 @@ fn applications_are_told_within_seconds() {
     }
 }
 
-/// O25: what a service provider names is called on the internet alone, unless its settings say otherwise.
+/// O25: addresses that a service provider configures must be public, unless its settings allow a private network.
 #[test]
-fn nobody_is_told_on_a_private_network() {
+fn back_channel_logout_is_not_sent_to_private_networks() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let address = format!("https://{}/logout", socket.local_addr().unwrap());
@@ -506,7 +506,7 @@ fn nobody_is_told_on_a_private_network() {
     world.app.stop();
 }
 
-/// O12: what could not be taken back is not told to be.
+/// O12: a revocation that cannot be stored is an error.
 #[test]
 fn a_revocation_that_cannot_be_written_is_no_success() {
     let world = World::new();

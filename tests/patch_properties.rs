@@ -1,5 +1,5 @@
-//! What holds of every PATCH (RFC 7644 §3.5.2): repeating it changes nothing, operations count one after the other, the
-//! forms that mean the same do the same, what comes out is valid, and a group need not be read to change its members.
+//! Properties of every PATCH (RFC 7644 §3.5.2): repeating it changes nothing, operations apply in order, equivalent
+//! forms have the same effect, the result is valid, and a group's members can be changed without reading the group.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -32,7 +32,7 @@ const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 type Outcome = Result<Attributes, InvalidKind>;
 
-/// What a request with these operations makes of a resource.
+/// Applies a request with these operations to a resource.
 fn patched(resource_type: &ResourceType, before: &Attributes, operations: &[Value]) -> Outcome {
     requested(
         resource_type,
@@ -48,7 +48,7 @@ fn requested(resource_type: &ResourceType, before: &Attributes, request: Value) 
     Ok(ordered(resource_type, after))
 }
 
-/// A type, a resource of it, and something else about it.
+/// A resource type, a resource of it, and further generated input.
 fn about<T: std::fmt::Debug + 'static>(
     more: fn(&ResourceType) -> BoxedStrategy<T>,
 ) -> BoxedStrategy<(Kind, Attributes, T)> {
@@ -56,8 +56,8 @@ fn about<T: std::fmt::Debug + 'static>(
     Union::new(types.map(|found| (Just(found.kind.clone()), generate::resource(found), more(found)))).boxed()
 }
 
-/// An operation on one attribute, in the form of the RFC. If it is `settled`, repeating it changes nothing: what it sets
-/// is not what its filter looks for.
+/// An operation on one attribute, in the form of the RFC. If it is `settled`, it is idempotent: it does not set the
+/// sub-attribute that its filter compares.
 fn operation_on(found: AttributeRef, settled: bool) -> BoxedStrategy<Value> {
     let attribute = Arc::clone(&found.attribute);
     let path = found.path();
@@ -110,7 +110,7 @@ fn operation_on(found: AttributeRef, settled: bool) -> BoxedStrategy<Value> {
     Union::new(all).boxed()
 }
 
-/// Any operation, and the attribute that it is about.
+/// Any operation, and the path of its attribute.
 fn operation_and_attribute(resource_type: &ResourceType, settled: bool) -> BoxedStrategy<(Value, String)> {
     let all = generate::writable(resource_type).into_iter();
     Union::new(all.map(|found| {
@@ -171,7 +171,7 @@ proptest! {
         for operation in operations {
             one_by_one = one_by_one.and_then(|before| patched(resource_type, &before, &[operation]));
         }
-        // Together they may also pass through what is not valid.
+        // A request is validated only at its end, so it may succeed where a single operation fails.
         if one_by_one.is_ok() {
             prop_assert_eq!(together, one_by_one);
         }
@@ -203,7 +203,7 @@ proptest! {
     }
 
     #[test]
-    fn what_comes_out_is_valid_and_what_is_read_only_stays(
+    fn patched_resource_is_valid_and_read_only_values_stay(
         (kind, before, operations) in about(operations),
     ) {
         let resource_type = generate::resource_type(&kind);
@@ -254,7 +254,7 @@ fn member_id() -> impl Strategy<Value = &'static str> {
     select(vec!["a", "b", "c", "A", "", "ß", "a\u{0}"])
 }
 
-/// A member is always sent alike, so that who leaves and comes back looks the same.
+/// A member with fixed sub-attributes, so that one who leaves and joins again is equal.
 fn element(id: &str) -> Value {
     json!({"value": id, "display": id.to_uppercase()})
 }
@@ -290,7 +290,7 @@ fn by_value(members: Option<&Value>) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// What the directory makes of the group's members.
+/// The group's members after the directory applied the operations.
 fn by_steps(
     group: &ResourceType,
     before: &Attributes,

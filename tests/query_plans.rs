@@ -1,6 +1,6 @@
-//! Every hot query uses its index: what the program really sends is caught on its way to the database, and the database
-//! is asked for its plan. A plan that reads a whole table, or sorts what an index could give in order, fails; so does a
-//! statement that is prepared anew each time. A database that is not configured shows as ignored.
+//! Every hot query uses its index: the statements that the program sends are recorded, and the database is asked for
+//! their plans. A plan that reads a whole table, or sorts where an index has the order, fails; so does a statement that
+//! is not kept prepared. A database that is not configured is reported as ignored.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -32,15 +32,15 @@ use vestibule::storage::{
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
 
-/// Rows of each kind: enough that a database with statistics would never prefer to read them all.
+/// Rows of each kind: enough that a database with statistics never prefers to read them all.
 const ROWS: usize = 20_000;
-/// So many rows may be sorted.
+/// The number of rows that a plan may sort.
 const FEW: usize = ROWS / 100;
 const LATER: Timestamp = Timestamp(2_000_000);
 
-/// What was sent to the database since somebody last looked.
+/// The statements that were sent since the last check.
 static SENT: Mutex<Vec<String>> = Mutex::new(Vec::new());
-/// What connections keep prepared.
+/// The statements that connections keep prepared.
 static PREPARED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 struct World {
@@ -52,9 +52,9 @@ struct World {
 
 type Case = (&'static str, fn(&World), &'static [&'static str]);
 
-/// What is asked, and the indexes that answer. `KEY table` stands for the table's primary key, which each database calls
-/// something else; `SORTS` says that the matches, and no more, are sorted, and `ANEW` that the statement is prepared each
-/// time, since it is rare or one of endlessly many.
+/// The queries, and the indexes that they must use. `KEY table` stands for the table's primary key, whose name depends
+/// on the database; `SORTS` allows sorting the matching rows, and `ANEW` preparing the statement each time, because it
+/// is rare or has endlessly many variants.
 const CASES: &[Case] = &[
     (
         "a_resource_by_id",
@@ -138,7 +138,7 @@ const CASES: &[Case] = &[
     ),
     (
         "a_page_deep_inside_by_index",
-        // First by walking, then by landmarks that are looked for, then by those that are known.
+        // Walks at first, then searches for page checkpoints, then uses the known ones.
         |w| (0..3).for_each(|_| w.page(None, Start::Index(ROWS / 2))),
         &["resources_age", "KEY resources"],
     ),
@@ -504,7 +504,7 @@ fn main() {
         }
     }
     let mut arguments = Arguments::from_args();
-    // What is caught must be of one test at a time.
+    // The recorded statements must be those of one test at a time.
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -523,7 +523,7 @@ fn check(world: &World, run: fn(&World), indexes: &[&str]) -> Result<(), libtest
         plans.push_str(&plan);
         let text = statement.rsplit_once(" -- binds: ").map_or("", |(text, _)| text);
         if !indexes.contains(&"ANEW") && !PREPARED.lock().unwrap().contains(text) {
-            return Err(format!("prepared anew each time: {text}").into());
+            return Err(format!("not kept prepared: {text}").into());
         }
     }
     for index in indexes.iter().filter(|index| !["SORTS", "ANEW"].contains(index)) {
@@ -541,7 +541,7 @@ fn reads_rows(statement: &str) -> bool {
         .any(|verb| statement.starts_with(verb))
 }
 
-/// Whether a line of a plan tells of a whole table. The counts are a handful of rows; the others are no tables.
+/// Whether a line of a plan reads a whole table. The counts have few rows, and the other exceptions are not tables.
 fn reads_all(line: &str) -> bool {
     const FEW_ROWS: [&str; 5] = [
         "json_each",
@@ -551,11 +551,11 @@ fn reads_all(line: &str) -> bool {
         "SCAN below",
     ];
     let reads = line.trim().starts_with("SCAN") || line.contains("Seq Scan");
-    // An index of which only the store is given is as good as none.
+    // An index search by the store alone reads nearly everything.
     (reads && !FEW_ROWS.iter().any(|few| line.contains(few))) || line.trim().ends_with("(store=?)")
 }
 
-/// Whether it tells of a sort: on PostgreSQL, which says how many rows it expects, of more than a few.
+/// Whether a line of a plan sorts rows; on PostgreSQL, which estimates their number, more than a few.
 fn is_sort(line: &str) -> bool {
     let line = line.trim().trim_start_matches("->  ");
     let rows = line
@@ -618,7 +618,7 @@ fn before(key: Option<SortKey>) -> Start {
 }
 
 impl World {
-    /// A database of its own, full, with the statistics that daily life would have given it.
+    /// A new filled database, with the statistics that normal operation would have collected.
     fn new(server: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = match server {
@@ -769,7 +769,7 @@ impl World {
         matches!(self.database.url(), DatabaseUrl::Sqlite(_))
     }
 
-    /// What a plan calls an index, whichever of these.
+    /// The names that plans use for an index; any of them counts.
     fn names_of(&self, index: &str) -> Vec<String> {
         match (index.split_once(' '), self.is_sqlite()) {
             (Some(("KEY", table)), true) => {
@@ -792,7 +792,7 @@ impl World {
         }
     }
 
-    /// The plan of a statement as it was sent, with the values that it was sent with. SQLite plans without looking at them.
+    /// The plan of a recorded statement with its values. SQLite plans without looking at them.
     fn plan(&self, sent: &str) -> String {
         let (statement, binds) = sent.rsplit_once(" -- binds: ").unwrap();
         let lines = self.database.read::<_, StorageError>(|connection| match connection {
@@ -802,7 +802,7 @@ impl World {
                 Ok(rows.into_iter().map(|(.., line)| line).collect())
             }
             SqlConnection::Postgres(c) => {
-                // As the planner would choose if it were free.
+                // Lets the planner choose freely.
                 c.batch_execute(&format!(
                     "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = on; PREPARE hot AS {statement}"
                 ))?;
@@ -816,7 +816,7 @@ impl World {
     }
 }
 
-/// The values of a statement, as `EXECUTE` takes them.
+/// The values of a statement as arguments of `EXECUTE`.
 fn arguments(binds: &str) -> String {
     let plain = binds.replace("None", "null").replace("Some(", "").replace(')', "");
     let values: Vec<Value> = serde_json::from_str(&plain).unwrap();
@@ -840,7 +840,7 @@ fn execute(database: &Database, statements: &str) {
         .unwrap();
 }
 
-/// What each table is filled with: one row for each `n`. Ten users in each of 2,000 groups.
+/// The columns of each table and the values of its row `n`. Each of 2,000 groups has ten users.
 const FILL: &[(&str, &str)] = &[
     (
         "resources (id, store, kind, name, key, external_id, active, created, modified, version, writers, document)",

@@ -1,4 +1,4 @@
-//! What a login would do, told by the command and not done.
+//! The command `rehearse` reports the effects of a login without applying them.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -75,7 +75,7 @@ impl World {
         Core::open(&Config::read(&text, &[]).unwrap()).unwrap()
     }
 
-    /// Makes somebody; linked to the provider if there is a subject.
+    /// Creates a user or a group; links it to the provider if there is a subject.
     fn make(&self, principal: Principal, attributes: &Value, subject: Option<&str>) -> ResourceId {
         let link = |subject: &str| {
             Companion::Link(Link {
@@ -133,7 +133,7 @@ impl World {
         )
     }
 
-    /// Everything that is in the database, row by row.
+    /// The whole content of the database, row by row.
     fn everything(&self) -> String {
         #[derive(QueryableByName)]
         struct Name {
@@ -181,7 +181,7 @@ const SILENT: &str =
     r#"{ mode = "silent", username = { claim = "nick" }, groups = { claim = "groups", unmapped = "create" } }"#;
 
 #[test]
-fn a_first_login_shows_the_account_the_groups_and_what_targets_would_get() {
+fn rehearsed_first_login_shows_account_groups_and_requests() {
     let world = World::new(SILENT);
     world.core();
     let before = world.everything();
@@ -299,7 +299,7 @@ fn what_cannot_be_rehearsed_says_what_is_missing() {
 }
 
 #[test]
-fn a_golden_login_is_kept_without_a_name_and_tells_when_the_configuration_changes_its_end() {
+fn golden_login_is_anonymous_and_detects_changed_outcomes() {
     let world = World::new(SILENT);
     let folder = world.folder.path().join("golden").display().to_string();
     let claims =

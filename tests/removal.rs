@@ -1,4 +1,4 @@
-//! Removing an identity provider, with everybody who came from it.
+//! Removing an identity provider together with the accounts that it created.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -49,7 +49,7 @@ fn add_link(rig: &Rig, user: &ResourceId, link: Link) {
     rig.database.write::<_, StorageError>(write).unwrap();
 }
 
-/// One of each kind: whoever came of the provider alone, has another identity or a password, governs, was made by others.
+/// One account of each kind: from the provider alone, with another identity or a password, administrator, not from it.
 fn people(rig: &Rig) -> BTreeMap<&'static str, ResourceId> {
     let came = |name: &str| completed(rig.login(&person(name))).user;
     let mut people: BTreeMap<&str, ResourceId> = BTreeMap::new();
@@ -100,7 +100,7 @@ fn linked(rig: &Rig, user: &ResourceId) -> Vec<String> {
 }
 
 #[test]
-fn the_preview_names_everybody_and_changes_nothing() {
+fn removal_preview_lists_all_accounts_and_changes_nothing() {
     let rig = rig();
     let people = people(&rig);
     let mut fates = BTreeMap::new();
@@ -122,7 +122,7 @@ fn the_preview_names_everybody_and_changes_nothing() {
 }
 
 #[test]
-fn deleting_takes_the_accounts_that_came_of_the_provider_alone_and_the_links_of_the_others() {
+fn removal_deletes_sole_provider_accounts_and_unlinks_others() {
     let rig = rig();
     let people = people(&rig);
     let key = Secret::new("correct horse battery");
@@ -146,13 +146,16 @@ fn deleting_takes_the_accounts_that_came_of_the_provider_alone_and_the_links_of_
         .get(&Kind::USER, &people["both"], relations)
         .unwrap()
         .unwrap();
-    assert!(both.groups.is_empty(), "what the provider granted went with it");
+    assert!(
+        both.groups.is_empty(),
+        "the memberships that the provider granted are removed"
+    );
     let handle = rig.start();
     completed(rig.federation.login.password(&handle, "secret", &key));
 }
 
 #[test]
-fn disabling_comes_first_where_it_is_wanted_and_can_be_taken_back() {
+fn removal_can_disable_first_and_be_undone() {
     let rig = rig();
     let people = people(&rig);
     assert_eq!(remove(&rig, false), (1, 0));
@@ -167,7 +170,7 @@ fn disabling_comes_first_where_it_is_wanted_and_can_be_taken_back() {
 }
 
 #[test]
-fn nobody_enters_through_a_provider_that_is_being_removed() {
+fn provider_under_removal_admits_no_login() {
     let rig = rig();
     let handle = rig.start();
     let returned = rig.away(&handle, &person("late"));
@@ -193,13 +196,13 @@ fn a_removal_in_one_process_keeps_another_from_it() {
     assert_eq!(
         second.step(&google()).unwrap().unwrap().accounts,
         1,
-        "a dead one is waited for no longer"
+        "the claim of a dead process has expired"
     );
 }
 
 const PEOPLE: usize = 400;
 
-/// People who came of the provider, in a database of their own.
+/// Accounts that the provider created, in a database of their own.
 fn crowd(config: &Config) -> Core {
     let core = Core::open(config).unwrap();
     let actor = Actor {
@@ -238,7 +241,7 @@ fn deletions(core: &Core) -> Vec<ResourceId> {
 }
 
 #[test]
-fn a_removal_that_is_killed_goes_on_where_it_was_and_does_nothing_twice() {
+fn killed_removal_resumes_and_repeats_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
     let text = format!(
@@ -282,7 +285,7 @@ fn a_removal_that_is_killed_goes_on_where_it_was_and_does_nothing_twice() {
         String::from_utf8(done.stderr).unwrap(),
     );
     assert!(done.status.success() && out.contains("accounts deleted"), "{out}{err}");
-    assert!(err.contains("it goes on"), "progress is shown: {err}");
+    assert!(err.contains("in progress"), "progress is shown: {err}");
     let mut all = deletions(&core);
     all.sort();
     all.dedup();

@@ -1,6 +1,6 @@
-//! Paging by cursor (RFC 9865): the same on every store. A database that is not configured shows as ignored.
+//! Paging by cursor (RFC 9865) on every store. A database that is not configured is reported as ignored.
 
-#![expect(clippy::unwrap_used, reason = "the words of the cases are helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
@@ -21,8 +21,8 @@ const CASES: &[(&str, Case)] = &[
         the_first_page_tells_the_total_and_has_no_previous,
     ),
     (
-        "who_comes_or_goes_does_not_move_a_cursor",
-        who_comes_or_goes_does_not_move_a_cursor,
+        "cursor_is_stable_across_creates_and_deletes",
+        cursor_is_stable_across_creates_and_deletes,
     ),
     (
         "a_cursor_is_good_for_its_own_search_alone",
@@ -44,7 +44,7 @@ const CASES: &[(&str, Case)] = &[
     ),
 ];
 
-/// Sorted by an index, in memory, by what some lack, and by what all share.
+/// Sorts by an index, in memory, by attributes that some resources lack, and by values that all share.
 fn cursors_lead_through_every_order_and_back(service: &Service) {
     people(service, 11);
     for filter in [json!(null), json!("userName co \"1\""), json!("title eq \"T1\"")] {
@@ -100,12 +100,12 @@ fn the_first_page_tells_the_total_and_has_no_previous(service: &Service) {
     assert_eq!(Value::Array(frames), expected);
 }
 
-fn who_comes_or_goes_does_not_move_a_cursor(service: &Service) {
+fn cursor_is_stable_across_creates_and_deletes(service: &Service) {
     let ids = people(service, 6);
     let search = json!({"sortBy": "userName"});
     let first = page(service, &search, 3, "");
     assert_eq!(names(&first), ["p00", "p01", "p02"]);
-    // The place itself goes away, one comes before it and one after.
+    // Deletes the cursor's own resource and a later one, and creates one before and one after it.
     for id in [&ids[2], &ids[4]] {
         let target = Target {
             kind: Kind::USER,
@@ -151,7 +151,7 @@ fn a_cursor_is_good_for_its_own_search_alone(service: &Service) {
     assert_eq!(refused(service, None, &at_another_type), Fault::InvalidCursor);
 }
 
-/// After ten minutes here, see [`support::service`].
+/// Cursors live for ten minutes here, see [`support::service`].
 fn a_cursor_expires(service: &Service) {
     people(service, 2);
     let cursor = page(service, &json!({}), 1, "")["nextCursor"].clone();
@@ -212,9 +212,9 @@ fn main() {
     support::service::run(CASES, true)
 }
 
-// ---- words for the cases ----
+// ---- helpers ----
 
-/// Makes p00, p01 and so on, some with a title, an address, or switched off.
+/// Creates p00, p01 and so on, some with a title or an address, some inactive.
 fn people(service: &Service, count: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for n in 0..count {
@@ -247,7 +247,7 @@ fn forward(service: &Service, search: &Value, count: usize) -> Vec<Value> {
     pages
 }
 
-/// What the pages show on the way back from the last one.
+/// The names on each page on the way back from the last one.
 fn back(service: &Service, search: &Value, count: usize, pages: &[Value]) -> Vec<Vec<String>> {
     let (mut shown, mut at) = (Vec::new(), pages.last().unwrap().clone());
     while let Some(previous) = at.get("previousCursor") {

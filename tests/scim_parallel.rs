@@ -1,7 +1,7 @@
-//! Clients that change one resource at the same moment, through SCIM: every acknowledged change is there at the end, and
-//! nobody gets a server error. A database that is not configured shows as ignored, never as passed.
+//! Clients that change one resource at the same moment, through SCIM: every acknowledged change persists, and no client
+//! gets a server error. A database that is not configured is reported as ignored, never as passed.
 
-#![expect(clippy::unwrap_used, reason = "the words of the cases are helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
@@ -113,7 +113,7 @@ fn main() {
     support::service::run(CASES, false)
 }
 
-// ---- words for the cases ----
+// ---- helpers ----
 
 fn members(service: &Service, group: &Target) -> BTreeSet<String> {
     let seen = service.read(group);
@@ -122,7 +122,7 @@ fn members(service: &Service, group: &Target) -> BTreeSet<String> {
         .iter()
         .map(|member| member["value"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ids.len(), members.len(), "somebody is in it twice");
+    assert_eq!(ids.len(), members.len(), "a member is listed twice");
     ids
 }
 
@@ -133,7 +133,7 @@ fn status(answer: &Result<Reply, ScimError>) -> u16 {
     }
 }
 
-/// Lets every client do its part at the same moment.
+/// Runs the function for every client at the same moment.
 fn at_once<T: Send>(part: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let (start, part) = (Barrier::new(CLIENTS), &part);
     std::thread::scope(|scope| {

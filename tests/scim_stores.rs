@@ -1,4 +1,4 @@
-//! Several userstores as one: what goes where, lists over all of them, and what a dead one does to the others.
+//! Several userstores as one: where changes go, lists over all stores, and the effects of an unreachable store.
 
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -23,7 +23,7 @@ fn two(shared: Shared) -> Vec<Arc<dyn Userstore>> {
     ]
 }
 
-/// PRIMARY, and a directory behind a port on which nothing answers.
+/// PRIMARY, and a directory server at a port on which nothing answers.
 fn one_and_a_dead_one(shared: Shared) -> Vec<Arc<dyn Userstore>> {
     vec![
         Arc::new(sql(StoreName::PRIMARY, shared.clone())),
@@ -43,7 +43,7 @@ fn dead(name: StoreName, (database, registry, hasher, clock): Shared) -> LdapUse
     LdapUserstore::new(settings, database, registry, hasher, clock).unwrap()
 }
 
-/// Makes a user in a store.
+/// Creates a user in a store.
 fn user(service: &Service, store: &str, name: &str) -> Target {
     service.create(
         &Kind::USER,
@@ -172,7 +172,7 @@ fn a_token_bound_to_a_store_sees_that_store_alone() {
 }
 
 #[test]
-fn a_userstore_that_is_not_there_or_not_reached_takes_nobody() {
+fn unknown_or_unreachable_userstore_is_an_invalid_value() {
     let service = bound(four(), "PRIMARY");
     for store in [json!("CORP"), json!("NOWHERE"), json!(7)] {
         let body = json!({"userName": "x", EXTENSION: {"userstore": store}}).to_string();
@@ -219,7 +219,7 @@ fn a_list_is_unavailable_when_no_store_answers() {
 }
 
 #[test]
-fn a_dead_store_stops_nobody_elsewhere() {
+fn unreachable_store_does_not_affect_the_others() {
     let service = Service::over(one_and_a_dead_one);
     let began = Instant::now();
     for at in 0..50 {
@@ -253,5 +253,5 @@ fn what_may_be_in_a_dead_store_is_unavailable_and_not_absent() {
     assert_eq!(absent.fault, Fault::NotFound);
     let service = bound(service, "CORP");
     let silent = service.search(Some(&Kind::USER), &json!({})).unwrap_err();
-    assert_eq!(silent.fault, Fault::Unavailable, "there is nobody else to answer");
+    assert_eq!(silent.fault, Fault::Unavailable, "no other store can answer");
 }

@@ -22,7 +22,7 @@ use vestibule::storage::{StorageError, factors};
 
 const GOOD: &str = "correct horse battery";
 
-/// A front door whose application wants a second factor.
+/// A front door with an application that requires a second factor.
 fn rig() -> Rig {
     Rig::with(json!({"mode": "silent", "username": {"claim": "nick"}}), |wiki| {
         wiki.mfa = SecondFactor::Totp;
@@ -33,7 +33,7 @@ fn bob() -> Value {
     json!({"sub": "sub-bob", "nick": "bob"})
 }
 
-/// An authenticator of our own: the code of a key (RFC 6238) at a moment.
+/// Computes an authenticator's code (RFC 6238) from a key and a time.
 fn code(key: &str, now: Timestamp) -> Secret {
     let mut seed = Vec::new();
     let (mut bits, mut count) = (0_u32, 0);
@@ -60,7 +60,7 @@ fn enter(rig: &Rig, handle: &str, code: &Secret) -> Outcome {
     rig.federation.login.code(handle, code)
 }
 
-/// A login through the provider, as far as it needs no code.
+/// A login through the provider, up to the second factor.
 fn arrive(rig: &Rig) -> (String, Page) {
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
@@ -105,7 +105,7 @@ fn enrol(rig: &Rig) -> Enrolled {
 }
 
 #[test]
-fn a_factor_is_set_up_at_the_first_login_and_asked_for_at_the_next() {
+fn factor_is_enrolled_at_first_login_and_required_at_the_next() {
     let rig = rig();
     let Enrolled { key, codes, user } = enrol(&rig);
     assert_eq!(codes.len(), 10);
@@ -120,7 +120,7 @@ fn a_factor_is_set_up_at_the_first_login_and_asked_for_at_the_next() {
 }
 
 #[test]
-fn nothing_but_the_code_leads_on() {
+fn only_the_right_code_continues_the_login() {
     let rig = rig();
     enrol(&rig);
     let (handle, page) = arrive(&rig);
@@ -143,7 +143,7 @@ fn nothing_but_the_code_leads_on() {
 }
 
 #[test]
-fn nobody_skips_the_setting_up() {
+fn enrolment_cannot_be_skipped() {
     let rig = rig();
     let (handle, page) = arrive(&rig);
     assert_eq!(shown(rig.federation.login.read_codes(&handle)), page);
@@ -152,11 +152,11 @@ fn nobody_skips_the_setting_up() {
         ..
     }) = shown(enter(&rig, &handle, &Secret::new("000000")))
     else {
-        panic!("a wrong code sets nothing up")
+        panic!("a wrong code does not complete the enrolment")
     };
     assert!(
         matches!(arrive(&rig).1, Page::SecondFactor(FactorPage::Enrol { .. })),
-        "and the next login begins anew"
+        "and the next login starts the enrolment again"
     );
 }
 
@@ -228,7 +228,7 @@ fn a_recovery_code_opens_once_and_no_part_of_one_ever() {
 }
 
 #[test]
-fn a_password_alone_is_not_enough_for_whoever_has_a_second_factor() {
+fn enrolled_second_factor_is_required_after_a_password() {
     let rig = Rig::new(json!({"mode": "silent"}));
     let user = rig.user(&json!({"userName": "lee", "password": GOOD}));
     let enter = |rig: &Rig| rig.federation.login.password(&rig.start(), "lee", &Secret::new(GOOD));
@@ -247,7 +247,7 @@ fn a_password_alone_is_not_enough_for_whoever_has_a_second_factor() {
 }
 
 #[test]
-fn whoever_is_switched_off_meanwhile_stays_outside() {
+fn user_deactivated_during_login_is_refused() {
     let rig = rig();
     let Enrolled { key, user, .. } = enrol(&rig);
     rig.clock.advance(Duration::from_mins(1));

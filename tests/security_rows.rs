@@ -1,10 +1,10 @@
-//! `docs/security.md` answers every row, and the tests that it names exist.
+//! Checks that `docs/security.md` answers every row, and that the tests it names exist.
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The rows of each chapter.
+/// The number of rows of each chapter.
 const ROWS: [(&str, u32); 4] = [("J", 38), ("O", 30), ("PW", 24), ("L", 11)];
 
 fn page() -> String {
@@ -22,7 +22,7 @@ fn rows() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Every function that a file under a folder tests with.
+/// Collects the names of all test functions in the files under a folder.
 fn tests_under(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -37,7 +37,7 @@ fn tests_under(folder: &Path, found: &mut BTreeSet<String>) {
                 } else if line.starts_with("fn ")
                     && (line.contains("(world: &World)") || path.ends_with("tests/ldap.rs"))
                 {
-                    // A promise that every userstore is held to, or a directory.
+                    // A test of the userstore contract, or of a directory server.
                     found.insert(line[3..].split('(').next().unwrap().to_owned());
                 } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
                     found.insert(rest.split('(').next().unwrap().to_owned());
@@ -59,7 +59,7 @@ fn every_row_is_answered_once_and_in_order() {
 }
 
 #[test]
-fn every_test_that_is_named_exists_and_every_row_names_one_or_says_why_not() {
+fn every_row_names_existing_tests_or_says_why_not() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut tests = BTreeSet::new();
     tests_under(&root.join("src"), &mut tests);

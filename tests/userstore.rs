@@ -1,11 +1,7 @@
-//! The contract of every userstore: one list of promises, run against each adapter. A backend that is not configured
-//! shows as ignored, never as passed.
+//! The contract of every userstore: one list of tests, run against each adapter. A backend that is not configured is
+//! reported as ignored, never as passed.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "the words of the cases are helpers of tests"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod support;
 
@@ -45,28 +41,28 @@ const CASES: &[(&str, Case)] = cases![
     replacing_what_is_not_there_is_none,
     a_name_can_be_freed_and_taken,
     a_unique_value_belongs_to_one_resource_of_its_type,
-    a_value_that_is_unique_everywhere_belongs_to_one_resource_of_any_type,
+    globally_unique_value_belongs_to_one_resource_of_any_type,
     a_unique_value_can_be_kept_freed_and_taken,
     a_long_unique_value_is_told_from_one_that_begins_alike,
     parallel_creates_with_one_unique_value_make_one_resource,
     a_deleted_resource_is_gone_for_good,
     a_stale_delete_is_refused,
     last_modified_never_goes_back,
-    members_keep_their_order_and_their_words,
+    members_keep_their_order_and_sub_attributes,
     joining_twice_is_joining_once,
-    nobody_leaves_who_was_not_in,
+    removing_a_non_member_reports_no_change,
     replacing_members_tells_who_joined_and_who_left,
     replacing_members_shows_them_as_said,
-    who_leaves_comes_back_and_leaves_again_has_left,
+    only_net_membership_changes_are_reported,
     a_membership_change_that_changes_nothing_makes_no_version,
-    members_may_name_nobody,
+    members_may_refer_to_missing_resources,
     a_user_shows_the_groups_that_hold_it,
     a_user_is_indirectly_in_the_groups_that_hold_its_groups,
     deleting_a_user_takes_it_out_of_its_groups,
     deleting_a_group_takes_it_from_its_members,
     a_large_group_is_known_as_large,
     a_page_is_a_part_of_a_stable_order,
-    the_total_is_what_there_is_whatever_failed,
+    total_is_exact_after_failed_and_parallel_writes,
     a_filter_on_the_name_ignores_case,
     a_filter_on_an_indexed_attribute_finds_its_element,
     a_filter_on_any_other_attribute_finds_it_too,
@@ -86,7 +82,7 @@ const CASES: &[(&str, Case)] = cases![
     a_cleared_password_opens_nothing,
     a_password_goes_with_its_user,
     a_link_is_made_once,
-    a_refused_write_leaves_no_companion,
+    refused_write_leaves_no_side_record,
     parallel_creates_of_one_name_make_one_resource,
     parallel_joins_are_all_there,
 ];
@@ -117,7 +113,7 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-// ---- words for the cases ----
+// ---- helpers ----
 
 fn id(text: &str) -> ResourceId {
     ResourceId::new(format!("{text}-{}", vestibule::storage::random::token()))
@@ -245,14 +241,14 @@ impl World {
             .unwrap()
     }
 
-    /// Makes a resource with these unique values.
+    /// Creates a resource with these unique values.
     fn claim(&self, kind: &Kind, name: &str, values: &[UniqueValue]) -> Result<Resource, StoreError> {
         let action = WriteAction::Create(claiming(kind, name, values));
         self.write(kind, &id(name), action)
             .map(|written| written.unwrap().resource)
     }
 
-    /// Whom a filter finds. In which order they come is another matter: not every store gives ids in the order of age.
+    /// The names of the users that a filter finds, sorted, because not every store orders ids by age.
     fn names(&self, filter: &str) -> Vec<String> {
         sorted(names(&self.find(&Kind::USER, filter)))
     }
@@ -294,7 +290,7 @@ fn ids(members: &[Member]) -> Vec<&ResourceId> {
     members.iter().map(|member| &member.id).collect()
 }
 
-// ---- the promises ----
+// ---- the contract ----
 
 fn a_created_resource_can_be_read_back(world: &World) {
     let ann = world.create(&Kind::USER, "ann", json!({ "title": "Dr", "active": false }));
@@ -337,7 +333,7 @@ fn users_and_groups_may_share_a_name(world: &World) {
     world.user("ops");
     let draft = draft(&Kind::GROUP, "ops", json!({}));
     match world.write(&Kind::GROUP, &id("ops"), WriteAction::Create(draft)) {
-        // In a domain they are accounts of one kind, and that is what is said.
+        // In Active Directory, users and groups share one namespace, and the error says so.
         Err(StoreError::Taken { attribute }) if world.is_a_domain() => assert_eq!(attribute, "displayName"),
         made => assert!(made.unwrap().is_some()),
     }
@@ -393,12 +389,12 @@ fn a_unique_value_belongs_to_one_resource_of_its_type(world: &World) {
     assert!(world.claim(&Kind::GROUP, "ops", &[serial("1")]).is_ok());
 }
 
-fn a_value_that_is_unique_everywhere_belongs_to_one_resource_of_any_type(world: &World) {
+fn globally_unique_value_belongs_to_one_resource_of_any_type(world: &World) {
     let asset = |value: &str| UniqueValue {
         global: true,
         ..serial(value)
     };
-    // A database keeps what other worlds left in it.
+    // A random value, because a database keeps the values of earlier tests.
     let value = vestibule::storage::random::token();
     assert!(world.claim(&Kind::USER, "ann", &[asset(&value)]).is_ok());
     assert!(world.claim(&Kind::USER, "bob", &[serial(&value)]).is_ok());
@@ -490,7 +486,7 @@ fn last_modified_never_goes_back(world: &World) {
     assert!(ann.modified < first.modified && first.modified < second.modified);
 }
 
-fn members_keep_their_order_and_their_words(world: &World) {
+fn members_keep_their_order_and_sub_attributes(world: &World) {
     let (group, ann, bob) = (world.group("ops"), world.user("ann"), world.user("bob"));
     let odd = Member {
         id: bob.id.clone(),
@@ -508,7 +504,7 @@ fn joining_twice_is_joining_once(world: &World) {
     assert_eq!(world.get(&group).unwrap().members.len(), 1);
 }
 
-fn nobody_leaves_who_was_not_in(world: &World) {
+fn removing_a_non_member_reports_no_change(world: &World) {
     let (group, ann) = (world.group("ops"), world.user("ann"));
     world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
     let left = world.change_members(&group, MemberStep::Leave(vec![id("other"), ann.id.clone()]));
@@ -533,7 +529,7 @@ fn replacing_members_tells_who_joined_and_who_left(world: &World) {
     assert!(world.get(&group).unwrap().members.is_empty());
 }
 
-fn who_leaves_comes_back_and_leaves_again_has_left(world: &World) {
+fn only_net_membership_changes_are_reported(world: &World) {
     let (group, ann, bob) = (world.group("ops"), world.user("ann"), world.user("bob"));
     world.change_members(&group, MemberStep::Join(vec![member(&ann.id)]));
     let (join, leave) = (
@@ -595,7 +591,7 @@ fn replacing_members_shows_them_as_said(world: &World) {
     assert_eq!(shown.value()["display"], "Bo");
 }
 
-fn members_may_name_nobody(world: &World) {
+fn members_may_refer_to_missing_resources(world: &World) {
     let (group, nobody) = (world.group("ops"), id("nobody"));
     world.change_members(&group, MemberStep::Join(vec![member(&nobody)]));
     assert_eq!(ids(&world.get(&group).unwrap().members), vec![&nobody]);
@@ -614,7 +610,7 @@ fn a_user_shows_the_groups_that_hold_it(world: &World) {
     );
 }
 
-/// Company holds staff and board, staff holds board and ann; board holds company too, in a circle.
+/// Company contains staff and board, staff contains board and ann, board contains bob and company, which is a cycle.
 fn a_user_is_indirectly_in_the_groups_that_hold_its_groups(world: &World) {
     let (ann, bob) = (world.user("ann"), world.user("bob"));
     let [company, staff, board] = ["company", "staff", "board"].map(|name| world.group(name));
@@ -667,7 +663,7 @@ fn a_large_group_is_known_as_large(world: &World) {
     assert_eq!(world.change_members(&group, MemberStep::Clear).members.left.len(), 1200);
 }
 
-fn the_total_is_what_there_is_whatever_failed(world: &World) {
+fn total_is_exact_after_failed_and_parallel_writes(world: &World) {
     world.group("staff");
     std::thread::scope(|scope| {
         for writer in 0..8 {
@@ -997,7 +993,7 @@ fn a_link_is_made_once(world: &World) {
     linked(world, "bob", "s2").unwrap();
 }
 
-fn a_refused_write_leaves_no_companion(world: &World) {
+fn refused_write_leaves_no_side_record(world: &World) {
     world.user("ann");
     assert!(linked(world, "ann", "s1").is_err());
     linked(world, "bob", "s1").unwrap();

@@ -1,5 +1,5 @@
-//! Replays shared vectors for filters and PATCH against the pure core. They lie beside the repository, or where
-//! `VESTIBULE_VECTORS` says; without them each test says so and passes.
+//! Replays shared vectors for filters and PATCH against the pure core, from the folder beside the repository or from
+//! `VESTIBULE_VECTORS`. Without them each test prints that it is skipped, and passes.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use vestibule::domain::validate::{Invalid, InvalidKind, check, ordered};
 use vestibule::domain::{Attributes, Kind};
 use vestibule::scim::normalise::{Deviations, patch};
 
-/// The lines of a file of vectors; the first tells what the others are about.
+/// The lines of a file of vectors; the first describes the others.
 fn vectors(file: &str) -> Option<(Value, Vec<Value>)> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/suites/vectors");
     let folder = std::env::var("VESTIBULE_VECTORS").unwrap_or_else(|_| beside.to_owned());
     let path = PathBuf::from(folder).join(file);
     let Ok(text) = std::fs::read_to_string(&path) else {
-        // Written past the test harness, which hides the output of tests that pass.
+        // Written directly, because the test harness hides the output of tests that pass.
         let _ = writeln!(std::io::stderr(), "skipped: there are no vectors at {}", path.display());
         return None;
     };

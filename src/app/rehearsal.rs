@@ -1,4 +1,4 @@
-//! The stage of a rehearsal: the front door over a copy of what a login needs, in a database that is thrown away.
+//! Rehearses a login over copies of the data it needs, in a temporary database.
 
 mod copy;
 
@@ -27,49 +27,49 @@ use crate::userstore::mirror::Mirror;
 use crate::userstore::sql::SqlUserstore;
 use crate::userstore::{PasswordHasher, StoreError, Userstore};
 
-/// Why a rehearsal did not come to its end.
+/// The error of a rehearsal.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearsalError {
-    /// The stage could not be set up.
+    /// The temporary application could not be set up.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The login failed for no fault of the person's.
+    /// The login failed for a technical reason.
     #[error(transparent)]
     Login(#[from] FederationError),
     /// The directory failed.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// Our records failed.
+    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A name is not in the configuration.
     #[error("{0}")]
     Unknown(String),
-    /// What is to be there first cannot be.
-    #[error("what is said to exist cannot be: {0}")]
+    /// An existing account that was given cannot be created.
+    #[error("the existing accounts that were given cannot be created: {0}")]
     Existing(String),
 }
 
 /// A login to rehearse.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// Through whom.
+    /// The identity provider.
     pub identity_provider: IdentityProviderName,
-    /// To which application; the first one that takes people of the provider if none is named.
+    /// The application; by default the first one that accepts the identity provider.
     pub service_provider: Option<ServiceProviderName>,
-    /// What the provider asserts: the claims of its ID token and of its user info.
+    /// The claims of the ID token and of the userinfo response.
     pub claims: Map<String, Value>,
 }
 
-/// Where the rehearsal begins.
+/// The data that a rehearsal starts from.
 pub enum Before<'a> {
-    /// With what is here.
+    /// The data of this installation.
     Here(&'a Core),
-    /// With these people alone, each an object of `attributes`, `made_by` and `linked`.
+    /// Only these people, each an object with `attributes`, `made_by` and `linked`.
     Given(&'a [Value]),
 }
 
-/// Rehearses a login. Gives what became of it as JSON: `outcome`, `pages`, `account`, `groups`, `requests`, `unused_claims`.
+/// Rehearses a login. Returns JSON with `outcome`, `pages`, `account`, `groups`, `requests` and `unused_claims`.
 pub fn rehearse(config: &Config, login: &Login, before: &Before<'_>) -> Result<Value, RehearsalError> {
     let stage = Stage::set(config, login, before)?;
     let start = stage.position()?;
@@ -101,13 +101,16 @@ fn refusal(denial: &Denial) -> Value {
     json!({ "let_in": false, "refused": denial.code(), "why": denial.to_string() })
 }
 
-/// A folder that goes with the rehearsal.
+/// A temporary folder, removed with the rehearsal.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            log::warn!("{} is left over from a rehearsal: {error}", self.0.display());
+            log::warn!(
+                "the rehearsal folder {} could not be removed: {error}",
+                self.0.display()
+            );
         }
     }
 }
@@ -168,7 +171,7 @@ impl Stage {
         Ok(records.last().map(|record| record.position).unwrap_or_default())
     }
 
-    /// Who it would be, and what would change of them.
+    /// The account that the login would have, and its changes.
     fn account(&self, records: &[JournalRecord]) -> Result<Value, RehearsalError> {
         let Link {
             identity_provider,
@@ -200,7 +203,7 @@ impl Stage {
         }))
     }
 
-    /// The groups that would be joined, left, made.
+    /// The groups that would be joined, left or created.
     fn groups(&self, records: &[JournalRecord]) -> Result<Value, RehearsalError> {
         let mut joined = Vec::new();
         let mut left = Vec::new();
@@ -219,7 +222,7 @@ impl Stage {
             .unwrap_or_default())
     }
 
-    /// What each target would be sent.
+    /// The requests that each target would receive.
     fn requests(&self, records: &[JournalRecord], before: &Before<'_>) -> Result<Value, RehearsalError> {
         let mut told = Vec::new();
         for target in &self.targets {
@@ -248,7 +251,7 @@ impl Stage {
     }
 }
 
-/// The claims that nothing here reads, by name alone.
+/// The names of the claims that no setting reads.
 fn unused(login: &Login, config: &Config) -> Vec<String> {
     const KNOWN: [&str; 12] = [
         "sub",
@@ -276,7 +279,7 @@ fn unused(login: &Login, config: &Config) -> Vec<String> {
     unused.cloned().collect()
 }
 
-/// A link that the rehearsal made is as young as this.
+/// The maximum age of a link that the rehearsal made.
 const RECENT: std::time::Duration = std::time::Duration::from_mins(1);
 
 fn application(config: &Config, login: &Login) -> Result<ServiceProviderName, RehearsalError> {
@@ -294,7 +297,7 @@ fn application(config: &Config, login: &Login) -> Result<ServiceProviderName, Re
             let first = all.find(|policy| policy.identity_providers.contains(&login.identity_provider));
             first.map(|policy| policy.name.clone()).ok_or_else(|| {
                 RehearsalError::Unknown(format!(
-                    "No service provider takes people of {}.",
+                    "No service provider accepts the identity provider {}.",
                     login.identity_provider
                 ))
             })
@@ -302,7 +305,7 @@ fn application(config: &Config, login: &Login) -> Result<ServiceProviderName, Re
     }
 }
 
-/// The targets that are told of logins to an application.
+/// The targets that receive changes from logins to an application.
 fn targets(config: &Config, service_provider: &ServiceProviderName) -> Vec<TargetSettings> {
     let mut all = config.service_providers.iter();
     let Some(application) = all.find(|known| known.policy.name == *service_provider) else {
@@ -315,11 +318,11 @@ fn targets(config: &Config, service_provider: &ServiceProviderName) -> Vec<Targe
     config.targets.iter().filter(is_told).cloned().collect()
 }
 
-/// Who the claims say it is.
+/// The external identity in the claims.
 fn identity(claims: &Map<String, Value>, settings: &IdentityProviderSettings) -> Result<Identity, RehearsalError> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let subject =
-        text("sub").ok_or_else(|| RehearsalError::Unknown("The claims need a subject: \"sub\".".to_owned()))?;
+        text("sub").ok_or_else(|| RehearsalError::Unknown("The claims have no subject (\"sub\").".to_owned()))?;
     Ok(Identity {
         issuer: text("iss").unwrap_or(&settings.issuer).to_owned(),
         subject: subject.to_owned(),
@@ -340,11 +343,11 @@ fn folder() -> Result<Folder, RehearsalError> {
     Ok(Folder(path))
 }
 
-/// The front door of the configuration, with this provider in the place of its namesake.
+/// The federation configuration, with this identity provider in place of the configured one.
 fn door(config: &Config, upstream: Upstream, clock: &Clock) -> Result<FederationConfig, RehearsalError> {
     let mut door = federation_config(config, clock)?;
     door.replace(upstream);
-    // Nothing goes out.
+    // A rehearsal sends no mail.
     door.mail = None;
     Ok(door)
 }
@@ -381,7 +384,7 @@ fn directory(config: &Config, database: &Database, before: &Before<'_>) -> Resul
     Ok(Directory::new(stores, registry, hasher, clock).with_ownership(ownership(config)))
 }
 
-/// What a target really has of a resource.
+/// The state of a resource at the real target.
 fn at_target(
     before: &Before<'_>,
     target: &TargetSettings,

@@ -1,33 +1,33 @@
-//! Removes what is over, again and again: logins that were not finished, sessions, grants, tokens, retired keys.
+//! Periodic tasks, such as removing expired logins, sessions, grants, tokens and retired keys.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often. What is over does no harm meanwhile, it only takes room.
+/// The interval for removing expired records. Until then they do no harm and only take space.
 pub(super) const EVERY: Duration = Duration::from_mins(10);
 
-/// How often leases are looked at.
+/// The interval for checking leases.
 pub(super) const LEASES_EVERY: Duration = Duration::from_hours(1);
 
-/// How often the dialect report is written down.
+/// The interval for storing the dialect report.
 pub(super) const REPORT_EVERY: Duration = Duration::from_mins(1);
 
-/// How often somebody looks for removals of identity providers that nobody works on.
+/// The interval for looking for unfinished removals of identity providers.
 pub(super) const REMOVALS_EVERY: Duration = Duration::from_secs(20);
 
-/// How often somebody looks for logouts that service providers must be told of.
+/// The interval for looking for logouts to send to service providers.
 pub(super) const LOGOUTS_EVERY: Duration = Duration::from_secs(1);
 
-/// How many tell them: one that does not answer holds one of them up for a while.
+/// The number of threads that send logouts: a service provider that does not answer blocks one for a while.
 pub(super) const LOGOUT_TELLERS: usize = 3;
 
-/// A thread that sweeps. It ends when this is stopped or dropped.
+/// A thread that repeats a task. It ends when this is stopped or dropped.
 pub(super) struct Sweeper(Mutex<Option<(Sender<()>, JoinHandle<()>)>>);
 
 impl Sweeper {
-    /// Sweeps at once and then each time `every` has passed.
+    /// Runs the task at once and then at the interval `every`.
     pub(super) fn start(every: Duration, sweep: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         Self::at_its_own_pace(move || {
             sweep();
@@ -35,7 +35,7 @@ impl Sweeper {
         })
     }
 
-    /// Sweeps at once and then each time after as long as the sweep before says.
+    /// Runs the task at once and then after the delay that each run returns.
     pub(super) fn at_its_own_pace(sweep: impl Fn() -> Duration + Send + 'static) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let run = move || {
@@ -50,13 +50,13 @@ impl Sweeper {
         Ok(Self(Mutex::new(Some((stop, thread)))))
     }
 
-    /// Waits for a sweep under way and ends the thread. A second call does nothing.
+    /// Waits for the current run and ends the thread. A second call does nothing.
     pub(super) fn stop(&self) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((stop, thread)) = running {
             drop(stop);
             if thread.join().is_err() {
-                log::error!("the sweeper had ended with a panic");
+                log::error!("a periodic task ended with a panic");
             }
         }
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn it_sweeps_at_once_and_again_until_it_is_stopped() {
+    fn a_task_runs_at_once_and_again_until_it_is_stopped() {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
         let sweep = move || {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_application_removes_the_logins_and_sessions_that_are_over() {
+    fn expired_logins_and_sessions_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let text = settings(folder.path());
         let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("a.db"))).unwrap();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_application_switches_off_whoever_has_not_come_for_a_while() {
+    fn accounts_with_expired_leases_are_disabled() {
         let folder = tempfile::tempdir().unwrap();
         let lease = "[[identity_providers]]\nname = \"google\"\nissuer = \"https://g.example\"\nclient_id = \"us\"\n\
              [identity_providers.jit]\nlease_days = 30\n";

@@ -1,4 +1,4 @@
-//! Opens the userstores, and looks after those that are elsewhere.
+//! Opens the userstores and watches the LDAP directories among them.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::userstore::ldap::LdapUserstore;
 use crate::userstore::sql::SqlUserstore;
 use crate::userstore::{PasswordHasher, StoreError, Userstore};
 
-/// What every store needs.
+/// The dependencies of every store.
 pub(super) type Shared = (Database, Arc<Registry>, PasswordHasher, Clock);
 
-/// All stores in the order of the configuration, and again those of them that are directories.
+/// All stores in the order of the configuration, and those of them that are LDAP directories.
 type Stores = (Vec<Arc<dyn Userstore>>, Vec<Arc<LdapUserstore>>);
 
-/// Opens the stores. None is connected to yet.
+/// Opens the stores without connecting to them.
 pub(super) fn open(config: &Config, shared: &Shared) -> Result<Stores, StartError> {
     let (mut stores, mut ldap_stores) = (Vec::<Arc<dyn Userstore>>::new(), Vec::new());
     for settings in &config.userstores {
@@ -41,13 +41,13 @@ pub(super) fn open(config: &Config, shared: &Shared) -> Result<Stores, StartErro
     Ok((stores, ldap_stores))
 }
 
-/// The thread that looks for what others change in a directory, and tells when it answers again.
+/// Starts the thread that detects external changes in a directory and notices when it answers again.
 pub(super) fn watcher(store: &Arc<LdapUserstore>, engine: &Arc<Engine>) -> std::io::Result<Sweeper> {
     let (store, awake) = (Arc::clone(store), Arc::downgrade(engine));
     Sweeper::at_its_own_pace(move || {
         match store.watch() {
             Ok(()) => {}
-            // Said once, when it began.
+            // Already logged as a warning when the outage began.
             Err(StoreError::Unavailable(cause)) => log::debug!("userstore {}: {cause}", store.name()),
             Err(error) => log::warn!("userstore {} could not be compared: {error}", store.name()),
         }

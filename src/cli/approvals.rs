@@ -1,4 +1,4 @@
-//! `vestibule approvals`: people whose first login waits for a decision.
+//! `vestibule approvals`: first logins that wait for approval.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -13,11 +13,11 @@ use crate::storage::{SecretBox, StorageError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show who waits, and what was decided on those who have not come back since.
+    /// List waiting requests, and decided ones whose person has not signed in again yet.
     List,
-    /// Let somebody in: their next login makes their account.
+    /// Approve a request: the next login of the person creates the account.
     Approve(Which),
-    /// Keep somebody outside until the request is forgotten.
+    /// Refuse a request. The refusal lasts until the request expires.
     Refuse(Refuse),
 }
 
@@ -25,13 +25,8 @@ pub(super) enum Command {
 pub(super) struct Which {
     /// The reference that the person was shown, such as K7QM-2XPD.
     id: String,
-    /// Who decides, for the record.
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "USER",
-        default_value = "somebody at the command line"
-    )]
+    /// The name of the person who decides, for the record.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown (command line)")]
     by: String,
 }
 
@@ -39,7 +34,7 @@ pub(super) struct Which {
 pub(super) struct Refuse {
     #[command(flatten)]
     which: Which,
-    /// What the person reads beside the message that they may not come in.
+    /// A reason that the person sees with the refusal.
     #[arg(long, default_value = "")]
     reason: String,
 }
@@ -59,7 +54,7 @@ fn rule(core: &Core, which: &Which, (verdict, reason): (Verdict, &str), json: bo
         .any(|text| text.len() > 500 || text.contains(char::is_control))
     {
         return Err(Failure::Usage(
-            "A reason and a name are one line of at most 500 characters.".to_owned(),
+            "The reason and the name must each be one line of at most 500 characters.".to_owned(),
         ));
     }
     let ruling = Ruling {
@@ -75,8 +70,7 @@ fn rule(core: &Core, which: &Which, (verdict, reason): (Verdict, &str), json: bo
         .map_err(Failure::failed)?;
     let Some(found) = found else {
         return Err(Failure::Failed(
-            "No request has this reference. It may be over; vestibule approvals list shows those that are not."
-                .to_owned(),
+            "No request has this reference. It may have expired; see `vestibule approvals list`.".to_owned(),
         ));
     };
     let identity = &found.identity;
@@ -91,11 +85,11 @@ fn rule(core: &Core, which: &Which, (verdict, reason): (Verdict, &str), json: bo
         println!("{}", json!({ "id": found.id, "verdict": verdict.to_string() }));
     } else if verdict == Verdict::Approved {
         println!(
-            "{} is approved. The account is made at the person's next login, until {}.",
+            "{} is approved. The account is created at the person's next login. The approval expires at {}.",
             found.id, found.expires
         );
     } else {
-        println!("{} is refused, until {}.", found.id, found.expires);
+        println!("{} is refused. The refusal expires at {}.", found.id, found.expires);
     }
     Ok(())
 }
@@ -110,7 +104,7 @@ fn list(core: &Core, secrets: &SecretBox, json: bool) -> Result<(), Failure> {
         let shown: Vec<Value> = approvals.iter().map(|approval| as_json(approval, secrets)).collect();
         println!("{}", json!(shown));
     } else if approvals.is_empty() {
-        println!("Nobody waits.");
+        println!("No requests are waiting.");
     }
     for approval in approvals.iter().filter(|_| !json) {
         println!("{}", as_line(approval, secrets));
@@ -122,12 +116,12 @@ fn as_line(approval: &Approval, secrets: &SecretBox) -> String {
     let claims = claims_of(approval, secrets);
     let said = |claim: &str| {
         let text = claims.get(claim).and_then(Value::as_str).unwrap_or_default();
-        // Whatever a provider says, it draws nothing on a terminal.
+        // Control characters are removed: claims must not control the terminal.
         text.chars().filter(|sign| !sign.is_control()).collect::<String>()
     };
     let Approval { id, identity, .. } = approval;
     format!(
-        "{id}  {}  {} from {} ({} {})  on the way to {}  since {}, until {}",
+        "{id}  {}  {} from {} ({} {})  to {}  since {}, expires {}",
         approval.ruling.verdict,
         identity.subject,
         identity.identity_provider,

@@ -1,4 +1,4 @@
-//! `vestibule check`: reaching this point, the configuration was read without a problem; what it refers to is looked at.
+//! `vestibule check`: checks what a valid configuration refers to, such as schemas and userstores.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,10 @@ use crate::userstore::ldap::Finding;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Replay the recorded logins of this folder, and tell which would end otherwise now.
+    /// Replay the golden logins in this folder and report those with another outcome.
     #[arg(long, value_name = "FOLDER")]
     golden: Option<PathBuf>,
-    /// Connect to every userstore, and tell whether it is there, may be read and written, and knows what is mapped.
+    /// Connect to every LDAP userstore and check access, permissions and attribute mappings.
     #[arg(long)]
     connect: bool,
 }
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
         );
         return outcome(bad);
     }
-    println!("{} is fine.", path.display());
+    println!("{} is valid.", path.display());
     connected.iter().for_each(tell);
     if let Some(count) = replayed {
         println!(
@@ -73,8 +73,8 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
     let by_mail = by_mail.chain(config.service_providers.iter().map(|provider| provider.policy.mfa));
     if by_mail.into_iter().any(SecondFactor::mails) {
         println!(
-            "Note: a code by e-mail is no strong second factor (NIST SP 800-63B does not allow it as one). Where it \
-             matters, ask for mfa = \"totp\"."
+            "Note: a code by e-mail is a weak second factor (NIST SP 800-63B does not allow it as one). For stronger \
+             protection, set mfa = \"totp\"."
         );
     }
     outcome(bad)
@@ -83,7 +83,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
 fn outcome(bad: usize) -> Result<(), Failure> {
     match bad {
         0 => Ok(()),
-        _ => Err(Failure::Failed(format!("{} to be put right.", plural(bad, "thing")))),
+        _ => Err(Failure::Failed(format!("{} found.", plural(bad, "problem")))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `vestibule demo`.
+//! `vestibule demo`: starts the demonstration.
 
 use clap::Args;
 
@@ -7,7 +7,7 @@ use crate::config::Log;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Walk the tour without a person, one line a step, and end.
+    /// Run the tour without a browser, one line per step, and exit.
     #[arg(long)]
     script: bool,
 }

@@ -1,4 +1,4 @@
-//! `vestibule dialects`.
+//! `vestibule dialects`: shows what SCIM clients do outside the standard.
 
 use clap::Args;
 use serde_json::json;
@@ -14,7 +14,7 @@ pub(super) struct Arguments {
     /// Only the client of this service provider.
     #[arg(long, value_name = "NAME")]
     service_provider: Option<String>,
-    /// Forget the counts of the service provider, to see what comes from now on.
+    /// Reset the counts of the service provider.
     #[arg(long, requires = "service_provider")]
     forget: bool,
 }
@@ -23,7 +23,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<
     let name = arguments.service_provider.clone().map(ServiceProviderName::new);
     if let Some(unknown) = name.as_ref().filter(|name| config.service_provider(name).is_none()) {
         return Err(Failure::Usage(format!(
-            "No service provider is called {unknown}. The configuration names those that there are."
+            "No service provider is called {unknown}. See [[service_providers]] in the configuration."
         )));
     }
     let core = Core::open(config)?;
@@ -57,9 +57,9 @@ pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<
         return Ok(());
     }
     if counts.is_empty() {
-        println!("No client did anything outside the standard.");
+        println!("No client used anything outside the standard.");
     } else {
-        println!("What each rule means is in docs/scim.md.");
+        println!("The rules are explained in docs/scim.md.");
     }
     let mut last = None;
     for count in &counts {

@@ -1,4 +1,4 @@
-//! `vestibule health`: for container health checks and people in a hurry.
+//! `vestibule health`: asks the server whether it is ready, for example in a container health check.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) fn run(config: &Config, url: Option<&str>, json: bool) -> Result<(), 
     }
 }
 
-/// A server that listens everywhere is asked on loopback.
+/// Returns a reachable address: loopback for a server that listens on all interfaces.
 fn reachable(listen: std::net::SocketAddr) -> std::net::SocketAddr {
     let mut address = listen;
     if listen.ip().is_unspecified() {

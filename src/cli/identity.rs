@@ -1,4 +1,4 @@
-//! `vestibule identity`: external identities, by identity provider and subject.
+//! `vestibule identity`: locks external identities, by identity provider and subject.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,11 +12,11 @@ use crate::storage::{SqlConnection, StorageError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Keep the person behind an identity outside, through it and through any other way, and end what they have open.
+    /// Lock an identity: its user cannot sign in by any method, and all their sessions end.
     Lock(Lock),
-    /// Let the person behind an identity in again.
+    /// Unlock an identity.
     Unlock(Which),
-    /// Show the identities that are locked.
+    /// List the locked identities.
     Locks,
 }
 
@@ -25,10 +25,10 @@ pub(super) struct Which {
     /// The identity provider.
     #[arg(long, value_name = "NAME")]
     idp: String,
-    /// The subject there: `sub` of its ID tokens.
+    /// The subject at the identity provider: `sub` of its ID tokens.
     #[arg(long)]
     subject: String,
-    /// The issuer, where an identity provider has several; from the configuration if not given.
+    /// The issuer, if the identity provider has several. By default from the configuration.
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Which {
 pub(super) struct Lock {
     #[command(flatten)]
     which: Which,
-    /// What the person reads beside the message that they are locked out.
+    /// A reason that the person sees with the refusal.
     #[arg(long, default_value = "")]
     reason: String,
 }
@@ -48,7 +48,7 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
         Command::Lock(arguments) => {
             if arguments.reason.len() > 500 || arguments.reason.contains(char::is_control) {
                 return Err(Failure::Usage(
-                    "A reason is one line of at most 500 characters.".to_owned(),
+                    "The reason must be one line of at most 500 characters.".to_owned(),
                 ));
             }
             let lock = IdentityLock {
@@ -60,7 +60,7 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
             if json {
                 println!("{}", json!({ "locked": true, "user": user }));
             } else if let Some(user) = user {
-                println!("The identity is locked. User {user} is signed out and cannot enter.");
+                println!("The identity is locked. User {user} is signed out and cannot sign in.");
             } else {
                 println!("The identity is locked. It has no account here.");
             }

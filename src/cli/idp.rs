@@ -1,4 +1,4 @@
-//! `vestibule idp`: removes an identity provider with everybody who came from it.
+//! `vestibule idp`: removes an identity provider with the accounts and links that came from it.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::storage::removals::Removal;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show what removing an identity provider would do, to how many or to whom. Nothing is changed.
+    /// Show the effects of removing an identity provider. Nothing is changed.
     Preview(Preview),
-    /// Remove an identity provider: from now on nobody enters through it, and the accounts that came of it alone are
-    /// disabled or deleted, here and at the targets. Goes on where it was interrupted.
+    /// Remove an identity provider: logins through it are refused, and the accounts that came only from it are disabled
+    /// or deleted, here and at the targets. Continues where it was interrupted.
     Remove(Remove),
-    /// Show the removals and how far they are.
+    /// List the removals and their progress.
     Removals,
-    /// Let people enter through an identity provider again. Accounts stay as they are.
+    /// Allow logins through a removed identity provider again. Accounts stay as they are.
     Restore(Which),
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Which {
 pub(super) struct Preview {
     #[command(flatten)]
     which: Which,
-    /// Name everybody.
+    /// List every affected account and link.
     #[arg(long)]
     list: bool,
 }
@@ -45,13 +45,13 @@ pub(super) struct Preview {
 pub(super) struct Remove {
     #[command(flatten)]
     which: Which,
-    /// Switch the accounts off, and keep them and every link. Deleting can follow.
+    /// Disable the accounts, and keep them and all links. They can be deleted later.
     #[arg(long, conflicts_with = "delete", required_unless_present = "delete")]
     disable: bool,
-    /// Delete the accounts, and the links of those that stay.
+    /// Delete the accounts, and the links of the accounts that stay.
     #[arg(long)]
     delete: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
 }
@@ -67,7 +67,7 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
             if json {
                 println!("{}", json!(removals.iter().map(as_json).collect::<Vec<_>>()));
             } else if removals.is_empty() {
-                println!("No identity provider is removed.");
+                println!("No identity provider has been removed.");
             } else {
                 for removal in &removals {
                     println!("{}", sentence(removal));
@@ -78,13 +78,15 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
         Command::Restore(which) => {
             let name = IdentityProviderName::new(which.name.clone());
             if !remover.restore(&name).map_err(Failure::failed)? {
-                return Err(Failure::Failed(format!("The identity provider {name} is not removed.")));
+                return Err(Failure::Failed(format!(
+                    "The identity provider {name} has not been removed."
+                )));
             }
             if json {
                 println!("{}", json!({ "identity_provider": name, "removed": false }));
             } else {
                 println!(
-                    "People can enter through {name} again. Whoever was disabled stays so until somebody changes that."
+                    "People can sign in with {name} again. Disabled accounts stay disabled until an administrator enables them."
                 );
             }
             Ok(())
@@ -92,7 +94,7 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
     }
 }
 
-/// How many there are of each fate.
+/// The number of accounts and links by their fate.
 #[derive(Default)]
 struct Counts {
     accounts: u64,
@@ -109,8 +111,8 @@ impl Counts {
             Fate::OtherIdentity => (0, "have another identity"),
             Fate::Password => (1, "have a password"),
             Fate::Administrator => (2, "are administrators"),
-            Fate::OtherSource => (3, "were made by somebody else"),
-            Fate::Gone => (4, "are gone already"),
+            Fate::OtherSource => (3, "were created by another source"),
+            Fate::Gone => (4, "no longer exist"),
         };
         self.links[place].0 += 1;
         self.links[place].1 = why;
@@ -138,11 +140,11 @@ fn preview(remover: &Remover, arguments: &Preview, json: bool) -> Result<(), Fai
         return Ok(());
     }
     println!(
-        "{} accounts came of {name} alone and would be disabled or deleted.",
+        "{} accounts came only from {name} and would be disabled or deleted.",
         counts.accounts
     );
     for (count, why) in counts.links.iter().filter(|(count, _)| *count > 0) {
-        println!("{count} would lose the link alone: they {why}.");
+        println!("{count} would lose only the link: they {why}.");
     }
     Ok(())
 }
@@ -154,20 +156,22 @@ fn remove(remover: &Remover, arguments: &Remove, json: bool) -> Result<(), Failu
     let mut told = None;
     loop {
         let Some(removal) = remover.step(&name).map_err(Failure::failed)? else {
-            return Err(Failure::Failed("The removal was lifted meanwhile.".to_owned()));
+            return Err(Failure::Failed(
+                "The identity provider was restored in the meantime.".to_owned(),
+            ));
         };
         if removal.finished.is_some() {
             if json {
                 println!("{}", as_json(&removal));
             } else {
                 println!("{}", sentence(&removal));
-                println!("Take it out of the configuration now.");
+                println!("Remove it from the configuration now.");
             }
             return Ok(());
         }
         let so_far = (removal.accounts, removal.links);
         if told == Some(so_far) {
-            // Another process works on it.
+            // Another process is carrying out the removal.
             std::thread::sleep(Duration::from_millis(200));
         } else if !json {
             eprintln!("{}", sentence(&removal));
@@ -182,10 +186,10 @@ fn confirm(arguments: &Remove, name: &IdentityProviderName) -> Result<(), Failur
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(format!(
-            "See first what it does: vestibule idp preview {name}. Then say --yes."
+            "Check the effects with `vestibule idp preview {name}`, then run this command with --yes."
         )));
     }
-    eprint!("Type the name of the identity provider to go on: ");
+    eprint!("Type the name of the identity provider to confirm: ");
     let _ = std::io::stderr().flush();
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Failure::failed)?;
@@ -199,8 +203,8 @@ fn confirm(arguments: &Remove, name: &IdentityProviderName) -> Result<(), Failur
 fn sentence(removal: &Removal) -> String {
     let what = if removal.deletes { "deleted" } else { "disabled" };
     let end = removal.finished.map_or_else(
-        || "it goes on.".to_owned(),
-        |at| format!("it was through at {at}. Nobody enters through it."),
+        || "in progress.".to_owned(),
+        |at| format!("finished at {at}. Logins through it are refused."),
     );
     format!(
         "{}: {} accounts {what}, {} links removed; {end}",

@@ -1,4 +1,4 @@
-//! `vestibule keys`.
+//! `vestibule keys`: rotates the signing keys.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,8 +9,8 @@ use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make new signing keys. They are published at once and sign as soon as every reader has had time to see them;
-    /// the old ones stay published until nothing that they signed is valid any more.
+    /// Create new signing keys. They are published at once and used when every client has had time to fetch them;
+    /// the old keys stay published until all tokens that they signed have expired.
     Rotate,
 }
 
@@ -20,7 +20,7 @@ pub(super) fn run(Command::Rotate: &Command, config: &Config, json: bool) -> Res
         println!("{}", json!({ "rotated": true }));
     } else {
         println!(
-            "New signing keys are published. They sign in ten minutes; the old ones stay published while they are needed."
+            "New signing keys are published. They are used after ten minutes; the old keys stay published while they are needed."
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The log: readable lines, or one JSON object a line; each with the id of the request that it is about.
+//! The log format: readable lines or one JSON object per line, each with its request id.
 
 use std::io::Write;
 
@@ -13,15 +13,15 @@ use crate::server::request_id;
 pub(super) fn start(settings: &Log) {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.filter.clone());
     let mut builder = Builder::new();
-    // r2d2 reports every failed attempt as an error, several a second; the caller reports the outcome once. actix tells
-    // how it starts, which is its own affair.
+    // r2d2 reports every failed attempt as an error, several a second; the caller reports the outcome once. The startup
+    // messages of actix are not useful to operators.
     builder.parse_filters(&format!("{filter},r2d2=off,actix_server=warn"));
     if settings.json {
         builder.format(json);
     } else {
         builder.format(text);
     }
-    // A second start, as in tests, keeps the first.
+    // A second call, as in tests, keeps the first logger.
     let _ = builder.try_init();
 }
 
@@ -59,7 +59,7 @@ fn json(out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>) -> std::
     writeln!(out, "{}", serde_json::Value::Object(line))
 }
 
-/// Nothing that is logged may begin a line of its own.
+/// Replaces line breaks, so that logged values cannot forge log lines.
 fn one_line(message: &std::fmt::Arguments<'_>) -> String {
     message.to_string().replace(['\n', '\r'], " ")
 }

@@ -1,4 +1,4 @@
-//! The command line: what it takes and what it prints.
+//! The command line: arguments, output and exit status.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ mod token;
 mod user;
 mod userstore;
 
-/// One door for people into your applications, and one pipe that passes them on.
+/// One sign-in for your applications, and automatic provisioning of their user accounts.
 ///
 /// Vestibule is a SCIM 2.0 server with a federated just-in-time front door. Try `vestibule demo` first: it needs no
 /// configuration.
@@ -49,41 +49,41 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring the database up to date, then serve until told to stop.
+    /// Migrate the database, then serve until stopped.
     Serve,
-    /// Show the whole thing on this machine: three Vestibules, a wiki, a two-minute tour.
+    /// Run a demonstration on this machine: three Vestibules, a wiki, a two-minute tour.
     Demo(demo::Arguments),
-    /// Check the configuration and tell every problem.
+    /// Check the configuration and report every problem.
     Check(check::Arguments),
-    /// Show what a login would do: the account, its changes, the pages, the requests to targets. Nothing is changed.
+    /// Show the effects of a login: the account, its changes, the pages, the requests to targets. Nothing is changed.
     Rehearse(rehearse::Arguments),
-    /// Bearer tokens for the SCIM clients of a service provider.
+    /// Manage the bearer tokens of SCIM clients.
     #[command(subcommand)]
     Token(token::Command),
-    /// People with a password of ours.
+    /// Manage users in the userstores.
     #[command(subcommand)]
     User(user::Command),
-    /// Directories that people live in.
+    /// Manage userstores that are LDAP directories.
     #[command(subcommand)]
     Userstore(userstore::Command),
-    /// Identity providers and everybody who is linked to them.
+    /// Remove or restore identity providers.
     #[command(subcommand)]
     Idp(idp::Command),
-    /// External identities of people.
+    /// Lock or unlock external identities.
     #[command(subcommand)]
     Identity(identity::Command),
-    /// People whose first login waits for a decision.
+    /// Approve or refuse first logins that wait for a decision.
     #[command(subcommand)]
     Approvals(approvals::Command),
-    /// Downstream targets and what is on its way to them.
+    /// Manage outbound targets and their queues.
     #[command(subcommand)]
     Targets(targets::Command),
-    /// What SCIM clients do outside the standard, at most a minute old.
+    /// Show what SCIM clients do outside the standard. The counts are at most a minute old.
     Dialects(dialects::Arguments),
-    /// Keys that sign ID tokens.
+    /// Manage the keys that sign ID tokens.
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Bring the database up to date.
+    /// Migrate the database.
     Migrate,
     /// Ask the running server whether it is ready.
     Health(HealthArguments),
@@ -91,19 +91,19 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct HealthArguments {
-    /// Where the server is; from the configuration if not given.
+    /// The URL of the server. By default from the configuration.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
 
-/// Why a command did not do its work.
+/// The error of a command.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The configuration has problems (exit status 2).
     Configuration(Vec<Problem>),
-    /// The command line asks for something that cannot be (exit status 2).
+    /// The arguments are invalid (exit status 2).
     Usage(String),
-    /// It went wrong (exit status 1).
+    /// The command failed (exit status 1).
     Failed(String),
 }
 
@@ -122,7 +122,7 @@ impl Failure {
     }
 }
 
-/// Runs a command to its end and tells how it went.
+/// Runs a command and returns its exit status.
 pub fn run(cli: Cli) -> ExitCode {
     let Err(failure) = execute(&cli) else {
         return ExitCode::SUCCESS;
@@ -187,7 +187,7 @@ fn migrate(config: &Config, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `1 token`, `2 tokens`.
+/// Formats a count with its noun: `1 token`, `2 tokens`.
 fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

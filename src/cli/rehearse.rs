@@ -1,4 +1,4 @@
-//! `vestibule rehearse`: what a login would do, with nothing done.
+//! `vestibule rehearse`: shows the effects of a login without changing anything.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,16 @@ use crate::storage::random;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The identity provider that the person comes through.
+    /// The identity provider of the login.
     #[arg(long, value_name = "NAME")]
     idp: String,
-    /// What it says of the person: a JSON file with the claims of ID token and user info, or - for standard input.
+    /// A JSON file with the claims of the ID token and the userinfo response, or - for standard input.
     #[arg(long, value_name = "FILE")]
     claims: PathBuf,
-    /// The application that the person is on the way to; the first that takes the provider's people if not given.
+    /// The application of the login. By default the first one that accepts the identity provider.
     #[arg(long, value_name = "NAME")]
     sp: Option<String>,
-    /// Keep the login, with made-up values in place of personal ones, as a golden file in this folder, for
+    /// Record the login as a golden file in this folder, with made-up values in place of personal ones, for
     /// `vestibule check --golden`.
     #[arg(long, value_name = "FOLDER")]
     record: Option<PathBuf>,
@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<
     Ok(())
 }
 
-/// Replays every golden file of a folder against the configuration. Gives how many there are.
+/// Replays every golden file of a folder against the configuration. Returns their number.
 pub(super) fn replay(folder: &Path, config: &Config) -> Result<usize, Failure> {
     let unreadable = |path: &Path, cause: &dyn std::fmt::Display| {
         Failure::Usage(format!("{} cannot be read: {cause}.", path.display()))
@@ -78,7 +78,7 @@ pub(super) fn replay(folder: &Path, config: &Config) -> Result<usize, Failure> {
     if differing > 0 {
         let count = files.len();
         return Err(Failure::Failed(format!(
-            "{differing} of {count} golden logins end otherwise than they did. If that is meant, record them anew."
+            "{differing} of {count} golden logins have another outcome. If that is intended, record them again."
         )));
     }
     Ok(files.len())
@@ -93,7 +93,7 @@ fn rehearse_golden(golden: &Value, config: &Config) -> Result<Value, RehearsalEr
     };
     let existing = golden["existing"].as_array().cloned().unwrap_or_default();
     let mut outcome = rehearsal::rehearse(config, &login, &Before::Given(&existing))?;
-    // Ids are new each time.
+    // Ids differ in each run.
     if let Some(account) = outcome["account"].as_object_mut() {
         account.remove("id");
     }
@@ -135,11 +135,11 @@ fn record(folder: &Path, login: &Login, config: &Config) -> Result<(), Failure> 
     let path = folder.join(name);
     let text = serde_json::to_string_pretty(&golden).map_err(Failure::failed)? + "\n";
     std::fs::write(&path, text).map_err(Failure::failed)?;
-    println!("{} is written. Look it through before you share it.", path.display());
+    println!("{} is written. Review it before you share it.", path.display());
     Ok(())
 }
 
-/// Claims whose values name a person or lead to one.
+/// Claims with personal data.
 const PERSONAL: [&str; 18] = [
     "sub",
     "name",
@@ -161,7 +161,7 @@ const PERSONAL: [&str; 18] = [
     "oid",
 ];
 
-/// The claims with made-up values in place of personal ones: the same for the same, so that what belongs together stays so.
+/// Replaces personal values by made-up ones. Equal values get equal replacements, so that references still match.
 fn redacted(claims: &Map<String, Value>) -> Map<String, Value> {
     let stand_in = |name: &str, value: &Value| match value.as_str() {
         None => json!(format!("{name}-of-somebody")),
@@ -184,7 +184,7 @@ fn redacted(claims: &Map<String, Value>) -> Map<String, Value> {
     claims.iter().map(redact).collect()
 }
 
-/// What two outcomes differ in, one line each.
+/// The differences between two outcomes, one line each.
 fn differences(path: &str, expected: &Value, found: &Value) -> Vec<String> {
     match (expected, found) {
         (Value::Object(before), Value::Object(after)) => {
@@ -216,7 +216,7 @@ fn claims(path: &Path) -> Result<Map<String, Value>, Failure> {
     match serde_json::from_str(&text) {
         Ok(Value::Object(claims)) => Ok(claims),
         Ok(_) => Err(Failure::Usage(format!(
-            "{shown} must hold one JSON object, the claims."
+            "{shown} must contain one JSON object with the claims."
         ))),
         Err(error) => Err(Failure::Usage(format!("{shown} is not JSON: {error}."))),
     }
@@ -229,15 +229,15 @@ fn failed(error: RehearsalError) -> Failure {
     }
 }
 
-/// An outcome for people.
+/// Formats an outcome as text.
 fn told(outcome: &Value) -> String {
     let mut lines = vec![verdict(outcome)];
     let account = &outcome["account"];
     if let Some(username) = account["userName"].as_str() {
         let how = match (account["new"] == true, account["newly_linked"] == true) {
             (true, _) => "a new account",
-            (_, true) => "an account that is here, newly linked",
-            _ => "the account that is linked",
+            (_, true) => "an existing account, newly linked",
+            _ => "the linked account",
         };
         lines.push(format!("Account    {username} in {}: {how}", word(&account["store"])));
         let changes = account["changes"].as_object().into_iter().flatten();
@@ -272,11 +272,11 @@ fn verdict(outcome: &Value) -> String {
     }
     match end["refused"].as_str() {
         Some(code) => format!(
-            "The person would be refused at {application} ({code}): {}.",
+            "The login to {application} would be refused ({code}): {}.",
             word(&end["why"])
         ),
         None => format!(
-            "The person would stand at a page on the way to {application}: {}.",
+            "The login to {application} would wait at a page: {}.",
             word(&end["stands_at"])
         ),
     }

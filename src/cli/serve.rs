@@ -1,4 +1,4 @@
-//! `vestibule serve`.
+//! `vestibule serve`: runs the server.
 
 use super::Failure;
 use crate::app::App;
@@ -8,11 +8,11 @@ use crate::server;
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let app = App::start(config)?;
     log::info!(
-        "listening on http://{}, known as {}",
+        "listening on http://{}, public URL {}",
         config.server.listen,
         config.server.public_url
     );
     let served = actix_web::rt::System::new().block_on(async { server::serve(&app, config.server.listen)?.await });
     app.stop();
-    served.map_err(|error| Failure::Failed(format!("{} cannot be served: {error}", config.server.listen)))
+    served.map_err(|error| Failure::Failed(format!("cannot listen on {}: {error}", config.server.listen)))
 }

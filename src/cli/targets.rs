@@ -1,4 +1,4 @@
-//! `vestibule targets`: what is on its way, and what is to be sent again.
+//! `vestibule targets`: shows, pauses, resumes and replays outbound provisioning.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -11,24 +11,24 @@ use crate::provisioning::operate;
 use crate::provisioning::{TargetStatus, Which};
 use crate::storage::Database;
 
-/// Failures that are listed per target.
+/// The number of failures listed per target.
 const SHOWN: u16 = 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Tell how each target is doing and what it refused.
+    /// Show the state of each target and its failures.
     Status,
-    /// Send again what failed at a target.
+    /// Send failed changes again.
     Replay(Replay),
-    /// Stop pushing to a target; what changes meanwhile waits.
+    /// Pause a target. Changes wait until it is resumed.
     Pause {
         /// The target.
         name: String,
-        /// Why, for whoever looks at the status.
-        #[arg(long, default_value = "paused by hand")]
+        /// The reason, shown in the status.
+        #[arg(long, default_value = "paused manually")]
         reason: String,
     },
-    /// Let a paused target go on. If too many deletes paused it, this says that they are meant.
+    /// Resume a paused target. If the delete limit paused it, this confirms the deletes.
     Resume {
         /// The target.
         name: String,
@@ -37,16 +37,16 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// The target; all of them if not given.
+    /// The target. By default all targets.
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
-    /// Only this resource, by its id here.
+    /// Only this resource, by its id in Vestibule.
     #[arg(long, value_name = "ID", conflicts_with = "everything")]
     resource: Option<String>,
-    /// Everything that is or was to be there, not only what failed.
+    /// All resources that are or were provisioned, not only failed ones.
     #[arg(long)]
     everything: bool,
-    /// Tell what would be sent again, and do nothing.
+    /// Show what would be sent again, without sending it.
     #[arg(long)]
     dry_run: bool,
 }
@@ -141,7 +141,7 @@ fn print(status: &TargetStatus, failed: &[(String, String)]) {
         .map(|(state, count)| format!("{count} {}", state.as_str()))
         .collect();
     let counts = if counts.is_empty() {
-        "nothing to do yet".to_owned()
+        "no resources yet".to_owned()
     } else {
         counts.join(", ")
     };

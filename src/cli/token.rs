@@ -1,4 +1,4 @@
-//! `vestibule token`: the token is shown once; what is stored cannot bring it back.
+//! `vestibule token`: manages SCIM tokens. A token is shown once, and only its hash is stored.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::storage::{StorageError, scim_tokens};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a token. It is printed once, alone on the last line.
+    /// Create a token. It is printed once, alone on the last line.
     Create {
         /// The service provider whose SCIM client will use it.
         #[arg(long, value_name = "NAME")]
         service_provider: String,
-        /// How long it works: 30s, 10m, 12h or 90d.
+        /// The lifetime, such as 30s, 10m, 12h or 90d.
         #[arg(long, value_name = "SPAN", default_value = "365d", value_parser = span)]
         expires: Duration,
     },
     /// List the tokens, without their secrets.
     List,
-    /// End a token at once.
+    /// Revoke a token. It stops working at once.
     Revoke {
         /// The token's id, from `token list`.
         id: String,
@@ -75,7 +75,7 @@ fn create(config: &Config, service_provider: &str, expires: Duration, json: bool
             json!({ "id": id, "service_provider": service_provider, "expires": until.to_string(), "token": token });
         println!("{line}");
     } else {
-        println!("Token {id} for {service_provider}, good until {until}. It is shown this once:");
+        println!("Token {id} for {service_provider}, expires {until}. It is shown only once:");
         println!("{token}");
     }
     Ok(())
@@ -115,7 +115,7 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
     for token in &tokens {
         let (name, expires, used) = (&token.service_provider, token.expires, moment(token.last_used));
         println!(
-            "{}  {name}  {}  until {expires}  last used {used}",
+            "{}  {name}  {}  expires {expires}  last used {used}",
             token.id,
             state(token)
         );
@@ -132,7 +132,7 @@ fn revoke(config: &Config, id: &str, json: bool) -> Result<(), Failure> {
         .map_err(Failure::failed)?;
     if !revoked {
         return Err(Failure::Failed(format!(
-            "No working token has the id {id}. See `vestibule token list`."
+            "No valid token has the id {id}. See `vestibule token list`."
         )));
     }
     if json {

@@ -1,4 +1,4 @@
-//! `vestibule user`: people with a password of ours. Each change goes through the door like any other.
+//! `vestibule user`: manages users. Each change goes through the change pipeline.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
@@ -20,16 +20,16 @@ use crate::storage::{SqlConnection, StorageError, factors};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a user. With --password-stdin the first line of standard input becomes the password.
+    /// Create a user. With --password-stdin the first line of standard input is the password.
     Create(Create),
     /// Set a user's password; it is read from standard input.
     Password(Whom),
-    /// Lift the lock that wrong passwords put on an account.
+    /// Unlock an account that was locked after wrong passwords.
     Unlock(Whom),
-    /// Forget a user's second factor and recovery codes, after they were lost: it is set up anew at the next login.
+    /// Remove a user's second factor and recovery codes. The user sets up a new one at the next login.
     ResetFactor(Whom),
-    /// Take values over from the identity provider that keeps them in step, so that others may write them and no login
-    /// does; or give them back.
+    /// Transfer the ownership of values from an identity provider to the administrator, so that logins no longer
+    /// overwrite them; or return it with --back-to.
     Transfer(Transfer),
 }
 
@@ -37,10 +37,10 @@ pub(super) enum Command {
 pub(super) struct Transfer {
     #[command(flatten)]
     whom: Whom,
-    /// Which attribute, such as name.givenName or emails; may be repeated. All, if none is named.
+    /// An attribute, such as name.givenName or emails; may be repeated. By default all.
     #[arg(long, value_name = "PATH")]
     attribute: Vec<String>,
-    /// Give back to this identity provider.
+    /// Return the values to this identity provider.
     #[arg(long, value_name = "PROVIDER")]
     back_to: Option<String>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Create {
     /// The family name.
     #[arg(long)]
     family_name: Option<String>,
-    /// The e-mail address at work.
+    /// The work e-mail address.
     #[arg(long)]
     email: Option<String>,
     /// Read a password from standard input.
@@ -99,7 +99,7 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
                 .write::<_, StorageError>(forget)
                 .map_err(Failure::failed)?;
             let what = if count > 0 {
-                "has no second factor any more"
+                "no longer has a second factor"
             } else {
                 "had no second factor"
             };
@@ -125,7 +125,7 @@ fn told(user: &Resource, what: &str, json: bool) {
     }
 }
 
-/// Gives values another owner. Gives the user and what was done.
+/// Transfers the ownership of values. Returns the user and a description of the result.
 fn transfer(directory: &Directory, arguments: &Transfer, config: &Config) -> Result<(Resource, String), Failure> {
     let mut user = find(directory, &arguments.whom)?;
     let to = match &arguments.back_to {
@@ -168,8 +168,8 @@ fn transfer(directory: &Directory, arguments: &Transfer, config: &Config) -> Res
         user = apply(directory, Operation::Transfer { kind, id, transfer })?;
     }
     let whose = arguments.back_to.as_ref().map_or_else(
-        || "are an administrator's now, and no login writes them".to_owned(),
-        |name| format!("are kept by {name} again"),
+        || "now belong to the administrator and are not overwritten by logins".to_owned(),
+        |name| format!("belong to {name} again"),
     );
     Ok((user, format!("has values that {whose}: {}", paths.join(", "))))
 }
@@ -246,7 +246,7 @@ fn find(directory: &Directory, whom: &Whom) -> Result<Resource, Failure> {
 
 fn password(policy: PasswordPolicy, whom: &Whom) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
-        eprint!("Password (it will show as you type; pipe it in to avoid that): ");
+        eprint!("Password (visible as you type; pipe it in to hide it): ");
         let _ = std::io::stderr().flush();
     }
     let mut line = String::new();

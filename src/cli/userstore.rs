@@ -1,4 +1,4 @@
-//! `vestibule userstore`: directories that people live in.
+//! `vestibule userstore`: manages userstores that are LDAP directories.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -10,8 +10,8 @@ use crate::userstore::{StoreError, Userstore};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Take a directory as it is now, however many people and groups are gone from it. A running server does so by itself,
-    /// unless too many are gone at once.
+    /// Accept the current content of a directory, including any number of deletions. A running server does so by itself
+    /// unless too many entries are gone at once.
     Accept {
         /// The userstore.
         name: String,
@@ -22,7 +22,8 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
     let Command::Accept { name } = command;
     let core = Core::open(config)?;
     let store = core.ldap_stores.iter().find(|store| store.name().as_str() == name);
-    let store = store.ok_or_else(|| Failure::Usage(format!("No userstore called {name} is a directory.")))?;
+    let store =
+        store.ok_or_else(|| Failure::Usage(format!("{name} is not an LDAP userstore of the configuration.")))?;
     store.accept().map_err(|error| match error {
         StoreError::Unavailable(cause) => Failure::Failed(format!("The userstore {name} does not answer: {cause}.")),
         error => Failure::failed(error),
@@ -30,7 +31,7 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
     if json {
         println!("{}", json!({ "store": name, "accepted": true }));
     } else {
-        println!("The userstore {name} is taken as its directory is now.");
+        println!("The current content of the userstore {name} is accepted.");
     }
     Ok(())
 }

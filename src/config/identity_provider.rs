@@ -1,4 +1,4 @@
-//! Reads `[[identity_providers]]`: what a preset says, and whatever is set by hand over it.
+//! Reads `[[identity_providers]]`: the settings of a preset, overridden by explicit ones.
 
 use url::Url;
 
@@ -11,7 +11,7 @@ use crate::federation::idp::tenant;
 use crate::federation::jit::policy::JitPolicy;
 use crate::federation::jit::settings::{IdentityProviderSettings, ProviderKind};
 
-/// Claims that a person can change, or that somebody else may get one day. Who is known by one is taken for another.
+/// Claims that can change or be reassigned to another person, so that they must not identify a person.
 const UNSTABLE: [&str; 9] = [
     "email",
     "preferred_username",
@@ -53,7 +53,7 @@ pub(super) fn identity_provider(mut r: Reader, environment: Environment<'_>) -> 
     provider
 }
 
-/// A preset is a table of settings; those that are there already stand.
+/// Adds the settings of a preset. Explicit settings take precedence.
 fn fill_from_preset(r: &mut Reader) {
     let Some(name) = r.text("preset") else {
         return;
@@ -84,15 +84,12 @@ fn openid(r: &mut Reader, issuer: &str) -> OpenIdRules {
     };
     let of_many = issuer.contains(tenant::PLACEHOLDER);
     if of_many && rules.discovery_url.is_none() {
-        r.problem(
-            "discovery_url",
-            "is missing: an issuer of many tenants does not tell where its metadata is",
-        );
+        r.problem("discovery_url", "is missing, but required with a multi-tenant issuer");
     }
     if !of_many && !rules.allowed_tenants.is_empty() {
         r.problem(
             "allowed_tenants",
-            "says who of many may come, but the issuer is of one tenant",
+            "needs a multi-tenant issuer, but the issuer is of one tenant",
         );
     }
     if !rules.allowed_tenants.iter().all(|tenant| tenant::is_guid(tenant)) {
@@ -105,7 +102,7 @@ fn openid(r: &mut Reader, issuer: &str) -> OpenIdRules {
 }
 
 fn oauth2(r: &mut Reader) -> ProviderKind {
-    // One that is missing is a problem already, and nothing is made of a configuration with problems.
+    // A missing issuer is already reported, and a configuration with problems is not used.
     let nowhere = || Url::parse("https://invalid./").ok();
     let endpoint = |r: &mut Reader, key: &str| Url::parse(&r.url(key)).ok().or_else(nowhere);
     let (authorization, token, userinfo) = (
@@ -135,7 +132,7 @@ fn subject(r: &mut Reader, usual: String) -> String {
     if subject.is_empty() || UNSTABLE.iter().any(|claim| subject.eq_ignore_ascii_case(claim)) {
         r.problem(
             "subject",
-            "must be a claim that stays the same for ever and is given to nobody else",
+            "must be a claim that never changes and is never reassigned to another person",
         );
     }
     subject
@@ -152,17 +149,14 @@ fn scopes(r: &mut Reader, is_oauth2: bool) -> Vec<String> {
     }
     let scopes = r.texts("scopes");
     if !is_oauth2 && !scopes.iter().any(|scope| scope == "openid") {
-        r.problem("scopes", "must hold \"openid\"");
+        r.problem("scopes", "must contain \"openid\"");
     }
     scopes
 }
 
 fn jit(mut r: Reader) -> JitPolicy {
     if r.has("lease_grace_days") && !r.has("lease_days") {
-        r.problem(
-            "lease_grace_days",
-            "begins when lease_days are over, and there are none",
-        );
+        r.problem("lease_grace_days", "requires lease_days, which is not set");
     }
     let jit = JitPolicy {
         mode: r.parsed("mode"),

@@ -1,4 +1,4 @@
-//! Reads `[mail]`: the SMTP server that codes go out through.
+//! Reads `[mail]`: the SMTP server that sends codes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::sections::{Environment, secret_needed};
 use crate::domain::email::Email;
 use crate::mail::{Encryption, MailSettings};
 
-/// How long a mail may take, so that nobody sits before an empty page for longer.
+/// The longest allowed timeout for a mail, because the person waits for the page meanwhile.
 const LONGEST: Duration = Duration::from_mins(1);
 
 pub(super) fn mail(mut r: Reader, environment: Environment<'_>) -> MailSettings {
@@ -38,13 +38,16 @@ pub(super) fn mail(mut r: Reader, environment: Environment<'_>) -> MailSettings 
         timeout: r.span("timeout", Duration::from_secs(10)),
     };
     if !mail.from.is_empty() && Email::parse(&mail.from).is_none() {
-        r.problem("from", "must be an address alone, such as login@example.com");
+        r.problem("from", "must be an address without a name, such as login@example.com");
     }
     if mail.encryption == Encryption::None && !mail.is_loopback() {
-        r.problem("encryption", "can be \"none\" only towards localhost, 127.0.0.1 or ::1");
+        r.problem(
+            "encryption",
+            "can be \"none\" only if host is localhost, 127.0.0.1 or ::1",
+        );
     }
     if mail.timeout > LONGEST {
-        r.problem("timeout", "must be at most 1m: people wait for it");
+        r.problem("timeout", "must be at most 1m, because people wait for it");
     }
     r.done();
     mail

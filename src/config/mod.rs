@@ -1,7 +1,7 @@
 //! The configuration: `config.toml`, overridden by the environment, read strictly.
 //!
-//! `VESTIBULE_SERVER__LISTEN=…` overrides `server.listen`; entries of lists go by their place, counted from 0
-//! (`VESTIBULE_TARGETS__0__BASE_URL`). Unknown keys are mistakes, and all mistakes are told at once.
+//! `VESTIBULE_SERVER__LISTEN=…` overrides `server.listen`; list entries are addressed by index, counted from 0
+//! (`VESTIBULE_TARGETS__0__BASE_URL`). Unknown keys are errors, and all errors are reported at once.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,15 +35,15 @@ pub struct Config {
     pub server: Server,
     /// `[database]`
     pub database: DatabaseUrl,
-    /// `[security]`: where the master key comes from.
+    /// `[security]`: the source of the master key.
     pub master_key: MasterKey,
-    /// `[security]`: what passwords must be like that people choose here.
+    /// `[security]`: the policy for passwords that people choose here.
     pub passwords: PasswordPolicy,
     /// `[scim]`
     pub scim: Scim,
     /// `[log]`
     pub log: Log,
-    /// `[mail]`: the server that codes go out through.
+    /// `[mail]`: the SMTP server that sends codes.
     pub mail: Option<MailSettings>,
     /// `[[userstores]]`
     pub userstores: Vec<UserstoreSettings>,
@@ -57,65 +57,65 @@ pub struct Config {
     pub targets: Vec<TargetSettings>,
 }
 
-/// Where we listen and how the world calls us.
+/// The listening address and the public URL.
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Address and port.
     pub listen: std::net::SocketAddr,
-    /// The base of every URL that we hand out, without a trailing slash.
+    /// The base of every URL that the server issues, without a trailing slash.
     pub public_url: String,
 }
 
-/// What SCIM is like for every client.
+/// The SCIM settings for all clients.
 #[derive(Clone, Debug)]
 pub struct Scim {
-    /// The folder of further schema files.
+    /// The folder of additional schema files.
     pub schemas: Option<PathBuf>,
-    /// How long a cursor can be used.
+    /// The lifetime of a cursor.
     pub cursor_lifetime: Duration,
     /// Whether `STORE/name` as `userName` of a new user names the userstore that it goes to.
     pub userstore_in_username: bool,
 }
 
-/// Where the master key comes from.
+/// The source of the master key.
 #[derive(Clone, Debug)]
 pub enum MasterKey {
-    /// A file, made on first start.
+    /// A file, created on first start.
     File(PathBuf),
     /// The key itself, from the environment or inline.
     Given(Secret),
 }
 
-/// How the log looks.
+/// The log settings.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// One JSON object a line instead of text.
+    /// Writes one JSON object per line instead of text.
     pub json: bool,
-    /// What is logged, in `env_logger` syntax; `RUST_LOG` overrides it.
+    /// The log filter, in `env_logger` syntax; `RUST_LOG` overrides it.
     pub filter: String,
 }
 
-/// An application: what it may at the front door, as an OAuth client, and who learns of its changes.
+/// An application: its logins, its SCIM client, its OAuth client, and the targets of its changes.
 #[derive(Clone, Debug)]
 pub struct ServiceProvider {
-    /// What its people may log in with, and the store that its SCIM client works in.
+    /// The sign-in methods of its users, and the userstore of its SCIM client.
     pub policy: ServiceProviderPolicy,
-    /// What its SCIM client may do.
+    /// The settings of its SCIM client.
     pub scim: ScimClient,
-    /// Its OAuth client; none if it only syncs through SCIM.
+    /// Its OAuth client; `None` if it only syncs through SCIM.
     pub client: Option<Client>,
-    /// Which targets learn of its changes.
+    /// The targets that receive its changes.
     pub outbound: Vec<OutboundRule>,
 }
 
-/// `[service_providers.scim]`: how one SCIM client is treated.
+/// `[service_providers.scim]`: the settings of one SCIM client.
 #[derive(Clone, Debug)]
 pub struct ScimClient {
-    /// Whether requests that only our tolerances understand are refused.
+    /// Whether requests outside the standard are refused instead of tolerated.
     pub strict: bool,
     /// The identity provider whose accounts it may take over.
     pub adopts: Option<IdentityProviderName>,
-    /// The attribute that tells which account; without one the subject does.
+    /// The attribute that identifies the account; by default the subject does.
     pub adopts_by: Option<String>,
 }
 
@@ -174,7 +174,7 @@ impl Config {
     }
 }
 
-/// Puts one environment variable into its place, if it names one.
+/// Applies one environment variable to the table, if it names a key.
 fn overlay(table: &mut Table, name: &str, value: &str) -> Result<(), String> {
     let Some(rest) = name.strip_prefix("VESTIBULE_").filter(|rest| rest.contains("__")) else {
         return Ok(());
@@ -193,15 +193,15 @@ fn overlay(table: &mut Table, name: &str, value: &str) -> Result<(), String> {
                 let at = steps
                     .next()
                     .and_then(|at| at.parse::<usize>().ok())
-                    .ok_or("names no entry of the list")?;
+                    .ok_or("must use an index for a list entry")?;
                 list.get_mut(at)
                     .and_then(Value::as_table_mut)
-                    .ok_or("names an entry that the list does not have")?
+                    .ok_or("refers to a list entry that does not exist")?
             }
-            _ => return Err("names no table".to_owned()),
+            _ => return Err("does not refer to a table".to_owned()),
         };
     }
-    // Always a text, whatever it looks like: a secret may be all digits. Whoever wants a number or a flag reads it.
+    // Always a text, since a secret may be all digits. The reader converts it to a number or a flag.
     place.insert(last.clone(), Value::String(value.to_owned()));
     Ok(())
 }

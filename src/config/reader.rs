@@ -1,5 +1,6 @@
-//! Reads a TOML table strictly: every key is asked for, whatever is left over is a mistake, and every mistake is kept
-//! with its dotted key, so that one run tells them all.
+//! Reads a TOML table strictly: unknown keys are errors.
+//!
+//! Every error is collected with its dotted key, so that one run reports all of them.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,12 +14,12 @@ use url::Url;
 
 use crate::domain::Secret;
 
-/// One mistake in the configuration.
+/// One error in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The dotted key, such as `server.listen` or `targets[0].base_url`.
     pub key: String,
-    /// What is wrong and what to write instead.
+    /// The error, and what to write instead.
     pub message: String,
 }
 
@@ -73,7 +74,7 @@ impl Reader {
 
     /// A text that may be missing.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        self.take(key, "a text in quotes", |value| value.as_str().map(str::to_owned))
+        self.take(key, "a string in quotes", |value| value.as_str().map(str::to_owned))
     }
 
     /// A text that must be there and not be empty.
@@ -129,10 +130,10 @@ impl Reader {
                 .map(|item| item.as_str().map(str::to_owned))
                 .collect()
         };
-        self.take(key, "a list of texts", all).unwrap_or_default()
+        self.take(key, "a list of strings", all).unwrap_or_default()
     }
 
-    /// A value of any type that knows how it is written, its default when missing.
+    /// A value that implements `FromStr`, its default when missing.
     pub(super) fn parsed<T: DeserializeOwned + Default>(&mut self, key: &str) -> T {
         match self.table.remove(key).map(Value::try_into) {
             None => T::default(),
@@ -144,7 +145,7 @@ impl Reader {
         }
     }
 
-    /// A list of values that know how they are written, empty when missing; each wrong one is a problem of its own.
+    /// A list of values that implement `FromStr`, empty when missing; each invalid one is its own problem.
     pub(super) fn list<T: DeserializeOwned>(&mut self, key: &str) -> Vec<T> {
         let tables = self.tables(key);
         let read = |r: Self| match Value::Table(r.table.clone()).try_into() {
@@ -249,7 +250,7 @@ impl Reader {
                 .collect::<Option<Vec<_>>>()
         };
         let tables = self
-            .take(key, &format!("a list of tables, each begun by [[{key}]]"), all)
+            .take(key, &format!("a list of tables, each starting with [[{key}]]"), all)
             .unwrap_or_default();
         let name = self.dotted(key);
         tables
@@ -263,7 +264,7 @@ impl Reader {
             .collect()
     }
 
-    /// A reader over another table in the same place.
+    /// A reader over another table with the same dotted key.
     pub(super) fn with(&self, table: Table) -> Self {
         Self {
             path: self.path.clone(),
@@ -277,7 +278,7 @@ impl Reader {
         self.table.contains_key(key)
     }
 
-    /// Settings that stand where this table says nothing.
+    /// Adds defaults for keys that this table does not have.
     pub(super) fn fill(&mut self, defaults: Table) {
         for (key, value) in defaults {
             self.table.entry(key).or_insert(value);
@@ -291,21 +292,21 @@ impl Reader {
         Url::parse(&text).ok()
     }
 
-    /// Takes a value as it is.
+    /// Takes a value without conversion.
     pub(super) fn raw(&mut self, key: &str) -> Option<Value> {
         self.table.remove(key)
     }
 
-    /// Every key that nobody asked for is a mistake. Gives all problems found so far, here and elsewhere.
+    /// Reports every unread key as a problem. Returns all problems so far, of this table and of others.
     pub(super) fn done(self) -> Vec<Problem> {
         for key in self.table.keys() {
-            self.problem(key, "is not a setting; check its spelling and its place");
+            self.problem(key, "is not a known setting; check its spelling and its section");
         }
         self.problems.borrow().clone()
     }
 }
 
-const SECRET_FORMS: &str = "must be a text, { env = \"NAME\" } or { file = \"path\" }";
+const SECRET_FORMS: &str = "must be a string, { env = \"NAME\" } or { file = \"path\" }";
 
 /// Reads `30s`, `10m`, `12h` or `90d`.
 pub fn parse_span(text: &str) -> Option<Duration> {
@@ -318,7 +319,7 @@ pub fn parse_span(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
-    // A hundred years are enough for anything that is said to end.
+    // The limit of a hundred years is enough for any expiry.
     number
         .checked_mul(seconds)
         .filter(|total| *total <= 3_155_760_000)

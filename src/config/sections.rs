@@ -1,4 +1,4 @@
-//! Reads the sections, then checks what one says of another.
+//! Reads the sections of the configuration, then checks the references between them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::storage::DatabaseUrl;
 
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads everything. There is no configuration if something that has no default is unreadable.
+/// Reads all sections. Returns no configuration if a setting without a default is unreadable.
 pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config>, Vec<Problem>) {
     let mut root = Reader::new(table);
     let server = server(root.table("server"));
@@ -98,7 +98,7 @@ fn security(mut r: Reader, environment: Environment<'_>) -> (MasterKey, Password
     const DEFAULT: &str = "data/master.key";
     let key = match r.raw("master_key") {
         None => MasterKey::File(PathBuf::from(DEFAULT)),
-        // A key file is made if it is not there, so it is not read here.
+        // A missing key file is created later, so it is not read here.
         Some(Value::Table(table)) if table.len() == 1 && table.get("file").is_some_and(Value::is_str) => {
             MasterKey::File(PathBuf::from(table["file"].as_str().unwrap_or(DEFAULT)))
         }
@@ -194,7 +194,7 @@ fn target_auth(r: &mut Reader, environment: Environment<'_>) -> Option<Auth> {
         _ => {
             r.problem(
                 "auth",
-                "must hold bearer, or username and password, or header and value",
+                "must contain bearer, or username and password, or header and value",
             );
             return None;
         }
@@ -210,28 +210,31 @@ pub(super) fn secret_needed(r: &mut Reader, key: &str, environment: Environment<
     r.secret(key, environment)
 }
 
-/// Names stand in URLs and in provenance.
+/// Checks a name, since names appear in URLs and in provenance.
 pub(super) fn check_slug(r: &Reader, name: &str) {
     let good = name
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         && name.len() <= 64;
     if !good {
-        r.problem("name", "may hold letters, digits, '-', '_' and '.', at most 64 of them");
+        r.problem(
+            "name",
+            "may contain only letters, digits, '-', '_' and '.', at most 64 characters",
+        );
     }
 }
 
-/// What one section says of another must be true, and names must differ.
+/// Checks that references between sections exist and that names are unique.
 fn cross_check(root: &Reader, config: &Config) {
     let names = Names::of(config);
     names.check_twins(root);
     if !names.stores.contains(&"PRIMARY") {
-        root.problem("userstores", "must hold one called PRIMARY");
+        root.problem("userstores", "must contain one named PRIMARY");
     }
     if names.services.contains(&"resident") {
         root.problem(
             "service_providers",
-            "resident stands for this server itself; choose another name",
+            "resident is reserved for this server; choose another name",
         );
     }
     let known = |key: String, list: &[&str], name: &str| {
@@ -241,7 +244,7 @@ fn cross_check(root: &Reader, config: &Config) {
     };
     let mails = |key: String, mfa: SecondFactor| {
         if mfa.mails() && config.mail.is_none() {
-            root.problem(&key, "sends codes by e-mail, and there is no [mail] that says how");
+            root.problem(&key, "sends codes by e-mail, but [mail] is not configured");
         }
     };
     owners_of_directories(config).for_each(|(key, name)| known(key, &names.services, name.as_str()));
@@ -274,7 +277,7 @@ fn cross_check(root: &Reader, config: &Config) {
             known(key("scim.adopts"), &names.identity_providers, name.as_str());
             let adopted = config.identity_providers.iter().find(|known| known.name == *name);
             if adopted.is_some_and(|adopted| adopted.issuer.contains(PLACEHOLDER)) {
-                let message = "is of many tenants: which of them an account came from, a SCIM client cannot say";
+                let message = "has a multi-tenant issuer: a SCIM client cannot name the tenant of an account";
                 root.problem(&key("scim.adopts"), message);
             }
         }
@@ -284,7 +287,7 @@ fn cross_check(root: &Reader, config: &Config) {
     }
 }
 
-/// On whose behalf others change directories, and where the configuration says so.
+/// The service providers that external directory changes are attributed to, with their configuration keys.
 fn owners_of_directories(config: &Config) -> impl Iterator<Item = (String, &ServiceProviderName)> {
     config
         .userstores
@@ -336,10 +339,7 @@ impl<'a> Names<'a> {
             ("targets", "name", &self.targets),
         ] {
             if let Some(twice) = twice(names.iter().copied()) {
-                root.problem(
-                    section,
-                    format!("the {what} {twice} is there twice; each must be another"),
-                );
+                root.problem(section, format!("the {what} {twice} occurs twice; each must be unique"));
             }
         }
     }

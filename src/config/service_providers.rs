@@ -12,7 +12,7 @@ use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::oidc::{Algorithm, Client, ClientKeys, Endpoint, Lifetimes, read_set};
 use crate::provisioning::OutboundRule;
 
-/// How long a token for SCIM is good that a client gets in its own name.
+/// The lifetime of a SCIM token from the client credentials grant.
 const SCIM_TOKENS: Duration = Duration::from_mins(10);
 
 pub(super) fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvider {
@@ -47,10 +47,7 @@ fn scim_client(mut r: Reader) -> ScimClient {
         adopts_by: r.text("adopts_by"),
     };
     if client.adopts_by.is_some() && client.adopts.is_none() {
-        r.problem(
-            "adopts_by",
-            "says how accounts are known, but adopts does not say whose",
-        );
+        r.problem("adopts_by", "requires adopts, which is not set");
     }
     r.done();
     client
@@ -87,7 +84,7 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
         if policy.identity_providers.is_empty() && !policy.local_login && !client.redirect_uris.is_empty() {
             r.problem(
                 "client_id",
-                "nobody could log in: list identity_providers or set local_login = true",
+                "has no sign-in method: list identity_providers or set local_login = true",
             );
         }
         return Some(client);
@@ -95,13 +92,13 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
     if client.secret.is_some() || client.keys.is_some() || !client.redirect_uris.is_empty() {
         r.problem(
             "client_id",
-            "is missing, although there is a client_secret, or keys, or there are redirect_uris",
+            "is missing, but client_secret, keys or redirect_uris are set",
         );
     }
     None
 }
 
-/// The keys of `private_key_jwt`: a JWK set, as a table or as JSON in a text, or where it is published.
+/// The keys of `private_key_jwt`: a JWK set, as a table or as JSON in a text, or the address of one.
 fn client_keys(r: &mut Reader, allow_private_network: bool) -> Option<ClientKeys> {
     let set = match r.raw("jwks") {
         Some(Value::String(text)) => Some(serde_json::from_str(&text).unwrap_or_default()),
@@ -111,11 +108,11 @@ fn client_keys(r: &mut Reader, allow_private_network: bool) -> Option<ClientKeys
     let place = endpoint(r, "jwks_uri", allow_private_network);
     match (set, place) {
         (Some(_), Some(_)) => {
-            r.problem("jwks_uri", "and jwks exclude each other");
+            r.problem("jwks_uri", "cannot be combined with jwks");
             None
         }
         (Some(set), None) if holds_private_part(&set) => {
-            r.problem("jwks", "holds a private key: give the public part alone");
+            r.problem("jwks", "contains a private key: use only the public part");
             None
         }
         (Some(set), None) => {
@@ -129,7 +126,7 @@ fn client_keys(r: &mut Reader, allow_private_network: bool) -> Option<ClientKeys
     }
 }
 
-/// An address that we call, if it is there.
+/// An endpoint that the server calls, if it is set.
 fn endpoint(r: &mut Reader, key: &str, allow_private_network: bool) -> Option<Endpoint> {
     if !r.has(key) {
         return None;

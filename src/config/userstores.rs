@@ -16,20 +16,20 @@ use crate::userstore::ldap::{Dn, Flavour, LdapSettings, Unmapped};
 pub struct UserstoreSettings {
     /// Its name.
     pub name: StoreName,
-    /// Where it is.
+    /// Its backend.
     pub place: Place,
 }
 
-/// Where the people of a userstore are.
+/// The backend of a userstore.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// In our own database.
+    /// Vestibule's own database.
     Sql,
-    /// In a directory.
+    /// An LDAP directory.
     Ldap(Box<LdapSettings>),
 }
 
-/// How long one answer of a directory may take: somebody waits for it.
+/// The longest allowed timeout for one response of a directory, because a person waits for it.
 const LONGEST: Duration = Duration::from_mins(1);
 
 pub(super) fn userstore(mut r: Reader, environment: Environment<'_>) -> UserstoreSettings {
@@ -63,7 +63,7 @@ fn ldap(r: &mut Reader, name: StoreName, environment: Environment<'_>) -> LdapSe
     ];
     let timeout = r.span("timeout", Duration::from_secs(5));
     if timeout > LONGEST {
-        r.problem("timeout", "must be at most 1m: people wait for it");
+        r.problem("timeout", "must be at most 1m, because people wait for it");
     }
     LdapSettings {
         name,
@@ -91,7 +91,7 @@ fn ldap(r: &mut Reader, name: StoreName, environment: Environment<'_>) -> LdapSe
     }
 }
 
-/// Passwords go over this connection: it is under TLS, or it does not leave this machine.
+/// Requires TLS unless the server is on this machine, because passwords go over this connection.
 fn check_url(text: &str, start_tls: bool) -> Result<(), String> {
     let url = Url::parse(text)
         .ok()

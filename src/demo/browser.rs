@@ -1,4 +1,4 @@
-//! As much of a browser as the scripted tour needs: cookies by host, redirects, `meta refresh`, forms.
+//! A minimal browser for the scripted tour: cookies by host, redirects, `meta refresh`, forms.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::redirect::Policy;
 use url::Url;
 
-/// Redirects that are followed in a row.
+/// The most redirects to follow in a row.
 const MOST_HOPS: usize = 20;
 
 /// A person's browser.
@@ -38,7 +38,7 @@ impl Browser {
         })
     }
 
-    /// Opens an address and follows where it leads.
+    /// Opens an address and follows redirects.
     pub(super) fn open(&mut self, url: &str) -> Result<Page, String> {
         let url = Url::parse(url).map_err(|error| error.to_string())?;
         let request = self.client.get(url.clone());
@@ -46,7 +46,7 @@ impl Browser {
         self.follow(url, response)
     }
 
-    /// Fills in a form, sends it and follows where that leads.
+    /// Fills in a form, sends it and follows redirects.
     pub(super) fn submit(&mut self, mut form: Form, values: &[(&str, &str)]) -> Result<Page, String> {
         for (name, value) in values {
             form.fields.retain(|(known, _)| known != name);
@@ -108,7 +108,7 @@ impl Browser {
             let request = self.client.get(url.clone());
             response = self.send(&url, request)?;
         }
-        Err("it went round in circles".to_owned())
+        Err("too many redirects".to_owned())
     }
 }
 
@@ -139,7 +139,7 @@ impl Page {
         })
     }
 
-    /// What the page is headed with.
+    /// The page's heading.
     pub(super) fn heading(&self) -> &str {
         let heading = self.body.split("<h1").nth(1).and_then(|rest| rest.split('>').nth(1));
         heading

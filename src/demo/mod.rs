@@ -1,7 +1,7 @@
-//! `vestibule demo`: three Vestibules and a wiki on loopback, in a temporary folder, and a tour of the main job.
+//! `vestibule demo`: three Vestibules and a wiki on loopback, in a temporary folder, and a guided tour.
 //!
-//! **acme** is a company's identity provider with users and passwords, **hub** is the product as configured for a service
-//! provider, the wiki, and **saas** is a downstream system that is told of changes. All three are this same program.
+//! **acme** is a company's identity provider with users and passwords, **hub** is the product as configured for a
+//! service provider, the wiki, and **saas** is a downstream system that receives changes. All three run this program.
 
 mod browser;
 mod script;
@@ -13,18 +13,18 @@ use actix_web::rt::System;
 
 use world::World;
 
-/// Why the demonstration did not work out.
+/// The error of the demonstration.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// Something could not be started.
+    /// A part could not be started.
     #[error("the demo cannot start: {0}")]
     Start(String),
-    /// A step of the tour did not happen.
+    /// A step of the tour failed.
     #[error("the demo failed at: {step}\n  {cause}")]
     Step {
-        /// What should have happened.
+        /// The step.
         step: &'static str,
-        /// What happened instead.
+        /// The result instead.
         cause: String,
     },
 }
@@ -35,8 +35,8 @@ impl DemoError {
     }
 }
 
-/// Starts everything. With `scripted` the tour walks by itself and ends; else its links are printed, and it runs until it
-/// is told to stop.
+/// Starts the demonstration. With `scripted` the tour runs by itself and ends; otherwise it prints the links and runs
+/// until it is stopped.
 pub fn run(scripted: bool) -> Result<(), DemoError> {
     let world = World::build()?;
     let outcome = System::new().block_on(async {

@@ -1,4 +1,4 @@
-//! The tour, walked over HTTP without a person: one line a step, and an end as soon as one does not happen.
+//! The scripted tour over HTTP: prints one line per step and ends at the first failure.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,21 @@ use super::DemoError;
 use super::browser::{Browser, Page};
 use super::world::{Person, Tour};
 
-/// How long a change may take to reach the other side.
+/// The longest time for a change to reach the other side.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a step saw, or why it did not happen.
+/// The result of a step, or the reason of its failure.
 type Seen = Result<String, String>;
 
 /// One step of the tour.
 type Step = fn(&Walk) -> Seen;
 
-/// Walks the tour.
+/// Runs the tour.
 pub(super) fn walk(tour: &Tour) -> Result<(), DemoError> {
-    println!("Three Vestibules and a wiki, all on this machine:");
+    println!("Three Vestibules and a wiki run on this machine:");
     println!("  acme  a company's identity provider      {}", tour.acme);
-    println!("  hub   the front door and the pipe        {}", tour.hub);
-    println!("  saas  a system that must know people     {}", tour.saas);
+    println!("  hub   login and outbound provisioning    {}", tour.hub);
+    println!("  saas  a system that needs user accounts  {}", tour.saas);
     println!("  wiki  an application that people use     {}", tour.wiki);
     println!();
     let walk = Walk::new(tour).map_err(DemoError::start)?;
@@ -36,20 +36,17 @@ pub(super) fn walk(tour: &Tour) -> Result<(), DemoError> {
         ),
         ("The hub pushes Grace on to saas", Walk::pushed),
         (
-            "Ada opens the wiki, logs in at acme, and gets her account on the spot",
+            "Ada opens the wiki, logs in at acme, and gets her account at that login",
             Walk::login,
         ),
         ("The hub pushes Ada on to saas, too", Walk::jit_pushed),
+        ("Ada logs in again: no second account, nothing changed", Walk::again),
         (
-            "Ada comes a second time: no second account, nothing changed",
-            Walk::again,
-        ),
-        (
-            "Ada gets a new title at the hub; saas hears of that one change",
+            "Ada gets a new title at the hub; saas receives only that change",
             Walk::updated,
         ),
         (
-            "Ada leaves: switched off at the hub, switched off at saas, and she gets no further than the door",
+            "Ada leaves: disabled at the hub, disabled at saas, and her login is refused",
             Walk::leaves,
         ),
         ("Grace is deleted at the hub, and is gone from saas", Walk::deleted),
@@ -66,7 +63,7 @@ pub(super) fn walk(tour: &Tour) -> Result<(), DemoError> {
         }
     }
     println!();
-    println!("All of it happened. Walk it yourself with `vestibule demo`.");
+    println!("All steps succeeded. Take the tour yourself with `vestibule demo`.");
     Ok(())
 }
 
@@ -190,7 +187,7 @@ impl Walk {
         Ok("DELETE at the hub, DELETE to saas".to_owned())
     }
 
-    /// Ada, in a browser of her own: the wiki, the hub's chooser, acme's login, and back.
+    /// Logs Ada in with a new browser: the wiki, the hub's chooser, acme's login, and back.
     fn log_in(&self) -> Result<Page, String> {
         let mut browser = Browser::new()?;
         let page = browser.open(&format!("{}/login", self.tour.wiki))?;
@@ -262,7 +259,7 @@ impl Walk {
     }
 }
 
-/// Looks again and again until there is something to see.
+/// Polls until there is a result.
 fn until<T>(cause: &str, look: impl Fn() -> Result<Option<T>, String>) -> Result<T, String> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {

@@ -1,8 +1,8 @@
-//! The tour in words and links, for a person at a browser.
+//! The printed tour, for a person with a browser.
 
 use super::world::Tour;
 
-/// Prints it.
+/// Prints the tour.
 pub(super) fn print(tour: &Tour) {
     let Tour {
         acme,
@@ -19,30 +19,30 @@ pub(super) fn print(tour: &Tour) {
     );
     println!();
     println!("  wiki  an application that people use       {wiki}");
-    println!("  hub   the front door and the pipe          {hub}");
+    println!("  hub   login and outbound provisioning      {hub}");
     println!("  acme  a company's identity provider        {acme}");
-    println!("  saas  a system that must know who is who   {saas}");
+    println!("  saas  a system that needs user accounts    {saas}");
     println!();
-    println!("A tour of two minutes:");
+    println!("A two-minute tour:");
     println!();
     println!("1. Open {wiki} and log in. At the hub choose Acme Corporation. At acme you are");
     for (at, person) in tour.people.iter().enumerate() {
         let or = if at > 0 { "or " } else { "   " };
         println!("     {or}{}   password {}", person.user_name, person.password);
     }
-    println!("   Nobody made an account for you at the hub: it came to be as you came through the door.");
+    println!("   Your account at the hub was created at this first login.");
     println!();
-    println!("2. See it at the hub, and see that saas has been told:");
+    println!("2. Look at your account at the hub, and at saas, where the hub has created it too:");
     println!("     curl -s -H 'Authorization: Bearer {hub_token}' {hub}/scim/v2/Users");
     println!("     curl -s -H 'Authorization: Bearer {saas_token}' {saas}/scim/v2/Users");
     println!();
-    println!("3. Create somebody through SCIM, as an HR system would, and look at saas again:");
+    println!("3. Create a user through SCIM, as an HR system would, and look at saas again:");
     println!("     curl -s -H 'Authorization: Bearer {hub_token}' -H 'Content-Type: application/scim+json' \\");
     println!(
         "       -d '{{\"userName\":\"grace@acme.example\",\"name\":{{\"familyName\":\"Hopper\"}}}}' {hub}/scim/v2/Users"
     );
     println!();
-    println!("4. Switch yourself off (put your id from step 2 in place of ID), then try to log in again:");
+    println!("4. Disable your account (put your id from step 2 in place of ID), then try to log in again:");
     println!(
         "     curl -s -X PATCH -H 'Authorization: Bearer {hub_token}' -H 'Content-Type: application/scim+json' \\"
     );
@@ -50,5 +50,5 @@ pub(super) fn print(tour: &Tour) {
         "       -d '{{\"Operations\":[{{\"op\":\"replace\",\"path\":\"active\",\"value\":false}}]}}' {hub}/scim/v2/Users/ID"
     );
     println!();
-    println!("`vestibule demo --script` walks it all by itself. Ctrl-C ends this one and removes its data.");
+    println!("`vestibule demo --script` runs the tour by itself. Press Ctrl-C to end the demo and remove its data.");
 }

@@ -1,7 +1,7 @@
 //! A tiny wiki that signs people in through Vestibule: the service provider of the demonstration.
 //!
-//! It is a demonstration: its sessions are a map in memory, and it discovers the provider anew for each login. The
-//! checks of the login itself are those that any relying party should make.
+//! As a demonstration it keeps its sessions in memory and runs discovery for each login. The checks of the login itself
+//! are those that any relying party should make.
 
 mod facts;
 mod relying_party;
@@ -31,7 +31,7 @@ use crate::server::href::Href;
 use crate::server::{blocking, headers, messages, page};
 use crate::storage::random;
 
-/// Cookies know no ports: on loopback these names must differ from those of every other server of the demonstration.
+/// Cookies ignore ports: on loopback these names must differ from those of every other server of the demonstration.
 const LOGIN_COOKIE: &str = "wiki_login";
 const SESSION_COOKIE: &str = "wiki_session";
 
@@ -40,10 +40,10 @@ static STYLE: LazyLock<Asset> =
 static MARK: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("wiki", Kind::Svg, include_str!("../../templates/wiki.svg")));
 
-/// Where the wiki is, and its registration at the provider.
+/// The wiki's addresses, and its registration at the provider.
 #[derive(Clone, Debug)]
 pub struct WikiSettings {
-    /// Where it listens.
+    /// The address to listen on.
     pub listen: SocketAddr,
     /// The provider's issuer identifier, exactly as its discovery document writes it.
     pub issuer: String,
@@ -51,12 +51,12 @@ pub struct WikiSettings {
     pub client_id: String,
     /// The wiki's client secret, sent with `client_secret_basic`.
     pub client_secret: Secret,
-    /// Where browsers find the wiki, without a slash at its end. Registered at the provider are `/callback` below it,
-    /// and `/` below it for the return from signing out.
+    /// The public URL of the wiki, without a slash at its end. Registered at the provider are `/callback` below it,
+    /// and `/` below it for the return from a logout.
     pub public_url: String,
 }
 
-/// Binds the wiki; the answer runs it when awaited. Signals are left to whoever starts it.
+/// Binds the wiki; the returned server runs when awaited. It handles no signals.
 ///
 /// # Errors
 /// The address cannot be bound.
@@ -121,7 +121,7 @@ fn routes(config: &mut web::ServiceConfig, wiki: &Data<Wiki>) {
         .default_service(web::to(nothing_here));
 }
 
-/// What the provider sends back (RFC 6749 §4.1.2, RFC 9207). Descriptions are not even read.
+/// The response of the provider (RFC 6749 §4.1.2, RFC 9207). Error descriptions are not read.
 #[derive(Deserialize)]
 struct Return {
     code: Option<String>,
@@ -135,7 +135,7 @@ struct LogoutForm {
     csrf: String,
 }
 
-/// `GET /`: the wiki for those who are signed in, and the way in for the others.
+/// `GET /`: shows the wiki to signed-in people, and the login link to others.
 async fn front(wiki: Data<Wiki>, request: HttpRequest) -> HttpResponse {
     let Some(member) = request
         .cookie(SESSION_COOKIE)
@@ -156,7 +156,7 @@ async fn front(wiki: Data<Wiki>, request: HttpRequest) -> HttpResponse {
         csrf: &member.csrf,
         issuer: wiki.party.issuer(),
     };
-    // Signing out leads to the provider, and Chromium holds that against the page's policy.
+    // Logging out redirects to the provider, and Chromium checks that against the page's policy.
     let targets: Vec<_> = member
         .person
         .logout
@@ -189,7 +189,7 @@ async fn callback(wiki: Data<Wiki>, request: HttpRequest, answer: Option<Query<R
     let finished = blocking::run(move || finish(&asked, cookie.as_ref().map(Cookie::value), answer)).await;
     let mut reply = match finished.unwrap_or(Err("internal")) {
         Ok(session) => {
-            // A session from before ends here, and never becomes the new one.
+            // An earlier session ends here and is never reused, which prevents session fixation.
             if let Some(before) = request.cookie(SESSION_COOKIE) {
                 wiki.sessions.close(before.value());
             }
@@ -207,7 +207,7 @@ async fn callback(wiki: Data<Wiki>, request: HttpRequest, answer: Option<Query<R
     reply
 }
 
-/// Ends a login under way: the new session's cookie, or the code of what went wrong. Blocks.
+/// Completes a login: returns the new session's cookie, or an error code. Blocks.
 fn finish(wiki: &Wiki, cookie: Option<&str>, answer: Option<Query<Return>>) -> Result<String, &'static str> {
     let Return {
         code,
@@ -257,7 +257,7 @@ async fn logout(wiki: Data<Wiki>, request: HttpRequest, form: Form<LogoutForm>) 
 
 async fn nothing_here() -> HttpResponse {
     let refusal = Refusal {
-        title: "There is no page here",
+        title: "Page not found",
         text: "The address may be mistyped, or nobody has written this page yet.",
         code: "not_found",
     };
@@ -274,11 +274,11 @@ fn refused(code: &'static str) -> HttpResponse {
     page::respond(status, page::rendered(&Refusal { title, text, code }), &[])
 }
 
-/// The code of a failure, whose cause goes to the log.
+/// Returns the error code of a failure and logs its cause.
 fn code_of<T>(failed: Option<Result<T, LoginError>>) -> &'static str {
     match failed {
         Some(Err(error)) => {
-            log::warn!("nobody was signed in to the wiki: {error}");
+            log::warn!("a login to the wiki failed: {error}");
             error.code()
         }
         _ => "internal",

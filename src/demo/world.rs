@@ -1,4 +1,4 @@
-//! The three Vestibules and the wiki: their configurations, their people, their tokens.
+//! The three Vestibules and the wiki of the demonstration: configurations, users and tokens.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use crate::domain::{Actor, Attributes, Change, Kind, Operation, Secret, ServiceP
 use crate::server;
 use crate::storage::{StorageError, random, scim_tokens};
 
-/// How long the demonstration's tokens are good.
+/// The lifetime of the demonstration's tokens.
 const A_DAY: Duration = Duration::from_hours(24);
 
-/// Everything that runs.
+/// The running servers of the demonstration.
 pub(super) struct World {
     folder: PathBuf,
     sites: Vec<Site>,
@@ -32,7 +32,7 @@ struct Site {
     listener: TcpListener,
 }
 
-/// What somebody needs to know to walk the tour.
+/// The addresses and credentials for the tour.
 #[derive(Clone, Debug)]
 pub(super) struct Tour {
     pub(super) folder: PathBuf,
@@ -47,7 +47,7 @@ pub(super) struct Tour {
     pub(super) people: Vec<Person>,
 }
 
-/// Somebody at acme.
+/// A user at acme.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     pub(super) user_name: &'static str,
@@ -62,7 +62,7 @@ impl World {
         let folder = std::env::temp_dir().join(format!("vestibule-demo-{}", &random::token()[..8]));
         let (acme_at, hub_at, saas_at) = (listen()?, listen()?, listen()?);
         let wiki_at = port(&listen()?)?;
-        // Browsers keep cookies by host, whatever the port: under one name acme and hub would overwrite each other's.
+        // Browsers keep cookies by host, not by port: under one name acme and hub would overwrite each other's.
         let acme_url = format!("http://localhost:{}", port(&acme_at)?.port());
         let (hub_url, saas_url) = (
             format!("http://{}", port(&hub_at)?),
@@ -115,7 +115,7 @@ impl World {
         })
     }
 
-    /// Serves everything on the runtime at hand.
+    /// Starts all servers on the current runtime.
     pub(super) fn serve(&self) -> Result<Vec<ServerHandle>, DemoError> {
         let mut handles = Vec::new();
         for site in &self.sites {
@@ -130,12 +130,12 @@ impl World {
         Ok(handles)
     }
 
-    /// What somebody needs to know to walk the tour.
+    /// The addresses and credentials for the tour.
     pub(super) fn tour(&self) -> Tour {
         self.tour.clone()
     }
 
-    /// Stops what runs beside the servers and takes the folder away.
+    /// Stops the background threads and removes the folder.
     pub(super) fn end(self) {
         for site in &self.sites {
             site.app.stop();
@@ -157,7 +157,7 @@ fn port(listener: &TcpListener) -> Result<SocketAddr, DemoError> {
 
 fn start(folder: &std::path::Path, name: &str, url: &str, rest: &str) -> Result<App, DemoError> {
     let data = folder.join(name);
-    // `Debug` of a text quotes and escapes it as TOML wants.
+    // `Debug` of a string quotes and escapes it as TOML requires.
     let (database, key) = (
         format!("sqlite:{}", data.join("vestibule.db").display()),
         data.join("master.key").display().to_string(),
@@ -187,7 +187,7 @@ local_login = true
     )
 }
 
-/// What the hub's configuration says of the others.
+/// The part of the hub's configuration about the other servers.
 struct Neighbours<'a> {
     acme_url: &'a str,
     saas_url: &'a str,
@@ -239,7 +239,7 @@ allow_private_network = true
     )
 }
 
-/// Makes acme's people, through the door like everybody else's.
+/// Creates acme's users through the change pipeline.
 fn people(acme: &App) -> Result<Vec<Person>, DemoError> {
     let people = [
         ("ada@acme.example", "Ada", "Lovelace"),

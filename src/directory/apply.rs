@@ -1,4 +1,4 @@
-//! Carrying out a change: check it against the schema, work out the new state, write it with its journal entry.
+//! Applies a change: checks it against the schema, computes the new state, and writes it with its journal entry.
 
 use serde_json::Value;
 
@@ -14,11 +14,11 @@ use crate::domain::{
 };
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, UniqueKey, Write, WriteAction, Written};
 
-/// How often a change starts over after another process changed the resource in between.
+/// The maximum number of attempts when another process changes the resource at the same time.
 const ATTEMPTS: usize = 8;
 
 impl Directory {
-    /// Carries out one change: checked, written and journalled together, or not at all.
+    /// Applies one change: it is checked, written and journalled together, or not at all.
     pub fn apply(&self, change: Change) -> Result<Outcome, DirectoryError> {
         let Change {
             actor,
@@ -72,23 +72,23 @@ impl Directory {
     }
 }
 
-/// One change at the door.
+/// One change in the pipeline.
 struct Door<'a> {
     directory: &'a Directory,
     actor: &'a Actor,
     companions: &'a [Companion],
 }
 
-/// What a change makes of a resource.
+/// The new state of a resource after a change.
 struct Next {
     attributes: Attributes,
     members: Option<MemberChange>,
     password: Option<PasswordChange>,
-    /// Who counts as the writer of each value, if that is not for the change to say.
+    /// The writer of each value, if the change does not determine it.
     writers: Option<provenance::Writers>,
 }
 
-/// What a resource held before the change, parsed; nothing before it is created.
+/// The parsed state of a resource before the change; empty when it is created.
 #[derive(Default)]
 struct Stored {
     attributes: Attributes,
@@ -147,7 +147,7 @@ impl Door<'_> {
         if has_members(resource_type) {
             let about_members = |operation: &PatchOperation| patch::touches(std::slice::from_ref(operation), "members");
             let (of_members, others): (Vec<_>, Vec<_>) = operations.iter().cloned().partition(about_members);
-            // Who is in the group is looked at only if an operation cannot do without.
+            // The members are read only if an operation needs them.
             let steps = if of_members.is_empty() {
                 Some(Vec::new())
             } else {
@@ -229,7 +229,7 @@ impl Door<'_> {
         }
     }
 
-    /// Works the new state out of the present one and writes it, anew if the resource changed meanwhile.
+    /// Computes the new state from the present one and writes it; retries if the resource was changed concurrently.
     fn settle(
         &self,
         kind: &Kind,
@@ -298,7 +298,7 @@ impl Door<'_> {
         else {
             return Err(DirectoryError::NotFound(before.kind));
         };
-        // No change of a resource changes who holds it.
+        // A change of a resource does not change the groups that it is in.
         let groups = before.groups;
         let resource = Resource { groups, ..resource };
         Ok(if changed {
@@ -322,7 +322,7 @@ impl Door<'_> {
         }
     }
 
-    /// An answer shows the groups that hold a resource; reading them later would be a second read.
+    /// A response shows the groups of a resource; reading them later would be a second read.
     const GROUPS: Relations = Relations {
         members: false,
         groups: true,
@@ -357,7 +357,7 @@ impl Door<'_> {
     }
 }
 
-/// What operations make of attributes.
+/// Applies operations to attributes.
 fn patched(
     resource_type: &ResourceType,
     before: &Attributes,
@@ -372,7 +372,7 @@ fn patched(
     Ok(next)
 }
 
-/// A person is active unless it is said otherwise: clients read `active` of every user.
+/// Sets `active` to true if it is absent: clients read `active` of every user.
 fn activate(resource_type: &ResourceType, attributes: &mut Attributes) {
     let has_active = resource_type
         .schema
@@ -384,7 +384,7 @@ fn activate(resource_type: &ResourceType, attributes: &mut Attributes) {
     }
 }
 
-/// Takes out what is not part of the document: the password and the members.
+/// Separates the password and the members, which are not part of the document.
 fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<Next, Invalid> {
     let password = match attributes.remove("password") {
         Some(Value::String(password)) => Some(PasswordChange::Set(Secret::new(password))),
@@ -392,7 +392,7 @@ fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<
     };
     let members = match attributes.remove("members") {
         Some(Value::Array(elements)) if has_members(resource_type) => {
-            let without = || Invalid::new(InvalidKind::Value, "each of members needs a value");
+            let without = || Invalid::new(InvalidKind::Value, "each element of members needs a value");
             Some(vec![MemberStep::Replace(
                 patch::as_members(&elements).ok_or_else(without)?,
             )])

@@ -5,12 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::ResourceId;
 
-/// Far more than the threads that write at a time, so that two resources rarely share one, and a write that waits for a
-/// directory holds up hardly anybody.
+/// Far more than the threads that write at a time, so that two resources rarely share a lock and a slow directory
+/// server delays few other writes.
 const STRIPES: usize = 4096;
 
-/// A fixed set of locks over all resources. Correctness does not rest on it: writes name the version that they started
-/// from, across processes too. It only spares neighbours the retries.
+/// A fixed set of locks over all resources. Correctness does not depend on it: writes name the version that they
+/// started from, across processes too. It only avoids retries within this process.
 pub(super) struct Locks {
     stripes: Vec<Mutex<()>>,
     hasher: RandomState,
@@ -26,7 +26,7 @@ impl Default for Locks {
 }
 
 impl Locks {
-    /// Waits for the resource's turn.
+    /// Waits for the lock of the resource.
     pub(super) fn hold(&self, id: &ResourceId) -> MutexGuard<'_, ()> {
         let stripe = usize::try_from(self.hasher.hash_one(id) % STRIPES as u64).unwrap_or_default();
         self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,5 @@
-//! The one door: every change to a person or a group is checked, written to the store that owns it and journalled here.
+//! The change pipeline: every change to a user or a group is checked, written to the store that owns it and journalled
+//! here.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +19,7 @@ mod stores;
 use lock::Locks;
 pub use stores::FoundOver;
 
-/// The door to all userstores.
+/// Access to all userstores: reads, and changes through the pipeline.
 pub struct Directory {
     stores: Vec<Arc<dyn Userstore>>,
     registry: Arc<Registry>,
@@ -29,16 +30,16 @@ pub struct Directory {
     ownership: Ownership,
 }
 
-/// What a change did.
+/// The outcome of a change.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The resource is new.
+    /// The resource was created.
     Created(Resource),
-    /// The resource changed.
+    /// The resource was updated.
     Updated(Resource),
-    /// The resource was as the change wants it already: no new version, nothing journalled.
+    /// The resource already had the wanted state: no new version and no journal entry.
     Unchanged(Resource),
-    /// The resource is gone; this is how it last was.
+    /// The resource was deleted; this is its last state.
     Deleted(Resource),
 }
 
@@ -62,22 +63,22 @@ impl Outcome {
     }
 }
 
-/// Why the door stayed shut.
+/// The reason why a request to the directory failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// No such resource where the actor may look.
+    /// There is no such resource in the stores that the actor reaches.
     #[error("there is no such {0}")]
     NotFound(Kind),
-    /// The change breaks the schema or names something wrongly.
+    /// The change violates the schema or has an invalid name, path or value.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// The store's answer: taken, stale, unavailable.
+    /// The store's error: taken, stale, unavailable.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Directory {
-    /// A door to these stores. Their names differ, and one is PRIMARY; the configuration sees to that.
+    /// Creates a directory over these stores. Their names differ, and one is PRIMARY; the configuration ensures that.
     pub fn new(stores: Vec<Arc<dyn Userstore>>, registry: Arc<Registry>, hasher: PasswordHasher, clock: Clock) -> Self {
         Self {
             stores,
@@ -90,13 +91,13 @@ impl Directory {
         }
     }
 
-    /// Holds every change against what identity providers keep.
+    /// Checks every change against the values that identity providers keep in sync.
     #[must_use]
     pub fn with_ownership(self, ownership: Ownership) -> Self {
         Self { ownership, ..self }
     }
 
-    /// One resource, wherever it is.
+    /// Returns a resource from any store.
     pub fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, DirectoryError> {
         stores::first(self.stores.iter().map(|store| store.get(kind, id, relations)))
     }
@@ -106,12 +107,12 @@ impl Directory {
         Ok(self.store(&group.store)?.is_larger(&group.id, limit)?)
     }
 
-    /// What matches in one store.
+    /// Returns the matches in one store.
     pub fn find(&self, store: &StoreName, query: &Query) -> Result<Found, DirectoryError> {
         Ok(self.store(store)?.find(query)?)
     }
 
-    /// The resource of a type with this name (`userName`, `displayName`) in a store, compared canonically.
+    /// Returns the resource of a type with this name (`userName`, `displayName`) in a store, compared canonically.
     pub fn named(&self, store: &StoreName, kind: &Kind, name: &str) -> Result<Option<Resource>, DirectoryError> {
         let unique = self
             .registry
@@ -133,7 +134,7 @@ impl Directory {
             .pop())
     }
 
-    /// Checks a local password. Without an id the answer is `Wrong`, after the time that a check takes.
+    /// Checks a local password. Without an id it takes the time of a check and returns `Wrong`.
     pub fn verify_password(
         &self,
         store: &StoreName,
@@ -147,12 +148,12 @@ impl Directory {
         Ok(PasswordVerdict::Wrong)
     }
 
-    /// Whether a person has a password.
+    /// Whether a user has a password.
     pub fn has_password(&self, store: &StoreName, id: &ResourceId) -> Result<bool, DirectoryError> {
         Ok(self.store(store)?.has_password(id)?)
     }
 
-    /// Lifts the lock that wrong passwords put on an account.
+    /// Removes the lock that wrong passwords put on an account.
     pub fn unlock(&self, store: &StoreName, id: &ResourceId) -> Result<(), DirectoryError> {
         Ok(self.store(store)?.unlock(id)?)
     }
@@ -172,7 +173,7 @@ impl Directory {
         &self.stores
     }
 
-    /// Calls `listener` after every change made through this door: the outbound engine need not poll for them. Only the
+    /// Calls `listener` after every change made here, so that the outbound engine need not poll for them. Only the
     /// first listener is kept.
     pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));

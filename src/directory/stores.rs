@@ -1,16 +1,16 @@
-//! Several stores as one: which of them an actor reaches, and answers over all of those.
+//! Several stores as one: the stores that an actor reaches, and queries over all of them.
 
 use super::{Directory, DirectoryError};
 use crate::domain::query::{Found, Page, Place, Query, Start, compare};
 use crate::domain::{Actor, Kind, Relations, Resource, ResourceId, StoreName};
 use crate::userstore::StoreError;
 
-/// An answer over several stores.
+/// The result of a query over several stores.
 #[derive(Clone, Debug)]
 pub struct FoundOver {
-    /// What the stores that answered hold.
+    /// The matches of the stores that answered.
     pub found: Found,
-    /// Those that did not answer: what they hold is missing.
+    /// The stores that were unavailable; their matches are missing.
     pub silent: Vec<StoreName>,
 }
 
@@ -25,7 +25,7 @@ impl Directory {
         self.store_names().filter(|name| actor.reaches(name)).cloned().collect()
     }
 
-    /// One resource, if the actor reaches it. Other stores are not asked.
+    /// Returns a resource if the actor reaches it. Other stores are not queried.
     pub fn get_for(
         &self,
         actor: &Actor,
@@ -37,7 +37,7 @@ impl Directory {
         first(reached.map(|store| store.get(kind, id, relations)))
     }
 
-    /// The resource of a type with this name in the first of the stores that has one.
+    /// Returns the resource of a type with this name from the first of the stores that has one.
     pub fn named_over(
         &self,
         stores: &[StoreName],
@@ -47,8 +47,8 @@ impl Directory {
         first(stores.iter().map(|store| self.named(store, kind, name)))
     }
 
-    /// What matches in any of the stores, in the one order that the query asks for. A page at an index costs as much as
-    /// all before it.
+    /// Returns the matches in any of the stores, in the order that the query asks for. A page at an index costs as much
+    /// as all pages before it.
     pub fn find_over(&self, stores: &[StoreName], query: &Query) -> Result<FoundOver, DirectoryError> {
         if let [store] = stores {
             let (found, silent) = (self.find(store, query)?, Vec::new());
@@ -83,7 +83,7 @@ impl Directory {
     }
 }
 
-/// The first that is there. That one is not there can only be said if all have answered.
+/// Returns the first match. "Not found" needs an answer from every store.
 pub(super) fn first<E: Into<DirectoryError>>(
     answers: impl Iterator<Item = Result<Option<Resource>, E>>,
 ) -> Result<Option<Resource>, DirectoryError> {
@@ -98,7 +98,7 @@ pub(super) fn first<E: Into<DirectoryError>>(
     failure.map_or(Ok(None), |error| Err(error.into()))
 }
 
-/// One page out of the pages of several stores.
+/// Merges the pages of several stores into one page.
 fn merge(query: &Query, answers: Vec<Found>) -> Found {
     let total = answers.iter().map(|found| found.total).sum();
     let mut more = answers.iter().any(|found| found.more);

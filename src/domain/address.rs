@@ -1,4 +1,4 @@
-//! Which network addresses may be called when only the public internet is meant.
+//! Tells which network addresses are on the public internet, for calls that may go nowhere else.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 ///
 /// Refused are loopback, private, link-local, shared, multicast, documentation and reserved ranges (RFC 6890), addresses
 /// that carry an IPv4 address inside (mapped, NAT64, 6to4, Teredo: the inner one would be reached), and the metadata
-/// services of clouds, one of which has a public number.
+/// services of clouds, one of which has a public address.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -18,7 +18,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     let reserved = match address.octets() {
         [100, second, ..] => second & 0xc0 == 64,
         [172, second, ..] => second & 0xf0 == 16,
-        // The last is where Azure's virtual machines reach their host.
+        // 168.63.129.16 is where Azure's virtual machines reach their host.
         [0 | 10 | 127 | 224..=255, ..]
         | [169, 254, ..]
         | [192, 168, ..]

@@ -1,4 +1,4 @@
-//! A change, who makes it, and what is written down together with it.
+//! A change, its actor, and the side records that are written with it.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use super::patch::PatchOperation;
 use super::provenance;
 use super::resource::{Attributes, Precondition};
 
-/// Who asks for a change, and on behalf of which service provider.
+/// The principal that makes a change, and the service provider on whose behalf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// Who it is.
+    /// The principal.
     pub principal: Principal,
-    /// The service provider whose request or login it was; decides which targets learn of the change.
+    /// The service provider of the request or login; decides which targets receive the change.
     pub service_provider: ServiceProviderName,
 }
 
@@ -27,7 +27,7 @@ pub enum Principal {
     Client {
         /// The token's id (never the token).
         token: String,
-        /// The store that the token is bound to, if it is: nothing else exists for this client.
+        /// The store that the token is bound to, if any; the client cannot see other stores.
         store: Option<StoreName>,
     },
     /// A login through an identity provider.
@@ -72,21 +72,21 @@ impl Actor {
     }
 }
 
-/// One SCIM operation, ready for the door.
+/// One SCIM operation, ready for the change pipeline.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// Who asks for it.
+    /// The actor that requests it.
     pub actor: Actor,
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
-    /// What must be written down in the same transaction, besides the journal.
+    /// Side records that are written in the same transaction, in addition to the journal entry.
     pub companions: Vec<Companion>,
 }
 
-/// What a change does (RFC 7644 §3.3, §3.5, §3.6).
+/// The operation of a change (RFC 7644 §3.3, §3.5, §3.6).
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// Makes a resource in a store.
+    /// Creates a resource in a store.
     Create {
         /// The store that will own it.
         store: StoreName,
@@ -117,13 +117,13 @@ pub enum Operation {
         /// What must hold of the stored version.
         precondition: Precondition,
     },
-    /// Gives values that are there another writer in provenance. The values stay as they are.
+    /// Assigns existing values to another writer in provenance. The values do not change.
     Transfer {
         /// Its type.
         kind: Kind,
         /// Which one.
         id: ResourceId,
-        /// Which values, and whose they become.
+        /// The values and their new writer.
         transfer: Transfer,
     },
     /// Removes a resource for good.
@@ -137,49 +137,50 @@ pub enum Operation {
     },
 }
 
-/// Values that become another's.
+/// Values that get another writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Whose they are, as provenance has it.
+    /// The current writer, as in provenance.
     pub from: String,
-    /// Which of them, by their paths in provenance; all if none are named.
+    /// The paths of the values in provenance; empty for all values of the writer.
     pub paths: Vec<String>,
-    /// Whose they become.
+    /// The new writer.
     pub to: String,
 }
 
-/// A record that commits in the change's own transaction, or not at all.
+/// A side record, which commits in the same transaction as its change or not at all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Companion {
-    /// The change itself, for targets, audit and feeds. The store fills in the version and who joined or left.
+    /// The change itself, for targets, audit and feeds. The store fills in the version and the members added and
+    /// removed.
     Journal(JournalEntry),
-    /// Ties an external subject to the resource that the change creates or updates.
+    /// Links an external subject to the resource that the change creates or updates.
     Link(Link),
-    /// Unties an external subject from the resource.
+    /// Unlinks an external subject from the resource.
     Unlink(Link),
-    /// What the person agreed to.
+    /// The person's consent.
     Consent(Consent),
-    /// The person takes back what they agreed to for a purpose, by its name.
+    /// The person withdraws the consent to a purpose, given by its name.
     Withdrawal(String),
-    /// Whether an identity provider put somebody into the group that the change is about.
+    /// Whether an identity provider grants a user the membership in the group that the change is about.
     Grant(Grant),
 }
 
-/// The word of an identity provider on a membership.
+/// An identity provider's statement about a membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The member.
     pub user: ResourceId,
     /// The identity provider.
     pub identity_provider: IdentityProviderName,
-    /// Whether it grants the membership, or does so no more.
+    /// Whether it grants the membership or no longer does.
     pub granted: bool,
 }
 
-/// What the journal tells of one change.
+/// The journal entry of one change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalEntry {
-    /// When.
+    /// The time of the change.
     pub at: Timestamp,
     /// The writer, as [`Actor::writer`] names it.
     pub actor: String,
@@ -187,19 +188,19 @@ pub struct JournalEntry {
     pub service_provider: ServiceProviderName,
     /// `create`, `update` or `delete`.
     pub action: Action,
-    /// What changed: attribute path → new value (`null` when removed). Secrets are left out.
+    /// The changes: attribute path → new value (`null` when removed). Secrets are left out.
     pub diff: Attributes,
 }
 
-/// What happened to a resource.
+/// The kind of a change in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// It came to be.
+    /// The resource was created.
     Create,
-    /// It changed.
+    /// The resource was updated.
     Update,
-    /// It is gone.
+    /// The resource was deleted.
     Delete,
 }
 
@@ -214,7 +215,7 @@ impl Action {
     }
 }
 
-/// Ties (identity provider, issuer, subject) to one local user.
+/// Links (identity provider, issuer, subject) to one local user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The identity provider's configured name.
@@ -242,7 +243,7 @@ pub struct Consent {
     pub service_provider: ServiceProviderName,
 }
 
-/// Who joined and who left a group in one change, and of whom it says something else.
+/// The members that joined, left or were relabelled in one change of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembershipDelta {
     /// Ids of the members that joined.
@@ -251,7 +252,7 @@ pub struct MembershipDelta {
     /// Ids of the members that left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<ResourceId>,
-    /// Ids of the members that stayed with other words beside their `value`, such as another `display`.
+    /// Ids of the members that stayed and whose other sub-attributes changed, such as `display`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relabelled: Vec<ResourceId>,
 }
@@ -266,7 +267,7 @@ impl MembershipDelta {
 /// A committed change, as consumers of the journal read it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JournalRecord {
-    /// Where the journal stands after this record.
+    /// The position of this record in the journal.
     pub position: JournalPosition,
     /// When the change was made.
     pub at: Timestamp,
@@ -282,17 +283,17 @@ pub struct JournalRecord {
     pub actor: String,
     /// On whose behalf.
     pub service_provider: ServiceProviderName,
-    /// What happened.
+    /// The kind of change.
     pub action: Action,
-    /// What changed.
+    /// The changes, as in [`JournalEntry`].
     pub diff: Value,
-    /// Who joined or left, if it is a group.
+    /// The changes of the members, if it is a group.
     pub members: MembershipDelta,
 }
 
-/// A place in the journal. Later records compare greater.
+/// A position in the journal. Later records compare greater.
 ///
-/// On PostgreSQL sequence numbers become visible out of order, so a place is (transaction, sequence) and readers see
+/// On PostgreSQL sequence numbers become visible out of order, so a position is (transaction, sequence) and readers see
 /// only transactions older than every one still open; SQLite has one writer and its transaction is always 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JournalPosition {

@@ -1,4 +1,4 @@
-//! Time as an argument: everything that needs the hour takes a [`Clock`].
+//! Time as an argument: code that needs the time takes a [`Clock`].
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,7 +19,7 @@ const YEARS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 impl Timestamp {
     /// Reads an `xsd:dateTime` as clients send it: any number of fraction digits, `Z`, an offset or neither (then UTC).
-    /// What is shown of it can be read again: in UTC its year has four digits.
+    /// The year in UTC must have four digits, so that the displayed form can be parsed again.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         DateTime::parse_from_rfc3339(text)
@@ -35,7 +35,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// This moment plus `span`; the end of time where that overflows.
+    /// This moment plus `span`; the greatest possible moment if that overflows.
     pub fn plus(self, span: Duration) -> Self {
         Self(
             self.0
@@ -59,7 +59,7 @@ impl fmt::Display for Timestamp {
         let Some(year) = u32::try_from(moment.year()).ok().filter(|year| *year <= 9999) else {
             return f.write_str(&moment.to_rfc3339_opts(SecondsFormat::Millis, true));
         };
-        // Each resource of a page shows two moments: written digit by digit, for a general format costs much more.
+        // Written digit by digit: each resource of a page shows two timestamps, and general formatting costs much more.
         let mut text = *b"0000-00-00T00:00:00.000Z";
         put(&mut text[0..4], year);
         put(&mut text[5..7], moment.month());
@@ -104,7 +104,7 @@ impl Clock {
         }
     }
 
-    /// Moves a fixed clock; the system's clock goes its own way.
+    /// Moves a fixed clock; does nothing to the system's clock.
     pub fn advance(&self, span: Duration) {
         if let Some(fixed) = &self.0 {
             fixed.fetch_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_shown_so_that_it_can_be_read() {
+    fn a_displayed_timestamp_can_be_parsed_again() {
         for text in [
             "0000-01-01T00:00:00Z",
             "9999-12-31T23:59:59.999",

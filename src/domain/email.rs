@@ -2,7 +2,7 @@
 
 use icu_normalizer::ComposingNormalizer;
 
-/// The longest address that is taken, in bytes (RFC 5321 §4.5.3.1.3, without the angle brackets).
+/// The longest address that is accepted, in bytes (RFC 5321 §4.5.3.1.3, without the angle brackets).
 const LONGEST: usize = 254;
 
 /// An address that means the same to every program that reads it: one `@`, no quoting, no separators.
@@ -29,12 +29,12 @@ impl<'a> Email<'a> {
         self.domain.eq_ignore_ascii_case(domain)
     }
 
-    /// The mailbox in one spelling: the domain in small letters.
+    /// The mailbox in canonical form: the domain in lower case.
     pub fn mailbox(&self) -> String {
         format!("{}@{}", self.local, self.domain.to_ascii_lowercase())
     }
 
-    /// Whether both are one mailbox for the purpose of joining accounts: the domain in any case, the local part alike.
+    /// Whether both are the same mailbox for linking accounts: the domain in any case, the local part exactly.
     pub fn same_mailbox(&self, other: &Self) -> bool {
         self.mailbox() == other.mailbox()
     }

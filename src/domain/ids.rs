@@ -1,4 +1,4 @@
-//! One newtype per name or identifier, so that none can stand where another is meant.
+//! One newtype per name or identifier, so that they cannot be mixed up.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -45,7 +45,7 @@ macro_rules! text_newtype {
 }
 
 text_newtype!(
-    /// The `id` of a resource (RFC 7643 §3.1): ours, opaque, unique across stores, never reused.
+    /// The `id` of a resource (RFC 7643 §3.1): assigned by this server, opaque, unique across stores, never reused.
     ResourceId
 );
 text_newtype!(

@@ -1,16 +1,16 @@
-//! The lock that wrong guesses put on whatever they guess at.
+//! The temporary lock after repeated wrong guesses, such as of a password.
 
 use std::time::Duration;
 
 use super::Timestamp;
 
-/// Wrong guesses that cost nothing.
+/// The wrong guess in a row at which locking starts.
 const FREE_FAILURES: i32 = 5;
 /// The first lock; each further failure doubles it, up to [`LONGEST_LOCK`].
 const FIRST_LOCK: Duration = Duration::from_secs(30);
 const LONGEST_LOCK: Duration = Duration::from_mins(15);
 
-/// Until when there is a lock after the `failures`-th wrong guess in a row; before `now` if there is none.
+/// Returns the end of the lock after the `failures`-th wrong guess in a row; a time before `now` if there is no lock.
 pub fn locked_until(failures: i32, now: Timestamp) -> Timestamp {
     if failures < FREE_FAILURES {
         return Timestamp(0);
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locks_begin_with_the_fifth_failure_and_double_up_to_a_quarter_of_an_hour() {
+    fn locks_start_at_the_fifth_failure_and_double_to_15_minutes() {
         let seconds = |failures| locked_until(failures, Timestamp(0)).seconds();
         assert_eq!([4, 5, 6, 9, 10, 99].map(seconds), [0, 30, 60, 480, 900, 900]);
     }

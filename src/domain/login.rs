@@ -1,15 +1,15 @@
-//! What a login is about and what it proved, as the front door and the OpenID provider hand it to each other.
+//! The request and the result of a login, as passed between the front door and the OpenID provider.
 
 use serde::{Deserialize, Serialize};
 
 use super::{IdentityProviderName, ResourceId, StoreName, Timestamp};
 
-/// An authorization request that was found valid (OpenID Connect Core §3.1.2.1), kept until the login is through.
+/// A validated authorization request (OpenID Connect Core §3.1.2.1), kept until the login completes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationRequest {
     /// The service provider's `client_id`.
     pub client_id: String,
-    /// Where the answer goes: byte for byte one of the registered URIs.
+    /// The address of the response: byte for byte one of the registered URIs.
     pub redirect_uri: String,
     /// The scopes asked for and allowed.
     pub scope: Vec<String>,
@@ -26,15 +26,15 @@ pub struct AuthorizationRequest {
     /// The languages that the person reads, best first (`ui_locales`).
     #[serde(default)]
     pub ui_locales: Vec<String>,
-    /// The only person whose login answers the request (`id_token_hint`).
+    /// The only user whose login satisfies the request (`id_token_hint`).
     #[serde(default)]
     pub subject: Option<ResourceId>,
-    /// Whether a session that exists is not enough (`prompt=login`, `max_age`).
+    /// Whether an existing session is not enough (`prompt=login`, `max_age`).
     pub reauthenticate: bool,
 }
 
 impl AuthorizationRequest {
-    /// A request of our own: the person comes back to a page of ours, as whoever `subject` is.
+    /// A request of this server itself: the user returns to one of its pages, logged in as `subject` if that is given.
     pub fn of_ourselves(page: String, subject: Option<ResourceId>) -> Self {
         Self {
             client_id: String::new(),
@@ -51,23 +51,23 @@ impl AuthorizationRequest {
         }
     }
 
-    /// Whether it is a request of our own. No service provider goes without a `client_id`.
+    /// Whether it is a request of this server itself. A service provider always has a `client_id`.
     pub fn is_of_ourselves(&self) -> bool {
         self.client_id.is_empty()
     }
 }
 
-/// A login that went through.
+/// A successful login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {
     /// The store of the user.
     pub store: StoreName,
     /// The user.
     pub user: ResourceId,
-    /// How: `pwd`, `fed` and the like (RFC 8176).
+    /// The methods: `pwd`, `fed` and the like (RFC 8176).
     pub amr: Vec<String>,
-    /// Through which identity provider; none for a local password.
+    /// The identity provider; none for a local password.
     pub identity_provider: Option<IdentityProviderName>,
-    /// When it was proved.
+    /// The time of the authentication.
     pub at: Timestamp,
 }

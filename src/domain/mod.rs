@@ -1,4 +1,4 @@
-//! Types and pure rules that every room shares: no HTTP, no SQL, no clock of its own.
+//! Types and pure rules that all modules share: no HTTP, no SQL, and time only as an argument.
 
 pub mod address;
 pub mod change;

@@ -1,4 +1,4 @@
-//! What holds of every list of values (RFC 7643 §2.4): no element twice, at most one primary.
+//! Rules for every multi-valued attribute (RFC 7643 §2.4): no element twice, at most one primary.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,8 +10,8 @@ use super::schema::Attribute;
 /// Up to this many new elements are compared one by one, without copies.
 pub const FEW: usize = 8;
 
-/// Appends those elements that the list does not have yet, and says how many those were. Elements are the same if they
-/// are equal; where their `value` identifies them, if that is equal.
+/// Appends the elements that the list does not have yet, and returns their number. Elements are the same if they are
+/// equal, or if their `value` is equal where it identifies them.
 pub fn append(attribute: &Attribute, list: &mut Vec<Value>, new: Vec<Value>) -> usize {
     let before = list.len();
     if new.len() <= FEW {
@@ -36,7 +36,7 @@ pub fn append(attribute: &Attribute, list: &mut Vec<Value>, new: Vec<Value>) -> 
     list.len() - before
 }
 
-/// Takes away elements that the list has before. Where their `value` identifies them there are none: it cannot change.
+/// Removes repeated elements. Does nothing where their `value` identifies them: it is immutable, so there are none.
 pub fn drop_repeated(attribute: &Attribute, list: &mut Vec<Value>) {
     if list.len() > 1 && !attribute.is_identified_by_value() {
         let mut known = HashSet::new();
@@ -44,7 +44,7 @@ pub fn drop_repeated(attribute: &Attribute, list: &mut Vec<Value>) {
     }
 }
 
-/// Takes away the elements that are listed: by `value`, else by all the parts that are given. Says how many those were.
+/// Removes the listed elements: by `value`, else by all the parts that are given. Returns their number.
 pub fn remove_listed(attribute: &Attribute, list: &mut Vec<Value>, listed: &[Value]) -> usize {
     let exact = attribute.sub("value").is_none_or(|value| value.case_exact);
     let folded = |text: &str| if exact { text.to_owned() } else { canonical(text) };
@@ -59,8 +59,8 @@ pub fn remove_listed(attribute: &Attribute, list: &mut Vec<Value>, listed: &[Val
     before - list.len()
 }
 
-/// Leaves `primary` with one element at most: the last of the preferred ones that has it, else the last one. Says
-/// whether another lost it.
+/// Leaves `primary` true on one element at most: the last of the preferred ones that has it, else the last one. Returns
+/// whether another one lost it.
 pub fn keep_one_primary(list: &mut [Value], preferred: &[usize]) -> bool {
     let is_primary = |element: &Value| element.get("primary") == Some(&Value::Bool(true));
     let chosen = preferred
@@ -81,7 +81,7 @@ pub fn keep_one_primary(list: &mut [Value], preferred: &[usize]) -> bool {
     taken
 }
 
-/// Whether the element is the wanted value, or has every part of the wanted object, of which there is at least one.
+/// Whether the element equals the wanted value, or has every part of the wanted object, which has at least one.
 fn has_parts(element: &Value, wanted: &Value) -> bool {
     match wanted.as_object() {
         Some(parts) => !parts.is_empty() && parts.iter().all(|(name, part)| element.get(name) == Some(part)),
@@ -89,7 +89,7 @@ fn has_parts(element: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// A text that two elements share if they are the same; the order of parts does not count.
+/// Returns a text that is equal for equal elements; the order of parts does not count.
 fn identity(attribute: &Attribute, element: &Value) -> String {
     let value = element.get("value").and_then(Value::as_str);
     match (value, element) {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_become_the_same_is_kept_once() {
+    fn elements_that_became_equal_are_kept_once() {
         let emails = definition(&Kind::USER, "emails");
         let mut known = list(json!([{"value": "a", "type": "work"}, {"value": "b"}, {"type": "work", "value": "a"}]));
         drop_repeated(&emails, &mut known);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_that_differ_in_a_part_are_two_unless_their_value_identifies_them() {
+    fn elements_are_equal_by_value_only_if_it_identifies_them() {
         let emails = definition(&Kind::USER, "emails");
         let mut known = list(json!([{"value": "a", "type": "work"}]));
         append(
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_elements_leave_by_value_or_by_all_given_parts() {
+    fn listed_elements_are_removed_by_value_or_by_given_parts() {
         let emails = definition(&Kind::USER, "emails");
         let mut known = list(json!([{"value": "A@x", "type": "work"}, {"value": "b@x", "type": "home"}]));
         assert_eq!(

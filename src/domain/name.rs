@@ -3,18 +3,18 @@
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
 
-/// The longest name that is taken, in characters.
+/// The longest name that is accepted, in characters.
 pub const LONGEST: usize = 255;
 
 /// The canonical form in which names are compared: NFKC, case-folded, NFKC again. Idempotent, and the same on every
-/// store: our form decides, not a database's collation.
+/// store because it does not depend on a database's collation.
 pub fn canonical(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
     let normalizer = ComposingNormalizer::new_nfkc();
     let folded = CaseMapper::new().fold_string(&normalizer.normalize(name)).into_owned();
-    // Folding can undo the composition, and composing can make a foldable letter: two rounds settle it.
+    // Folding can undo the composition, and composing can make a foldable letter: two rounds suffice.
     let again = CaseMapper::new()
         .fold_string(&normalizer.normalize(&folded))
         .into_owned();
@@ -24,23 +24,23 @@ pub fn canonical(name: &str) -> String {
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing is left of it.
+    /// It has only whitespace.
     #[error("the name is empty")]
     Empty,
     /// Longer than [`LONGEST`].
     #[error("the name is longer than 255 characters")]
     TooLong,
     /// It holds a control, bidirectional or zero-width character.
-    #[error("the name holds a character that cannot be seen")]
+    #[error("the name has an invisible character")]
     Invisible,
 }
 
-/// Whether `name` can be somebody's name: not empty, not too long, every character visible.
+/// Checks whether `name` is a valid name: not empty, not too long, every character visible.
 pub fn check(name: &str) -> Result<(), NameError> {
     if name.trim().is_empty() {
         return Err(NameError::Empty);
     }
-    // Some characters unfold to many; an index holds the canonical form.
+    // Some characters expand to several when folded; an index holds the canonical form.
     if name.chars().count() > LONGEST || canonical(name).chars().count() > 2 * LONGEST {
         return Err(NameError::TooLong);
     }
@@ -74,8 +74,9 @@ fn is_invisible(character: char) -> bool {
         .any(|(first, last)| (*first..=*last).contains(&character))
 }
 
-/// A regular expression (ECMA 262, with `u`) that a text of visible characters matches if one of them is no blank.
-/// With [`LONGEST`] it says what [`check`] says, but for names that unfold to more than twice that.
+/// Returns a regular expression (ECMA 262, with `u`) that matches a text of visible characters of which at least one is
+/// not a blank. With [`LONGEST`] it is equivalent to [`check`], except for names whose canonical form is more than
+/// twice that long.
 pub fn pattern() -> String {
     let mut ranges = String::new();
     for (first, last) in INVISIBLE {
@@ -88,8 +89,8 @@ pub fn pattern() -> String {
     format!("^[^{ranges}]*[^{ranges}{blanks}][^{ranges}]*$")
 }
 
-/// A character in a regular expression. Spellings beyond four digits differ between dialects, so those stand for
-/// themselves.
+/// Escapes a character for a regular expression. Escapes of more than four digits differ between dialects, so those
+/// characters are written literally.
 fn escaped(character: char) -> String {
     match u16::try_from(u32::from(character)) {
         Ok(code) => format!("\\u{code:04x}"),
@@ -129,13 +130,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_canonical_form_is_its_own_canonical_form(name in "\\PC{0,12}") {
+        fn canonical_form_is_idempotent(name in "\\PC{0,12}") {
             let once = canonical(&name);
             prop_assert_eq!(canonical(&once), once);
         }
 
         #[test]
-        fn what_matches_the_pattern_is_a_name(
+        fn text_that_matches_the_pattern_is_a_valid_name(
             name in proptest::string::string_regex(pattern().trim_matches(['^', '$'])).expect("a regular expression"),
         ) {
             prop_assert_eq!(check(&name), Ok(()));

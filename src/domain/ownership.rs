@@ -1,4 +1,4 @@
-//! Which identity provider keeps which values: what it keeps in step, nobody else writes.
+//! The values that identity providers keep in sync. No one else may write them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::provenance::{self, Writers};
 use super::resource::Attributes;
 use super::validate::{Invalid, InvalidKind};
 
-/// What identity providers keep, and which clients speak for them.
+/// The paths that identity providers keep in sync, and the SCIM clients that may write on their behalf.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ownership {
     kept: BTreeMap<IdentityProviderName, Vec<String>>,
@@ -19,22 +19,23 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Has an identity provider keep what it writes to these paths, such as `name.givenName` or
+    /// Makes an identity provider the owner of what it writes to these paths, such as `name.givenName` or
     /// `emails[type eq "work"].value`.
     pub fn keep<'a>(&mut self, provider: IdentityProviderName, paths: impl IntoIterator<Item = &'a str>) {
         let bases = paths.into_iter().map(|path| base(path).to_owned());
         self.kept.entry(provider).or_default().extend(bases);
     }
 
-    /// Lets a SCIM client write what an identity provider keeps: both are fed from one source.
+    /// Lets a SCIM client write the values of an identity provider: both are fed from one source.
     pub fn tie(&mut self, client: ServiceProviderName, provider: IdentityProviderName) {
         self.tied.insert(client, provider);
     }
 
-    /// Whether a change may do what it would: `before` and `after` say who wrote each value.
+    /// Checks that a change respects ownership: `before` and `after` hold the writer of each value.
     ///
     /// # Errors
-    /// `mutability`, with the name of the owner, if it writes or removes what an identity provider keeps.
+    /// `mutability`, with the name of the owner, if it writes or removes a value that an identity provider keeps in
+    /// sync.
     pub(crate) fn check(&self, by: By<'_>, before: &Writers, after: &Writers) -> Result<(), Invalid> {
         let lost = |(path, _): &(&String, _)| after.get(*path) != before.get(*path);
         match self.guarded(by, before).find(lost) {
@@ -49,8 +50,8 @@ impl Ownership {
         }
     }
 
-    /// Puts what an identity provider keeps back into attributes that shall replace the stored ones: to this actor it is
-    /// read-only, and a replacement leaves that as it is (RFC 7644 §3.5.1). A list is kept as a whole.
+    /// Restores the values of an identity provider in attributes that replace the stored ones: for this actor they are
+    /// read-only, and a replacement leaves those unchanged (RFC 7644 §3.5.1). A list is kept as a whole.
     pub(crate) fn restore(&self, by: By<'_>, writers: &Writers, stored: &Attributes, attributes: &mut Attributes) {
         for (path, _) in self.guarded(by, writers) {
             if let Some(path) = AttributePath::parse(base(path)) {
@@ -66,7 +67,7 @@ impl Ownership {
         (actor, companions): By<'a>,
         writers: &'a Writers,
     ) -> impl Iterator<Item = (&'a String, &'a IdentityProviderName)> {
-        // People may take back what they agreed to, whoever keeps it.
+        // A consent or its withdrawal may change a value regardless of its owner.
         let receipt = |companion: &Companion| matches!(companion, Companion::Consent(_) | Companion::Withdrawal(_));
         let is_free = matches!(actor.principal, Principal::Login { .. }) || companions.iter().any(receipt);
         let source = match actor.principal {
@@ -88,10 +89,10 @@ impl Ownership {
     }
 }
 
-/// Who makes a change, and what is written down with it.
+/// The actor of a change and its side records.
 pub(crate) type By<'a> = (&'a Actor, &'a [Companion]);
 
-/// Gives one value the state that it has in `stored`, where both are there at all.
+/// Copies one value from `stored`; does nothing if it is not there.
 fn put_back(way: &[&str], stored: &Attributes, attributes: &mut Attributes) {
     let Some((name, rest)) = way.split_first() else { return };
     let Some(value) = stored.get(*name) else { return };
@@ -106,7 +107,7 @@ fn put_back(way: &[&str], stored: &Attributes, attributes: &mut Attributes) {
     }
 }
 
-/// A path without the element that it selects.
+/// Returns the path up to its first `[`, so without the element that it selects.
 fn base(path: &str) -> &str {
     path.split('[').next().unwrap_or(path)
 }
@@ -150,7 +151,7 @@ mod tests {
     const KEPT: [(&str, &str); 2] = [("title", "idp:google"), ("emails[a@b.c]", "idp:google")];
 
     #[test]
-    fn what_a_provider_keeps_is_neither_written_nor_removed_by_others() {
+    fn only_the_provider_may_write_or_remove_its_values() {
         let admin = Actor::administrator();
         for actor in [&client("wiki"), &admin] {
             let rewritten = [("title", "admin"), KEPT[1]];
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_anybodys() {
+    fn values_without_an_owner_may_be_written() {
         let renamed = [
             KEPT[0],
             KEPT[1],
@@ -175,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_tied_to_the_provider_speaks_for_it() {
+    fn a_trusted_scim_client_may_write_the_provider_values() {
         assert_eq!(check(&client("hr"), &[], &[]), Ok(()));
     }
 
     #[test]
-    fn a_login_and_a_consent_that_is_taken_back_change_what_they_are_about() {
+    fn a_login_or_withdrawal_may_write_owned_values() {
         let login = Actor {
             principal: Principal::Login {
                 identity_provider: "other".into(),

@@ -1,17 +1,17 @@
-//! Which passwords people may choose (NIST SP 800-63B-4 §3.1.1.2): long ones that are nobody's first guess. No rules of
-//! composition.
+//! The rules for passwords (NIST SP 800-63B-4 §3.1.1.2): a minimum length and no easily guessed ones. No composition
+//! rules.
 
 use serde::{Deserialize, Serialize};
 
 use super::name;
 
-/// The longest password that is taken, in bytes: hashing is not to be made work of.
+/// The longest password that is accepted, in bytes, so that a request cannot make hashing expensive.
 const LONGEST: usize = 1024;
 
-/// What passwords must be like.
+/// The policy for new passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordPolicy {
-    /// The fewest characters.
+    /// The minimum number of characters.
     pub min_length: usize,
 }
 
@@ -21,7 +21,7 @@ impl Default for PasswordPolicy {
     }
 }
 
-/// What is wrong with a password.
+/// The reason why a password is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum PasswordDefect {
     /// It has too few characters.
@@ -30,16 +30,16 @@ pub enum PasswordDefect {
     /// It has too many bytes.
     #[error("the password is too long")]
     Long,
-    /// It is the user name, or hardly more.
+    /// It is the user name with few additions.
     #[error("the password holds the user name and little else")]
     Username,
-    /// Whoever guesses tries it early.
+    /// It is one of the first that an attacker would try.
     #[error("the password is easily guessed")]
     Common,
 }
 
 impl PasswordPolicy {
-    /// Whether `password` will do for somebody called `username`.
+    /// Checks whether the user `username` may choose `password`.
     pub fn check(&self, password: &str, username: &str) -> Result<(), PasswordDefect> {
         if password.chars().count() < self.min_length {
             return Err(PasswordDefect::Short);
@@ -66,7 +66,7 @@ impl PasswordPolicy {
     }
 }
 
-/// What most passwords are made of. Matched after usual replacements such as `0` for `o`.
+/// Words that common passwords are made of. Matched after usual replacements such as `0` for `o`.
 const WORDS: &[&str] = &[
     "administrator",
     "password",
@@ -172,7 +172,7 @@ fn is_common(canonical: &str) -> bool {
         rest = &rest[word.len()..];
     }
     let known = plain.chars().count() - rest.chars().count();
-    // A word or two, and whatever digits and signs were put around them.
+    // One or more known words with only a few other letters; digits and signs do not count.
     known > 3 && rest.chars().count() < 4
 }
 
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_phrase_will_do() {
+    fn a_long_phrase_is_accepted() {
         for good in [
             "correct horse battery",
             "x7#kPq!w92Lm",
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_or_endless_one_will_not() {
+    fn too_short_and_too_long_passwords_are_refused() {
         assert_eq!(check("x7#kPq!w92L"), Err(PasswordDefect::Short));
         assert_eq!(
             check("üüüüüü"),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_guesses_first_will_not() {
+    fn common_passwords_are_refused() {
         for bad in [
             "Password1234",
             "P@ssw0rd2026",
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_name_will_not_in_any_spelling() {
+    fn the_user_name_is_refused_in_any_spelling() {
         for bad in [
             "alice.martin@example.com",
             "ALICE.MARTIN1",

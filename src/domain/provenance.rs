@@ -1,4 +1,4 @@
-//! Who wrote each value, and what a change changed.
+//! Provenance, the writer of each value, and the diff of a change.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub type Writers = BTreeMap<String, String>;
 /// The writer of a value that an administrator has taken over from an identity provider: no login writes it.
 pub const HELD: &str = "held:admin";
 
-/// The writer of what people write of themselves.
+/// The writer of values that users set in their own accounts.
 pub const PERSON: &str = "self";
 
 /// An identity provider as a writer.
@@ -28,7 +28,7 @@ pub fn of_job(name: &str) -> String {
     format!("job:{name}")
 }
 
-/// The identity provider that a writer is, if it is one.
+/// Returns the name of the identity provider if the writer is one.
 pub fn provider(writer: &str) -> Option<&str> {
     writer.strip_prefix("idp:")
 }
@@ -38,12 +38,12 @@ pub fn provider(writer: &str) -> Option<&str> {
 pub struct Provenance(String);
 
 impl Provenance {
-    /// Writes writers down.
+    /// Serialises writers.
     pub fn of(writers: &Writers) -> Self {
         Self(serde_json::to_string(writers).expect("a map of texts always serialises"))
     }
 
-    /// Takes a text that [`Provenance::of`] wrote earlier.
+    /// Wraps a text that [`Provenance::of`] wrote earlier.
     pub fn from_text(text: String) -> Self {
         Self(text)
     }
@@ -53,17 +53,17 @@ impl Provenance {
         &self.0
     }
 
-    /// Who wrote what.
+    /// Parses the writers.
     pub fn writers(&self) -> Writers {
         serde_json::from_str(&self.0).expect("provenance is a JSON object, written by Provenance::of alone")
     }
 }
 
-/// What nobody writes, and the relations, which have records of their own.
+/// Attributes that only the server sets, and the relations, which have records of their own.
 const UNRECORDED: [&str; 5] = ["schemas", "id", "meta", "members", "groups"];
 
-/// Who wrote each value of `after`: `writer`, where it differs from `before`, else who it was until now. Values that
-/// are gone have no writer.
+/// Returns the writer of each value of `after`: `writer` where the value differs from `before`, else its previous
+/// writer. Removed values have no writer.
 pub fn stamp(before: &Attributes, after: &Attributes, writers: &Writers, writer: &str) -> Writers {
     let old = values(before);
     let stamped = values(after).into_iter().filter_map(|(path, value)| {
@@ -77,8 +77,8 @@ pub fn stamp(before: &Attributes, after: &Attributes, writers: &Writers, writer:
     stamped.collect()
 }
 
-/// What changed: attribute path → new value, null where there is none any more. A list counts as one value, a complex
-/// value by its parts. Secrets, members and what the server assigns are left out.
+/// Returns the changes: attribute path → new value, null when removed. A list counts as one value, a complex value by
+/// its sub-attributes. Secrets, members and server-assigned values are left out.
 pub fn diff(resource_type: &ResourceType, before: &Attributes, after: &Attributes) -> Attributes {
     let mut changes = Attributes::new();
     for found in resource_type.attributes() {
@@ -129,7 +129,7 @@ fn public(definition: &Attribute, value: &Value) -> Value {
     }
 }
 
-/// Every value by its path. Two elements of a list can share one.
+/// Every value by its path. Two elements of a list can share a path.
 fn values(attributes: &Attributes) -> BTreeMap<String, Vec<&Value>> {
     let mut found = BTreeMap::new();
     for (name, value) in attributes
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_nobody_is_known_to_have_written_stays_so() {
+    fn an_unchanged_value_without_a_writer_gets_none() {
         assert_eq!(stamp(&before(), &before(), &Writers::new(), "admin"), Writers::new());
     }
 

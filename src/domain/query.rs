@@ -1,4 +1,4 @@
-//! What to find, in which order, and which part of it (RFC 7644 §3.4.2).
+//! A query: the filter, the order and the page (RFC 7644 §3.4.2).
 
 use std::cmp::Ordering;
 
@@ -17,18 +17,18 @@ use super::schema::{Attribute, DataType};
 pub struct Query {
     /// The resource type.
     pub kind: Kind,
-    /// Which resources; all without one.
+    /// The filter; all resources without one.
     pub filter: Option<Filter>,
-    /// In which order; by age (`id`) without one.
+    /// The order; by age (`id`) without one.
     pub sort: Option<Sort>,
-    /// Which part of the answer.
+    /// The page of the result.
     pub page: Page,
-    /// What to bring along.
+    /// The relations to read.
     pub relations: Relations,
 }
 
 impl Query {
-    /// Which relations the filter and the order look at.
+    /// Returns the relations that the filter and the order use.
     pub fn looks_at(&self) -> Relations {
         let by_filter = self.filter.as_ref().map_or(Relations::NONE, Filter::looks_at);
         let by_sort = self.sort.as_ref().map_or(Relations::NONE, |sort| sort.by.looks_at());
@@ -49,7 +49,7 @@ impl Query {
         }
     }
 
-    /// The same with a filter.
+    /// Adds a filter to the query.
     pub fn filtered(mut self, filter: Filter) -> Self {
         self.filter = Some(filter);
         self
@@ -65,12 +65,12 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// A part of an answer: at most `count` resources.
+/// A part of a result: at most `count` resources.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
     /// Where it begins.
     pub start: Start,
-    /// How many resources to give at most.
+    /// The maximum number of resources.
     pub count: usize,
 }
 
@@ -79,24 +79,24 @@ pub struct Page {
 pub enum Start {
     /// After so many resources.
     Index(usize),
-    /// Right after a place in the order.
+    /// Right after a position in the order.
     After(Place),
-    /// So that it ends right before a place in the order.
+    /// So that it ends right before a position in the order.
     Before(Place),
 }
 
-/// A place in an order. It stays where it is, whoever comes or goes: what is sorted by it compares with it, also when
-/// the resource that it was taken from is gone.
+/// A position in an order. It stays valid when resources are added or removed, even the one that it was taken from,
+/// because it is compared by value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
     /// The sort key; none without a sort, or if the attribute is absent.
     pub key: Option<SortKey>,
-    /// What decides among equal keys.
+    /// Decides between equal keys.
     pub id: ResourceId,
 }
 
 impl Place {
-    /// Where a resource stands. Relations that are sorted by must be there.
+    /// Returns the position of a resource. Relations that are sorted by must have been read.
     pub fn of(resource: &Resource, sort: Option<&Sort>) -> Self {
         Self {
             key: sort.and_then(|sort| sort_key(&sort.by, &resource.view())),
@@ -105,19 +105,19 @@ impl Place {
     }
 }
 
-/// A page and the size of the whole.
+/// A page and the size of the whole result.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// How many resources match in all. Only a page that begins at an index tells.
+    /// The number of all matching resources. Known only for a page that begins at an index.
     pub total: Option<usize>,
-    /// Those of the page.
+    /// The resources of the page.
     pub resources: Vec<Resource>,
-    /// Whether the page leaves some out: behind it, or for [`Start::Before`] in front of it.
+    /// Whether more resources follow the page, or precede it for [`Start::Before`].
     pub more: bool,
 }
 
 impl Found {
-    /// A page that begins at an index, of a whole whose size is known.
+    /// A page that begins at an index of a result of known size.
     pub fn at_index(start: usize, total: usize, resources: Vec<Resource>) -> Self {
         Self {
             total: Some(total),
@@ -127,7 +127,7 @@ impl Found {
     }
 }
 
-/// What a resource is sorted by.
+/// The value that a resource is sorted by.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
 pub enum SortKey {
     /// A boolean; `false` first.
@@ -136,7 +136,7 @@ pub enum SortKey {
     Number(f64),
     /// A moment.
     Moment(Timestamp),
-    /// A text, folded unless case matters.
+    /// A string, in canonical form unless it is case-exact.
     Text(String),
 }
 
@@ -174,7 +174,7 @@ fn key_of(attribute: &Attribute, value: &Value) -> Option<SortKey> {
     }
 }
 
-/// Orders two places: absent keys last when ascending, first when descending; ties always by ascending id.
+/// Orders two positions: absent keys last when ascending, first when descending; ties always by ascending id.
 pub fn compare(one: &Place, other: &Place, descending: bool) -> Ordering {
     let keys = match (&one.key, &other.key) {
         (None, None) => Ordering::Equal,
@@ -185,7 +185,8 @@ pub fn compare(one: &Place, other: &Place, descending: bool) -> Ordering {
     if descending { keys.reverse() } else { keys }.then_with(|| one.id.cmp(&other.id))
 }
 
-/// Cuts a page out of everything that matches, which stands in order. `place` tells where one stands.
+/// Cuts a page out of all matches, which are sorted. `place` returns the position of one. The flag says whether there
+/// are more.
 pub fn cut<T>(matching: Vec<T>, page: &Page, descending: bool, place: impl Fn(&T) -> &Place) -> (Vec<T>, bool) {
     let before = |mark: &Place| matching.partition_point(|one| compare(place(one), mark, descending).is_lt());
     let upto = |mark: &Place| matching.partition_point(|one| compare(place(one), mark, descending).is_le());

@@ -1,4 +1,4 @@
-//! PUT (RFC 7644 §3.5.1): what a new representation leaves of the old one.
+//! PUT (RFC 7644 §3.5.1): merges the new representation with the stored one.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use super::resource::Attributes;
 use super::schema::{Attribute, Mutability, ResourceType};
 use super::validate::{Invalid, InvalidKind};
 
-/// The resource that replaces the stored one: read-only values stay, write-only ones stay unless given anew, immutable
-/// ones stay and may not differ, all others are as the client wants them, or gone.
+/// Returns the resource that replaces the stored one: read-only values stay, write-only and immutable ones stay if left
+/// out, an immutable one may not differ, all others are set or removed as the client sent them.
 pub fn merge(resource_type: &ResourceType, stored: &Attributes, mut new: Attributes) -> Result<Attributes, Invalid> {
     for definition in super::schema::common_attributes()
         .iter()
@@ -35,7 +35,7 @@ pub fn merge(resource_type: &ResourceType, stored: &Attributes, mut new: Attribu
     Ok(new)
 }
 
-/// Settles one attribute of the resource, or one part of a complex attribute.
+/// Merges one attribute of the resource, or one sub-attribute of a complex attribute.
 fn settle(definition: &Arc<Attribute>, path: &str, stored: &Attributes, new: &mut Attributes) -> Result<(), Invalid> {
     let name = &definition.name;
     match (definition.mutability, stored.get(name)) {
@@ -63,7 +63,7 @@ fn settle(definition: &Arc<Attribute>, path: &str, stored: &Attributes, new: &mu
 }
 
 fn settle_parts(definition: &Attribute, path: &str, old: &Attributes, parts: &mut Attributes) -> Result<(), Invalid> {
-    // What the server says of a manager does not hold of another one.
+    // Read-only parts, such as a manager's `displayName`, do not apply to another `value`.
     let same = old.get("value") == parts.get("value");
     for sub in &definition.sub_attributes {
         if sub.mutability == Mutability::ReadOnly && !same {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_gone_unless_clients_cannot_write_or_read_it() {
+    fn put_removes_what_is_left_out_unless_it_is_protected() {
         let stored = object(
             json!({"id": "1", "userName": "a", "title": "T", "groups": [{"value": "g"}],
             BADGE: {"number": "7", "pin": "1234", "door": "north"}}),

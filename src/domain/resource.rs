@@ -1,4 +1,4 @@
-//! A resource as every room sees it (RFC 7643 §3).
+//! A resource as all modules see it (RFC 7643 §3).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -13,17 +13,17 @@ pub type Attributes = Map<String, Value>;
 /// A resource's own attributes, kept as the JSON text that answers are spliced from.
 ///
 /// The text is one object: `schemas` (derived from what is present), `externalId`, then the others in schema order. It
-/// holds neither what the server assigns (`id`, `meta`), nor relations (`members`, `groups`), nor a password.
+/// does not hold server-assigned attributes (`id`, `meta`), relations (`members`, `groups`) or a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document(String);
 
 impl Document {
-    /// Writes attributes down.
+    /// Serialises attributes.
     pub fn new(attributes: &Attributes) -> Self {
         Self(serde_json::to_string(attributes).expect("a JSON object always serialises"))
     }
 
-    /// Takes a text that [`Document::new`] wrote earlier.
+    /// Wraps a text that [`Document::new`] wrote earlier.
     pub fn from_text(text: String) -> Self {
         Self(text)
     }
@@ -33,13 +33,13 @@ impl Document {
         &self.0
     }
 
-    /// The attributes, parsed anew at each call.
+    /// The attributes, parsed at each call.
     pub fn attributes(&self) -> Attributes {
         serde_json::from_str(&self.0).expect("documents are JSON objects, written by Document::new alone")
     }
 }
 
-/// One stored resource. Relations are there only if they were asked for.
+/// One stored resource. Relations are present only if they were requested.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
     /// The userstore that owns it.
@@ -48,7 +48,7 @@ pub struct Resource {
     pub kind: Kind,
     /// Its `id`.
     pub id: ResourceId,
-    /// How many states it has had.
+    /// Its version, which counts its states.
     pub version: Version,
     /// When it was created.
     pub created: Timestamp,
@@ -56,7 +56,7 @@ pub struct Resource {
     pub modified: Timestamp,
     /// Its own attributes.
     pub document: Document,
-    /// Who wrote each attribute.
+    /// The writer of each value.
     pub writers: Provenance,
     /// For a group: its members, in the order in which they joined. Empty unless asked for.
     pub members: Vec<Member>,
@@ -96,7 +96,7 @@ impl Resource {
         })
     }
 
-    /// Whether the person may enter: `active` is not `false` (RFC 7643 §4.1.1).
+    /// Whether the user may log in: `active` is not `false` (RFC 7643 §4.1.1).
     pub fn is_active(&self) -> bool {
         self.document.attributes().get("active") != Some(&Value::Bool(false))
     }
@@ -105,7 +105,7 @@ impl Resource {
 /// One element of a group's `members`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// The member's `value`. It may name nobody: clients send members before they exist.
+    /// The member's `value`. It need not exist: clients send members before they create them.
     pub id: ResourceId,
     /// The element exactly as the client sent it, a JSON object with at least `value`.
     pub body: String,
@@ -125,7 +125,7 @@ pub struct Membership {
     pub id: ResourceId,
     /// The group's `displayName`.
     pub display: String,
-    /// Whether the group holds the user itself, and not only through a group that it holds.
+    /// Whether the user is a direct member, and not only through another group.
     pub direct: bool,
 }
 
@@ -136,7 +136,7 @@ impl Membership {
     }
 }
 
-/// Which relations a read brings along; each costs a query.
+/// The relations that a read returns; each costs a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Relations {
     /// `members` of a group.
@@ -157,7 +157,7 @@ impl Relations {
         groups: true,
     };
 
-    /// What either brings along.
+    /// The relations that either of them returns.
     pub fn and(self, other: Self) -> Self {
         Self {
             members: self.members || other.members,
@@ -166,10 +166,10 @@ impl Relations {
     }
 }
 
-/// What must hold of the stored version for a change to go through (`If-Match`, RFC 7644 §3.14).
+/// The condition on the stored version for a change to succeed (`If-Match`, RFC 7644 §3.14).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Precondition {
-    /// Anything goes.
+    /// No condition.
     #[default]
     None,
     /// The resource is at one of these versions.

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// A secret: shown as `[hidden]` whatever prints it; only [`Secret::expose`] gives the text.
+/// A secret: it prints as `[hidden]`, and only [`Secret::expose`] gives the text.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a text into custody.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

@@ -1,4 +1,4 @@
-//! Which values of a resource nobody else may have (RFC 7643 §7), beside its name, which its key guards.
+//! The unique values of a resource (RFC 7643 §7), except its name, which has a key of its own.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use super::resource::Attributes;
 use super::schema::AttributeRef;
 use super::schema::{Attribute, DataType, ResourceType, Uniqueness};
 
-/// One such value.
+/// One unique value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UniqueValue {
-    /// Whether no resource at all may have it too (`global`), or none of its type in its store (`server`).
+    /// Whether it is unique among all resources (`global`) or among those of its type in its store (`server`).
     pub global: bool,
     /// The attribute with the URN of its schema: types that share an extension share its attributes.
     pub path: String,
@@ -24,8 +24,8 @@ pub struct UniqueValue {
     pub value: String,
 }
 
-/// The unique values of a resource; none at all if its type has no unique attribute beside the name. An empty text is no
-/// value.
+/// Returns the unique values of a resource, or `None` if its type has no unique attribute except the name. An empty
+/// string is not a value.
 pub fn unique_values(resource_type: &ResourceType, attributes: &Attributes) -> Option<BTreeSet<UniqueValue>> {
     let all = resource_type.unique.iter();
     let all = all.flat_map(|found| values(resource_type, found, attributes)).collect();
@@ -68,14 +68,14 @@ fn elements(value: &Value) -> &[Value] {
     }
 }
 
-/// A text that two values share if they are equal: as a filter compares them.
+/// Returns a text that is the same for values that a filter finds equal.
 fn comparable(attribute: &Attribute, value: &Value) -> Option<String> {
     match (attribute.data_type, value) {
         (DataType::DateTime, Value::String(text)) => Timestamp::parse(text).map(|moment| moment.0.to_string()),
         (_, Value::String(text)) if text.is_empty() => None,
         (_, Value::String(text)) if attribute.case_exact => Some(text.clone()),
         (_, Value::String(text)) => Some(canonical(text)),
-        // Zero has two signs and is one number.
+        // -0.0 and 0.0 are the same number; adding 0.0 makes them one text.
         (DataType::Decimal, Value::Number(number)) => number.as_f64().map(|number| (number + 0.0).to_string()),
         (_, Value::Number(number)) => Some(number.to_string()),
         (_, Value::Bool(flag)) => Some(flag.to_string()),
@@ -131,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_or_empty_is_nobodys() {
+    fn absent_and_empty_values_are_not_unique_values() {
         assert_eq!(values_of(json!({"name": "N", "label": ""})), []);
     }
 
     #[test]
-    fn a_type_without_such_attributes_has_nothing_to_guard() {
+    fn a_type_without_unique_attributes_has_no_unique_values() {
         let registry = Registry::builtin();
         for kind in [Kind::USER, Kind::GROUP] {
             let resource_type = registry.resource_type(&kind).expect("built in");

@@ -9,21 +9,21 @@ use super::name;
 use super::resource::Attributes;
 use super::schema::{Attribute, DataType, Mutability, ResourceType};
 
-/// How many elements a list may have; lists whose elements are known by their `value`, such as `members`, have no limit.
+/// The maximum length of a list; lists whose elements are identified by `value`, such as `members`, have no limit.
 pub const MOST_ELEMENTS: usize = 1000;
 
-/// What is wrong with a resource or a change, in the standard's terms (RFC 7644 §3.12).
+/// A validation error of a resource or a change, in the terms of RFC 7644 §3.12.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Invalid {
-    /// Which of the standard's kinds of error it is.
+    /// The kind of error.
     pub kind: InvalidKind,
-    /// What to tell the client: names the attribute, never repeats a value.
+    /// The message for the client: names the attribute, never repeats a value.
     pub detail: String,
 }
 
 impl Invalid {
-    /// An error of one kind, with what to tell the client.
+    /// An error of one kind, with its message for the client.
     pub fn new(kind: InvalidKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
@@ -31,7 +31,7 @@ impl Invalid {
         }
     }
 
-    /// The same error, saying in which operation of a PATCH it is, counted from 0.
+    /// Adds the index of the PATCH operation, counted from 0, to the message.
     pub fn in_operation(self, index: usize) -> Self {
         Self {
             kind: self.kind,
@@ -59,10 +59,10 @@ pub enum InvalidKind {
     TooMany,
 }
 
-/// Whether a whole resource in strict form is valid: everything required is there, every value has its type, nothing is
-/// there that the schemas do not define, and its name can be a name.
+/// Checks that a whole resource in strict form is valid: all required attributes are present, every value has its type,
+/// the schemas define every attribute, and the name is valid.
 ///
-/// What the server assigns (read-only attributes and `schemas`) may be there or not.
+/// Server-assigned attributes (read-only ones and `schemas`) may be present or absent.
 pub fn check(resource_type: &ResourceType, attributes: &Attributes) -> Result<(), Invalid> {
     for (key, value) in attributes {
         if let Some(extension) = resource_type.extension(key) {
@@ -97,8 +97,8 @@ pub fn check(resource_type: &ResourceType, attributes: &Attributes) -> Result<()
     })
 }
 
-/// The attributes in the order in which documents hold them: `schemas`, derived from what is present, `id` and
-/// `externalId`, then each in schema order, `meta` last. What the schemas do not define is left out.
+/// Returns the attributes in document order: `schemas`, derived from what is present, `id` and `externalId`, then each
+/// in schema order, `meta` last. Attributes that the schemas do not define are left out.
 pub fn ordered(resource_type: &ResourceType, mut attributes: Attributes) -> Attributes {
     let mut schemas = vec![Value::from(resource_type.schema.id.clone())];
     let mut extensions = Vec::new();
@@ -144,7 +144,7 @@ fn check_known(parts: &Attributes, definitions: &[Arc<Attribute>]) -> Result<(),
     ))
 }
 
-/// Whether an attribute, or a part of one, may have this value, or none.
+/// Checks that an attribute or sub-attribute may have this value, or none.
 pub(super) fn check_attribute(path: &str, definition: &Attribute, value: Option<&Value>) -> Result<(), Invalid> {
     let Some(value) = value else {
         let assigned = definition.mutability == Mutability::ReadOnly || path == "schemas";
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_schema_defines_may_not_be_there() {
+    fn undefined_attributes_are_refused() {
         for unknown in [
             json!({"nonsense": 1}),
             json!({"USERNAME": "x"}),

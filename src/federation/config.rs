@@ -63,7 +63,7 @@ impl Upstream {
         }
     }
 
-    /// The name that people read.
+    /// Returns the display name.
     pub fn display_name(&self) -> String {
         self.settings
             .display_name
@@ -72,7 +72,7 @@ impl Upstream {
     }
 }
 
-/// Who may sign in, and how.
+/// The configuration of federated login.
 pub struct FederationConfig {
     /// The address under which browsers reach the server.
     pub public_url: Url,
@@ -80,7 +80,7 @@ pub struct FederationConfig {
     pub upstreams: Vec<Upstream>,
     /// The applications.
     pub service_providers: Vec<ServiceProviderPolicy>,
-    /// The SCIM clients that know users by their subjects at an identity provider.
+    /// The SCIM clients whose `externalId` is the subject at an identity provider.
     pub trusted_sources: Vec<TrustedScimSource>,
     /// The purposes that attributes may be kept for.
     pub purposes: Vec<Purpose>,
@@ -179,8 +179,8 @@ impl FederationConfig {
             .map_or(JitMode::Off, |upstream| policy.mode(&upstream.settings.jit))
     }
 
-    /// Where an identity provider sends the browser back to: one path each, so that the answer of one cannot pass for
-    /// another's.
+    /// Returns the redirect URI of an identity provider: one path each, so that an answer of one cannot pass for an
+    /// answer of another.
     pub(crate) fn callback_url(&self, provider: &IdentityProviderName) -> Url {
         let mut url = self.public_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -225,7 +225,7 @@ impl FederationConfig {
     }
 }
 
-/// What an identity provider keeps in step at every login.
+/// Returns the attributes that an identity provider updates at every login.
 pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<AttributePath> {
     if settings.jit.sync == SyncMode::None {
         return Vec::new();
@@ -235,7 +235,7 @@ pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<AttributePath
     kept.filter_map(ClaimMapping::path).collect()
 }
 
-/// The claims that a login of this provider reads.
+/// Returns the claims that a login through this provider reads.
 pub fn read_claims(settings: &IdentityProviderSettings) -> Vec<String> {
     let rules = match &settings.kind {
         ProviderKind::Oidc(rules) => rules.clone(),

@@ -1,11 +1,11 @@
-//! Why a step of a login does not go on: it is denied to the person, or it failed here.
+//! Errors of a login step: a denial to the person, or a failure of the server.
 
 use super::jit::denial::Denial;
 use crate::directory::DirectoryError;
 use crate::domain::ServiceProviderName;
 use crate::storage::StorageError;
 
-/// A failure that is not the person's.
+/// A failure that the person did not cause.
 #[derive(Debug, thiserror::Error)]
 pub enum FederationError {
     /// The directory failed.
@@ -14,7 +14,7 @@ pub enum FederationError {
     /// Reading or writing our own records failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Concurrent writes of the same account won every retry.
+    /// Every retry met a conflict with another write of the account.
     #[error("too many logins changed the same account at once")]
     Contended,
     /// The application is not configured.
@@ -22,13 +22,13 @@ pub enum FederationError {
     NoServiceProvider(ServiceProviderName),
 }
 
-/// Why a step of a login leads to no page and to no end.
+/// Reason why a login step returns neither a page nor a completed login.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The person may not go on this way.
+    /// The login is refused.
     #[error("denied: {}", .0.code())]
     Denied(Denial),
-    /// Something failed here.
+    /// The server failed.
     #[error(transparent)]
     Failed(#[from] FederationError),
 }

@@ -1,4 +1,4 @@
-//! A login that is rehearsed: the real steps with an assertion that is given, and a person who agrees to everything.
+//! Rehearses a login: the real steps with a given assertion and a person who agrees to everything.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -18,10 +18,10 @@ use crate::federation::login::Login;
 use crate::federation::login::step::{FactorPage, Page, Step};
 use crate::storage::random;
 
-/// How many pages are gone through at most.
+/// Most pages that a rehearsal goes through.
 const PAGES: usize = 10;
 
-/// Everybody's assertion at an identity provider.
+/// An identity provider that asserts one given identity for every login.
 struct Given(Identity);
 
 impl IdentityProvider for Given {
@@ -45,28 +45,28 @@ impl IdentityProvider for Given {
     }
 }
 
-/// An identity provider that says one thing.
+/// Returns an identity provider that always asserts the given identity.
 pub fn upstream(settings: IdentityProviderSettings, identity: Identity) -> Upstream {
     Upstream::new(settings, Box::new(Given(identity)))
 }
 
-/// How a rehearsal ended.
+/// The result of a rehearsal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The person is in, or would be after the last page.
+    /// The login completes, or would after the last page.
     In,
-    /// The person stands at a page that no rehearsal gets past.
+    /// The login waits at a page that no rehearsal gets past.
     Stands,
-    /// The person stays outside.
+    /// The login is refused.
     Refused(Denial),
 }
 
-/// What the person saw, and how it ended.
+/// The pages and the result of a rehearsal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Course {
-    /// The pages, each with what it asks.
+    /// The pages, each with its questions.
     pub pages: Vec<Value>,
-    /// The end.
+    /// The result.
     pub ending: Ending,
 }
 
@@ -119,7 +119,7 @@ fn pass(
     }
 }
 
-/// What somebody answers who agrees to everything and fills everything in.
+/// Returns the answers of a person who agrees to everything and fills everything in.
 fn agreeing(questions: &Questions) -> Answers {
     let password = Secret::new(random::token());
     let offered = questions.purposes.iter().flat_map(|purpose| &purpose.attributes);

@@ -1,5 +1,5 @@
-//! Removing an identity provider: a durable job over everybody who is linked to it. Whoever has another way in, or is
-//! somebody else's too, loses the link; the others' accounts are disabled or deleted.
+//! Removes an identity provider: a durable job over all users that are linked to it.
+//! Accounts that exist only through this provider are disabled or deleted. With deletion, all others lose their link.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,36 +18,36 @@ use crate::storage::links::LinkRecord;
 use crate::storage::removals::{self, Removal};
 use crate::storage::{Database, StorageError, links};
 
-/// How many people one step deals with.
+/// Number of users per step.
 const STEP: i64 = 50;
-/// How long one person may take before somebody else takes the work up.
+/// Time for one user, after which another process may take over the job.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// What happens to somebody who is linked to the provider.
+/// The reason why a linked account goes with the provider or stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The account has come of this provider alone, and goes with it.
+    /// The provider made the account and is its only way to sign in: it is disabled or deleted.
     Account,
-    /// The account has another identity to enter with.
+    /// The account has an identity at another provider.
     OtherIdentity,
-    /// The account has a password to enter with.
+    /// The account has a local password.
     Password,
-    /// The account is an administrator's.
+    /// The account belongs to an administrator.
     Administrator,
-    /// Somebody else made the account.
+    /// The account was not made by this provider.
     OtherSource,
-    /// The account is gone already.
+    /// The account no longer exists.
     Gone,
 }
 
-/// Somebody whom a removal is about.
+/// An account that a removal affects.
 #[derive(Clone, Debug)]
 pub struct Affected {
     /// The link.
     pub link: LinkRecord,
     /// The account's name.
     pub username: String,
-    /// What happens.
+    /// The effect on the account.
     pub fate: Fate,
 }
 
@@ -58,12 +58,12 @@ pub struct Remover {
 }
 
 impl Remover {
-    /// Works on what this directory holds.
+    /// Creates a remover for the users of this directory.
     pub fn new(directory: Arc<Directory>, database: Database) -> Self {
         Self { directory, database }
     }
 
-    /// Tells of everybody whom a removal would be about. Nothing is changed.
+    /// Passes each account that a removal would affect to `tell`. Changes nothing.
     pub fn preview(
         &self,
         provider: &IdentityProviderName,
@@ -83,7 +83,7 @@ impl Remover {
         }
     }
 
-    /// Begins a removal, or goes on with the one that has begun. From now on nobody enters through the provider.
+    /// Begins a removal, or continues the one that has begun. From now on, logins through the provider are refused.
     pub fn begin(&self, provider: &IdentityProviderName, deletes: bool) -> Result<(), FederationError> {
         let (provider, now) = (provider.clone(), self.directory.clock().now());
         self.database
@@ -91,7 +91,7 @@ impl Remover {
         Ok(())
     }
 
-    /// Deals with the next few people, unless another process does so at the moment. Gives how far the removal is.
+    /// Processes the next batch of users, unless another process holds the lease. Returns the progress of the removal.
     pub fn step(&self, provider: &IdentityProviderName) -> Result<Option<Removal>, FederationError> {
         let (name, now) = (provider.clone(), self.directory.clock().now());
         let claimed = self.database.write::<_, StorageError>(move |connection| {
@@ -125,7 +125,7 @@ impl Remover {
         Ok(self.database.write::<_, StorageError>(write)?)
     }
 
-    /// Goes on with every removal that is not through, to its end.
+    /// Runs every unfinished removal to its end.
     pub fn carry_on(&self) -> Result<(), FederationError> {
         for removal in self.all()?.into_iter().filter(|removal| removal.finished.is_none()) {
             let mut before = removal;
@@ -139,12 +139,12 @@ impl Remover {
         Ok(())
     }
 
-    /// Every removal.
+    /// Returns all removals.
     pub fn all(&self) -> Result<Vec<Removal>, FederationError> {
         Ok(self.database.read::<_, StorageError>(removals::all)?)
     }
 
-    /// Lets people enter through the provider again: whoever is left. `false` if it was not removed.
+    /// Allows the remaining users to sign in through the provider again. Returns `false` if there was no removal.
     pub fn restore(&self, provider: &IdentityProviderName) -> Result<bool, FederationError> {
         let provider = provider.clone();
         Ok(self
@@ -152,7 +152,7 @@ impl Remover {
             .write::<_, StorageError>(move |connection| Ok(removals::lift(connection, &provider)?))?)
     }
 
-    /// Does to one account what its fate is. A second time it does nothing.
+    /// Applies the removal to one account. Idempotent.
     fn carry_out(&self, removal: &Removal, link: &LinkRecord) -> Result<Fate, FederationError> {
         let user = self.user(&link.resource_id)?;
         let fate = self.fate(link, user.as_ref())?;
@@ -202,7 +202,7 @@ impl Remover {
         })
     }
 
-    /// Removes a link that leads to nobody.
+    /// Deletes a link whose user no longer exists.
     fn forget(&self, link: &LinkRecord) -> Result<(), FederationError> {
         let (link, user) = (link.link.clone(), link.resource_id.clone());
         self.database

@@ -1,4 +1,4 @@
-//! Taking an identity from an account: what its provider granted goes with it, and nobody stays signed in with it.
+//! Unlinks an identity from an account, with the provider's grants and sessions.
 
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::change::Transfer;
@@ -9,18 +9,19 @@ use crate::federation::error::FederationError;
 use crate::federation::jit::groups::membership;
 use crate::storage::{Database, StorageError, grants, group_grants, links, sessions};
 
-/// Where an identity is taken from, and by whom.
+/// The actor that unlinks an identity, and the stores that hold it.
 pub(crate) struct Unlinking<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) database: &'a Database,
     pub(crate) actor: &'a Actor,
-    /// The session that goes on.
+    /// The session that stays open.
     pub(crate) spared: Option<&'a str>,
 }
 
 impl Unlinking<'_> {
-    /// Takes the link, what its provider granted unless the account has another identity there, and who is signed in with
-    /// it. What the provider wrote stays, as the actor's.
+    /// Deletes the link. Unless the account has another identity at the provider, also withdraws the provider's grants
+    /// and ends the sessions that began through it. Values that the provider wrote stay, with the actor as their
+    /// writer.
     pub(crate) fn unlink(&self, user: &ResourceId, link: &Link) -> Result<(), FederationError> {
         let provider = &link.identity_provider;
         let others = self
@@ -31,7 +32,7 @@ impl Unlinking<'_> {
             self.withdraw_grants(user, provider)?;
             self.end_sessions(user, provider)?;
         }
-        // Last: whoever is interrupted finds the link still there, and can begin anew.
+        // The link goes last, so that an interrupted run still finds it and can be repeated.
         let operation = Operation::Transfer {
             kind: Kind::USER,
             id: user.clone(),

@@ -1,4 +1,4 @@
-//! Mail going out: one plain text to one person, through the operator's SMTP server.
+//! Sends plain-text mail to one recipient through the configured SMTP server.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -17,79 +17,79 @@ use crate::domain::email::Email;
 use crate::domain::{Secret, Timestamp};
 use crate::storage::random;
 
-/// The SMTP server, and who we are to it.
+/// The SMTP server, and how to sign in to it.
 #[derive(Clone, Debug)]
 pub struct MailSettings {
-    /// Its name or address.
+    /// Host name or IP address.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// How the way there is kept private.
+    /// Encryption of the connection.
     pub encryption: Encryption,
-    /// A file with the certificate (PEM) of who vouches for it, beside those whom the system trusts.
+    /// A PEM file with a further CA certificate to trust, in addition to those of the system.
     pub ca_file: Option<PathBuf>,
-    /// What it wants to hear before it takes mail: a user name and a password.
+    /// User name and password for SMTP authentication.
     pub credentials: Option<(String, Secret)>,
-    /// The address that mail comes from.
+    /// Sender address.
     pub from: String,
-    /// How long a mail may take to be handed over, from the first look for the server to its last word.
+    /// Time limit for handing over one mail, from the name lookup to the last answer of the server.
     pub timeout: Duration,
 }
 
 impl MailSettings {
-    /// Whether the server is on this very machine, by its name alone.
+    /// Whether the server is on this machine, judged by its name alone.
     pub fn is_loopback(&self) -> bool {
         let address = self.host.parse::<IpAddr>();
         self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 }
 
-/// How the way to an SMTP server is kept private.
+/// Encryption of a connection to an SMTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
-    /// TLS after a first greeting in plain text (RFC 3207). A server that does not offer it gets no mail.
+    /// TLS after a greeting in plain text (STARTTLS, RFC 3207). A server that does not offer it gets no mail.
     StartTls,
     /// TLS from the first byte (RFC 8314).
     Tls,
-    /// None at all.
+    /// No encryption.
     None,
 }
 
-/// Why a mail was not handed over.
+/// Reason why a mail was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// It cannot be written: an address or the text is not fit for mail.
+    /// An address or the text is not valid in a mail.
     #[error("the mail cannot be written: {0}")]
     Unwritable(String),
-    /// The server does not answer, or not as it should, or does not take the mail.
+    /// The server does not answer, answers with an error, or refuses the mail.
     #[error("the SMTP server did not take the mail: {0}")]
     Refused(#[from] lettre::transport::smtp::Error),
-    /// The file of a certificate cannot be read.
+    /// The certificate file cannot be read.
     #[error("{path} cannot be read: {cause}")]
     File {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
     /// It took too long.
     #[error("the SMTP server did not take the mail within {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// No thread could be had.
+    /// No thread could be started.
     #[error("the mail could not be sent: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-/// A mail as it is written.
+/// Subject and text of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
-    /// What it is about.
+    /// The subject line.
     pub subject: String,
     /// Its text.
     pub text: String,
 }
 
-/// Hands mail over. Methods block, at most as long as the settings say.
+/// Sends mail. Methods block, at most for the configured timeout.
 #[derive(Clone)]
 pub struct Mailer {
     transport: SmtpTransport,
@@ -98,7 +98,7 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// Makes ready to send. `name` is what we call ourselves to the server. Nothing is sent yet.
+    /// Prepares a mailer; nothing is sent yet. `name` is our name in the SMTP greeting.
     pub fn new(settings: &MailSettings, name: &str) -> Result<Self, MailError> {
         let tls = match settings.encryption {
             Encryption::StartTls => Tls::Required(trusted(settings)?),
@@ -123,14 +123,14 @@ impl Mailer {
         })
     }
 
-    /// Hands a letter over to the server, for one person and nobody else.
+    /// Hands a mail for exactly one recipient over to the server.
     pub fn send(&self, to: &str, letter: &Letter, at: Timestamp) -> Result<(), MailError> {
         let message = self.message(to, letter, at)?;
-        // The transport's own limit is for each word of the server: a slow talker could keep us for minutes.
+        // The transport's own timeout applies to each answer of the server, so a slow server could keep us for minutes.
         let (tell, told) = mpsc::channel();
         let transport = self.transport.clone();
         thread::Builder::new().name("mail".to_owned()).spawn(move || {
-            // Nobody listens any more once it took too long.
+            // The receiver is gone after a timeout.
             let _ = tell.send(transport.send(&message));
         })?;
         match told.recv_timeout(self.timeout) {
@@ -155,7 +155,7 @@ impl Mailer {
     }
 }
 
-/// Whom a server must be vouched for by.
+/// Returns the TLS parameters with the CA certificates to trust.
 fn trusted(settings: &MailSettings) -> Result<TlsParameters, MailError> {
     let mut parameters = TlsParameters::builder(settings.host.clone());
     if let Some(path) = &settings.ca_file {
@@ -168,7 +168,7 @@ fn trusted(settings: &MailSettings) -> Result<TlsParameters, MailError> {
     Ok(parameters.build()?)
 }
 
-/// An address with nothing about it that could be a second one, or a header.
+/// Parses a single address; anything that could add a recipient or a header is rejected.
 fn mailbox(address: &str) -> Result<Mailbox, MailError> {
     if Email::parse(address).is_none() {
         return Err(MailError::Unwritable("an address is not well-formed".to_owned()));

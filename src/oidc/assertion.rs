@@ -1,4 +1,6 @@
-//! Client assertions: a client signs who it is (RFC 7523 §2.2, §3; OpenID Connect Core §9, `private_key_jwt`).
+//! Client authentication with a signed JWT (RFC 7523 §2.2, §3).
+//!
+//! OpenID Connect Core §9 calls it `private_key_jwt`.
 
 use std::time::Duration;
 
@@ -14,20 +16,21 @@ use super::public_key::ALGORITHMS;
 use crate::domain::Timestamp;
 use crate::storage::{StorageError, client_assertions, random};
 
-/// The only kind of assertion there is.
+/// The only supported `client_assertion_type`.
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How far away an assertion's end may be, which is how long its use is remembered.
+/// The furthest that an assertion's `exp` may be in the future, and so how long its use is remembered.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// How far the client's clock may be ahead of ours.
+/// How far the client's clock may be ahead of this server's.
 const SKEW: Duration = Duration::from_mins(1);
 
-/// The longest `jti` that is taken, in bytes.
+/// The longest accepted `jti`, in bytes.
 const LONGEST_JTI: usize = 255;
 
 impl Oidc {
-    /// The client that signed the assertion of this request. It must be set up for that, and the assertion is good once.
+    /// Returns the client that signed the assertion of this request. It must be configured with keys, and an assertion
+    /// is valid only once.
     pub(super) fn by_assertion(&self, parameters: &Parameters<'_>) -> Result<&Client, Failure> {
         let assertion = parameters
             .get("client_assertion")
@@ -57,7 +60,7 @@ impl Oidc {
         if taken { Ok(client) } else { Err(REFUSED.into()) }
     }
 
-    /// The client that the claims name; nothing is proved yet.
+    /// Returns the client that the claims name, before any signature is checked.
     fn asserted(&self, claims: &Map<String, Value>) -> Option<&Client> {
         let subject = claims.get("sub")?.as_str()?;
         let is_own = claims.get("iss").is_some_and(|issuer| *issuer == subject);
@@ -69,7 +72,7 @@ impl Oidc {
     fn has_signed(&self, client: &Client, assertion: &Compact<'_>) -> bool {
         let header = &assertion.header;
         let algorithm = header.get("alg").and_then(Value::as_str).unwrap_or_default();
-        // What a header calls critical must be understood, and we understand nothing of that kind (RFC 7515 §4.1.11).
+        // Critical header parameters must be understood (RFC 7515 §4.1.11), and none is supported here.
         if !ALGORITHMS.contains(&algorithm) || header.contains_key("crit") {
             return false;
         }
@@ -80,7 +83,7 @@ impl Oidc {
             .any(|key| key.verify(algorithm, assertion.signed.as_bytes(), &assertion.signature))
     }
 
-    /// When the assertion ends, if it is for us and good now.
+    /// Returns until when to remember the assertion, if its audience and its times are valid.
     fn expiry(&self, claims: &Map<String, Value>) -> Option<Timestamp> {
         let now = self.clock.now();
         let time = |name: &str| match claims.get(name) {
@@ -98,11 +101,12 @@ impl Oidc {
             .flatten()
             .all(|moment| moment <= seconds(now.plus(SKEW)));
         let lasts = ends > seconds(now) && ends <= seconds(now.plus(LONGEST));
-        // Remembered a little longer than it can be used.
+        // It is remembered for longer than it can be used.
         (self.is_audience(claims.get("aud")?) && begun && lasts).then(|| now.plus(LONGEST + SKEW))
     }
 
-    /// Whether an assertion is meant for us and nobody else: what another server may use, it could use here.
+    /// Returns whether the assertion is addressed only to this server. Another server that is an audience too could
+    /// replay it here.
     fn is_audience(&self, audience: &Value) -> bool {
         let ours = |name: &Value| {
             name.as_str().is_some_and(|name| {

@@ -1,4 +1,4 @@
-//! The authorization request: what is asked, and whether it may be (OpenID Connect Core §3.1.2.1). Pure.
+//! Validates authorization requests (OpenID Connect Core §3.1.2.1), without I/O.
 
 use std::time::Duration;
 
@@ -8,57 +8,57 @@ use super::parameters::Parameters;
 use super::pkce;
 use crate::domain::login::AuthorizationRequest;
 
-/// The scopes that mean something here.
+/// The supported scopes.
 pub const SCOPES: [&str; 5] = ["openid", "profile", "email", "groups", "offline_access"];
 
-/// The longest `scope`, `state`, `nonce` and hint that is taken, in bytes.
+/// The longest accepted `scope`, `state`, `nonce` and hint, in bytes.
 const LONGEST_SCOPE: usize = 1024;
 const LONGEST_STATE: usize = 2048;
 const LONGEST_NONCE: usize = 512;
 const LONGEST_HINT: usize = 255;
 
-/// What a client may wish for and does not get, which is no error (OpenID Connect Core §3.1.2.1, §5.5): there is one
-/// look and no `acr`, and scopes alone choose claims.
+/// Optional parameters that are accepted and ignored (OpenID Connect Core §3.1.2.1, §5.5): there is one page layout and
+/// no `acr`, and claims are chosen by scopes alone.
 const WISHES: [&str; 4] = ["acr_values", "claims_locales", "claims", "display"];
 const LONGEST_WISH: usize = 4096;
 
-/// A valid request, with what only the session can answer.
+/// A valid request, with the conditions that depend on the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The request.
     pub request: AuthorizationRequest,
-    /// What the person may or must see.
+    /// Which pages may or must be shown to the user.
     pub prompt: Prompt,
-    /// How old the login may be.
+    /// The maximum age of the login.
     pub max_age: Option<Duration>,
-    /// An ID token of the person who should be logged in.
+    /// An ID token of the user who is expected to be logged in.
     pub id_token_hint: Option<String>,
 }
 
-/// What `prompt` allows.
+/// The meaning of the `prompt` parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prompt {
-    /// Whatever is needed.
+    /// Show a login page if it is needed.
     Any,
-    /// Nothing: answer at once, or with an error.
+    /// Show no page: answer at once, or with an error.
     None,
-    /// The person must log in anew. `select_account` and `consent` ask for less, and get this.
+    /// The user must log in again. `select_account` and `consent` are treated as `login`.
     Login,
 }
 
-/// A refused request, and where that is told.
+/// A refused request, and where its error is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizeError {
     /// What is wrong.
     pub error: OAuthError,
-    /// Who is told.
+    /// Where the error is delivered.
     pub deliver: Deliver,
 }
 
 /// Where an error of the authorization endpoint goes (RFC 6749 §4.1.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deliver {
-    /// To the person: the client or its address is not known for sure.
+    /// On a page to the user, because the client or its redirect URI is not verified.
     Page(PageError),
     /// Back to the client.
     Redirect {
@@ -97,7 +97,7 @@ pub(super) fn validate(pairs: &[(String, String)], clients: &Clients) -> Result<
     })
 }
 
-/// What is left to check once errors can go back to the client.
+/// Makes the checks whose errors can be sent back to the client.
 fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Result<Asked, OAuthError> {
     parameters.refuse_repeated()?;
     refuse_unsupported(parameters)?;
@@ -133,7 +133,7 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
     })
 }
 
-/// The first few of the languages that are asked for: more than a handful is nobody's preference.
+/// Returns the first eight requested languages; longer lists are cut.
 fn ui_locales(parameters: &Parameters<'_>) -> Result<Vec<String>, OAuthError> {
     let tags = limited(parameters, "ui_locales", LONGEST_HINT)?.unwrap_or_default();
     Ok(tags.split_ascii_whitespace().take(8).map(str::to_owned).collect())
@@ -156,11 +156,7 @@ fn refuse_unsupported(parameters: &Parameters<'_>) -> Result<(), OAuthError> {
             ErrorCode::RegistrationNotSupported,
             "registration is not supported.",
         ),
-        (
-            "resource",
-            ErrorCode::InvalidTarget,
-            "No resource is known by this name.",
-        ),
+        ("resource", ErrorCode::InvalidTarget, "resource is not supported."),
     ] {
         if parameters.get(name).is_some() {
             return Err(code.because(description));
@@ -169,7 +165,7 @@ fn refuse_unsupported(parameters: &Parameters<'_>) -> Result<(), OAuthError> {
     Ok(())
 }
 
-/// The scopes that mean something here; others are left out, as the token response then tells (RFC 6749 §3.3).
+/// Returns the supported scopes of the request. Others are left out, which the token response shows (RFC 6749 §3.3).
 fn scope(parameters: &Parameters<'_>) -> Result<Vec<String>, OAuthError> {
     let asked = parameters.get("scope").unwrap_or_default();
     if asked.len() > LONGEST_SCOPE {
@@ -183,11 +179,11 @@ fn scope(parameters: &Parameters<'_>) -> Result<Vec<String>, OAuthError> {
     if scope.first().is_some_and(|first| first == "openid") {
         Ok(scope)
     } else {
-        Err(ErrorCode::InvalidScope.because("scope must hold openid."))
+        Err(ErrorCode::InvalidScope.because("scope must contain openid."))
     }
 }
 
-/// The PKCE challenge. `plain` is refused, also where it is only the default (RFC 7636 §4.3).
+/// Returns the PKCE challenge. `plain` is refused, also as the default method (RFC 7636 §4.3).
 fn challenge(parameters: &Parameters<'_>, client: &Client) -> Result<Option<String>, OAuthError> {
     let invalid = |description| Err(ErrorCode::InvalidRequest.because(description));
     match (
@@ -198,7 +194,7 @@ fn challenge(parameters: &Parameters<'_>, client: &Client) -> Result<Option<Stri
         (None, None) => Ok(None),
         (None, Some(_)) => invalid("code_challenge is missing."),
         (Some(challenge), Some("S256")) if pkce::is_challenge(challenge) => Ok(Some(challenge.to_owned())),
-        (Some(_), Some("S256")) => invalid("code_challenge is not a SHA-256 in base64url."),
+        (Some(_), Some("S256")) => invalid("code_challenge is not a base64url-encoded SHA-256."),
         (Some(_), _) => invalid("code_challenge_method must be S256."),
     }
 }
@@ -220,7 +216,7 @@ fn prompt(parameters: &Parameters<'_>) -> Result<Prompt, OAuthError> {
             Ok(Prompt::Login)
         }
         words if words.contains(&"none") => Err(ErrorCode::InvalidRequest.because("prompt=none must stand alone.")),
-        _ => Err(ErrorCode::InvalidRequest.because("prompt is not known.")),
+        _ => Err(ErrorCode::InvalidRequest.because("prompt has an unknown value.")),
     }
 }
 

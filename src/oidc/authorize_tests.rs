@@ -14,7 +14,7 @@ fn ask(changes: &[(&str, &str)]) -> Result<Asked, AuthorizeError> {
     validate(&with(REQUEST, changes), &clients())
 }
 
-/// The code of the error that goes back to the client.
+/// Returns the error code that is sent back to the client.
 fn refused(changes: &[(&str, &str)]) -> &'static str {
     match ask(changes) {
         Err(AuthorizeError {
@@ -71,7 +71,7 @@ fn a_good_request_is_taken_as_it_is() {
 }
 
 #[test]
-fn without_a_sure_client_and_address_the_person_is_told() {
+fn unverified_client_or_redirect_uri_shows_an_error_page() {
     assert_eq!(page(&with(REQUEST, &[("client_id", "")])), "invalid_client");
     assert_eq!(page(&with(REQUEST, &[("client_id", "WIKI")])), "invalid_client");
     assert_eq!(page(&with(REQUEST, &[("client_id", "<script>")])), "invalid_client");
@@ -88,7 +88,7 @@ fn without_a_sure_client_and_address_the_person_is_told() {
 }
 
 #[test]
-fn any_other_repeated_parameter_goes_back_as_an_error() {
+fn other_repeated_parameters_are_errors_for_the_client() {
     for (name, value) in [
         ("scope", "openid"),
         ("code_challenge", CHALLENGE),
@@ -107,7 +107,7 @@ fn any_other_repeated_parameter_goes_back_as_an_error() {
 }
 
 #[test]
-fn only_the_response_type_code_is_there() {
+fn only_response_type_code_is_supported() {
     for other in ["token", "id_token", "code token", "code id_token", "none", "CODE"] {
         assert_eq!(
             refused(&[("response_type", other)]),
@@ -123,7 +123,7 @@ fn only_the_response_type_code_is_there() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_by_its_own_code() {
+fn unsupported_parameters_have_their_own_error_codes() {
     assert_eq!(refused(&[("request", "a.b.c")]), "request_not_supported");
     assert_eq!(
         refused(&[("request_uri", "https://app.example/r")]),
@@ -134,7 +134,7 @@ fn what_is_not_supported_is_refused_by_its_own_code() {
 }
 
 #[test]
-fn pkce_is_s256_or_nothing_and_nothing_only_where_allowed() {
+fn pkce_must_be_s256_and_may_be_absent_only_where_allowed() {
     let none = [("code_challenge", ""), ("code_challenge_method", "")];
     assert_eq!(ask(&none).unwrap().request.code_challenge, None);
     let strict = [
@@ -223,7 +223,7 @@ fn oversized_values_are_refused_and_not_echoed() {
 
 proptest::proptest! {
     #[test]
-    fn every_answer_to_any_change_is_a_request_or_an_error_of_the_list(
+    fn any_changed_parameter_gives_a_request_or_a_known_error(
         name in "(response_type|client_id|redirect_uri|scope|state|nonce|prompt|max_age|code_challenge|code_challenge_method|x)",
         value in "\\PC{0,40}",
     ) {
@@ -235,7 +235,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn wishes_that_we_cannot_fulfil_are_passed_over_and_have_a_length() {
+fn ignored_parameters_are_accepted_up_to_a_length() {
     for name in ["acr_values", "ui_locales", "claims_locales", "claims", "display"] {
         assert!(ask(&[(name, "x")]).is_ok(), "{name}");
         assert_eq!(refused(&[(name, &"x".repeat(5000))]), "invalid_request", "{name}");

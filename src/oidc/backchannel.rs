@@ -1,5 +1,6 @@
-//! Telling service providers that a session has ended (OpenID Connect Back-Channel Logout 1.0). What is to be told is
-//! in the database, written by the transaction that ended the session; several processes share the telling.
+//! Notifies service providers of ended sessions (OpenID Connect Back-Channel Logout 1.0).
+//!
+//! The transaction that ends a session stores the notifications to send; several processes share the sending.
 
 use std::time::{Duration, Instant};
 
@@ -14,32 +15,32 @@ use crate::domain::Timestamp;
 use crate::storage::logouts::{self, Logout};
 use crate::storage::{StorageError, random};
 
-/// How long a logout token is good (§2.4).
+/// The lifetime of a logout token (§2.4).
 const LIFETIME: Duration = Duration::from_mins(2);
 
-/// How long one who tells keeps others from it. No request takes that long.
+/// How long a process keeps a notification that it sends from the others. No request takes that long.
 const LEASE: Duration = Duration::from_mins(1);
 
-/// The first wait after a failure; each is twice the one before, up to the longest.
+/// The first wait after a failure. Each wait is twice the one before, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// When it is given up.
+/// After this time, a notification is discarded.
 const GIVEN_UP: Duration = Duration::from_hours(24);
 
-/// How long one call goes on telling before it returns.
+/// How long one call sends notifications before it returns.
 const SHIFT: Duration = Duration::from_secs(5);
 
-/// What happened, in a logout token (§2.4).
+/// The event in a logout token (§2.4).
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 impl Oidc {
-    /// Whether any service provider wants to be told.
+    /// Returns whether any client has a back-channel logout URI.
     pub fn tells_logouts(&self) -> bool {
         self.clients.any(|client| client.backchannel_logout.is_some())
     }
 
-    /// Tells service providers of the logouts that are due, for some seconds at most.
+    /// Sends the logout notifications that are due, for a few seconds at most.
     pub fn tell_logouts(&self) -> Result<(), OidcError> {
         let began = Instant::now();
         while began.elapsed() < SHIFT {
@@ -59,14 +60,14 @@ impl Oidc {
         Ok(())
     }
 
-    /// Gives up what was due for too long; returns how many.
+    /// Discards notifications that have been due for too long, and returns their number.
     pub(super) fn give_logouts_up(&self) -> Result<usize, OidcError> {
         let since = Timestamp(self.clock.now().0 - i64::try_from(GIVEN_UP.as_millis()).unwrap_or(i64::MAX));
         let count = self
             .database
             .write::<_, StorageError>(move |connection| Ok(logouts::delete_older(connection, since)?))?;
         if count > 0 {
-            log::warn!("{count} logouts were not taken by their service providers within a day and are given up");
+            log::warn!("gave up on {count} logout notifications that were not accepted within a day");
         }
         Ok(count)
     }
@@ -77,9 +78,9 @@ impl Oidc {
             Some((client, endpoint)) => {
                 let token = self.logout_token(client, &logout)?;
                 self.send(endpoint, &token)
-                    .inspect_err(|error| log::warn!("{} could not be told of a logout: {error}", client.name))
+                    .inspect_err(|error| log::warn!("could not notify {} of a logout: {error}", client.name))
             }
-            // The settings have changed: nobody wants to know any more.
+            // The configuration has changed: the client is gone or no longer has a back-channel logout URI.
             None => Ok(()),
         };
         let now = self.clock.now();
@@ -93,7 +94,7 @@ impl Oidc {
         Ok(())
     }
 
-    /// Posts a logout token; 200 and 204 say that it was taken (§2.8).
+    /// Posts a logout token. Status 200 or 204 means that it was accepted (§2.8).
     fn send(&self, endpoint: &Endpoint, token: &str) -> Result<(), CallError> {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("logout_token", token)
@@ -108,7 +109,8 @@ impl Oidc {
         }
     }
 
-    /// A fresh token each time: one that was taken although its answer was lost shall not be taken for a replay.
+    /// Creates a logout token, a new one for each attempt: the service provider may have accepted the last one although
+    /// its answer was lost, and would refuse it as a replay.
     fn logout_token(&self, client: &Client, logout: &Logout) -> Result<String, OidcError> {
         let now = self.clock.now();
         let mut claims = Map::new();
@@ -129,7 +131,7 @@ impl Oidc {
     }
 }
 
-/// How long to wait after so many attempts.
+/// Returns how long to wait after this number of attempts.
 fn wait(attempts: i32) -> Duration {
     let doubled = 1_u32
         .checked_shl(u32::try_from(attempts - 1).unwrap_or(0))

@@ -1,10 +1,10 @@
-//! A user's SCIM attributes as OpenID claims (OpenID Connect Core §5.1, §5.4). Pure.
+//! Maps a user's SCIM attributes to OpenID claims (OpenID Connect Core §5.1, §5.4).
 
 use serde_json::{Map, Value, json};
 
 use crate::domain::{Attributes, Resource};
 
-/// The claims that scopes can bring, for discovery.
+/// The claims that scopes can request, for the discovery document.
 pub const CLAIMS: [&str; 10] = [
     "name",
     "given_name",
@@ -18,7 +18,7 @@ pub const CLAIMS: [&str; 10] = [
     "groups",
 ];
 
-/// What the scopes let a client know of a user. `email_verified` is left out: SCIM does not tell it.
+/// Returns the claims that the scopes request. `email_verified` is left out, since SCIM has no such attribute.
 pub fn of(user: &Resource, scope: &str) -> Map<String, Value> {
     let attributes = user.document.attributes();
     let mut claims = Map::new();
@@ -54,7 +54,7 @@ fn profile(user: &Resource, attributes: &Attributes, claims: &mut Map<String, Va
     claims.insert("updated_at".to_owned(), json!(user.modified.seconds()));
 }
 
-/// The name to show: as it is to be shown, else as it is formatted, else its parts.
+/// Returns the display name, else the formatted name, else the given and family name joined.
 fn full_name<'a>(display: Option<String>, name: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     display
         .filter(|name| !name.is_empty())
@@ -65,7 +65,7 @@ fn full_name<'a>(display: Option<String>, name: impl Fn(&str) -> Option<&'a str>
         })
 }
 
-/// The primary value of a multi-valued attribute, else its first.
+/// Returns the primary value of a multi-valued attribute, else its first.
 fn preferred(attributes: &Attributes, attribute: &str) -> Option<String> {
     let values = attributes.get(attribute)?.as_array()?;
     let is_primary = |value: &&Value| value.get("primary") == Some(&Value::Bool(true));
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_scope_brings_its_claims_and_no_others() {
+    fn each_scope_adds_only_its_own_claims() {
         let mut user = user(
             "u1",
             json!({
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
+    fn absent_attributes_give_no_claims() {
         let user = user("u1", json!({ "userName": "bob", "emails": [], "name": {} }));
         assert_eq!(
             Value::Object(of(&user, "openid profile email")),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_display_form_is_put_together() {
+    fn name_is_joined_from_its_parts_without_display_name() {
         let user = user(
             "u1",
             json!({ "userName": "bob", "name": { "givenName": "Bob", "familyName": "Brown" } }),

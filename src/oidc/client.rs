@@ -1,4 +1,4 @@
-//! Service providers as OAuth clients: their settings, and which of them a request names.
+//! The settings of service providers as OAuth clients, and their lookup by `client_id`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 /// How ID tokens are signed (RFC 7518 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Deserialize)]
 pub enum Algorithm {
-    /// RSA with SHA-256; every client can check it.
+    /// RSA with SHA-256, which every client can verify.
     #[default]
     #[serde(rename = "RS256")]
     Rs256,
-    /// The curve P-256 with SHA-256.
+    /// ECDSA on the curve P-256 with SHA-256.
     #[serde(rename = "ES256")]
     Es256,
 }
 
 impl Algorithm {
-    /// All of them.
+    /// All supported algorithms.
     pub const ALL: [Self; 2] = [Self::Rs256, Self::Es256];
 
-    /// Its name in JOSE.
+    /// Returns its JOSE name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
@@ -36,16 +36,16 @@ impl Algorithm {
     }
 }
 
-/// How long what a client gets is good.
+/// The lifetimes of the tokens that a client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// ID tokens.
     pub id_token: Duration,
     /// Access tokens.
     pub access_token: Duration,
-    /// One refresh token, if it is not used.
+    /// One refresh token that is not used.
     pub refresh_token: Duration,
-    /// All refresh tokens that follow from one login, however often they are used.
+    /// All refresh tokens of one login together, however often they are used.
     pub refresh_in_all: Duration,
 }
 
@@ -69,34 +69,35 @@ pub struct Client {
     pub client_id: String,
     /// Its secret; none for a public client, such as an application on a phone.
     pub secret: Option<Secret>,
-    /// What it signs its assertions with; if any, nothing else proves who it is (`private_key_jwt`).
+    /// The keys that it signs its assertions with. If set, it authenticates with `private_key_jwt` only.
     pub keys: Option<ClientKeys>,
-    /// Where codes may go, compared byte for byte.
+    /// The redirect URIs that codes may be sent to, compared byte for byte.
     pub redirect_uris: Vec<String>,
-    /// Where a browser may go after logout, compared byte for byte.
+    /// The URIs that a browser may be sent to after logout, compared byte for byte.
     pub post_logout_redirect_uris: Vec<String>,
-    /// Where it is told of the end of a session.
+    /// Its back-channel logout URI, where it is notified of ended sessions.
     pub backchannel_logout: Option<Endpoint>,
     /// How its ID tokens are signed.
     pub id_token_alg: Algorithm,
-    /// Whether it must use PKCE. A public client must in any case.
+    /// Whether it must use PKCE. Public clients always must.
     pub require_pkce: bool,
     /// Whether its requests must be pushed (RFC 9126 §6).
     pub require_pushed_requests: bool,
-    /// The identity providers whose logins it takes.
+    /// The identity providers whose logins it accepts.
     pub identity_providers: Vec<IdentityProviderName>,
-    /// Whether it takes logins with a local password.
+    /// Whether it accepts logins with a local password.
     pub local_login: bool,
-    /// The methods of which a login must have used one, such as `mfa` (RFC 8176); none if any login will do.
+    /// Authentication methods of which a login must have used at least one, such as `mfa` (RFC 8176). If empty, any
+    /// login is accepted.
     pub required_methods: &'static [&'static str],
-    /// How long tokens for SCIM are good that it gets in its own name; none if it gets no such token.
+    /// The lifetime of SCIM access tokens from the client credentials grant; `None` if it may not use this grant.
     pub scim_tokens: Option<Duration>,
-    /// How long what it gets is good.
+    /// The lifetimes of its tokens.
     pub lifetimes: Lifetimes,
 }
 
 impl Client {
-    /// Whether it cannot keep a secret.
+    /// Returns whether it is a public client, one without a secret or keys.
     pub fn is_public(&self) -> bool {
         self.secret.is_none() && self.keys.is_none()
     }
@@ -106,15 +107,15 @@ impl Client {
         self.require_pkce || self.is_public()
     }
 
-    /// Whether a code may go to `uri`: byte for byte a registered one. For a public client on a loopback address the
-    /// port may differ (RFC 8252 §7.3).
+    /// Returns whether a code may be sent to `uri`. It must equal a registered URI byte for byte; only the port of a
+    /// loopback address may differ, for public clients (RFC 8252 §7.3).
     pub fn may_redirect_to(&self, uri: &str) -> bool {
         self.redirect_uris.iter().any(|registered| {
             registered == uri || (self.is_public() && redirect::differs_in_loopback_port(registered, uri))
         })
     }
 
-    /// Whether it takes people who logged in like this.
+    /// Returns whether it accepts users who logged in like this.
     pub fn accepts(&self, authentication: &Authentication) -> bool {
         let by = match &authentication.identity_provider {
             Some(name) => self.identity_providers.contains(name),
@@ -124,7 +125,7 @@ impl Client {
         by && (self.required_methods.is_empty() || self.required_methods.iter().any(used))
     }
 
-    /// What is wrong with the settings, one sentence each.
+    /// Returns the problems in the settings, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.client_id.is_empty()
@@ -137,16 +138,16 @@ impl Client {
             problems.push("client_secret is empty: leave it out for a public client".to_owned());
         }
         if self.secret.is_some() && self.keys.is_some() {
-            problems.push("client_secret and jwks exclude each other: choose one proof".to_owned());
+            problems.push("client_secret and jwks exclude each other: set only one".to_owned());
         }
         if matches!(&self.keys, Some(ClientKeys::Inline(keys)) if keys.is_empty()) {
-            problems.push("jwks holds no key that checks ES256, RS256, PS256 or EdDSA".to_owned());
+            problems.push("jwks holds no key for ES256, RS256, PS256 or EdDSA".to_owned());
         }
         if self.scim_tokens.is_some() && self.is_public() {
             problems.push("client_credentials needs a client_secret or keys".to_owned());
         }
         if self.redirect_uris.is_empty() && self.scim_tokens.is_none() {
-            problems.push("redirect_uris is empty: name where the service provider takes its codes".to_owned());
+            problems.push("redirect_uris is empty: set where authorization codes are sent".to_owned());
         }
         for uri in self.redirect_uris.iter().chain(&self.post_logout_redirect_uris) {
             if let Some(problem) = redirect::problem(uri) {
@@ -174,12 +175,12 @@ impl Clients {
         self.0.get(client_id)
     }
 
-    /// Whether something is true of any of them.
+    /// Returns whether the predicate holds for any client.
     pub(super) fn any(&self, is_true: impl Fn(&Client) -> bool) -> bool {
         self.0.values().any(is_true)
     }
 
-    /// The longest that any ID token is good.
+    /// Returns the longest ID token lifetime of all clients.
     pub(super) fn longest_id_token(&self) -> Duration {
         self.0
             .values()
@@ -206,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn sound_settings_have_no_problem() {
+    fn valid_settings_have_no_problem() {
         assert_eq!(public().problems(), Vec::<String>::new());
         assert_eq!(confidential().problems(), Vec::<String>::new());
     }
 
     #[test]
-    fn every_problem_is_named_at_once() {
+    fn all_problems_are_reported_at_once() {
         let client = Client {
             client_id: String::new(),
             secret: Some(Secret::new("")),
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_through_an_identity_provider_that_is_not_listed_is_not_accepted() {
+    fn login_by_an_unlisted_identity_provider_is_refused() {
         let mut login = super::super::fixtures::authentication();
         assert!(confidential().accepts(&login));
         login.identity_provider = Some("github".into());

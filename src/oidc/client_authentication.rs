@@ -1,4 +1,4 @@
-//! Which client makes a request to the token endpoint, and its proof (RFC 6749 §2.3).
+//! Authenticates clients at the token endpoint (RFC 6749 §2.3).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,14 +10,15 @@ use super::parameters::Parameters;
 use crate::storage::random;
 
 pub(super) const REFUSED: OAuthError =
-    ErrorCode::InvalidClient.because("The client is not known, or did not prove who it is.");
+    ErrorCode::InvalidClient.because("Unknown client, or client authentication failed.");
 
-/// How clients may prove who they are, as discovery has it. Public clients have no proof, and give their name alone.
+/// The client authentication methods in the discovery document. Public clients do not authenticate; they only send
+/// their `client_id`.
 pub(super) const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 impl Oidc {
-    /// The client that proved who it is in the one way that it is set up for. An assertion together with a secret is
-    /// refused: the one must not pass for the other.
+    /// Returns the client that authenticated with the method that it is configured for. An assertion together with a
+    /// secret is refused, so that one cannot replace the other.
     pub(super) fn authenticate(
         &self,
         authorization: Option<&str>,
@@ -35,8 +36,8 @@ impl Oidc {
     }
 }
 
-/// The client that proved who it is: by `client_secret_basic`, by `client_secret_post`, or, if it is public, by its
-/// name alone. A request that tries more than one way is refused.
+/// Returns the client that authenticated with `client_secret_basic` or `client_secret_post`, or the public client that
+/// `client_id` names. A request that tries more than one method is refused.
 fn by_secret<'c>(
     clients: &'c Clients,
     authorization: Option<&str>,
@@ -44,12 +45,12 @@ fn by_secret<'c>(
 ) -> Result<&'c Client, OAuthError> {
     let named = parameters.get("client_id");
     match (authorization, parameters.get("client_secret")) {
-        (Some(_), Some(_)) => Err(ErrorCode::InvalidRequest.because("The client authenticates in more than one way.")),
+        (Some(_), Some(_)) => Err(ErrorCode::InvalidRequest.because("The client uses two authentication methods.")),
         (Some(header), None) => {
             let client = basic(clients, header).ok_or(REFUSED)?;
             match named {
                 Some(name) if name != client.client_id => {
-                    Err(ErrorCode::InvalidRequest.because("client_id is another client's."))
+                    Err(ErrorCode::InvalidRequest.because("client_id does not match the authenticated client."))
                 }
                 _ => Ok(client),
             }
@@ -62,8 +63,8 @@ fn by_secret<'c>(
     }
 }
 
-/// Name and password are form-encoded before they are joined (RFC 6749 §2.3.1); many clients do not, so both readings
-/// are tried.
+/// Reads the `Authorization` header. RFC 6749 §2.3.1 has the id and secret form-encoded before they are joined, but
+/// many clients do not do this, so both readings are tried.
 fn basic<'c>(clients: &'c Clients, header: &str) -> Option<&'c Client> {
     let (scheme, credentials) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -74,7 +75,7 @@ fn basic<'c>(clients: &'c Clients, header: &str) -> Option<&'c Client> {
     proved(clients, &form_decoded(name), &form_decoded(secret)).or_else(|| proved(clients, name, secret))
 }
 
-/// The client, if that is its secret. An unknown client takes as long.
+/// Returns the client if this is its secret. An unknown client takes the same time.
 fn proved<'c>(clients: &'c Clients, name: &str, secret: &str) -> Option<&'c Client> {
     let client = clients.get(name);
     let expected = client.and_then(|client| client.secret.as_ref());
@@ -83,7 +84,7 @@ fn proved<'c>(clients: &'c Clients, name: &str, secret: &str) -> Option<&'c Clie
 }
 
 fn form_decoded(text: &str) -> String {
-    // One value: what would part it from others stands for itself.
+    // This is a single value: the separators `&` and `=` stand for themselves.
     let text = text.replace('&', "%26").replace('=', "%3D");
     url::form_urlencoded::parse(text.as_bytes())
         .next()
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_secrets_are_read_form_encoded_or_as_they_are() {
+    fn ids_and_secrets_may_be_form_encoded_or_plain() {
         assert_eq!(
             who(Some(&header("odd+one:a%2Bb%25%26%3D%3Ac+")), &[]),
             Ok("odd one".to_owned())
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_no_proof_is_refused() {
+    fn failed_client_authentication_is_refused() {
         for (authorization, body) in [
             (Some(header("wiki:wrong")), vec![]),
             (Some(header("wiki:")), vec![]),
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_not_use_two_ways_or_two_names() {
+    fn two_methods_or_two_client_ids_are_refused() {
         let header = header("wiki:s3cret");
         assert_eq!(
             who(Some(&header), &[("client_id", "wiki"), ("client_secret", "s3cret")]),

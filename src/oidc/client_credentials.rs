@@ -1,5 +1,7 @@
-//! The client credentials grant (RFC 6749 §4.4): a client gets a token for SCIM, in its own name. The token is one of
-//! its service provider's, with the same rights as one that a person made, and good for minutes.
+//! The client credentials grant (RFC 6749 §4.4), which issues SCIM access tokens to clients.
+//!
+//! The token belongs to the client's service provider, has the same rights as one that an administrator creates, and is
+//! valid for minutes.
 
 use super::Oidc;
 use super::client::Client;
@@ -9,7 +11,7 @@ use super::token::TokenResponse;
 use crate::storage::StorageError;
 use crate::storage::scim_tokens::{self, Issue};
 
-/// The one scope of such a token.
+/// The only scope of such a token.
 pub(super) const SCOPE: &str = "scim";
 
 impl Oidc {
@@ -21,7 +23,7 @@ impl Oidc {
         let life = client
             .scim_tokens
             .filter(|_| !client.is_public())
-            .ok_or(ErrorCode::UnauthorizedClient.because("The client is not set up for client_credentials."))?;
+            .ok_or(ErrorCode::UnauthorizedClient.because("The client is not configured for client_credentials."))?;
         if parameters.get("scope").is_some_and(|scope| scope != SCOPE) {
             return Err(ErrorCode::InvalidScope.because("scope must be scim.").into());
         }

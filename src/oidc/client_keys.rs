@@ -1,4 +1,4 @@
-//! The keys that a client signs its assertions with: from the configuration, or from where the client publishes them.
+//! The keys that verify client assertions, from the configuration or a `jwks_uri`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +10,13 @@ use super::public_key::{PublicKey, read_set};
 use crate::domain::{Clock, Timestamp};
 use crate::http_client::HttpClients;
 
-/// How long published keys are used before they are read again.
+/// How long published keys are cached.
 const FRESH: Duration = Duration::from_hours(1);
 
-/// How long after a look the next one is due at the earliest, whatever anybody sends (OpenID Connect Core §10.1.1).
+/// The shortest time between two fetches, whatever requests arrive (OpenID Connect Core §10.1.1).
 const BETWEEN: Duration = Duration::from_mins(1);
 
-/// Where a client's keys are.
+/// The source of a client's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientKeys {
     /// In the configuration.
@@ -25,18 +25,18 @@ pub enum ClientKeys {
     Published(Endpoint),
 }
 
-/// The keys that clients publish, as they were last read.
+/// A cache of the keys that clients publish.
 pub(super) struct PublishedKeys {
     clients: HashMap<String, Place>,
     http: Arc<HttpClients>,
     clock: Clock,
 }
 
-/// One URL, and what was found there.
+/// One URL, and the keys that were fetched from it.
 struct Place {
     endpoint: Endpoint,
     seen: Mutex<Seen>,
-    /// Held by the one who looks, so that nobody waits for more than one look.
+    /// Held during a fetch, so that other threads wait for one fetch at most.
     turn: Mutex<()>,
 }
 
@@ -67,8 +67,8 @@ impl PublishedKeys {
         }
     }
 
-    /// The keys of a client that may have signed under this name. A name that is not known makes us look again, at
-    /// most once a minute.
+    /// Returns the keys of a client that may have signed with this `kid`. An unknown `kid` causes a new fetch, at most
+    /// once a minute.
     pub(super) fn of(&self, client: &Client, kid: Option<&str>) -> Arc<Vec<PublicKey>> {
         match (&client.keys, self.clients.get(&client.client_id)) {
             (Some(ClientKeys::Inline(keys)), _) => Arc::new(keys.clone()),
@@ -95,7 +95,7 @@ impl PublishedKeys {
                 seen.keys = Arc::new(keys);
                 seen.read = Some(now);
             }
-            Err(error) => log::warn!("the keys of a service provider could not be read: {error}"),
+            Err(error) => log::warn!("could not fetch the keys of a service provider: {error}"),
         }
         *place.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen.clone();
         seen.keys

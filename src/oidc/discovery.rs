@@ -1,4 +1,4 @@
-//! The discovery document (OpenID Connect Discovery §3): what is true of this provider, and nothing else.
+//! The discovery document (OpenID Connect Discovery §3), with the supported features only.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::public_key::ALGORITHMS;
 use super::{Oidc, client_credentials};
 
 impl Oidc {
-    /// The discovery document.
+    /// Returns the discovery document.
     pub fn discovery(&self) -> Value {
         let at = |path: &str| format!("{}{path}", self.issuer);
         let claims: Vec<&str> = [

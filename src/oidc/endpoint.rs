@@ -1,15 +1,15 @@
-//! The addresses of service providers that we call: for their keys, and to tell them of a logout.
+//! Endpoints of service providers that this server calls, for keys and logout notifications.
 
 use std::error::Error;
 
 /// An address of a service provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The address.
+    /// The URL.
     pub url: String,
-    /// Whether it may be on loopback or a private network.
+    /// Whether it may resolve to loopback or a private network.
     pub allow_private_network: bool,
 }
 
-/// Why a call brought no usable answer.
+/// The reason why a call gave no usable answer.
 pub(super) type CallError = Box<dyn Error + Send + Sync>;

@@ -1,26 +1,26 @@
-//! What OAuth calls its errors, where each goes, and our own failures.
+//! OAuth error codes, errors for clients and for pages, and internal failures.
 
 use crate::directory::DirectoryError;
 use crate::storage::StorageError;
 
 use super::keys::KeysError;
 
-/// The error codes in use.
+/// The OAuth error codes in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// Something is missing, repeated or malformed (RFC 6749 §4.1.2.1, §5.2).
+    /// A parameter is missing, repeated or malformed (RFC 6749 §4.1.2.1, §5.2).
     InvalidRequest,
     /// The response type is not `code` (RFC 6749 §4.1.2.1).
     UnsupportedResponseType,
     /// The scope is unknown or malformed (RFC 6749 §4.1.2.1).
     InvalidScope,
-    /// The person or a rule said no (RFC 6749 §4.1.2.1).
+    /// The user or a rule denied the request (RFC 6749 §4.1.2.1).
     AccessDenied,
-    /// We failed (RFC 6749 §4.1.2.1).
+    /// The server failed (RFC 6749 §4.1.2.1).
     ServerError,
-    /// We are out of reach for the moment (RFC 6749 §4.1.2.1).
+    /// The server is temporarily unavailable (RFC 6749 §4.1.2.1).
     TemporarilyUnavailable,
-    /// `prompt=none`, but the person must log in (OpenID Connect Core §3.1.2.6).
+    /// `prompt=none`, but the user must log in (OpenID Connect Core §3.1.2.6).
     LoginRequired,
     /// `request` is not supported (OpenID Connect Core §3.1.2.6).
     RequestNotSupported,
@@ -28,29 +28,29 @@ pub enum ErrorCode {
     RequestUriNotSupported,
     /// `registration` is not supported (OpenID Connect Core §3.1.2.6).
     RegistrationNotSupported,
-    /// `resource` names nothing that we issue tokens for (RFC 8707 §2).
+    /// `resource` names no resource that this server issues tokens for (RFC 8707 §2).
     InvalidTarget,
-    /// The client did not prove who it is (RFC 6749 §5.2).
+    /// Client authentication failed (RFC 6749 §5.2).
     InvalidClient,
-    /// The code or refresh token is not good (RFC 6749 §5.2).
+    /// The code or refresh token is invalid (RFC 6749 §5.2).
     InvalidGrant,
-    /// The grant type is none of ours (RFC 6749 §5.2).
+    /// The grant type is not supported (RFC 6749 §5.2).
     UnsupportedGrantType,
     /// The client may not use this grant type (RFC 6749 §5.2).
     UnauthorizedClient,
-    /// The access token is not good (RFC 6750 §3.1).
+    /// The access token is invalid (RFC 6750 §3.1).
     InvalidToken,
-    /// The access token may not do this (RFC 6750 §3.1).
+    /// The access token lacks a required scope (RFC 6750 §3.1).
     InsufficientScope,
 }
 
 impl ErrorCode {
-    /// As it stands in answers.
+    /// Returns the code as it is sent in responses.
     pub const fn as_str(self) -> &'static str {
         self.row().0
     }
 
-    /// The status where the error is answered directly, not by redirect.
+    /// Returns the HTTP status for errors that are answered directly, not by redirect.
     pub const fn status(self) -> u16 {
         self.row().1
     }
@@ -77,7 +77,7 @@ impl ErrorCode {
         }
     }
 
-    /// This error, explained. The text is ours: nothing of the request is repeated in it.
+    /// Returns this error with a description. It is a constant text, so nothing of the request is echoed.
     pub(super) const fn because(self, description: &'static str) -> OAuthError {
         OAuthError {
             code: self,
@@ -86,17 +86,17 @@ impl ErrorCode {
     }
 }
 
-/// An error that is answered to a client.
+/// An error that is sent to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{description}")]
 pub struct OAuthError {
-    /// Which.
+    /// The error code.
     pub code: ErrorCode,
-    /// For the client's developer.
+    /// A description for the client's developer.
     pub description: &'static str,
 }
 
-/// An error that is shown to the person, since nobody can be trusted to be redirected to.
+/// An error that is shown to the user on a page, since there is no verified URI to redirect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PageError {
@@ -107,7 +107,7 @@ pub struct PageError {
 }
 
 impl PageError {
-    /// No service provider has the `client_id`.
+    /// No client has this `client_id`.
     pub const UNKNOWN_CLIENT: Self = Self {
         code: "invalid_client",
         message: "The application that sent you here is not registered. Tell its operator.",
@@ -115,17 +115,17 @@ impl PageError {
     /// The `redirect_uri` is not registered.
     pub const REDIRECT_URI: Self = Self {
         code: "invalid_redirect_uri",
-        message: "The application that sent you here asked for an answer at an address that is not registered. Tell its operator.",
+        message: "The application that sent you here gave a return address that is not registered. Tell its operator.",
     };
     /// A parameter that decides where the answer goes is missing or repeated.
     pub const MALFORMED: Self = Self {
         code: "invalid_request",
-        message: "The application that sent you here made a request that cannot be read. Go back and try again, or tell its operator.",
+        message: "The application that sent you here sent an invalid request. Go back and try again, or tell its operator.",
     };
-    /// The `request_uri` names no pushed request of this client that is good.
+    /// The `request_uri` names no valid pushed request of this client.
     pub const REQUEST_URI: Self = Self {
         code: "invalid_request",
-        message: "The request that the application prepared is over or was used already. Go back and try again.",
+        message: "The request that the application prepared has expired or was already used. Go back and try again.",
     };
     /// The `post_logout_redirect_uri` is not registered.
     pub const AFTER_LOGOUT: Self = Self {
@@ -134,22 +134,22 @@ impl PageError {
     };
 }
 
-/// Our own failure, nobody's mistake.
+/// An internal failure, not caused by the request.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcError {
-    /// Our records.
+    /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The userstores.
+    /// A userstore failed.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The signing keys.
+    /// The signing keys are not available.
     #[error(transparent)]
     Keys(#[from] KeysError),
 }
 
 impl OidcError {
-    /// The code that a client gets: whether it is worth trying again soon.
+    /// Returns the error code for the client, which tells whether to retry soon.
     pub fn code(&self) -> ErrorCode {
         use crate::userstore::StoreError;
         match self {
@@ -161,10 +161,10 @@ impl OidcError {
     }
 }
 
-/// Why a client did not get what it asked for.
+/// The reason why a request of a client failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The client's mistake.
+    /// The request was refused.
     #[error(transparent)]
     Refused(#[from] OAuthError),
     /// Ours.
@@ -172,10 +172,10 @@ pub enum Failure {
     Failed(#[from] OidcError),
 }
 
-/// Why a browser was not sent on.
+/// The reason why a page shows an error instead of a redirect.
 #[derive(Debug, thiserror::Error)]
 pub enum PageFailure {
-    /// The request's fault; the person must see it.
+    /// The request was refused, and the user must be told.
     #[error(transparent)]
     Refused(#[from] PageError),
     /// Ours.

@@ -1,4 +1,4 @@
-//! A provider over a database in a temporary folder, with clients, a user and requests, for the tests of this room.
+//! Test fixtures: an OpenID provider on a temporary database, with clients and a user.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -54,7 +54,7 @@ pub(crate) fn public() -> Client {
     }
 }
 
-/// Another application, which must push its requests.
+/// A second client, which must push its requests.
 pub(crate) fn service() -> Client {
     Client {
         name: "service".into(),
@@ -65,13 +65,13 @@ pub(crate) fn service() -> Client {
     }
 }
 
-/// The key of the client `robot`.
+/// The signing key of the client `robot`.
 pub(in crate::oidc) fn robot_key() -> &'static SigningKey {
     static KEY: OnceLock<SigningKey> = OnceLock::new();
     KEY.get_or_init(|| SigningKey::read(Algorithm::Es256, &generate(Algorithm::Es256).unwrap()).unwrap())
 }
 
-/// An application that signs who it is.
+/// A client that authenticates with `private_key_jwt`.
 pub(crate) fn robot() -> Client {
     Client {
         name: "robot".into(),
@@ -85,7 +85,7 @@ pub(crate) fn robot() -> Client {
     }
 }
 
-/// The same application, if it publishes its key.
+/// Like `robot`, but with its key published at a URL.
 pub(crate) fn publisher() -> Client {
     Client {
         name: "publisher".into(),
@@ -103,12 +103,12 @@ fn endpoint(url: &str) -> Endpoint {
     }
 }
 
-/// What we send out, and what comes back.
+/// The outgoing requests, and the answer that they get.
 #[derive(Default)]
 pub(crate) struct Outside {
-    /// Address and body of each request.
+    /// The URL and body of each request.
     pub(crate) calls: Mutex<Vec<(String, String)>>,
-    /// Status and body of each answer; without one nobody answers.
+    /// The status and body of each answer; `None` makes every request fail.
     pub(crate) answer: Mutex<Option<(u16, String)>>,
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn pairs(parameters: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Parameters with some replaced or added; an empty value takes one out.
+/// Returns parameters with some replaced or added; an empty value removes one.
 pub(crate) fn with(parameters: &[(&str, &str)], changes: &[(&str, &str)]) -> Vec<(String, String)> {
     let kept = parameters
         .iter()
@@ -188,7 +188,7 @@ pub(crate) const REQUEST: &[(&str, &str)] = &[
     ("code_challenge_method", "S256"),
 ];
 
-/// A provider and the world around it.
+/// A provider with its database, clock, users and outgoing requests.
 pub(crate) struct World {
     pub(crate) oidc: Oidc,
     pub(crate) clock: Clock,
@@ -220,7 +220,7 @@ impl World {
         world
     }
 
-    /// Another process on the same database.
+    /// Opens a second provider on the same database, like another process.
     pub(crate) fn another(&self) -> Oidc {
         open(&self.database, &self.users, &self.clock, &self.outside)
     }
@@ -232,7 +232,7 @@ impl World {
             .insert("u1".to_owned(), user("u1", attributes));
     }
 
-    /// Another user, `u2`.
+    /// Adds another user, `u2`.
     pub(crate) fn put_somebody_else(&self) {
         let other = user("u2", json!({ "userName": "bob" }));
         self.users.lock().unwrap().insert("u2".to_owned(), other);
@@ -254,19 +254,19 @@ impl World {
         self.oidc.open_session(&authentication, None).unwrap()
     }
 
-    /// A code for the request with changes, given a session.
+    /// Returns a code for the request with changes, in a session.
     pub(crate) fn code(&self, session: &str, changes: &[(&str, &str)]) -> String {
         let answer = self.oidc.authorize(&with(REQUEST, changes), Some(session)).unwrap();
         parameter(&redirect(answer), "code").expect("a code")
     }
 
-    /// The tokens of a complete login.
+    /// Returns the tokens of a complete login.
     pub(crate) fn tokens(&self) -> TokenResponse {
         let code = self.code(&self.login(), &[]);
         self.redeem(&code, &[]).unwrap()
     }
 
-    /// The tokens for a code, or the error's code.
+    /// Redeems a code; returns its tokens or the error code.
     pub(crate) fn redeem(&self, code: &str, changes: &[(&str, &str)]) -> Result<TokenResponse, &'static str> {
         let form: &[(&str, &str)] = &[
             ("grant_type", "authorization_code"),
@@ -306,7 +306,7 @@ pub(crate) fn secret_box() -> Arc<SecretBox> {
     Arc::new(SecretBox::from_secret(&Secret::new("A".repeat(43) + "=")).unwrap())
 }
 
-/// The same keys for every world: making RSA keys is slow.
+/// Inserts the same keys into every database, because generating RSA keys is slow.
 fn insert_keys(database: &Database) {
     static KEYS: OnceLock<Vec<SigningKeyRecord>> = OnceLock::new();
     let keys = KEYS.get_or_init(|| {
@@ -357,7 +357,7 @@ pub(crate) fn redirect(answer: Authorized) -> String {
     }
 }
 
-/// A parameter of a location's query.
+/// Returns a query parameter of a URL.
 pub(crate) fn parameter(location: &str, name: &str) -> Option<String> {
     let url = url::Url::parse(location).unwrap();
     url.query_pairs()

@@ -1,4 +1,4 @@
-//! From an authorization request to a code (OpenID Connect Core §3.1.2).
+//! The authorization endpoint: from a request to a code (OpenID Connect Core §3.1.2).
 
 use super::authorize::{self, Asked, AuthorizeError, Deliver, Prompt};
 use super::client::Client;
@@ -10,12 +10,12 @@ use crate::domain::{Relations, ResourceId};
 use crate::storage::grants::{self, Grant};
 use crate::storage::{StorageError, random, sessions};
 
-/// What becomes of an authorization request.
+/// The result of an authorization request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorized {
-    /// The browser goes back to the service provider, with a code or an error.
+    /// Redirects the browser to the service provider, with a code or an error.
     Redirect(String),
-    /// The person must log in first; [`Oidc::complete`] or [`Oidc::refuse`] ends it.
+    /// The user must log in first; then call [`Oidc::complete`] or [`Oidc::refuse`].
     Login(Box<AuthorizationRequest>),
 }
 
@@ -42,7 +42,7 @@ impl Oidc {
         };
         if let Some(hint) = &asked.id_token_hint {
             asked.request.subject = self.hinted(hint)?;
-            // A hint that cannot be read names nobody who is logged in.
+            // An invalid hint names no user, so no session satisfies it.
             asked.request.reauthenticate |= asked.request.subject.is_none();
         }
         if let Some(cookie) = session
@@ -65,7 +65,7 @@ impl Oidc {
         }
     }
 
-    /// The request, if it is valid and came the way that the client wants.
+    /// Returns the request if it is valid, and pushed if the client requires that.
     fn asked(&self, brought: &Brought<'_>) -> Result<Asked, AuthorizeError> {
         let asked = authorize::validate(&brought.parameters, &self.clients)?;
         let client = self.clients.get(&asked.request.client_id);
@@ -81,8 +81,8 @@ impl Oidc {
         Ok(asked)
     }
 
-    /// Where the browser goes after a login: back to the service provider, with a code, or with `access_denied` if the
-    /// user may not enter. The session is the one that was opened for this login.
+    /// Returns the URL that the browser is redirected to after a login, with a code, or with `access_denied` if the
+    /// user may not log in. `session` is the one that was opened for this login.
     pub fn complete(
         &self,
         request: &AuthorizationRequest,
@@ -94,7 +94,7 @@ impl Oidc {
         if user.is_none() || !client.accepts(authentication) {
             return self.refuse(request, ErrorCode::AccessDenied);
         }
-        // Whoever was expected did not come (OpenID Connect Core §3.1.2.2).
+        // Another user than the requested one logged in (OpenID Connect Core §3.1.2.2).
         if request
             .subject
             .as_ref()
@@ -105,18 +105,18 @@ impl Oidc {
         Ok(self.issue_code(request, authentication, session)?)
     }
 
-    /// Where the browser goes when no login came of it: back to the service provider, with an error.
+    /// Returns the URL that the browser is redirected to when the login failed, with an error.
     pub fn refuse(&self, request: &AuthorizationRequest, code: ErrorCode) -> Result<String, PageFailure> {
         self.client_of(request)?;
         let error = code.because(match code {
-            ErrorCode::AccessDenied => "The person may not enter, or did not want to.",
-            ErrorCode::LoginRequired => "The person must log in.",
-            _ => "The login did not go through.",
+            ErrorCode::AccessDenied => "The user may not log in, or declined.",
+            ErrorCode::LoginRequired => "The user must log in.",
+            _ => "The login failed.",
         });
         Ok(self.error_at(&request.redirect_uri, request.state.as_deref(), error))
     }
 
-    /// The client of a request that was valid earlier: the settings may have changed since.
+    /// Returns the client of a request that was valid earlier; the configuration may have changed since.
     fn client_of(&self, request: &AuthorizationRequest) -> Result<&Client, PageError> {
         let client = self.clients.get(&request.client_id).ok_or(PageError::UNKNOWN_CLIENT)?;
         if client.may_redirect_to(&request.redirect_uri) {
@@ -126,13 +126,13 @@ impl Oidc {
         }
     }
 
-    /// The person whom an ID token of ours names; it may have expired (OpenID Connect Core §3.1.2.1).
+    /// Returns the user that an ID token of this server names. It may have expired (OpenID Connect Core §3.1.2.1).
     fn hinted(&self, hint: &str) -> Result<Option<ResourceId>, OidcError> {
         let claims = jws::read(&*self.keys.set()?, hint);
         Ok(claims.and_then(|claims| Some(claims.get("sub")?.as_str()?.into())))
     }
 
-    /// Whether the login behind a session answers the request.
+    /// Returns whether the login of a session satisfies the request.
     fn suffices(&self, asked: &Asked, authentication: &Authentication) -> bool {
         let accepted = self
             .clients
@@ -149,7 +149,7 @@ impl Oidc {
         accepted && fresh && expected && !asked.request.reauthenticate
     }
 
-    /// Makes a code, bound to the client, its redirect URI, its PKCE challenge and the session.
+    /// Issues a code, bound to the client, its redirect URI, its PKCE challenge and the session.
     fn issue_code(
         &self,
         request: &AuthorizationRequest,
@@ -177,7 +177,7 @@ impl Oidc {
             revoked: None,
         };
         let issued = self.database.write::<_, StorageError>(move |connection| {
-            // A session that ended meanwhile, or is another person's, gives nothing.
+            // No code is issued if the session has ended meanwhile or belongs to another user.
             if sessions::hold(connection, &grant.session_hash, now)?.as_ref() != Some(&grant.user) {
                 return Ok(false);
             }
@@ -196,7 +196,7 @@ impl Oidc {
         self.answer_at(redirect_uri, state, &parameters)
     }
 
-    /// An authorization response; it says whose it is (RFC 9207).
+    /// Returns the URL of an authorization response, with the issuer as `iss` (RFC 9207).
     fn answer_at(&self, redirect_uri: &str, state: Option<&str>, parameters: &[(&str, &str)]) -> String {
         let mut parameters = parameters.to_vec();
         parameters.extend(state.map(|state| ("state", state)));

@@ -11,17 +11,17 @@ use crate::domain::{Resource, Timestamp};
 use crate::storage::grants::Grant;
 use crate::storage::random;
 
-/// What an ID token is about.
+/// The client, grant and user that an ID token is issued for.
 pub(super) struct Subject<'a> {
     pub(super) client: &'a Client,
     pub(super) grant: &'a Grant,
     pub(super) user: &'a Resource,
-    /// What the access token that goes with it may do.
+    /// The scope of the access token that is issued with it.
     pub(super) scope: &'a str,
 }
 
-/// The claims of the ID token that goes with an access token. The `nonce` comes with the first one only
-/// (OpenID Connect Core §12.2).
+/// Returns the claims of the ID token that is issued with an access token. Only the first one has the `nonce` (OpenID
+/// Connect Core §12.2).
 pub(super) fn claims(
     issuer: &str,
     about: &Subject<'_>,
@@ -57,12 +57,12 @@ pub(super) fn claims(
     claims
 }
 
-/// The name of a session towards clients; neither the cookie nor what is stored of it can be told from it.
+/// Returns the `sid` of a session. Neither the cookie nor its stored hash can be derived from it.
 pub(super) fn sid(session_hash: &str) -> String {
     random::fingerprint(&format!("sid:{session_hash}"))
 }
 
-/// The left half of the SHA-256, as `at_hash` has it for both of our algorithms (OpenID Connect Core §3.1.3.6).
+/// Returns the left half of the SHA-256, which is `at_hash` for both algorithms (OpenID Connect Core §3.1.3.6).
 fn half_hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, token.as_bytes()).as_ref()[..16])
 }

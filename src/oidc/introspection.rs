@@ -1,4 +1,4 @@
-//! Token introspection (RFC 7662): a client asks what became of a token that it was given.
+//! The token introspection endpoint (RFC 7662).
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::storage::grants::Grant;
 use crate::storage::scim_tokens::{self, ScimToken};
 use crate::storage::{random, tokens};
 
-/// What is told of a token that is good.
+/// The properties of a valid token.
 struct Active {
     grant: Grant,
     scope: String,
@@ -20,8 +20,8 @@ struct Active {
 }
 
 impl Oidc {
-    /// Answers an introspection request, given its `Authorization` header and its form (§2.1). Every token that is not
-    /// good, not known or another client's gets the same answer, `{"active": false}` (§2.2, §4).
+    /// Answers an introspection request, given its `Authorization` header and its form (§2.1). Every token that is
+    /// invalid, unknown or belongs to another client gets the same answer, `{"active": false}` (§2.2, §4).
     pub fn introspect(
         &self,
         authorization: Option<&str>,
@@ -30,10 +30,10 @@ impl Oidc {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
         let client = self.authenticate(authorization, &parameters)?;
-        // A name alone is no proof: anybody could try tokens out (§2.1).
+        // A `client_id` alone does not authenticate: anyone could probe tokens (§2.1).
         if client.is_public() {
             return Err(ErrorCode::InvalidClient
-                .because("A public client may not introspect tokens.")
+                .because("Public clients may not introspect tokens.")
                 .into());
         }
         let hash = random::fingerprint(parameters.required("token", "token is missing.")?);
@@ -48,7 +48,7 @@ impl Oidc {
         Ok(answer)
     }
 
-    /// The token for SCIM with this hash, if it is good and the client got it in its own name.
+    /// Returns the SCIM access token with this hash, if it is valid and was issued to this client.
     pub(super) fn own_scim_token(&self, client: &Client, hash: &str) -> Result<Option<ScimToken>, OidcError> {
         let now = self.clock.now();
         let found = self
@@ -72,7 +72,7 @@ impl Oidc {
         }
     }
 
-    /// The token with this hash, if it is good and the client's own.
+    /// Returns the token with this hash, if it is valid and was issued to this client.
     fn active(&self, client: &Client, hash: &str) -> Result<Option<Active>, OidcError> {
         let now = self.clock.now();
         let (access, refresh) = self.database.read::<_, OidcError>(|connection| {

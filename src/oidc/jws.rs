@@ -1,4 +1,4 @@
-//! Signed tokens in compact form (RFC 7515): written, taken apart, and our own read again.
+//! Signs, parses and verifies JWTs in JWS compact serialization (RFC 7515).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 use super::keys::KeySet;
 use super::signing_key::{BadKey, SigningKey};
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is parsed, in bytes.
 const LONGEST: usize = 16 * 1024;
 
-/// What a token is, as its header says (RFC 8725 §3.11): none of one kind passes for another.
+/// The `typ` headers of tokens (RFC 8725 §3.11), so that a token of one type is not accepted as another.
 pub(super) const ID_TOKEN: &str = "JWT";
 pub(super) const LOGOUT_TOKEN: &str = "logout+jwt";
 
-/// Signs claims.
+/// Returns a token with signed claims.
 pub(super) fn write(key: &SigningKey, kind: &str, claims: &Map<String, Value>) -> Result<String, BadKey> {
     let header = json!({ "alg": key.algorithm().name(), "kid": key.kid(), "typ": kind });
     let claims = serde_json::to_vec(claims).map_err(|_| BadKey)?;
@@ -27,11 +27,11 @@ pub(super) fn write(key: &SigningKey, kind: &str, claims: &Map<String, Value>) -
     Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// A token taken apart; nothing is checked yet.
+/// A parsed token, before any verification.
 pub(super) struct Compact<'a> {
     pub(super) header: Map<String, Value>,
     pub(super) claims: Map<String, Value>,
-    /// What the signature is over.
+    /// The part that the signature covers.
     pub(super) signed: &'a str,
     pub(super) signature: Vec<u8>,
 }
@@ -53,11 +53,11 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// The claims of an ID token that one of our keys signed. Neither its times nor its audience are looked at.
+/// Returns the claims of an ID token that one of this server's keys signed. Its times and its audience are not checked.
 pub(super) fn read(keys: &KeySet, token: &str) -> Option<Map<String, Value>> {
     let token = Compact::read(token)?;
     let key = keys.by_kid(token.header.get("kid")?.as_str()?)?;
-    // The key decides the algorithm; the header has only to agree.
+    // The key determines the algorithm; the header must agree.
     let genuine = *token.header.get("typ")? == ID_TOKEN
         && *token.header.get("alg")? == key.algorithm().name()
         && key.verify(token.signed.as_bytes(), &token.signature);

@@ -1,4 +1,6 @@
-//! The signing keys: made at first start, published before they sign and after, the same in every process.
+//! The signing keys: their creation, publication, rotation and removal.
+//!
+//! They are created at the first start, published before they sign and after they retire, and shared by all processes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,33 +15,33 @@ use crate::storage::secret_box::Unsealable;
 use crate::storage::signing_keys::{self, SigningKeyRecord};
 use crate::storage::{Database, SecretBox, StorageError};
 
-/// How long a process uses the keys it has read before it looks again.
+/// How long a process caches the keys.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long others may keep the published keys (`Cache-Control: max-age` of the JWKS).
+/// How long others may cache the published keys (`Cache-Control: max-age` of the JWKS).
 pub const PUBLISHED_FRESH: Duration = Duration::from_mins(5);
 
-/// How long a new key is published before it signs: twice what others may keep the old set for.
+/// How long a new key is published before it signs: twice the time that others may cache the old set.
 const AHEAD: Duration = Duration::from_mins(10);
 
-/// Why there is no key to sign with.
+/// The reason why no signing key is available.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// Our records.
+    /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The master key is not the one that sealed them.
+    /// The master key does not open the sealed keys.
     #[error("the signing keys cannot be opened: is this the master key that sealed them?")]
     Sealed(#[from] Unsealable),
-    /// A key is not what it should be.
+    /// A stored key is invalid.
     #[error(transparent)]
     Key(#[from] BadKey),
-    /// No key signs with the algorithm.
+    /// No key exists for this algorithm.
     #[error("there is no {0} signing key: run `vestibule keys rotate`")]
     Missing(&'static str),
 }
 
-/// The keys as they are published.
+/// The published keys.
 pub(super) struct KeySet(Vec<Published>);
 
 struct Published {
@@ -60,7 +62,7 @@ impl KeySet {
         json!({ "keys": self.0.iter().map(|published| published.key.jwk()).collect::<Vec<_>>() })
     }
 
-    /// The newest key that has begun to sign. The set is sorted: the one that signs last comes first.
+    /// Returns the newest key that already signs. The set is sorted by `signs_from`, latest first.
     fn signer(&self, algorithm: Algorithm, now: Timestamp) -> Option<Arc<SigningKey>> {
         self.0
             .iter()
@@ -69,7 +71,7 @@ impl KeySet {
     }
 }
 
-/// The keys of this installation.
+/// The signing keys of this installation, with a cache.
 pub(super) struct Keys {
     database: Database,
     secret_box: Arc<SecretBox>,
@@ -80,7 +82,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys; makes them if there are none. Of several processes that start at once, one makes them.
+    /// Reads the keys, and generates them if there are none. If several processes start at once, one generates them.
     pub(super) fn open(
         database: Database,
         secret_box: Arc<SecretBox>,
@@ -103,7 +105,8 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Makes a new key of each kind. It is published at once, signs after ten minutes, and then the old ones retire.
+    /// Generates a new key for each algorithm. It is published at once and signs after ten minutes; then the old ones
+    /// retire.
     pub(super) fn rotate(&self) -> Result<(), KeysError> {
         let now = self.clock.now();
         let signs_from = now.plus(AHEAD);
@@ -121,7 +124,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Removes the keys that retired so long ago that no token of theirs is good any more.
+    /// Removes the keys that retired so long ago that no token signed by them is still valid.
     pub(super) fn sweep(&self) -> Result<usize, KeysError> {
         let before = self.clock.now().minus(self.kept);
         let removed = self
@@ -131,14 +134,14 @@ impl Keys {
         Ok(removed)
     }
 
-    /// The key that signs now.
+    /// Returns the key that signs now.
     pub(super) fn signer(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>, KeysError> {
         self.set()?
             .signer(algorithm, self.clock.now())
             .ok_or(KeysError::Missing(algorithm.name()))
     }
 
-    /// The keys, at most a second old. If the database does not answer, the last ones known.
+    /// Returns the keys, at most a second old. If the database does not answer, returns the last known ones.
     pub(super) fn set(&self) -> Result<Arc<KeySet>, KeysError> {
         let now = self.clock.now();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +159,7 @@ impl Keys {
                 Ok(set)
             }
             (Err(KeysError::Storage(error)), Some(set)) => {
-                log::warn!("the signing keys could not be read again: {error}");
+                log::warn!("could not reload the signing keys, using the cached ones: {error}");
                 Ok(set)
             }
             (Err(error), _) => Err(error),
@@ -212,7 +215,8 @@ impl Keys {
         })
     }
 
-    /// Adds the first key of a kind, which signs at once: nobody has an older set. Whoever comes second adds nothing.
+    /// Adds the first key for an algorithm. It signs at once, because no older set can be cached. Does nothing if
+    /// another process was faster.
     fn add_first(&self, algorithm: Algorithm, now: Timestamp) -> Result<(), KeysError> {
         let record = self.make(algorithm, now, now)?;
         self.database.write::<_, StorageError>(move |connection| {
@@ -235,7 +239,7 @@ impl Keys {
     }
 }
 
-/// Ties a sealed key to its row.
+/// Returns the context that binds a sealed key to its row.
 fn context(kid: &str) -> String {
     format!("signing_keys/{kid}")
 }

@@ -1,28 +1,28 @@
-//! Logout at the wish of a service provider (OpenID Connect RP-Initiated Logout §2).
+//! Logout requested by a service provider (OpenID Connect RP-Initiated Logout §2).
 
 use super::error::{OidcError, PageError, PageFailure};
 use super::parameters::Parameters;
 use super::{Oidc, id_token, jws, redirect};
 use crate::storage::{random, sessions};
 
-/// The longest `state` that is given back, in bytes.
+/// The longest accepted `state`, in bytes.
 const LONGEST_STATE: usize = 2048;
 
-/// What becomes of a logout request. In the first two cases the session's cookie has no more use.
+/// The result of a logout request. After the first two, the session cookie is of no further use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoggedOut {
-    /// The browser goes back to the service provider.
+    /// Redirects the browser to the service provider.
     Redirect(String),
-    /// The browser stays here.
+    /// Shows a page of this server.
     Done,
-    /// The person is asked first: anybody could have sent the browser here.
+    /// The user must confirm first, since any site could have sent the browser here.
     Confirm(Confirmation),
 }
 
-/// What the form of the confirmation page posts back.
+/// The hidden fields of the confirmation page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmation {
-    /// Fields of the form, by name. `confirm` among them shows that the form is ours.
+    /// The fields by name. `confirm` proves that the form comes from this server.
     pub fields: Vec<(&'static str, String)>,
 }
 
@@ -60,7 +60,7 @@ impl Oidc {
         Ok(target.map_or(LoggedOut::Done, LoggedOut::Redirect))
     }
 
-    /// The ID token that was sent along, if it is one of ours; it may have expired.
+    /// Returns the claims of the `id_token_hint`, if this server issued it. It may have expired.
     fn hint(&self, parameters: &Parameters<'_>) -> Result<Option<Hint>, OidcError> {
         let Some(token) = parameters.get("id_token_hint") else {
             return Ok(None);
@@ -73,7 +73,7 @@ impl Oidc {
             .map(|(sid, client_id)| Hint { sid, client_id }))
     }
 
-    /// Where the browser goes afterwards: byte for byte a registered URI.
+    /// Returns where the browser is redirected afterwards, which must equal a registered URI byte for byte.
     fn after_logout(&self, parameters: &Parameters<'_>, client_id: Option<&str>) -> Result<Option<String>, PageError> {
         let Some(uri) = parameters.get("post_logout_redirect_uri") else {
             return Ok(None);
@@ -101,7 +101,7 @@ struct Hint {
     client_id: String,
 }
 
-/// The client that the person leaves. If it is named twice, both must agree.
+/// Returns the client that requests the logout. If the hint and `client_id` both name one, they must agree.
 fn leaving_client<'a>(parameters: &Parameters<'a>, hint: Option<&'a Hint>) -> Result<Option<&'a str>, PageError> {
     let hinted = hint.map(|hint| hint.client_id.as_str());
     match (hinted, parameters.get("client_id")) {

@@ -1,5 +1,7 @@
-//! Us as an OpenID provider to service providers: OpenID Connect Core with the authorization code flow, PKCE, rotating
-//! refresh tokens, RP-initiated logout. The login itself happens elsewhere; it comes in as an
+//! The OpenID provider for service providers.
+//!
+//! It supports OpenID Connect Core with the authorization code flow, PKCE, rotating refresh tokens and RP-initiated
+//! logout. The login itself happens elsewhere, and its result comes in as an
 //! [`Authentication`](crate::domain::login::Authentication).
 
 use std::sync::Arc;
@@ -55,40 +57,40 @@ pub use pushed::Pushed;
 pub use signing_key::BadKey;
 pub use token::TokenResponse;
 
-/// How long an authorization code is good.
+/// The lifetime of an authorization code.
 const CODE_LIFETIME: Duration = Duration::from_mins(1);
 
-/// What the provider must be told.
+/// The settings of the provider.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The address under which browsers and service providers reach us; also the issuer.
+    /// The URL where browsers and service providers reach this server; also the issuer.
     pub public_url: String,
-    /// How long a login lasts at most.
+    /// The longest that a session lasts.
     pub session_lifetime: Duration,
     /// The service providers.
     pub clients: Vec<Client>,
 }
 
 impl Settings {
-    /// How long a login lasts unless the configuration says otherwise.
+    /// The default session lifetime.
     pub const SESSION_LIFETIME: Duration = Duration::from_hours(12);
 }
 
-/// Looks a user up, wherever it is.
+/// Looks up a user in any userstore.
 pub type Users = Arc<dyn Fn(&ResourceId, Relations) -> Result<Option<Resource>, DirectoryError> + Send + Sync>;
 
-/// Users as the door shows them.
+/// Returns a lookup through the directory.
 pub fn users_of(directory: Arc<Directory>) -> Users {
     Arc::new(move |id, relations| directory.get(&Kind::USER, id, relations))
 }
 
-/// What the provider needs of the world around it.
+/// The external dependencies of the provider.
 pub struct Dependencies {
-    /// Where users are looked up.
+    /// The user lookup.
     pub users: Users,
-    /// How service providers are called.
+    /// Sends requests to service providers.
     pub http: Arc<HttpClients>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
@@ -106,7 +108,7 @@ pub struct Oidc {
 }
 
 impl Oidc {
-    /// Sets the provider up; makes the signing keys at the first start.
+    /// Opens the provider; generates the signing keys at the first start.
     ///
     /// # Errors
     /// If the database does not answer, or the master key is not the one that sealed the signing keys.
@@ -141,28 +143,29 @@ impl Oidc {
         })
     }
 
-    /// The service provider behind a `client_id`.
+    /// Returns the service provider with a `client_id`.
     pub fn service_provider(&self, client_id: &str) -> Option<&ServiceProviderName> {
         self.clients.get(client_id).map(|client| &client.name)
     }
 
-    /// Whether browsers reach us over TLS; decides how the session's cookie is named and guarded.
+    /// Returns whether browsers use TLS; this decides the name and attributes of the session cookie.
     pub fn is_secure(&self) -> bool {
         self.issuer.starts_with("https://")
     }
 
-    /// The public keys, as a JWK set (RFC 7517 §5).
+    /// Returns the public keys as a JWK set (RFC 7517 §5).
     pub fn jwks(&self) -> Result<serde_json::Value, OidcError> {
         Ok(self.keys.set()?.jwks())
     }
 
-    /// Makes new signing keys. They are published at once and sign after ten minutes; the old ones stay published as
-    /// long as a token that they signed may be in use.
+    /// Generates new signing keys. They are published at once and sign after ten minutes; the old ones stay published
+    /// as long as tokens that they signed may be in use.
     pub fn rotate_keys(&self) -> Result<(), OidcError> {
         Ok(self.keys.rotate()?)
     }
 
-    /// Removes what is over: sessions, grants, tokens, retired keys. Returns how many records went.
+    /// Removes expired sessions, grants, tokens and other records, and retired keys. Returns the number of removed
+    /// records.
     pub fn sweep(&self) -> Result<usize, OidcError> {
         let now = self.clock.now();
         let removed = self.database.write::<_, StorageError>(move |connection| {
@@ -176,7 +179,8 @@ impl Oidc {
         Ok(removed + self.give_logouts_up()? + self.keys.sweep()?)
     }
 
-    /// A user who may enter: there, in the store it was in, active, and with no identity that is locked. Asked for at every use of what a login gave.
+    /// Returns a user who may log in: one that exists in the same userstore as at login, is active and has no locked
+    /// identity. It is checked at every use of a session or token.
     fn user(&self, store: &StoreName, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, OidcError> {
         let found = (self.users)(id, relations)?.filter(|user| user.store == *store && user.is_active());
         let locked = self
@@ -186,7 +190,7 @@ impl Oidc {
     }
 }
 
-/// The relations that the claims of a scope are made from.
+/// Returns the relations that the claims of a scope need.
 fn relations_for(scope: &str) -> Relations {
     Relations {
         groups: scope.split(' ').any(|word| word == "groups"),

@@ -1,10 +1,10 @@
-//! Request parameters: none twice, and empty is as good as absent (RFC 6749 §3.1, §3.2).
+//! Request parameters, which must not repeat; empty ones count as absent (RFC 6749 §3.1, §3.2).
 
 use std::collections::HashMap;
 
 use super::error::{ErrorCode, OAuthError};
 
-/// Parameters as they came, in the query or in the body.
+/// The parameters of a query or a form body.
 pub(super) struct Parameters<'a> {
     values: HashMap<&'a str, &'a str>,
     repeated: Vec<&'a str>,
@@ -22,7 +22,7 @@ impl<'a> Parameters<'a> {
         Self { values, repeated }
     }
 
-    /// The value, if there is exactly one and it is not empty.
+    /// Returns the value, if there is exactly one and it is not empty.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         self.values
             .get(name)
@@ -30,7 +30,7 @@ impl<'a> Parameters<'a> {
             .filter(|value| !value.is_empty() && !self.is_repeated(name))
     }
 
-    /// The value, or the error that it is missing.
+    /// Returns the value, or an error if it is missing.
     pub(super) fn required(&self, name: &str, missing: &'static str) -> Result<&'a str, OAuthError> {
         self.get(name).ok_or(ErrorCode::InvalidRequest.because(missing))
     }
@@ -39,7 +39,7 @@ impl<'a> Parameters<'a> {
         self.repeated.contains(&name)
     }
 
-    /// Refuses requests in which anything is repeated.
+    /// Refuses requests with repeated parameters.
     pub(super) fn refuse_repeated(&self) -> Result<(), OAuthError> {
         if self.repeated.is_empty() {
             Ok(())

@@ -1,4 +1,4 @@
-//! Proof key for code exchange (RFC 7636), S256 alone.
+//! Proof Key for Code Exchange (RFC 7636), with the method S256 only.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::storage::random;
 
-/// Whether a text can be an S256 challenge: a SHA-256 in base64url (§4.2).
+/// Returns whether a text is a well-formed S256 challenge: a base64url-encoded SHA-256 (§4.2).
 pub(super) fn is_challenge(text: &str) -> bool {
     text.len() == 43
         && text
@@ -14,8 +14,8 @@ pub(super) fn is_challenge(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// Whether the verifier answers the challenge (§4.6). A verifier without a challenge is as wrong as the reverse: it
-/// shows that somebody took the challenge out of the request.
+/// Returns whether the verifier matches the challenge (§4.6). A verifier without a challenge is refused as well: it
+/// shows that the challenge was removed from the request.
 pub(super) fn holds(challenge: Option<&str>, verifier: Option<&str>) -> bool {
     match (challenge, verifier) {
         (None, None) => true,
@@ -27,7 +27,7 @@ pub(super) fn holds(challenge: Option<&str>, verifier: Option<&str>) -> bool {
     }
 }
 
-/// 43 to 128 unreserved characters (§4.1).
+/// Returns whether a text has 43 to 128 unreserved characters (§4.1).
 fn is_verifier(text: &str) -> bool {
     (43..=128).contains(&text.len())
         && text

@@ -1,4 +1,4 @@
-//! Public keys of clients, as they publish them (RFC 7517), and signatures checked with them (RFC 7518 §3, RFC 8037).
+//! Public keys of clients (RFC 7517), which verify signatures (RFC 7518 §3, RFC 8037).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,18 +8,18 @@ use ring::signature::{
 };
 use serde_json::Value;
 
-/// The algorithms whose signatures can be checked. None of them is symmetric, and `none` is not among them.
-/// `Ed25519` is what RFC 9864 calls the `EdDSA` that is meant.
+/// The supported signature algorithms. All are asymmetric, and `none` is not supported. `Ed25519` is the RFC 9864 name
+/// of `EdDSA` on that curve.
 pub(super) const ALGORITHMS: [&str; 5] = ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"];
 
-/// How many keys of a set are looked at.
+/// The number of keys of a set that are read.
 const MOST: usize = 20;
 
-/// A public key that checks signatures.
+/// A public key that verifies signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     kid: Option<String>,
-    /// The one algorithm that it is for, if it says so.
+    /// The only algorithm that it may be used with, if its `alg` says so.
     algorithm: Option<String>,
     material: Material,
 }
@@ -30,12 +30,12 @@ enum Material {
         n: Vec<u8>,
         e: Vec<u8>,
     },
-    /// An uncompressed point.
+    /// The uncompressed point.
     P256(Vec<u8>),
     Ed25519(Vec<u8>),
 }
 
-/// The keys of a JWK set that can check signatures; others are passed over (RFC 7517 §5).
+/// Returns the keys of a JWK set that can verify signatures; others are ignored (RFC 7517 §5).
 pub fn read_set(set: &Value) -> Option<Vec<PublicKey>> {
     let keys = set.get("keys")?.as_array()?;
     Some(keys.iter().take(MOST).filter_map(PublicKey::read).collect())
@@ -67,12 +67,12 @@ impl PublicKey {
         })
     }
 
-    /// Whether a signature may be this key's: by the name it gives, if it gives one.
+    /// Returns whether the key has this `kid`; true if the signature names none.
     pub(super) fn is_called(&self, kid: Option<&str>) -> bool {
         kid.is_none_or(|kid| self.kid.as_deref() == Some(kid))
     }
 
-    /// Whether the signature over the message is this key's. The key decides which algorithms can be meant.
+    /// Returns whether this key made the signature of the message. The key determines which algorithms are allowed.
     pub(super) fn verify(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let algorithm = one_name(algorithm);
         if self.algorithm.as_deref().is_some_and(|own| one_name(own) != algorithm) {
@@ -99,7 +99,7 @@ fn one_name(algorithm: &str) -> &str {
     if algorithm == "Ed25519" { "EdDSA" } else { algorithm }
 }
 
-/// Numbers as ring wants them; some libraries write a leading zero.
+/// Removes leading zeros, which some libraries write and ring refuses.
 fn without_zeros(number: Vec<u8>) -> Vec<u8> {
     number.into_iter().skip_while(|byte| *byte == 0).collect()
 }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_no_use_are_passed_over() {
+    fn unusable_keys_are_ignored() {
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         let set = json!({"keys": [
             {"kty": "oct", "k": "AAAA"},
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_for_one_algorithm_is_for_no_other() {
+    fn key_with_alg_verifies_no_other_algorithm() {
         use super::super::client::Algorithm;
         use super::super::signing_key::{SigningKey, generate};
         let own = SigningKey::read(Algorithm::Rs256, &generate(Algorithm::Rs256).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Pushed authorization requests (RFC 9126): the client leaves its request here and sends the browser with its name.
+//! Pushed authorization requests (RFC 9126): storing them, and loading them for the browser.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,13 +12,14 @@ use super::parameters::Parameters;
 use crate::storage::pushed_requests::{self, PushedRequest};
 use crate::storage::{StorageError, random};
 
-/// How the names of pushed requests begin (§2.2).
+/// The prefix of `request_uri` values (§2.2).
 const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 
-/// How long a pushed request is good: for the way from the client to its browser and here.
+/// The lifetime of a pushed request: enough for the way from the client through the browser to here.
 const LIFETIME: Duration = Duration::from_mins(1);
 
-/// What is kept of a request: what means something here, and so neither the client's proof nor anything without end.
+/// The parameters that are stored. All others are dropped, such as client credentials and unknown parameters of any
+/// size.
 const KEPT: [&str; 14] = [
     "response_type",
     "response_mode",
@@ -36,25 +37,25 @@ const KEPT: [&str; 14] = [
     "ui_locales",
 ];
 
-/// What a client gets for its request (§2.2).
+/// The response to a pushed request (§2.2).
 #[derive(Clone, Debug, Serialize)]
 pub struct Pushed {
-    /// The request's name, good once.
+    /// The reference to the request, valid once.
     pub request_uri: String,
-    /// For how long, in seconds.
+    /// Its lifetime in seconds.
     pub expires_in: u64,
 }
 
 impl Oidc {
-    /// Takes an authorization request in, given its `Authorization` header and its form. It is checked like one that a
-    /// browser brings, and its errors are answered to the client.
+    /// Stores an authorization request, given its `Authorization` header and its form. It is validated like one from a
+    /// browser, and its errors are returned to the client.
     pub fn push(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<Pushed, Failure> {
         let form = Parameters::new(parameters);
         form.refuse_repeated()?;
         let client = self.authenticate(authorization, &form)?;
         if form.get("request_uri").is_some() {
             return Err(ErrorCode::InvalidRequest
-                .because("A pushed request may not name another one.")
+                .because("A pushed request may not contain request_uri.")
                 .into());
         }
         let mut request: Vec<_> = parameters.to_vec();
@@ -81,8 +82,8 @@ impl Oidc {
         })
     }
 
-    /// The request that a browser brings: the pushed one that it names, which is used up by that, or its own parameters.
-    /// Beside a name nothing but the `client_id` is looked at (RFC 9101 §6.3).
+    /// Returns the request of a browser: the pushed one that its `request_uri` names, which is consumed, or its own
+    /// parameters. With a `request_uri`, all parameters but `client_id` are ignored (RFC 9101 §6.3).
     pub(super) fn unpushed<'p>(&self, parameters: &'p [(String, String)]) -> Result<Brought<'p>, PageFailure> {
         let form = Parameters::new(parameters);
         let Some(handle) = form.get("request_uri").and_then(|uri| uri.strip_prefix(PREFIX)) else {
@@ -104,9 +105,9 @@ impl Oidc {
     }
 }
 
-/// A request as it was brought.
+/// An authorization request from a browser.
 pub(super) struct Brought<'p> {
     pub(super) parameters: Cow<'p, [(String, String)]>,
-    /// Whether the client had left it here itself.
+    /// Whether the client pushed it.
     pub(super) was_pushed: bool,
 }

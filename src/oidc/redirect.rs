@@ -1,12 +1,12 @@
-//! Redirect URIs: which may be registered, and the one way in which a request may differ from what is.
+//! Redirect URIs: the rules for registering them and for comparing them with requests.
 
 use url::{Host, Url};
 
-/// The addresses whose port a native application learns only when it starts.
+/// The loopback addresses, where native applications listen on a port that is chosen at start.
 const LOOPBACK: [&str; 2] = ["http://127.0.0.1", "http://[::1]"];
 
-/// Whether both name the same place on the same loopback address, with whatever port (RFC 8252 §7.3). Compares bytes
-/// and parses nothing: a parser and a browser may read one URI in two ways.
+/// Returns whether both URIs are on the same loopback address and differ only in the port (RFC 8252 §7.3). Compares
+/// bytes without parsing: a parser and a browser may read a URI differently.
 pub fn differs_in_loopback_port(registered: &str, asked: &str) -> bool {
     match (without_port(registered), without_port(asked)) {
         (Some(registered), Some(asked)) => registered == asked,
@@ -14,7 +14,7 @@ pub fn differs_in_loopback_port(registered: &str, asked: &str) -> bool {
     }
 }
 
-/// The loopback address and what follows the port.
+/// Splits a URI into its loopback address and the part after the port.
 fn without_port(uri: &str) -> Option<(&str, &str)> {
     let host = LOOPBACK.into_iter().find(|host| uri.starts_with(host))?;
     let (address, rest) = uri.split_at_checked(host.len())?;
@@ -29,13 +29,13 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
     (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((address, rest))
 }
 
-/// Why `uri` cannot be registered, as the end of a sentence; none if it can.
+/// Returns the reason why `uri` cannot be registered, as the end of a sentence; `None` if it can.
 pub fn problem(uri: &str) -> Option<&'static str> {
     if !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Some("holds a character that is not visible ASCII");
+        return Some("contains a character that is not visible ASCII");
     }
     if uri.contains(['*', '\\']) {
-        return Some("holds a wildcard or a backslash: URIs are compared as they are");
+        return Some("contains a wildcard or a backslash: URIs are compared literally");
     }
     if uri.contains('#') {
         return Some("has a fragment");
@@ -51,17 +51,17 @@ pub fn problem(uri: &str) -> Option<&'static str> {
         ("http", Some(Host::Ipv6(address))) if address.is_loopback() => None,
         ("http", _) => Some("is not encrypted: use https, or http on a loopback address"),
         (scheme, _) if scheme.contains('.') => None,
-        _ => Some("has a scheme of no use here: use https, or a private one with a dot, such as com.example.app"),
+        _ => Some("has an unsupported scheme: use https, or a private-use scheme with a dot, such as com.example.app"),
     }
 }
 
-/// Parsers repair `https:/host` and `https:host`; nobody shall register what must be repaired.
+/// Parsers repair `https:/host` and `https:host`. URIs that need repair must not be registered.
 fn has_slashes(uri: &str) -> bool {
     uri.split_once(':')
         .is_some_and(|(_, rest)| rest.starts_with("//") && !rest.starts_with("///"))
 }
 
-/// `uri` with parameters added to its query; the rest of it stays as registered, byte for byte.
+/// Returns `uri` with parameters added to its query. The rest stays as registered, byte for byte.
 pub(super) fn with_parameters(uri: &str, parameters: &[(&str, &str)]) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(parameters)
@@ -81,7 +81,7 @@ mod tests {
     use super::super::fixtures::{confidential, public};
     use super::*;
 
-    /// Neighbours of `https://app.example/cb` and `http://127.0.0.1/cb` that peers have let through.
+    /// Variants of `https://app.example/cb` and `http://127.0.0.1/cb` that other implementations accepted by mistake.
     const NEIGHBOURS: &[&str] = &[
         "https://app.example.evil/cb",
         "https://app.example/cbx",
@@ -220,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_else_the_loopback_rule_lets_through_is_on_loopback(tail in "[:/@.?#0-9a-z\\\\]{0,16}") {
+        fn every_uri_of_the_loopback_rule_is_on_loopback(tail in "[:/@.?#0-9a-z\\\\]{0,16}") {
             let asked = format!("http://127.0.0.1{tail}");
             if differs_in_loopback_port("http://127.0.0.1/cb", &asked) {
                 let url = Url::parse(&asked).unwrap();

@@ -1,4 +1,4 @@
-//! Token revocation (RFC 7009).
+//! The token revocation endpoint (RFC 7009).
 
 use super::Oidc;
 use super::client::Client;
@@ -7,8 +7,8 @@ use super::parameters::Parameters;
 use crate::storage::{StorageError, grants, random, scim_tokens, tokens};
 
 impl Oidc {
-    /// Answers a revocation request, given its `Authorization` header and its form. A refresh token takes all with it
-    /// that came of the same login; a token that is not known is as good as revoked (§2.2).
+    /// Answers a revocation request, given its `Authorization` header and its form. Revoking a refresh token also
+    /// revokes all tokens of the same login; an unknown token counts as revoked (§2.2).
     pub fn revoke(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<(), Failure> {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
@@ -26,7 +26,9 @@ impl Oidc {
             return self.revoke_scim_token(client, &hash);
         };
         if grant.client_id != client.client_id {
-            return Err(ErrorCode::InvalidGrant.because("The token is another client's.").into());
+            return Err(ErrorCode::InvalidGrant
+                .because("The token was issued to another client.")
+                .into());
         }
         self.database.write::<_, StorageError>(move |connection| {
             if is_refresh {
@@ -39,7 +41,7 @@ impl Oidc {
         Ok(())
     }
 
-    /// Ends a token for SCIM that the client got in its own name; any other is not known here.
+    /// Revokes a SCIM access token that was issued to this client. Any other is unknown here.
     fn revoke_scim_token(&self, client: &Client, hash: &str) -> Result<(), Failure> {
         if let Some(token) = self.own_scim_token(client, hash)? {
             let now = self.clock.now();

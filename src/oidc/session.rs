@@ -1,4 +1,4 @@
-//! Sessions: who is logged in at this browser.
+//! The login sessions of browsers.
 
 use super::{Oidc, OidcError};
 use crate::domain::Relations;
@@ -6,9 +6,9 @@ use crate::domain::login::Authentication;
 use crate::storage::{StorageError, grants, logouts, random, sessions};
 
 impl Oidc {
-    /// Opens a session for a login that just went through and returns the value of its cookie, new each time. The
-    /// session that the browser had before ends; what it gave to service providers stays with the same person, and is
-    /// taken back if another one logs in.
+    /// Opens a session for a completed login and returns the value of its cookie, which is always new. The previous
+    /// session of the browser ends. Its grants move to the new session if the same user logs in again, and are revoked
+    /// if another user logs in.
     pub fn open_session(&self, authentication: &Authentication, before: Option<&str>) -> Result<String, OidcError> {
         let cookie = random::token();
         let id_hash = random::fingerprint(&cookie);
@@ -34,7 +34,7 @@ impl Oidc {
         Ok(cookie)
     }
 
-    /// The login behind a session's cookie, if the session has not ended and the user may still enter.
+    /// Returns the login of a session cookie, if the session has not ended and the user may still log in.
     pub fn session(&self, cookie: &str) -> Result<Option<Authentication>, OidcError> {
         let id_hash = random::fingerprint(cookie);
         let now = self.clock.now();
@@ -52,7 +52,7 @@ impl Oidc {
         Ok(None)
     }
 
-    /// Ends a session and takes back what it gave.
+    /// Ends a session and revokes its grants.
     pub(super) fn end_session(&self, id_hash: String) -> Result<(), OidcError> {
         let now = self.clock.now();
         self.database.write::<_, StorageError>(move |connection| {

@@ -1,4 +1,4 @@
-//! One key pair: made, read, signing, checking, and its public part as a JWK (RFC 7517).
+//! A signing key pair: generation, signing, verification, and its public part as a JWK (RFC 7517).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,9 +17,9 @@ use super::client::Algorithm;
 /// The size of RSA keys, in bits.
 const RSA_BITS: usize = 2048;
 
-/// A key cannot be made or read.
+/// A key cannot be generated or parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signing key cannot be made or read")]
+#[error("a signing key cannot be generated or parsed")]
 pub struct BadKey;
 
 enum Pair {
@@ -33,7 +33,7 @@ pub(super) struct SigningKey {
     pair: Pair,
 }
 
-/// Makes a private key: PKCS#1 for RSA, PKCS#8 for P-256, both in DER. RSA takes a moment.
+/// Generates a private key: PKCS#1 for RSA, PKCS#8 for P-256, both in DER. RSA is slow.
 pub(super) fn generate(algorithm: Algorithm) -> Result<Vec<u8>, BadKey> {
     match algorithm {
         Algorithm::Rs256 => {
@@ -49,7 +49,7 @@ pub(super) fn generate(algorithm: Algorithm) -> Result<Vec<u8>, BadKey> {
 }
 
 impl SigningKey {
-    /// Reads what [`generate`] made.
+    /// Parses the output of [`generate`].
     pub(super) fn read(algorithm: Algorithm, der: &[u8]) -> Result<Self, BadKey> {
         let pair = match algorithm {
             Algorithm::Rs256 => Pair::Rsa(RsaKeyPair::from_der(der).map_err(|_| BadKey)?),
@@ -65,7 +65,7 @@ impl SigningKey {
         })
     }
 
-    /// The RFC 7638 thumbprint of the public part.
+    /// Returns the RFC 7638 thumbprint of the public part.
     pub(super) fn kid(&self) -> &str {
         &self.kid
     }
@@ -90,7 +90,7 @@ impl SigningKey {
         }
     }
 
-    /// Whether the signature over the message is this key's.
+    /// Returns whether this key made the signature of the message.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -103,7 +103,7 @@ impl SigningKey {
         }
     }
 
-    /// The public part as it is published.
+    /// Returns the public part as a published JWK.
     pub(super) fn jwk(&self) -> Value {
         let mut jwk = public(&self.pair);
         jwk["kid"] = json!(self.kid);
@@ -113,7 +113,7 @@ impl SigningKey {
     }
 }
 
-/// The members that make a public key what it is, in the order that RFC 7638 §3.2 hashes them in.
+/// Returns the required members of the public key, in the order in which RFC 7638 §3.2 hashes them.
 fn public(pair: &Pair) -> Value {
     match pair {
         Pair::Rsa(pair) => {

@@ -1,4 +1,4 @@
-//! The token endpoint: codes and refresh tokens for new tokens (RFC 6749 §4.1.3, §6).
+//! The token endpoint, which issues tokens for codes and refresh tokens (RFC 6749 §4.1.3, §6).
 
 use serde::Serialize;
 
@@ -14,41 +14,41 @@ use crate::storage::logouts::{self, Learned};
 use crate::storage::tokens::{self, NewToken};
 use crate::storage::{StorageError, random};
 
-/// One answer for every reason, so that none can be told from another.
+/// All reasons share one answer, so that a client cannot tell them apart.
 const INVALID_GRANT: OAuthError =
-    ErrorCode::InvalidGrant.because("The code or refresh token is not known, over, used already, or another client's.");
+    ErrorCode::InvalidGrant.because("The code or refresh token is unknown, expired, used, or another client's.");
 
-/// What a client gets (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+/// The token response (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Clone, Debug, Serialize)]
 pub struct TokenResponse {
     /// Opaque; for the userinfo endpoint.
     pub access_token: String,
     /// Always `Bearer`.
     pub token_type: &'static str,
-    /// How long the access token is good, in seconds.
+    /// The lifetime of the access token in seconds.
     pub expires_in: i64,
-    /// Good once, for the next tokens; there if `offline_access` was asked for.
+    /// Valid once, for new tokens; present if `offline_access` was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
-    /// What the access token may do.
+    /// The scope of the access token.
     pub scope: String,
-    /// Who logged in; left out of a refresh that asks for less than `openid`.
+    /// The ID token; left out of a refresh whose scope does not contain `openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
 }
 
-/// What is used up for new tokens.
+/// The code or refresh token that is exchanged for new tokens.
 enum Spent {
     Code,
     RefreshToken { hash: String },
 }
 
-/// All that new tokens are made from.
+/// The input for new tokens.
 struct Issue<'a> {
     client: &'a Client,
     grant: Grant,
     user: Resource,
-    /// What the access token may do: the grant's scope, or less.
+    /// The scope of the access token: the grant's scope, or less.
     scope: String,
     spent: Spent,
 }
@@ -89,7 +89,7 @@ impl Oidc {
         } else {
             None
         };
-        // A code in wrong hands is dead for everybody.
+        // A code that is presented wrongly, or whose user may no longer log in, is revoked.
         let Some(user) = user else { return self.take_back(grant) };
         let scope = grant.scope.clone();
         self.issue(Issue {
@@ -127,7 +127,7 @@ impl Oidc {
         })
     }
 
-    /// Hands out new tokens for what was presented.
+    /// Issues new tokens for the presented code or refresh token.
     fn issue(&self, issue: Issue<'_>) -> Result<TokenResponse, Failure> {
         let now = self.clock.now();
         let signer = self.keys.signer(issue.client.id_token_alg)?;
@@ -142,7 +142,7 @@ impl Oidc {
         let nonce = matches!(spent, Spent::Code).then_some(grant.nonce.as_deref()).flatten();
         if !self.spend(grant.id.clone(), spent, fresh.rows, now)? {
             log::warn!(
-                "a code or refresh token of {} was used twice, or too late: what it gave is taken back",
+                "a code or refresh token of {} was used twice or after it expired: its grant is revoked",
                 client.name
             );
             return Err(INVALID_GRANT.into());
@@ -169,11 +169,12 @@ impl Oidc {
         })
     }
 
-    /// Uses up what was presented and stores the new tokens, in one transaction. If it was used before, somebody holds
-    /// a copy: the whole grant is taken back (RFC 6749 §4.1.2, RFC 9700 §4.14.2), and the answer is `false`.
+    /// Consumes the presented code or refresh token and stores the new tokens, in one transaction. If it was used
+    /// before, there is a copy: the whole grant is revoked (RFC 6749 §4.1.2, RFC 9700 §4.14.2), and the result is
+    /// `false`.
     fn spend(&self, grant_id: String, spent: Spent, rows: Rows, now: Timestamp) -> Result<bool, StorageError> {
         self.database.write(move |connection| {
-            // The session before the grant, in the order in which both end.
+            // Lock the session before the grant, in the order in which both end.
             if let Some(learned) = &rows.learned {
                 logouts::learn(connection, learned, now)?;
             }
@@ -193,7 +194,7 @@ impl Oidc {
         })
     }
 
-    /// Takes a grant back and says no more than that it is not good.
+    /// Revokes a grant and returns `invalid_grant`.
     fn take_back(&self, grant: Grant) -> Result<TokenResponse, Failure> {
         let now = self.clock.now();
         self.database
@@ -202,7 +203,7 @@ impl Oidc {
     }
 }
 
-/// New tokens: their texts for the client, and what is stored of them.
+/// New tokens: their values for the client, and the rows that are stored.
 struct Fresh {
     access_token: String,
     expires_in: i64,
@@ -214,7 +215,7 @@ struct Rows {
     access: NewToken,
     refresh: Option<NewToken>,
     grant_expires: Timestamp,
-    /// What a client learns of the session that wants to be told of its end.
+    /// The session id that a client with back-channel logout receives.
     learned: Option<Learned>,
 }
 
@@ -262,13 +263,13 @@ impl Fresh {
     }
 }
 
-/// The scope that a refresh asks for: none is all, and more than was granted is refused (RFC 6749 §6).
+/// Returns the scope of a refresh: the granted scope by default. More than was granted is refused (RFC 6749 §6).
 fn narrowed(granted: &str, asked: Option<&str>) -> Result<String, OAuthError> {
     let Some(asked) = asked else {
         return Ok(granted.to_owned());
     };
     if asked.len() > granted.len() || !asked.split(' ').all(|word| has(granted, word)) {
-        return Err(ErrorCode::InvalidScope.because("scope holds more than was granted."));
+        return Err(ErrorCode::InvalidScope.because("scope contains more than was granted."));
     }
     Ok(asked.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The userinfo endpoint: what an access token lets a client know of the user now (OpenID Connect Core §5.3).
+//! The userinfo endpoint, which returns claims of the user (OpenID Connect Core §5.3).
 
 use serde_json::{Map, Value, json};
 
@@ -7,9 +7,9 @@ use super::{Oidc, claims, relations_for};
 use crate::storage::tokens::AccessToken;
 use crate::storage::{random, tokens};
 
-const INVALID: OAuthError = ErrorCode::InvalidToken.because("The access token is missing, over or taken back.");
+const INVALID: OAuthError = ErrorCode::InvalidToken.because("The access token is missing, expired or revoked.");
 
-/// The length of a token of ours; nothing else is looked up.
+/// The length of every access token of this server; other values are not looked up.
 const LENGTH: usize = 43;
 
 impl Oidc {
@@ -27,7 +27,7 @@ impl Oidc {
             .ok_or(INVALID)?;
         if !scope.split(' ').any(|word| word == "openid") {
             return Err(ErrorCode::InsufficientScope
-                .because("The access token has no scope openid.")
+                .because("The access token does not have the scope openid.")
                 .into());
         }
         let mut claims = claims::of(&user, &scope);

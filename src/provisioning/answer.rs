@@ -1,4 +1,4 @@
-//! What a target's answer means.
+//! Reads the HTTP answers of targets: success, or the error that decides what to do next.
 
 use std::time::Duration;
 
@@ -9,37 +9,37 @@ use crate::domain::Timestamp;
 
 use super::connector::PushError;
 
-/// The longest wait that a target can ask for.
+/// The longest wait that a `Retry-After` can cause.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
-/// How much of a target's own words is kept.
+/// The number of characters that are kept of a target's error text.
 const DETAIL: usize = 300;
 
-/// An HTTP answer, read.
+/// A parsed HTTP answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {
     /// Its status.
     pub(super) status: u16,
     /// How long the target asks us to wait.
     pub(super) retry_after: Option<Duration>,
-    /// Where a new resource is.
+    /// The `Location` of a new resource.
     pub(super) location: Option<String>,
     /// Its body.
     pub(super) body: Body,
 }
 
-/// A body as far as it can be understood.
+/// The parsed body of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Body {
-    /// Nothing.
+    /// No body.
     Empty,
     /// JSON.
     Json(Value),
-    /// Anything else, such as a page of a proxy.
+    /// Anything else, such as the error page of a proxy.
     Foreign,
 }
 
 impl Answer {
-    /// An attribute of the answer's top level.
+    /// Returns a top-level attribute of the answer.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         match &self.body {
             Body::Json(value) => value.get(name),
@@ -47,20 +47,20 @@ impl Answer {
         }
     }
 
-    /// Goes on with a success, else says what went wrong.
+    /// Returns a successful answer, or the error.
     pub(super) fn judge(self) -> Result<Self, PushError> {
         let foreign = self.body == Body::Foreign;
         match self.status {
             200..=299 if !foreign => Ok(self),
             200..=299 => Err(PushError::unreachable(
-                "the answer is not SCIM: check base_url, and what stands between",
+                "the answer is not SCIM: check base_url and any proxy in between",
             )),
             300..=399 => Err(PushError::unreachable(
-                "the target redirects elsewhere: base_url must be the final address",
+                "the target redirects: set base_url to the final address",
             )),
             401 | 403 => Err(PushError::Unauthorized { status: self.status }),
             404 if foreign => Err(PushError::unreachable(
-                "nothing SCIM answers there (404): check base_url",
+                "there is no SCIM endpoint at this address (404): check base_url",
             )),
             404 | 410 => Err(PushError::Gone),
             409 => Err(PushError::Conflict),
@@ -81,7 +81,8 @@ impl Answer {
         }
     }
 
-    /// The target's own words, if they are a SCIM error (RFC 7644 §3.12); other bodies may hold anything.
+    /// Returns the target's error text, if the body is a SCIM error (RFC 7644 §3.12). Other bodies may contain
+    /// anything.
     fn detail(&self) -> String {
         let words: Vec<&str> = ["scimType", "detail"]
             .iter()
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_says_what_to_do_next() {
+    fn each_status_maps_to_its_result() {
         for (status, body, expected) in [
             (200, Body::Empty, "ok"),
             (201, Body::Json(json!({})), "ok"),
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_given_in_seconds_or_as_a_date() {
+    fn retry_after_is_in_seconds_or_a_date() {
         let now = Timestamp::parse("2026-11-23T08:00:00Z").unwrap();
         assert_eq!(retry_after("120", now), Some(Duration::from_mins(2)));
         assert_eq!(
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_quotes_scim_errors_alone_and_only_so_much() {
+    fn refusals_quote_only_scim_errors_and_limit_their_length() {
         let refused = |body| match answer(400, body).judge() {
             Err(PushError::Refused { detail, .. }) => detail,
             other => panic!("{other:?}"),

@@ -1,5 +1,6 @@
-//! Seam 3: downstream systems that keep copies of our resources. What every connector promises is in
-//! `tests/provisioning/connector.rs`.
+//! The interface to downstream systems that keep copies of resources.
+//!
+//! This is seam 3. Every connector must pass the tests in `tests/provisioning/connector.rs`.
 
 use std::time::Duration;
 
@@ -7,94 +8,95 @@ use crate::domain::{Attributes, Kind, ResourceId};
 
 use super::plan::Update;
 
-/// The target's own id of a resource.
+/// The id of a resource at the target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RemoteId(pub String);
 
-/// A resource as it was found at a target.
+/// A resource that was found at a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The target's id of it.
+    /// Its id at the target.
     pub id: RemoteId,
-    /// Its `externalId`, our id of it, if the target keeps that.
+    /// Its `externalId`, which is its id on this server, if the target stores it.
     pub external_id: Option<ResourceId>,
 }
 
-/// How a target takes members.
+/// How a target accepts changes of group members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
-    /// Some join or leave, at most so many in one request.
+    /// Additions and removals, at most this many in one request.
     Changes(usize),
-    /// All of them at once, with the group's attributes.
+    /// Only the complete list, together with the group's attributes.
     Whole,
 }
 
-/// One member joins or leaves.
+/// The addition or removal of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberChange {
-    /// The target's id of the member.
+    /// The id of the member at the target.
     pub member: RemoteId,
-    /// Joins, else leaves.
+    /// Whether the member is added; otherwise it is removed.
     pub joins: bool,
 }
 
-/// A downstream system that keeps copies of our resources. Methods block, make a bounded number of requests and may be
-/// called from several threads. Repeating a call is harmless, except for [`Connector::create`].
+/// A downstream system that keeps copies of resources. Methods block, make a bounded number of requests and may be
+/// called from several threads. They are idempotent, except for [`Connector::create`].
 pub trait Connector: Send + Sync {
-    /// The resource whose attribute has this value, if there is exactly such a one.
+    /// Returns the resource whose attribute has this value, if there is one.
     fn find(&self, kind: &Kind, attribute: &str, value: &str) -> Result<Option<Found>, PushError>;
 
-    /// Whether the target still has the resource.
+    /// Returns whether the target still has the resource.
     fn exists(&self, kind: &Kind, id: &RemoteId) -> Result<bool, PushError>;
 
-    /// Makes a resource. [`PushError::Conflict`] if its name is taken.
+    /// Creates a resource. Fails with [`PushError::Conflict`] if its name is taken.
     fn create(&self, kind: &Kind, attributes: &Attributes) -> Result<RemoteId, PushError>;
 
-    /// Changes a resource's attributes. [`PushError::Gone`] if the target does not know the id.
+    /// Changes a resource's attributes. Fails with [`PushError::Gone`] if the target does not know the id.
     fn update(&self, kind: &Kind, id: &RemoteId, update: &Update) -> Result<(), PushError>;
 
-    /// Locks an account that was last sent as `sent`.
+    /// Deactivates an account that was last sent as `sent`.
     fn deactivate(&self, kind: &Kind, id: &RemoteId, sent: &Attributes) -> Result<(), PushError>;
 
-    /// Removes a resource. One that is not there counts as removed.
+    /// Deletes a resource. Succeeds if the target does not have it.
     fn delete(&self, kind: &Kind, id: &RemoteId) -> Result<(), PushError>;
 
-    /// How it takes members.
+    /// Returns how it accepts changes of group members.
     fn membership(&self) -> Result<Membership, PushError>;
 
-    /// Lets members join or leave a group, all with one request.
+    /// Adds and removes members of a group in one request.
     fn change_members(&self, group: &RemoteId, changes: &[MemberChange]) -> Result<(), PushError>;
 
-    /// Gives a group exactly these attributes and members.
+    /// Replaces the attributes and members of a group.
     fn replace_group(&self, group: &RemoteId, attributes: &Attributes, members: &[RemoteId]) -> Result<(), PushError>;
 
-    /// Whether the target answers and accepts our credentials.
+    /// Checks that the target answers and accepts the credentials.
     fn probe(&self) -> Result<(), PushError>;
 }
 
-/// Why a push did not go through; says what to do next. Texts hold neither credentials nor a person's attributes.
+/// The reason why a push failed, which decides what to do next. Texts contain neither credentials nor attributes of
+/// users.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// It may go through later: no answer, an answer that is not SCIM, or a request to slow down.
+    /// A temporary failure: no answer, an answer that is not SCIM, or a request to slow down.
     #[error("{cause}")]
     Retry {
-        /// The target says how long to wait.
+        /// How long to wait, if the target says so.
         after: Option<Duration>,
-        /// Whether the target as a whole is in trouble, and not only this request.
+        /// Whether the target as a whole is failing, not only this request.
         unreachable: bool,
         /// What happened.
         cause: String,
     },
-    /// The target will not take this.
+    /// The target refused the request for good.
     #[error("the target answered {status}: {detail}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the target says about it.
+        /// The error text of the target.
         detail: String,
     },
-    /// The target does not accept our credentials or has shut its door: nothing will go through until a person helps.
-    #[error("the target answered {status}: check the credentials and what they allow")]
+    /// The target rejects the credentials or denies access: no request will succeed until an administrator fixes this.
+    #[error("the target answered {status}: check the credentials and their permissions")]
     Unauthorized {
         /// The HTTP status.
         status: u16,
@@ -103,12 +105,12 @@ pub enum PushError {
     #[error("the target does not know this resource")]
     Gone,
     /// The name is taken at the target.
-    #[error("the target has another resource of that name")]
+    #[error("the target has another resource with this name")]
     Conflict,
 }
 
 impl PushError {
-    /// The target gave no answer that can be used.
+    /// Returns the error of a target that gave no usable answer.
     pub fn unreachable(cause: impl Into<String>) -> Self {
         Self::Retry {
             after: None,

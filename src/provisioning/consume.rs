@@ -1,5 +1,7 @@
-//! Reads the journal into what each target shall have. The rows and the place in the journal move together, so that no
-//! change is lost or taken twice, whenever the process dies.
+//! Reads the journal and records which resources each target must get.
+//!
+//! The rows and the journal position are written in one transaction, so that no change is lost or applied twice if the
+//! process dies.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,15 +16,15 @@ use crate::storage::{SqlConnection, StorageError, journal, targets};
 
 use super::lane::Lane;
 
-/// How many records one step takes.
+/// The number of records that one step reads.
 const STEP: i64 = 500;
-/// How many idle rounds pass between two looks for groups that wait without anybody having woken them.
+/// The number of idle rounds between two searches for waiting groups that were not woken.
 const SWEEP: u32 = 20;
 
-/// How long a reader that was woken waits for more: changes that come together are taken together, in one write.
+/// How long a woken reader waits for more records, so that changes that come together are written together.
 const LINGER: Duration = Duration::from_millis(10);
 
-/// Why a step did not happen.
+/// The reason why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConsumeError {
     #[error(transparent)]
@@ -31,7 +33,7 @@ pub(super) enum ConsumeError {
     Storage(#[from] StorageError),
 }
 
-/// Reads the journal until the lane stops.
+/// Reads the journal until the engine stops.
 pub(super) fn consume(lane: &Lane) {
     let mut idle = 0;
     while !lane.is_stopping() {
@@ -54,7 +56,7 @@ pub(super) fn consume(lane: &Lane) {
     }
 }
 
-/// Two transactions that end at the same time can both miss that a group's new member is known by now.
+/// Wakes groups whose new member is known by now, which two concurrent transactions can both miss.
 fn sweep(lane: &Lane) {
     let (target, now) = (lane.target().clone(), lane.clock.now());
     let woken = lane.database.write(move |connection| {
@@ -63,11 +65,11 @@ fn sweep(lane: &Lane) {
     match woken {
         Ok(0) => {}
         Ok(_) => lane.jobs.ring(),
-        Err(error) => log::warn!("target {}: cannot look for waiting groups: {error}", lane.target()),
+        Err(error) => log::warn!("target {}: cannot search for waiting groups: {error}", lane.target()),
     }
 }
 
-/// What one step works on.
+/// The input of one step.
 struct Step {
     target: TargetName,
     now: Timestamp,
@@ -76,7 +78,7 @@ struct Step {
     newcomers: HashMap<ResourceId, Vec<ResourceId>>,
 }
 
-/// Takes the next records. Gives how many it read; 0 at the journal's end.
+/// Processes the next records. Returns how many it read; 0 at the end of the journal.
 pub(super) fn step(lane: &Lane) -> Result<usize, ConsumeError> {
     let target = lane.target().clone();
     let (position, records) = lane.database.read::<_, StorageError>(|connection| {
@@ -99,7 +101,7 @@ pub(super) fn step(lane: &Lane) -> Result<usize, ConsumeError> {
         newcomers,
     });
     lane.database.write(move |connection| {
-        // Another process may have read the same records meanwhile.
+        // Another process may have processed these records meanwhile.
         if targets::lock_cursor(connection, &step.target)? != position {
             return Ok(());
         }
@@ -111,7 +113,8 @@ pub(super) fn step(lane: &Lane) -> Result<usize, ConsumeError> {
     Ok(read)
 }
 
-/// Whether the service provider that made the change lists the target, for logins as well if it was one.
+/// Returns whether the service provider that made the change lists the target, and for a login, whether it has `jit`
+/// set.
 fn listens(lane: &Lane, record: &JournalRecord) -> bool {
     let is_login = record.actor.starts_with("idp:");
     lane.rules
@@ -119,7 +122,7 @@ fn listens(lane: &Lane, record: &JournalRecord) -> bool {
         .any(|rule| rule.service_provider == record.service_provider && (rule.jit || !is_login))
 }
 
-/// Reads the members of groups that become known with these records: who joined before is in the group too.
+/// Reads the members of groups that become known with these records: earlier members must be sent as well.
 fn newcomers(
     lane: &Lane,
     records: &[(JournalRecord, bool)],
@@ -130,7 +133,7 @@ fn newcomers(
             continue;
         }
         let known: bool = lane.database.read::<_, StorageError>(|connection| {
-            // As a member of another group it may be known already, without anybody having seen that it is a group.
+            // It may be known already as a member of another group, without its type.
             Ok(outbound::find(connection, lane.target(), &record.id)?.is_some_and(|row| row.kind == Kind::GROUP))
         })?;
         if !known {
@@ -151,9 +154,9 @@ impl Step {
         if record.kind != Kind::USER && record.kind != Kind::GROUP {
             return Ok(());
         }
-        // What another service provider changes is not sent by itself, but goes along with the next change that is. A
-        // deletion is always sent: nobody could ever take the account away otherwise. And so is what administrators, jobs
-        // and people themselves change: on behalf of everybody who has a copy.
+        // Changes of other service providers are not sent on their own, but go along with the next change that is sent.
+        // Deletions are always sent, since the account could not be removed otherwise. Changes by administrators, jobs
+        // and users themselves are sent to every target that has a copy.
         let known = (!listens)
             .then(|| outbound::find(connection, &self.target, &record.id))
             .transpose()?
@@ -182,7 +185,7 @@ impl Step {
         record: &JournalRecord,
         listens: bool,
     ) -> Result<(), StorageError> {
-        // Who was never known at the target has nothing to lose there.
+        // A resource that the target never got needs no deletion.
         if listens && outbound::find(connection, &self.target, &record.id)?.is_none() {
             return Ok(());
         }

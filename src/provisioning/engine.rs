@@ -1,4 +1,4 @@
-//! The engine: starts and stops each target's threads, and answers what a person asks about them.
+//! The provisioning engine: starts and stops each target's threads, and reports on the targets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,16 +20,16 @@ use super::settings::{Settings, TargetSettings};
 use super::source::Source;
 use super::{consume, worker};
 
-/// How long a stop waits for requests that are under way; their rows are free again when their leases have run out.
+/// How long a stop waits for running requests. Their rows are released when their leases expire.
 const STOP: Duration = Duration::from_secs(10);
 
-/// Why the engine did not do what it was asked.
+/// The reason why an engine operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// No target has this name.
     #[error("there is no target named {0}")]
     NoTarget(TargetName),
-    /// A target's settings cannot work.
+    /// The settings of a target are invalid.
     #[error("target {target}: {problem}")]
     Settings {
         /// The target.
@@ -40,15 +40,15 @@ pub enum EngineError {
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
-    /// Our own records' failure.
+    /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// Makes the connector of a target, or says what is wrong with the target's settings.
+/// Creates the connector of a target, or returns what is wrong with its settings.
 pub type Connect<'a> = dyn Fn(&TargetSettings) -> Result<Arc<dyn Connector>, String> + 'a;
 
-/// Keeps targets in step with the journal until it is stopped.
+/// Keeps targets in sync with the journal until it is stopped.
 pub struct Engine {
     lanes: Vec<Arc<Lane>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -56,8 +56,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts one reader and several workers for each target, with the connector that its settings name. Blocks shortly;
-    /// not to be called from asynchronous code.
+    /// Starts one reader and several workers for each target, with a SCIM connector. Blocks briefly, so it must not be
+    /// called from asynchronous code.
     pub fn start(settings: Settings, source: Source, database: Database, clock: Clock) -> Result<Self, EngineError> {
         let connector_clock = clock.clone();
         let connect = move |target: &TargetSettings| {
@@ -67,7 +67,7 @@ impl Engine {
         Self::start_with(settings, &connect, source, database, clock)
     }
 
-    /// The same with connectors made by `connect`.
+    /// Like [`Engine::start`], with connectors made by `connect`.
     pub fn start_with(
         settings: Settings,
         connect: &Connect<'_>,
@@ -128,7 +128,7 @@ impl Engine {
                 self.spawn(format!("pushes to {name}"), move || worker::work(&worker))?;
             }
         }
-        // One keeper for all: it only touches our own records, so no target can hold it up.
+        // One keeper serves all targets: it uses only the database, so no target can delay it.
         if let Some(lane) = self.lanes.first().map(Arc::clone) {
             let keeper = Arc::clone(keeper);
             self.spawn("leases".to_owned(), move || keep(&lane, &keeper))?;
@@ -142,12 +142,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells that the journal has grown. Cheap; to be called after each change.
+    /// Wakes the readers. It is cheap and must be called after each change.
     pub fn wake(&self) {
         self.lanes.iter().for_each(|lane| lane.news.ring());
     }
 
-    /// Stops all threads and gives back the rows that they have not begun with. Returns after ten seconds at the latest.
+    /// Stops all threads and releases the rows that they have not started. Returns after ten seconds at the latest.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         for lane in &self.lanes {
@@ -171,7 +171,7 @@ impl Engine {
             .ok_or_else(|| EngineError::NoTarget(target.clone()))
     }
 
-    /// How every target is doing.
+    /// Returns the status of every target.
     pub fn status(&self) -> Result<Vec<TargetStatus>, StorageError> {
         self.lanes
             .iter()
@@ -179,7 +179,7 @@ impl Engine {
             .collect()
     }
 
-    /// What was counted for every target.
+    /// Returns the metrics of every target.
     pub fn metrics(&self) -> Result<Vec<TargetMetrics>, StorageError> {
         let read = |lane: &Arc<Lane>| {
             let status = operate::status(&lane.database, lane.target())?;
@@ -199,7 +199,7 @@ impl Engine {
         self.lanes.iter().map(read).collect()
     }
 
-    /// Whether a target has got everything that can be pushed: the journal is read and no row waits.
+    /// Returns whether a target is up to date: the journal is read and no row is waiting.
     pub fn is_idle(&self, target: &TargetName) -> Result<bool, EngineError> {
         let lane = self.lane(target)?;
         Ok(lane.database.read::<_, StorageError>(|connection| {
@@ -207,12 +207,12 @@ impl Engine {
         })?)
     }
 
-    /// What failed at a target, at most `limit` resources.
+    /// Returns the failed resources of a target, at most `limit`.
     pub fn failed(&self, target: &TargetName, limit: u16) -> Result<Vec<OutboundRow>, EngineError> {
         Ok(operate::failed(&self.lane(target)?.database, target, limit)?)
     }
 
-    /// Pushes again what is asked for, as a whole. Gives how many resources.
+    /// Pushes the chosen resources again, in full. Returns their number.
     pub fn replay(&self, target: &TargetName, which: Which) -> Result<usize, EngineError> {
         let lane = self.lane(target)?;
         let count = operate::replay(&lane.database, target, which, lane.clock.now())?;
@@ -220,13 +220,13 @@ impl Engine {
         Ok(count)
     }
 
-    /// Stops pushing to a target, for a reason that the console shows. What changes meanwhile waits.
+    /// Pauses a target, for a reason that the console shows. Changes wait meanwhile.
     pub fn pause(&self, target: &TargetName, reason: &str) -> Result<(), EngineError> {
         Ok(self.lane(target)?.pause(reason.to_owned())?)
     }
 
-    /// Lets a target go on, at once. If its delete fuse had blown, this says that the removals are meant: none is counted
-    /// in the next hour.
+    /// Resumes a target at once. If its delete limit was reached, this confirms the removals: none is counted in the
+    /// next hour.
     pub fn resume(&self, target: &TargetName) -> Result<(), EngineError> {
         let lane = self.lane(target)?;
         operate::resume(&lane.database, target)?;
@@ -235,20 +235,21 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a target answers and accepts our credentials.
+    /// Checks that a target answers and accepts the credentials.
     pub fn probe(&self, target: &TargetName) -> Result<Result<(), super::PushError>, EngineError> {
         Ok(self.lane(target)?.connector.probe())
     }
 }
 
 impl Drop for Engine {
-    /// Lets the threads end by themselves; [`Engine::stop`] waits for them.
+    /// Tells the threads to end without waiting for them; [`Engine::stop`] waits.
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
     }
 }
 
-/// A target's gate, with the removals of the last hour counted, so that a restart does not renew the fuse.
+/// Returns a target's circuit breaker. It counts the removals of the last hour, so that a restart does not reset the
+/// delete limit.
 fn gate(database: &Database, target: &TargetSettings, now: Timestamp) -> Result<Gate, StorageError> {
     let name = target.name.clone();
     database.write(move |connection| Ok::<_, StorageError>(targets::ensure(connection, &name)?))?;

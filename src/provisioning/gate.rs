@@ -1,4 +1,4 @@
-//! Keeps a target from being overrun: a circuit breaker, the waits that it asks for, and the delete fuse.
+//! Protects a target from overload: a circuit breaker, requested pauses, and the delete limit.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,25 +8,25 @@ use crate::domain::Timestamp;
 
 use super::settings::Backoff;
 
-/// How many failures in a row open the circuit.
+/// The number of consecutive failures that open the circuit.
 const FAILURES: u32 = 5;
-/// The longest time between two looks at a target that does not answer.
+/// The longest time between two probes of a target that does not answer.
 const LONGEST_BREAK: Duration = Duration::from_mins(1);
-/// The time over which removals are counted.
+/// The time window in which removals are counted.
 pub(super) const WINDOW: Duration = Duration::from_hours(1);
 
-/// Whether a worker may go on.
+/// Whether a worker may send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// As usual.
+    /// Without restriction.
     Open,
-    /// With one row, to see whether the target is back.
+    /// With one row, to test whether the target answers again.
     Probe,
     /// Not now.
     Closed,
 }
 
-/// One target's gate, shared by its workers.
+/// The circuit breaker and delete limit of one target, shared by its workers.
 pub(super) struct Gate {
     backoff: Backoff,
     max_removals: usize,
@@ -42,7 +42,7 @@ struct State {
 }
 
 impl Gate {
-    /// An open gate that has seen some removals already.
+    /// Returns an instance that lets requests through and has already counted some removals.
     pub(super) fn new(backoff: Backoff, max_removals: u32, removals: usize, now: Timestamp) -> Self {
         let max_removals = usize::try_from(max_removals).unwrap_or(usize::MAX);
         let backoff = Backoff {
@@ -67,8 +67,8 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks to take work. After [`Pass::Probe`] nobody else gets in before [`Gate::went_well`], [`Gate::unreachable`] or
-    /// [`Gate::probed_nothing`].
+    /// Asks for permission to send. After [`Pass::Probe`], all others get [`Pass::Closed`] until [`Gate::went_well`],
+    /// [`Gate::unreachable`] or [`Gate::probed_nothing`].
     pub(super) fn enter(&self, now: Timestamp) -> Pass {
         let mut state = self.state();
         if now < state.closed_until || state.probing {
@@ -81,24 +81,24 @@ impl Gate {
         }
     }
 
-    /// Until when no request may go out; `None` if one may.
+    /// Returns until when no request may be sent; `None` if one may.
     pub(super) fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
         Some(self.state().closed_until).filter(|until| now < *until)
     }
 
-    /// The probe is over and said nothing about the target.
+    /// Records that a probe ended without a result about the target.
     pub(super) fn probed_nothing(&self) {
         self.state().probing = false;
     }
 
-    /// The target answered.
+    /// Records that the target answered.
     pub(super) fn went_well(&self) {
         let mut state = self.state();
         state.failures = 0;
         state.probing = false;
     }
 
-    /// The target did not answer; enough of that in a row closes the gate for a while.
+    /// Records that the target did not answer. Enough consecutive failures stop all requests for a while.
     pub(super) fn unreachable(&self, now: Timestamp, dice: u8) {
         let mut state = self.state();
         state.failures += 1;
@@ -109,13 +109,13 @@ impl Gate {
         }
     }
 
-    /// The target asked for a pause.
+    /// Stops all requests until a time that the target asked for.
     pub(super) fn hold(&self, until: Timestamp) {
         let mut state = self.state();
         state.closed_until = state.closed_until.max(until);
     }
 
-    /// Counts a removal; `false` if there were too many in the last hour, so that this one must not happen.
+    /// Counts a removal. Returns `false` if the limit for the last hour is reached, so that this one must not be sent.
     pub(super) fn take_removal(&self, now: Timestamp) -> bool {
         let mut state = self.state();
         if now < state.fuse_off_until {
@@ -132,12 +132,12 @@ impl Gate {
         true
     }
 
-    /// A removal that was counted did not happen.
+    /// Uncounts a removal that was not made.
     pub(super) fn give_removal_back(&self) {
         self.state().removals.pop_back();
     }
 
-    /// A person let the target run again: it is tried at once, and may remove as much as it wants for an hour.
+    /// Resets after an administrator resumed the target: it is tried at once, and removals are not limited for an hour.
     pub(super) fn reset(&self, now: Timestamp) {
         let mut state = self.state();
         state.failures = 0;
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_close_the_gate_and_one_probe_opens_it() {
+    fn five_failures_stop_requests_until_a_probe_succeeds() {
         let gate = gate(1);
         for _ in 0..5 {
             assert_eq!(gate.enter(second(0)), Pass::Open);
@@ -170,14 +170,14 @@ mod tests {
         assert_eq!(gate.enter(second(1)), Pass::Probe);
         assert_eq!(gate.enter(second(1)), Pass::Closed, "one probe at a time");
         gate.unreachable(second(1), 0);
-        assert_eq!(gate.enter(second(2)), Pass::Closed, "the break has doubled");
+        assert_eq!(gate.enter(second(2)), Pass::Closed, "the wait has doubled");
         assert_eq!(gate.enter(second(3)), Pass::Probe);
         gate.went_well();
         assert_eq!(gate.enter(second(3)), Pass::Open);
     }
 
     #[test]
-    fn a_success_between_failures_keeps_the_gate_open() {
+    fn only_consecutive_failures_stop_requests() {
         let gate = gate(1);
         for _ in 0..20 {
             gate.unreachable(second(0), 0);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_that_the_target_asks_for_is_kept_to_the_end() {
+    fn requested_pause_is_not_shortened_by_a_later_one() {
         let gate = gate(1);
         gate.hold(second(7));
         gate.hold(second(3));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fuse_blows_at_too_many_removals_in_an_hour_until_a_person_resets_it() {
+    fn too_many_removals_in_an_hour_are_stopped_until_reset() {
         let gate = gate(2);
         assert!(gate.take_removal(second(0)));
         assert!(gate.take_removal(second(1)));

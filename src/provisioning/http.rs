@@ -1,4 +1,6 @@
-//! HTTP towards a target: no redirects, no proxies, only permitted addresses, answers of bounded size and time.
+//! HTTP requests to a target: URLs, credentials and parsed answers.
+//!
+//! There are no redirects and no proxies; only permitted addresses are used, and answers are bounded in size and time.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +24,7 @@ pub(super) struct Http {
     clock: Clock,
 }
 
-/// Where within a target a request goes.
+/// The path and query of a request, relative to the target.
 pub(super) struct Place<'a> {
     /// The segments after the base URL.
     pub(super) path: &'a [&'a str],
@@ -31,7 +33,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Http {
-    /// Prepares requests to a target.
+    /// Creates the client for a target.
     pub(super) fn new(target: &TargetSettings, clock: Clock) -> Result<Self, String> {
         if !matches!(target.base_url.scheme(), "http" | "https") {
             return Err("base_url must begin with https:// or http://".to_owned());
@@ -53,7 +55,7 @@ impl Http {
         })
     }
 
-    /// Sends one request and reads the answer.
+    /// Sends one request and returns the answer.
     pub(super) fn send(&self, method: Method, place: &Place<'_>, body: Option<&Value>) -> Result<Answer, PushError> {
         let mut request = Request::builder()
             .method(method)
@@ -106,7 +108,7 @@ impl Http {
         }
     }
 
-    /// Takes our credentials out of a text that a target sent back.
+    /// Removes the credentials from a text that a target returned.
     pub(super) fn redact(&self, text: &str) -> String {
         let secret = match &self.auth {
             Auth::None => return text.to_owned(),
@@ -120,7 +122,7 @@ impl Http {
     }
 }
 
-/// The header that proves who we are.
+/// Returns the header that authenticates requests.
 fn credentials(auth: &Auth) -> Result<Option<(HeaderName, HeaderValue)>, String> {
     let (name, value) = match auth {
         Auth::None => return Ok(None),
@@ -130,12 +132,12 @@ fn credentials(auth: &Auth) -> Result<Option<(HeaderName, HeaderValue)>, String>
             format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose()))),
         ),
         Auth::Header { name, value } => {
-            let name = HeaderName::try_from(name).map_err(|_| format!("{name} is not the name of a header"))?;
+            let name = HeaderName::try_from(name).map_err(|_| format!("{name} is not a valid header name"))?;
             (name, value.expose().to_owned())
         }
     };
     let mut value = HeaderValue::try_from(value)
-        .map_err(|_| "the credentials hold a character that cannot be sent: look for a line break".to_owned())?;
+        .map_err(|_| "the credentials contain a character that cannot be sent: check for a line break".to_owned())?;
     value.set_sensitive(true);
     Ok(Some((name, value)))
 }
@@ -156,7 +158,7 @@ mod tests {
     use crate::domain::Secret;
 
     #[test]
-    fn every_way_to_prove_who_we_are_becomes_one_header() {
+    fn each_auth_setting_becomes_one_header() {
         let secret = || Secret::new("s3cret");
         for (auth, name, value) in [
             (Auth::Bearer(secret()), "authorization", "Bearer s3cret"),
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_cannot_be_sent_are_refused_without_being_shown() {
+    fn unsendable_credentials_are_refused_and_not_shown() {
         let problem = credentials(&Auth::Bearer(Secret::new("s3cret\n"))).unwrap_err();
         assert!(!problem.contains("s3cret"), "{problem}");
         assert!(

@@ -1,4 +1,4 @@
-//! One target's lane: everything that its threads share, and nothing that another target could hold up.
+//! The state that the threads of one target share, independent of other targets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use super::metrics::Counters;
 use super::settings::{OutboundRule, TargetSettings};
 use super::source::Source;
 
-/// What one target's threads share.
+/// The state that the threads of one target share.
 pub(super) struct Lane {
     pub(super) settings: TargetSettings,
     /// The rules that name this target.
@@ -26,17 +26,17 @@ pub(super) struct Lane {
     pub(super) gate: Gate,
     pub(super) counters: Counters,
     pub(super) keeper: Arc<Keeper>,
-    /// Rings when the journal has grown.
+    /// Notifies when the journal has grown.
     pub(super) news: Bell,
-    /// Rings when rows are due.
+    /// Notifies when rows are due.
     pub(super) jobs: Bell,
     pub(super) pace: Pace,
     pub(super) stopping: Arc<AtomicBool>,
-    /// Whether the target was paused when last looked at.
+    /// Whether the target was paused at the last check.
     pub(super) paused: AtomicBool,
 }
 
-/// How fast the threads go.
+/// The timing and batch size of the threads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) poll: Duration,
@@ -45,17 +45,17 @@ pub(super) struct Pace {
 }
 
 impl Lane {
-    /// The target's name.
+    /// Returns the target's name.
     pub(super) fn target(&self) -> &TargetName {
         &self.settings.name
     }
 
-    /// Whether the threads shall end.
+    /// Returns whether the threads must end.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// When a resource is due again after its `attempt`-th try.
+    /// Returns when a resource is due again after its `attempt`-th try.
     pub(super) fn retry_at(&self, now: Timestamp, attempt: i32, after: Option<Duration>) -> Timestamp {
         let attempt = u32::try_from(attempt).unwrap_or(1);
         now.plus(
@@ -66,20 +66,20 @@ impl Lane {
         )
     }
 
-    /// Whether there is something to push now. Costs no write, so that idle workers can ask often.
+    /// Returns whether rows are due. It only reads, so that idle workers can call it often.
     pub(super) fn has_work(&self, now: Timestamp) -> Result<bool, StorageError> {
         let (paused, due) = self.database.read::<_, StorageError>(|connection| {
             let paused = targets::paused(connection, self.target())?.is_some();
             Ok((paused, !paused && outbound::is_due(connection, self.target(), now)?))
         })?;
-        // A person let it run again, here or from another process.
+        // An administrator resumed it, here or in another process.
         if self.paused.swap(paused, Ordering::AcqRel) && !paused {
             self.gate.reset(now);
         }
         Ok(due)
     }
 
-    /// Stops all pushing to the target until a person lets it go on.
+    /// Pauses the target until an administrator resumes it.
     pub(super) fn pause(&self, reason: String) -> Result<(), StorageError> {
         log::warn!("target {}: paused: {reason}", self.target());
         self.paused.store(true, Ordering::Release);
@@ -89,12 +89,12 @@ impl Lane {
     }
 }
 
-/// A number from 0 to 255 by chance.
+/// Returns a random number from 0 to 255.
 pub(super) fn dice() -> u8 {
     random::bytes::<1>()[0]
 }
 
-/// Wakes sleeping threads. A ring between a look and the sleep after it is not lost.
+/// Wakes sleeping threads. A notification between looking for work and sleeping is not lost.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     rings: Mutex<u64>,
@@ -102,21 +102,21 @@ pub(super) struct Bell {
 }
 
 impl Bell {
-    /// How often it has rung; to be read before looking for work.
+    /// Returns the number of notifications so far. Read it before looking for work.
     pub(super) fn rings(&self) -> u64 {
         *self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes everybody.
+    /// Wakes all waiting threads.
     pub(super) fn ring(&self) {
         *self.rings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.condition.notify_all();
     }
 
-    /// Sleeps until it has rung since `heard`, and no longer than `span`.
+    /// Sleeps until a notification after `heard`, and no longer than `span`.
     pub(super) fn wait(&self, heard: u64, span: Duration) {
         let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether it rang or the time is over makes no difference to the caller, who looks for work either way.
+        // The caller looks for work in either case, so the result does not matter.
         drop(self.condition.wait_timeout_while(rings, span, |rings| *rings == heard));
     }
 }

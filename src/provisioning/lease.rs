@@ -1,5 +1,6 @@
-//! Leases: a worker's claim on the rows that it took, renewed while it works. A worker that was asleep past its lease
-//! finds it lost and sends nothing more.
+//! Leases on the rows that a worker claimed, renewed while it works.
+//!
+//! A worker that resumes after its lease expired finds it lost and sends nothing more.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
@@ -8,17 +9,17 @@ use std::time::Duration;
 use crate::domain::{Clock, TargetName, Timestamp};
 use crate::storage::{Database, StorageError, outbound_claim};
 
-/// A worker's hold on the rows of one claim.
+/// The lease of a worker on the rows of one claim.
 #[derive(Debug)]
 pub(super) struct Lease {
-    /// The name under which the rows are held.
+    /// The owner that the rows are claimed with.
     pub(super) owner: String,
     target: TargetName,
     until: AtomicI64,
 }
 
 impl Lease {
-    /// A lease that runs until a moment.
+    /// Returns a lease that expires at `until`.
     pub(super) fn new(target: TargetName, owner: String, until: Timestamp) -> Self {
         Self {
             owner,
@@ -27,7 +28,7 @@ impl Lease {
         }
     }
 
-    /// Whether the rows are still ours.
+    /// Returns whether the lease has not expired.
     pub(super) fn is_held(&self, now: Timestamp) -> bool {
         now.0 < self.until.load(Ordering::Acquire)
     }
@@ -38,12 +39,12 @@ impl Lease {
 pub(super) struct Keeper(Mutex<Vec<Weak<Lease>>>);
 
 impl Keeper {
-    /// Looks after a lease for as long as its worker keeps it.
+    /// Renews a lease as long as its worker keeps it.
     pub(super) fn watch(&self, lease: Weak<Lease>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lease);
     }
 
-    /// Renews every lease that has not run out; one that has stays lost.
+    /// Renews every lease that has not expired; an expired one stays lost.
     pub(super) fn renew(&self, database: &Database, clock: &Clock, span: Duration) -> Result<(), StorageError> {
         let held: Vec<_> = {
             let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);

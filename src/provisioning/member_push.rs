@@ -1,4 +1,4 @@
-//! The part of a push that only groups have: who is in.
+//! Pushes group members to a target.
 
 use crate::domain::{Attributes, ResourceId};
 use crate::storage::StorageError;
@@ -9,18 +9,18 @@ use super::metrics::{add, count};
 use super::plan::Operation;
 use super::push::{Push, Stop};
 
-/// How many requests about members one push makes; the rest is for the next, so that one huge group does not keep a
-/// worker for hours.
+/// The number of member requests that one push makes. The rest is left for the next push, so that one huge group does
+/// not occupy a worker for hours.
 const REQUESTS: usize = 10;
 
-/// A member whose change can be sent.
+/// A membership change that can be sent.
 struct Due {
     member: ResourceId,
     change: MemberChange,
 }
 
 impl Push<'_> {
-    /// Brings a group's attributes, then its members.
+    /// Pushes a group's attributes, then its members.
     pub(super) fn bring_group(&mut self, current: &Attributes) -> Result<(), Stop> {
         self.still_ours()?;
         match self.lane.connector.membership()? {
@@ -45,7 +45,7 @@ impl Push<'_> {
     fn change_members(&mut self, size: usize, current: &Attributes) -> Result<(), Stop> {
         let most = size.saturating_mul(REQUESTS);
         let mut rows = self.differing(most)?;
-        // Who never was at the target is not in a group there either.
+        // A member that never was at the target is not in a group there either.
         self.notes.members.extend(
             rows.iter()
                 .filter(|row| row.remote_id.is_none())
@@ -77,17 +77,17 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// Sends one batch. If the target refuses it, halves it until the member that it minds is alone.
+    /// Sends one batch. If the target refuses it, halves it until the refused member is alone.
     fn send_members(&mut self, batch: &[Due]) -> Result<(), Stop> {
         self.still_ours()?;
         let changes: Vec<MemberChange> = batch.iter().map(|due| due.change.clone()).collect();
         let group = self.remote()?;
         let mut answer = self.lane.connector.change_members(&group, &changes);
         if answer == Err(PushError::Gone) && self.lane.connector.exists(&self.row.kind, &group)? {
-            // Some targets say 404 of a member.
+            // Some targets answer 404 for an unknown member.
             answer = Err(PushError::Refused {
                 status: 404,
-                detail: "a member is not known".to_owned(),
+                detail: "a member is unknown at the target".to_owned(),
             });
         }
         match (answer, batch) {
@@ -99,7 +99,7 @@ impl Push<'_> {
                 Ok(())
             }
             (Err(PushError::Refused { .. } | PushError::Conflict), [only]) if !only.change.joins => {
-                // Out already.
+                // It is no longer a member.
                 self.notes.members.push((only.member.clone(), false));
                 Ok(())
             }
@@ -116,7 +116,7 @@ impl Push<'_> {
         }
     }
 
-    /// For targets that take a group as a whole.
+    /// Replaces a group with all its members, for targets that accept only that.
     fn replace_members(&mut self, current: &Attributes) -> Result<(), Stop> {
         if self.remote.is_none() {
             for operation in self.operations(Some(current)) {

@@ -1,15 +1,15 @@
-//! What the engine counts, as plain numbers.
+//! The counters of the provisioning engine.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::TargetName;
 
-/// One target's counts since the start, and how far behind it is now.
+/// The counters of one target since the start, and its current lag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetMetrics {
     /// The target.
     pub target: TargetName,
-    /// Pushes that went well.
+    /// Successful pushes.
     pub pushed: u64,
     /// Resources created.
     pub created: u64,
@@ -19,17 +19,17 @@ pub struct TargetMetrics {
     pub removed: u64,
     /// Memberships changed.
     pub members: u64,
-    /// Pushes that will be tried again.
+    /// Pushes that will be retried.
     pub retried: u64,
-    /// Pushes that need a person.
+    /// Failed pushes that need an administrator.
     pub failed: u64,
-    /// Resources that wait to be pushed.
+    /// Resources that are waiting to be pushed.
     pub waiting: u64,
-    /// Age of the oldest change that the target has not got yet, in milliseconds.
+    /// Age of the oldest change that the target does not have yet, in milliseconds.
     pub lag_ms: u64,
 }
 
-/// Counts as the workers keep them.
+/// The counters that the workers increase.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) pushed: AtomicU64,
@@ -41,18 +41,18 @@ pub(super) struct Counters {
     pub(super) failed: AtomicU64,
 }
 
-/// One more.
+/// Increases a counter by one.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// So many more.
+/// Increases a counter by `more`.
 pub(super) fn add(counter: &AtomicU64, more: usize) {
     counter.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 impl Counters {
-    /// The counts now.
+    /// Returns the current values.
     pub(super) fn read(&self, target: &TargetName, waiting: u64, lag_ms: u64) -> TargetMetrics {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         TargetMetrics {

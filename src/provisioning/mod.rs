@@ -1,5 +1,7 @@
-//! Changes going out: the journal is read into one row per (target, resource), and workers bring each target to what its
-//! rows want. A local change never waits for a target, and no target waits for another.
+//! Outbound provisioning: pushes changes from the journal to targets.
+//!
+//! The journal is read into one row per (target, resource), and workers bring each target to the state that its rows
+//! ask for. A local change never waits for a target, and no target waits for another.
 
 mod answer;
 pub mod connector;

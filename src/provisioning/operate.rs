@@ -1,10 +1,12 @@
-//! What a person asks about a target and does to it, on our records alone: it works beside a running engine.
+//! Status, replay, pause and resume of a target, for the CLI and the console.
+//!
+//! They use only the database, and work while an engine is running.
 
 use crate::domain::{ResourceId, TargetName, Timestamp};
 use crate::storage::outbound::{OutboundRow, OutboundState};
 use crate::storage::{Database, StorageError, outbound, outbound_members, targets};
 
-/// The states whose rows can be sent again: all but those under way and those that are gone.
+/// The states whose rows can be sent again: all but those being sent and those that are gone.
 const REPLAYABLE: [OutboundState; 4] = [
     OutboundState::Failed,
     OutboundState::Synced,
@@ -12,31 +14,31 @@ const REPLAYABLE: [OutboundState; 4] = [
     OutboundState::Pending,
 ];
 
-/// How a target is doing.
+/// The status of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetStatus {
     /// The target.
     pub target: TargetName,
-    /// Why it is paused, if it is.
+    /// The reason of the pause, if it is paused.
     pub paused: Option<String>,
-    /// How many resources are in each state; states without any are left out.
+    /// The number of resources in each state; states without any are left out.
     pub counts: Vec<(OutboundState, i64)>,
-    /// When the oldest change was made that it has not got yet.
+    /// The time of the oldest change that it does not have yet.
     pub oldest_change: Option<Timestamp>,
 }
 
-/// What to push again.
+/// The resources to push again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// All that failed.
+    /// All that failed to be pushed.
     Failed,
     /// One resource.
     Resource(ResourceId),
-    /// Everything that is or was to be there.
+    /// All resources that the target has or should have.
     Everything,
 }
 
-/// Whether something has still to be done about a row by itself.
+/// Returns whether a row in this state is still to be pushed without further action.
 pub fn is_waiting(state: OutboundState) -> bool {
     matches!(
         state,
@@ -44,7 +46,7 @@ pub fn is_waiting(state: OutboundState) -> bool {
     )
 }
 
-/// How a target is doing, read from our records alone.
+/// Returns the status of a target, read from the database.
 pub fn status(database: &Database, target: &TargetName) -> Result<TargetStatus, StorageError> {
     database.read(|connection| {
         Ok(TargetStatus {
@@ -56,7 +58,7 @@ pub fn status(database: &Database, target: &TargetName) -> Result<TargetStatus, 
     })
 }
 
-/// Makes rows due again, as a whole. Gives how many. A running engine takes them up by itself.
+/// Makes rows due again, to be sent in full, and returns their number. A running engine picks them up.
 pub fn replay(database: &Database, target: &TargetName, which: Which, now: Timestamp) -> Result<usize, StorageError> {
     let name = target.clone();
     database.write(move |connection| {
@@ -74,7 +76,7 @@ pub fn replay(database: &Database, target: &TargetName, which: Which, now: Times
     })
 }
 
-/// What [`replay`] would make due again, at most `limit` resources.
+/// Returns the rows that [`replay`] would make due again, at most `limit` per state.
 pub fn preview(
     database: &Database,
     target: &TargetName,
@@ -95,7 +97,7 @@ pub fn preview(
     })
 }
 
-/// Stops pushing to a target, for a reason that `status` shows. A running engine heeds it at once.
+/// Pauses a target, for a reason that `status` shows. A running engine obeys at once.
 pub fn pause(database: &Database, target: &TargetName, reason: &str) -> Result<(), StorageError> {
     let (target, reason) = (target.clone(), reason.to_owned());
     database.write(move |connection| {
@@ -104,13 +106,13 @@ pub fn pause(database: &Database, target: &TargetName, reason: &str) -> Result<(
     })
 }
 
-/// Lets a target go on. A running engine takes the removals that blew its fuse as meant.
+/// Resumes a target. A running engine takes the removals that reached the delete limit as confirmed.
 pub fn resume(database: &Database, target: &TargetName) -> Result<(), StorageError> {
     let target = target.clone();
     database.write(move |connection| Ok(targets::set_paused(connection, &target, None)?))
 }
 
-/// What failed at a target, at most `limit` resources.
+/// Returns the failed resources of a target, at most `limit`.
 pub fn failed(database: &Database, target: &TargetName, limit: u16) -> Result<Vec<OutboundRow>, StorageError> {
     database.read(|connection| outbound::in_state(connection, target, OutboundState::Failed, i64::from(limit)))
 }

@@ -1,4 +1,4 @@
-//! What to send: the smallest change from what was last sent to what is wanted. Pure.
+//! Computes the smallest change from the last sent state to the wanted state, without I/O.
 
 use serde_json::{Map, Value, json};
 
@@ -7,39 +7,39 @@ use crate::domain::{Attributes, Kind, Resource};
 
 use super::settings::{Deprovision, Profile};
 
-/// One thing to do at the target.
+/// One operation at the target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
-    /// Make the resource.
+    /// Create the resource.
     Create(Attributes),
     /// Change it.
     Update(Update),
-    /// Lock the account.
+    /// Set `active` to false.
     Deactivate,
-    /// Remove it.
+    /// Delete it.
     Delete,
 }
 
-/// A change of a resource in both forms that targets take.
+/// A change of a resource, in both forms that targets accept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    /// What changed, path by path.
+    /// The changes by path, for PATCH.
     pub changes: Vec<AttributeChange>,
-    /// The whole as it shall be.
+    /// The complete wanted resource, for PUT.
     pub full: Attributes,
 }
 
-/// One attribute's new value.
+/// The new value of one attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttributeChange {
     /// A SCIM path (RFC 7644 §3.5.2), such as `name.givenName`.
     pub path: String,
-    /// The new value; `None` takes the attribute away.
+    /// The new value; `None` removes the attribute.
     pub value: Option<Value>,
 }
 
 impl Operation {
-    /// Whether somebody loses access by it.
+    /// Returns whether a user loses access by it.
     pub fn is_removal(&self) -> bool {
         match self {
             Self::Delete | Self::Deactivate => true,
@@ -52,11 +52,11 @@ impl Operation {
     }
 }
 
-/// Attributes that belong to the server that holds them, relations that are sent in another way, and secrets.
+/// Attributes that each server manages itself, relations that are sent separately, and secrets.
 const NEVER_SENT: [&str; 5] = ["id", "meta", "groups", "members", "password"];
 
-/// The attributes of a resource as the target shall have them: without what is never sent and what is empty, with our id
-/// as `externalId`, so that a resource whose creation was not confirmed can be found again.
+/// Returns the attributes to send: without those that are never sent or empty, and with the resource id as
+/// `externalId`, so that a resource whose creation was not confirmed can be found again.
 pub fn outgoing(resource: &Resource, profile: &Profile) -> Attributes {
     let mut attributes = Attributes::new();
     for (name, value) in resource.document.attributes() {
@@ -97,7 +97,7 @@ impl Level<'_> {
     }
 }
 
-/// The value without nulls, empty texts, empty lists and forbidden parts; `None` if nothing is left.
+/// Returns the value without nulls, empty strings, empty arrays and forbidden parts; `None` if nothing is left.
 fn without_empty(value: Value, level: &Level<'_>, profile: &Profile) -> Option<Value> {
     match value {
         Value::Null => None,
@@ -126,8 +126,8 @@ fn without_empty(value: Value, level: &Level<'_>, profile: &Profile) -> Option<V
     }
 }
 
-/// What the target may have after a push that began and of which no end is known, so that all of it is sent or taken away
-/// again: an unknown value, null, wherever something was sent for certain or was lost here since.
+/// Returns what the target may have after a push with an unknown result. Attributes that were sent earlier or removed
+/// here since are null, an unknown value, so that all of them are sent or removed again.
 pub fn doubted(sent: &Attributes, lost: &[String], profile: &Profile) -> Attributes {
     let mut doubted: Attributes = sent
         .iter()
@@ -183,8 +183,8 @@ fn parts(path: &str, sent: &Attributes) -> (String, Option<String>) {
     }
 }
 
-/// What brings the target from `sent` to `current`. `sent` is `None` if the target does not have the resource, and empty
-/// if it is not known what the target has; `current` is `None` if the resource is to leave.
+/// Returns the operations that bring the target from `sent` to `current`. `sent` is `None` if the target does not have
+/// the resource, and empty if its state is unknown; `current` is `None` if the resource is to be removed.
 pub fn plan(sent: Option<&Attributes>, current: Option<&Attributes>, kind: &Kind, profile: &Profile) -> Vec<Operation> {
     match (sent, current) {
         (None, None) => Vec::new(),
@@ -211,7 +211,7 @@ pub fn plan(sent: Option<&Attributes>, current: Option<&Attributes>, kind: &Kind
 
 fn difference(sent: &Attributes, current: &Attributes) -> Vec<AttributeChange> {
     let mut changes = Vec::new();
-    // Taking away first: a target that allows one value of a kind has room for the new one then.
+    // Removals come first, because a target may allow only one value of a type.
     for (name, old) in sent {
         match (old, current.get(name)) {
             (_, _) if name == "schemas" => {}
@@ -252,7 +252,7 @@ fn difference(sent: &Attributes, current: &Attributes) -> Vec<AttributeChange> {
     changes
 }
 
-/// The SCIM operations of some changes (RFC 7644 §3.5.2), in canonical form.
+/// Returns the PATCH operations of changes (RFC 7644 §3.5.2).
 pub fn patch_operations(changes: &[AttributeChange]) -> Vec<Value> {
     changes
         .iter()
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_sent() {
+    fn only_differences_are_sent() {
         for (sent, current, expected) in [
             (json!({"userName": "a"}), json!({"userName": "a"}), json!([])),
             (
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_that_the_target_lacks_is_created_and_one_that_left_is_removed() {
+    fn missing_resources_are_created_and_deleted_ones_removed() {
         let profile = Profile::default();
         let current = attributes(json!({"userName": "a"}));
         assert_eq!(
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_us_what_is_secret_and_what_is_empty_stays_here() {
+    fn own_secret_forbidden_and_empty_attributes_are_not_sent() {
         let profile = Profile {
             forbidden: vec!["nickname".to_owned(), "emails.display".to_owned()],
             ..Profile::default()
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn in_doubt_all_of_it_is_sent_and_what_was_lost_is_taken_away() {
+    fn unknown_state_resends_values_and_removes_lost_ones() {
         let sent = attributes(json!({
             "userName": "a", "active": true, "title": "t", "name": {"givenName": "A", "familyName": "B"},
             ENTERPRISE: {"department": "D"},

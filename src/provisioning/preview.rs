@@ -1,4 +1,4 @@
-//! The requests that a target would get, as the SCIM connector makes them. Nothing is sent.
+//! Previews the requests that the SCIM connector would send to a target, without sending any.
 
 use serde_json::{Value, json};
 
@@ -8,31 +8,31 @@ use super::plan::{Operation, outgoing, patch_operations, plan};
 use super::scim::{endpoint, patch_body};
 use super::settings::{TargetSettings, Verb};
 
-/// A request.
+/// A request to a target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// The method.
+    /// The HTTP method.
     pub method: &'static str,
-    /// The address.
+    /// The URL.
     pub url: String,
-    /// What is sent.
+    /// The body.
     pub body: Option<Value>,
 }
 
-/// What a target has of a resource.
+/// The state of a resource at a target.
 #[derive(Clone, Debug, Default)]
 pub struct AtTarget {
     /// Its id there.
     pub id: String,
-    /// What it was last sent.
+    /// The attributes that were last sent.
     pub sent: Attributes,
 }
 
-/// Stands for an id that the target will give.
+/// A placeholder for an id that the target will assign.
 pub const NEW_ID: &str = "{id that the target gives}";
 
-/// The requests that bring a target to a resource's state. A target that is asked whether it takes PATCH is taken to say
-/// yes.
+/// Returns the requests that bring a target to the state of a resource. If the target decides between PATCH and PUT,
+/// PATCH is assumed.
 pub fn requests(target: &TargetSettings, known: Option<&AtTarget>, resource: &Resource) -> Vec<Request> {
     let current = outgoing(resource, &target.profile);
     let planned = plan(
@@ -63,7 +63,7 @@ pub fn requests(target: &TargetSettings, known: Option<&AtTarget>, resource: &Re
     made.collect()
 }
 
-/// The request that lets somebody join a group at a target, or leave it; by their ids there.
+/// Returns the request that adds or removes a member of a group, by their ids at the target.
 pub fn membership(target: &TargetSettings, group: &str, member: &str, joins: bool) -> Request {
     let operation = if joins {
         json!({ "op": "add", "path": "members", "value": [{ "value": member }] })

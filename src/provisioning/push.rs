@@ -1,4 +1,4 @@
-//! One push: brings one resource at one target to what it is here now.
+//! Pushes one resource to one target, until it has the current state.
 
 use serde_json::Value;
 
@@ -12,56 +12,56 @@ use super::lease::Lease;
 use super::metrics::count;
 use super::plan::{Operation, Update, doubted, outgoing, plan};
 
-/// How far back it is looked what was lost: one that changes more often than this between two pushes is hardly a person.
+/// The number of changes that are searched for lost values. More changes between two pushes are hardly made by people.
 const MOST_DIFFS: i64 = 1000;
 
-/// A push under way, and what has become of it so far.
+/// A running push and its results so far.
 pub(super) struct Push<'a> {
     pub(super) lane: &'a Lane,
     pub(super) lease: &'a Lease,
     pub(super) row: &'a OutboundRow,
-    /// The target's id, as far as it is known now.
+    /// The id at the target, if it is known.
     pub(super) remote: Option<RemoteId>,
-    /// What the target was last sent; `None` if that is not known.
+    /// The attributes that were last sent; `None` if they are unknown.
     pub(super) sent: Option<Attributes>,
-    /// Paths that were lost here since a push of which no end is known. Then `sent` is only what the target had for
-    /// certain before, and all is sent again.
+    /// The paths that lost their value here since a push with an unknown result. If set, `sent` holds only what the
+    /// target had for certain before that push, and everything is sent again.
     doubt: Option<Vec<String>>,
     pub(super) notes: Notes,
 }
 
-/// What a push did besides.
+/// Additional results of a push.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// Members that the target was told are in (`true`) or out.
+    /// The members that were added (`true`) or removed at the target.
     pub(super) members: Vec<(ResourceId, bool)>,
-    /// The resource has a remote id that it did not have before.
+    /// Whether the resource got a new id at the target.
     pub(super) new_remote: bool,
-    /// What the target said of members that it refused.
+    /// The error of a member that the target refused.
     pub(super) refused_member: Option<String>,
 }
 
-/// How a push ended well.
+/// The result of a successful push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The target has what it shall have.
+    /// The target has the wanted state.
     Synced,
-    /// The target no longer has it.
+    /// The target does not have the resource any more.
     Removed,
-    /// The target keeps the account, locked.
+    /// The target keeps the account, deactivated.
     Deactivated,
 }
 
-/// Why a push ended early.
+/// The reason why a push stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The target's doing.
+    /// The target failed or refused.
     Target(PushError),
-    /// Something of ours was not available.
+    /// A local failure.
     Here(String),
-    /// The lease has run out: somebody else may be at it.
+    /// The lease has expired: another worker may have the row.
     LeaseLost,
-    /// Too many removals in an hour.
+    /// The delete limit is reached.
     Fuse,
 }
 
@@ -78,7 +78,7 @@ impl From<StorageError> for Stop {
 }
 
 impl<'a> Push<'a> {
-    /// Begins a push.
+    /// Prepares a push.
     pub(super) fn new(lane: &'a Lane, lease: &'a Lease, row: &'a OutboundRow) -> Self {
         Self {
             lane,
@@ -91,11 +91,11 @@ impl<'a> Push<'a> {
         }
     }
 
-    /// Carries it out.
+    /// Runs the push.
     pub(super) fn run(&mut self) -> Result<End, Stop> {
         let resource = self.read()?;
         let current = resource.map(|resource| outgoing(&resource, &self.lane.settings.profile));
-        // An earlier try may have worked though its answer was lost.
+        // An earlier try may have succeeded although its answer was lost.
         if self.row.attempts > 1 {
             self.doubt = Some(self.lost()?);
             if self.remote.is_none() {
@@ -117,7 +117,7 @@ impl<'a> Push<'a> {
         found.map_err(|error| Stop::Here(error.to_string()))
     }
 
-    /// The paths that have had no value any more since the oldest change that the target has not got for certain.
+    /// Returns the paths that lost their value since the oldest change that the target may not have.
     fn lost(&self) -> Result<Vec<String>, Stop> {
         let row = self.row;
         let diffs: Result<_, StorageError> = self
@@ -128,7 +128,7 @@ impl<'a> Push<'a> {
         Ok(gone.map(|(path, _)| path).collect())
     }
 
-    /// To be called before each request: whoever has lost the lease must not send anything.
+    /// Checks the lease; to be called before each request, because a worker with an expired lease must not send.
     pub(super) fn still_ours(&self) -> Result<(), Stop> {
         if self.lease.is_held(self.lane.clock.now()) {
             Ok(())
@@ -137,7 +137,7 @@ impl<'a> Push<'a> {
         }
     }
 
-    /// The target's id of a resource that must have one by now.
+    /// Returns the id at the target, for a resource that must have one by now.
     pub(super) fn remote(&self) -> Result<RemoteId, Stop> {
         self.remote.clone().ok_or(Stop::Target(PushError::Gone))
     }
@@ -152,13 +152,13 @@ impl<'a> Push<'a> {
         Ok(())
     }
 
-    /// What has to be done, members apart.
+    /// Returns the operations to do, without members.
     pub(super) fn operations(&self, current: Option<&Attributes>) -> Vec<Operation> {
         let known = self.remote.as_ref().map(|_| self.known());
         plan(known.as_ref(), current, &self.row.kind, &self.lane.settings.profile)
     }
 
-    /// What the target has of a resource that it has, as far as that is known.
+    /// Returns the attributes that the target has, as far as known.
     fn known(&self) -> Attributes {
         let sent = self.sent.clone().unwrap_or_default();
         match &self.doubt {
@@ -167,12 +167,12 @@ impl<'a> Push<'a> {
         }
     }
 
-    /// The target has this now.
+    /// Records the attributes that the target now has.
     pub(super) fn confirmed(&mut self, attributes: Attributes) {
         (self.sent, self.doubt) = (Some(attributes), None);
     }
 
-    /// Does one thing at the target.
+    /// Runs one operation at the target.
     pub(super) fn carry_out(&mut self, operation: Operation) -> Result<(), Stop> {
         self.still_ours()?;
         if !self.takes_access(&operation) {
@@ -184,7 +184,8 @@ impl<'a> Push<'a> {
         self.send(operation).inspect_err(|_| self.lane.gate.give_removal_back())
     }
 
-    /// Whether somebody loses access by it. One that was locked for certain and is locked again, for safety, does not.
+    /// Returns whether a user loses access by it. Deactivating an account again that was certainly inactive does not
+    /// count.
     fn takes_access(&self, operation: &Operation) -> bool {
         let was_locked = || self.sent.as_ref().and_then(|sent| sent.get("active")) == Some(&Value::Bool(false));
         operation.is_removal() && !(matches!(operation, Operation::Update(_)) && was_locked())
@@ -228,7 +229,7 @@ impl<'a> Push<'a> {
         }
     }
 
-    /// Brings a resource that was there before us to what it shall be.
+    /// Updates a resource that already existed at the target.
     fn adjust(&mut self, attributes: &Attributes) -> Result<(), Stop> {
         for operation in self.operations(Some(attributes)) {
             self.carry_out(operation)?;
@@ -250,12 +251,12 @@ impl<'a> Push<'a> {
         }
     }
 
-    /// The target denied that it has the resource: looks whether that is so, and makes it again.
+    /// Creates the resource again after the target said that it does not have it, if that proves true.
     pub(super) fn make_anew(&mut self, remote: &RemoteId, attributes: Attributes) -> Result<(), Stop> {
         self.still_ours()?;
-        // Once a push: a target that finds what it denies to have would be asked for ever.
+        // Only once per push, because a target that contradicts itself would cause an endless loop.
         if self.notes.new_remote || self.lane.connector.exists(&self.row.kind, remote)? {
-            return Err(later("the target shows the resource and denies that it has it").into());
+            return Err(later("the target returns the resource but reports it as missing on change").into());
         }
         (self.remote, self.sent) = (None, None);
         self.notes.members.clear();
@@ -272,7 +273,7 @@ impl<'a> Push<'a> {
         self.notes.new_remote = true;
     }
 
-    /// Looks for the resource at the target, by our id, then by its name, and adopts it.
+    /// Looks for the resource at the target by `externalId`, then by name, and adopts it.
     fn look_up(&mut self, current: Option<&Attributes>) -> Result<(), Stop> {
         self.still_ours()?;
         let connector = &self.lane.connector;
@@ -288,8 +289,8 @@ impl<'a> Push<'a> {
         Ok(())
     }
 
-    /// A resource at the target that is the copy of another one of ours is not for the taking: its own row will rename or
-    /// remove it, and then the name is free.
+    /// Refuses to adopt a resource that is the copy of another local one. The other one's row will rename or remove it,
+    /// and then the name is free.
     fn check_free(&self, found: &Found) -> Result<(), Stop> {
         let (target, remote, external_id) = (
             self.lane.target().clone(),
@@ -310,13 +311,13 @@ impl<'a> Push<'a> {
             })?;
         match owner {
             Some(owner) if owner != self.row.resource_id => {
-                Err(later("the name still belongs to another resource of ours at the target").into())
+                Err(later("the name still belongs to the copy of another resource at the target").into())
             }
             _ => Ok(()),
         }
     }
 
-    /// The attribute that names resources of this type.
+    /// Returns the attribute that holds the name of this resource type.
     fn naming(&self) -> &'static str {
         if self.row.kind == Kind::GROUP {
             "displayName"
@@ -329,8 +330,8 @@ impl<'a> Push<'a> {
         attributes.get(self.naming())?.as_str()
     }
 
-    /// What to say of a name that is taken when a resource is renamed: if another resource of ours has it there, that one
-    /// is about to give it up.
+    /// Returns the error for a rename to a taken name. If another local resource has the name at the target, it is
+    /// about to give it up.
     fn taken_by(&self, attributes: &Attributes) -> Result<PushError, Stop> {
         self.still_ours()?;
         let Some(name) = self.name_in(attributes) else {
@@ -338,14 +339,14 @@ impl<'a> Push<'a> {
         };
         match self.lane.connector.find(&self.row.kind, self.naming(), name)? {
             Some(found) if self.remote.as_ref() != Some(&found.id) => self.check_free(&found)?,
-            // Whoever had it has just given it up. A target that hides the holder is not asked for ever.
-            None if self.row.attempts < MOST_CONFLICTS => return Ok(later("the name was taken a moment ago")),
+            // The holder has just given it up. A target that hides the holder is not retried forever.
+            None if self.row.attempts < MOST_CONFLICTS => return Ok(later("the name was still taken a moment ago")),
             _ => {}
         }
         Ok(taken())
     }
 
-    /// The resource is no longer here: sees that the target lets go of it too.
+    /// Deletes or deactivates at the target a resource that no longer exists here.
     fn retire(&mut self) -> Result<End, Stop> {
         let operations = self.operations(None);
         let stays = operations
@@ -359,7 +360,7 @@ impl<'a> Push<'a> {
     }
 }
 
-/// How often a name that nobody seems to hold may be refused before a person must look.
+/// How often a name without a visible holder may be refused before an administrator must look.
 const MOST_CONFLICTS: i32 = 5;
 
 fn later(cause: &str) -> PushError {
@@ -373,12 +374,12 @@ fn later(cause: &str) -> PushError {
 fn taken() -> PushError {
     PushError::Refused {
         status: 409,
-        detail: "the name is taken there".to_owned(),
+        detail: "the name is already taken at the target".to_owned(),
     }
 }
 
 impl Stop {
-    /// Whether what stopped one push would stop the next ones too.
+    /// Returns whether the next pushes would stop for the same reason.
     pub(super) fn concerns_all(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! The connector for SCIM 2.0 targets (RFC 7644), tolerant of what targets are known to do.
+//! The connector for SCIM 2.0 targets (RFC 7644), tolerant of known deviations.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,21 +16,21 @@ use super::settings::{Profile, TargetSettings, Verb};
 
 const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-/// How many pages of a target that ignores filters are looked through.
+/// The number of pages that are searched at a target that ignores filters.
 const MOST_PAGES: usize = 1000;
 
 /// A SCIM 2.0 target.
 pub struct ScimConnector {
     http: Http,
     profile: Profile,
-    /// What the target's `ServiceProviderConfig` says of PATCH; asked for once.
+    /// Whether the target's `ServiceProviderConfig` announces PATCH; fetched once.
     patch: OnceLock<bool>,
-    /// The target said that it takes PATCH and does not.
+    /// Whether the target announced PATCH but refused it.
     patch_refused: AtomicBool,
 }
 
 impl ScimConnector {
-    /// Prepares a connector; makes no request. Not to be called from asynchronous code.
+    /// Creates a connector without making a request. Not to be called from asynchronous code.
     pub fn new(target: &TargetSettings, clock: Clock) -> Result<Self, String> {
         Ok(Self {
             http: Http::new(target, clock)?,
@@ -79,7 +79,7 @@ impl ScimConnector {
         Ok(if patch { Verb::Patch } else { Verb::Put })
     }
 
-    /// Targets without a `ServiceProviderConfig` are taken to know PATCH.
+    /// Targets without a `ServiceProviderConfig` are assumed to support PATCH.
     fn ask_for_patch(&self) -> Result<bool, PushError> {
         match self.send(Method::GET, &["ServiceProviderConfig"], None) {
             Ok(config) => Ok(config
@@ -92,7 +92,7 @@ impl ScimConnector {
         }
     }
 
-    /// One page of a search, from the `start`-th result on; `None` from targets that do not search by this attribute.
+    /// Returns one page of a search, from the `start`-th result on; `None` if the target refuses this filter.
     fn page(&self, kind: &Kind, filter: &str, start: usize) -> Result<Option<Vec<Value>>, PushError> {
         let (start, count) = (start.to_string(), self.profile.page.to_string());
         let mut query = vec![("filter", filter), ("count", count.as_str())];
@@ -122,7 +122,7 @@ impl ScimConnector {
         match self.send(Method::PATCH, &[&endpoint(kind), &id.0], Some(&body)) {
             Err(PushError::Refused { status: 405 | 501, .. }) => {
                 self.patch_refused.store(true, Ordering::Relaxed);
-                let cause = "the target does not take PATCH; PUT is next".to_owned();
+                let cause = "the target does not support PATCH; PUT is used next".to_owned();
                 Err(PushError::Retry {
                     after: None,
                     unreachable: false,
@@ -157,7 +157,8 @@ impl Connector for ScimConnector {
                     .and_then(remote_id)
                     .map(|id| Found { id, external_id }));
             }
-            // Others than asked for: the target ignores the filter, so all of its resources have to be looked through.
+            // Other resources than requested mean that the target ignores filters, so all of its resources must be
+            // searched.
             let id = list.first().and_then(|resource| resource.get("id")).cloned();
             if id.is_none() || id == first_id {
                 return Ok(None);
@@ -181,7 +182,7 @@ impl Connector for ScimConnector {
         let answer = self
             .send(Method::POST, &[&endpoint(kind)], Some(&body))
             .map_err(|error| match error {
-                PushError::Gone => PushError::unreachable("the target has no place for this type: check base_url"),
+                PushError::Gone => PushError::unreachable("the target has no endpoint for this type: check base_url"),
                 other => other,
             })?;
         let from_location = || {
@@ -195,7 +196,7 @@ impl Connector for ScimConnector {
         let found = self.find(kind, "externalId", external_id)?;
         found
             .map(|found| found.id)
-            .ok_or_else(|| PushError::unreachable("the target did not say the id of what it made"))
+            .ok_or_else(|| PushError::unreachable("the target did not return the id of the created resource"))
     }
 
     fn update(&self, kind: &Kind, id: &RemoteId, update: &Update) -> Result<(), PushError> {
@@ -274,28 +275,28 @@ impl Connector for ScimConnector {
     }
 }
 
-/// Where resources of a type are (RFC 7644 §3.2).
+/// Returns the endpoint of a resource type (RFC 7644 §3.2).
 pub(super) fn endpoint(kind: &Kind) -> String {
     format!("{kind}s")
 }
 
-/// The body of a PATCH (RFC 7644 §3.5.2).
+/// Returns the body of a PATCH request (RFC 7644 §3.5.2).
 pub(super) fn patch_body(operations: &[Value]) -> Value {
     json!({ "schemas": [PATCH_SCHEMA], "Operations": operations })
 }
 
-/// An id that can stand in a path; some targets give numbers.
+/// Returns an id that is safe as a path segment; some targets use numbers.
 fn remote_id(value: &Value) -> Option<RemoteId> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    // A target must not turn a request about one resource into one about all.
+    // Such an id would turn a request for one resource into one for all.
     (!matches!(text.as_str(), "" | "." | "..")).then_some(RemoteId(text))
 }
 
-/// A boolean, also as a text.
+/// Reads a boolean, which may be written as a string.
 fn truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),
@@ -304,7 +305,7 @@ fn truth(value: &Value) -> Option<bool> {
     }
 }
 
-/// Whether a found resource has the value; names in any case of letters.
+/// Returns whether a found resource has the value. Names are compared without case.
 fn has(resource: &Value, attribute: &str, value: &str) -> bool {
     let Some(found) = resource.get(attribute).and_then(Value::as_str) else {
         return false;

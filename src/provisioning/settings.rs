@@ -1,4 +1,4 @@
-//! What the configuration says about targets and about which changes go where.
+//! The settings of targets, and the rules that route changes to them.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use url::Url;
 
 use crate::domain::{Secret, ServiceProviderName, TargetName};
 
-/// Everything that the engine is told.
+/// The settings of the engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The targets.
     pub targets: Vec<TargetSettings>,
-    /// Which service provider's changes go to which target.
+    /// The rules that route changes of service providers to targets.
     pub rules: Vec<OutboundRule>,
-    /// How long an idle thread sleeps before it looks again by itself.
+    /// How long an idle thread sleeps before it checks for work.
     pub poll: Duration,
-    /// For how long a worker holds the rows that it took; a dead worker's rows are free again after that.
+    /// How long a worker holds the rows that it claimed. The rows of a dead worker are released after that.
     pub lease: Duration,
-    /// How many rows a worker takes at once.
+    /// The number of rows that a worker claims at once.
     pub batch: u16,
 }
 
 impl Settings {
-    /// The usual pace: looks twice a second, leases of 20 seconds, batches of 32.
+    /// Returns settings with the default timing: a check twice a second, leases of 20 seconds, batches of 32.
     pub fn new(targets: Vec<TargetSettings>, rules: Vec<OutboundRule>) -> Self {
         Self {
             targets,
@@ -34,14 +34,14 @@ impl Settings {
     }
 }
 
-/// A service provider lists a target.
+/// A rule that routes the changes of a service provider to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundRule {
     /// The service provider.
     pub service_provider: ServiceProviderName,
     /// The target.
     pub target: TargetName,
-    /// Whether what logins change goes there too.
+    /// Whether changes by logins are sent as well.
     pub jit: bool,
 }
 
@@ -50,26 +50,28 @@ pub struct OutboundRule {
 pub struct TargetSettings {
     /// Its name.
     pub name: TargetName,
-    /// Where its SCIM endpoints are, such as `https://chat.example.com/scim/v2`.
+    /// The base URL of its SCIM endpoints, such as `https://chat.example.com/scim/v2`.
     pub base_url: Url,
-    /// How we prove who we are.
+    /// The authentication of requests.
     pub auth: Auth,
-    /// How it differs from the usual.
+    /// Its deviations from the defaults.
     pub profile: Profile,
-    /// Whether it may be on loopback or a private address.
+    /// Whether it may have a loopback or private address.
     pub allow_private_network: bool,
-    /// How many requests are under way at once.
+    /// The number of concurrent requests.
     pub concurrency: u16,
-    /// How long one request may take.
+    /// The timeout of one request.
     pub timeout: Duration,
-    /// How long a resource waits after a push that went wrong.
+    /// The wait of a resource after a failed push.
     pub backoff: Backoff,
-    /// How many accounts may be removed or deactivated in an hour before the target pauses and asks a person.
+    /// The number of accounts that may be removed or deactivated in an hour before the target pauses until an
+    /// administrator resumes it.
     pub max_deletes: u32,
 }
 
 impl TargetSettings {
-    /// A target with the usual limits: 4 requests at once, 30 seconds each, 100 removals an hour, public addresses only.
+    /// Returns a target with the default limits: 4 concurrent requests, 30 seconds each, 100 removals an hour, public
+    /// addresses only.
     pub fn new(name: impl Into<TargetName>, base_url: Url, auth: Auth) -> Self {
         Self {
             name: name.into(),
@@ -85,21 +87,21 @@ impl TargetSettings {
     }
 }
 
-/// How requests to a target are authenticated.
+/// The authentication of requests to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Not at all.
+    /// No authentication.
     None,
     /// `Authorization: Bearer …` (RFC 6750).
     Bearer(Secret),
     /// `Authorization: Basic …` (RFC 7617).
     Basic {
-        /// The name.
+        /// The user name.
         user: String,
         /// The password.
         password: Secret,
     },
-    /// A header of the target's own, such as an API key.
+    /// A custom header, such as an API key.
     Header {
         /// The header's name.
         name: String,
@@ -108,7 +110,7 @@ pub enum Auth {
     },
 }
 
-/// How a target differs from the usual.
+/// The deviations of a target from the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// How users are updated; `None`: as the target's `ServiceProviderConfig` says.
@@ -117,12 +119,12 @@ pub struct Profile {
     pub group_verb: Option<Verb>,
     /// How many members one request may add or remove.
     pub members_per_request: usize,
-    /// What becomes of an account whose owner was deleted here.
+    /// The handling of an account whose user was deleted here.
     pub deprovision: Deprovision,
-    /// Attributes that are never sent, in any case of letters: those that the target refuses, and those that the schema
+    /// Attributes that are never sent, compared without case: those that the target refuses, and those that the schema
     /// never returns.
     pub forbidden: Vec<String>,
-    /// How many resources a search asks for.
+    /// The page size of searches.
     pub page: u32,
 }
 
@@ -139,16 +141,16 @@ impl Default for Profile {
     }
 }
 
-/// The method of updates.
+/// The HTTP method of updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Only what changed (RFC 7644 §3.5.2).
+    /// PATCH with the changes only (RFC 7644 §3.5.2).
     Patch,
-    /// The whole resource (RFC 7644 §3.5.1).
+    /// PUT with the complete resource (RFC 7644 §3.5.1).
     Put,
 }
 
-/// What becomes of an account at the target when its owner is deleted here.
+/// The handling of an account at the target whose user was deleted here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deprovision {
     /// It is deleted.
@@ -157,12 +159,12 @@ pub enum Deprovision {
     Deactivate,
 }
 
-/// Waiting times that double with each try, up to a cap.
+/// Exponential backoff: waits that double with each try, up to a cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// After the first try.
+    /// The wait after the first try.
     pub base: Duration,
-    /// The longest.
+    /// The longest wait.
     pub cap: Duration,
 }
 
@@ -176,8 +178,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// How long to wait after the `attempt`-th try, counted from 1. `dice` (0 to 255) shortens it by up to a half, so that
-    /// what failed together does not come back together.
+    /// Returns the wait after the `attempt`-th try, counted from 1. `dice` (0 to 255) shortens it by up to a half, so
+    /// that pushes that failed together are not retried together.
     pub fn delay(&self, attempt: u32, dice: u8) -> Duration {
         let whole = self
             .base
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_takes_away_half_of_a_waiting_time_at_most() {
+    fn jitter_shortens_a_wait_by_half_at_most() {
         let backoff = Backoff {
             base: Duration::from_secs(8),
             cap: Duration::from_mins(1),

@@ -1,4 +1,4 @@
-//! Writes down how pushes ended: the row's new state, which members are in, and which groups wait for a new member.
+//! Stores the outcomes of pushes: row states, sent members, and groups waiting for a new member.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use super::lease::Lease;
 use super::metrics::count;
 use super::push::{End, Notes, Push, Stop};
 
-/// What is written about one row.
+/// The outcome to store for one row.
 pub(super) struct Outcome {
     settled: Settled,
     notes: Notes,
     kind: Kind,
-    /// The target knew the resource under another id before.
+    /// Whether the target had the resource under another id before.
     moved: bool,
-    /// What the target calls the resource, or called it before it was removed.
+    /// The id of the resource at the target, or its id before it was removed.
     account: Option<String>,
     end: Option<End>,
 }
 
-/// Gives a row back as it was, due at `at`.
+/// Returns the outcome that releases a row unchanged, due at `at`.
 pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> Outcome {
     Outcome {
         settled: Settled {
@@ -49,7 +49,7 @@ pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> Outcome {
     }
 }
 
-/// What follows from how a push ended; `None` if the row is no longer ours to write.
+/// Returns the outcome of a push; `None` if its lease is lost and the row must not be written.
 pub(super) fn outcome(push: Push<'_>, result: Result<End, Stop>) -> Result<Option<Outcome>, StorageError> {
     let (lane, row, now) = (push.lane, push.row, push.lane.clock.now());
     let mut outcome = untouched(row, now);
@@ -69,7 +69,7 @@ pub(super) fn outcome(push: Push<'_>, result: Result<End, Stop>) -> Result<Optio
         Err(Stop::Fuse) => {
             let most = lane.settings.max_deletes;
             lane.pause(format!(
-                "more than {most} accounts would be removed within an hour: look at what was deleted, then resume"
+                "more than {most} accounts would be removed within an hour: review the deletions, then resume"
             ))?;
         }
         Err(Stop::Here(cause)) => retry(lane, settled, row.attempts, None, cause),
@@ -90,7 +90,7 @@ pub(super) fn outcome(push: Push<'_>, result: Result<End, Stop>) -> Result<Optio
         }
         Err(Stop::Target(error @ PushError::Unauthorized { .. })) => {
             lane.gate.went_well();
-            // The request may have been let through before the answer was lost; the next try looks.
+            // The target may have processed the request although the answer was lost, so the next try checks.
             settled.attempts = row.attempts;
             lane.pause(error.to_string())?;
         }
@@ -100,7 +100,7 @@ pub(super) fn outcome(push: Push<'_>, result: Result<End, Stop>) -> Result<Optio
             (settled.state, settled.attempts, settled.last_error) =
                 (OutboundState::Failed, row.attempts, Some(error.to_string()));
             log::warn!(
-                "target {}: {} {} was not taken: {error}",
+                "target {}: {} {} was not accepted: {error}",
                 lane.target(),
                 row.kind,
                 row.resource_id
@@ -121,7 +121,7 @@ fn succeed(lane: &Lane, row: &OutboundRow, outcome: &mut Outcome, end: End) {
     };
     if end == End::Removed {
         if settled.remote_id.is_none() {
-            // It never was there: no removal that the fuse counts.
+            // The target never had it, so the delete limit does not count it.
             settled.pushed = 0;
         }
         (settled.remote_id, settled.sent) = (None, None);
@@ -135,7 +135,7 @@ fn succeed(lane: &Lane, row: &OutboundRow, outcome: &mut Outcome, end: End) {
     }
 }
 
-/// Lets a row wait for its next try.
+/// Schedules the next try of a row.
 fn retry(lane: &Lane, settled: &mut Settled, tries: i32, after: Option<Duration>, cause: String) {
     count(&lane.counters.retried);
     settled.state = OutboundState::Retrying;
@@ -144,7 +144,7 @@ fn retry(lane: &Lane, settled: &mut Settled, tries: i32, after: Option<Duration>
     settled.last_error = Some(cause);
 }
 
-/// Writes outcomes in one transaction and gives the rows back.
+/// Stores outcomes in one transaction and releases the rows.
 pub(super) fn write(lane: &Lane, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StorageError> {
     if outcomes.is_empty() {
         return Ok(());
@@ -170,7 +170,7 @@ pub(super) fn write(lane: &Lane, lease: &Lease, outcomes: Vec<Outcome>) -> Resul
     Ok(())
 }
 
-/// What follows from one row's new state for memberships. Gives how many groups became due.
+/// Updates memberships after a row's new state. Returns how many groups became due.
 fn follow_up(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -179,7 +179,7 @@ fn follow_up(
 ) -> Result<usize, StorageError> {
     let id = &outcome.settled.resource_id;
     match outcome.end {
-        // Who never was there may still come: a membership can be older than its member.
+        // A resource that never was at the target may still come: a membership can be older than its member.
         Some(End::Removed) if outcome.settled.pushed == 0 => return Ok(0),
         Some(End::Removed | End::Deactivated) => {
             if outcome.kind == Kind::GROUP {

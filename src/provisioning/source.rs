@@ -1,4 +1,4 @@
-//! Where the engine reads the resources that it pushes.
+//! The source from which the engine reads the resources that it pushes.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use crate::domain::{Kind, Relations, Resource, ResourceId};
 
 type Read = dyn Fn(&Kind, &ResourceId, Relations) -> Result<Option<Resource>, DirectoryError> + Send + Sync;
 
-/// Reads resources as they are now.
+/// Reads the current state of resources.
 #[derive(Clone)]
 pub struct Source(Arc<Read>);
 
 impl Source {
-    /// Reads through the directory.
+    /// Returns a source that reads through the directory.
     pub fn directory(directory: Arc<Directory>) -> Self {
         Self::new(move |kind, id, relations| directory.get(kind, id, relations))
     }
 
-    /// Reads through a function, such as one over resources that a test made up.
+    /// Returns a source that reads through a function, such as one over the resources of a test.
     pub fn new(
         read: impl Fn(&Kind, &ResourceId, Relations) -> Result<Option<Resource>, DirectoryError> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(read))
     }
 
-    /// One resource; `None` if there is none.
+    /// Returns one resource; `None` if it does not exist.
     pub(super) fn get(
         &self,
         kind: &Kind,

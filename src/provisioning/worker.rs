@@ -1,4 +1,4 @@
-//! A worker: takes due rows, pushes them one after the other, writes down how that went.
+//! A worker: claims due rows, pushes them in order, and stores the outcomes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::lease::Lease;
 use super::push::{Push, Stop};
 use super::settle::{self, Outcome};
 
-/// For how long outcomes may wait to be written together.
+/// How long outcomes may wait to be stored together.
 const FLUSH: Duration = Duration::from_millis(250);
 
-/// Works until the lane stops.
+/// Works until the engine stops.
 pub(super) fn work(lane: &Lane) {
     while !lane.is_stopping() {
         let heard = lane.jobs.rings();
@@ -25,14 +25,14 @@ pub(super) fn work(lane: &Lane) {
             Ok(true) => {}
             Ok(false) => lane.jobs.wait(heard, lane.pace.poll),
             Err(error) => {
-                log::warn!("target {}: cannot work on what is due: {error}", lane.target());
+                log::warn!("target {}: cannot push due rows: {error}", lane.target());
                 lane.jobs.wait(heard, lane.pace.poll);
             }
         }
     }
 }
 
-/// Takes one batch and works on it; `false` if there is nothing to do now.
+/// Claims one batch and pushes it; `false` if there is nothing to do now.
 fn round(lane: &Lane) -> Result<bool, StorageError> {
     let now = lane.clock.now();
     if lane.gate.closed_until(now).is_some() || !lane.has_work(now)? {
@@ -43,7 +43,7 @@ fn round(lane: &Lane) -> Result<bool, StorageError> {
         Pass::Open => take(lane, i64::from(lane.pace.batch)),
         Pass::Probe => {
             let worked = take(lane, 1);
-            // Whatever the push said about the target is noted by now; without a push the probe must not stay open.
+            // A push has recorded its result by now; without a push, the probe must not stay open.
             lane.gate.probed_nothing();
             worked
         }
@@ -72,7 +72,7 @@ fn take(lane: &Lane, limit: i64) -> Result<bool, StorageError> {
     Ok(true)
 }
 
-/// Pushes rows in order. Once the target wants a pause or the engine stops, the rest goes back untouched.
+/// Pushes rows in order. When the target asks for a pause or the engine stops, the rest is released unchanged.
 fn work_on(lane: &Lane, lease: &Lease, rows: &[OutboundRow]) -> Result<(), StorageError> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut written = Instant::now();

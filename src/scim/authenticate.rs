@@ -1,4 +1,5 @@
-//! Who a SCIM client is: its bearer token, looked up twice a second, so that a revoked one is dead within a second.
+//! Authenticates SCIM clients by bearer token. Tokens are looked up twice a second, so a revoked one stops working
+//! within a second.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,26 +12,26 @@ use crate::domain::{Actor, Principal, ServiceProviderName, StoreName, Timestamp}
 use crate::storage::scim_tokens::ScimToken;
 use crate::storage::{StorageError, random, scim_tokens};
 
-/// `last used` is kept to the minute: not every read should cost a write.
+/// `last used` is accurate to the minute, so that not every read costs a write.
 const TOUCH_EVERY_MS: i64 = 60_000;
-/// How long a good token stays good without another look.
+/// The time for which a valid token is accepted without another lookup.
 const TRUST: Duration = Duration::from_millis(500);
 
-/// What a service provider's SCIM client may do.
+/// The configuration of a service provider's SCIM client.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The store that it works in, if it is one alone: nothing else exists for it.
+    /// The only store that it can access, if it is bound to one.
     pub store: Option<StoreName>,
-    /// Whether requests that only our tolerances understand are refused.
+    /// Whether requests that need a tolerance are refused.
     pub strict: bool,
-    /// Whose accounts it may take over when it sends somebody who is here already.
+    /// The accounts that it may take over when it sends a user who already has one.
     pub adoption: Option<Adoption>,
 }
 
 /// The clients by service provider.
 pub type Clients = HashMap<ServiceProviderName, Client>;
 
-/// Tokens that were good a moment ago, by fingerprint. Bad ones are not kept, so nobody can fill it.
+/// Recently validated tokens by fingerprint. Invalid ones are not kept, so that they cannot fill it.
 #[derive(Default)]
 pub(super) struct RecentTokens(Mutex<HashMap<String, (Instant, ScimToken)>>);
 
@@ -41,7 +42,7 @@ impl RecentTokens {
         (seen.elapsed() < TRUST).then(|| token.clone())
     }
 
-    /// Keeps a token as it was `seen` at the latest.
+    /// Keeps a token that was validated at `seen`.
     fn put(&self, fingerprint: String, seen: Instant, token: ScimToken) {
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.retain(|_, (seen, _)| seen.elapsed() < TRUST);
@@ -50,7 +51,7 @@ impl RecentTokens {
 }
 
 impl Scim {
-    /// Finds out who sends a request by its `Authorization` header.
+    /// Authenticates the sender of a request by its `Authorization` header.
     pub fn authenticate(&self, authorization: Option<&str>) -> Result<Caller, ScimError> {
         let fingerprint = random::fingerprint(bearer(authorization)?);
         let (seen, now) = (Instant::now(), self.directory.clock().now());
@@ -69,7 +70,7 @@ impl Scim {
         Ok(caller)
     }
 
-    /// The same from memory alone: none if the token was not seen good a moment ago.
+    /// Like `authenticate`, from memory alone; `None` if the token was not validated recently.
     pub fn recognise(&self, authorization: Option<&str>) -> Option<Caller> {
         let token = self
             .recent_tokens
@@ -95,13 +96,13 @@ impl Scim {
         })
     }
 
-    /// A note that fails to be written must not fail the request.
+    /// Records the last use of a token. A failure is only logged, because it must not fail the request.
     fn touch(&self, id: String, now: Timestamp) {
         let noted = self
             .database
             .write::<_, StorageError>(move |connection| Ok(scim_tokens::touch(connection, &id, now)?));
         if let Err(error) = noted {
-            log::warn!("the last use of a token could not be noted: {error}");
+            log::warn!("the last use of a token could not be recorded: {error}");
         }
     }
 }
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scheme_is_taken_in_any_case_and_a_bare_word_is_not_a_token() {
+    fn the_scheme_is_case_insensitive_and_must_be_present() {
         assert_eq!(bearer(Some("bearer abc")).unwrap(), "abc");
         assert_eq!(bearer(Some("Bearer  abc ")).unwrap(), "abc");
         for bad in ["abc", "", "Bearer", "Bearer ", "Basic abc"] {

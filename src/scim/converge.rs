@@ -1,9 +1,9 @@
-//! One account, however it was born: a POST for somebody who is here already.
+//! Convergence: a POST for a user who already has an account updates that account.
 //!
-//! A client that is tied to an identity provider gets the account that a login through that provider made, if the
-//! `externalId` that it sends is the subject of the login, or the configured attribute of both is the same. A client gets
-//! back what it switched off itself. In both cases the account takes what the client sends and keeps the rest. Anything
-//! else that is taken is a conflict.
+//! A client that is a trusted SCIM source of an identity provider gets the account that a login through that provider
+//! created, if the `externalId` that it sends is the subject of the login, or if the configured attribute of both is
+//! the same. A client also gets back an account that it deactivated itself. In both cases the account takes the values
+//! that the client sends and keeps the rest. Any other uniqueness violation is a conflict.
 
 use serde_json::Value;
 
@@ -17,21 +17,21 @@ use crate::domain::{Attributes, IdentityProviderName, Kind, Operation, Precondit
 use crate::storage::{StorageError, links};
 use crate::userstore::StoreError;
 
-/// Whose accounts a client may take over, and how it knows them.
+/// The accounts that a client may take over, and how they are matched.
 #[derive(Clone, Debug)]
 pub struct Adoption {
-    /// The identity provider that the client's people log in through.
+    /// The identity provider through which the client's users log in.
     pub identity_provider: IdentityProviderName,
     /// The issuer of its subjects.
     pub issuer: String,
-    /// The attribute that must be the same in what the client sends and in the account. Without one the client's
+    /// The attribute that must be equal in the client's resource and in the account. Without one the client's
     /// `externalId` must be the subject that the identity provider asserts.
     pub attribute: Option<String>,
 }
 
 impl Scim {
-    /// Makes the resource, or changes the one that it is. `anew` gives the same attributes once more: few requests need
-    /// them again, and a copy for all would cost as much as reading them.
+    /// Creates the resource, or updates the existing one. `anew` returns the attributes once more: few requests need
+    /// them again, and a copy for all would cost as much as parsing them.
     pub(super) fn create_or_converge(
         &self,
         caller: &Caller,
@@ -68,7 +68,7 @@ impl Scim {
         )))
     }
 
-    /// Who has the name that is taken.
+    /// Returns the resource that has the taken name, and the attribute.
     fn holder(
         &self,
         store: &StoreName,
@@ -90,7 +90,7 @@ impl Scim {
         Ok(holder.map(|holder| (attribute.clone(), holder)))
     }
 
-    /// The account that a login made for the person whom the client sends.
+    /// Returns the account that a login created for the user that the client sends.
     fn adoptable(
         &self,
         caller: &Caller,
@@ -158,7 +158,7 @@ impl Scim {
         Ok(linked.then(|| one.id.clone()))
     }
 
-    /// Gives an account to the client: what it sends is put in place, the rest stays.
+    /// Lets the client take over an account: the values that it sends are set, the rest stays.
     fn take_over(
         &self,
         caller: &Caller,
@@ -180,7 +180,7 @@ impl Scim {
     }
 }
 
-/// The attribute whose value another resource has, if that is what is wrong.
+/// Returns the attribute whose value another resource has, if that is the error.
 fn taken(error: &ScimError) -> Option<&String> {
     match error.cause.as_deref()?.downcast_ref()? {
         StoreError::Taken { attribute } => Some(attribute),

@@ -1,5 +1,5 @@
-//! Cursors (RFC 9865): a place in the order of one search, sealed. They need no memory here, so that any process takes
-//! any other's, and who comes or goes does not move them.
+//! Cursors (RFC 9865): a position in the order of one search, sealed. They keep no state on the server, so that any
+//! process accepts those of others, and added or removed resources do not shift them.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::domain::query::{Place, SortKey, Start};
 use crate::domain::{Kind, ResourceId, StoreName, Timestamp};
 use crate::storage::SecretBox;
 
-/// Where a page begins, and among resources of which type.
+/// The start of a page, and the resource type that it is in.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cursor {
-    /// The type that the place is in: a search over all types has one order within each.
+    /// The type that the position is in: a search over all types is ordered within each.
     pub(super) kind: Kind,
-    /// The store that the place is in, where each store is asked in turn.
+    /// The store that the position is in, if the stores are queried one by one.
     pub(super) store: Option<StoreName>,
-    /// Right after a place, or so that the page ends right before it.
+    /// Right after a position, or so that the page ends right before it.
     pub(super) start: Start,
 }
 
@@ -31,10 +31,10 @@ pub(super) struct Cursors<'a> {
     lifetime: Duration,
 }
 
-/// The type, and the store where each store is asked in turn, that a place is in.
+/// The type of a position, and its store if the stores are queried one by one.
 type Whose<'a> = (&'a Kind, Option<&'a StoreName>);
 
-/// What is sealed.
+/// The content that is sealed.
 #[derive(Serialize, Deserialize)]
 struct Content {
     kind: Kind,
@@ -46,7 +46,7 @@ struct Content {
     issued: i64,
 }
 
-/// A sort key; numbers by their bits, which no spelling rounds.
+/// A sort key; numbers are kept as bits, so that they are not rounded.
 #[derive(Serialize, Deserialize)]
 enum Key {
     #[serde(rename = "b")]
@@ -60,7 +60,8 @@ enum Key {
 }
 
 impl<'a> Cursors<'a> {
-    /// `search` tells which search they are of: whose, where, what and in which order. Another search cannot open them.
+    /// `search` identifies the search by client, store, types, filter and order. Another search cannot open its
+    /// cursors.
     pub(super) fn new(secret_box: &'a SecretBox, search: &str, now: Timestamp, lifetime: Duration) -> Self {
         Self {
             secret_box,
@@ -70,12 +71,12 @@ impl<'a> Cursors<'a> {
         }
     }
 
-    /// A cursor for the page after a place.
+    /// A cursor for the page after a position.
     pub(super) fn after(&self, whose: Whose<'_>, place: Place) -> String {
         self.seal(whose, place, true)
     }
 
-    /// A cursor for the page before a place.
+    /// A cursor for the page before a position.
     pub(super) fn before(&self, whose: Whose<'_>, place: Place) -> String {
         self.seal(whose, place, false)
     }
@@ -107,10 +108,12 @@ impl<'a> Cursors<'a> {
             .and_then(|plain| serde_json::from_slice(&plain).ok())
             .ok_or_else(|| {
                 Fault::InvalidCursor
-                    .because("This cursor was not given out for this search. Repeat the search with an empty cursor.")
+                    .because("This cursor was not issued for this search. Repeat the search with an empty cursor.")
             })?;
         if Timestamp(content.issued).plus(self.lifetime) <= self.now {
-            return Err(Fault::ExpiredCursor.because("This cursor is too old. Repeat the search with an empty cursor."));
+            return Err(
+                Fault::ExpiredCursor.because("This cursor has expired. Repeat the search with an empty cursor.")
+            );
         }
         let place = Place {
             id: content.id,

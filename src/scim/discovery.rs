@@ -1,5 +1,5 @@
-//! What this service provider can do and which schemas it knows (RFC 7644 §4). Open to everybody: nothing here is about
-//! anybody's data.
+//! The features of this service provider and its schemas (RFC 7644 §4). Needs no authentication, because it has no
+//! personal data.
 
 use scim_v2::models::service_provider_config::{AuthenticationScheme, Bulk, Filter, ServiceProviderConfig, Supported};
 use scim_v2::schema_urns;
@@ -21,7 +21,7 @@ impl Scim {
             schemas: vec![schema_urns::SERVICE_PROVIDER_CONFIG.to_owned()],
             documentation_uri: None,
             patch: supported(true),
-            // Some clients take maxOperations for the size of their PATCH requests too.
+            // Some clients apply maxOperations to their PATCH requests too.
             bulk: Bulk {
                 supported: true,
                 max_operations: number(bulk::MOST_OPERATIONS),
@@ -103,7 +103,7 @@ impl Scim {
             .to_string())
     }
 
-    /// `GET /openapi.json`: this API in the words of OpenAPI.
+    /// `GET /openapi.json`: the OpenAPI description of this API.
     pub fn openapi(&self) -> &str {
         self.openapi
             .get_or_init(|| openapi::describe(self.directory.registry(), &self.base_url).to_string())

@@ -9,40 +9,40 @@ use crate::domain::validate::{Invalid, InvalidKind};
 use crate::storage::StorageError;
 use crate::userstore::StoreError;
 
-/// What went wrong, in the standard's terms.
+/// The kind of an error, in the terms of RFC 7644.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The filter cannot be read, or not be applied to these attributes.
+    /// The filter is invalid, or does not apply to these attributes.
     InvalidFilter,
-    /// The body is not what the request needs.
+    /// The body does not have the form that the request needs.
     InvalidSyntax,
-    /// A PATCH path cannot be read.
+    /// A PATCH path is invalid.
     InvalidPath,
     /// A value is missing or of the wrong type.
     InvalidValue,
-    /// A PATCH path meets nothing.
+    /// A PATCH path matches nothing.
     NoTarget,
-    /// The attribute cannot be changed so.
+    /// The attribute does not allow this change.
     Mutability,
     /// The request is too large to be answered.
     TooMany,
-    /// The cursor is not one of ours, or one of another search (RFC 9865 §2.1).
+    /// The cursor was not issued by this server, or for another search (RFC 9865 §2.1).
     InvalidCursor,
-    /// The cursor is too old.
+    /// The cursor has expired.
     ExpiredCursor,
     /// The path names another version of the protocol.
     InvalidVersion,
-    /// No token, or not a good one.
+    /// The token is missing or invalid.
     Unauthorized,
     /// Not allowed.
     Forbidden,
     /// No such resource or endpoint.
     NotFound,
-    /// Not with this method.
+    /// The endpoint does not support this method.
     MethodNotAllowed,
     /// A unique value is taken.
     Uniqueness,
-    /// What the request refers to stands in its way, or is not there.
+    /// The request conflicts with a resource that it refers to, or that resource does not exist.
     Conflict,
     /// The version is not the expected one.
     Stale,
@@ -50,9 +50,9 @@ pub enum Fault {
     TooLarge,
     /// The body is of another media type.
     MediaType,
-    /// Something went wrong here.
+    /// Internal error.
     Internal,
-    /// Not built or switched off.
+    /// The feature is not available or is switched off.
     Unsupported,
     /// A store or the database does not answer.
     Unavailable,
@@ -87,7 +87,7 @@ impl Fault {
         }
     }
 
-    /// An error of this kind that tells the client `detail`.
+    /// An error of this kind with a detail for the client.
     pub fn because(self, detail: impl Into<String>) -> ScimError {
         ScimError {
             fault: self,
@@ -97,21 +97,21 @@ impl Fault {
     }
 }
 
-/// An error answer: `detail` is for the client, `cause` for the log alone.
+/// An error response: `detail` is for the client, `cause` only for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct ScimError {
-    /// What went wrong.
+    /// The kind of error.
     pub fault: Fault,
-    /// What to tell the client.
+    /// The message for the client.
     pub detail: String,
-    /// What to log.
+    /// The cause for the log.
     #[source]
     pub cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl ScimError {
-    /// The body of the answer.
+    /// The body of the response.
     pub fn to_json(&self) -> Value {
         let (status, scim_type) = self.fault.row();
         let mut body = json!({
@@ -125,7 +125,7 @@ impl ScimError {
         body
     }
 
-    /// Writes what went wrong here into the log, with all its causes.
+    /// Logs a server error with all its causes.
     pub fn log(&self) {
         let (status, _) = self.fault.row();
         let Some(cause) = self.cause.as_deref().filter(|_| status >= 500) else {
@@ -176,10 +176,7 @@ impl From<StoreError> for ScimError {
                 "The resource has changed since this version. Read it again and repeat the change.".to_owned(),
             ),
             StoreError::Unsupported(what) => (Fault::Unsupported, format!("This userstore cannot {what}.")),
-            StoreError::Refused { reason } => (
-                Fault::InvalidValue,
-                format!("The userstore does not take this: {reason}"),
-            ),
+            StoreError::Refused { reason } => (Fault::InvalidValue, format!("The userstore refused this: {reason}")),
             StoreError::Unavailable(_) => (
                 Fault::Unavailable,
                 "The userstore does not answer at the moment. Try again shortly.".to_owned(),

@@ -13,11 +13,11 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// What must hold of the stored version for a change. Tags compare weakly, as SCIM's own examples do.
+    /// The precondition on the stored version for a change. Tags compare weakly, as SCIM's own examples do.
     pub fn precondition(&self) -> Result<Precondition, ScimError> {
         if self.if_none_match.as_deref().is_some_and(|tags| tags.trim() == "*") {
             return Err(Fault::Stale
-                .because("If-None-Match: * asks that the resource does not exist, but it is to be changed."));
+                .because("If-None-Match: * requires that the resource does not exist, but this changes one."));
         }
         Ok(match self.if_match.as_deref().map(str::trim) {
             // The change itself needs the resource to exist.
@@ -36,7 +36,7 @@ impl Conditions {
     }
 }
 
-/// The versions that a list of entity tags names. A tag that is none of ours names none, and so matches nothing.
+/// The versions in a list of entity tags. A tag that this server did not issue is skipped, and so matches nothing.
 fn versions(tags: &str) -> Vec<Version> {
     tags.split(',')
         .filter_map(|tag| {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_the_version_need_not_get_it_again() {
+    fn if_none_match_recognises_the_current_version() {
         let conditions = Conditions {
             if_match: None,
             if_none_match: Some("W/\"3\"".to_owned()),

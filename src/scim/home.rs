@@ -1,18 +1,18 @@
-//! Which userstore a new resource goes to.
+//! Selects the userstore of a new resource.
 
 use serde_json::Value;
 
 use super::{Caller, Fault, Scim, ScimError};
 use crate::domain::StoreName;
 
-/// How the extension begins by which a client names the userstore of a new resource; `User` or `Group` follows.
+/// The prefix of the extension in which a client names the userstore of a new resource; `User` or `Group` follows.
 const EXTENSION: &str = "urn:vestibule:params:scim:schemas:extension:2.0:";
 /// Its attribute.
 const ATTRIBUTE: &str = "userstore";
 
 impl Scim {
-    /// Takes the name of a userstore out of a new resource: its extension attribute, or `STORE/` in front of `userName`
-    /// where that is understood. Without one it is the client's own store, or PRIMARY.
+    /// Removes the name of a userstore from a new resource and returns it: from its extension attribute, or from
+    /// `STORE/` in front of `userName` where that is enabled. The default is the client's own store, or PRIMARY.
     pub(super) fn home(&self, caller: &Caller, body: &mut Value) -> Result<StoreName, ScimError> {
         let own = caller.client.store.clone().unwrap_or(StoreName::PRIMARY);
         let named = match named(body)? {
@@ -41,7 +41,7 @@ impl Scim {
     }
 }
 
-/// Takes the extension out of a body.
+/// Removes the extension from a body and returns the name in it.
 fn named(body: &mut Value) -> Result<Option<String>, ScimError> {
     let Value::Object(members) = body else { return Ok(None) };
     let is_ours = |key: &str| {

@@ -1,4 +1,4 @@
-//! Query parameters and list answers (RFC 7644 §3.4.2, §3.9).
+//! Query parameters and list responses (RFC 7644 §3.4.2, §3.9).
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -13,9 +13,9 @@ use crate::domain::query::Sort;
 use crate::domain::resource::Resource;
 use crate::domain::schema::ResourceType;
 
-/// Resources on a page when the client names no `count`.
+/// The number of resources on a page when the client sends no `count`.
 pub const DEFAULT_PAGE: usize = 100;
-/// The most resources on a page, whatever the client asks for.
+/// The maximum number of resources on a page.
 pub const LARGEST_PAGE: usize = 1000;
 
 /// The parameters that SCIM defines; others are ignored.
@@ -32,7 +32,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Reads a query string. Names are taken in any case; empty parameters count as absent.
+    /// Reads a query string. Names are case-insensitive; empty parameters count as absent.
     pub fn parse(query: &str) -> Result<Self, ScimError> {
         let mut parameters = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -53,8 +53,8 @@ impl Parameters {
         parameters.checked()
     }
 
-    /// Reads a search request (RFC 7644 §3.4.3). Names are taken in any case, null and empty text count as absent, and
-    /// lists may also be one text with commas; what else there is is ignored.
+    /// Reads a search request (RFC 7644 §3.4.3). Names are case-insensitive, null and empty strings count as absent,
+    /// and lists may also be one comma-separated string; other members are ignored.
     pub fn of_search_request(body: &Value) -> Result<Self, ScimError> {
         let Value::Object(members) = body else {
             return Err(Fault::InvalidSyntax.because("A search request is a JSON object."));
@@ -94,12 +94,12 @@ impl Parameters {
         self.attributes.is_some()
     }
 
-    /// Which attributes to show.
+    /// The attributes to show.
     pub fn projection(&self, resource_type: &ResourceType) -> Projection {
         Projection::parse(resource_type, self.attributes.as_deref(), self.excluded.as_deref())
     }
 
-    /// The filter, and the names of the tolerances that reading it took.
+    /// The filter, and the names of the tolerances that reading it needed.
     pub fn filter(&self, resource_type: &ResourceType) -> Result<(Option<Filter>, Vec<&'static str>), ScimError> {
         let Some(text) = &self.filter else {
             return Ok((None, Vec::new()));
@@ -108,7 +108,7 @@ impl Parameters {
         Ok((Some(parsed.filter), parsed.deviations))
     }
 
-    /// The order. An attribute that the type does not have sorts nothing.
+    /// The order. An attribute that the type does not have is ignored.
     pub fn sort(&self, resource_type: &ResourceType) -> Result<Option<Sort>, ScimError> {
         let Some(name) = self.sort_by.as_deref().map(str::trim) else {
             return Ok(None);
@@ -130,7 +130,7 @@ impl Parameters {
         }))
     }
 
-    /// How many resources to give at most: `count` below 0 counts as 0 (RFC 7644 §3.4.2.4).
+    /// The maximum number of resources to return: `count` below 0 counts as 0 (RFC 7644 §3.4.2.4).
     pub fn count(&self) -> usize {
         let count = self.count.map_or(DEFAULT_PAGE, |count| {
             usize::try_from(count.max(0)).unwrap_or(LARGEST_PAGE)
@@ -138,12 +138,12 @@ impl Parameters {
         count.min(LARGEST_PAGE)
     }
 
-    /// The place of the page's first resource, counted from 1. Below 1 counts as 1.
+    /// The position of the page's first resource, counted from 1. Below 1 counts as 1.
     pub fn start_index(&self) -> usize {
         usize::try_from(self.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX)
     }
 
-    /// Whether the page is the first or after a cursor, no larger than usual and in no order of its own.
+    /// Whether the page is the first or follows a cursor, is at most of the default size and is unsorted.
     pub fn is_plain_page(&self) -> bool {
         self.sort_by.is_none() && self.count() <= DEFAULT_PAGE && self.start_index() == 1
     }
@@ -153,8 +153,8 @@ impl Parameters {
         self.cursor.as_deref()
     }
 
-    /// What a cursor is bound to: the search itself. The attributes that are shown and the size of a page may change
-    /// between pages.
+    /// The search that a cursor is bound to. The attributes that are shown and the size of a page may change between
+    /// pages.
     pub fn search(&self) -> String {
         let order = if self.descending { "descending" } else { "ascending" };
         let text = |parameter: &Option<String>| parameter.clone().unwrap_or_default();
@@ -162,7 +162,7 @@ impl Parameters {
     }
 }
 
-/// Adds to a list with commas: some clients repeat the parameter for each name.
+/// Appends to a comma-separated list: some clients repeat the parameter for each name.
 fn extend(names: &mut Option<String>, more: &str) {
     match names {
         Some(names) => *names = format!("{names},{more}"),
@@ -170,12 +170,12 @@ fn extend(names: &mut Option<String>, more: &str) {
     }
 }
 
-/// A member of a search request as a query parameter would carry it.
+/// Converts a member of a search request to the text of a query parameter.
 fn text(name: &str, value: &Value) -> Result<String, ScimError> {
     let wrong = || Fault::InvalidValue.because(format!("{name} has a value of the wrong type."));
     match (name, value) {
         (_, Value::Null) => Ok(String::new()),
-        // A whole number may be written as `10.0`, and one beyond all bounds as `1e30`.
+        // A whole number may be written as `10.0`, and one out of range as `1e30`.
         ("startIndex" | "count", Value::Number(number)) => Ok(match number.as_f64() {
             Some(whole) if number.is_f64() && whole.fract() == 0.0 => format!("{whole:.0}"),
             _ => number.to_string(),
@@ -195,31 +195,31 @@ fn number(name: &str, value: &str) -> Result<i64, ScimError> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Fault::InvalidValue.because(format!("{name} must be a whole number.")));
     }
-    // A number beyond all bounds is clamped like any other that is too large.
+    // A number out of range is clamped.
     Ok(value
         .parse()
         .unwrap_or(if value.starts_with('-') { i64::MIN } else { i64::MAX }))
 }
 
-/// What a list answer tells beside its resources.
+/// The metadata of a list response.
 #[derive(Debug, Default)]
 pub struct Frame {
-    /// How many resources match in all, if that is known.
+    /// The number of all matching resources, if known.
     pub total: Option<usize>,
-    /// The place of the first resource, where paging is by index.
+    /// The position of the first resource, if paging is by index.
     pub start_index: Option<usize>,
     /// The cursor of the next page, if there is one.
     pub next: Option<String>,
     /// The cursor of the previous page, if there is one.
     pub previous: Option<String>,
-    /// The userstores that did not answer: what they hold is missing.
+    /// The userstores that did not answer; their resources are missing.
     pub silent: BTreeSet<StoreName>,
 }
 
-/// The extension of a list answer that says what is missing.
+/// The extension of a list response for missing userstores.
 const WARNING: &str = "urn:vestibule:params:scim:api:messages:2.0:Warning";
 
-/// The list answer; resources are rendered one after the other into one text.
+/// Renders a list response; resources are rendered one after the other into one text.
 pub fn render(frame: &Frame, resources: &[Resource], mut resource: impl FnMut(&Resource, &mut String)) -> String {
     let size: usize = resources.iter().map(|one| one.document.text().len() + 512).sum();
     let mut out = String::with_capacity(size + 512);
@@ -228,7 +228,7 @@ pub fn render(frame: &Frame, resources: &[Resource], mut resource: impl FnMut(&R
         out.push(']');
     } else {
         let warning = json!({
-            "detail": "Userstores that do not answer are left out. Ask again later for the whole.",
+            "detail": "Userstores that do not answer are left out. Repeat the request later for the complete list.",
             "userstores": frame.silent,
         });
         let _ = write!(
@@ -241,7 +241,7 @@ pub fn render(frame: &Frame, resources: &[Resource], mut resource: impl FnMut(&R
             let _ = write!(out, ",\"{name}\":{number}");
         }
     }
-    // Cursors are of letters, digits, "-" and "_".
+    // Cursors have only letters, digits, "-" and "_", so they need no escapes.
     for (name, cursor) in [("nextCursor", &frame.next), ("previousCursor", &frame.previous)] {
         if let Some(cursor) = cursor {
             let _ = write!(out, ",\"{name}\":\"{cursor}\"");
@@ -262,14 +262,14 @@ pub fn render(frame: &Frame, resources: &[Resource], mut resource: impl FnMut(&R
 mod tests {
     use super::*;
 
-    /// `startIndex` and `count` as they are understood.
+    /// Returns the effective `startIndex` and `count`.
     fn page(query: &str) -> (usize, usize) {
         let parameters = Parameters::parse(query).unwrap();
         (parameters.start_index(), parameters.count())
     }
 
     #[test]
-    fn pages_are_clamped_to_what_there_can_be() {
+    fn pages_are_clamped_to_valid_bounds() {
         assert_eq!(page(""), (1, 100));
         assert_eq!(page("startIndex=0&count=-5"), (1, 0));
         assert_eq!(page("STARTINDEX=-1&Count=99999999999999999999"), (1, 1000));
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_request_takes_whole_numbers_however_they_are_written() {
+    fn a_search_request_takes_whole_numbers_in_any_notation() {
         assert_eq!(searched(&json!({ "startIndex": 11.0, "count": 1e30 })), Ok((11, 1000)));
         assert_eq!(searched(&json!({ "count": 10.5 })), Err(Fault::InvalidValue));
     }

@@ -1,4 +1,4 @@
-//! `/Me` (RFC 7644 §3.11): the person whose access token it is.
+//! `/Me` (RFC 7644 §3.11): the user of the access token.
 
 use super::{Fault, Reply, Scim, ScimError, Terms, authenticate::bearer};
 use crate::domain::Kind;
@@ -6,7 +6,7 @@ use crate::storage::tokens::AccessToken;
 use crate::storage::{StorageError, random, scim_tokens, tokens};
 
 impl Scim {
-    /// `GET /Me`: the user that an access token with the scope `openid` stands for, at the user's own location.
+    /// `GET /Me`: the user of an access token with the scope `openid`, at the user's own location.
     pub fn me(&self, authorization: Option<&str>, terms: &Terms) -> Result<Reply, ScimError> {
         let fingerprint = random::fingerprint(bearer(authorization)?);
         let now = self.directory.clock().now();
@@ -17,7 +17,7 @@ impl Scim {
         })?;
         let Some(AccessToken { grant, scope, .. }) = person else {
             return Err(if client.is_some() {
-                Fault::NotFound.because("This token stands for an application and not for a person, so there is no Me.")
+                Fault::NotFound.because("This token belongs to an application and not to a person, so there is no Me.")
             } else {
                 Fault::Unauthorized.because("This token is unknown, expired or revoked.")
             });
@@ -31,7 +31,7 @@ impl Scim {
             .directory
             .get(&Kind::USER, &grant.user, projection.relations())?
             .filter(|user| user.store == grant.store && user.is_active())
-            .ok_or_else(|| Fault::Unauthorized.because("The person of this token is no longer here."))?;
+            .ok_or_else(|| Fault::Unauthorized.because("The user of this token no longer exists or is inactive."))?;
         let status = if terms.conditions.already_has(user.version) {
             304
         } else {

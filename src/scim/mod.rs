@@ -1,5 +1,5 @@
-//! SCIM 2.0 towards clients (RFC 7643, RFC 7644): the verbs over the directory. Knows no HTTP beyond statuses and
-//! header values; [`crate::server::scim`] carries them.
+//! The SCIM 2.0 service for clients (RFC 7643, RFC 7644): its operations on the directory. Independent of HTTP except
+//! for statuses and header values; [`crate::server::scim`] transports them.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -39,20 +39,20 @@ use etag::Conditions;
 use list::Parameters;
 use normalise::{Deviations, rule};
 
-/// A PATCH of a group with more members than this is answered without a body (204, RFC 7644 §3.5.2): the answer must
+/// A PATCH of a group with more members than this is answered without a body (204, RFC 7644 §3.5.2): the response must
 /// not cost more than the change.
 const LARGE_GROUP: usize = 100;
 
-/// How SCIM is served.
+/// The settings of the SCIM service.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the resources live, such as `https://id.example.com/scim/v2`.
+    /// The base URL of the resources, such as `https://id.example.com/scim/v2`.
     pub base_url: String,
-    /// Who may come.
+    /// The clients that have access.
     pub clients: Clients,
-    /// How long a cursor can be used (RFC 9865 §4, `cursorTimeout`).
+    /// The lifetime of a cursor (RFC 9865 §4, `cursorTimeout`).
     pub cursor_lifetime: Duration,
-    /// Whether every userstore is in our own database.
+    /// Whether every userstore is in the server's own database.
     pub stores_are_near: bool,
     /// Whether `STORE/name` as `userName` of a new user names the userstore that it goes to.
     pub userstore_in_username: bool,
@@ -61,7 +61,7 @@ pub struct Settings {
 /// The schema of a PATCH request.
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-/// What cannot stand for itself in a segment of a path (RFC 3986 §2.3).
+/// Characters that are escaped in a path segment (RFC 3986 §2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The SCIM service.
@@ -80,16 +80,16 @@ pub struct Scim {
     openapi: OnceLock<String>,
 }
 
-/// An answer to a client.
+/// A response to a client.
 #[derive(Debug, Default)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// `Location`: where the resource is.
+    /// `Location`: the address of the resource.
     pub location: Option<String>,
     /// `ETag`.
     pub etag: Option<String>,
-    /// `Preference-Applied`: the wish that the answer follows.
+    /// `Preference-Applied`: the preference that was applied.
     pub applied: Option<Prefer>,
     /// The JSON body.
     pub body: Option<String>,
@@ -104,17 +104,17 @@ impl Reply {
     }
 }
 
-/// What a client wants to see of what it wrote (`Prefer`, RFC 7240 §4.2).
+/// The preferred response to a write (`Prefer`, RFC 7240 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefer {
-    /// Nothing.
+    /// No body.
     Minimal,
-    /// All of it, however much it is.
+    /// The whole resource, regardless of its size.
     Representation,
 }
 
 impl Prefer {
-    /// As it stands in the header.
+    /// The value in the header.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Minimal => "return=minimal",
@@ -123,16 +123,16 @@ impl Prefer {
     }
 }
 
-/// Who asks, and what its requests may touch.
+/// The sender of a request and its configuration.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The actor in whose name changes are made.
+    /// The actor of its changes.
     pub actor: Actor,
-    /// What is configured for it.
+    /// Its configuration.
     pub client: Client,
 }
 
-/// One resource, as a request names it.
+/// The resource that a request names.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Its type.
@@ -141,19 +141,19 @@ pub struct Target {
     pub id: ResourceId,
 }
 
-/// What a request says beside its body.
+/// The parameters and headers of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
     /// The query parameters.
     pub parameters: Parameters,
     /// The conditional headers.
     pub conditions: Conditions,
-    /// What to show of what was written.
+    /// The preferred response to a write.
     pub prefer: Option<Prefer>,
 }
 
 impl Scim {
-    /// A service over the directory. The box seals cursors.
+    /// A service over the directory. `secret_box` seals cursors.
     pub fn new(directory: Arc<Directory>, database: Database, secret_box: Arc<SecretBox>, settings: Settings) -> Self {
         Self {
             directory,
@@ -171,7 +171,7 @@ impl Scim {
         }
     }
 
-    /// `POST /Users` and its like (RFC 7644 §3.3).
+    /// Creates a resource: `POST /Users` and other types (RFC 7644 §3.3).
     pub fn create(&self, caller: &Caller, kind: &Kind, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(kind)?;
         let mut value = parse(body)?;
@@ -242,7 +242,7 @@ impl Scim {
         Ok(Reply::of(204))
     }
 
-    /// The resource type behind a path segment, such as `Users`.
+    /// The resource type of a path segment, such as `Users`.
     pub fn kind_at(&self, endpoint: &str) -> Option<Kind> {
         self.directory
             .registry()
@@ -250,18 +250,18 @@ impl Scim {
             .map(|resource_type| resource_type.kind.clone())
     }
 
-    /// Whether finding out who asks would be over before a thread could be found for it.
+    /// Whether authentication takes less time than handing it to another thread.
     pub fn authenticates_quickly(&self) -> bool {
         self.database.reads_are_quick()
     }
 
-    /// The same of a look at one resource.
+    /// Whether reading one resource takes less time than handing it to another thread.
     pub fn reads_are_quick(&self) -> bool {
         self.stores_are_near && self.database.reads_are_quick()
     }
 
-    /// Whether a list request costs little: it asks for one resource by its name, as clients do before every write, or
-    /// for a page of people as they come.
+    /// Whether a list request is cheap: it asks for one resource by its name, as clients do before every write, or for
+    /// a plain page of users.
     pub fn is_quick(&self, kind: &Kind, terms: &Terms) -> bool {
         let filter = self
             .resource_type(kind)
@@ -274,7 +274,7 @@ impl Scim {
         }
     }
 
-    /// What clients did outside the standard, and how often.
+    /// The counts of deviations from the standard by client.
     pub fn report(&self) -> &DialectReport {
         &self.report
     }
@@ -291,7 +291,7 @@ impl Scim {
         Ok(attributes)
     }
 
-    /// Whether a PATCH needs P7. Only the resource tells, so only requests with value paths are looked at.
+    /// Whether a PATCH needs P7. That depends on the resource, which is read only for requests with value paths.
     fn makes_elements(
         &self,
         caller: &Caller,
@@ -335,8 +335,8 @@ impl Scim {
             .ok_or_else(|| Fault::NotFound.because(format!("There is no {} with this id.", target.kind)))
     }
 
-    /// The answer to a write: what was written, unless the client wants less. A write gives the resource without members;
-    /// they are read only if they are shown.
+    /// The response to a write: the written resource, unless the client prefers less. A write returns the resource
+    /// without members; they are read only if they are shown.
     fn written(
         &self,
         status: u16,
@@ -373,7 +373,7 @@ impl Scim {
         })
     }
 
-    /// Where a resource is, or would be: a bulk request may name any id.
+    /// The address of a resource, which need not exist: a bulk request may name any id.
     fn location(&self, target: &Target) -> Result<String, ScimError> {
         let endpoint = &self.resource_type(&target.kind)?.endpoint;
         let id = utf8_percent_encode(target.id.as_str(), RESERVED);

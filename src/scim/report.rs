@@ -1,4 +1,4 @@
-//! What clients do outside the standard, counted per client and rule.
+//! Deviations of clients from the standard, counted per client and rule.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,9 +13,9 @@ pub struct DialectReport(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Since the process started.
+    /// The counts since the process started.
     all: Counts,
-    /// Of these, what the database does not know yet.
+    /// The part of these that is not yet in the database.
     unkept: Counts,
 }
 
@@ -23,7 +23,7 @@ struct State {
 type Counts = BTreeMap<(ServiceProviderName, &'static str), u64>;
 
 impl DialectReport {
-    /// Adds what one request needed: each rule once.
+    /// Counts the rules that one request needed, each once.
     pub fn count(&self, actor: &Actor, rules: &[&'static str]) {
         if rules.is_empty() {
             return;
@@ -43,7 +43,7 @@ impl DialectReport {
 }
 
 impl Scim {
-    /// Adds what was counted since the last time to the database, where `vestibule dialects` finds it.
+    /// Adds the counts since the last call to the database, where `vestibule dialects` reads them.
     pub fn keep_report(&self) -> Result<(), StorageError> {
         let lock = || self.report.0.lock().unwrap_or_else(PoisonError::into_inner);
         let unkept = std::mem::take(&mut lock().unkept);

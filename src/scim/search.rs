@@ -1,4 +1,4 @@
-//! Searching, by GET on an endpoint or by POST of a search request (RFC 7644 §3.4.2, §3.4.3), page by page by index or by
+//! Searches by GET on an endpoint or by POST of a search request (RFC 7644 §3.4.2, §3.4.3), with paging by index or by
 //! cursor (RFC 9865).
 
 use std::collections::BTreeSet;
@@ -14,8 +14,8 @@ use crate::domain::schema::ResourceType;
 use crate::domain::{Kind, Resource, ResourceId, StoreName};
 use crate::userstore::StoreError;
 
-/// A search over one resource type, as part of a search over one or all. What is not sorted goes store by store, so that
-/// a page deep inside costs no more than in one store; what is sorted is merged.
+/// The search over one resource type, as part of a search over one or all types. Unsorted parts go store by store, so
+/// that a page deep inside costs no more than in one store; sorted ones are merged.
 struct Part<'a> {
     resource_type: &'a ResourceType,
     projection: Projection,
@@ -34,7 +34,7 @@ impl Part<'_> {
     }
 }
 
-/// A page behind or in front of a cursor.
+/// The page after or before a cursor.
 #[derive(Default)]
 struct Stretch {
     total: Option<usize>,
@@ -49,8 +49,8 @@ impl Scim {
         self.search_for(caller, kind, &terms.parameters)
     }
 
-    /// `POST /Users/.search`, and `POST /.search` over every resource type: without a kind (RFC 7644 §3.4.3). The body
-    /// alone says what to find, so that nothing of it is in a URL.
+    /// `POST /Users/.search`, and `POST /.search` over every resource type: without a kind (RFC 7644 §3.4.3). The whole
+    /// search is in the body, so that no part of it is in a URL.
     pub fn search(&self, caller: &Caller, kind: Option<&Kind>, body: &[u8]) -> Result<Reply, ScimError> {
         self.search_for(caller, kind, &Parameters::of_search_request(&parse(body)?)?)
     }
@@ -80,7 +80,7 @@ impl Scim {
                 parts.extend(stores.iter().map(of));
             }
         }
-        // What only some types have is no deviation in a search over all.
+        // An attribute that only some types have is no deviation in a search over all.
         if !unknown_to_all {
             rules.remove(UNKNOWN_ATTRIBUTE);
         }
@@ -104,11 +104,14 @@ impl Scim {
         })
     }
 
-    /// What a part holds. A store that does not answer holds up nobody who reaches others.
+    /// Returns the matches of a part. An unavailable store does not fail the search for a client that reaches others.
     fn find(&self, part: &Part<'_>, caller: &Caller) -> Result<FoundOver, ScimError> {
         match self.directory.find_over(&part.stores, &part.query) {
             Err(DirectoryError::Store(StoreError::Unavailable(cause))) if caller.client.store.is_none() => {
-                log::debug!("a list goes without {:?}: {cause}", part.stores);
+                log::debug!(
+                    "a list leaves out the unavailable userstores {:?}: {cause}",
+                    part.stores
+                );
                 let none = Found {
                     total: Some(0),
                     resources: Vec::new(),
@@ -123,7 +126,7 @@ impl Scim {
         }
     }
 
-    /// One type after the other: order holds within a type.
+    /// Pages by index through one type after the other: the order applies within a type.
     fn by_index(
         &self,
         caller: &Caller,
@@ -150,7 +153,7 @@ impl Scim {
         Ok((frame, resources))
     }
 
-    /// The first page tells how many there are in all; the others spare the count.
+    /// Pages by cursor. Only the first page counts all matches.
     fn by_cursor(
         &self,
         caller: &Caller,
@@ -172,12 +175,12 @@ impl Scim {
             let from = cursors.open(cursor)?;
             let is_there = |part: &Part<'_>| part.query.kind == from.kind && part.store() == from.store.as_ref();
             let at = parts.iter().position(is_there).ok_or_else(|| {
-                Fault::InvalidCursor.because("The resource type or userstore of this cursor is no longer there.")
+                Fault::InvalidCursor.because("The resource type or userstore of this cursor no longer exists.")
             })?;
             (at, from.start)
         };
         for part in &mut *parts {
-            // The place of the first and the last resource is told by what the search sorts by.
+            // The positions of the first and the last resource need the relations that the search sorts by.
             part.query.relations = part.query.relations.and(part.query.looks_at());
         }
         let stretch = if matches!(start, Start::Before(_)) && alone {
@@ -213,7 +216,7 @@ impl Scim {
         Ok((frame, stretch.resources))
     }
 
-    /// Goes on from a place in the first of these parts through the others.
+    /// Continues from a position in the first of these parts through the others.
     fn stretch_after(
         &self,
         caller: &Caller,
@@ -243,7 +246,7 @@ impl Scim {
         Ok(stretch)
     }
 
-    /// Goes back from a place in the last of these parts through those before it.
+    /// Goes back from a position in the last of these parts through those before it.
     fn stretch_before(
         &self,
         caller: &Caller,
@@ -271,7 +274,7 @@ impl Scim {
     }
 }
 
-/// Behind everything that is not sorted: ids are of what comes before this.
+/// The position after all unsorted resources: every id is less than `~`.
 fn end() -> Place {
     Place {
         key: None,
@@ -279,7 +282,7 @@ fn end() -> Place {
     }
 }
 
-/// What to find of one type, and the names of the tolerances that reading the filter took. The page is still open.
+/// The search over one type, and the tolerances that reading the filter needed. The page is set later.
 fn part<'a>(
     resource_type: &'a ResourceType,
     parameters: &Parameters,

@@ -26,7 +26,7 @@ use crate::federation::{Federation, FederationError, LoginError};
 use crate::oidc::Oidc;
 use crate::storage::random;
 
-/// Where the page is.
+/// The path of the page.
 const PAGE: &str = "/account";
 
 /// Mounts the page. Wants [`Oidc`] and [`LoginData`] as application data.
@@ -36,14 +36,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/account/{form}", web::post().to(change));
 }
 
-/// What the page tells besides: codes of ours alone have a text.
+/// The outcome of the last form, as codes in the query. Only known codes have a text.
 #[derive(Deserialize)]
 struct Told {
     done: Option<String>,
     problem: Option<String>,
 }
 
-/// `GET /account`: the page, or the way to it.
+/// `GET /account`: shows the page, or starts a login for it.
 async fn view(oidc: Data<Oidc>, door: Data<LoginData>, http: HttpRequest, told: Query<Told>) -> HttpResponse {
     let visit = match visit(&oidc, &http).await {
         Ok(Some(visit)) => visit,
@@ -62,7 +62,7 @@ async fn view(oidc: Data<Oidc>, door: Data<LoginData>, http: HttpRequest, told: 
     }
 }
 
-/// `POST /account/{form}`: one change.
+/// `POST /account/{form}`: carries out one change.
 async fn change(
     oidc: Data<Oidc>,
     door: Data<LoginData>,
@@ -101,7 +101,7 @@ async fn change(
         Next::SignedIn => signed_in_anew(oidc, visit).await,
         Next::SignedOut => {
             let mut response = respond(StatusCode::OK, LoggedOut { way_out: None }.render(), &[]);
-            // A response takes any number of cookies; the only error is one that is not made by a cookie's own text.
+            // Adding a cookie fails only if its text is no valid header value; the value of this one is empty.
             let _ = response.add_removal_cookie(&session_cookie(&oidc, String::new()));
             response
         }
@@ -109,15 +109,15 @@ async fn change(
     }
 }
 
-/// What follows a form.
+/// The response to a form.
 enum Next {
     Done(&'static str),
     Problem(Complaint),
     /// A page of the login.
     Step(String),
-    /// An identity provider, by what people call it.
+    /// An identity provider, by its display name.
     Away(String, Away),
-    /// Every session ended with the change, and this one begins anew.
+    /// The change ended every session; opens a new one for this browser.
     SignedIn,
     SignedOut,
     Unknown,
@@ -193,7 +193,7 @@ fn sign_out(federation: &Federation, visitor: &Visitor, session: &str) -> Result
     Ok(Next::Done("signed_out"))
 }
 
-/// Opens the session anew that ended with a change of its own.
+/// Opens a new session after a change that ended the old one.
 async fn signed_in_anew(oidc: Data<Oidc>, visit: Visit) -> HttpResponse {
     let provider = oidc.clone();
     let opened = blocking::run(move || provider.open_session(&visit.visitor.authentication, None)).await;
@@ -207,7 +207,7 @@ async fn signed_in_anew(oidc: Data<Oidc>, visit: Visit) -> HttpResponse {
     }
 }
 
-/// Sends somebody to sign in: anybody, or the same person once more.
+/// Starts a login for the account page; with a visitor, only that person may sign in.
 async fn enter(door: &LoginData, visitor: Option<Visitor>) -> HttpResponse {
     let federation = Arc::clone(&door.federation);
     match run(move || Ok(federation.account.start(visitor.as_ref())?)).await {
@@ -219,7 +219,7 @@ async fn enter(door: &LoginData, visitor: Option<Visitor>) -> HttpResponse {
     }
 }
 
-/// Somebody with a session.
+/// A visitor with a session.
 struct Visit {
     cookie: String,
     visitor: Visitor,
@@ -252,7 +252,7 @@ async fn visit(oidc: &Data<Oidc>, http: &HttpRequest) -> Result<Option<Visit>, H
     }
 }
 
-/// The fields of a form, each there once.
+/// The fields of a form, each at most once.
 struct Fields(BTreeMap<String, String>);
 
 impl Fields {

@@ -1,4 +1,4 @@
-//! The few files that pages load, built into the binary and served under the hash of their content.
+//! Static files for the pages, built into the binary and served under a hash of their content.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ static STYLE: LazyLock<Asset> =
 static MARK: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("mark", Kind::Svg, include_str!("../../templates/mark.svg")));
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A style sheet.
@@ -24,7 +24,7 @@ pub enum Kind {
 /// One file.
 #[derive(Debug)]
 pub struct Asset {
-    /// Where it is served, `/assets/NAME-HASH.EXTENSION`: other content has another path, so it may be kept for ever.
+    /// The path, `/assets/NAME-HASH.EXTENSION`. Other content has another path, so it may be cached forever.
     pub path: String,
     kind: Kind,
     body: &'static str,
@@ -66,12 +66,12 @@ pub fn style() -> &'static Asset {
     &STYLE
 }
 
-/// Our mark, on the page and as its icon.
+/// The logo, shown on pages and as their icon.
 pub fn mark() -> &'static Asset {
     &MARK
 }
 
-/// Serves the files, and the mark where browsers look for an icon unasked.
+/// Serves the files, and the logo at `/favicon.ico`, where browsers look by default.
 pub fn routes(config: &mut web::ServiceConfig) {
     style().mount(config);
     mark().mount(config);

@@ -1,4 +1,4 @@
-//! The headers that every answer carries (OWASP ASVS 5.0 §3.4).
+//! The security headers of every response (OWASP ASVS 5.0 §3.4).
 
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{
@@ -9,12 +9,12 @@ use actix_web::middleware::DefaultHeaders;
 
 use super::href::Href;
 
-/// The policy of an answer that is not one of our pages: it may load, run and send nothing.
+/// The Content-Security-Policy of a response that is not a page: it may load, run and send nothing.
 const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Headers for whatever answer has not set its own: errors of the framework and JSON as well as pages.
+/// Default headers for responses that do not set their own: pages, JSON and errors of the framework.
 ///
-/// `https` says whether people reach us over TLS; only then is Strict-Transport-Security sent (RFC 6797 §7.2).
+/// `https` says whether the public URL uses TLS; only then is Strict-Transport-Security sent (RFC 6797 §7.2).
 pub fn defaults(https: bool) -> DefaultHeaders {
     let headers = DefaultHeaders::new()
         .add((CONTENT_SECURITY_POLICY, NOTHING))
@@ -30,13 +30,13 @@ pub fn defaults(https: bool) -> DefaultHeaders {
     }
 }
 
-/// Sets the policy of a page: styles and pictures of our own, no script, and forms that post to us.
+/// Sets the policies of a page: styles and pictures from this server, no script, and forms that post to this server.
 ///
-/// Its forms tell us, and nobody else, where they come from: under `no-referrer` a browser sends `Origin: null` with
-/// them (Fetch §3.1), and a form of ours could not be told from another's.
+/// The referrer policy is `same-origin`: under `no-referrer` a browser sends `Origin: null` with a form (Fetch §3.1),
+/// and the server could not tell its own forms from foreign ones.
 ///
-/// `targets` are where a form's answer may redirect to beside ourselves: Chromium holds the whole chain of redirects
-/// after a POST against `form-action`.
+/// `targets` are further addresses that the response to a form may redirect to: Chromium checks the whole chain of
+/// redirects after a POST against `form-action`.
 pub fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) {
     let mut policy = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
                       form-action 'self'"
@@ -45,7 +45,7 @@ pub fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) {
         policy.push(' ');
         policy.push_str(target.csp_source());
     }
-    // `Href` lets only ASCII through; were that ever to change, the page still gets the strictest policy by default.
+    // `Href` is ASCII only. If that ever changes, the page still gets the strictest policy by default.
     if let Ok(value) = HeaderValue::from_str(&policy) {
         response.insert_header((CONTENT_SECURITY_POLICY, value));
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn every_answer_carries_the_headers_even_errors_and_unknown_paths() {
+    async fn every_response_has_security_headers_even_errors() {
         for path in ["/page", "/fails", "/nowhere"] {
             let headers = headers_of(path, false).await;
             assert_eq!(headers.get(X_FRAME_OPTIONS).unwrap(), "DENY", "{path}");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_page_may_post_to_us_and_to_the_targets_it_names() {
+    async fn a_page_may_post_to_itself_and_its_targets() {
         let headers = headers_of("/page", false).await;
         assert!(policy(&headers).ends_with("form-action 'self' https://wiki.example.com"));
         assert!(!policy(&headers).contains("unsafe") && !policy(&headers).contains("script-src"));

@@ -1,4 +1,4 @@
-//! `/healthz`: the process lives. `/readyz`: what it needs answers; `degraded` if a userstore does not.
+//! `/healthz` (liveness) and `/readyz` (readiness; `degraded` if a userstore does not answer).
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::blocking;
 use crate::directory::Directory;
 use crate::storage::Database;
 
-/// What readiness depends on.
+/// The dependencies that readiness checks.
 pub(super) struct Health {
     pub(super) directory: Arc<Directory>,
     pub(super) database: Database,
@@ -38,7 +38,7 @@ async fn ready(health: Data<Health>) -> HttpResponse {
     })
     .await
     .unwrap_or_default();
-    // A userstore that does not answer stops its own people alone; taking this server away would stop all.
+    // A failing userstore affects only its own users; taking this server out of rotation would affect all.
     let ready = checks.first().is_some_and(|(_, good)| *good);
     let whole = checks.iter().all(|(_, good)| *good);
     let word = |good| if good { "ok" } else { "down" };

@@ -1,10 +1,10 @@
-//! An address that a page may lead to.
+//! An address that is safe as a link or redirect target.
 
 use std::fmt;
 
 use url::{Host, Url};
 
-/// Schemes that run or show content in the page's own name, or reach into the browser.
+/// Schemes that run or show content in the page's own origin, or reach into the browser.
 const REFUSED_SCHEMES: &[&str] = &[
     "about",
     "blob",
@@ -25,7 +25,7 @@ pub struct Href {
 }
 
 impl Href {
-    /// Reads an address; none if it is not absolute or its scheme or host is not safe.
+    /// Parses an address. `None` if it is not absolute or its scheme or host is not safe.
     pub fn parse(text: &str) -> Option<Self> {
         let url = Url::parse(text)
             .ok()
@@ -55,7 +55,7 @@ impl fmt::Display for Href {
     }
 }
 
-/// None where the host holds a character that could end the directive: the URL standard allows `;` in a host.
+/// `None` if the host has a character that could end the directive: the URL standard allows `;` in a host.
 fn csp_source(url: &Url) -> Option<String> {
     match url.host() {
         Some(Host::Domain(name)) if matches!(url.scheme(), "http" | "https") => name
@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn the_source_of_a_native_application_or_of_an_ipv6_address_is_the_scheme() {
+    fn csp_source_of_native_apps_and_ipv6_is_the_scheme() {
         assert_eq!(source("com.example.app:/oauth").as_deref(), Some("com.example.app:"));
         assert_eq!(source("http://[::1]:9000/cb").as_deref(), Some("http:"));
     }
 
     #[test]
-    fn a_scheme_that_runs_in_the_page_is_refused_however_it_is_written() {
+    fn schemes_that_run_in_the_page_are_refused() {
         for text in [
             "javascript:alert(1)",
             " JaVaScRiPt:alert(1)",

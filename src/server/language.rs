@@ -1,5 +1,7 @@
-//! The language that a person reads: what the application asked for (`ui_locales`, OpenID Connect Core §3.1.2.1), else
-//! what the browser prefers (`Accept-Language`, RFC 9110 §12.5.4), else English.
+//! The language of a response.
+//!
+//! It is the one that the application asked for (`ui_locales`, OpenID Connect Core §3.1.2.1), else the one that the
+//! browser prefers (`Accept-Language`, RFC 9110 §12.5.4), else English.
 
 use std::cell::Cell;
 
@@ -9,7 +11,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AcceptLanguage, Header, LanguageTag};
 use actix_web::middleware::Next;
 
-/// A language that all our pages are in.
+/// A language that all pages exist in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Language {
     /// English.
@@ -20,7 +22,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// Every one.
+    /// All languages.
     pub const ALL: [Self; 2] = [Self::English, Self::German];
 
     /// Its tag (RFC 5646).
@@ -31,7 +33,7 @@ impl Language {
         }
     }
 
-    /// The language that a tag asks for: `de`, `de-AT` and `DE` are one to us.
+    /// The language of a tag: `de`, `de-AT` and `DE` are the same.
     fn of(tag: &str) -> Option<Self> {
         let primary = tag.split(['-', '_']).next().unwrap_or_default();
         Self::ALL
@@ -48,25 +50,25 @@ tokio::task_local! {
     static IN_TASK: Cell<Language>;
 }
 
-/// The language of the request at hand.
+/// The language of the current request.
 pub fn current() -> Language {
     IN_TASK.try_with(Cell::get).unwrap_or_default()
 }
 
-/// Does something for a reader of a language.
+/// Runs work with a language.
 pub(super) fn with<T>(language: Language, work: impl FnOnce() -> T) -> T {
     IN_TASK.sync_scope(Cell::new(language), work)
 }
 
-/// Answers in the first of these languages that we speak, if there is one.
+/// Switches to the first of these languages that is supported, if there is one.
 pub(super) fn prefer(tags: &[String]) {
     if let Some(language) = Language::first(tags.iter().map(String::as_str)) {
-        // Outside a request nobody reads.
+        // Outside a request there is no language to set.
         let _ = IN_TASK.try_with(|current| current.set(language));
     }
 }
 
-/// Middleware: takes the browser's preference.
+/// Middleware: takes the language from the browser's preference.
 pub async fn assign(
     request: ServiceRequest,
     next: Next<impl MessageBody>,

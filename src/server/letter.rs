@@ -1,10 +1,10 @@
-//! Mail to people, in their language: what it says. It holds no link, so that nobody learns to follow one.
+//! The text of mails to users. It has no links, so that users do not learn to follow them.
 
 use super::{language, messages};
 use crate::federation::MailCode;
 use crate::mail::Letter;
 
-/// The mail that brings a code.
+/// Writes the mail that carries a code.
 pub fn code(mail: &MailCode<'_>) -> Letter {
     language::prefer(mail.ui_locales);
     let values = [("application", mail.application), ("code", mail.code)];

@@ -1,4 +1,4 @@
-//! The front door over HTTP: `/login/…` and `/federation/{idp}/callback`.
+//! The login endpoints: `/login/…` and `/federation/{idp}/callback`.
 
 pub(super) mod answer;
 pub(super) mod details;
@@ -28,31 +28,31 @@ use crate::federation::{Federation, LoginError};
 
 /// The cookie that holds a login's handle.
 pub const COOKIE: &str = "vestibule-login";
-/// How long the browser keeps it, in seconds; the login itself ends as soon.
+/// The lifetime of the cookie in seconds, the same as of the login itself.
 const COOKIE_AGE: i64 = 600;
 
-/// Opens a session for a login that went through, in the place of the one that the browser's cookie names, and answers
-/// the application. Blocks; none if it cannot.
+/// Opens a session for a completed login, in place of the one in the browser's cookie, and answers the application.
+/// Blocks; `None` if it fails.
 pub type Complete = dyn Fn(&AuthorizationRequest, &Authentication, Option<&str>) -> Option<Completed> + Send + Sync;
-/// Answers the application that the person gave up (`access_denied`, RFC 6749 §4.1.2.1). Blocks; none if it cannot.
+/// Tells the application that the person cancelled (`access_denied`, RFC 6749 §4.1.2.1). Blocks; `None` if it fails.
 pub type Cancel = dyn Fn(&AuthorizationRequest) -> Option<Url> + Send + Sync;
 
-/// A login that was handed over.
+/// The response to a completed login.
 pub struct Completed {
     /// The session's cookie, complete with its attributes.
     pub session: Cookie<'static>,
-    /// Back to the application.
+    /// The address of the application to redirect to.
     pub location: Url,
 }
 
-/// What the handlers need.
+/// The dependencies of the handlers.
 #[derive(Clone)]
 pub struct LoginData {
-    /// The front door.
+    /// The federation service.
     pub federation: Arc<Federation>,
-    /// Where a login that went through ends.
+    /// Called when a login is completed.
     pub complete: Arc<Complete>,
-    /// Where a login that was given up ends.
+    /// Called when a login is cancelled.
     pub cancel: Arc<Cancel>,
     /// The name of the session's cookie.
     pub session_cookie: &'static str,
@@ -95,7 +95,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/federation/{idp}/callback", web::get().to(callback));
 }
 
-/// Begins a login for a request that the authorization endpoint found valid, and sends the browser on its way.
+/// Begins a login for a valid authorization request and redirects the browser to it.
 pub async fn start(
     door: &LoginData,
     request: AuthorizationRequest,
@@ -111,7 +111,7 @@ pub async fn start(
     }
 }
 
-/// `GET /login`: the page that the login stands at.
+/// `GET /login`: shows the current page of the login.
 async fn view(door: Data<LoginData>, request: HttpRequest) -> HttpResponse {
     let Some(handle) = handle(&request) else {
         return refused(&Denial::NotUnderWay);
@@ -119,7 +119,7 @@ async fn view(door: Data<LoginData>, request: HttpRequest) -> HttpResponse {
     let (federation, token) = (Arc::clone(&door.federation), login_token(&handle));
     match run(move || federation.login.view(&handle)).await {
         Ok(Step::Show(screen)) => show(screen, &token),
-        // Looking at a login does not finish it.
+        // Viewing a login does not complete it.
         Ok(Step::Complete(..)) => refused(&Denial::NotUnderWay),
         Err(stop) => stop.into_page(),
     }
@@ -133,7 +133,7 @@ struct ChooseForm {
     identity_provider: String,
 }
 
-/// `POST /login/idp`: off to an identity provider.
+/// `POST /login/idp`: goes to an identity provider.
 async fn choose(door: Data<LoginData>, request: HttpRequest, form: Form<ChooseForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
         return not_ours(&request);
@@ -155,7 +155,7 @@ struct AddressForm {
     email: String,
 }
 
-/// `POST /login/email`: off to the identity provider that speaks for the domain of an address.
+/// `POST /login/email`: goes to the identity provider of an e-mail domain.
 async fn email(door: Data<LoginData>, request: HttpRequest, form: Form<AddressForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
         return not_ours(&request);
@@ -182,7 +182,7 @@ fn empty() -> Secret {
     Secret::new("")
 }
 
-/// `POST /login/password`: a local name and password.
+/// `POST /login/password`: checks a local username and password.
 async fn password(door: Data<LoginData>, request: HttpRequest, form: Form<PasswordForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
         return not_ours(&request);
@@ -202,7 +202,7 @@ struct ProveForm {
     password: Secret,
 }
 
-/// `POST /login/prove`: the password of the account to be linked, or back to the other ways.
+/// `POST /login/prove`: checks the password of the account to link, or goes back to the other sign-in methods.
 async fn prove(door: Data<LoginData>, request: HttpRequest, form: Form<ProveForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &request, &form.csrf) else {
         return not_ours(&request);
@@ -218,7 +218,7 @@ async fn prove(door: Data<LoginData>, request: HttpRequest, form: Form<ProveForm
     settle(&door, &request, step, Arrived::ByForm).await
 }
 
-/// `GET /login/cancel`: back to the application without a login.
+/// `GET /login/cancel`: returns to the application without a login.
 async fn cancel(door: Data<LoginData>, request: HttpRequest) -> HttpResponse {
     let Some(handle) = handle(&request) else {
         return refused(&Denial::NotUnderWay);
@@ -251,7 +251,7 @@ async fn callback(
     settle(&door, &request, step, Arrived::ByLink).await
 }
 
-/// Tells a person why they stay outside, and how to go on if the login still stands.
+/// Shows the reason of a refusal, and how to continue if the login is still under way.
 async fn stopped(door: &LoginData, http: &HttpRequest, stop: Stop) -> HttpResponse {
     let denial = match stop {
         Stop::Denied(denial) => denial,
@@ -267,13 +267,13 @@ async fn stopped(door: &LoginData, http: &HttpRequest, stop: Stop) -> HttpRespon
     }
 }
 
-/// How a request came: what a browser follows after a form is held against the page's policy, after a link it is not.
+/// How a request was made: browsers check redirects after a form against the page's policy, but not after a link.
 enum Arrived {
     ByForm,
     ByLink,
 }
 
-/// Hands a completed login over; shows whatever else a step led to.
+/// Answers a step of a login: completes it, shows its next page, or refuses it.
 async fn settle(door: &LoginData, http: &HttpRequest, step: Result<Step, Stop>, arrived: Arrived) -> HttpResponse {
     let (request, authentication) = match step {
         Ok(Step::Complete(request, authentication)) => (request, authentication),
@@ -312,7 +312,7 @@ pub(super) fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> Http
     response.finish()
 }
 
-/// Leads on from a form: the redirects that follow are not ours to know.
+/// Answers a form with a page that leads on, because the redirects that follow are unknown.
 pub(super) fn onward(name: &str, url: &Url, cookie: Option<Cookie<'static>>) -> HttpResponse {
     let Some(href) = Href::parse(url.as_str()) else {
         return unavailable();
@@ -340,13 +340,13 @@ fn handle(request: &HttpRequest) -> Option<String> {
         .filter(|handle| !handle.is_empty())
 }
 
-/// The handle, if the form that was sent is one of our pages' for this very login.
+/// Returns the handle if the form passes the CSRF check for this login.
 fn own_handle(door: &LoginData, request: &HttpRequest, csrf: &str) -> Option<String> {
     handle(request)
         .filter(|handle| is_own_form(request, door.federation.login.public_url(), &login_token(handle), csrf))
 }
 
-/// Tells a person that a form leads nowhere.
+/// Answers a form that fails the CSRF check.
 fn not_ours(request: &HttpRequest) -> HttpResponse {
     if handle(request).is_some() {
         out_of_date()
@@ -381,7 +381,7 @@ pub(super) async fn run<T: Send + 'static>(
         Some(Ok(value)) => Ok(value),
         Some(Err(LoginError::Denied(denial))) => Err(Stop::Denied(denial)),
         Some(Err(LoginError::Failed(error))) => {
-            log::error!("a login could not go on: {error}");
+            log::error!("a login failed: {error}");
             Err(Stop::Failed(unavailable()))
         }
         None => Err(Stop::Failed(unavailable())),

@@ -1,5 +1,6 @@
-//! What people are told, by key and language. Texts come from the files in `locales/` alone: nothing that a URL or
-//! another server sent is shown, but as a value in a place of our own.
+//! The texts that people read, by key and language.
+//!
+//! Texts come only from `locales/`. Content from a URL or another server appears only as a value of a placeholder.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -48,17 +49,17 @@ fn read(file: &str) -> Texts {
     texts
 }
 
-/// The text of a key that is made up as we go, if there is one.
+/// The text of a key that is built at run time, if there is one.
 pub fn find(key: &str) -> Option<&'static str> {
     texts(language::current()).get(key).map(String::as_str)
 }
 
-/// The text of a key, in the language of the request at hand.
+/// The text of a key, in the language of the current request.
 pub fn text(key: &'static str) -> &'static str {
     find(key).unwrap_or(key)
 }
 
-/// A text with values in its places, for titles and wherever else there is no markup.
+/// A text with values for its placeholders, without markup, such as a title.
 pub fn filled(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> String {
     let mut filled = String::new();
     for part in parts(text(key)) {
@@ -70,7 +71,7 @@ pub fn filled(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> String {
     filled
 }
 
-/// A text with values in its places, each set apart from the rest.
+/// A text with values for its placeholders, each in `<strong>`.
 pub fn phrase(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> Phrase {
     let mut html = String::new();
     // Writing into a String does not fail.
@@ -88,7 +89,7 @@ pub fn phrase(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> Phrase {
     Phrase(html)
 }
 
-/// A text as HTML, escaped already.
+/// A text as escaped HTML.
 #[derive(Clone, Debug)]
 pub struct Phrase(String);
 
@@ -126,7 +127,7 @@ fn parts(text: &'static str) -> impl Iterator<Item = Part> {
     })
 }
 
-/// The title and the text for a stable code: what happened, and what to do next. An unknown code gets a general text.
+/// The title and the text of an error code: what happened, and what to do next. An unknown code gets a general text.
 pub fn message(code: &str) -> (&'static str, &'static str) {
     let part = |code: &str, part: &str| find(&format!("error.{code}.{part}"));
     match (part(code, "title"), part(code, "text")) {

@@ -11,7 +11,7 @@ fn places(text: &'static str) -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// The keys that the source asks for by name.
+/// The message keys that occur in the source and the templates.
 fn keys_in_use() -> BTreeSet<String> {
     fn collect(folder: &std::path::Path, keys: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -39,7 +39,7 @@ fn keys_in_use() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_language_has_the_same_texts_with_the_same_places() {
+fn languages_have_the_same_keys_and_placeholders() {
     let shape = |language| -> BTreeMap<&str, BTreeSet<&str>> {
         texts(language)
             .iter()
@@ -52,7 +52,7 @@ fn every_language_has_the_same_texts_with_the_same_places() {
 }
 
 #[test]
-fn no_text_is_the_same_in_two_languages_but_for_words_that_are() {
+fn every_text_is_translated() {
     let same: Vec<&String> = texts(Language::German)
         .iter()
         .filter(|(key, text)| texts(Language::English).get(*key) == Some(text))

@@ -1,4 +1,4 @@
-//! `/metrics`, in Prometheus' text format; told to this machine alone.
+//! `/metrics` in the Prometheus text format, for loopback clients only.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -52,7 +52,7 @@ struct Push {
     outcome: &'static str,
 }
 
-/// Counts requests; asks the rest of the application when somebody wants to know.
+/// Counts requests, and collects the metrics of the application when they are scraped.
 pub struct Metrics {
     requests: Family<Request, Counter>,
     seconds: Family<Area, Histogram>,
@@ -134,7 +134,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/metrics", web::get().to(show));
 }
 
-/// What goes on inside is nobody's business outside: a proxy's address is loopback too, so a proxy must not pass it on.
+/// Serves loopback clients only. A local proxy is a loopback client too, so it must not forward this path.
 async fn show(request: HttpRequest, metrics: Data<Metrics>) -> HttpResponse {
     if !request.peer_addr().is_some_and(|peer| peer.ip().is_loopback()) {
         return respond(StatusCode::NOT_FOUND, NotFound.render(), &[]);
@@ -145,7 +145,7 @@ async fn show(request: HttpRequest, metrics: Data<Metrics>) -> HttpResponse {
         .body(text)
 }
 
-/// Middleware: counts the request and logs it, without its query, which may hold what nobody should read.
+/// Middleware: counts the request and logs it without its query, which may hold secrets.
 pub(super) async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -157,7 +157,7 @@ pub(super) async fn observe(
     let response = next.call(request).await?;
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
     if let Some(metrics) = metrics {
-        // Methods come from outside, labels must not.
+        // Clients choose the method, so unknown ones must not become labels.
         let known = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
         let name = if known.contains(&method.as_str()) {
             method.as_str()

@@ -1,4 +1,4 @@
-//! actix: routes, extractors, pages, error → response. Decides nothing.
+//! The HTTP layer on actix: routes, extractors, pages, and errors as responses. It makes no decisions.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -28,9 +28,9 @@ pub mod scim;
 use crate::app::App;
 use metrics::Metrics;
 
-/// How long requests under way may take when the server stops.
+/// The time that running requests have to finish when the server stops.
 const SHUTDOWN: u64 = 30;
-/// How long a client may take to send a request's head.
+/// The timeout for a client to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
 /// Threads for blocking work, per worker: a request holds one while it waits for the database.
 const BLOCKING_THREADS: usize = 64;
@@ -60,7 +60,7 @@ pub fn on(app: &App, listener: TcpListener, signals: bool) -> std::io::Result<Se
     Ok(server.listen(listener)?.run())
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone)]
 struct State {
     scim: Data<crate::scim::Scim>,

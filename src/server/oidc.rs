@@ -1,4 +1,4 @@
-//! The OpenID provider over HTTP.
+//! The HTTP endpoints of the OpenID provider.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::oidc::{
 /// The largest form that is read, in bytes.
 const LARGEST_FORM: usize = 32 * 1024;
 
-/// How a client that did not prove who it is may do so (RFC 6749 §5.2).
+/// The challenge for a client that is not authenticated (RFC 6749 §5.2).
 const BASIC: &str = "Basic realm=\"vestibule\"";
 
-/// Mounts the endpoints that discovery names. Wants [`Oidc`] as `web::Data`.
+/// Mounts the endpoints that discovery lists. Needs [`Oidc`] as `web::Data`.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/.well-known/openid-configuration").get(discovery))
@@ -70,7 +70,7 @@ async fn authorize(
     }
 }
 
-/// Hands over a person who must log in first.
+/// Starts a login for a person who must log in first.
 async fn to_login(oidc: &Oidc, door: &login::LoginData, request: AuthorizationRequest) -> HttpResponse {
     match oidc.service_provider(&request.client_id).cloned() {
         Some(service_provider) => login::start(door, request, service_provider).await,
@@ -145,12 +145,12 @@ async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
         Some(Err(failure)) => return page_failed(&failure),
         None => return stopping(),
     };
-    // A response takes any number of cookies; the only error is one that is not made by a cookie's own text.
+    // Adding a cookie fails only if its text is no valid header value; the value of this one is empty.
     let _ = answer.add_removal_cookie(&session_cookie(&oidc, String::new()));
     answer
 }
 
-/// Where a login that went through ends: a session, and an answer to the service provider.
+/// Completes a login: opens a session and answers the service provider.
 pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
     Arc::new(move |request, authentication, before| {
         let opened = oidc.open_session(authentication, before);
@@ -174,11 +174,11 @@ pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
     })
 }
 
-/// Where a login that was given up ends.
+/// Cancels a login: answers the service provider with `access_denied`.
 pub(super) fn cancels(oidc: Arc<Oidc>) -> Arc<login::Cancel> {
     Arc::new(move |request| {
         if request.is_of_ourselves() {
-            // Without a session the page would ask for the login again.
+            // Without a session the account page would ask for a login again.
             let back = if request.subject.is_some() { "" } else { "/" };
             return Url::parse(&request.redirect_uri).ok()?.join(back).ok();
         }
@@ -189,7 +189,7 @@ pub(super) fn cancels(oidc: Arc<Oidc>) -> Arc<login::Cancel> {
 
 fn log_failure(failure: &PageFailure) {
     match failure {
-        PageFailure::Refused(page) => log::info!("a login could not be answered: {page}"),
+        PageFailure::Refused(page) => log::info!("a completed login could not be returned to the application: {page}"),
         PageFailure::Failed(error) => log_cause(error),
     }
 }
@@ -209,7 +209,7 @@ pub fn session_cookie(oidc: &Oidc, value: String) -> Cookie<'static> {
         .finish()
 }
 
-/// With the prefix `__Host-` a browser takes the cookie from this very host alone, and over TLS alone.
+/// With the prefix `__Host-` a browser accepts the cookie only from this host and only over TLS.
 pub(super) fn cookie_name(oidc: &Oidc) -> &'static str {
     if oidc.is_secure() {
         "__Host-vestibule-session"
@@ -218,7 +218,7 @@ pub(super) fn cookie_name(oidc: &Oidc) -> &'static str {
     }
 }
 
-/// The query of a GET, the form of a POST; a POST of anything else has none.
+/// The parameters: the query of a GET or the form of a POST; any other POST has none.
 fn parameters(http: &HttpRequest, body: &web::Bytes) -> Vec<(String, String)> {
     let form = "application/x-www-form-urlencoded";
     let encoded = match *http.method() {
@@ -241,7 +241,7 @@ fn see_other(location: &str) -> HttpResponse {
         .finish()
 }
 
-/// An answer that is for one person or client, and kept by nobody.
+/// A response for one person or client, never cached.
 fn private(status: StatusCode) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(status);
     answer
@@ -311,7 +311,7 @@ fn error_page(status: StatusCode, code: &'static str) -> HttpResponse {
     )
 }
 
-/// Leads on from a form: a browser would hold a redirect against the page that the form was on.
+/// Answers a form with a page that leads on: a browser would check a redirect against the form's page policy.
 fn onward(location: &str) -> HttpResponse {
     match Href::parse(location) {
         Some(href) => respond(
@@ -345,7 +345,7 @@ pub(super) fn log_cause(error: &OidcError) {
     log::error!("the OpenID provider failed: {causes}");
 }
 
-/// Asks the person.
+/// Asks the person to confirm the logout.
 fn confirm(confirmation: Confirmation) -> HttpResponse {
     let page = LogoutConfirm {
         action: "/oauth2/logout",

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::oidc::fixtures::{REQUEST, VERIFIER, World, parameter};
 
-/// What a test looks at in an answer.
+/// The parts of a response that tests check.
 struct Answer {
     status: u16,
     headers: HeaderMap,
@@ -26,7 +26,7 @@ impl Answer {
     }
 }
 
-/// The endpoints over a world, and the cookie of somebody who is logged in there.
+/// The endpoints over a test world, and the cookie of a logged-in user.
 macro_rules! site {
     () => {{
         let world = World::new();
@@ -39,7 +39,7 @@ macro_rules! site {
     }};
 }
 
-/// A front door that knows nobody: whom a test logs in has a session already.
+/// A federation without users: tests that log in have a session already.
 fn door(world: &World) -> web::Data<login::LoginData> {
     let (database, clock) = (world.database.clone(), world.clock.clone());
     let registry = Arc::new(crate::domain::schema::Registry::builtin());
@@ -77,7 +77,7 @@ where
     Answer { status, headers, body }
 }
 
-/// Sends what a test has put together.
+/// Sends a test request.
 macro_rules! send {
     ($app:expr, $request:expr) => {
         call($app, $request.to_request()).await
@@ -145,12 +145,12 @@ async fn a_request_of_an_unknown_client_gets_a_page_and_no_redirect() {
         test::TestRequest::get().uri(&authorize_uri(&[("client_id", "<script>")]))
     );
     assert_eq!((answer.status, answer.header("location")), (400, ""));
-    assert!(answer.body.contains("This application is not known here"));
+    assert!(answer.body.contains("Unknown application"));
     assert!(!answer.body.contains("<script>"));
 }
 
 #[actix_web::test]
-async fn a_client_that_did_not_prove_itself_is_challenged() {
+async fn an_unauthenticated_client_is_challenged() {
     let (app, _) = site!();
     let answer = send!(
         &app,
@@ -182,7 +182,7 @@ async fn token_requests_that_are_no_form_or_too_large_are_refused() {
 }
 
 #[actix_web::test]
-async fn a_client_asks_what_became_of_a_token() {
+async fn a_client_introspects_a_token() {
     let (app, _) = site!();
     let basic = ("Authorization", "Basic d2lraTpzM2NyZXQ=");
     let answer = send!(
@@ -199,7 +199,7 @@ async fn a_client_asks_what_became_of_a_token() {
 }
 
 #[actix_web::test]
-async fn a_request_is_pushed_and_then_brought_by_its_name() {
+async fn a_pushed_request_is_used_by_its_request_uri() {
     let (app, cookie) = site!();
     let basic = ("Authorization", "Basic d2lraTpzM2NyZXQ=");
     let pushed = send!(&app, form("/oauth2/par", REQUEST).insert_header(basic));
@@ -311,7 +311,7 @@ async fn logging_out_asks_first_and_then_takes_the_cookie_away() {
 }
 
 #[actix_web::test]
-async fn the_session_cookie_is_for_this_host_and_out_of_reach_of_scripts() {
+async fn session_cookie_is_host_only_and_http_only() {
     let world = World::new();
     let cookie = session_cookie(&world.oidc, "value".to_owned()).to_string();
     assert_eq!(

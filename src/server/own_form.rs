@@ -1,4 +1,4 @@
-//! Whether a form was sent from a page of ours (OWASP ASVS 5.0 §3.5).
+//! CSRF protection: checks that a form was sent from a page of this server (OWASP ASVS 5.0 §3.5).
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderName, ORIGIN};
@@ -6,17 +6,17 @@ use url::Url;
 
 use crate::storage::random;
 
-/// The token in the forms of a login: whoever knows it has seen the handle, and it does not give the handle away.
+/// Returns the CSRF token for the forms of a login. It is derived from the handle and does not reveal it.
 pub(super) fn login_token(handle: &str) -> String {
     random::fingerprint(&format!("login-form/{handle}"))
 }
 
-/// The same for the account page and the session's cookie.
+/// Returns the CSRF token for the account page, derived from the session cookie.
 pub(super) fn account_token(session: &str) -> String {
     random::fingerprint(&format!("account-form/{session}"))
 }
 
-/// Whether the form carries the token and no header of the browser says that it comes from elsewhere.
+/// Checks that a form carries the token and that no browser header names another origin.
 pub(super) fn is_own_form(request: &HttpRequest, public_url: &Url, token: &str, csrf: &str) -> bool {
     let header = |name: HeaderName| {
         request

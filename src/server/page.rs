@@ -1,4 +1,4 @@
-//! The pages: what each one shows, and how it is sent.
+//! The data that each page shows, and how a page is sent.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::ContentType;
@@ -12,17 +12,17 @@ use super::messages;
 /// The name of the form field that carries the CSRF token, on every form of every page.
 pub const CSRF_FIELD: &str = "csrf";
 
-/// Sends a page. `targets` are the addresses that the answer to one of its forms may redirect to beside ourselves.
+/// Builds the response for a page. `targets` are other origins that the response to its forms may redirect to.
 pub fn respond(status: StatusCode, html: String, targets: &[Href]) -> HttpResponse {
     let mut response = HttpResponseBuilder::new(status);
     headers::page_policy(&mut response, targets);
     response.content_type(ContentType::html()).body(html)
 }
 
-/// Where people can go on from a page that ends here: the application that sent them.
+/// The link from a final page back to the application that sent the person.
 #[derive(Clone, Debug)]
 pub struct WayOut {
-    /// What people call the application.
+    /// The display name of the application.
     pub name: String,
     /// An address from its registration, never one from the request.
     pub href: Href,
@@ -31,7 +31,7 @@ pub struct WayOut {
 /// An identity provider that can be chosen.
 #[derive(Clone, Debug)]
 pub struct ProviderChoice {
-    /// Its name in the configuration; what the form sends as `identity_provider`.
+    /// Its name in the configuration, which the form sends as `identity_provider`.
     pub name: String,
     /// What people call it.
     pub display_name: String,
@@ -51,7 +51,7 @@ pub struct LocalLogin {
     pub action: String,
     /// The CSRF token.
     pub csrf: String,
-    /// The username to start with: the hint of the application, or what was typed before.
+    /// The initial username: the hint of the application, or the last input.
     pub username: String,
     /// The code of what went wrong, if this is not the first try.
     pub notice: Option<&'static str>,
@@ -63,11 +63,11 @@ impl LocalLogin {
     }
 }
 
-/// The ways of signing in to a service provider; posts `csrf` and `identity_provider`.
+/// The sign-in methods for a service provider; posts `csrf` and `identity_provider`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "chooser.html")]
 pub struct Chooser {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
     /// The path that a choice is posted to.
     pub action: String,
@@ -75,16 +75,16 @@ pub struct Chooser {
     pub csrf: String,
     /// The identity providers, in the order in which they are shown.
     pub providers: Vec<ProviderChoice>,
-    /// The form for an e-mail address, where its domain can tell the identity provider.
+    /// The form for an e-mail address, if its domain can select the identity provider.
     pub by_email: Option<EmailForm>,
-    /// The password form, where the service provider allows local login.
+    /// The password form, if the service provider allows local login.
     pub local: Option<LocalLogin>,
 }
 
 /// The form for an e-mail address; it posts `csrf` and `email`.
 #[derive(Clone, Debug)]
 pub struct EmailForm {
-    /// What it starts from.
+    /// The initial value.
     pub address: String,
     /// The code of what went wrong, if this is not the first try.
     pub notice: Option<&'static str>,
@@ -96,11 +96,11 @@ impl EmailForm {
     }
 }
 
-/// Local login alone.
+/// The page for local login only.
 #[derive(Clone, Debug, Template)]
 #[template(path = "password.html")]
 pub struct PasswordForm {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
     /// The form.
     pub login: LocalLogin,
@@ -108,19 +108,19 @@ pub struct PasswordForm {
     pub other_ways: Option<String>,
 }
 
-/// An account with the name of a person who came from an identity provider is here already: asks for its password.
+/// Asks for the password of an existing account whose name a person from an identity provider has, to link the two.
 ///
 /// Posts `csrf` and `decision`, which is `link` (with `password`), `rename` or `back`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "link_proof.html")]
 pub struct LinkProof {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
-    /// What people call the identity provider.
+    /// The display name of the identity provider.
     pub provider: String,
-    /// The name of the account that is here.
+    /// The name of the existing account.
     pub username: String,
-    /// Whether an account of another name can be had instead (`decision` is `rename`).
+    /// Whether the person may choose another username instead (`decision` is `rename`).
     pub may_rename: bool,
     /// The path that the forms post to.
     pub action: String,
@@ -136,87 +136,87 @@ impl LinkProof {
     }
 }
 
-/// What a person agrees to and fills in before there is an account.
+/// The form for consent and missing values before an account is created.
 ///
-/// Posts `csrf`, `decision` (`agree` or `refuse`), and what was asked: `username`, `password`, `password_again`, `keep`
-/// once for each optional attribute that may be kept, and one field for each of `fields`.
+/// Posts `csrf`, `decision` (`agree` or `refuse`) and the fields that it shows: `username`, `password`,
+/// `password_again`, `keep` once for each optional attribute that may be kept, and one field for each of `fields`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "details.html")]
 pub struct DetailsForm {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
-    /// What people call the identity provider.
+    /// The display name of the identity provider.
     pub provider: String,
     /// The path that the form posts to.
     pub action: &'static str,
     /// The CSRF token.
     pub csrf: String,
-    /// What was wrong with the form before: title and text of each.
+    /// The errors of the last input: title and text of each.
     pub problems: Vec<(&'static str, &'static str)>,
-    /// What the identity provider says and is kept: label and value.
+    /// The values from the identity provider that are kept: label and value.
     pub known: Vec<(String, String)>,
-    /// The user name to start from, if it can be chosen.
+    /// The initial username, if it can be chosen.
     pub username: Option<Field>,
-    /// What else is filled in.
+    /// The other fields to fill in.
     pub fields: Vec<Field>,
-    /// Whether a password is chosen, and whether the last one would not do.
+    /// Whether a password is chosen (`Some`), and whether the last one was rejected (`true`).
     pub password: Option<bool>,
     /// The purposes.
     pub purposes: Vec<PurposeText>,
 }
 
-/// A text to fill in.
+/// A text field.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// What the form sends it as.
+    /// The name of the form field.
     pub name: String,
     /// What people call it.
     pub label: String,
-    /// What it starts from.
+    /// The initial value.
     pub value: String,
-    /// Whether it was not good before.
+    /// Whether the last input was invalid.
     pub invalid: bool,
 }
 
-/// A purpose in the person's language.
+/// A purpose in the user's language.
 #[derive(Clone, Debug)]
 pub struct PurposeText {
-    /// What it is called.
+    /// The title of the purpose.
     pub title: String,
-    /// What it is.
+    /// The description of the purpose.
     pub text: String,
-    /// The labels of what must be kept for it.
+    /// The labels of the required attributes.
     pub needed: Vec<String>,
-    /// What may be kept for it.
+    /// The optional attributes.
     pub optional: Vec<Choosable>,
-    /// Whose law applies.
+    /// The jurisdiction.
     pub jurisdiction: Option<String>,
-    /// How long it is kept.
+    /// The retention period.
     pub retention: Option<String>,
-    /// Where the policy is.
+    /// The address of the privacy policy.
     pub policy: Option<Href>,
 }
 
 /// An optional attribute.
 #[derive(Clone, Debug)]
 pub struct Choosable {
-    /// What the form sends.
+    /// The attribute path that the form sends.
     pub path: String,
-    /// What people call it.
+    /// The name that people see.
     pub label: String,
-    /// Whether it was chosen before.
+    /// Whether it was selected in the last input.
     pub chosen: bool,
 }
 
-/// Somebody else must let the person in.
+/// Says that an administrator must approve the account first.
 #[derive(Clone, Debug, Template)]
 #[template(path = "waiting.html")]
 pub struct Waiting {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
-    /// What people call the identity provider.
+    /// The display name of the identity provider.
     pub provider: String,
-    /// What the request is called.
+    /// The reference of the request.
     pub reference: String,
 }
 
@@ -224,7 +224,7 @@ pub struct Waiting {
 #[derive(Clone, Debug, Template)]
 #[template(path = "factor.html")]
 pub struct FactorForm {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
     /// The CSRF token.
     pub csrf: String,
@@ -239,29 +239,29 @@ pub struct FactorForm {
 #[derive(Clone, Debug, Template)]
 #[template(path = "mail_code.html")]
 pub struct MailCodeForm {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
     /// The CSRF token.
     pub csrf: String,
-    /// Where it went, as far as it is shown.
+    /// The address that it was sent to, masked.
     pub address: String,
-    /// Whether an authenticator would do as well.
+    /// Whether an authenticator may be used instead.
     pub or_authenticator: bool,
     /// The code of what went wrong, if this is not the first try.
     pub notice: Option<&'static str>,
 }
 
-/// Sets a second factor up; posts `csrf` and `code`.
+/// Sets up a second factor; posts `csrf` and `code`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "enrol.html")]
 pub struct EnrolForm {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
     /// The CSRF token.
     pub csrf: String,
-    /// The picture for an authenticator.
+    /// The QR code for an authenticator.
     pub picture: Option<Picture>,
-    /// What it says, to be typed.
+    /// The key in the QR code, for typing.
     pub key: String,
     /// Whether a code by e-mail would do as well (`decision` is `mail`).
     pub or_mail: bool,
@@ -273,7 +273,7 @@ pub struct EnrolForm {
 #[derive(Clone, Debug, Template)]
 #[template(path = "recovery_codes.html")]
 pub struct RecoveryCodes {
-    /// What people call the service provider.
+    /// The display name of the service provider.
     pub service_provider: String,
     /// The CSRF token.
     pub csrf: String,
@@ -281,12 +281,12 @@ pub struct RecoveryCodes {
     pub codes: Vec<String>,
 }
 
-/// A square of dark and light, drawn as one path.
+/// A QR code as one SVG path.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// How many units it is wide.
+    /// The width in modules.
     pub width: usize,
-    /// The dark ones.
+    /// The path of the dark modules.
     pub path: String,
 }
 
@@ -307,14 +307,14 @@ impl EnrolForm {
         self.notice.map(messages::message)
     }
 
-    /// The key in groups that can be typed.
+    /// The key in groups, for typing.
     fn groups(&self) -> Vec<String> {
         let signs: Vec<char> = self.key.chars().collect();
         signs.chunks(4).map(|group| group.iter().collect()).collect()
     }
 }
 
-/// Asks whether to end the session; the form's fields show that it is ours.
+/// Asks whether to end the session; the hidden fields show that the form comes from this server.
 #[derive(Clone, Debug, Template)]
 #[template(path = "logout_confirm.html")]
 pub struct LogoutConfirm {
@@ -324,40 +324,40 @@ pub struct LogoutConfirm {
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// The session is over.
+/// Says that the session has ended.
 #[derive(Clone, Debug, Template)]
 #[template(path = "logged_out.html")]
 pub struct LoggedOut {
-    /// The way back to the application, if it is known.
+    /// The link back to the application, if it is known.
     pub way_out: Option<WayOut>,
 }
 
-/// Leads on by itself, without a redirect.
+/// Leads to another address by a refresh instead of a redirect.
 ///
-/// For the answer to a form's POST where the redirects that follow are not ours to know: `form-action` does not reach
-/// past this page, as it would past a redirect.
+/// For the response to a form's POST when the redirects that follow are unknown: browsers check `form-action` through a
+/// redirect, but not past this page.
 #[derive(Clone, Debug, Template)]
 #[template(path = "onward.html")]
 pub struct Onward {
-    /// What people call the place that it leads to.
+    /// The display name of the destination.
     pub name: String,
     /// The address.
     pub href: Href,
 }
 
-/// Something went wrong, and the way back to the application with an error is not open.
+/// An error that cannot be sent back to the application.
 #[derive(Clone, Debug, Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage {
     /// The stable code, one of [`messages::message`].
     pub code: &'static str,
-    /// What an administrator wants the person to know besides.
+    /// An administrator's explanation for the person.
     pub reason: Option<String>,
-    /// The request's id, as it is in the log.
+    /// The request id, as in the log.
     pub request_id: String,
-    /// The path where the login can be tried once more, if it still stands.
+    /// The path where the login can be tried again, if it is still under way.
     pub again: Option<&'static str>,
-    /// The way back to the application, if it is known.
+    /// The link back to the application, if it is known.
     pub way_out: Option<WayOut>,
 }
 
@@ -367,15 +367,15 @@ impl ErrorPage {
     }
 }
 
-/// The page at `/`: what this is, and where operators find what they need.
+/// The page at `/`: what this server is, and links for operators.
 #[derive(Clone, Debug, Template)]
 #[template(path = "home.html")]
 pub struct Home {
-    /// The address under which the world knows us, without a slash at its end.
+    /// The public URL of this server, without a slash at its end.
     pub public_url: String,
 }
 
-/// Nothing is at this path.
+/// The page for an unknown path (404).
 #[derive(Clone, Copy, Debug, Template)]
 #[template(path = "not_found.html")]
 pub struct NotFound;
@@ -408,7 +408,7 @@ render!(
     NotFound
 );
 
-/// A template fails only where a value's `Display` fails or a filter does, and our pages hold neither; if one ever
+/// Renders a template. It fails only if a value's `Display` or a filter does, and the pages have neither; if one ever
 /// did, an empty page is better than half of one.
 pub(crate) fn rendered(page: &impl Template) -> String {
     Template::render(page).unwrap_or_else(|error| {

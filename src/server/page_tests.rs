@@ -23,7 +23,7 @@ fn way_out(name: &str) -> WayOut {
     }
 }
 
-/// The fullest page of questions.
+/// The details page with every field.
 fn details(name: &str) -> DetailsForm {
     let text = || name.to_owned();
     let field = |name: &str| Field {
@@ -58,7 +58,7 @@ fn details(name: &str) -> DetailsForm {
     }
 }
 
-/// Every page that has a form, with `name` wherever a text comes from outside.
+/// Every page that has a form, with `name` in place of each external text.
 fn forms(name: &str) -> Vec<(&'static str, String)> {
     let text = || name.to_owned();
     let (csrf, action) = ("token-of-this-form".to_owned(), "/login/step".to_owned());
@@ -254,7 +254,7 @@ fn every_form_posts_and_carries_the_token() {
 }
 
 #[test]
-fn no_page_has_a_script_an_inline_style_or_content_from_elsewhere() {
+fn pages_have_no_script_inline_style_or_foreign_content() {
     for (page, html) in pages("Alice") {
         for tag in tags(&html) {
             let name = tag.split([' ', '\n']).next().unwrap();
@@ -288,7 +288,7 @@ fn a_failed_login_keeps_the_username_and_says_what_happened() {
     }
     .render();
     assert!(html.contains("value=\"alice\""));
-    assert!(html.contains("role=\"alert\"") && html.contains("The username or the password is not right."));
+    assert!(html.contains("role=\"alert\"") && html.contains("The username or password is incorrect."));
     assert!(html.contains("aria-describedby=\"notice\""));
 }
 
@@ -307,10 +307,7 @@ fn without_local_login_the_chooser_asks_for_no_password() {
     };
     assert!(!page.render().contains("type=\"password\""));
     page.providers.clear();
-    assert!(
-        page.render().contains("No way of signing in"),
-        "an empty chooser says so"
-    );
+    assert!(page.render().contains("No sign-in method"), "an empty chooser says so");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The id that every request has, and every line that is logged for it.
+//! The request id, which every log line of a request carries.
 //!
-//! On the async side it lives in a task-local, on the blocking side in a thread-local that the bridge sets.
+//! Async code keeps it in a task-local, blocking code in a thread-local that the bridge sets.
 
 use std::cell::RefCell;
 
@@ -22,7 +22,7 @@ thread_local! {
     static IN_THREAD: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// The id of the request at hand, if there is one.
+/// The id of the current request, if there is one.
 pub fn current() -> Option<String> {
     IN_TASK
         .try_with(String::clone)
@@ -30,9 +30,9 @@ pub fn current() -> Option<String> {
         .or_else(|| IN_THREAD.with_borrow(Option::clone))
 }
 
-/// Runs work on a blocking thread in the name of a request.
+/// Runs work on a blocking thread with the id of a request.
 pub(super) fn with<T>(id: Option<String>, work: impl FnOnce() -> T) -> T {
-    /// Forgets the id again, also when the work panics: the thread serves other requests.
+    /// Clears the id, also when the work panics: the thread serves other requests.
     struct Forget;
     impl Drop for Forget {
         fn drop(&mut self) {
@@ -44,7 +44,7 @@ pub(super) fn with<T>(id: Option<String>, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Middleware: gives the request an id and tells the client.
+/// Middleware: assigns an id to the request and returns it to the client.
 pub(super) async fn assign(
     request: ServiceRequest,
     next: Next<impl MessageBody>,

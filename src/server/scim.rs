@@ -15,7 +15,7 @@ use crate::scim::{Caller, Fault, Prefer, Reply, Scim, ScimError, Target, Terms, 
 
 /// The largest body: room for a PATCH of 10,000 members.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
-/// How long a client may take to send its body.
+/// The timeout for a client to send the body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Mounts the endpoints.
@@ -56,7 +56,7 @@ impl From<ScimError> for Refusal {
     }
 }
 
-/// What a path means.
+/// The endpoint that a path addresses.
 enum Place {
     /// The server's root: all resource types (RFC 7644 §3.4.2.1).
     Root,
@@ -140,7 +140,7 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
     }
 }
 
-/// One of the verbs on one resource.
+/// Handles GET, PUT, PATCH or DELETE of one resource.
 async fn resource(
     call: Call,
     method: &Method,
@@ -160,7 +160,7 @@ async fn resource(
         }
         Method::DELETE => call.run(move |c| c.scim.delete(&c.caller, &target, &c.terms)).await,
         _ => {
-            // A large group is no point read.
+            // Only users: reading a large group takes more than one lookup.
             let quick = target.kind == Kind::USER && call.scim.reads_are_quick();
             call.read(quick, move |c| c.scim.get(&c.caller, &target, &c.terms))
                 .await
@@ -168,7 +168,7 @@ async fn resource(
     }
 }
 
-/// What every verb needs: who asks, and on which terms.
+/// The caller and the request parameters, which every method needs.
 struct Call {
     scim: Arc<Scim>,
     caller: Caller,
@@ -176,7 +176,7 @@ struct Call {
 }
 
 impl Call {
-    /// Finds out who asks, before anything else is read.
+    /// Authenticates the caller before anything else is read.
     async fn begin(request: &HttpRequest, scim: web::Data<Scim>) -> Result<Self, ScimError> {
         let header = authorization(request);
         let scim = scim.into_inner();
@@ -224,7 +224,7 @@ fn terms(request: &HttpRequest) -> Result<Terms, ScimError> {
     })
 }
 
-/// What a client wants to see of what it wrote (RFC 7240 §4.2); the first that says it counts.
+/// Reads the `return` preference of a client (RFC 7240 §4.2); the first one wins.
 fn prefer(headers: &HeaderMap) -> Option<Prefer> {
     headers
         .get_all("prefer")
@@ -247,7 +247,7 @@ fn internal() -> ScimError {
     Fault::Internal.because("Something went wrong here. The request id in the X-Request-Id header finds it in the log.")
 }
 
-/// Finds out what a path means. Segments are compared after decoding, one by one: no `..`, no empty one after the first.
+/// Resolves a path. Segments are compared after decoding, one by one: no `..`, no empty segment after the first.
 fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
     let unknown = || Fault::NotFound.because("There is nothing at this path.");
     let tail = path.strip_prefix("/scim").unwrap_or_default().trim_start_matches('/');
@@ -268,7 +268,7 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
         }
         _ => {}
     }
-    // A client joins its base, which ends in a slash, and `/Users`.
+    // Clients may join a base URL that ends in a slash with `/Users`.
     let leading = segments.iter().take_while(|segment| segment.is_empty()).count();
     segments.drain(..leading);
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -285,7 +285,7 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
             Ok(Place::Search(Some(kind)))
         }
         [endpoint] => scim.kind_at(endpoint).map(Place::Collection).ok_or_else(unknown),
-        // No id holds a null character, and not every database takes one in a look-up.
+        // No id has a null character, and not every database accepts one in a query.
         [endpoint, id] if !id.is_empty() && !id.contains('\0') => scim
             .kind_at(endpoint)
             .map(|kind| {
@@ -365,7 +365,7 @@ async fn limited_body(
     }
 }
 
-/// Only what is clearly no JSON is refused: clients send no type, `text/json` and worse.
+/// Refuses only what is clearly not JSON: clients send no type, `text/json` and worse.
 fn check_media_type(headers: &HeaderMap) -> Result<(), ScimError> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
@@ -385,7 +385,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ScimError> {
     }
 }
 
-/// Some clients ask for `application/json` alone and take nothing else.
+/// Some clients ask only for `application/json` and accept nothing else.
 fn wants_plain_json(headers: &HeaderMap) -> bool {
     let accept = headers
         .get(header::ACCEPT)

@@ -1,4 +1,4 @@
-//! First logins that wait for somebody's approval, and what became of them: one for each identity.
+//! First logins that need an administrator's approval, and the decisions: one for each identity.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use super::connection::{SqlConnection, SuffixDsl};
 use super::tables::approvals;
 use crate::domain::{Link, ServiceProviderName, Timestamp};
 
-/// What became of a request.
+/// The decision on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing yet.
+    /// No decision yet.
     Waiting,
-    /// The next login makes the account.
+    /// The next login creates the account.
     Approved,
-    /// The person stays outside.
+    /// The login is refused.
     Refused,
 }
 
@@ -39,40 +39,40 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A first login that waits.
+/// A first login that needs approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval {
-    /// What people name it by.
+    /// The id by which administrators refer to it.
     pub id: String,
-    /// Who wants to come in.
+    /// The identity that wants to log in.
     pub identity: Link,
-    /// The application that they were on the way to.
+    /// The application that the person was logging in to.
     pub service_provider: ServiceProviderName,
-    /// What the identity provider said of them, sealed.
+    /// The identity provider's claims about the person, sealed.
     pub sealed: Vec<u8>,
-    /// What became of it.
+    /// The decision.
     pub ruling: Ruling,
-    /// When it was asked for.
+    /// The time of the request.
     pub asked: Timestamp,
-    /// When it is forgotten.
+    /// The time at which it expires.
     pub expires: Timestamp,
 }
 
-/// What somebody decided, and when.
+/// A decision, its author and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruling {
-    /// What.
+    /// The decision itself.
     pub verdict: Verdict,
-    /// What the person is told besides; empty for nothing.
+    /// A message for the person; empty for none.
     pub reason: String,
-    /// Who.
+    /// The administrator who decided.
     pub by: String,
-    /// When.
+    /// The time of the decision.
     pub at: Timestamp,
 }
 
 impl Ruling {
-    /// None yet.
+    /// No decision yet.
     pub const NONE: Self = Self {
         verdict: Verdict::Waiting,
         reason: String::new(),
@@ -149,7 +149,7 @@ fn approval(row: Row) -> Approval {
     }
 }
 
-/// Asks, unless this identity asked before. One that is over makes room.
+/// Files a request, unless this identity has one already. An expired request is replaced.
 pub fn ask(connection: &mut SqlConnection, new: &Approval) -> QueryResult<()> {
     diesel::delete(of(&new.identity).filter(approvals::expires.le(new.asked.0))).execute(connection)?;
     diesel::insert_into(approvals::table)
@@ -169,7 +169,7 @@ pub fn ask(connection: &mut SqlConnection, new: &Approval) -> QueryResult<()> {
         .map(|_| ())
 }
 
-/// What became of the request of an identity, if it is not over.
+/// Returns the request of an identity, if it has not expired.
 pub fn of_identity(connection: &mut SqlConnection, identity: &Link, now: Timestamp) -> QueryResult<Option<Approval>> {
     let row: Option<Row> = of(identity)
         .filter(approvals::expires.gt(now.0))
@@ -179,7 +179,7 @@ pub fn of_identity(connection: &mut SqlConnection, identity: &Link, now: Timesta
     Ok(row.map(approval))
 }
 
-/// All requests that are not over, oldest first.
+/// Returns all requests that have not expired, oldest first.
 pub fn all(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<Vec<Approval>> {
     let rows: Vec<Row> = approvals::table
         .filter(approvals::expires.gt(now.0))
@@ -189,8 +189,8 @@ pub fn all(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<Vec<Ap
     Ok(rows.into_iter().map(approval).collect())
 }
 
-/// Decides on a request, again if need be. The person then has as long to come as the request had to wait. None if there is
-/// no such request.
+/// Decides on a request; a later decision replaces an earlier one. The decision is then valid for as long as the
+/// request was. `None` if there is no such request.
 pub fn rule(connection: &mut SqlConnection, id: &str, ruling: &Ruling) -> QueryResult<Option<Approval>> {
     let row: Option<Row> = approvals::table
         .find(id)
@@ -220,12 +220,12 @@ pub fn rule(connection: &mut SqlConnection, id: &str, ruling: &Ruling) -> QueryR
     Ok(Some(found))
 }
 
-/// Forgets the request of an identity that has an account now: leave to come in counts once.
+/// Deletes the request of an identity that has an account now, since an approval counts once.
 pub fn settle(connection: &mut SqlConnection, identity: &Link) -> QueryResult<()> {
     diesel::delete(of(identity)).execute(connection).map(|_| ())
 }
 
-/// Forgets what is over; returns how many.
+/// Deletes expired requests; returns their number.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(approvals::table.filter(approvals::expires.le(now.0))).execute(connection)
 }

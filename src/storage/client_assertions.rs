@@ -1,4 +1,4 @@
-//! The client assertions that were used, so that none is used twice (RFC 7523 §3).
+//! The client assertions that were used, so that none is accepted twice (RFC 7523 §3).
 
 use diesel::prelude::*;
 
@@ -6,7 +6,7 @@ use super::connection::{SqlConnection, each};
 use super::tables::client_assertions;
 use crate::domain::Timestamp;
 
-/// Uses an assertion up, by the hash of whose it is and what it is called. Of many who try at once, one gets `true`.
+/// Marks an assertion as used, by the hash of its client and `jti`. Of several concurrent calls, one gets `true`.
 pub fn take(connection: &mut SqlConnection, jti_hash: &str, expires: Timestamp) -> QueryResult<bool> {
     let row = (
         client_assertions::jti_hash.eq(jti_hash),
@@ -19,7 +19,7 @@ pub fn take(connection: &mut SqlConnection, jti_hash: &str, expires: Timestamp) 
     .map(|rows| rows == 1)
 }
 
-/// Forgets the assertions that were over by `now`; returns how many.
+/// Deletes the assertions that expired by `now`; returns their number.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(client_assertions::table.filter(client_assertions::expires.le(now.0))).execute(connection)
 }

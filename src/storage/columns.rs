@@ -1,4 +1,4 @@
-//! How the domain's types are read from columns, so that a record with many of them can derive `Queryable`.
+//! Conversions from columns to domain types, so that records can derive `Queryable`.
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, Queryable};
@@ -43,7 +43,7 @@ read!(Text, String:
     Words = |words| Self(words.split_whitespace().map(str::to_owned).collect()),
 );
 
-/// A list of words in one column, with spaces between.
+/// A space-separated list of words in one column.
 pub struct Words(pub(super) Vec<String>);
 
 impl From<Words> for Vec<String> {

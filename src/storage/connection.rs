@@ -1,8 +1,9 @@
-//! One connection type over both databases, and what its dialect cannot say.
+//! One connection type for both databases, and extensions for what diesel's common dialect lacks.
 //!
-//! `#[derive(MultiConnection)]` writes each query once. Where SQLite and PostgreSQL part ways there are two ways out:
-//! [`each!`] runs a statement on the inner connection (batch inserts, `ON CONFLICT`), [`Suffix`] appends a tail that
-//! depends on the database (`FOR UPDATE SKIP LOCKED`). [`any_of`] compares with a list; [`Prepared`] is prepared once.
+//! `#[derive(MultiConnection)]` lets each query be written once. Where SQLite and PostgreSQL differ, there are two
+//! ways: [`each!`] runs a statement on the inner connection (batch inserts, `ON CONFLICT`), [`Suffix`] appends a tail
+//! that depends on the database (`FOR UPDATE SKIP LOCKED`). [`any_of`] compares with a list; [`Prepared`] is prepared
+//! once.
 
 #![expect(missing_docs, reason = "the derive writes undocumented public items")]
 
@@ -22,7 +23,7 @@ pub enum SqlConnection {
     Sqlite(diesel::SqliteConnection),
 }
 
-/// Runs one expression on the inner connection, whichever it is.
+/// Runs one expression on the inner connection of either kind.
 #[macro_export]
 macro_rules! each {
     ($connection:expr, $inner:ident => $run:expr) => {
@@ -34,7 +35,7 @@ macro_rules! each {
 }
 pub use each;
 
-/// Rolls back unless the transaction was committed: on an early return and on a panic alike.
+/// Rolls back on drop unless the transaction was committed, on an early return as well as on a panic.
 struct Unfinished<'a>(&'a mut SqlConnection, bool);
 
 impl Drop for Unfinished<'_> {
@@ -59,7 +60,7 @@ impl SqlConnection {
         self.finish(work)
     }
 
-    /// Runs `work` in a savepoint of the open transaction: what it wrote is undone if it fails or panics, and nothing else.
+    /// Runs `work` in a savepoint of the open transaction: if it fails or panics, only its own writes are undone.
     pub fn savepoint<T, E: From<diesel::result::Error>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -80,7 +81,7 @@ impl SqlConnection {
     }
 }
 
-/// A statement with a tail that depends on the database.
+/// A statement with a database-specific tail.
 #[derive(Debug, Clone, Copy)]
 pub struct Suffix<Q> {
     query: Q,
@@ -99,7 +100,7 @@ pub trait SuffixDsl: Sized {
         }
     }
 
-    /// Appends `tail` on PostgreSQL alone.
+    /// Appends `tail` only on PostgreSQL.
     fn suffix_postgres(self, tail: &'static str) -> Suffix<Self> {
         Suffix {
             query: self,
@@ -134,14 +135,15 @@ impl<Q: Query> Query for Suffix<Q> {
 
 impl<Q> diesel::RunQueryDsl<SqlConnection> for Suffix<Q> {}
 
-/// A statement that is prepared once per connection and text. Diesel prepares updates and SQL texts anew each time, since
-/// it cannot know how many there will be. It looks at this only where rows are loaded, so an update says `RETURNING`.
+/// A statement that is prepared once per connection and text. By default diesel prepares updates and SQL texts each
+/// time, since their number may be unbounded. It respects this type only where rows are loaded, so an update uses
+/// `RETURNING`.
 #[derive(Debug, Clone, Copy)]
 pub struct Prepared<Q>(Q);
 
 /// Adds [`Prepared`] to every statement.
 pub trait PreparedDsl: Sized {
-    /// Has the statement prepared once. Its text must not depend on values.
+    /// Prepares the statement once. Its text must not depend on values.
     fn prepared(self) -> Prepared<Self> {
         Prepared(self)
     }
@@ -170,8 +172,8 @@ impl<Q: Query> Query for Prepared<Q> {
 
 impl<Q, C: Connection> diesel::RunQueryDsl<C> for Prepared<Q> {}
 
-/// A text column that equals one of a list. The list is one value, so that the statement is prepared once for lists of
-/// every length, and no database limits it.
+/// A text column that equals one of a list. The list is one bound value, so the statement is prepared once for lists of
+/// every length, and no database limits that.
 #[derive(Debug, Clone)]
 pub struct AnyOf<C> {
     column: C,

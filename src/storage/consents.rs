@@ -1,4 +1,4 @@
-//! Receipts of consent: what a person agreed to, when, for which purpose.
+//! Consent receipts: the consents that a person gave, with time and purpose.
 
 use std::collections::BTreeSet;
 
@@ -8,21 +8,21 @@ use super::connection::SqlConnection;
 use super::tables::consents;
 use crate::domain::{Consent, IdentityProviderName, ResourceId, ServiceProviderName, StoreName, Timestamp};
 
-/// A receipt as it is kept.
+/// A stored receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentRecord {
-    /// Its id.
+    /// The id of the receipt.
     pub id: String,
-    /// What was agreed to.
+    /// The consent that was given.
     pub consent: Consent,
-    /// When.
+    /// The time of the consent.
     pub at: Timestamp,
-    /// When it was taken back, if it was.
+    /// The time of the withdrawal, if any.
     pub withdrawn: Option<Timestamp>,
 }
 
 impl ConsentRecord {
-    /// What holds of it now: nothing that was taken back is granted any more.
+    /// Returns the consent as it is in force: after a withdrawal, nothing is granted.
     pub fn standing(self) -> Consent {
         if self.withdrawn.is_none() {
             return self.consent;
@@ -72,7 +72,7 @@ fn text(paths: &BTreeSet<String>) -> String {
     serde_json::to_string(paths).expect("a set of texts always serialises")
 }
 
-/// Writes a receipt.
+/// Stores a receipt.
 pub fn insert(
     connection: &mut SqlConnection,
     consent: &Consent,
@@ -97,7 +97,7 @@ pub fn insert(
         .map(|_| ())
 }
 
-/// Takes back what a user agreed to for a purpose. The receipts stay.
+/// Withdraws a user's consent to a purpose. The receipts are kept.
 pub fn withdraw(
     connection: &mut SqlConnection,
     purpose: &str,
@@ -113,7 +113,7 @@ pub fn withdraw(
         .map(|_| ())
 }
 
-/// All receipts of a user, oldest first.
+/// Returns all receipts of a user, oldest first.
 pub fn of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<Vec<ConsentRecord>> {
     let rows: Vec<Row> = consents::table
         .filter(consents::resource_id.eq(resource_id.as_str()))
@@ -133,7 +133,7 @@ pub fn of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> Quer
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// Forgets every receipt of a user, as deleting the user does.
+/// Deletes every receipt of a user, as deleting the user does.
 pub fn delete_of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
     diesel::delete(consents::table.filter(consents::resource_id.eq(resource_id.as_str())))
         .execute(connection)

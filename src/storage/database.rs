@@ -1,4 +1,4 @@
-//! The database: where it is, how it is reached, and the two ways in, [`Database::read`] and [`Database::write`].
+//! The database: its URL, its pools, and access by [`Database::read`] and [`Database::write`].
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,14 +14,14 @@ use diesel::{Connection as _, PgConnection, SqliteConnection};
 use super::connection::SqlConnection;
 use super::writer::Writer;
 
-/// How long a caller waits for a free connection before the database counts as unavailable.
+/// The time that a caller waits for a free connection before the database counts as unavailable.
 const CHECKOUT: Duration = Duration::from_secs(5);
 /// Connections per pool. More than this on two cores makes PostgreSQL slower, not faster (`docs/performance.md`).
 const POOL_SIZE: u32 = 8;
-/// How often a transaction that lost against another is tried in all.
+/// The total number of attempts for a transaction that lost a conflict with another.
 const ATTEMPTS: usize = 3;
 
-/// Where the database is: `sqlite:PATH` or `postgres://…`.
+/// The database URL: `sqlite:PATH` or `postgres://…`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// A file, created on first use.
@@ -31,12 +31,12 @@ pub enum DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Reads a URL as the configuration has it.
+    /// Parses a URL from the configuration.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() || path == ":memory:" {
-                Err("name a file, as in sqlite:data/vestibule.db".to_owned())
+                Err("name a file, for example sqlite:data/vestibule.db".to_owned())
             } else {
                 Ok(Self::Sqlite(PathBuf::from(path)))
             };
@@ -47,10 +47,10 @@ impl DatabaseUrl {
         Err("use sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned())
     }
 
-    /// Without TLS compiled in, libpq would fall back to plain text without a word; only loopback may be spoken to so.
+    /// Rejects a remote server if TLS is not compiled in, since libpq would silently fall back to plain text.
     fn postgres(text: &str) -> Result<Self, String> {
         let url = url::Url::parse(text).map_err(|error| error.to_string())?;
-        // The scheme is not one of the Web's, so an address comes as a plain text, IPv6 in brackets.
+        // For a non-Web scheme, an address is parsed as plain text, IPv6 in brackets.
         let host = url.host_str().unwrap_or("localhost").trim_matches(['[', ']']);
         let local = host == "localhost"
             || host
@@ -62,13 +62,13 @@ impl DatabaseUrl {
         if local || plain_is_meant || cfg!(feature = "pg-tls") {
             Ok(Self::Postgres(text.to_owned()))
         } else {
-            Err("this build has no TLS for PostgreSQL: build with --features pg-tls, or say sslmode=disable if the network is yours".to_owned())
+            Err("this build has no TLS for PostgreSQL: build with --features pg-tls, or set sslmode=disable if you trust the network".to_owned())
         }
     }
 }
 
 impl fmt::Debug for DatabaseUrl {
-    /// Leaves the password out.
+    /// Omits the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
@@ -80,20 +80,20 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Why the database did not do what it was asked.
+/// The reason why the database did not carry out a request.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// A unique index refused the row; `index` names it or its columns, as far as the database tells.
+    /// A unique index rejected the row; `index` names it or its columns, as far as the database reports.
     #[error("a row with this key exists already")]
     Taken {
         /// The index's name on PostgreSQL; `table.column, …` on SQLite.
         index: String,
     },
-    /// It cannot be reached, is busy beyond the time limit, or its disk is full.
+    /// The database cannot be reached, is busy beyond the time limit, or its disk is full.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
-    /// Something that should not happen.
-    #[error("the database refused a statement")]
+    /// An unexpected error.
+    #[error("the database rejected a statement")]
     Failed(#[source] DieselError),
 }
 
@@ -120,7 +120,7 @@ impl From<DieselError> for StorageError {
     }
 }
 
-/// Both databases tell a full disk, a lock that never came free and a shutdown in words only.
+/// Whether a message reports a full disk, a lock timeout or a shutdown, which both databases report only as text.
 fn is_shortage(message: &str) -> bool {
     [
         "database is locked",
@@ -137,7 +137,7 @@ fn is_shortage(message: &str) -> bool {
 }
 
 impl StorageError {
-    /// Whether another try on the same database may succeed at once: a lost race or a connection that had died.
+    /// Whether an immediate retry may succeed: after a lost conflict or on a dead connection.
     fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(cause) if cause.downcast_ref::<DieselError>().is_some_and(|error| match error {
             DieselError::DatabaseError(kind, info) => {
@@ -148,7 +148,7 @@ impl StorageError {
     }
 }
 
-/// A pooled connection that remembers whether it is still good.
+/// A pooled connection, and whether it is broken.
 pub struct Pooled {
     connection: SqlConnection,
     broken: bool,
@@ -194,8 +194,9 @@ fn connect(url: &DatabaseUrl) -> Result<SqlConnection, diesel::r2d2::Error> {
         DatabaseUrl::Postgres(text) => {
             let mut c = PgConnection::establish(text).map_err(Error::ConnectionError)?;
             c.batch_execute(
-                // What runs here is over before its compilation would be. Plans are kept: one made while a table was small must
-                // not read all of it when it has grown, and there is an index for every hot query.
+                // JIT is off, as compiling takes longer than these queries run. Sequential scans are off because plans
+                // are cached: one made while a table was small must not scan it when it has grown, and every hot query
+                // has an index.
                 "SET enable_seqscan = off; SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET client_min_messages = warning; SET jit = off;",
             )
             .map_err(Error::QueryError)?;
@@ -206,7 +207,7 @@ fn connect(url: &DatabaseUrl) -> Result<SqlConnection, diesel::r2d2::Error> {
 
 type Pool = r2d2::Pool<Opener>;
 
-/// How writes reach the database: SQLite through its one writer, PostgreSQL through a pool of its own, so that waiting
+/// The path of writes: on SQLite through its single writer, on PostgreSQL through a separate pool, so that waiting
 /// writers never starve readers.
 #[derive(Clone)]
 enum WritePath {
@@ -243,12 +244,12 @@ impl Database {
         })
     }
 
-    /// Where it is.
+    /// The URL of the database.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
     }
 
-    /// Runs reads on a pooled connection. Blocks. `work` may run again on another connection if this one turns out dead.
+    /// Runs reads on a pooled connection. Blocks. `work` may run again on another connection if this one is dead.
     pub fn read<T, E: From<StorageError>>(
         &self,
         mut work: impl FnMut(&mut SqlConnection) -> Result<T, DieselError>,
@@ -272,8 +273,8 @@ impl Database {
         }
     }
 
-    /// Runs `work` in one durable transaction: all of it is committed when this returns `Ok`, nothing of it otherwise.
-    /// Blocks. `work` may run again if the transaction lost against another.
+    /// Runs `work` in one durable transaction: on `Ok` everything is committed, otherwise nothing. Blocks. `work` may
+    /// run again if the transaction lost a conflict.
     pub fn write<T, E>(&self, work: impl Fn(&mut SqlConnection) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -306,7 +307,7 @@ impl Database {
         }
     }
 
-    /// Whether a point read would neither leave this machine nor wait for a connection.
+    /// Whether a read by key needs neither the network nor a wait for a connection.
     pub fn reads_are_quick(&self) -> bool {
         matches!(*self.url, DatabaseUrl::Sqlite(_)) && self.readers.state().idle_connections > 0
     }
@@ -317,9 +318,9 @@ impl Database {
     }
 }
 
-/// Lets [`Database::write`] look for the database's own failure inside a caller's error.
+/// Lets [`Database::write`] find the database's own error inside a caller's error.
 pub trait Retry {
-    /// The database's failure, if that is what this error is.
+    /// Returns the database's error, if this error is one.
     fn storage(&self) -> Option<&StorageError>;
 }
 
@@ -330,7 +331,7 @@ impl Retry for StorageError {
 }
 
 fn pool(url: &DatabaseUrl) -> Result<Pool, StorageError> {
-    // An idle SQLite connection costs next to nothing; one to PostgreSQL is a process over there.
+    // An idle SQLite connection is almost free; an idle PostgreSQL connection is a process on the server.
     let idle = match url {
         DatabaseUrl::Sqlite(_) => POOL_SIZE,
         DatabaseUrl::Postgres(_) => 1,

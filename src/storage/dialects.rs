@@ -1,4 +1,4 @@
-//! What each SCIM client did outside the standard, over all processes and restarts.
+//! The deviations of each SCIM client from the standard, counted across all processes and restarts.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
@@ -7,7 +7,7 @@ use super::connection::{SqlConnection, each};
 use super::tables::dialects;
 use crate::domain::{ServiceProviderName, Timestamp};
 
-/// How often a client needed a tolerance.
+/// The number of times a client needed a tolerance rule.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = dialects)]
 pub struct Dialect {
@@ -15,13 +15,13 @@ pub struct Dialect {
     pub service_provider: ServiceProviderName,
     /// The name of the rule.
     pub rule: String,
-    /// How many requests needed it.
+    /// The number of requests that needed it.
     pub requests: i64,
     /// When the count last grew.
     pub last_seen: Timestamp,
 }
 
-/// Adds to the count of a rule.
+/// Increases the count of a rule.
 pub fn add(
     connection: &mut SqlConnection,
     service_provider: &ServiceProviderName,
@@ -41,7 +41,7 @@ pub fn add(
     .map(|_| ())
 }
 
-/// All counts, by service provider and rule.
+/// Returns all counts, ordered by service provider and rule.
 pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<Dialect>> {
     dialects::table
         .order((dialects::service_provider, dialects::rule))
@@ -49,7 +49,7 @@ pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<Dialect>> {
         .load(connection)
 }
 
-/// Forgets the counts of a service provider, so that what comes from now on can be seen.
+/// Resets the counts of a service provider, so that only new deviations show.
 pub fn forget(connection: &mut SqlConnection, service_provider: &ServiceProviderName) -> QueryResult<usize> {
     diesel::delete(dialects::table.filter(dialects::service_provider.eq(service_provider.as_str()))).execute(connection)
 }

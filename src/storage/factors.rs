@@ -1,4 +1,4 @@
-//! Second factors of users, and the codes for when one is lost.
+//! Second factors of users, and their recovery codes.
 
 use diesel::prelude::*;
 
@@ -7,30 +7,30 @@ use super::tables::{factors, recovery_codes};
 use crate::domain::lockout::locked_until;
 use crate::domain::{ResourceId, Timestamp};
 
-/// The kind of a factor that shows time-based codes (RFC 6238).
+/// The kind of a factor that generates time-based codes (RFC 6238).
 pub const TOTP: &str = "totp";
 
-/// A factor as it is kept.
+/// A stored factor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Factor {
-    /// The seed, sealed.
+    /// The secret key, sealed.
     pub sealed: Vec<u8>,
-    /// The time step of the last code that was taken: no code counts twice (RFC 6238 §5.2).
+    /// The time step of the last accepted code, so that no code is accepted twice (RFC 6238 §5.2).
     pub last_step: i64,
 }
 
-/// What a guess may do.
+/// The result of starting a check of a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// There is no such factor.
+    /// The user has no such factor.
     Absent,
-    /// Wrong guesses have locked it.
+    /// The factor is locked after too many wrong codes.
     Locked,
-    /// Compare with this. The guess is counted as wrong until [`pass`] says otherwise.
+    /// Compare the code with this factor. The attempt counts as a failure until [`pass`] is called.
     Compare(Factor),
 }
 
-/// Sets a factor up. `false` if the user has one of the kind already, which stays.
+/// Adds a factor. `false` if the user already has one of the kind, which is kept.
 pub fn insert(
     connection: &mut SqlConnection,
     user: &ResourceId,
@@ -56,7 +56,8 @@ pub fn has(connection: &mut SqlConnection, user: &ResourceId, kind: &str) -> Que
     diesel::select(diesel::dsl::exists(factors::table.find((user.as_str(), kind)))).get_result(connection)
 }
 
-/// Begins a guess. Guesses of one user wait for each other until the open transaction ends: none outruns the count.
+/// Starts a check of a code. Attempts of one user wait for each other until the open transaction ends, so none escapes
+/// the count.
 pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, kind: &str, now: Timestamp) -> QueryResult<Attempt> {
     let row: Option<(Vec<u8>, i64, i32, i64)> = factors::table
         .find((user.as_str(), kind))
@@ -84,7 +85,7 @@ pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, kind: &str, no
     Ok(Attempt::Compare(Factor { sealed, last_step }))
 }
 
-/// The guess was right: forgives those before, and takes note of the step of its code.
+/// Records a correct code: clears the failures and stores the time step of the code.
 pub fn pass(connection: &mut SqlConnection, user: &ResourceId, kind: &str, last_step: i64) -> QueryResult<()> {
     diesel::update(factors::table.find((user.as_str(), kind)))
         .set((
@@ -96,7 +97,7 @@ pub fn pass(connection: &mut SqlConnection, user: &ResourceId, kind: &str, last_
         .map(|_| ())
 }
 
-/// Puts new recovery codes in the place of all there were, by their hashes.
+/// Replaces all recovery codes with new ones, given by their hashes.
 pub fn set_recovery_codes(connection: &mut SqlConnection, user: &ResourceId, hashes: &[String]) -> QueryResult<()> {
     diesel::delete(recovery_codes::table.filter(recovery_codes::resource_id.eq(user.as_str()))).execute(connection)?;
     for hash in hashes {
@@ -110,14 +111,14 @@ pub fn set_recovery_codes(connection: &mut SqlConnection, user: &ResourceId, has
     Ok(())
 }
 
-/// Uses a recovery code up. `false` if there is none of this hash.
+/// Uses up a recovery code. `false` if there is none with this hash.
 pub fn use_recovery_code(connection: &mut SqlConnection, user: &ResourceId, hash: &str) -> QueryResult<bool> {
     diesel::delete(recovery_codes::table.find((user.as_str(), hash)))
         .execute(connection)
         .map(|rows| rows == 1)
 }
 
-/// How many recovery codes a user has left.
+/// Returns the number of recovery codes that a user has left.
 pub fn recovery_codes_left(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<i64> {
     recovery_codes::table
         .filter(recovery_codes::resource_id.eq(user.as_str()))
@@ -125,7 +126,7 @@ pub fn recovery_codes_left(connection: &mut SqlConnection, user: &ResourceId) ->
         .get_result(connection)
 }
 
-/// Forgets all of a user's factors and recovery codes; returns how many factors there were.
+/// Deletes all of a user's factors and recovery codes; returns the number of factors.
 pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<usize> {
     diesel::delete(recovery_codes::table.filter(recovery_codes::resource_id.eq(user.as_str()))).execute(connection)?;
     diesel::delete(factors::table.filter(factors::resource_id.eq(user.as_str()))).execute(connection)

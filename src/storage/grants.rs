@@ -1,5 +1,5 @@
-//! Grants: what one login gave to one service provider. A grant begins as an authorization code; every token that came
-//! of it dies with it.
+//! Grants: the access that one login gives to one service provider.
+//! A grant begins as an authorization code; revoking it revokes every token issued under it.
 
 use diesel::prelude::*;
 
@@ -11,48 +11,48 @@ use crate::domain::{ResourceId, StoreName, Timestamp};
 /// A stored grant.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 pub struct Grant {
-    /// Its id.
+    /// The id of the grant.
     pub id: String,
-    /// When the code stops being good.
+    /// The time at which the code expires.
     pub code_expires: Timestamp,
-    /// Whom it was given to.
+    /// The client that the grant was issued to.
     pub client_id: String,
-    /// The session that it came from.
+    /// The session in which the grant was issued.
     pub session_hash: String,
     /// The store of the user.
     pub store: StoreName,
     /// The user.
     #[diesel(column_name = resource_id)]
     pub user: ResourceId,
-    /// Where the code was sent.
+    /// The URI that the code was sent to.
     pub redirect_uri: String,
-    /// The scopes, with spaces between.
+    /// The scopes, separated by spaces.
     pub scope: String,
     /// The `nonce` of the request.
     pub nonce: Option<String>,
     /// The PKCE challenge of the request, S256.
     pub code_challenge: Option<String>,
-    /// How the user logged in (RFC 8176).
+    /// The authentication methods of the login (RFC 8176).
     #[diesel(deserialize_as = Words)]
     pub amr: Vec<String>,
-    /// When the user logged in.
+    /// The time of the login.
     pub auth_time: Timestamp,
-    /// When it was given.
+    /// The time at which the grant was issued.
     pub created: Timestamp,
-    /// When nothing that came of it is good any more.
+    /// The time at which the grant and all of its tokens expire.
     pub expires: Timestamp,
-    /// When it was taken back.
+    /// The time of the revocation, if any.
     pub revoked: Option<Timestamp>,
 }
 
 impl Grant {
-    /// Whether it is neither taken back nor over at `now`.
+    /// Whether it is neither revoked nor expired at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires > now
     }
 }
 
-/// Writes a grant down whose code has this hash.
+/// Stores a grant with the hash of its code.
 pub fn insert(connection: &mut SqlConnection, grant: &Grant, code_hash: &str) -> QueryResult<()> {
     diesel::insert_into(grants::table)
         .values((
@@ -76,7 +76,7 @@ pub fn insert(connection: &mut SqlConnection, grant: &Grant, code_hash: &str) ->
         .map(|_| ())
 }
 
-/// The grant whose code has this hash, used or not.
+/// Returns the grant with this code hash, whether the code was used or not.
 pub fn by_code(connection: &mut SqlConnection, code_hash: &str) -> QueryResult<Option<Grant>> {
     grants::table
         .filter(grants::code_hash.eq(code_hash))
@@ -85,7 +85,7 @@ pub fn by_code(connection: &mut SqlConnection, code_hash: &str) -> QueryResult<O
         .optional()
 }
 
-/// Uses the code of a live grant up; the grant then lasts until `expires`. Of many who try at once, one gets `true`.
+/// Uses up the code of a live grant, which is then valid until `expires`. Of several concurrent calls, one gets `true`.
 pub fn take_code(connection: &mut SqlConnection, id: &str, now: Timestamp, expires: Timestamp) -> QueryResult<bool> {
     let unused = grants::table.find(id).filter(
         grants::code_used
@@ -101,7 +101,7 @@ pub fn take_code(connection: &mut SqlConnection, id: &str, now: Timestamp, expir
         .map(|taken| taken.len() == 1)
 }
 
-/// Takes a grant back, and with it every token that came of it.
+/// Revokes a grant, and with it every token issued under it.
 pub fn revoke(connection: &mut SqlConnection, id: &str, now: Timestamp) -> QueryResult<()> {
     diesel::update(grants::table.find(id).filter(grants::revoked.is_null()))
         .set(grants::revoked.eq(Some(now.0)))
@@ -109,7 +109,7 @@ pub fn revoke(connection: &mut SqlConnection, id: &str, now: Timestamp) -> Query
         .map(|_| ())
 }
 
-/// Takes back all that a session gave.
+/// Revokes all grants of a session.
 pub fn revoke_of_session(connection: &mut SqlConnection, session_hash: &str, now: Timestamp) -> QueryResult<()> {
     diesel::update(grants::table.filter(grants::session_hash.eq(session_hash).and(grants::revoked.is_null())))
         .set(grants::revoked.eq(Some(now.0)))
@@ -119,7 +119,7 @@ pub fn revoke_of_session(connection: &mut SqlConnection, session_hash: &str, now
         .map(|_| ())
 }
 
-/// Takes back all that a user's logins gave.
+/// Revokes all grants of a user.
 pub fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
     diesel::update(grants::table.filter(grants::resource_id.eq(user.as_str()).and(grants::revoked.is_null())))
         .set(grants::revoked.eq(Some(now.0)))
@@ -129,7 +129,7 @@ pub fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Ti
         .map(|_| ())
 }
 
-/// Hands the grants of one session over to the session that takes its place.
+/// Moves the grants of a session to the session that replaces it.
 pub fn move_to_session(connection: &mut SqlConnection, from: &str, to: &str) -> QueryResult<()> {
     diesel::update(grants::table.filter(grants::session_hash.eq(from)))
         .set(grants::session_hash.eq(to))
@@ -137,7 +137,7 @@ pub fn move_to_session(connection: &mut SqlConnection, from: &str, to: &str) -> 
         .map(|_| ())
 }
 
-/// Removes the grants that were over by `now`, with their tokens; returns how many grants.
+/// Deletes the grants that expired by `now`, with their tokens; returns the number of grants.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(grants::table.filter(grants::expires.le(now.0))).execute(connection)
 }

@@ -1,4 +1,4 @@
-//! Which memberships an identity provider granted to whom.
+//! The group memberships that identity providers granted to users.
 
 use diesel::prelude::*;
 
@@ -6,7 +6,7 @@ use super::connection::{SqlConnection, SuffixDsl};
 use super::tables::group_grants;
 use crate::domain::{Grant, IdentityProviderName, ResourceId};
 
-/// Writes down that the provider granted the membership, or that it did so no more.
+/// Records that the provider granted a membership, or no longer grants it.
 pub fn set(connection: &mut SqlConnection, group: &ResourceId, grant: &Grant) -> QueryResult<()> {
     let (user, provider) = (grant.user.as_str(), grant.identity_provider.as_str());
     if !grant.granted {
@@ -25,7 +25,7 @@ pub fn set(connection: &mut SqlConnection, group: &ResourceId, grant: &Grant) ->
         .map(|_| ())
 }
 
-/// The groups that a provider put a user into.
+/// Returns the groups that a provider added a user to.
 pub fn of_user(
     connection: &mut SqlConnection,
     user: &ResourceId,
@@ -39,7 +39,7 @@ pub fn of_user(
     Ok(groups.into_iter().map(ResourceId::from).collect())
 }
 
-/// Forgets what is known of a user or a group that is gone.
+/// Deletes the records of a deleted user or group.
 pub fn forget(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<()> {
     diesel::delete(group_grants::table.filter(group_grants::resource_id.eq(id.as_str()))).execute(connection)?;
     diesel::delete(group_grants::table.filter(group_grants::group_id.eq(id.as_str())))

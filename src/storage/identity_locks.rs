@@ -1,4 +1,4 @@
-//! Locked identities: external subjects that nobody enters with, nor the account behind one in any other way.
+//! Locked identities: external subjects that cannot log in, nor can the users linked to them.
 
 use diesel::prelude::*;
 
@@ -12,14 +12,14 @@ use crate::domain::{Link, ResourceId, Timestamp};
 pub struct IdentityLock {
     /// The identity.
     pub identity: Link,
-    /// What the person is told beside the message; empty for nothing.
+    /// A message for the person in addition to the standard one; empty for none.
     pub reason: String,
-    /// Since when.
+    /// The time at which it was locked.
     pub at: Timestamp,
 }
 
-/// Locks an identity and ends what its person has open; a second lock takes the place of the first. Returns whose account
-/// it is, if it is linked.
+/// Locks an identity and ends the sessions and grants of its user; a second lock replaces the first. Returns the user,
+/// if the identity is linked.
 pub fn lock(connection: &mut SqlConnection, lock: &IdentityLock) -> QueryResult<Option<ResourceId>> {
     unlock(connection, &lock.identity)?;
     diesel::insert_into(identity_locks::table)
@@ -50,7 +50,7 @@ pub fn unlock(connection: &mut SqlConnection, identity: &Link) -> QueryResult<bo
         .map(|rows| rows == 1)
 }
 
-/// The reason why an identity is locked, if it is.
+/// Returns the reason for the lock of an identity, if it is locked.
 pub fn of_identity(connection: &mut SqlConnection, identity: &Link) -> QueryResult<Option<String>> {
     identity_locks::table
         .find(key(identity))
@@ -59,7 +59,7 @@ pub fn of_identity(connection: &mut SqlConnection, identity: &Link) -> QueryResu
         .optional()
 }
 
-/// The reason why one of a user's identities is locked, if one is.
+/// Returns the reason for the lock of one of a user's identities, if one is locked.
 pub fn of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<Option<String>> {
     identity_locks::table
         .inner_join(
@@ -74,7 +74,7 @@ pub fn of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult
         .optional()
 }
 
-/// All locks, oldest first.
+/// Returns all locks, oldest first.
 pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<IdentityLock>> {
     let rows: Vec<(String, String, String, String, i64)> =
         identity_locks::table.order(identity_locks::at).load(connection)?;

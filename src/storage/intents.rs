@@ -1,5 +1,6 @@
-//! Intents: what a userstore outside this database is about to do. Written before, removed with the confirmation; what
-//! a crash leaves is settled by reading the store.
+//! Intents: changes that a userstore outside this database is about to make.
+//! An intent is written before the change and removed with its confirmation; one left by a crash is recovered by
+//! reading the store.
 
 use diesel::prelude::*;
 
@@ -10,15 +11,15 @@ use crate::domain::{StoreName, Timestamp};
 /// An intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
-    /// The resource or the name that it is about, in the store's own terms.
+    /// The resource or name that is changed, as the store identifies it.
     pub subject: String,
-    /// The change, in the store's own form.
+    /// The change, in the store's own format.
     pub change: String,
-    /// Until when whoever wrote it may be at work.
+    /// The end of the time in which its owner may still be working on it.
     pub until: Timestamp,
 }
 
-/// Writes an intent down, unless there is one about the same subject: then `false`.
+/// Stores an intent, unless there is one with the same subject; then `false`.
 pub fn begin(connection: &mut SqlConnection, store: &StoreName, intent: &Intent) -> QueryResult<bool> {
     diesel::insert_into(intents::table)
         .values((
@@ -32,14 +33,14 @@ pub fn begin(connection: &mut SqlConnection, store: &StoreName, intent: &Intent)
         .map(|rows| rows == 1)
 }
 
-/// Removes an intent that is carried out, or will not be.
+/// Removes an intent that was carried out or abandoned.
 pub fn end(connection: &mut SqlConnection, store: &StoreName, subject: &str) -> QueryResult<()> {
     diesel::delete(intents::table.find((store.as_str(), subject)))
         .execute(connection)
         .map(|_| ())
 }
 
-/// The intent about a subject, if there is one.
+/// Returns the intent with a subject, if there is one.
 pub fn of(connection: &mut SqlConnection, store: &StoreName, subject: &str) -> QueryResult<Option<Intent>> {
     let found: Option<(String, String, i64)> = intents::table
         .find((store.as_str(), subject))
@@ -49,7 +50,7 @@ pub fn of(connection: &mut SqlConnection, store: &StoreName, subject: &str) -> Q
     Ok(found.map(intent))
 }
 
-/// All intents of a store.
+/// Returns all intents of a store.
 pub fn all(connection: &mut SqlConnection, store: &StoreName) -> QueryResult<Vec<Intent>> {
     let found: Vec<(String, String, i64)> = intents::table
         .filter(intents::store.eq(store.as_str()))
@@ -59,7 +60,7 @@ pub fn all(connection: &mut SqlConnection, store: &StoreName) -> QueryResult<Vec
     Ok(found.into_iter().map(intent).collect())
 }
 
-/// Takes an intent over whose owner is not at work any more. `false` if somebody else did.
+/// Takes over an intent whose owner is no longer working on it. `false` if another process did so first.
 pub fn take_over(
     connection: &mut SqlConnection,
     store: &StoreName,

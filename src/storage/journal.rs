@@ -1,4 +1,4 @@
-//! The journal: appended in each change's own transaction, read in commit order.
+//! The journal: entries are appended in each change's own transaction and read in commit order.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
@@ -9,7 +9,7 @@ use crate::domain::{Attributes, JournalEntry, Kind, ResourceId, ServiceProviderN
 
 use super::tables::journal;
 
-/// What the store knows of a change when it writes the journal.
+/// The facts that the store adds to a change when it writes the journal.
 pub struct Subject<'a> {
     /// The store.
     pub store: &'a StoreName,
@@ -17,9 +17,9 @@ pub struct Subject<'a> {
     pub kind: &'a Kind,
     /// The resource.
     pub id: &'a ResourceId,
-    /// The version that the change made.
+    /// The version after the change.
     pub version: Version,
-    /// Who joined or left.
+    /// The members that joined or left.
     pub members: &'a MembershipDelta,
 }
 
@@ -46,12 +46,12 @@ impl From<JournalEntry> for Entry {
 }
 
 impl Entry {
-    /// Who made the change.
+    /// The actor who made the change.
     pub fn actor(&self) -> &str {
         &self.actor
     }
 
-    /// The entry of another resource that this change changed too, in nothing but its members.
+    /// Returns the entry for another resource that this change affected only in its members.
     pub fn of_members(&self) -> Self {
         Self {
             action: Action::Update,
@@ -110,8 +110,8 @@ struct Row {
     members: Option<String>,
 }
 
-/// The next records after `position`, oldest first. On PostgreSQL only those of transactions that every open one is
-/// younger than: an older record cannot appear behind a reader's back.
+/// Returns the next records after `position`, oldest first. On PostgreSQL, only those of transactions older than every
+/// open one, so that no older record can appear after a reader has passed.
 pub fn after(connection: &mut SqlConnection, position: JournalPosition, limit: i64) -> QueryResult<Vec<JournalRecord>> {
     const COLUMNS: &str = "SELECT seq, tx, at, store, kind, resource_id, version, actor, service_provider, action, diff, members FROM journal";
     let sql = match connection {
@@ -129,7 +129,7 @@ pub fn after(connection: &mut SqlConnection, position: JournalPosition, limit: i
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// What changed in a resource since a moment, newest first, at most `limit` records: path → new value.
+/// Returns the changes of a resource since a time, newest first, at most `limit` records: path → new value.
 pub fn diffs_since(
     connection: &mut SqlConnection,
     id: &ResourceId,

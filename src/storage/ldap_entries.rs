@@ -1,4 +1,4 @@
-//! Which entries of LDAP directories resources are, and as of which state of an entry its resource is held here.
+//! The LDAP entries of resources, and the entry version that each local copy is based on.
 
 use std::collections::HashMap;
 
@@ -8,36 +8,36 @@ use super::connection::{SqlConnection, SuffixDsl, any_of};
 use super::tables::{ldap_baselines, ldap_entries, resources};
 use crate::domain::{Kind, ResourceId, StoreName, Timestamp};
 
-/// How many entries one statement asks for: both databases limit the values that one statement binds.
+/// The number of entries per statement; both databases limit the number of bound values.
 const CHUNK: usize = 500;
 
-/// An entry and the resource that it is.
+/// An entry and its resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownEntry {
     /// The resource.
     pub resource: ResourceId,
-    /// What the directory itself knows the entry by, whatever it is renamed to.
+    /// The directory's permanent id of the entry, which survives renames.
     pub entry: String,
-    /// Its distinguished name, as last seen.
+    /// The distinguished name of the entry when last read.
     pub dn: String,
-    /// The same in the form in which it compares.
+    /// The distinguished name, normalized for comparisons.
     pub dn_key: String,
-    /// The state of the entry that is held here; empty for none that counts.
+    /// The entry version of the copy; empty if the copy must be read again.
     pub stamp: String,
 }
 
-/// What an entry is held by for a comparison with the directory.
+/// The stored data of an entry for a comparison with the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The resource.
     pub resource: ResourceId,
-    /// The state of the entry that is held.
+    /// The entry version of the copy.
     pub stamp: String,
-    /// The distinguished name, as last seen.
+    /// The distinguished name when last read.
     pub dn: String,
 }
 
-/// Notes which entry a resource is, and its state.
+/// Stores the entry of a resource and its version.
 pub fn put(connection: &mut SqlConnection, store: &StoreName, known: &KnownEntry) -> QueryResult<()> {
     diesel::insert_into(ldap_entries::table)
         .values((
@@ -56,7 +56,7 @@ pub fn put(connection: &mut SqlConnection, store: &StoreName, known: &KnownEntry
         .map(|_| ())
 }
 
-/// Notes another state of an entry. `false` if the entry is not held at state `before` any more.
+/// Stores a new version of an entry. `false` if the stored version is no longer `before`.
 pub fn advance(connection: &mut SqlConnection, known: &KnownEntry, before: &str) -> QueryResult<bool> {
     diesel::update(ldap_entries::table.find(known.resource.as_str()))
         .filter(ldap_entries::stamp.eq(before))
@@ -95,7 +95,7 @@ fn known((resource, entry, dn, dn_key, stamp): Row) -> KnownEntry {
     }
 }
 
-/// The entry that a resource is.
+/// Returns the entry of a resource.
 pub fn of_resource(
     connection: &mut SqlConnection,
     store: &StoreName,
@@ -110,7 +110,7 @@ pub fn of_resource(
     Ok(found.map(known))
 }
 
-/// The entries that resources are; those that are none are left out.
+/// Returns the entries of resources; resources without one are left out.
 pub fn of_resources(
     connection: &mut SqlConnection,
     store: &StoreName,
@@ -118,7 +118,7 @@ pub fn of_resources(
 ) -> QueryResult<Vec<KnownEntry>> {
     let mut found = Vec::new();
     for chunk in wanted.chunks(CHUNK) {
-        // The store is looked at here: asked for in SQL, SQLite reads all of the store's rows by another index.
+        // Filter by store here: with the condition in SQL, SQLite would read all rows of the store by another index.
         let rows: Vec<(Row, String)> = ldap_entries::table
             .filter(any_of(ldap_entries::resource_id, chunk.iter().map(|id| id.as_str())))
             .select((COLUMNS, ldap_entries::store))
@@ -129,7 +129,7 @@ pub fn of_resources(
     Ok(found)
 }
 
-/// The resources with these distinguished names, given in the form in which they compare, by that form.
+/// Returns the resources with these normalized distinguished names, keyed by them.
 pub fn by_names(
     connection: &mut SqlConnection,
     store: &StoreName,
@@ -147,7 +147,7 @@ pub fn by_names(
     Ok(found)
 }
 
-/// How entries are held, by what the directory knows them by.
+/// Returns the stored data of entries, keyed by the directory's permanent ids.
 pub fn held(connection: &mut SqlConnection, store: &StoreName, wanted: &[&str]) -> QueryResult<HashMap<String, Held>> {
     let mut found = HashMap::new();
     for chunk in wanted.chunks(CHUNK) {
@@ -171,7 +171,7 @@ pub fn held(connection: &mut SqlConnection, store: &StoreName, wanted: &[&str]) 
     Ok(found)
 }
 
-/// How all entries of a type are held, by what the directory knows them by.
+/// Returns the stored data of all entries of a type, keyed by the directory's permanent ids.
 pub fn all_held(connection: &mut SqlConnection, store: &StoreName, kind: &Kind) -> QueryResult<HashMap<String, Held>> {
     let rows: Vec<(String, String, String, String)> = ldap_entries::table
         .inner_join(resources::table.on(resources::id.eq(ldap_entries::resource_id)))
@@ -197,12 +197,12 @@ pub fn all_held(connection: &mut SqlConnection, store: &StoreName, kind: &Kind) 
     Ok(rows.into_iter().map(held).collect())
 }
 
-/// Whether a directory was read once from end to end.
+/// Whether a directory was read completely once.
 pub fn has_baseline(connection: &mut SqlConnection, store: &StoreName) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(ldap_baselines::table.find(store.as_str()))).get_result(connection)
 }
 
-/// Notes that a directory was read from end to end.
+/// Records that a directory was read completely.
 pub fn set_baseline(connection: &mut SqlConnection, store: &StoreName, at: Timestamp) -> QueryResult<()> {
     diesel::insert_into(ldap_baselines::table)
         .values((ldap_baselines::store.eq(store.as_str()), ldap_baselines::at.eq(at.0)))

@@ -1,4 +1,4 @@
-//! Links: which local user an external subject is.
+//! Links between external subjects and local users.
 
 use diesel::prelude::*;
 
@@ -15,11 +15,11 @@ pub struct LinkRecord {
     pub store: StoreName,
     /// The user.
     pub resource_id: ResourceId,
-    /// When it was made.
+    /// The time at which it was created.
     pub created: Timestamp,
-    /// The last login through it.
+    /// The time of the last login through it.
     pub last_login: Timestamp,
-    /// The fingerprint of the address that the provider called verified at that login.
+    /// The fingerprint of the e-mail address that the provider asserted as verified at that login.
     pub verified_email: Option<String>,
 }
 
@@ -50,7 +50,7 @@ fn record(row: Row) -> LinkRecord {
     }
 }
 
-/// Makes a link. A second one for the same external subject is refused by the primary key.
+/// Creates a link. The primary key rejects a second one for the same external subject.
 pub fn insert(
     connection: &mut SqlConnection,
     link: &Link,
@@ -72,7 +72,7 @@ pub fn insert(
         .map(|_| ())
 }
 
-/// The link of an external subject.
+/// Returns the link of an external subject.
 pub fn find(
     connection: &mut SqlConnection,
     identity_provider: &IdentityProviderName,
@@ -86,7 +86,7 @@ pub fn find(
         .map(|row| row.map(record))
 }
 
-/// All links of a user.
+/// Returns all links of a user.
 pub fn of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<Vec<LinkRecord>> {
     let rows: Vec<Row> = links::table
         .filter(links::resource_id.eq(resource_id.as_str()))
@@ -95,7 +95,7 @@ pub fn of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> Quer
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// The links of an identity provider after a place, an issuer and a subject, in their order.
+/// Returns the links of an identity provider after an issuer and a subject, in that order.
 pub fn of_provider(
     connection: &mut SqlConnection,
     identity_provider: &IdentityProviderName,
@@ -114,7 +114,7 @@ pub fn of_provider(
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// Notes a login through a link, and the fingerprint of the address that came with it as a verified one.
+/// Records a login through a link, and the fingerprint of the verified e-mail address that came with it.
 pub fn touch(
     connection: &mut SqlConnection,
     link: &Link,
@@ -127,7 +127,7 @@ pub fn touch(
         .map(|_| ())
 }
 
-/// Takes a link away from a user. `false` if they do not have it.
+/// Removes a link of a user. `false` if the user does not have it.
 pub fn delete(connection: &mut SqlConnection, link: &Link, resource_id: &ResourceId) -> QueryResult<bool> {
     let key = (link.identity_provider.as_str(), &link.issuer, &link.subject);
     let theirs = links::table
@@ -136,8 +136,8 @@ pub fn delete(connection: &mut SqlConnection, link: &Link, resource_id: &Resourc
     diesel::delete(theirs).execute(connection).map(|rows| rows == 1)
 }
 
-/// The links of an identity provider that nobody has come through since a moment, of people who have no password of ours;
-/// the longest unused first, and after one of them if it is given.
+/// Returns the links of an identity provider unused since `until` whose users have no password here, longest unused
+/// first, after `after` if given.
 pub fn idle(
     connection: &mut SqlConnection,
     identity_provider: &IdentityProviderName,
@@ -167,7 +167,7 @@ pub fn idle(
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// Forgets every link of a user, as deleting the user does, but for the fact that there was one.
+/// Deletes every link of a user, as deleting the user does, and records that the subjects were linked before.
 pub fn part(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
     let gone: Vec<(String, String, String)> =
         diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str())))
@@ -187,7 +187,7 @@ pub fn part(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timest
     Ok(())
 }
 
-/// Whether the subject had an account that was removed.
+/// Whether the subject had an account that was deleted.
 pub fn has_parted(
     connection: &mut SqlConnection,
     identity_provider: &IdentityProviderName,

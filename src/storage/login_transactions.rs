@@ -1,4 +1,4 @@
-//! Login transactions: what is known of a login until it is through, sealed, under the fingerprint of a random handle.
+//! Login transactions: the sealed state of a login, stored under the hash of a random handle.
 
 use diesel::prelude::*;
 
@@ -9,9 +9,9 @@ use crate::domain::Timestamp;
 /// A stored transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginTransaction {
-    /// Counts the steps from 1; each step names the revision that it saw, so that none happens twice.
+    /// The revision, counted from 1. Each step names the revision that it read, so that none happens twice.
     pub revision: i64,
-    /// What is known, sealed.
+    /// The state of the login, sealed.
     pub sealed: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ pub fn insert(
         .map(|_| ())
 }
 
-/// The transaction of a handle, unless it has expired.
+/// Returns the transaction of a handle, unless it has expired.
 pub fn find(
     connection: &mut SqlConnection,
     handle_hash: &str,
@@ -50,7 +50,7 @@ pub fn find(
         .map(|row| row.map(|(revision, sealed)| LoginTransaction { revision, sealed }))
 }
 
-/// Takes a step: puts `sealed` in place and counts up. `false` if another step came first; then nothing is written.
+/// Stores the state after a step and increases the revision. `false`, without a change, if another step came first.
 pub fn advance(connection: &mut SqlConnection, handle_hash: &str, seen: i64, sealed: &[u8]) -> QueryResult<bool> {
     diesel::update(
         login_transactions::table
@@ -65,7 +65,7 @@ pub fn advance(connection: &mut SqlConnection, handle_hash: &str, seen: i64, sea
     .map(|rows| rows == 1)
 }
 
-/// Takes the last step: the transaction is gone. `false` if another step came first.
+/// Deletes the transaction with its last step. `false` if another step came first.
 pub fn finish(connection: &mut SqlConnection, handle_hash: &str, seen: i64) -> QueryResult<bool> {
     diesel::delete(
         login_transactions::table
@@ -76,7 +76,7 @@ pub fn finish(connection: &mut SqlConnection, handle_hash: &str, seen: i64) -> Q
     .map(|rows| rows == 1)
 }
 
-/// Removes those that expired by `now`; returns how many.
+/// Deletes the transactions that expired by `now`; returns their number.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(login_transactions::table.filter(login_transactions::expires.le(now.0))).execute(connection)
 }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_transaction_is_not_found_and_is_swept_away_alone() {
+    fn an_expired_transaction_is_not_found_and_is_deleted() {
         let (_folder, database) = database();
         write(&database, |connection| {
             insert(connection, "h", b"one", Timestamp(0), Timestamp(10))

@@ -1,5 +1,5 @@
-//! Which service providers know of a session, and who of them is still to be told of its end
-//! (OpenID Connect Back-Channel Logout 1.0).
+//! The service providers that know a session, and the logout tokens still to be sent to them.
+//! See OpenID Connect Back-Channel Logout 1.0.
 
 use std::collections::HashMap;
 
@@ -10,35 +10,35 @@ use super::tables::{logouts, session_clients};
 use super::{random, sessions};
 use crate::domain::{ResourceId, Timestamp};
 
-/// What a service provider has learned of a session.
+/// The data about a session that a service provider has received.
 #[derive(Clone, Debug)]
 pub struct Learned {
     /// The session.
     pub session_hash: String,
     /// The service provider's `client_id`.
     pub client_id: String,
-    /// How it calls the session.
+    /// The service provider's `sid` of the session.
     pub sid: String,
 }
 
-/// The end of a session that a service provider is to be told of.
+/// The end of a session that a service provider must be notified of.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 pub struct Logout {
     /// Its id.
     pub id: String,
     /// The service provider's `client_id`.
     pub client_id: String,
-    /// Whose session it was.
+    /// The user of the session.
     #[diesel(column_name = resource_id)]
     pub user: ResourceId,
-    /// How the service provider calls the session.
+    /// The session's `sid` at the service provider.
     pub sid: String,
-    /// How often it has been tried, this time included.
+    /// The number of attempts, including the current one.
     pub attempts: i32,
 }
 
-/// Writes down who knows of a session that has not ended by `now`; the session cannot end before the open transaction
-/// does.
+/// Records that a service provider knows a session, unless that has ended by `now`; the session cannot end before the
+/// open transaction does.
 pub fn learn(connection: &mut SqlConnection, learned: &Learned, now: Timestamp) -> QueryResult<()> {
     if sessions::hold(connection, &learned.session_hash, now)?.is_none() {
         return Ok(());
@@ -55,7 +55,7 @@ pub fn learn(connection: &mut SqlConnection, learned: &Learned, now: Timestamp) 
     .map(|_| ())
 }
 
-/// What was known of one session is now known of the one that takes its place.
+/// Moves the records of a session to the session that replaces it.
 pub fn move_to_session(connection: &mut SqlConnection, from: &str, to: &str) -> QueryResult<()> {
     diesel::update(session_clients::table.filter(session_clients::session_hash.eq(from)))
         .set(session_clients::session_hash.eq(to))
@@ -63,7 +63,7 @@ pub fn move_to_session(connection: &mut SqlConnection, from: &str, to: &str) -> 
         .map(|_| ())
 }
 
-/// Has everybody told who knows of these sessions. They were removed by the open transaction.
+/// Queues notifications to all service providers that know these sessions, which the open transaction has deleted.
 pub(super) fn announce(
     connection: &mut SqlConnection,
     ended: &[(String, ResourceId)],
@@ -101,7 +101,7 @@ pub(super) fn announce(
     Ok(())
 }
 
-/// Whether anything is due at `now`.
+/// Whether a notification is due at `now`.
 pub fn is_due(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<bool> {
     let due = logouts::table
         .filter(logouts::next_attempt.le(now.0))
@@ -110,7 +110,7 @@ pub fn is_due(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<boo
     Ok(first.is_some())
 }
 
-/// Takes what is due longest and keeps others from it until `until`.
+/// Takes the notification that has been due longest and reserves it until `until`.
 pub fn claim(connection: &mut SqlConnection, now: Timestamp, until: Timestamp) -> QueryResult<Option<Logout>> {
     let due: Vec<Logout> = logouts::table
         .filter(logouts::next_attempt.le(now.0))
@@ -129,12 +129,12 @@ pub fn claim(connection: &mut SqlConnection, now: Timestamp, until: Timestamp) -
     Ok(Some(logout))
 }
 
-/// Nothing more is to be done.
+/// Deletes a notification that needs no further attempt.
 pub fn settle(connection: &mut SqlConnection, id: &str) -> QueryResult<()> {
     diesel::delete(logouts::table.find(id)).execute(connection).map(|_| ())
 }
 
-/// It did not work: again at `at`, and with it whatever else is due for the same service provider.
+/// Schedules another attempt at `at`, and postpones the other due notifications of the same service provider.
 pub fn postpone(connection: &mut SqlConnection, logout: &Logout, now: Timestamp, at: Timestamp) -> QueryResult<()> {
     let own = logouts::table
         .find(&logout.id)
@@ -151,7 +151,7 @@ pub fn postpone(connection: &mut SqlConnection, logout: &Logout, now: Timestamp,
         .map(|_| ())
 }
 
-/// Gives up what nobody has taken since `since`; returns how many.
+/// Gives up the notifications that were created by `since`; returns their number.
 pub fn delete_older(connection: &mut SqlConnection, since: Timestamp) -> QueryResult<usize> {
     diesel::delete(logouts::table.filter(logouts::created.le(since.0))).execute(connection)
 }

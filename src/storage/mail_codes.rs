@@ -1,4 +1,4 @@
-//! How many codes went to a person by e-mail, and how many wrong ones came back.
+//! Counts of the codes sent to a person by e-mail, and of the wrong codes entered.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use super::tables::mail_codes;
 use crate::domain::lockout::locked_until;
 use crate::domain::{ResourceId, Timestamp};
 
-/// How long people wait from one code to the next.
+/// The minimum time between two codes.
 const PAUSE: Duration = Duration::from_secs(30);
-/// How many codes a person gets in [`WINDOW`], in however many logins.
+/// The most codes that a person gets within [`WINDOW`], over all logins.
 const MOST: i32 = 10;
 const WINDOW: Duration = Duration::from_hours(1);
 
 /// Whether a code may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
-    /// It may, and is counted.
+    /// It may be sent, and is counted.
     Allowed,
-    /// The last one was sent a moment ago.
+    /// The last code was sent less than 30 seconds ago.
     TooSoon,
-    /// There were too many in the last hour.
+    /// The limit for the last hour is reached.
     TooMany,
 }
 
-/// Asks for leave to send a code. Of two that ask at once one gets it.
+/// Requests permission to send a code. Of two concurrent requests, one gets it.
 pub fn send(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<Sending> {
     let row: Option<(i64, i32, i64)> = mail_codes::table
         .find(user.as_str())
@@ -68,12 +68,12 @@ pub fn send(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -
 }
 
 fn within(then: i64, now: Timestamp, span: Duration) -> bool {
-    // A clock that was set back keeps nobody waiting.
+    // A clock that was set back must not keep users waiting.
     then <= now.0 && now.0 < Timestamp(then).plus(span).0
 }
 
-/// Begins a guess, which counts as wrong until [`pass`] says otherwise. `false` if wrong guesses have locked the person's
-/// codes. Guesses of one person wait for each other until the open transaction ends.
+/// Starts a check of a code, which counts as wrong until [`pass`] is called. `false` if wrong codes have locked the
+/// person's codes. Attempts of one person wait for each other until the open transaction ends.
 pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<bool> {
     let row: Option<(i32, i64)> = mail_codes::table
         .find(user.as_str())
@@ -88,7 +88,7 @@ pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp
     Ok(true)
 }
 
-/// The guess was right: forgives those before, and takes note of the fingerprint of the address that it proves.
+/// Records a correct code: clears the failures and stores the fingerprint of the address that it proves.
 pub fn pass(connection: &mut SqlConnection, user: &ResourceId, address: Option<&str>) -> QueryResult<()> {
     diesel::update(mail_codes::table.find(user.as_str()))
         .set(mail_codes::proved.eq(address))
@@ -96,7 +96,7 @@ pub fn pass(connection: &mut SqlConnection, user: &ResourceId, address: Option<&
     set_failures(connection, user, 0, Timestamp(0))
 }
 
-/// The fingerprint of the address that a user last proved to be theirs.
+/// Returns the fingerprint of the address that a user last proved to own.
 pub fn proved(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<Option<String>> {
     let proved: Option<Option<String>> = mail_codes::table
         .find(user.as_str())
@@ -113,7 +113,7 @@ fn set_failures(connection: &mut SqlConnection, user: &ResourceId, failures: i32
         .map(|_| ())
 }
 
-/// Forgets what was counted for a user.
+/// Deletes the counts of a user.
 pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
     diesel::delete(mail_codes::table.find(user.as_str()))
         .execute(connection)

@@ -1,4 +1,4 @@
-//! Brings the database's schema to the one that this binary needs.
+//! Migrates the database to the schema that this binary needs.
 
 use diesel::migration::{Migration, MigrationSource};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -9,20 +9,20 @@ use super::database::{Database, StorageError};
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// Serialises migrations of several processes that start at once on one PostgreSQL.
+/// Serialises the migrations of processes that start at the same time on one PostgreSQL.
 const ADVISORY_LOCK: &str = "SELECT pg_advisory_lock(7164253)";
 const ADVISORY_UNLOCK: &str = "SELECT pg_advisory_unlock(7164253)";
 
-/// Why a migration did not run.
+/// The reason why a migration did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The database was made by a newer binary; going back would lose what it wrote.
+    /// The database was migrated by a newer binary; downgrading would lose data.
     #[error("the database has migration {0}, which this binary does not know: start the newer version that made it")]
     Newer(String),
     /// A step failed and was rolled back.
     #[error("a migration failed: {0}")]
     Step(String),
-    /// The database is out of reach.
+    /// The database cannot be reached.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -76,7 +76,7 @@ where
     Ok(done.iter().map(ToString::to_string).collect())
 }
 
-/// Takes every migration back, newest first. For tests of the `down` files.
+/// Reverts every migration, newest first. For tests of the `down` files.
 pub fn revert_all(database: &Database) -> Result<(), MigrateError> {
     database.read::<_, StorageError>(|connection| {
         Ok(match connection {

@@ -1,5 +1,6 @@
-//! Our own records in SQL, alike on SQLite and PostgreSQL: the pools, the single writer, migrations, one file per kind
-//! of record, and the box that seals secrets. Concrete throughout; rooms above call it directly.
+//! Vestibule's own records in SQL, on SQLite and PostgreSQL alike.
+//! The module holds the pools, the single writer, the migrations, one file per kind of record, and the box that seals
+//! secrets. Other modules call these concrete types directly.
 
 pub mod approvals;
 pub mod client_assertions;

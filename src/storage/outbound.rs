@@ -1,5 +1,5 @@
-//! What each target shall have and has: one row per (target, resource). It is at once the queue, the identity mapping,
-//! the list of retries and the list of what failed.
+//! The wanted and the pushed state of each resource at each target: one row per pair.
+//! The table is at once the queue, the identity mapping, the list of retries and the list of failures.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
@@ -8,20 +8,20 @@ use super::connection::{SqlConnection, each};
 use super::tables::outbound;
 use crate::domain::{Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Timestamp, Version};
 
-/// How the pushing of one resource goes.
+/// The state of pushing one resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OutboundState {
     /// Waits to be pushed.
     Pending,
-    /// A worker has it.
+    /// A worker is pushing it.
     InFlight,
-    /// The target has what it shall have.
+    /// The target is up to date.
     Synced,
-    /// The last push went wrong in a way that heals.
+    /// The last push failed with a temporary error.
     Retrying,
-    /// The last push went wrong in a way that needs a person or another change.
+    /// The last push failed, and needs an administrator or another change.
     Failed,
-    /// Removed from the target.
+    /// Deleted at the target.
     Gone,
 }
 
@@ -36,7 +36,7 @@ impl OutboundState {
         Self::Gone,
     ];
 
-    /// The word in the table.
+    /// The state's name in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -66,29 +66,29 @@ pub struct OutboundRow {
     pub kind: Kind,
     /// The store that owns it.
     pub store: StoreName,
-    /// On whose behalf it became known at the target.
+    /// The service provider through which the resource became known at the target.
     pub service_provider: ServiceProviderName,
-    /// How the pushing goes.
+    /// The state of the push.
     pub state: OutboundState,
-    /// Counts the states that the target shall have; grows with every change.
+    /// The number of the wanted state; grows with every change.
     pub wanted: i64,
     /// The value of `wanted` that was last pushed.
     pub pushed: i64,
-    /// The target's own id of it.
+    /// The target's own id of the resource.
     pub remote_id: Option<String>,
     /// The attributes that were last sent, a JSON object.
     pub sent: Option<String>,
-    /// Pushes begun since the last one that went well, this one included.
+    /// The number of pushes since the last successful one, including the current one.
     pub attempts: i32,
-    /// When it is due; of one that is gone, when it went.
+    /// The time at which it is due; for a deleted one, the time of the deletion.
     pub next_attempt: Timestamp,
-    /// When the oldest change was made that the target has not got yet.
+    /// The time of the oldest change that was not pushed yet.
     pub changed: Timestamp,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<String>,
 }
 
-/// A change that a target shall learn of.
+/// A change to be pushed to a target.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The resource.
@@ -97,16 +97,16 @@ pub struct Wanted {
     pub kind: Kind,
     /// Its store.
     pub store: StoreName,
-    /// On whose behalf it changed.
+    /// The service provider on whose behalf it changed.
     pub service_provider: ServiceProviderName,
-    /// The version that the change made.
+    /// The version after the change.
     pub version: Version,
-    /// When it was made.
+    /// The time of the change.
     pub changed: Timestamp,
 }
 
-/// Makes the resource due at the target. One that waits for its next try keeps waiting; one that a worker has right now
-/// becomes due again when that worker is done, for `wanted` always grows.
+/// Makes the resource due at the target. A row that waits for a retry keeps waiting; one that a worker is pushing
+/// becomes due again when the worker is done, since `wanted` always grows.
 pub fn want(connection: &mut SqlConnection, target: &TargetName, wanted: &Wanted, now: Timestamp) -> QueryResult<()> {
     // Both databases number `$n` alike as long as they first appear in order.
     const SQL: &str = "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
@@ -130,7 +130,7 @@ pub fn want(connection: &mut SqlConnection, target: &TargetName, wanted: &Wanted
     .map(|_| ())
 }
 
-/// The row of one resource.
+/// Returns the row of one resource.
 pub fn find(connection: &mut SqlConnection, target: &TargetName, id: &ResourceId) -> QueryResult<Option<OutboundRow>> {
     outbound::table
         .find((target.as_str(), id.as_str()))
@@ -139,7 +139,7 @@ pub fn find(connection: &mut SqlConnection, target: &TargetName, id: &ResourceId
         .optional()
 }
 
-/// The rows of one resource at every target, with the targets' names.
+/// Returns the rows of one resource at all targets, with the targets' names.
 pub fn of_resource(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Vec<(TargetName, OutboundRow)>> {
     outbound::table
         .filter(outbound::resource_id.eq(id.as_str()))
@@ -148,7 +148,7 @@ pub fn of_resource(connection: &mut SqlConnection, id: &ResourceId) -> QueryResu
         .load(connection)
 }
 
-/// The rows of a target in one state, those that are due first in front.
+/// Returns the rows of a target in one state, ordered by due time.
 pub fn in_state(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -164,7 +164,7 @@ pub fn in_state(
         .load(connection)
 }
 
-/// The resource of ours that the target knows under a remote id, unless it is gone.
+/// Returns the resource that the target knows under a remote id, unless it was deleted there.
 pub fn owner_of(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -179,7 +179,7 @@ pub fn owner_of(
         .optional()
 }
 
-/// Whether something is due. Costs no write, so that idle workers can ask often.
+/// Whether a row is due. Needs no write, so that idle workers can ask often.
 pub fn is_due(connection: &mut SqlConnection, target: &TargetName, now: Timestamp) -> QueryResult<bool> {
     let first: Option<String> = outbound::table
         .filter(outbound::target.eq(target.as_str()))
@@ -193,7 +193,7 @@ pub fn is_due(connection: &mut SqlConnection, target: &TargetName, now: Timestam
     Ok(first.is_some())
 }
 
-/// Whether something has still to be pushed by itself, now or later. One statement, for rows go from state to state.
+/// Whether a row is still to be pushed without intervention, now or later. One statement, since rows change state.
 pub fn is_waiting(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<bool> {
     let first: Option<String> = outbound::table
         .filter(outbound::target.eq(target.as_str()))
@@ -205,10 +205,10 @@ pub fn is_waiting(connection: &mut SqlConnection, target: &TargetName) -> QueryR
     Ok(first.is_some())
 }
 
-/// The states that a worker takes rows from, in order: what a dead worker left, what went wrong before, what is new.
+/// The states that a worker takes rows from, in order: left by a dead worker, failed before, new.
 pub(super) const DUE: [OutboundState; 3] = [OutboundState::InFlight, OutboundState::Retrying, OutboundState::Pending];
 
-/// How many rows of a target are in each state; states without rows are left out.
+/// Returns the number of rows of a target in each state; states without rows are left out.
 pub fn counts(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Vec<(OutboundState, i64)>> {
     let rows: Vec<(String, i64)> = outbound::table
         .filter(outbound::target.eq(target.as_str()))
@@ -221,7 +221,7 @@ pub fn counts(connection: &mut SqlConnection, target: &TargetName) -> QueryResul
         .collect())
 }
 
-/// When the oldest change was made that the target has not got yet; `None` if it has all.
+/// Returns the time of the oldest change that was not pushed to the target yet; `None` if it has all.
 pub fn oldest_change(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Option<Timestamp>> {
     outbound::table
         .filter(outbound::target.eq(target.as_str()))
@@ -230,7 +230,7 @@ pub fn oldest_change(connection: &mut SqlConnection, target: &TargetName) -> Que
         .first(connection)
 }
 
-/// How many resources were removed from the target since a moment.
+/// Returns the number of resources deleted at the target since a time.
 pub fn removed_since(connection: &mut SqlConnection, target: &TargetName, since: Timestamp) -> QueryResult<i64> {
     outbound::table
         .filter(outbound::target.eq(target.as_str()))
@@ -241,8 +241,8 @@ pub fn removed_since(connection: &mut SqlConnection, target: &TargetName, since:
         .get_result(connection)
 }
 
-/// Makes every row of a target that is in one of the states due now, forgetting what was sent, so that all of it is
-/// sent again. Gives how many.
+/// Makes every row of a target in one of the states due now and clears what was sent, so that everything is sent again.
+/// Returns the number of rows.
 pub fn replay(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -262,7 +262,7 @@ pub fn replay(
     .execute(connection)
 }
 
-/// The same for one resource in whatever state but in a worker's hands. Gives how many: 0 or 1.
+/// Like `replay`, for one resource in any state other than in flight. Returns the number of rows: 0 or 1.
 pub fn replay_one(
     connection: &mut SqlConnection,
     target: &TargetName,

@@ -1,5 +1,5 @@
-//! Who works on which outbound row: taken under a lease, given back with an outcome. Whoever has lost the lease can
-//! write nothing.
+//! The claims of workers on outbound rows: taken under a lease, returned with an outcome.
+//! A worker whose lease has expired can write nothing.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
@@ -14,17 +14,17 @@ use crate::domain::{ResourceId, TargetName, Timestamp};
 pub struct Claim {
     /// The target.
     pub target: TargetName,
-    /// The name under which the worker holds the rows: fresh for each claim.
+    /// The name under which the worker holds the rows; unique for each claim.
     pub owner: String,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
-    /// Until when the worker holds them.
+    /// The end of the lease.
     pub lease_until: Timestamp,
-    /// How many rows at most.
+    /// The most rows to take.
     pub limit: i64,
 }
 
-/// Takes due rows. Nothing while the target is paused. No two claims give the same row while its lease runs.
+/// Takes due rows; none while the target is paused. No two claims get the same row while its lease is valid.
 pub fn claim(connection: &mut SqlConnection, claim: &Claim) -> QueryResult<Vec<OutboundRow>> {
     let reason: Option<Option<String>> = targets::table
         .find(claim.target.as_str())
@@ -37,7 +37,7 @@ pub fn claim(connection: &mut SqlConnection, claim: &Claim) -> QueryResult<Vec<O
     let mut rows: Vec<OutboundRow> = Vec::new();
     for state in DUE {
         let free = claim.limit - i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        // What goes wrong again and again leaves half of each batch to what is new.
+        // Retries take at most half of each batch, so that new changes are not held up.
         let limit = if state == OutboundState::Retrying {
             (free / 2).max(1)
         } else {
@@ -89,7 +89,8 @@ fn due(
         .load(connection)
 }
 
-/// Holds an owner's rows for longer. Gives how many it still held: none once the lease has run out.
+/// Extends the lease on an owner's rows. Returns the number of rows that it still held: none once the lease has
+/// expired.
 pub fn renew(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -108,30 +109,31 @@ pub fn renew(
     .execute(connection)
 }
 
-/// How a push ended.
+/// The outcome of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The resource.
     pub resource_id: ResourceId,
-    /// The value of `wanted` that the push began with.
+    /// The value of `wanted` when the push began.
     pub claimed: i64,
-    /// The state that follows, unless `wanted` has grown meanwhile.
+    /// The new state, unless `wanted` has grown in the meantime.
     pub state: OutboundState,
-    /// What `pushed` becomes.
+    /// The new value of `pushed`.
     pub pushed: i64,
-    /// The target's id of the resource, as far as it is known now.
+    /// The target's id of the resource, if known.
     pub remote_id: Option<String>,
-    /// The attributes that the target was last sent.
+    /// The attributes last sent to the target.
     pub sent: Option<String>,
-    /// What `attempts` becomes.
+    /// The new value of `attempts`.
     pub attempts: i32,
-    /// When it is due again.
+    /// The time at which it is due again.
     pub next_attempt: Timestamp,
-    /// What went wrong.
+    /// The error, if any.
     pub last_error: Option<String>,
 }
 
-/// Writes down how a push ended and gives the row back. `false`: the row is another worker's by now; nothing was written.
+/// Stores the outcome of a push and releases the row. `false`, without a change, if another worker holds the row by
+/// now.
 pub fn settle(
     connection: &mut SqlConnection,
     target: &TargetName,

@@ -1,5 +1,5 @@
-//! Who shall be and who is in each group at a target: one row per (target, group, member), so that one added member is
-//! one row and one small request, whatever the size of the group.
+//! The wanted and the sent group members at each target: one row per target, group and member.
+//! One added member is thus one row and one small request, whatever the size of the group.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
@@ -8,19 +8,19 @@ use super::connection::{PreparedDsl, SqlConnection, each};
 use super::tables::{outbound, outbound_members};
 use crate::domain::{Kind, ResourceId, TargetName, Timestamp};
 
-/// A membership that the target has not got yet.
+/// A membership that was not sent to the target yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DifferingMember {
     /// The member.
     pub member: ResourceId,
-    /// Whether it shall be in.
+    /// Whether it should be a member.
     pub wanted: bool,
-    /// The target's id of the member, once it is known there.
+    /// The target's id of the member, if known.
     pub remote_id: Option<String>,
 }
 
-/// Notes that a member shall be in or out. It counts as not sent whatever was sent before: a request that is under way
-/// right now, or whose answer was lost, may have done the opposite.
+/// Records whether a member should be in the group, and marks it as not sent: a request in progress, or one whose
+/// answer was lost, may have done the opposite.
 pub fn want(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -40,7 +40,7 @@ pub fn want(
     .map(|_| ())
 }
 
-/// Makes members due as users that the target does not know: a membership that points nowhere is useless.
+/// Makes members that the target does not know due as users: a membership that points to no user is useless.
 pub fn want_unknown(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -71,7 +71,8 @@ struct Row {
     remote_id: Option<String>,
 }
 
-/// Memberships of a group that can be sent now: of members with a remote id, and those to be taken out. At most `limit`.
+/// Returns at most `limit` memberships of a group that can be sent now: additions of members with a remote id, and
+/// removals.
 pub fn differing(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -98,7 +99,7 @@ pub fn differing(
         .collect())
 }
 
-/// The target's ids of all who shall be in a group and are known there.
+/// Returns the target's ids of all wanted members of a group that are known there.
 pub fn remote_members(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -120,7 +121,7 @@ pub fn remote_members(
     Ok(ids.into_iter().flatten().collect())
 }
 
-/// Notes that the target was told that a member is in or out, unless the opposite is wanted by now.
+/// Records that an addition or removal was sent to the target, unless the opposite is wanted by now.
 pub fn note_sent(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -141,7 +142,7 @@ pub fn note_sent(
     }
 }
 
-/// Makes all of a group's members count as not sent, as when the group had to be made anew.
+/// Marks all members of a group as not sent, for example after the group was created again.
 pub fn resend_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
     let rows = || {
         outbound_members::table
@@ -155,7 +156,7 @@ pub fn resend_group(connection: &mut SqlConnection, target: &TargetName, group: 
         .map(|_| ())
 }
 
-/// Makes memberships that should be at the target count as not sent, of one group or of all, so that they are sent again.
+/// Marks the wanted memberships of one group or of all as not sent, so that they are sent again.
 pub fn resend_wanted(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -175,7 +176,7 @@ pub fn resend_wanted(
     Ok(())
 }
 
-/// Makes a member's memberships count as not sent, as when the member had to be made anew under another remote id.
+/// Marks a member's memberships as not sent, for example after the member was created again with another remote id.
 pub fn resend_member(connection: &mut SqlConnection, target: &TargetName, member: &ResourceId) -> QueryResult<()> {
     diesel::update(
         outbound_members::table
@@ -188,9 +189,9 @@ pub fn resend_member(connection: &mut SqlConnection, target: &TargetName, member
     .map(|_| ())
 }
 
-/// Takes a deleted person's account, removed or locked at the target, out of every group there: a request that was under
-/// way may still put it into one. What is to be told of the account stands beside what is noted of the person, which may
-/// change meanwhile. Gives the member under which it stands.
+/// Removes a deleted user's account, deleted or disabled at the target, from every group there, since a request in
+/// progress may still add it. The removals are stored under a separate member id, as the user's own rows may change in
+/// the meantime. Returns that member id.
 pub fn leave_all(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -200,7 +201,7 @@ pub fn leave_all(
     const SQL: &str = "INSERT INTO outbound_members (target, group_id, member_id, wanted, sent, remote_id) \
         SELECT target, group_id, $1, $2, $3, $4 FROM outbound_members WHERE target = $5 AND member_id = $6 \
         ON CONFLICT (target, group_id, member_id) DO NOTHING";
-    // No resource has such an id.
+    // No resource has an id of this form.
     let former = ResourceId::from(format!("#{account}"));
     each!(&mut *connection, c => diesel::sql_query(SQL)
         .bind::<Text, _>(former.as_str())
@@ -219,7 +220,7 @@ pub fn leave_all(
     Ok(former)
 }
 
-/// Forgets who is in a group that the target no longer has.
+/// Deletes the member rows of a group that the target no longer has.
 pub fn forget_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
     diesel::delete(
         outbound_members::table
@@ -236,7 +237,7 @@ struct Group {
     group_id: String,
 }
 
-/// Makes groups due that are at rest though they hold memberships that can be sent. Gives how many.
+/// Makes synced groups due that have memberships to be sent. Returns their number.
 pub fn wake_groups(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -255,7 +256,7 @@ pub fn wake_groups(
         .bind::<Text, _>(target.as_str())
         .bind::<Text, _>(id)
         .load(c))?;
-    // Most often there is none. Looked up by key: an index on the state would lead through everything that is at rest.
+    // There is rarely any. Update by key, since an index on the state would scan all synced rows.
     let ids: Vec<&str> = found.iter().map(|group| group.group_id.as_str()).collect();
     if ids.is_empty() {
         return Ok(0);
@@ -274,13 +275,13 @@ pub fn wake_groups(
     .execute(connection)
 }
 
-/// Which groups [`wake_groups`] looks at.
+/// The groups that [`wake_groups`] checks.
 #[derive(Clone, Copy, Debug)]
 pub enum Groups<'a> {
     /// Every group.
     All,
-    /// Those that one member shall be in or out of.
+    /// The groups that have a row for one member.
     Of(&'a ResourceId),
-    /// One.
+    /// One group.
     One(&'a ResourceId),
 }

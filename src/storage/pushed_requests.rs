@@ -1,4 +1,4 @@
-//! Authorization requests that clients have pushed, until a browser brings their name (RFC 9126).
+//! Pushed authorization requests, stored until a browser presents their `request_uri` (RFC 9126).
 
 use diesel::prelude::*;
 
@@ -9,15 +9,15 @@ use crate::domain::Timestamp;
 /// A pushed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushedRequest {
-    /// Whose it is.
+    /// The client that pushed it.
     pub client_id: String,
     /// Its parameters, as JSON.
     pub parameters: String,
-    /// When it stops being good.
+    /// The time at which it expires.
     pub expires: Timestamp,
 }
 
-/// Keeps a request whose name has this hash.
+/// Stores a request under the hash of its handle.
 pub fn insert(connection: &mut SqlConnection, handle_hash: &str, request: &PushedRequest) -> QueryResult<()> {
     diesel::insert_into(pushed_requests::table)
         .values((
@@ -30,7 +30,8 @@ pub fn insert(connection: &mut SqlConnection, handle_hash: &str, request: &Pushe
         .map(|_| ())
 }
 
-/// Uses a client's request up and gives its parameters, if it is good at `now`. Of many who try at once, one gets them.
+/// Uses up a client's request and returns its parameters, unless it expired by `now`. Of several concurrent calls, one
+/// gets them.
 pub fn take(
     connection: &mut SqlConnection,
     handle_hash: &str,
@@ -48,7 +49,7 @@ pub fn take(
         .map(|mut taken| taken.pop())
 }
 
-/// Removes the requests that were over by `now`; returns how many.
+/// Deletes the requests that expired by `now`; returns their number.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(pushed_requests::table.filter(pushed_requests::expires.le(now.0))).execute(connection)
 }

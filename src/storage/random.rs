@@ -1,4 +1,4 @@
-//! Values that nobody can guess, and the only form in which they are stored.
+//! Unguessable random values, and the hashes in which they are stored.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,7 +19,8 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// What is stored of a random value: its SHA-256, in hexadecimal. A value of 256 bits needs no salt and no stretching.
+/// Returns the SHA-256 of a random value in hexadecimal, for storage. A value of 256 bits needs neither salt nor
+/// stretching.
 pub fn fingerprint(value: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let hash = digest(&SHA256, value.as_bytes());
@@ -27,9 +28,9 @@ pub fn fingerprint(value: &str) -> String {
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
-/// Compares without telling by its time where the difference is.
+/// Compares in constant time.
 pub fn equal(one: &str, other: &str) -> bool {
-    // Digests first: the comparison then runs over equal lengths whatever was sent.
+    // Compare digests, so that the lengths are equal for any input.
     let (one, other) = (digest(&SHA256, one.as_bytes()), digest(&SHA256, other.as_bytes()));
     one.as_ref()
         .iter()

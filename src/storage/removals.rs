@@ -1,4 +1,4 @@
-//! Identity providers that are being removed, and how far that is.
+//! The removals of identity providers, and their progress.
 
 use diesel::prelude::*;
 
@@ -9,19 +9,19 @@ use crate::domain::{IdentityProviderName, Link, Timestamp};
 /// A removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// Which provider.
+    /// The identity provider.
     pub identity_provider: IdentityProviderName,
     /// Whether accounts are deleted; else they are disabled.
     pub deletes: bool,
-    /// Since when.
+    /// The time at which it was started.
     pub started: Timestamp,
-    /// When it was through, if it is.
+    /// The time at which it was finished, if it is.
     pub finished: Option<Timestamp>,
-    /// The issuer and the subject of the last link that was dealt with.
+    /// The issuer and the subject of the last link that was processed.
     pub place: (String, String),
-    /// How many accounts were disabled or deleted.
+    /// The number of accounts that were disabled or deleted.
     pub accounts: i64,
-    /// How many links alone were removed.
+    /// The number of links that were removed without their accounts.
     pub links: i64,
 }
 
@@ -68,7 +68,7 @@ const COLUMNS: (
     removals::links,
 );
 
-/// Begins a removal. The one that is there goes on if it does the same, and makes way if it does not.
+/// Starts a removal. An unfinished one with the same action continues; any other is replaced.
 pub fn begin(
     connection: &mut SqlConnection,
     provider: &IdentityProviderName,
@@ -95,7 +95,7 @@ pub fn begin(
         .map(|_| ())
 }
 
-/// The removal of a provider.
+/// Returns the removal of a provider.
 pub fn find(connection: &mut SqlConnection, provider: &IdentityProviderName) -> QueryResult<Option<Removal>> {
     removals::table
         .find(provider.as_str())
@@ -105,7 +105,7 @@ pub fn find(connection: &mut SqlConnection, provider: &IdentityProviderName) -> 
         .map(|row| row.map(removal))
 }
 
-/// All removals, oldest first.
+/// Returns all removals, oldest first.
 pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<Removal>> {
     let rows: Vec<Row> = removals::table
         .order(removals::started)
@@ -114,7 +114,7 @@ pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<Removal>> {
     Ok(rows.into_iter().map(removal).collect())
 }
 
-/// Takes a removal that is not through and that nobody works on, and keeps others from it until `until`.
+/// Takes an unfinished removal that no process is working on, and reserves it until `until`.
 pub fn claim(
     connection: &mut SqlConnection,
     provider: &IdentityProviderName,
@@ -137,8 +137,8 @@ pub fn claim(
     Ok(found.map(removal))
 }
 
-/// Writes down how far a removal is, and keeps others from it until `until`. `false` if it was lifted or begun anew
-/// meanwhile.
+/// Stores the progress of a removal and extends its reservation until `until`. `false` if it was cancelled or restarted
+/// in the meantime.
 pub fn advance(connection: &mut SqlConnection, removal: &Removal, until: Timestamp) -> QueryResult<bool> {
     let theirs = removals::table
         .find(removal.identity_provider.as_str())
@@ -156,14 +156,14 @@ pub fn advance(connection: &mut SqlConnection, removal: &Removal, until: Timesta
         .map(|rows| rows == 1)
 }
 
-/// Lets people enter through a provider again. `false` if it was not removed.
+/// Cancels a removal, so that users can log in through the provider again. `false` if there was none.
 pub fn lift(connection: &mut SqlConnection, provider: &IdentityProviderName) -> QueryResult<bool> {
     diesel::delete(removals::table.find(provider.as_str()))
         .execute(connection)
         .map(|rows| rows == 1)
 }
 
-/// The place after a link.
+/// Returns the position after a link.
 pub fn place(link: &Link) -> (String, String) {
     (link.issuer.clone(), link.subject.clone())
 }

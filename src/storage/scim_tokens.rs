@@ -1,4 +1,4 @@
-//! Bearer tokens of SCIM clients: only their fingerprints are stored.
+//! Bearer tokens of SCIM clients, stored as fingerprints only.
 
 use diesel::prelude::*;
 
@@ -7,51 +7,51 @@ use super::random;
 use super::tables::scim_tokens;
 use crate::domain::{ServiceProviderName, Timestamp};
 
-/// Tokens begin so, which lets secret scanners find them where they should not be.
+/// The prefix of all tokens, which lets secret scanners find leaked ones.
 pub const PREFIX: &str = "vst_";
 
-/// What is known of a token.
+/// A stored token.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct ScimToken {
     /// The fingerprint of the token itself.
     token_hash: String,
-    /// Names the token in lists and logs.
+    /// The id of the token in lists and logs.
     pub id: String,
     /// The service provider that it speaks for.
     pub service_provider: ServiceProviderName,
-    /// When it was made.
+    /// The time at which it was created.
     pub created: Timestamp,
     /// When it stops working by itself.
     pub expires: Timestamp,
-    /// When it was last used, to the minute.
+    /// The time of its last use, to the minute.
     pub last_used: Option<Timestamp>,
-    /// When it was revoked.
+    /// The time of its revocation.
     pub revoked: Option<Timestamp>,
-    /// The client that got it with its own credentials; none if a person made it.
+    /// The client that obtained it with its own credentials; none if an administrator created it.
     pub client_id: Option<String>,
 }
 
-/// A token to be made.
+/// The data of a token to be created.
 #[derive(Clone, Debug)]
 pub struct Issue {
     /// The service provider that it speaks for.
     pub service_provider: ServiceProviderName,
-    /// The client that gets it with its own credentials; none if a person makes it.
+    /// The client that obtains it with its own credentials; none if an administrator creates it.
     pub client_id: Option<String>,
-    /// When it is made.
+    /// The time of its creation.
     pub created: Timestamp,
     /// When it stops working by itself.
     pub expires: Timestamp,
 }
 
 impl ScimToken {
-    /// Whether it opens the door at this moment.
+    /// Whether it is accepted at this time.
     pub fn is_good(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && now < self.expires
     }
 }
 
-/// Makes a token for a person and returns its id and the token itself, which nothing can show again.
+/// Creates a token for an administrator and returns its id and the token itself, which cannot be shown again.
 pub fn create(
     connection: &mut SqlConnection,
     service_provider: &ServiceProviderName,
@@ -67,7 +67,7 @@ pub fn create(
     self::issue(connection, &issue)
 }
 
-/// Makes a token and returns its id and the token itself.
+/// Creates a token and returns its id and the token itself.
 pub fn issue(connection: &mut SqlConnection, issue: &Issue) -> QueryResult<(String, String)> {
     let token = format!("{PREFIX}{}", random::token());
     let id = uuid::Uuid::now_v7().to_string();
@@ -84,12 +84,12 @@ pub fn issue(connection: &mut SqlConnection, issue: &Issue) -> QueryResult<(Stri
     Ok((id, token))
 }
 
-/// The record of a token, by the fingerprint of what a client shows.
+/// Returns the record of a token, by the fingerprint of the text that a client sent.
 pub fn find(connection: &mut SqlConnection, fingerprint: &str) -> QueryResult<Option<ScimToken>> {
     scim_tokens::table.find(fingerprint).first(connection).optional()
 }
 
-/// All tokens that a person made, oldest first.
+/// Returns all tokens that administrators created, oldest first.
 pub fn list(connection: &mut SqlConnection) -> QueryResult<Vec<ScimToken>> {
     scim_tokens::table
         .filter(scim_tokens::client_id.is_null())
@@ -97,7 +97,7 @@ pub fn list(connection: &mut SqlConnection) -> QueryResult<Vec<ScimToken>> {
         .load(connection)
 }
 
-/// Notes a use.
+/// Records a use.
 pub fn touch(connection: &mut SqlConnection, id: &str, at: Timestamp) -> QueryResult<()> {
     diesel::update(scim_tokens::table.filter(scim_tokens::id.eq(id)))
         .set(scim_tokens::last_used.eq(at.0))
@@ -105,7 +105,7 @@ pub fn touch(connection: &mut SqlConnection, id: &str, at: Timestamp) -> QueryRe
         .map(|_| ())
 }
 
-/// Ends a token. `false` if there is none with this id that still works.
+/// Revokes a token. `false` if there is none with this id, or it was revoked before.
 pub fn revoke(connection: &mut SqlConnection, id: &str, at: Timestamp) -> QueryResult<bool> {
     diesel::update(
         scim_tokens::table
@@ -117,7 +117,8 @@ pub fn revoke(connection: &mut SqlConnection, id: &str, at: Timestamp) -> QueryR
     .map(|rows| rows > 0)
 }
 
-/// Removes the tokens of clients that were over by `now`; returns how many. What a person made stays in the list.
+/// Deletes the tokens of clients that expired by `now`; returns their number. Those that an administrator created stay
+/// in the list.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
     let over = scim_tokens::client_id.is_not_null().and(scim_tokens::expires.le(now.0));
     diesel::delete(scim_tokens::table.filter(over)).execute(connection)

@@ -1,4 +1,4 @@
-//! Seals secrets that must be read back: signing keys, verifiers of pending logins.
+//! Seals secrets that must be read back, such as signing keys and verifiers of pending logins.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,18 +10,18 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use super::random;
 use crate::domain::Secret;
 
-/// Why the master key cannot be used.
+/// The reason why the master key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The text is not 32 bytes in base64.
     #[error("the master key must be 32 bytes in base64, such as `head -c 32 /dev/urandom | base64` prints")]
     Malformed,
-    /// The key file cannot be read or made.
+    /// The key file cannot be read or created.
     #[error("the master key file {path} cannot be used: {cause}")]
     File {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
 }
@@ -31,23 +31,23 @@ pub enum KeyError {
 #[error("a sealed value cannot be opened: is this the master key that sealed it?")]
 pub struct Unsealable;
 
-/// Authenticated encryption under the master key, which is not in the database.
+/// Authenticated encryption with the master key, which is not in the database.
 pub struct SecretBox(LessSafeKey);
 
 impl SecretBox {
-    /// Takes the key from a text, such as an environment variable holds.
+    /// Reads the key from a text, for example from an environment variable.
     pub fn from_secret(key: &Secret) -> Result<Self, KeyError> {
         let bytes = STANDARD.decode(key.expose().trim()).map_err(|_| KeyError::Malformed)?;
         let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(|_| KeyError::Malformed)?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Makes a key that nobody keeps: what it seals is gone with it.
+    /// Generates a key that is never stored: once it is dropped, its sealed values cannot be opened.
     pub fn of_the_moment() -> Result<Self, KeyError> {
         Self::from_secret(&Secret::new(STANDARD.encode(random::bytes::<32>())))
     }
 
-    /// Takes the key from a file; makes it, readable by its owner alone, if it is not there.
+    /// Reads the key from a file; creates the file, readable only by its owner, if it does not exist.
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
         let failed = |cause| KeyError::File {
             path: path.display().to_string(),
@@ -79,7 +79,7 @@ impl SecretBox {
         [&nonce[..], &sealed].concat()
     }
 
-    /// Opens what [`SecretBox::seal`] sealed for the same record.
+    /// Opens a value that [`SecretBox::seal`] sealed for the same record.
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
         let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(Unsealable)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unsealable)?;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_for_the_same_record_only() {
+    fn sealed_values_open_for_the_same_record_only() {
         let sealed = secret_box().seal("keys/1", b"plain");
         assert_eq!(secret_box().open("keys/1", &sealed).unwrap(), b"plain");
         assert!(secret_box().open("keys/2", &sealed).is_err());

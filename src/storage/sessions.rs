@@ -1,4 +1,4 @@
-//! Sessions: who is logged in, by the hash of the cookie's value.
+//! Login sessions, stored under the hash of the cookie's value.
 
 use diesel::prelude::*;
 
@@ -21,7 +21,7 @@ fn authentication((store, user, identity_provider, Words(amr), at): Row) -> Auth
     }
 }
 
-/// Opens a session from `created` to `expires`.
+/// Creates a session that is valid from `created` to `expires`.
 pub fn insert(
     connection: &mut SqlConnection,
     id_hash: &str,
@@ -47,7 +47,7 @@ pub fn insert(
         .map(|_| ())
 }
 
-/// The login behind a session that has not ended by `now`.
+/// Returns the login of a session that has not ended by `now`.
 pub fn find(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> QueryResult<Option<Authentication>> {
     sessions::table
         .filter(sessions::id_hash.eq(id_hash).and(sessions::expires.gt(now.0)))
@@ -63,18 +63,18 @@ pub fn find(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> Qu
         .map(|row| row.map(authentication))
 }
 
-/// A session as its person sees it.
+/// A session as shown to its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
     /// The hash of its cookie's value.
     pub id_hash: String,
     /// The login that opened it.
     pub authentication: Authentication,
-    /// When it ends at the latest.
+    /// The time at which it ends at the latest.
     pub expires: Timestamp,
 }
 
-/// The sessions of a user that have not ended by `now`, newest first.
+/// Returns the sessions of a user that have not ended by `now`, newest first.
 pub fn of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<Vec<SessionRecord>> {
     let rows: Vec<(String, i64, Row)> = sessions::table
         .filter(sessions::resource_id.eq(user.as_str()).and(sessions::expires.gt(now.0)))
@@ -99,7 +99,8 @@ pub fn of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// Whose session it is, if it has not ended by `now`; it cannot end before the open transaction does.
+/// Returns the user of a session that has not ended by `now`, and locks the session against ending until the open
+/// transaction ends.
 pub fn hold(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> QueryResult<Option<ResourceId>> {
     sessions::table
         .filter(sessions::id_hash.eq(id_hash).and(sessions::expires.gt(now.0)))
@@ -109,7 +110,7 @@ pub fn hold(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> Qu
         .optional()
 }
 
-/// Whose session it is, ended or not, for a transaction that goes on to end it: whoever else looks, waits.
+/// Returns the user of a session, ended or not, and locks it for a transaction that goes on to end it.
 pub fn user(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<Option<ResourceId>> {
     sessions::table
         .find(id_hash)
@@ -119,7 +120,7 @@ pub fn user(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<Option
         .optional()
 }
 
-/// Ends a session. Whoever has learned of it is told.
+/// Ends a session and queues notifications to the service providers that know it.
 pub fn delete(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> QueryResult<()> {
     let ended: Vec<(String, ResourceId)> = diesel::delete(sessions::table.find(id_hash))
         .returning((sessions::id_hash, sessions::resource_id))
@@ -128,7 +129,7 @@ pub fn delete(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> 
     logouts::announce(connection, &ended, now)
 }
 
-/// Ends every session of a user. Whoever has learned of one is told.
+/// Ends every session of a user and queues notifications to the service providers that know them.
 pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
     let ended: Vec<(String, ResourceId)> =
         diesel::delete(sessions::table.filter(sessions::resource_id.eq(user.as_str())))
@@ -138,7 +139,8 @@ pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Ti
     logouts::announce(connection, &ended, now)
 }
 
-/// Removes the sessions that ended by `now`; returns how many. Whoever has learned of one is told.
+/// Deletes the sessions that ended by `now`; returns their number. Queues notifications to the service providers that
+/// know them.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
     let ended: Vec<(String, ResourceId)> = diesel::delete(sessions::table.filter(sessions::expires.le(now.0)))
         .returning((sessions::id_hash, sessions::resource_id))

@@ -1,4 +1,4 @@
-//! The keys that sign ID tokens; their private parts are sealed.
+//! The keys that sign ID tokens; their private parts are stored sealed.
 
 use diesel::prelude::*;
 
@@ -9,21 +9,22 @@ use crate::domain::Timestamp;
 /// A stored key.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct SigningKeyRecord {
-    /// Its id: the RFC 7638 thumbprint of its public part.
+    /// The key id: the RFC 7638 thumbprint of its public part.
     pub kid: String,
     /// The algorithm it signs with, as JOSE names it (RFC 7518 §3.1).
     pub algorithm: String,
     /// Its private part, sealed for `signing_keys/KID`.
     pub sealed: Vec<u8>,
-    /// When it was made.
+    /// The time at which it was created.
     pub created: Timestamp,
-    /// When it begins to sign; until then it is only published.
+    /// The time from which it signs; until then it is only published.
     pub signs_from: Timestamp,
-    /// When another began to sign in its place.
+    /// The time at which another key replaced it.
     pub retired: Option<Timestamp>,
 }
 
-/// Keeps other processes from adding keys until the open transaction ends. On SQLite it holds the write lock already.
+/// Prevents other processes from adding keys until the open transaction ends. On SQLite the transaction already has the
+/// write lock.
 pub fn lock(connection: &mut SqlConnection) -> QueryResult<()> {
     use diesel::connection::SimpleConnection;
     match connection {
@@ -32,7 +33,7 @@ pub fn lock(connection: &mut SqlConnection) -> QueryResult<()> {
     }
 }
 
-/// All keys, the one that signs last first.
+/// Returns all keys, the one that signs from the latest time first.
 pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<SigningKeyRecord>> {
     signing_keys::table
         .order((signing_keys::signs_from.desc(), signing_keys::kid))
@@ -53,7 +54,7 @@ pub fn insert(connection: &mut SqlConnection, key: &SigningKeyRecord) -> QueryRe
         .map(|_| ())
 }
 
-/// Notes for every key in service that others sign in its place from `at` on.
+/// Marks every active key as retired at `at`.
 pub fn retire_all(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<()> {
     diesel::update(signing_keys::table.filter(signing_keys::retired.is_null()))
         .set(signing_keys::retired.eq(Some(at.0)))
@@ -61,7 +62,7 @@ pub fn retire_all(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<
         .map(|_| ())
 }
 
-/// Removes the keys that retired by `at`; returns how many.
+/// Deletes the keys that retired by `at`; returns their number.
 pub fn delete_retired(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<usize> {
     diesel::delete(signing_keys::table.filter(signing_keys::retired.le(at.0))).execute(connection)
 }

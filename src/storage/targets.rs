@@ -1,4 +1,4 @@
-//! Targets: where each stands in the journal, and whether it is paused.
+//! Targets: their positions in the journal, and whether they are paused.
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -8,8 +8,8 @@ use super::tables::targets;
 use crate::domain::TargetName;
 use crate::domain::change::JournalPosition;
 
-/// Makes the target's row if it has none. A new target starts at the beginning of the journal, so that it learns of
-/// everything that its service providers ever changed.
+/// Creates the target's row if it has none. A new target starts at the beginning of the journal, so that it receives
+/// every change that its service providers ever made.
 pub fn ensure(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<()> {
     diesel::insert_into(targets::table)
         .values((
@@ -22,7 +22,7 @@ pub fn ensure(connection: &mut SqlConnection, target: &TargetName) -> QueryResul
         .map(|_| ())
 }
 
-/// How far the target has read the journal.
+/// Returns the target's position in the journal.
 pub fn cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<JournalPosition> {
     targets::table
         .find(target.as_str())
@@ -31,8 +31,8 @@ pub fn cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResul
         .map(|(transaction, sequence)| JournalPosition { transaction, sequence })
 }
 
-/// Whether the journal holds records that the target has not read, also those that cannot be read yet because an older
-/// transaction is still open ([`super::journal::after`]).
+/// Whether the journal holds records that the target has not read, including those that cannot be read yet because an
+/// older transaction is still open ([`super::journal::after`]).
 pub fn has_unread(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<bool> {
     let at = cursor(connection, target)?;
     let beyond = match connection {
@@ -53,7 +53,7 @@ struct Unread {
     seq: i64,
 }
 
-/// The same as [`cursor`], and nobody else moves it until the transaction ends.
+/// Like [`cursor`], and locks the position until the transaction ends.
 pub fn lock_cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<JournalPosition> {
     let place: Vec<(i64, i64)> = targets::table
         .filter(targets::target.eq(target.as_str()))
@@ -64,7 +64,7 @@ pub fn lock_cursor(connection: &mut SqlConnection, target: &TargetName) -> Query
     Ok(JournalPosition { transaction, sequence })
 }
 
-/// Notes how far the target has read the journal.
+/// Stores the target's position in the journal.
 pub fn move_cursor(connection: &mut SqlConnection, target: &TargetName, to: JournalPosition) -> QueryResult<()> {
     diesel::update(targets::table.find(target.as_str()))
         .set((
@@ -75,7 +75,7 @@ pub fn move_cursor(connection: &mut SqlConnection, target: &TargetName, to: Jour
         .map(|_| ())
 }
 
-/// Why the target is paused; `None` while it runs.
+/// Returns the reason why the target is paused; `None` while it runs.
 pub fn paused(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Option<String>> {
     let reason: Option<Option<String>> = targets::table
         .find(target.as_str())
@@ -85,7 +85,7 @@ pub fn paused(connection: &mut SqlConnection, target: &TargetName) -> QueryResul
     Ok(reason.flatten())
 }
 
-/// Pauses the target with a reason that a person can act on, or lets it run again.
+/// Pauses the target with a reason that an administrator can act on, or resumes it.
 pub fn set_paused(connection: &mut SqlConnection, target: &TargetName, reason: Option<&str>) -> QueryResult<()> {
     diesel::update(targets::table.find(target.as_str()))
         .set(targets::paused.eq(reason))

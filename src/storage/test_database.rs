@@ -1,11 +1,11 @@
-//! Where tests have their database.
+//! The database of unit tests.
 
 use diesel::connection::SimpleConnection;
 use tempfile::TempDir;
 
 use super::{Database, DatabaseUrl, StorageError, random};
 
-/// An SQLite file in the folder, or, if `TEST_POSTGRES_URL` names a PostgreSQL, a new schema there.
+/// Returns an SQLite file in the folder, or, if `VESTIBULE_TEST_POSTGRES_URL` is set, a new schema on that PostgreSQL.
 pub(crate) fn url(folder: &TempDir) -> DatabaseUrl {
     let Ok(server) = std::env::var("VESTIBULE_TEST_POSTGRES_URL") else {
         return DatabaseUrl::Sqlite(folder.path().join("test.db"));

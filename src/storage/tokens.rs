@@ -1,4 +1,4 @@
-//! Access and refresh tokens, by their hashes. What a token may do is in its grant.
+//! Access and refresh tokens, stored as hashes; the grant holds what a token may do.
 
 use diesel::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 /// A token to be stored.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// The hash of its text.
+    /// The hash of the token.
     pub hash: String,
     /// The scopes, with spaces between.
     pub scope: String,
@@ -40,7 +40,7 @@ pub struct RefreshToken {
     pub scope: String,
     /// When it stops being good.
     pub expires: Timestamp,
-    /// When it was used; a second use is an alarm.
+    /// The time of its use; a second use is a sign of theft.
     pub used: Option<Timestamp>,
 }
 
@@ -76,7 +76,7 @@ pub fn insert_refresh(
         .map(|_| ())
 }
 
-/// An access token that is good at `now`.
+/// Returns an access token that is valid at `now`.
 pub fn access(connection: &mut SqlConnection, hash: &str, now: Timestamp) -> QueryResult<Option<AccessToken>> {
     access_tokens::table
         .inner_join(grants::table)
@@ -87,7 +87,7 @@ pub fn access(connection: &mut SqlConnection, hash: &str, now: Timestamp) -> Que
         .map(|found| found.filter(|token: &AccessToken| token.grant.is_live(now)))
 }
 
-/// A refresh token, whatever has become of it.
+/// Returns a refresh token in any state.
 pub fn refresh(connection: &mut SqlConnection, hash: &str) -> QueryResult<Option<RefreshToken>> {
     refresh_tokens::table
         .inner_join(grants::table)
@@ -97,7 +97,7 @@ pub fn refresh(connection: &mut SqlConnection, hash: &str) -> QueryResult<Option
         .optional()
 }
 
-/// Uses a refresh token up. Of many who try at once, one gets `true`.
+/// Uses up a refresh token. Of several concurrent calls, one gets `true`.
 pub fn take_refresh(connection: &mut SqlConnection, hash: &str, now: Timestamp) -> QueryResult<bool> {
     let unused = refresh_tokens::table
         .find(hash)
@@ -110,15 +110,15 @@ pub fn take_refresh(connection: &mut SqlConnection, hash: &str, now: Timestamp) 
         .map(|taken| taken.len() == 1)
 }
 
-/// Removes an access token.
+/// Deletes an access token.
 pub fn delete_access(connection: &mut SqlConnection, hash: &str) -> QueryResult<()> {
     diesel::delete(access_tokens::table.find(hash))
         .execute(connection)
         .map(|_| ())
 }
 
-/// Removes the access tokens that were over by `now`; returns how many. Used refresh tokens stay as long as their
-/// grant, so that their reuse is noticed.
+/// Deletes the access tokens that expired by `now`; returns their number. Used refresh tokens stay as long as their
+/// grant, so that reuse is detected.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(access_tokens::table.filter(access_tokens::expires.le(now.0))).execute(connection)
 }

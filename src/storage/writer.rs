@@ -1,10 +1,10 @@
-//! SQLite's one writer: a thread that runs jobs in groups, each group one durable transaction.
+//! The single SQLite writer: a thread that runs jobs in groups, each group in one durable transaction.
 //!
-//! With `synchronous = FULL` a commit costs a disk flush; sharing it among the jobs that wait makes durable writes 3 to
-//! 6 times faster under load and costs a lone write nothing. A caller is answered only after its group's commit.
+//! With `synchronous = FULL` a commit costs a disk flush; sharing it among the waiting jobs makes durable writes 3 to 6
+//! times faster under load and costs a single write nothing. A caller gets its answer only after its group's commit.
 //!
-//! A group goes well most often, so its jobs run as they are, a tenth cheaper than in savepoints. If one fails, all is
-//! undone, and those that had run are run again with it, each in a savepoint.
+//! Most groups succeed, so their jobs run without savepoints, which saves a tenth of the cost. If one fails, the group
+//! is rolled back, and the jobs that had run are run again with it, each in a savepoint.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,19 +18,19 @@ use super::database::StorageError;
 /// The most jobs that share one commit.
 const GROUP: usize = 128;
 
-/// Runs inside the group's transaction. Gives whether it went well, and the answer that is sent once it is known whether
-/// the group committed.
+/// A job that runs inside the group's transaction. Returns whether it succeeded, and the answer to send once the
+/// outcome of the group's commit is known.
 type Job = Box<dyn Fn(&mut SqlConnection, Guard) -> (bool, Answer) + Send>;
 type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
 
-/// What is undone if a job fails.
+/// The scope of the rollback if a job fails.
 #[derive(Clone, Copy)]
 enum Guard {
     Group,
     Savepoint,
 }
 
-/// A handle to the writer thread; it ends when the last handle is dropped.
+/// A handle to the writer thread, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub(super) struct Writer(Sender<Job>);
 
@@ -76,8 +76,8 @@ impl Writer {
     }
 }
 
-/// Where a caller waits for its answer. It sleeps at once: the receiver of a channel would first look again and again, which
-/// costs more than the answer, for that takes a flush of the disk.
+/// The slot in which a caller waits for its answer. It sleeps at once: the receiver of a channel would spin first,
+/// which is wasted here, since the answer takes a disk flush.
 struct Slot<T> {
     answer: Mutex<Awaited<T>>,
     told: Condvar,
@@ -86,7 +86,7 @@ struct Slot<T> {
 enum Awaited<T> {
     Open,
     Given(T),
-    /// Nobody is left who could give it.
+    /// The other end was dropped without an answer.
     Lost,
 }
 
@@ -108,7 +108,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Settles what is still open.
+    /// Stores the answer if there is none yet.
     fn settle(&self, answer: Awaited<T>) {
         let mut awaited = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*awaited, Awaited::Open) {
@@ -119,7 +119,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// The other end of a slot. Dropped without an answer, it tells that none will come.
+/// The other end of a slot. Dropped without an answer, it marks the answer as lost.
 struct Reply<T>(Arc<Slot<T>>);
 
 impl<T> Reply<T> {
@@ -148,10 +148,11 @@ fn serve(mut connection: SqlConnection, queue: &Receiver<Job>) {
     }
 }
 
-/// The answers of the jobs that ran, and whether what they did was committed.
+/// The answers of the jobs that ran, and the result of the commit.
 type Done = (Vec<Answer>, Result<(), DieselError>);
 
-/// Runs the first job and those that wait behind it. `None`: one failed after others had gone well, and all is undone.
+/// Runs the first job and those waiting behind it. `None` if one failed after others had succeeded, and all were rolled
+/// back.
 fn together(connection: &mut SqlConnection, queue: &Receiver<Job>, jobs: &mut Vec<Job>) -> Option<Done> {
     let (mut answers, mut failed) = (Vec::new(), false);
     let committed = connection.write_transaction(|connection| {
@@ -170,13 +171,13 @@ fn together(connection: &mut SqlConnection, queue: &Receiver<Job>, jobs: &mut Ve
     });
     match (failed, answers.len()) {
         (false, _) => Some((answers, committed)),
-        // Nothing but its own work was undone.
+        // Only the failed job itself was rolled back.
         (true, 1) => Some((answers, Ok(()))),
         (true, _) => None,
     }
 }
 
-/// Runs jobs so that one that fails takes no other along.
+/// Runs each job in a savepoint, so that a failing one does not affect the others.
 fn apart(connection: &mut SqlConnection, jobs: &[Job]) -> Done {
     let mut answers = Vec::new();
     let committed = connection.write_transaction(|connection| {
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_takes_no_other_along() {
+    fn a_failed_write_fails_no_other() {
         let mut connection = SqliteConnection::establish(":memory:").unwrap();
         connection
             .batch_execute("CREATE TABLE numbers (number BIGINT PRIMARY KEY)")

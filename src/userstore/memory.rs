@@ -1,4 +1,4 @@
-//! A userstore in memory, for tests and as the plain statement of what a store does.
+//! A userstore in memory: the reference implementation, used in tests.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::domain::{
     StoreName, Timestamp, Version,
 };
 
-/// A store that forgets everything when it is dropped.
+/// A store that keeps its data in memory only.
 pub struct MemoryUserstore {
     name: StoreName,
     hasher: PasswordHasher,
@@ -60,7 +60,7 @@ impl MemoryUserstore {
         }
     }
 
-    /// What was written together with changes, oldest first.
+    /// The side records that were written with changes, oldest first.
     pub fn companions(&self) -> Vec<Companion> {
         self.state().companions.clone()
     }
@@ -194,7 +194,7 @@ impl Userstore for MemoryUserstore {
     }
 }
 
-/// Type, id and time of a write.
+/// The type, id and time of a write.
 type Target<'a> = (&'a Kind, &'a ResourceId, Timestamp);
 
 impl State {
@@ -227,7 +227,7 @@ impl State {
         resource
     }
 
-    /// The groups that hold somebody themselves.
+    /// The groups that have the resource as a direct member.
     fn holders(&self, id: &ResourceId) -> impl Iterator<Item = &Entry> {
         self.resources
             .values()
@@ -425,7 +425,7 @@ fn draft_of(action: &WriteAction) -> Option<&Draft> {
     }
 }
 
-/// Carries out the steps and tells who is in now and was not, and the other way round.
+/// Applies the steps and returns the members that joined, left or were relabelled.
 fn step_through(members: &mut Vec<Member>, steps: &[MemberStep]) -> MembershipDelta {
     let before = members.clone();
     for step in steps {

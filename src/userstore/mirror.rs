@@ -1,5 +1,6 @@
-//! A store that reads through another one and writes to a copy: what was read is copied first. The other one is never
-//! written to. Made for rehearsals, where everything shall go as it would, and nothing happen.
+//! A userstore that reads from another store and writes to a copy, for rehearsals.
+//! A resource is copied when it is first read. The original store is never written to, so a rehearsal runs as a real
+//! change would, without any effect.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use crate::domain::schema::Registry;
 use crate::domain::unique::unique_values;
 use crate::domain::{Companion, Kind, Member, Relations, Resource, ResourceId, Secret, StoreName};
 
-/// Copies what else is known of a user.
+/// Copies the other records of a user.
 pub type CopyRecords = dyn Fn(&ResourceId) -> Result<(), StoreError> + Send + Sync;
 
 /// A mirror of a store.
@@ -41,7 +42,7 @@ impl Mirror {
         }
     }
 
-    /// Copies a resource that is there: a user with the groups that hold them, a group without its members.
+    /// Copies a resource if the original has it: a user together with their direct groups, a group without its members.
     fn take(&self, kind: &Kind, id: &ResourceId) -> Result<(), StoreError> {
         let is_new = self
             .seen
@@ -128,7 +129,7 @@ impl Userstore for Mirror {
         self.copy.write(write, companions)
     }
 
-    /// Nobody proves anything in a rehearsal: the attempt would count.
+    /// Always answers that the password is wrong: a check against the original would count as an attempt.
     fn verify_password(&self, _id: &ResourceId, _password: &Secret) -> Result<PasswordVerdict, StoreError> {
         Ok(PasswordVerdict::Wrong)
     }

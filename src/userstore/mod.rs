@@ -1,4 +1,5 @@
-//! Seam 1: where people and groups live. What every adapter promises is in `tests/userstore.rs`.
+//! The userstore interface: where users and groups are kept (seam 1).
+//! The contract of every adapter is tested in `tests/userstore.rs`.
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
@@ -23,27 +24,27 @@ use crate::domain::{
     Attributes, Companion, Kind, Precondition, Relations, Resource, ResourceId, Secret, StoreName, Timestamp, name,
 };
 
-/// A store of users and groups. Methods block; an absent resource is `None`, never an error.
+/// A store of users and groups. Methods block. An absent resource is `None`, never an error.
 pub trait Userstore: Send + Sync {
-    /// Its name.
+    /// The name of the store.
     fn name(&self) -> &StoreName;
 
-    /// One resource with the relations asked for.
+    /// Returns a resource with the requested relations.
     fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, StoreError>;
 
     /// Whether a group has more than `limit` members, at a cost that does not depend on its size.
     fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError>;
 
-    /// The resources that match, in order, and how many there are in all.
+    /// Returns the page of matching resources, in order, and the total number of matches.
     fn find(&self, query: &Query) -> Result<Found, StoreError>;
 
-    /// Carries out one write and its companions: all of it, durably, or nothing. `None` if the resource is not there.
+    /// Applies a write and its side records atomically and durably. `None` if the resource does not exist.
     fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError>;
 
-    /// Checks a person's password, counting failures against the account.
+    /// Checks a user's password and counts failures against the account.
     fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError>;
 
-    /// Whether a person has a password that could open the account.
+    /// Whether a user has a password that could open the account.
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError>;
 
     /// Lifts the lock that wrong passwords put on an account.
@@ -53,64 +54,64 @@ pub trait Userstore: Send + Sync {
     fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// A change of one resource, checked against its schema by the door.
+/// A change of one resource, already checked against its schema by the change pipeline.
 #[derive(Clone, Debug)]
 pub struct Write {
     /// The resource's type.
     pub kind: Kind,
-    /// The resource. A create brings the id that a store of ours gives it.
+    /// The resource's id. For a create, the id that stores in our own database give it.
     pub id: ResourceId,
     /// The time of the change; `meta.lastModified` becomes this, or one millisecond more than before if that is later.
     pub at: Timestamp,
-    /// What to do.
+    /// The action.
     pub action: WriteAction,
 }
 
-/// What a [`Write`] does.
+/// The action of a [`Write`].
 #[derive(Clone, Debug)]
 pub enum WriteAction {
-    /// Makes the resource.
+    /// Creates the resource.
     Create(Draft),
-    /// Puts a new state in place of the one at a version that `expected` allows. The version goes up by one.
+    /// Replaces the state, if `expected` allows the stored version. The version goes up by one.
     Replace {
         /// The new state.
         draft: Draft,
-        /// The attributes at the expected version, if they are known: what they share with the new state stays as it is.
+        /// The attributes at the expected version, if known: those equal to the new state's need not be written again.
         before: Option<Attributes>,
-        /// What must hold of the stored version, else [`StoreError::Stale`].
+        /// The precondition on the stored version, else [`StoreError::Stale`].
         expected: Precondition,
     },
-    /// Changes who is in a group, and nothing else. Cost does not depend on the group's size, except for
-    /// [`MemberStep::Replace`]. The version goes up only if somebody joined or left.
+    /// Changes the members of a group and nothing else. The cost does not depend on the group's size, except for
+    /// [`MemberStep::Replace`]. The version goes up only if a member joined, left or was relabelled.
     Members {
-        /// Who joins or leaves.
+        /// The members that join or leave.
         change: MemberChange,
         /// What must hold of the stored version.
         expected: Precondition,
     },
-    /// Leaves the resource as it is and writes down the companions that are not journal entries.
+    /// Leaves the resource unchanged and writes the side records other than journal entries.
     Keep,
-    /// Removes the resource, its memberships in groups, its password and its links.
+    /// Deletes the resource, its memberships in groups, its password and its links.
     Delete {
         /// What must hold of the stored version.
         expected: Precondition,
     },
 }
 
-/// The state that a resource shall have.
+/// The new state of a resource.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// What must be unique in the store for the type, as typed: `userName`, `displayName`.
+    /// The value that must be unique among resources of the type in the store, as typed: `userName`, `displayName`.
     pub key: UniqueKey,
-    /// What else nobody may have who is not this resource; none if its type has no such attribute.
+    /// Further values that no other resource may have; `None` if the type has no such attribute.
     pub unique: Option<BTreeSet<UniqueValue>>,
     /// The attributes as [`crate::domain::Document`] holds them.
     pub attributes: Attributes,
-    /// Who wrote each value.
+    /// The writer of each value.
     pub writers: Writers,
-    /// For a group: who joins or leaves with this change.
+    /// For a group: the members that join or leave with this change.
     pub members: Option<MemberChange>,
-    /// Whether the password changes too.
+    /// The change of the password, if any.
     pub password: Option<PasswordChange>,
 }
 
@@ -144,47 +145,47 @@ impl UniqueKey {
     }
 }
 
-/// How a group's members change, step by step. Who is in already stays as is; who is not in cannot leave.
+/// The changes to a group's members, in order. Adding a present member or removing an absent one has no effect.
 pub type MemberChange = Vec<MemberStep>;
 
-/// How a password changes.
+/// A change of a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordChange {
-    /// To this one.
+    /// Sets this password.
     Set(Secret),
-    /// To none: no password opens the account.
+    /// Removes the password: no password opens the account.
     Clear,
 }
 
-/// What a write did.
+/// The result of a write.
 #[derive(Clone, Debug)]
 pub struct Written {
-    /// The resource as it is now, or as it last was if it was deleted; without relations.
+    /// The resource after the write, or before it if it was deleted; without relations.
     pub resource: Resource,
-    /// Who joined and who left.
+    /// The members that joined and left.
     pub members: MembershipDelta,
     /// Whether anything changed. If not, no journal entry was written.
     pub changed: bool,
 }
 
-/// What a password check found.
+/// The result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordVerdict {
-    /// It is the one.
+    /// The password is correct.
     Right,
-    /// It is not, or there is none.
+    /// The password is wrong, or the user has none.
     Wrong,
-    /// Too many wrong ones; nothing was compared.
+    /// The account is locked after too many failures; the password was not compared.
     Locked {
-        /// Until when.
+        /// The end of the lock.
         until: Timestamp,
     },
 }
 
-/// Why a store did not do what it was asked.
+/// The reason why a store did not carry out a request.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A unique attribute has this value elsewhere; or, as `link`, the external subject is linked already.
+    /// Another resource has this value of a unique attribute. For `link`, the external subject is already linked.
     #[error("{attribute} is taken")]
     Taken {
         /// The attribute.
@@ -193,16 +194,16 @@ pub enum StoreError {
     /// The stored version is not the expected one.
     #[error("the resource has changed since it was read")]
     Stale,
-    /// This store cannot do that.
+    /// The store does not support the operation.
     #[error("this userstore cannot {0}")]
     Unsupported(&'static str),
-    /// The place where it keeps people does not take these values.
-    #[error("the userstore does not take this: {reason}")]
+    /// The system behind the store rejects the values.
+    #[error("the userstore rejects these values: {reason}")]
     Refused {
-        /// Why, in words that clients may read.
+        /// The reason, in words that clients may read.
         reason: String,
     },
-    /// It cannot be reached.
+    /// The store cannot be reached.
     #[error("the userstore is not available")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
 }

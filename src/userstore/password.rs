@@ -1,4 +1,4 @@
-//! Password hashes: Argon2id, as few at a time as there are cores, so that logins starve nobody.
+//! Argon2id password hashes; at most one per core is computed at a time, so other work is not starved.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ const PASSES: u32 = 2;
 pub struct PasswordHasher {
     argon: Argon2<'static>,
     slots: Arc<(Mutex<usize>, Condvar)>,
-    /// A hash that is checked when there is none, so that time does not tell; its answer is always no.
+    /// A hash to verify against when there is none, so that timing does not reveal that; the answer is always no.
     decoy: Arc<str>,
 }
 
@@ -28,7 +28,7 @@ impl Default for PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// A hasher that works on as many passwords at a time as there are cores.
+    /// Creates a hasher that processes as many passwords at a time as there are cores.
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let parameters = Params::new(MEMORY_KIB, PASSES, 1, None).expect("the parameters are within Argon2's limits");
@@ -41,7 +41,7 @@ impl PasswordHasher {
         hasher
     }
 
-    /// The hash of a password, in PHC form with its parameters and salt.
+    /// Returns the hash of a password, in PHC form with its parameters and salt.
     pub fn hash(&self, password: &Secret) -> String {
         let _slot = self.slot();
         self.argon
@@ -50,7 +50,7 @@ impl PasswordHasher {
             .to_string()
     }
 
-    /// Whether `password` is the one that `hash` was made of. Without a hash the answer is no, after the same time.
+    /// Whether `password` matches `hash`. Without a hash the answer is no, after the same time.
     pub fn verify(&self, hash: Option<&str>, password: &Secret) -> bool {
         let _slot = self.slot();
         let Ok(parsed) = PasswordHash::new(hash.unwrap_or(&self.decoy)) else {
@@ -73,7 +73,7 @@ impl PasswordHasher {
     }
 }
 
-/// One of the places at the hasher; given back when dropped.
+/// A permit to use the hasher; returned on drop.
 struct Slot<'a>(&'a PasswordHasher);
 
 impl Drop for Slot<'_> {

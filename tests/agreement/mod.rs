@@ -1,4 +1,4 @@
-//! Random people, groups and questions about them. Few texts are used often, so that filters meet somebody.
+//! Random users, groups and queries about them. Few texts are used often, so that filters find matches.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -11,12 +11,12 @@ use super::generate;
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// Who is there.
+/// The resources of one test case.
 #[derive(Clone, Debug)]
 pub(crate) struct Population {
     pub(crate) people: Vec<Person>,
     pub(crate) teams: Vec<Team>,
-    /// Attributes of resources of a type of its own.
+    /// Attributes of resources of a custom type.
     pub(crate) devices: Vec<Attributes>,
 }
 
@@ -24,14 +24,14 @@ pub(crate) struct Population {
 #[derive(Clone, Debug)]
 pub(crate) struct Person(pub(crate) Attributes);
 
-/// A group's attributes, and its members by their place (`u0`, `g1`) with what was sent beside their `value`.
+/// A group's attributes, and its members by local id (`u0`, `g1`) with the other sub-attributes that are sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Team {
     pub(crate) attributes: Attributes,
     pub(crate) members: Vec<(String, Attributes)>,
 }
 
-/// A question. In the filter, `@` stands for what all ids begin with.
+/// A query. In the filter, `@` stands for the common prefix of all ids.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) kind: Kind,
@@ -50,12 +50,12 @@ pub(crate) fn population() -> impl Strategy<Value = Population> {
     })
 }
 
-/// The type that is not built in.
+/// The custom resource type.
 pub(crate) fn device() -> Kind {
     Kind::new("Device")
 }
 
-/// What a document holds: secrets are kept elsewhere or not looked at.
+/// Removes the password, which a document does not hold.
 fn without_secrets(mut attributes: Attributes) -> Attributes {
     attributes.retain(|name, _| name != "password");
     attributes
@@ -70,8 +70,8 @@ pub(crate) fn asks() -> impl Strategy<Value = Vec<Ask>> {
 
 // ---- people and groups ----
 
-/// Texts that have gone wrong somewhere: wildcards, case pairs, compositions, order beyond the basic plane, values at
-/// the width of an index, and whatever else there is.
+/// Texts that are known to cause errors: wildcards, case pairs, compositions, characters beyond the basic multilingual
+/// plane, values as long as an index allows, and others.
 const TEXTS: &[&str] = &[
     "",
     "a",
@@ -221,7 +221,7 @@ fn parts(
     parts.prop_map(|(one, two, three)| object([one, two, three]))
 }
 
-/// E-mail addresses and the like; at most the first is primary.
+/// E-mail addresses and similar values; at most one is primary.
 fn elements() -> impl Strategy<Value = Vec<Value>> {
     let kind = option::of(select(vec!["work", "home", "WORK"]).prop_map(|kind| ("type".to_owned(), json!(kind))));
     let element = parts((text_part("value"), text_part("display"), kind));
@@ -247,7 +247,7 @@ fn nested(name: &str, parts: Attributes) -> Part {
     (!parts.is_empty()).then(|| (name.to_owned(), Value::Object(parts)))
 }
 
-// ---- questions ----
+// ---- queries ----
 
 const USER_TEXTS: &[&str] = &[
     "userName",
@@ -407,7 +407,7 @@ fn flag() -> impl Strategy<Value = String> {
     (select(vec!["eq", "ne"]), any::<bool>()).prop_map(|(operator, flag)| format!("{operator} {flag}"))
 }
 
-/// People and groups are made every half second from 2026 on.
+/// Compares with a time near those at which users and groups are created: one every half second from 2026 on.
 fn moment() -> impl Strategy<Value = String> {
     (
         select(vec!["eq", "ne", "gt", "ge", "lt", "le"]),

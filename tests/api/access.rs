@@ -1,11 +1,11 @@
-//! Who may see what: a client works in its own store.
+//! Access control: a client sees only its own userstore.
 
 use serde_json::json;
 
 use crate::support::{USER, anonymous, chat, id_of, unique, wiki};
 
 #[test]
-fn without_a_token_every_verb_is_401_and_says_how_to_come_back() {
+fn every_verb_without_a_token_is_401_with_www_authenticate() {
     let path = wiki().user(&unique("ann"));
     for (method, path) in [
         ("GET", "/scim/v2/Users"),
@@ -29,7 +29,7 @@ fn without_a_token_every_verb_is_401_and_says_how_to_come_back() {
 }
 
 #[test]
-fn another_store_is_as_if_it_were_not_there() {
+fn other_stores_are_invisible_to_a_client() {
     let path = wiki().user(&unique("ann"));
     let before = wiki().get(&path).body;
     chat().get(&path).refuses(404, None);
@@ -44,7 +44,7 @@ fn another_store_is_as_if_it_were_not_there() {
 }
 
 #[test]
-fn an_id_of_another_store_answers_like_one_of_nobody() {
+fn id_of_another_store_answers_like_an_unknown_id() {
     let there = wiki().user(&unique("ann"));
     let (theirs, nobodys) = (
         chat().get(&there),
@@ -54,7 +54,7 @@ fn an_id_of_another_store_answers_like_one_of_nobody() {
 }
 
 #[test]
-fn a_list_shows_ones_own_store_alone() {
+fn list_shows_only_the_clients_own_store() {
     let name = unique("ann");
     wiki().user(&name);
     assert_eq!(
@@ -73,7 +73,7 @@ fn a_list_shows_ones_own_store_alone() {
 }
 
 #[test]
-fn a_group_elsewhere_tells_nothing_about_its_members() {
+fn group_in_another_store_reveals_no_membership() {
     let ann = wiki().user(&unique("ann"));
     let group = chat().group(&unique("spies"), &[id_of(&ann)]);
     let by_group = format!("groups.value eq \"{}\"", id_of(&group));

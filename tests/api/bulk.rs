@@ -21,7 +21,7 @@ fn statuses(answer: &Reply) -> Vec<String> {
         .collect()
 }
 
-/// The path of what the operation at a place is about.
+/// The path in the `location` of the operation at an index.
 fn path_of(answer: &Reply, at: usize) -> String {
     let location = answer.body["Operations"][at]["location"].as_str().unwrap();
     location[location.find("/scim/").unwrap()..].to_owned()
@@ -49,7 +49,7 @@ fn fail_on_errors_is_a_whole_number_however_it_is_written() {
 }
 
 #[test]
-fn the_location_of_what_is_not_there_is_an_address_too() {
+fn location_of_a_missing_resource_is_a_valid_uri() {
     let answer = bulk(&json!([{ "method": "DELETE", "path": "/Users/ä b\u{90}" }])).gives(200);
     assert_eq!(statuses(&answer), ["404"]);
     let location = answer.body["Operations"][0]["location"].as_str().unwrap();
@@ -107,7 +107,7 @@ fn a_reference_may_come_before_what_it_refers_to() {
 }
 
 #[test]
-fn references_in_a_circle_come_true() {
+fn circular_bulk_references_are_resolved() {
     let answer = bulk(&json!([
         group("a", &["bulkId:b"]),
         group("b", &["bulkId:a"]),
@@ -137,7 +137,7 @@ fn a_reference_may_stand_in_a_path_and_in_operations() {
 }
 
 #[test]
-fn what_refers_to_something_that_fails_fails_and_leaves_nothing() {
+fn operation_that_refers_to_a_failed_one_fails_entirely() {
     let taken = unique("bulk");
     wiki().user(&taken);
     let mut twin = user("u", &json!({}));
@@ -188,7 +188,7 @@ fn a_version_is_a_condition() {
 }
 
 #[test]
-fn a_name_that_is_given_twice_is_refused_only_if_something_refers_to_it() {
+fn duplicate_bulk_id_is_refused_only_where_referenced() {
     assert_eq!(
         statuses(&bulk(&json!([user("a", &json!({})), user("a", &json!({}))]))),
         ["201", "201"]
@@ -202,7 +202,7 @@ fn a_name_that_is_given_twice_is_refused_only_if_something_refers_to_it() {
 }
 
 #[test]
-fn a_request_of_the_wrong_form_is_refused_before_anything_is_done() {
+fn malformed_bulk_request_is_refused_before_any_operation() {
     let good = user("a", &json!({}));
     for bad in [
         json!({ "method": "POST", "path": "/Users", "data": {} }),

@@ -1,9 +1,9 @@
-//! What known clients send, step by step, and what they get. Each has a transcript in `tests/clients`: a line that says who
-//! it is, then one line for each step.
+//! Replays the requests of known clients and compares the answers. Each has a transcript in `tests/clients`: a line
+//! that describes the client, then one line for each step.
 //!
-//! A step has a `request`, perhaps `headers`, a `body` or a `raw` one; the `status` and parts of the body that it expects,
-//! by JSON pointer, where null stands for what is not there; the `rules` that it needs, each counted once; and what it
-//! keeps for later steps, which name it as `${name}`. `${run}` is new in each run.
+//! A step has a `request`, optionally `headers`, a `body` or a `raw` one; the `status` and parts of the body that it
+//! expects, by JSON pointer, where null means absent; the `rules` that it needs, each counted once; and the values that
+//! it keeps for later steps, which use them as `${name}`. `${run}` differs in each run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::support::{Caller, anonymous, app, transcripts, unique};
 
-/// Who a client is.
+/// The first line of a transcript: the client.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Client {
@@ -24,7 +24,7 @@ pub(crate) struct Client {
     headers: BTreeMap<String, String>,
 }
 
-/// One request, and what is expected of it.
+/// One request and its expected answer.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
@@ -44,7 +44,7 @@ pub(crate) struct Step {
     pub(crate) rules: BTreeSet<String>,
 }
 
-/// The lines of a transcript: who it is, and the steps as they stand there.
+/// The lines of a transcript: the client, and the steps as written.
 pub(crate) fn transcript(name: &str) -> (Client, Vec<String>) {
     let path = format!("{}/tests/clients/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap();
@@ -53,7 +53,7 @@ pub(crate) fn transcript(name: &str) -> (Client, Vec<String>) {
     (client, lines.map(str::to_owned).collect())
 }
 
-/// A step with what is kept put in its place.
+/// Reads a step, with kept values substituted.
 pub(crate) fn step(line: &str, kept: &BTreeMap<String, String>) -> Step {
     let filled = kept.iter().fold(line.to_owned(), |line, (name, value)| {
         line.replace(&format!("${{{name}}}"), value)
@@ -61,7 +61,7 @@ pub(crate) fn step(line: &str, kept: &BTreeMap<String, String>) -> Step {
     serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{filled}: {error}"))
 }
 
-/// How often each rule was counted for a service provider.
+/// The counter of each rule for a service provider.
 fn counted(service_provider: &str) -> BTreeMap<String, u64> {
     let start = format!("vestibule_scim_deviations_total{{service_provider=\"{service_provider}\",rule=\"");
     let metrics = anonymous().get("/metrics").gives(200).text;
@@ -73,7 +73,7 @@ fn counted(service_provider: &str) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Takes a step; says what is not as expected.
+/// Sends a step's request and returns the differences from what is expected.
 fn replay(
     name: &str,
     client: &Client,

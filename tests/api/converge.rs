@@ -1,11 +1,11 @@
-//! One account, however it was born: a POST for somebody who is here already.
+//! A POST for a person whose account exists already, for example from a login.
 
 use serde_json::{Value, json};
 use vestibule::domain::{Actor, Change, Companion, Kind, Link, Operation, Principal, ServiceProviderName, StoreName};
 
 use crate::support::{USER, app, client_of, id_of, unique, wiki};
 
-/// An account that a login made, and its subject.
+/// Creates an account as a login does; returns its path and the subject.
 fn logged_in(attributes: &Value) -> (String, String) {
     let subject = unique("subject");
     let link = Link {
@@ -32,7 +32,7 @@ fn logged_in(attributes: &Value) -> (String, String) {
 }
 
 #[test]
-fn a_client_tied_to_the_identity_provider_adopts_the_account_of_the_subject() {
+fn trusted_scim_source_adopts_the_account_of_the_subject() {
     let (path, subject) = logged_in(&json!({ "userName": unique("google"), "nickName": "Al", "title": "old" }));
     let body = json!({ "schemas": [USER], "userName": unique("alice"), "externalId": subject, "title": "new" });
     let made = client_of("hr").post("/scim/v2/Users", &body).gives(201);
@@ -46,7 +46,7 @@ fn a_client_tied_to_the_identity_provider_adopts_the_account_of_the_subject() {
         &seen["nickName"],
     ];
     assert_eq!(seen, [&body["userName"], &json!(subject), &json!("new"), &json!("Al")]);
-    // The second time it is still the same account.
+    // A second POST finds the same account.
     client_of("hr").post("/scim/v2/Users", &body).gives(201);
     assert_eq!(wiki().get(&path).body["meta"]["version"], "W/\"2\"");
 }
@@ -60,7 +60,7 @@ fn a_client_may_know_accounts_by_an_attribute() {
         json!({ "schemas": [USER, extension], "userName": unique("alice"), extension: { "employeeNumber": number } });
     let adopted = client_of("payroll").post("/scim/v2/Users", &body).gives(201).id();
     assert_eq!(adopted, id_of(&path));
-    // Nobody came in through Google with this one.
+    // This account has no link to Google, so it is not adopted.
     let stranger = unique("employee");
     let body = json!({ "userName": unique("bob"), extension: { "employeeNumber": stranger } });
     let bob = client_of("wiki").post("/scim/v2/Users", &body).gives(201).id();
@@ -73,7 +73,7 @@ fn another_client_gets_a_conflict_that_says_what_to_do() {
     let name = unique("alice");
     let (path, subject) = logged_in(&json!({ "userName": name }));
     for caller in [client_of("wiki"), client_of("hr")] {
-        // Neither a client that is not tied, nor a subject that is not the account's.
+        // Neither an untrusted client nor a different subject adopts the account.
         let external_id = if caller.token() == wiki().token() {
             subject.clone()
         } else {
@@ -90,7 +90,7 @@ fn another_client_gets_a_conflict_that_says_what_to_do() {
 }
 
 #[test]
-fn a_client_gets_back_whom_it_switched_off() {
+fn client_reactivates_by_post_the_user_it_deactivated() {
     let name = unique("alice");
     let body = json!({ "schemas": [USER], "userName": name, "title": "T", "nickName": "Al" });
     let made = wiki().post("/scim/v2/Users", &body).gives(201);

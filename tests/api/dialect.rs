@@ -1,4 +1,4 @@
-//! What clients send that the RFCs do not promise to be understood, over HTTP.
+//! Deviations from the RFCs that are accepted because clients send them, over HTTP.
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ fn an_attribute_of_an_extension_is_patched_without_its_urn() {
 }
 
 #[test]
-fn an_empty_text_or_null_clears_whatever_it_is_sent_for() {
+fn empty_text_or_null_clears_any_attribute() {
     let full = json!({
         "title": "Dr", "name": { "givenName": "A" }, "addresses": [{ "type": "work", "country": "DE" }],
         "emails": [{ "type": "work", "value": "a@example.com" }],

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{GROUP, USER, anonymous};
 
 #[test]
-fn discovery_is_open_to_everybody() {
+fn discovery_needs_no_token() {
     for path in ["ServiceProviderConfig", "Schemas", "ResourceTypes"] {
         let answer = anonymous().get(&format!("/scim/v2/{path}")).gives(200);
         assert_eq!(answer.header("content-type"), "application/scim+json");
@@ -40,7 +40,7 @@ fn users_and_groups_are_there_with_their_schemas() {
 }
 
 #[test]
-fn what_is_announced_is_what_is_there() {
+fn service_provider_config_lists_the_supported_features() {
     let config = anonymous().get("/scim/v2/ServiceProviderConfig").body;
     for feature in ["patch", "filter", "sort", "etag", "changePassword"] {
         assert_eq!(config[feature]["supported"], true, "{feature}");
@@ -52,7 +52,7 @@ fn what_is_announced_is_what_is_there() {
 }
 
 #[test]
-fn the_api_describes_itself_to_everybody() {
+fn openapi_description_needs_no_token() {
     let answer = anonymous().get("/scim/v2/openapi.json").gives(200);
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.body["openapi"], "3.1.0");

@@ -1,5 +1,5 @@
-//! The tables of `docs/scim.md` that are made from the code, the transcripts and the tests. With `UPDATE_DOCS=1` they are
-//! written, otherwise compared.
+//! The tables of `docs/scim.md` that are generated from the code, the transcripts and the tests. With `UPDATE_DOCS=1`
+//! they are written, otherwise compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,14 +11,14 @@ use crate::support::transcripts;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Where rules are defined, each as a constant under a sentence about it.
+/// The files that define rules, each as a constant with a one-sentence doc comment.
 const RULES: [&str; 3] = [
     "src/scim/normalise/mod.rs",
     "src/domain/patch/path.rs",
     "src/domain/filter/mod.rs",
 ];
 
-/// What the first letter of a rule's name says.
+/// The meaning of the first letter of a rule's name.
 const KINDS: [(&str, &str); 4] = [
     ("R", "Rules for bodies and values"),
     ("P", "Rules for PATCH"),
@@ -30,7 +30,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
 }
 
-/// The rules by letter and number: name and what is understood.
+/// The rules by letter and number: the name and its description.
 fn rules() -> BTreeMap<(String, u32), (String, String)> {
     let mut rules = BTreeMap::new();
     for file in RULES {
@@ -95,7 +95,7 @@ fn tables_of_rules() -> String {
 }
 
 fn table_of_clients() -> String {
-    let mut text = "| client | how it talks | rules that it needs | steps |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut text = "| client | behaviour | needed rules | steps |\n| --- | --- | --- | --- |\n".to_owned();
     for name in transcripts() {
         let (client, _) = clients::transcript(&name);
         let (rules, steps) = needs(&name);
@@ -115,7 +115,7 @@ fn table_of_clients() -> String {
 }
 
 fn table_of_sections() -> String {
-    let mut text = "| section | what it is about | here | tests |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut text = "| section | subject | supported | tests |\n| --- | --- | --- | --- |\n".to_owned();
     for section in SECTIONS {
         let tests: Vec<String> = section.tests.iter().map(|test| format!("`{test}`")).collect();
         let _ = writeln!(
@@ -131,7 +131,7 @@ fn table_of_sections() -> String {
     text
 }
 
-/// The page with what stands between the markers of a block replaced.
+/// Replaces the content between the markers of a block of the page.
 fn with_block(page: &str, name: &str, content: &str) -> String {
     let begin = format!("<!-- generated: {name} -->\n");
     let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no block {name}"));

@@ -1,4 +1,4 @@
-//! Errors (RFC 7644 §3.12): the right status, a SCIM body, and nothing that an outsider should not read.
+//! Errors (RFC 7644 §3.12): the right status, a SCIM body, and no internal details.
 
 use serde_json::json;
 

@@ -44,7 +44,7 @@ fn a_change_of_an_old_version_is_412_and_changes_nothing() {
 }
 
 #[test]
-fn any_version_is_a_star() {
+fn if_match_star_matches_any_version() {
     let path = wiki().user(&unique("ann"));
     conditional("PATCH", &path, "if-match", "*").gives(200);
     wiki().delete(&path);
@@ -52,7 +52,7 @@ fn any_version_is_a_star() {
 }
 
 #[test]
-fn what_the_client_has_is_not_sent_again() {
+fn unchanged_resource_is_304_not_modified() {
     let path = wiki().user(&unique("ann"));
     let etag = wiki().get(&path).header("etag").to_owned();
     let same = conditional("GET", &path, "if-none-match", &etag).gives(304);

@@ -1,4 +1,4 @@
-//! Lists, filters, sorting and pages (RFC 7644 §3.4.2). That all stores agree is another test's business.
+//! Lists, filters, sorting and pages (RFC 7644 §3.4.2). `tests/filter_agreement.rs` checks that all stores agree.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn names(reply: &Reply) -> Vec<&str> {
     resources.iter().map(|one| one["userName"].as_str().unwrap()).collect()
 }
 
-/// Three people and the filter that finds them.
+/// Creates three users; returns a filter that finds them, and their names.
 fn trio() -> (String, [String; 3]) {
     let tag = unique("trio");
     let names = ["a", "b", "c"].map(|letter| format!("{tag}-{letter}"));
@@ -117,7 +117,7 @@ fn a_query_at_the_root_is_over_all_types() {
 }
 
 #[test]
-fn nobody_found_is_an_empty_list() {
+fn no_match_is_an_empty_list() {
     let list = wiki()
         .find("Users", "userName eq \"there is nobody of this name\"")
         .gives(200);
@@ -126,7 +126,7 @@ fn nobody_found_is_an_empty_list() {
 }
 
 #[test]
-fn an_unknown_attribute_matches_nobody() {
+fn unknown_attribute_in_a_filter_matches_nothing() {
     assert_eq!(
         wiki().find("Users", "nonsense eq \"x\"").gives(200).body["totalResults"],
         0
@@ -134,7 +134,7 @@ fn an_unknown_attribute_matches_nobody() {
 }
 
 #[test]
-fn a_number_of_no_kind_is_an_invalid_value() {
+fn count_that_is_not_a_number_is_an_invalid_value() {
     wiki()
         .get("/scim/v2/Users?count=many")
         .refuses(400, Some("invalidValue"));
@@ -146,7 +146,7 @@ fn a_number_of_no_kind_is_an_invalid_value() {
 #[test]
 fn a_filter_that_unfolds_to_many_characters_is_answered() {
     wiki().user_with(&unique("ann"), &json!({ "displayName": "Ann" }));
-    // One character that compares as eighteen: the longest filter becomes ten times longer.
+    // One character that normalises to eighteen, so the longest filter grows tenfold.
     let filter = format!("displayName co \"{}\"", "\u{fdfa}".repeat(2600));
     assert_eq!(wiki().find("Users", &filter).gives(200).body["totalResults"], 0);
 }

@@ -1,4 +1,4 @@
-//! What went wrong in other SCIM servers, each as a test on this one.
+//! Bugs of other SCIM servers, each as a test of this one.
 
 use std::thread;
 
@@ -27,7 +27,7 @@ fn fifty_parallel_joins_are_all_there() {
 }
 
 #[test]
-fn a_member_that_names_nobody_is_kept_and_nothing_is_lost() {
+fn unknown_member_is_kept_along_with_the_others() {
     let ann = wiki().user(&unique("ann"));
     let name = unique("ops");
     let dangling = json!([{ "value": "nobody-at-all" }, { "value": id_of(&ann) }]);
@@ -84,7 +84,7 @@ fn a_patch_is_checked_by_its_result() {
 }
 
 #[test]
-fn a_filter_that_is_not_understood_is_never_nobody() {
+fn invalid_filter_is_an_error_and_not_an_empty_list() {
     for wrong in [
         "userName eq",
         "userName",

@@ -1,4 +1,4 @@
-//! The product over HTTP, as a specification. One server serves all tests; each test makes its own people.
+//! The HTTP API, as a specification. One server serves all tests; each test creates its own users.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

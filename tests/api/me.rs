@@ -8,7 +8,7 @@ use vestibule::storage::grants::Grant;
 use vestibule::storage::tokens::NewToken;
 use vestibule::storage::{StorageError, grants, random, tokens};
 
-/// Somebody with an access token of the OpenID provider.
+/// A caller with an access token of the OpenID provider for the user at a path.
 fn person(path: &str, scope: &str) -> Caller {
     let (token, now) = (random::token(), app().now());
     let end = now.plus(Duration::from_hours(1));
@@ -56,7 +56,7 @@ fn a_person_sees_who_it_is_at_its_own_location() {
 }
 
 #[test]
-fn an_application_is_nobody() {
+fn client_token_has_no_me_resource() {
     wiki().get("/scim/v2/Me").refuses(404, None);
     let refused = anonymous().get("/scim/v2/Me").refuses(401, None);
     assert!(refused.header("www-authenticate").starts_with("Bearer"));

@@ -1,4 +1,4 @@
-//! Health, metrics, and the headers of every answer.
+//! Health, metrics, and the headers of every response.
 
 use std::net::UdpSocket;
 
@@ -14,7 +14,7 @@ fn the_process_lives_and_is_ready() {
 }
 
 #[test]
-fn metrics_count_requests_and_name_nobody() {
+fn metrics_count_requests_without_personal_data() {
     let name = unique("ann");
     let path = wiki().user(&name);
     let metrics = anonymous().get("/metrics").gives(200);
@@ -31,8 +31,8 @@ fn metrics_count_requests_and_name_nobody() {
 }
 
 #[test]
-fn metrics_are_told_to_this_machine_alone() {
-    // Nothing is sent: the system only says from which of its addresses it would be.
+fn metrics_are_served_only_on_loopback() {
+    // Sends nothing; the system only tells which local address it would use.
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     let address = socket
         .connect("192.0.2.1:9")
@@ -66,7 +66,7 @@ fn every_answer_carries_the_headers_that_protect_it() {
         "/login/nothing",
     ] {
         let answer = anonymous().get(path);
-        // A page's forms must tell us where they come from.
+        // A page sends its origin to its own site, because the server checks where a form comes from.
         let is_page = answer.header("content-type").starts_with("text/html");
         let referrer = if is_page { "same-origin" } else { "no-referrer" };
         for (name, value) in [

@@ -1,11 +1,11 @@
-//! Paging by cursor over HTTP (RFC 9865); what cursors promise is in `tests/scim_paging.rs`.
+//! Paging by cursor over HTTP (RFC 9865); `tests/scim_paging.rs` tests the cursors themselves.
 
 use serde_json::json;
 
 use crate::support::{anonymous, unique, wiki};
 
 #[test]
-fn an_empty_cursor_asks_for_the_first_page_and_the_answer_names_the_next() {
+fn empty_cursor_gets_the_first_page_and_next_cursor() {
     let stem = unique("cursor");
     for n in 0..3 {
         wiki().user(&format!("{stem}-{n}"));
@@ -25,7 +25,7 @@ fn an_empty_cursor_asks_for_the_first_page_and_the_answer_names_the_next() {
 }
 
 #[test]
-fn a_cursor_of_nobody_is_an_invalid_cursor() {
+fn unknown_cursor_is_an_invalid_cursor() {
     wiki()
         .get("/scim/v2/Users?cursor=bogus")
         .refuses(400, Some("invalidCursor"));

@@ -1,11 +1,11 @@
-//! The standards section by section: what is here, and the tests that hold it.
+//! The standards section by section: what is implemented, and the tests that prove it.
 
 /// A section of RFC 7643, RFC 7644 or RFC 9865.
 pub(crate) struct Section {
-    /// Such as `7644 §3.5.2`.
+    /// For example `7644 §3.5.2`.
     pub(crate) place: &'static str,
     pub(crate) about: &'static str,
-    /// What of it is here.
+    /// The part that is implemented.
     pub(crate) here: &'static str,
     pub(crate) tests: &'static [&'static str],
 }
@@ -28,15 +28,15 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7643 §2.1",
         "names of attributes",
-        "in any case",
-        &["r1_names_take_their_canonical_case_and_the_last_spelling_counts"],
+        "compared without case",
+        &["r1_names_get_canonical_case_and_the_last_spelling_wins"],
     ),
     section(
         "7643 §2.2",
         "characteristics of attributes",
         "all, of attributes and their parts",
         &[
-            "the_builtin_characteristics_are_those_of_the_standard_with_its_errata",
+            "builtin_characteristics_match_the_rfc_and_its_errata",
             "values_are_returned_when_their_schema_says",
             "an_immutable_value_may_be_repeated_and_may_not_differ",
         ],
@@ -54,7 +54,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7643 §2.4",
         "multi-valued attributes",
-        "no element twice, one primary at most; suggested types are not enforced",
+        "no duplicate elements, at most one primary; suggested types are not enforced",
         &[
             "r9_equal_elements_are_kept_once_and_members_by_their_value",
             "a_new_primary_takes_it_from_the_old_one",
@@ -65,18 +65,18 @@ pub(crate) const SECTIONS: &[Section] = &[
         "unassigned values",
         "null and an empty list unassign",
         &[
-            "r3_null_and_empty_lists_are_unassigned_and_empty_text_is_a_value",
-            "an_empty_text_or_null_clears_whatever_it_is_sent_for",
+            "r3_null_and_empty_lists_unassign_but_empty_text_does_not",
+            "empty_text_or_null_clears_any_attribute",
         ],
     ),
     section(
         "7643 §3",
         "resources and their common attributes",
-        "`id` and `meta` are ours, `externalId` the client's; `schemas` says what is present",
+        "the server sets `id` and `meta`, the client `externalId`; `schemas` lists what is present",
         &[
             "a_new_user_gets_201_with_location_etag_and_meta",
             "schemas_follow_from_what_is_present",
-            "s01_an_external_id_is_nobodys_key",
+            "s01_external_id_never_becomes_or_selects_an_id",
         ],
     ),
     section(
@@ -91,7 +91,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7643 §4.1",
         "User",
-        "all attributes; `groups` follows the groups; a password is never shown",
+        "all attributes; `groups` is read-only and follows the memberships; a password is never returned",
         &[
             "what_was_created_is_what_is_read",
             "a_password_is_taken_and_never_shown",
@@ -105,7 +105,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         &[
             "a_group_shows_its_members_and_each_member_its_group",
             "a_group_needs_a_name_that_no_other_has",
-            "a_member_that_names_nobody_is_kept_and_nothing_is_lost",
+            "unknown_member_is_kept_along_with_the_others",
         ],
     ),
     section(
@@ -120,13 +120,16 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7643 §5",
         "service provider configuration",
-        "says what is there and nothing else",
-        &["what_is_announced_is_what_is_there", "discovery_is_open_to_everybody"],
+        "lists exactly the supported features",
+        &[
+            "service_provider_config_lists_the_supported_features",
+            "discovery_needs_no_token",
+        ],
     ),
     section(
         "7643 §6",
         "resource types",
-        "built in and of your own",
+        "built-in and custom",
         &[
             "a_further_file_may_bring_a_resource_type_of_its_own",
             "a_resource_type_names_its_schema_and_extensions",
@@ -135,9 +138,9 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7643 §7, §8",
         "schemas",
-        "built in and of your own, with every characteristic",
+        "built-in and custom, with every characteristic",
         &[
-            "a_schema_shows_every_characteristic_but_ours",
+            "a_schema_shows_every_characteristic_except_indexed",
             "each_listed_schema_and_type_can_be_read_by_itself",
         ],
     ),
@@ -146,9 +149,9 @@ pub(crate) const SECTIONS: &[Section] = &[
         "authentication",
         "bearer tokens, each bound to a service provider",
         &[
-            "without_a_token_every_verb_is_401_and_says_how_to_come_back",
+            "every_verb_without_a_token_is_401_with_www_authenticate",
             "a_revoked_token_is_dead_within_a_second",
-            "another_store_is_as_if_it_were_not_there",
+            "other_stores_are_invisible_to_a_client",
         ],
     ),
     section(
@@ -168,7 +171,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         "201 with the whole resource; a taken name is 409",
         &[
             "a_new_user_gets_201_with_location_etag_and_meta",
-            "a_second_user_of_that_name_gets_409_uniqueness_whatever_its_spelling",
+            "taken_username_in_any_spelling_gets_409_uniqueness",
             "an_id_that_the_client_sends_is_ignored",
         ],
     ),
@@ -185,7 +188,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         &[
             "a_query_at_the_root_is_over_all_types",
             "a_list_tells_how_many_there_are_in_all",
-            "nobody_found_is_an_empty_list",
+            "no_match_is_an_empty_list",
         ],
     ),
     section(
@@ -193,10 +196,10 @@ pub(crate) const SECTIONS: &[Section] = &[
         "filtering",
         "the whole grammar; an unknown attribute matches nothing",
         &[
-            "what_the_grammar_has_needs_no_tolerance",
+            "strict_filters_need_no_tolerance",
             "brackets_bind_to_one_element_and_dots_do_not",
             "agree",
-            "a_filter_that_is_not_understood_is_never_nobody",
+            "invalid_filter_is_an_error_and_not_an_empty_list",
         ],
     ),
     section(
@@ -211,14 +214,14 @@ pub(crate) const SECTIONS: &[Section] = &[
         "100 on a page, 1000 at most",
         &[
             "pages_meet_without_gap_or_overlap",
-            "pages_are_clamped_to_what_there_can_be",
+            "pages_are_clamped_to_valid_bounds",
             "no_count_asks_for_the_total_alone",
         ],
     ),
     section(
         "7644 §3.4.3",
         "querying by POST",
-        "`/.search`, `/Users/.search` and its like",
+        "`/.search`, `/Users/.search` and likewise for each type",
         &[
             "a_search_at_the_root_pages_over_every_type",
             "a_search_at_a_type_finds_only_that_type",
@@ -227,16 +230,16 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7644 §3.5.1",
         "replacing",
-        "what is left out is cleared, but for what clients cannot read or write",
+        "omitted attributes are cleared, except those that clients cannot read or write",
         &[
             "a_replaced_user_loses_what_is_not_there_and_keeps_its_id",
-            "what_is_left_out_is_gone_unless_clients_cannot_write_or_read_it",
+            "put_removes_what_is_left_out_unless_it_is_protected",
         ],
     ),
     section(
         "7644 §3.5.2",
         "modifying by PATCH",
-        "as a whole or not at all; 200 with the resource, 204 for a large group",
+        "atomic; 200 with the resource, 204 for a large group",
         &[
             "a_patch_happens_as_a_whole_or_not_at_all",
             "a_patch_of_a_large_group_answers_without_it",
@@ -246,7 +249,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7644 §3.5.2.1",
         "PATCH add",
-        "appends, sets or merges; what is there already stays once",
+        "appends, sets or merges; existing values are not duplicated",
         &[
             "an_attribute_is_added_replaced_and_removed",
             "adding_again_is_adding_once",
@@ -256,9 +259,9 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7644 §3.5.2.2",
         "PATCH remove",
-        "attributes, parts and elements; not what is required or read-only",
+        "attributes, sub-attributes and elements; not required or read-only ones",
         &[
-            "removal_by_filter_or_list_takes_only_what_is_meant",
+            "removal_by_filter_or_list_removes_only_those_elements",
             "what_is_required_stays_however_it_is_taken_away",
             "a_remove_without_a_path_has_no_target",
         ],
@@ -276,7 +279,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7644 §3.6",
         "deleting",
-        "204, then 404; the person leaves all groups",
+        "204, then 404; a deleted user is removed from all groups",
         &[
             "a_deleted_user_is_gone_and_its_name_is_free",
             "a_deleted_user_leaves_its_groups",
@@ -285,10 +288,10 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7644 §3.7",
         "bulk",
-        "references forward, in circles, in paths and in operations; `failOnErrors`; versions as conditions",
+        "forward and circular references, also in paths and operations; `failOnErrors`; versions as preconditions",
         &[
             "each_method_is_carried_out_in_the_order_of_the_client",
-            "references_in_a_circle_come_true",
+            "circular_bulk_references_are_resolved",
             "it_stops_after_as_many_errors_as_the_client_allows",
             "the_limits_are_announced_and_kept",
         ],
@@ -323,10 +326,10 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "7644 §3.11",
         "`/Me`",
-        "a person reads itself with an access token of ours; a client's token is nobody: 404",
+        "users read their own resource with an access token of the OpenID provider; a client's token gets 404",
         &[
             "a_person_sees_who_it_is_at_its_own_location",
-            "an_application_is_nobody",
+            "client_token_has_no_me_resource",
         ],
     ),
     section(
@@ -350,13 +353,13 @@ pub(crate) const SECTIONS: &[Section] = &[
         "weak ETags, `If-Match`, `If-None-Match`",
         &[
             "a_change_of_an_old_version_is_412_and_changes_nothing",
-            "what_the_client_has_is_not_sent_again",
+            "unchanged_resource_is_304_not_modified",
         ],
     ),
     section(
         "7644 §4",
         "discovery",
-        "open to everybody; a filter is 403",
+        "needs no token; a filter is 403",
         &[
             "discovery_takes_no_filter_and_no_change",
             "each_listed_schema_and_type_can_be_read_by_itself",
@@ -366,15 +369,15 @@ pub(crate) const SECTIONS: &[Section] = &[
         "7644 §7.5",
         "personal data in queries",
         "a password cannot be part of a filter; `.search` keeps filters out of URLs and logs",
-        &["a_secret_cannot_be_probed", "s21_what_is_asked_for_is_not_logged"],
+        &["a_secret_cannot_be_probed", "s21_queries_are_not_logged"],
     ),
     section(
         "9865 §2",
         "paging by cursor",
-        "forward and back, over changes",
+        "forward and back, stable across changes",
         &[
             "cursors_lead_through_every_order_and_back",
-            "who_comes_or_goes_does_not_move_a_cursor",
+            "cursor_is_stable_across_creates_and_deletes",
             "a_cursor_expires",
             "a_cursor_is_good_for_its_own_search_alone",
         ],
@@ -382,7 +385,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     section(
         "9865 §4",
         "how paging is announced",
-        "both ways, index by default",
+        "both methods, index by default",
         &["both_ways_of_paging_are_announced"],
     ),
 ];

@@ -1,4 +1,4 @@
-//! What attackers did to other SCIM servers, tried on this one.
+//! Attacks on other SCIM servers, tried on this one.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Caller, PATCH_OP, USER, anonymous, app, chat, id_of, logged, unique, wiki};
 
 #[test]
-fn s01_an_external_id_is_nobodys_key() {
+fn s01_external_id_never_becomes_or_selects_an_id() {
     let admin = wiki().user(&unique("admin"));
     let before = wiki().get(&admin).body;
     let mut ids = vec![id_of(&admin).to_owned()];
@@ -21,7 +21,7 @@ fn s01_an_external_id_is_nobodys_key() {
 }
 
 #[test]
-fn s02_creating_who_is_there_attaches_nothing() {
+fn s02_creating_an_existing_user_changes_nothing() {
     let name = unique("bob");
     let bob = wiki().user_with(
         &name,
@@ -46,7 +46,7 @@ fn s02_creating_who_is_there_attaches_nothing() {
 }
 
 #[test]
-fn s03_a_client_reaches_nobody_of_another_client() {
+fn s03_client_cannot_reach_users_of_another_client() {
     let ann = wiki().user(&unique("ann"));
     let group = wiki().group(&unique("ops"), &[id_of(&ann)]);
     for path in [&ann, &group] {
@@ -185,7 +185,7 @@ fn s16_nesting_has_an_end() {
 }
 
 #[test]
-fn s20_a_token_that_is_over_gets_a_scim_error() {
+fn s20_expired_token_gets_a_scim_error() {
     let (_, token) = app().token("wiki", Duration::from_millis(1));
     std::thread::sleep(Duration::from_millis(20));
     let refused = Caller::with_token(&token).get("/scim/v2/Users").refuses(401, None);
@@ -193,7 +193,7 @@ fn s20_a_token_that_is_over_gets_a_scim_error() {
 }
 
 #[test]
-fn s21_what_is_asked_for_is_not_logged() {
+fn s21_queries_are_not_logged() {
     let marker = "c4n4ry-marker@example.com";
     wiki()
         .find("Users", &format!("emails.value eq \"{marker}\""))
@@ -276,7 +276,7 @@ fn s31_an_id_is_never_used_again() {
 }
 
 #[test]
-fn s32_what_says_false_is_never_true() {
+fn s32_false_in_any_spelling_is_never_true() {
     for word in [
         json!("False"),
         json!("false"),

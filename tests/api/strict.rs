@@ -1,4 +1,4 @@
-//! A service provider that is strict: what only our tolerances understand is refused.
+//! A strict service provider refuses requests that only a tolerance rule makes acceptable.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ fn strict() -> Caller {
 }
 
 #[test]
-fn a_body_that_needs_a_tolerance_is_refused_and_the_rule_is_named() {
+fn strict_refuses_nonstandard_body_and_names_the_rule() {
     for (body, scim_type, rule) in [
         (json!({ "userName": unique("s") }), "invalidSyntax", "R8-schemas"),
         (
@@ -38,7 +38,7 @@ fn a_body_that_needs_a_tolerance_is_refused_and_the_rule_is_named() {
 }
 
 #[test]
-fn a_patch_that_needs_a_tolerance_is_refused_and_changes_nothing() {
+fn strict_refuses_nonstandard_patch_and_changes_nothing() {
     let path = strict().user(&unique("s"));
     for operations in [
         json!([{ "op": "remove", "path": "emails", "value": [{ "value": "a@b" }] }]),
@@ -71,9 +71,9 @@ fn a_filter_that_needs_a_tolerance_is_refused() {
     }
 }
 
-/// Suites for conformance send these.
+/// Conformance test suites send these.
 #[test]
-fn what_every_server_is_expected_to_take_is_taken() {
+fn strict_accepts_what_conformance_suites_send() {
     let path = strict().user(&unique("s"));
     strict()
         .patch(&path, &json!([{ "op": "Add", "path": "title", "value": "T" }]))

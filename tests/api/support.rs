@@ -1,4 +1,4 @@
-//! A server in this process, and those who call it.
+//! A server in this process, and its callers.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -61,17 +61,17 @@ pub(crate) fn client_of(service_provider: &str) -> Caller {
     Caller::with_token(&app().token(service_provider, Duration::from_hours(1)).1)
 }
 
-/// Somebody without a token.
+/// A caller without a token.
 pub(crate) fn anonymous() -> Caller {
     Caller { token: None }
 }
 
-/// A name that no other test has.
+/// A name that no other test uses.
 pub(crate) fn unique(stem: &str) -> String {
     format!("{stem}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What was logged so far at `info` and above.
+/// The log so far, at `info` and above.
 pub(crate) fn logged() -> String {
     LOG.lock().unwrap().join("\n")
 }
@@ -85,7 +85,7 @@ pub(crate) fn transcripts() -> impl Iterator<Item = String> {
     names.into_iter()
 }
 
-/// A service provider with a store of its own.
+/// Configuration of a service provider with its own userstore.
 fn tenant(name: &str) -> String {
     format!(
         "\n[[userstores]]\nname = \"{name}\"\n[[service_providers]]\nname = \"{name}\"\ninbound_userstore = \"{name}\"\n"
@@ -163,7 +163,7 @@ impl TestApp {
         log::set_logger(&Capture).unwrap();
         log::set_max_level(log::LevelFilter::Info);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api");
-        // What an earlier run left.
+        // Left by an earlier run.
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
@@ -202,7 +202,7 @@ impl TestApp {
         self.app.directory.clock().now()
     }
 
-    /// A token's id and the token.
+    /// Creates a token; returns its id and the token.
     pub(crate) fn token(&self, service_provider: &str, lifetime: Duration) -> (String, String) {
         let (name, now) = (ServiceProviderName::new(service_provider), self.now());
         self.app
@@ -224,11 +224,11 @@ impl TestApp {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Bytes as they are, for what no library would send. Gives the status and the whole answer.
+    /// Sends raw bytes, for requests that no library would send. Returns the status and the whole response.
     pub(crate) fn raw(&self, request: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], self.port))).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        // The server may answer and close before it has read everything.
+        // The server may respond and close before it has read everything.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -242,19 +242,19 @@ impl TestApp {
     }
 }
 
-/// Somebody who sends requests.
+/// An API client with or without a token.
 #[derive(Clone)]
 pub(crate) struct Caller {
     token: Option<String>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-    /// Null where it is no JSON.
+    /// Null if it is not JSON.
     pub(crate) body: Value,
 }
 
@@ -302,7 +302,7 @@ impl Caller {
         self.token.as_deref().unwrap_or_default()
     }
 
-    /// Sends anything; a header named twice is sent once, as it is here.
+    /// Sends any request; a `content-type` among the headers replaces the default.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<String>) -> Reply {
         let mut request = app()
             .http
@@ -343,7 +343,7 @@ impl Caller {
         self.send("PUT", path, &[], body.to_string())
     }
 
-    /// A PATCH with these operations.
+    /// Sends a PATCH with these operations.
     pub(crate) fn patch(&self, path: &str, operations: &Value) -> Reply {
         let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
         self.send("PATCH", path, &[], body.to_string())
@@ -353,7 +353,7 @@ impl Caller {
         self.send("DELETE", path, &[], "")
     }
 
-    /// Makes a user and gives its path.
+    /// Creates a user and returns its path.
     pub(crate) fn user(&self, name: &str) -> String {
         let made = self
             .post("/scim/v2/Users", &json!({ "schemas": [USER], "userName": name }))
@@ -361,14 +361,14 @@ impl Caller {
         format!("/scim/v2/Users/{}", made.id())
     }
 
-    /// Makes a user with more attributes and gives its path.
+    /// Creates a user with more attributes and returns its path.
     pub(crate) fn user_with(&self, name: &str, more: &Value) -> String {
         let mut body = json!({ "schemas": [USER], "userName": name });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         format!("/scim/v2/Users/{}", self.post("/scim/v2/Users", &body).gives(201).id())
     }
 
-    /// Makes a group of these ids and gives its path.
+    /// Creates a group with these member ids and returns its path.
     pub(crate) fn group(&self, name: &str, members: &[&str]) -> String {
         let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
         let body = json!({ "schemas": [GROUP], "displayName": name, "members": members });
@@ -378,7 +378,7 @@ impl Caller {
         )
     }
 
-    /// What a filter finds.
+    /// Lists the resources that match a filter.
     pub(crate) fn find(&self, endpoint: &str, filter: &str) -> Reply {
         let query: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("filter", filter)

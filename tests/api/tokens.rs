@@ -18,7 +18,7 @@ fn a_revoked_token_is_dead_within_a_second() {
 }
 
 #[test]
-fn a_token_that_is_over_opens_nothing() {
+fn expired_token_is_refused() {
     let (_, token) = app().token("wiki", Duration::from_millis(300));
     let caller = Caller::with_token(&token);
     std::thread::sleep(Duration::from_millis(400));
@@ -46,7 +46,7 @@ fn a_token_of_a_service_provider_that_is_gone_opens_nothing() {
 }
 
 #[test]
-fn a_token_counts_in_its_header_alone() {
+fn token_is_accepted_only_in_the_authorization_header() {
     let token = wiki().token().to_owned();
     let anonymous = crate::support::anonymous();
     anonymous
@@ -70,7 +70,7 @@ fn a_token_is_not_in_the_database_as_it_is() {
     }
 }
 
-/// A token that a client gets with its own credentials, over HTTP.
+/// Gets a token over HTTP with the client credentials grant.
 fn own_token() -> String {
     let form = "grant_type=client_credentials&client_id=robot&client_secret=robot-secret-0123456789";
     let request = format!(
@@ -85,7 +85,7 @@ fn own_token() -> String {
 }
 
 #[test]
-fn a_client_that_got_its_token_itself_has_the_rights_of_its_service_provider() {
+fn client_credentials_token_has_its_service_providers_rights() {
     let robot = Caller::with_token(&own_token());
     let path = robot.user(&unique("own"));
     robot.get(&path).gives(200);

@@ -35,7 +35,7 @@ fn what_was_created_is_what_is_read() {
 }
 
 #[test]
-fn a_second_user_of_that_name_gets_409_uniqueness_whatever_its_spelling() {
+fn taken_username_in_any_spelling_gets_409_uniqueness() {
     let name = unique("straße");
     wiki().user(&name);
     for twin in [name.clone(), name.to_uppercase(), name.replace('ß', "SS")] {
@@ -135,7 +135,7 @@ fn a_head_is_a_get_without_its_body() {
 }
 
 #[test]
-fn the_rounds_of_a_user_show_in_its_version_and_times() {
+fn change_updates_version_and_last_modified() {
     let path = wiki().user(&unique("ann"));
     let first = wiki().get(&path).body;
     let second = wiki()

@@ -1,4 +1,4 @@
-//! A front door on a database of its own, with an identity provider that says what a test tells it to say.
+//! A front door with its own database and an identity provider that asserts the claims that a test gives it.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -43,7 +43,7 @@ pub(crate) const ISSUER: &str = "https://idp.example";
 
 pub(crate) mod smtp;
 
-/// What each code stands for, as the identity provider knows it.
+/// The claims behind each authorization code of the identity provider.
 pub(crate) type Codes = Arc<Mutex<HashMap<String, Map<String, Value>>>>;
 
 /// An identity provider without a network.
@@ -81,7 +81,7 @@ impl IdentityProvider for Pretended {
 /// What a step of a login comes to.
 pub(crate) type Outcome = Result<Step, LoginError>;
 
-/// A front door and what is behind it.
+/// A front door and its dependencies.
 pub(crate) struct Rig {
     pub(crate) federation: Arc<Federation>,
     pub(crate) directory: Arc<Directory>,
@@ -92,22 +92,22 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// One identity provider, "google", whose users are named by `name`; one application, "wiki".
+    /// One application, "wiki", which takes logins from "google" with these just-in-time settings.
     pub(crate) fn new(jit: Value) -> Self {
         Self::with(jit, |_| {})
     }
 
-    /// The same with another policy of the application.
+    /// Like `new`, with changes to the application's policy.
     pub(crate) fn with(jit: Value, bend: impl Fn(&mut ServiceProviderPolicy)) -> Self {
         Self::asking(jit, &json!([]), bend)
     }
 
-    /// The same with purposes.
+    /// Like `with`, with consent purposes.
     pub(crate) fn asking(jit: Value, purposes: &Value, bend: impl Fn(&mut ServiceProviderPolicy)) -> Self {
         Self::mailing((&jit, purposes), bend, None)
     }
 
-    /// The same with a way for mail to go out.
+    /// Like `asking`, with a mail sender.
     pub(crate) fn mailing(
         (jit, purposes): (&Value, &Value),
         bend: impl Fn(&mut ServiceProviderPolicy),
@@ -145,7 +145,7 @@ impl Rig {
         }
     }
 
-    /// The same people behind another configuration.
+    /// The same users behind another configuration.
     pub(crate) fn reconfigured(&self, jit: &Value, purposes: &Value) -> Self {
         Self {
             federation: federation(
@@ -162,18 +162,18 @@ impl Rig {
         }
     }
 
-    /// A login that has begun: its handle.
+    /// Starts a login and returns its handle.
     pub(crate) fn start(&self) -> String {
         self.federation.login.start(request(), &"wiki".into()).unwrap().handle
     }
 
-    /// The browser at the identity provider: what it brings back for a person.
+    /// Signs in at the identity provider; returns the parameters of the callback.
     pub(crate) fn away(&self, handle: &str, claims: &Value) -> CallbackParameters {
         let url = self.federation.login.choose(handle, &google()).unwrap();
         self.returned(&url, claims)
     }
 
-    /// What the browser brings back for a person from where it was sent to.
+    /// The parameters of the callback for a login that was sent to this URL.
     pub(crate) fn returned(&self, url: &Url, claims: &Value) -> CallbackParameters {
         let state = url
             .query_pairs()
@@ -200,7 +200,7 @@ impl Rig {
         self.back(&handle, &returned)
     }
 
-    /// Makes a local user and gives the id.
+    /// Creates a local user and returns the id.
     pub(crate) fn user(&self, attributes: &Value) -> ResourceId {
         let operation = Operation::Create {
             store: StoreName::PRIMARY,
@@ -287,7 +287,7 @@ fn federation(
 }
 
 fn settings(name: &str, jit: &Value) -> IdentityProviderSettings {
-    // "other" speaks for one mail domain alone.
+    // "other" is trusted for one mail domain.
     let domains = if name == "other" {
         json!(["example.com"])
     } else {
@@ -302,7 +302,7 @@ pub(crate) fn google() -> IdentityProviderName {
     "google".into()
 }
 
-/// A request of the wiki.
+/// An authorization request of the wiki.
 pub(crate) fn request() -> AuthorizationRequest {
     AuthorizationRequest {
         client_id: "wiki".to_owned(),
@@ -319,7 +319,7 @@ pub(crate) fn request() -> AuthorizationRequest {
     }
 }
 
-/// The login of a step that let somebody in.
+/// The authentication of a completed step.
 pub(crate) fn completed(outcome: Outcome) -> Authentication {
     match outcome {
         Ok(Step::Complete(given, authentication)) => {
@@ -330,7 +330,7 @@ pub(crate) fn completed(outcome: Outcome) -> Authentication {
     }
 }
 
-/// The denial of a step that kept somebody out.
+/// The denial of a refused step.
 pub(crate) fn refused(outcome: Outcome) -> Denial {
     match outcome {
         Err(LoginError::Denied(denial)) => denial,

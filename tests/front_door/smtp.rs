@@ -1,4 +1,4 @@
-//! A mail server on loopback that keeps what it is given.
+//! A mail server on loopback that stores the mail it receives.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,15 +13,15 @@ use vestibule::server::letter;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     Polite,
-    /// It takes connections and says nothing.
+    /// Accepts connections and sends nothing.
     Silent,
-    /// It says a word every so often, and never the one that is waited for.
+    /// Sends continuation lines of a greeting that never ends.
     Slow,
-    /// It takes no mail.
+    /// Refuses every sender with 451.
     Refusing,
 }
 
-/// A mail as it arrived.
+/// A received mail.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
     pub(crate) recipients: Vec<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
-    /// The code that it brings.
+    /// The code in the mail.
     pub(crate) fn code(&self) -> String {
         let is_code = |line: &&str| line.contains("ode: ");
         let line = self.text.lines().find(is_code).expect("a line with the code");
@@ -62,7 +62,7 @@ impl Smtp {
         *self.manner.lock().unwrap() = manner;
     }
 
-    /// The way for our mail to this server.
+    /// A mail sender that uses this server.
     pub(crate) fn post(&self) -> MailSender {
         self.post_by(Encryption::None)
     }
@@ -94,7 +94,7 @@ impl Smtp {
     }
 }
 
-/// One conversation (RFC 5321). It ends when the other side has gone.
+/// Serves one connection (RFC 5321) until the client closes it.
 fn serve(stream: &TcpStream, spool: &Mutex<Vec<Arrived>>, manner: Manner) {
     let mut out = stream;
     let mut say = |text: &str| out.write_all(format!("{text}\r\n").as_bytes()).is_ok();

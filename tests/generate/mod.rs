@@ -1,5 +1,5 @@
-//! Random resources, paths and filters of any resource type, made from its schema alone. Few values are used often, so
-//! that paths and filters meet something.
+//! Random resources, paths and filters of any resource type, generated from its schema. Few values are used often, so
+//! that paths and filters find matches.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part")]
 
@@ -25,7 +25,7 @@ pub(crate) fn registry() -> &'static Arc<Registry> {
     &REGISTRY
 }
 
-/// One of its types.
+/// A resource type of the registry.
 pub(crate) fn resource_type(kind: &Kind) -> &'static ResourceType {
     registry().resource_type(kind).unwrap()
 }
@@ -46,7 +46,7 @@ const BINARIES: &[&str] = &["AAEC", "aaec", "/+8=", "AA=="];
 const INTEGERS: &[i64] = &[-1, 0, 1, 2, 7, 10, i64::MIN, i64::MAX, (1 << 53) + 1];
 const DECIMALS: &[f64] = &[-1.5, 0.0, 0.1, 0.5, 1.0, 7.0, 1e300];
 
-/// A plain value of an attribute's type.
+/// A simple value of an attribute's type.
 pub(crate) fn scalar(attribute: &Attribute) -> BoxedStrategy<Value> {
     let text = || select(TEXTS).prop_map(Value::from);
     match attribute.data_type {
@@ -59,7 +59,7 @@ pub(crate) fn scalar(attribute: &Attribute) -> BoxedStrategy<Value> {
         .boxed(),
         DataType::DateTime => select(MOMENTS).prop_map(Value::from).boxed(),
         DataType::Binary => select(BINARIES).prop_map(Value::from).boxed(),
-        // An empty reference is none.
+        // An empty reference counts as absent.
         DataType::Reference => select(TEXTS.split_last().unwrap().1).prop_map(Value::from).boxed(),
         DataType::String | DataType::Complex => text().boxed(),
     }
@@ -74,7 +74,7 @@ pub(crate) fn single(attribute: &Attribute) -> BoxedStrategy<Value> {
     }
 }
 
-/// A value in the shape that the schema asks for.
+/// A value in the shape that the schema requires.
 pub(crate) fn value(attribute: &Attribute) -> BoxedStrategy<Value> {
     if attribute.multi_valued {
         vec(single(attribute), 0..4).prop_map(Value::from).boxed()
@@ -106,7 +106,7 @@ fn object(attributes: &[Arc<Attribute>]) -> BoxedStrategy<Value> {
     all.prop_map(Value::Object).boxed()
 }
 
-/// The attributes of a resource in strict form. Names that clients give are visible and not empty.
+/// The attributes of a resource in strict form. Required attributes get a short name that is not empty.
 pub(crate) fn resource(resource_type: &ResourceType) -> BoxedStrategy<Attributes> {
     let resource_type = resource_type.clone();
     let mut all = (
@@ -146,14 +146,14 @@ pub(crate) fn resource(resource_type: &ResourceType) -> BoxedStrategy<Attributes
         .boxed()
 }
 
-/// The attributes of the type that clients may write and write again.
+/// The `readWrite` attributes of the type, without `schemas`.
 pub(crate) fn writable(resource_type: &ResourceType) -> Vec<AttributeRef> {
     let writable =
         |found: &AttributeRef| found.attribute.mutability == Mutability::ReadWrite && found.attribute.name != "schemas";
     resource_type.attributes().filter(writable).collect()
 }
 
-/// Every attribute and part that can be compared.
+/// Every attribute and sub-attribute that can be compared.
 fn leaves(resource_type: &ResourceType) -> Vec<AttributeRef> {
     let mut leaves = Vec::new();
     for found in resource_type.attributes().filter(|found| !found.attribute.is_secret()) {
@@ -191,7 +191,7 @@ pub(crate) fn filter(resource_type: &ResourceType) -> BoxedStrategy<String> {
     combined(prop_oneof![3 => plain, 1 => element].boxed())
 }
 
-/// A filter on the parts of one element, as it stands in brackets.
+/// A filter on the sub-attributes of one element, as in brackets.
 pub(crate) fn element_filter(attribute: &Attribute) -> BoxedStrategy<String> {
     let parts = attribute
         .sub_attributes
@@ -212,13 +212,13 @@ fn combined(leaf: BoxedStrategy<String>) -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// What is compared: of a complex attribute its `value`.
+/// The attribute that a filter compares: for a complex attribute its `value`.
 fn compared(found: &AttributeRef) -> Arc<Attribute> {
     let leaf = found.sub.as_ref().unwrap_or(&found.attribute);
     Arc::clone(leaf.sub("value").unwrap_or(leaf))
 }
 
-/// One comparison of the attribute, or a look at its presence.
+/// One comparison of the attribute, or a test for its presence.
 fn test(path: &str, attribute: &Arc<Attribute>) -> BoxedStrategy<String> {
     let operators: &[&str] = match attribute.data_type {
         DataType::Boolean => &["eq", "ne"],

@@ -1,4 +1,4 @@
-//! A small OpenID provider that says whatever a test wants it to say.
+//! A small OpenID provider that gives the answers that a test sets.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ impl Key {
     }
 }
 
-/// What the issuer says, by path; and how often it was asked.
+/// The answers of the issuer by path, and the number of requests.
 #[derive(Default)]
 pub(crate) struct Answers {
     pub(crate) documents: HashMap<&'static str, (u16, Value)>,
@@ -62,7 +62,7 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// Starts one with a key; it ends with the test's process.
+    /// Starts an issuer with a key; it stops with the test process.
     pub(crate) fn start(key: &Key) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -95,7 +95,7 @@ impl Issuer {
         Self { url, answers }
     }
 
-    /// Puts another document at a path.
+    /// Sets the document at a path.
     pub(crate) fn say(&self, path: &'static str, status: u16, document: Value) {
         self.answers.lock().unwrap().documents.insert(path, (status, document));
     }
@@ -107,7 +107,7 @@ impl Issuer {
         metadata[name] = value;
     }
 
-    /// How often a path was asked.
+    /// The number of requests to a path.
     pub(crate) fn hits(&self, path: &str) -> usize {
         self.answers.lock().unwrap().hits.get(path).copied().unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! An administrator's own schemas: a resource type and an extension that are files alone, over HTTP from the shipped
-//! binary. No attribute that is named here is named in the code.
+//! An administrator's own schemas: a resource type and an extension that are defined by files only, over HTTP with the
+//! shipped binary. No attribute that is named here is named in the code.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -38,7 +38,7 @@ fn set(path: &str, value: Value) -> Value {
     json!([{"op": "replace", "path": path, "value": value}])
 }
 
-/// The serial numbers of those that a query finds, in its order.
+/// The serial numbers of the devices that a query finds, in its order.
 fn found(server: &Server, query: &[(&str, &str)]) -> Vec<String> {
     let answer = server.query("/Devices", query).gives(200);
     let all = answer.body["Resources"].as_array().unwrap();
@@ -197,7 +197,7 @@ fn every_kind_of_attribute_can_be_sorted_by_and_searched_for() {
 }
 
 #[test]
-fn who_may_write_and_read_an_attribute_is_as_the_schema_says() {
+fn schema_decides_who_reads_and_writes_an_attribute() {
     let server = Server::start();
     let path = make(
         &server,
@@ -225,7 +225,7 @@ fn who_may_write_and_read_an_attribute_is_as_the_schema_says() {
         .send("PUT", &path, Some(&device("S1", json!({"maker": {"value": "n"}}))))
         .refuses(400, "mutability");
     patch(&server, &path, set("pin", json!("5678"))).gives(200);
-    // Nobody finds out what nobody may read.
+    // A filter cannot reveal a value that is never returned.
     server
         .query("/Devices", &[("filter", "pin eq \"5678\"")])
         .refuses(400, "invalidFilter");
@@ -288,7 +288,7 @@ fn what_is_required_and_what_type_it_has_is_checked() {
 }
 
 #[test]
-fn what_is_unique_is_nobody_elses_whatever_way_it_is_written() {
+fn unique_value_is_taken_in_every_spelling() {
     let server = Server::start();
     let one = make(
         &server,
@@ -311,7 +311,7 @@ fn what_is_unique_is_nobody_elses_whatever_way_it_is_written() {
             refused.body
         );
     }
-    // The serial number tells case apart, and a refused device took nothing.
+    // The serial number is case-exact, and a refused device reserved no values.
     make(&server, "s1", json!({"port": 2}));
     let other = make(
         &server,
@@ -329,7 +329,7 @@ fn what_is_unique_is_nobody_elses_whatever_way_it_is_written() {
         .send("PUT", &other, Some(&device("S2", json!({"assetTag": "T1"}))))
         .refuses(409, "uniqueness");
     assert_eq!(server.get(&other).body["assetTag"], "T2");
-    // Its own value is no obstacle, and what is given up is free.
+    // A device may keep its own value, and a removed value is free again.
     patch(&server, &other, set("port", json!(3))).gives(200);
     patch(&server, &one, json!([{"op": "remove", "path": "port"}])).gives(200);
     patch(&server, &other, set("port", json!(1))).gives(200);
@@ -349,7 +349,7 @@ fn what_is_unique_is_nobody_elses_whatever_way_it_is_written() {
 }
 
 #[test]
-fn server_means_in_one_store_and_global_in_all() {
+fn uniqueness_server_is_per_store_and_global_spans_all() {
     let server = Server::start();
     let elsewhere = server.as_client_of("branch");
     make(&server, "S1", json!({"assetTag": "T1", "port": 1}));
@@ -360,7 +360,7 @@ fn server_means_in_one_store_and_global_in_all() {
 }
 
 #[test]
-fn of_many_who_want_one_value_at_once_one_gets_it() {
+fn parallel_claims_of_one_unique_value_admit_one() {
     let server = Server::start();
     let made = std::thread::scope(|scope| {
         let create = |at: usize| {
@@ -386,14 +386,14 @@ fn of_many_who_want_one_value_at_once_one_gets_it() {
 fn a_bad_file_is_told_by_its_name_its_place_and_what_to_do() {
     for (text, message) in [
         ("{", "bad.json: not valid JSON"),
-        ("[1]", "bad.json: /0: a schema or a resource type is needed here"),
+        ("[1]", "bad.json: /0: expected a schema or a resource type"),
         (
             r#"{"id": "urn:x:y", "name": "X", "attributes": [{"name": "a", "type": "int"}]}"#,
             "bad.json: /attributes/0/type: must be one of string, boolean,",
         ),
         (
             r#"{"id": "urn:x:y", "name": "X", "attributes": [{"name": "pin", "mutability": "writeOnly", "returned": "always"}]}"#,
-            "bad.json: /attributes/0/returned: what is writeOnly is never returned",
+            "bad.json: /attributes/0/returned: a writeOnly attribute is never returned",
         ),
         (
             r#"{"name": "Thing", "endpoint": "/Things", "schema": "urn:nowhere"}"#,

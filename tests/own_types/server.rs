@@ -11,7 +11,7 @@ use reqwest::blocking::Client;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// A running server, as one of its clients sees it.
+/// A running server and one of its clients.
 pub(crate) struct Server {
     process: Arc<Process>,
     http: Client,
@@ -31,7 +31,7 @@ impl Drop for Process {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -100,7 +100,7 @@ fn configure(folder: &Path, port: u16, schemas: &Path) {
     std::fs::write(folder.join("config.toml"), text).unwrap();
 }
 
-/// What `vestibule check` says of a folder with one schema file: its exit status and its words.
+/// Runs `vestibule check` with one schema file; returns the exit status and standard error.
 pub(crate) fn check(schema_file: &str) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
     let schemas = folder.path().join("schemas");
@@ -112,7 +112,7 @@ pub(crate) fn check(schema_file: &str) -> (i32, String) {
 }
 
 impl Server {
-    /// A server with the schemas beside this file, and the client of `assets`, which works in PRIMARY.
+    /// A server with the schemas in the `schemas` folder, and the client of `assets`, which works in PRIMARY.
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -134,7 +134,7 @@ impl Server {
         Self::with(process, "assets")
     }
 
-    /// The same server for the client of another service provider.
+    /// The same server, with the client of another service provider.
     pub(crate) fn as_client_of(&self, service_provider: &str) -> Self {
         Self::with(Arc::clone(&self.process), service_provider)
     }

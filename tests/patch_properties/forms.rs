@@ -1,4 +1,4 @@
-//! The forms in which clients write one operation. All of them mean the same.
+//! The equivalent forms in which clients write one operation.
 
 use serde_json::{Map, Value, json};
 use vestibule::domain::filter::{Comparand, Filter, Operator};
@@ -6,7 +6,7 @@ use vestibule::domain::path::Path;
 use vestibule::domain::schema::AttributeRef;
 use vestibule::domain::schema::{DataType, Mutability, ResourceType};
 
-/// Requests that mean the same as this operation in the form of the RFC.
+/// Requests that are equivalent to this operation in the form of the RFC.
 pub(crate) fn of(resource_type: &ResourceType, operation: &Value) -> Vec<Value> {
     let (op, path) = (operation["op"].as_str().unwrap(), operation["path"].as_str().unwrap());
     let parsed = Path::parse(path, resource_type).unwrap();
@@ -31,7 +31,7 @@ pub(crate) fn of(resource_type: &ResourceType, operation: &Value) -> Vec<Value> 
         None => requests.extend(removals(path, &parsed)),
         Some(value) => {
             let shown: Vec<Value> = std::iter::once(value.clone()).chain(values(&parsed, value)).collect();
-            // Without a path, what is read-only is ignored; with one it is refused.
+            // Without a path, read-only attributes are ignored; with one they are refused.
             let is_open = parsed.attribute.leaf().mutability != Mutability::ReadOnly;
             for value in shown {
                 requests.push(request(json!({"op": op, "path": path, "value": value})));
@@ -54,7 +54,7 @@ fn request(operation: Value) -> Value {
     json!({"Operations": [operation]})
 }
 
-/// The operation with its words spelt otherwise.
+/// The operation with other spellings of its keywords.
 fn envelopes(operation: &Value) -> Vec<Value> {
     let op = operation["op"].as_str().unwrap();
     let capital = format!("{}{}", op[..1].to_uppercase(), &op[1..]);
@@ -76,12 +76,12 @@ fn in_capitals(path: &str) -> String {
     format!("{}{}", path[..name].to_uppercase(), &path[name..])
 }
 
-/// The same value, written otherwise.
+/// Other spellings of the same value.
 fn values(path: &Path, value: &Value) -> Vec<Value> {
     let leaf = path.attribute.leaf();
     let mut all = Vec::new();
     match value {
-        // An empty text in place of a list is no list; within one it is an element.
+        // An empty text instead of a list is not a list; within one it is an element.
         Value::Array(elements) if elements.len() == 1 && elements[0] != "" => all.push(elements[0].clone()),
         Value::Array(elements) if leaf.data_type == DataType::Complex && !elements.is_empty() => {
             all.push(elements.iter().map(names_in_capitals).collect());
@@ -115,10 +115,10 @@ fn names_in_capitals(value: &Value) -> Value {
     }
 }
 
-/// The value without path, the attribute's name as its key, in its extension and around its part.
+/// The value without a path: as an object with the attribute's name, its extension's URN and its sub-attribute as keys.
 fn nested(attribute: &AttributeRef, path: &Path, value: &Value) -> Option<Value> {
     let is_part = attribute.sub.is_some();
-    // A reference with an empty `value` is no reference.
+    // A reference with an empty `value` counts as absent.
     let is_empty = value.to_string().contains("\"\"");
     if path.filter.is_some() || (is_part && (attribute.attribute.multi_valued || is_empty)) {
         return None;
@@ -134,7 +134,7 @@ fn nested(attribute: &AttributeRef, path: &Path, value: &Value) -> Option<Value>
     })
 }
 
-/// Other ways to take away all that a path names.
+/// Other ways to remove everything at a path.
 fn removals(path: &str, parsed: &Path) -> Vec<Value> {
     let mut all = vec![request(json!({"op": "remove", "path": path, "value": null}))];
     let nothing = if parsed.attribute.leaf().multi_valued && parsed.filter.is_none() {

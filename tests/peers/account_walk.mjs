@@ -64,35 +64,35 @@ try {
   await page.getByRole('status').waitFor();
   checks.that('what is one’s own is written', (await alice()).nickName === 'Ali');
 
-  await page.getByRole('button', { name: /^Keep this no longer/ }).click();
+  await page.getByRole('button', { name: /^Stop storing/ }).click();
   await page.getByRole('status').waitFor();
   checks.that('what is taken back is removed', !(await alice()).emails);
-  await page.getByRole('button', { name: /^Give up/ }).click();
-  await page.getByText('That is your last way in').waitFor();
+  await page.getByRole('button', { name: /^Unlink/ }).click();
+  await page.getByText('This is your last way to sign in').waitFor();
   await look(page, 'last-way-in');
 
   await page.getByLabel('New password').fill('short');
-  await page.getByLabel('The same password again').fill('short');
+  await page.getByLabel('Confirm password').fill('short');
   await page.getByRole('button', { name: 'Set a password' }).click();
   await page.getByText('That password is too short').waitFor();
   await page.getByLabel('New password').fill(GOOD);
-  await page.getByLabel('The same password again').fill(GOOD);
+  await page.getByLabel('Confirm password').fill(GOOD);
   await page.getByRole('button', { name: 'Set a password' }).click();
   await page.getByText('Your password is changed').waitFor();
-  checks.that('the browser that changed it stays signed in', (await text(page)).includes('Present password'));
+  checks.that('the browser that changed it stays signed in', (await text(page)).includes('Current password'));
 
-  await page.getByRole('button', { name: 'Set up an authenticator' }).click();
+  await page.getByRole('button', { name: 'Set up authenticator app' }).click();
   await look(page, 'enrol');
   const key = (await page.locator('.secret').innerText()).replace(/\s/g, '');
-  await page.getByLabel('Code').fill('000000');
-  await page.getByRole('button', { name: 'Switch it on' }).click();
+  await page.getByLabel('Verification code').fill('000000');
+  await page.getByRole('button', { name: 'Turn on' }).click();
   await page.getByRole('alert').waitFor();
-  await page.getByLabel('Code').fill(code(key));
-  await page.getByRole('button', { name: 'Switch it on' }).click();
+  await page.getByLabel('Verification code').fill(code(key));
+  await page.getByRole('button', { name: 'Turn on' }).click();
   await page.locator('.codes').waitFor();
   await look(page, 'codes');
   checks.that('ten codes', await page.locator('.codes li').count() === 10);
-  await page.getByRole('button', { name: 'I have kept them' }).click();
+  await page.getByRole('button', { name: 'I have saved them' }).click();
   await settle(page);
   checks.that('it is set up', (await text(page)).includes('Recovery codes left: 10'));
 

@@ -118,7 +118,7 @@ try {
   await wrong.route((url) => url.href.startsWith(party), (route) => route.abort('aborted'));
   await wrong.locator('input[type=password]:visible').first().fill(PASSWORD);
   await wrong.locator('form:has(input[type=password]) button').first().click();
-  await wrong.getByRole('heading', { name: 'On to' }).waitFor();
+  await wrong.getByRole('heading', { name: 'Redirecting to' }).waitFor();
   await look(wrong, 'on-the-way');
   checks.that('who is not led on can go on by hand', (await wrong.getByRole('link', { name: /^Continue to/ }).getAttribute('href')).startsWith(`${party}/callback?code=`));
   await refused.close();

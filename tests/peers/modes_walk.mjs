@@ -77,12 +77,12 @@ await inMode('consent', { purposes: ['profile'] }, async ({ server, party, look 
   const second = await german.context().newPage();
   await second.goto(`${server.URL}/login`);
   await german.getByLabel('Rufname').fill('Ali');
-  await german.getByRole('button', { name: 'Zustimmen und weiter' }).click();
+  await german.getByRole('button', { name: 'Zustimmen und fortfahren' }).click();
   checks.that('an agreement leads on', Boolean((await claims(german, party)).sub));
   const made = (await users(server)).Resources?.[0] ?? {};
   checks.that('with what was agreed to and filled in, and nothing else', made.nickName === 'Ali' && made.name?.givenName === 'Alice' && !made.emails, made);
   await second.getByLabel('Rufname').fill('Other');
-  await second.getByRole('button', { name: 'Zustimmen und weiter' }).click();
+  await second.getByRole('button', { name: 'Zustimmen und fortfahren' }).click();
   await second.getByText('expired_login').waitFor();
   checks.that('a second tab that is late changes nothing', (await users(server)).Resources[0].meta.version === made.meta.version);
   const again = await arrive({ server, party }, ...alice);
@@ -92,16 +92,16 @@ await inMode('consent', { purposes: ['profile'] }, async ({ server, party, look 
 await inMode('password_consent', {}, async ({ server, party, look }) => {
   const page = await arrive({ server, party }, ...alice);
   await look(page, 'question');
-  for (const [one, two, code] of [['short', 'short', 'too short'], ['Password1234', 'Password1234', 'easily guessed'], ['alice@example.com', 'alice@example.com', 'your name'], [GOOD, 'another one altogether', 'differ']]) {
+  for (const [one, two, code] of [['short', 'short', 'too short'], ['Password1234', 'Password1234', 'easy to guess'], ['alice@example.com', 'alice@example.com', 'your username'], [GOOD, 'another one altogether', 'do not match']]) {
     await page.getByLabel('New password').fill(one);
-    await page.getByLabel('The same password again').fill(two);
+    await page.getByLabel('Confirm password').fill(two);
     await page.getByRole('button', { name: 'Agree and continue' }).click();
     await page.getByRole('alert').filter({ hasText: code }).waitFor();
     checks.that(`a password that will not do is asked for again: ${code}`, await page.locator('input[type=password]').first().inputValue() === '');
   }
   await look(page, 'will-not-do');
   await page.getByLabel('New password').fill(GOOD);
-  await page.getByLabel('The same password again').fill(GOOD);
+  await page.getByLabel('Confirm password').fill(GOOD);
   await page.getByRole('button', { name: 'Agree and continue' }).click();
   const { sub } = await claims(page, party);
   const local = await (await browser.newContext()).newPage();
@@ -116,13 +116,13 @@ await inMode('username_password_consent', {}, async ({ server, party, look }) =>
   checks.that('somebody has the derived name', (await localUser(server, 'alice@example.com', { displayName: 'The other Alice' })).status === 201);
   const page = await arrive({ server, party }, ...alice);
   await look(page, 'whose-account');
-  await page.getByRole('button', { name: 'Choose another name' }).click();
+  await page.getByRole('button', { name: 'Choose another username' }).click();
   await page.getByLabel('Username').waitFor();
   await look(page, 'question');
   const answer = async (name) => {
     await page.getByLabel('Username').fill(name);
     await page.getByLabel('New password').fill(GOOD);
-    await page.getByLabel('The same password again').fill(GOOD);
+    await page.getByLabel('Confirm password').fill(GOOD);
     await page.getByRole('button', { name: 'Agree and continue' }).click();
   };
   await answer('ALICE@example.com');

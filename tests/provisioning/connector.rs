@@ -1,5 +1,5 @@
-//! What every connector promises. Runs against a target inside the test, and against each real one that
-//! `VESTIBULE_TEST_SCIM_TARGETS="url|token url|token"` names.
+//! The contract of every connector. Runs against a target inside the test, and against each real one in
+//! `VESTIBULE_TEST_SCIM_TARGETS="url|token url|token"`.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ impl Subject {
         }
     }
 
-    /// What the target has, read without the connector.
+    /// Reads a resource at the target without the connector.
     fn peek(&self, endpoint: &str, id: &RemoteId) -> Value {
         let client = reqwest::blocking::Client::builder().build().unwrap();
         let answer = client
@@ -45,7 +45,7 @@ impl Subject {
     }
 }
 
-/// Every target that the contract is checked on, also with PUT instead of PATCH.
+/// Every target for which the contract is checked, also with PUT instead of PATCH.
 fn subjects() -> Vec<Subject> {
     let put = |settings: &mut TargetSettings| {
         settings.profile.user_verb = Some(Verb::Put);

@@ -1,4 +1,4 @@
-//! The process dies at any moment, again and again, while the target fails too; nothing may be lost or exist twice.
+//! The process is killed repeatedly at any moment, while the target fails too; nothing may be lost or exist twice.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use crate::world::{World, eventually, resource, target};
 const DATABASE: &str = "VESTIBULE_TEST_CRASH_DATABASE";
 const TARGET: &str = "VESTIBULE_TEST_CRASH_TARGET";
 
-/// What a user is called in a round; the child works it out by itself from the round that a file tells.
+/// The name of a user in a round; the child process computes it from the round, which it reads from a file.
 fn name(index: usize, round: usize) -> String {
     format!("name{index}-{round}")
 }
@@ -33,7 +33,7 @@ fn engine(database: Database, fake: &FakeTarget, source: Source) -> Engine {
     Engine::start(settings, source, database, Clock::system()).unwrap()
 }
 
-/// Not a test by itself: the process that is killed.
+/// Not a test by itself, but the process that is killed.
 #[test]
 #[ignore = "started by another test"]
 fn child() {
@@ -52,7 +52,7 @@ fn child() {
     std::thread::sleep(Duration::from_mins(1));
 }
 
-/// What the source has in a round; a third of the users is gone in the last one.
+/// The resources of the source in a round; a third of the users is deleted in the last one.
 fn made_up(kind: &Kind, id: &ResourceId, round: usize) -> Option<Resource> {
     let index: usize = id.as_str()[1..].parse().unwrap();
     let there = round < ROUNDS || !index.is_multiple_of(3);
@@ -73,7 +73,7 @@ fn start_child(path: &str, fake: &FakeTarget) -> Child {
 }
 
 #[test]
-fn a_process_that_is_killed_again_and_again_loses_and_doubles_nothing() {
+fn repeatedly_killed_process_loses_and_duplicates_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crash.db").to_str().unwrap().to_owned();
     let world = World::at(&DatabaseUrl::parse(&format!("sqlite:{path}")).unwrap(), folder);
@@ -101,7 +101,7 @@ fn a_process_that_is_killed_again_and_again_loses_and_doubles_nothing() {
                 world.user(&id, &name(index, round));
             }
         }
-        // Killed at another place each time.
+        // Each child is killed after a different time.
         for pause in [90, 140, 60] {
             let mut child = start_child(&path, &fake);
             std::thread::sleep(Duration::from_millis(pause + 37 * u64::try_from(round).unwrap()));
@@ -111,7 +111,7 @@ fn a_process_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     }
     assert!(
         fake.requests("POST") > 20,
-        "the processes got something done before they were killed"
+        "the processes were killed before they did enough work"
     );
     let last = engine(
         world.database.clone(),

@@ -1,4 +1,4 @@
-//! What the engine does with changes.
+//! How the engine handles changes.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ fn a_user_is_created_changed_and_deleted_at_the_target() {
 }
 
 #[test]
-fn only_changes_of_a_service_provider_that_lists_the_target_go_there() {
+fn target_gets_changes_only_of_providers_that_list_it() {
     let (world, fake, engine) = start();
     let body = |name: &str| json!({"userName": name});
     world.save_as("scim:other", "other", (&Kind::USER, "u1", body("other")));
@@ -51,16 +51,16 @@ fn only_changes_of_a_service_provider_that_lists_the_target_go_there() {
     assert_eq!(
         names(&fake),
         ["ann"],
-        "another service provider's change waits for one that goes there"
+        "a change by a provider without the target is not sent"
     );
     world.delete_as("other", "u3");
     settled(&engine, "chat");
-    assert_eq!(names(&fake), Vec::<String>::new(), "a deletion always goes there");
+    assert_eq!(names(&fake), Vec::<String>::new(), "a deletion is always sent");
     engine.stop();
 }
 
 #[test]
-fn what_people_and_administrators_change_goes_wherever_the_account_is() {
+fn self_and_admin_changes_go_to_targets_with_the_account() {
     let (world, fake, engine) = start();
     let body = |name: &str| json!({"userName": name});
     world.save_as("scim:wiki", "wiki", (&Kind::USER, "u1", body("ann")));
@@ -69,7 +69,7 @@ fn what_people_and_administrators_change_goes_wherever_the_account_is() {
     world.save_as("admin", "resident", (&Kind::USER, "u2", body("bob")));
     world.save_as("job:lease", "resident", (&Kind::USER, "u3", body("carl")));
     settled(&engine, "chat");
-    assert_eq!(names(&fake), ["anna"], "and makes none where there is none");
+    assert_eq!(names(&fake), ["anna"], "and no account is created");
     engine.stop();
 }
 
@@ -176,14 +176,14 @@ fn a_target_without_patch_gets_whole_groups() {
 }
 
 #[test]
-fn a_member_that_the_target_refuses_does_not_keep_the_others_out() {
+fn refused_member_does_not_block_other_members() {
     let (world, fake, engine) = start();
     let ids: Vec<String> = (0..9).map(|index| format!("u{index}")).collect();
     for id in &ids {
         world.user(id, id);
     }
     settled(&engine, "chat");
-    // The target knows one of them under an id that it will not take as a member.
+    // One user has an id at the target that the target refuses as a member.
     let bad = world
         .database
         .read::<_, StorageError>(|connection| outbound::find(connection, &chat(), &"u4".into()))

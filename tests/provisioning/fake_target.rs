@@ -1,4 +1,4 @@
-//! A small SCIM target inside the test, which fails when it is told to.
+//! A small SCIM target inside the test, which fails on demand.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,30 +9,30 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use url::Url;
 
-/// What goes wrong.
+/// The kinds of failure.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
     /// An error status.
     Status(u16),
     /// A status with `Retry-After`.
     Later(u16, String),
-    /// Does the work, then closes without an answer.
+    /// Does the work, then closes without a response.
     Ate,
     /// Closes without doing the work.
     Drop,
-    /// Does the work and answers, but only after a while.
+    /// Does the work and responds after this delay.
     Late(Duration),
-    /// No answer for a while.
+    /// Closes without a response after this delay.
     Hang(Duration),
-    /// 200 with a web page.
+    /// A web page with this status; with 200, the work is done.
     Html(u16),
     /// A redirect.
     Redirect(String),
-    /// An answer of two MiB.
+    /// A response of two MiB.
     Big,
 }
 
-/// A fault for requests whose `METHOD /path` begins so, with a probability in percent and for a number of times.
+/// A fault for requests whose `METHOD /path` begins with `matches`, with a probability in percent, at most `times`.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) matches: &'static str,
@@ -48,9 +48,9 @@ pub(crate) struct State {
     pub(crate) log: Vec<(Instant, String, Value)>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) patch_supported: Option<bool>,
-    /// Lets names be taken twice; looking through all of them takes longer than the rest.
+    /// Allows duplicate names, because comparing all of them is the slowest step.
     pub(crate) trusting: bool,
-    /// Gives pages of all resources, whatever is asked for.
+    /// Returns pages of all resources, whatever the filter.
     pub(crate) ignores_filters: bool,
     next: u64,
     dice: u64,
@@ -81,7 +81,7 @@ impl FakeTarget {
         target
     }
 
-    /// Stands for a target that another process serves.
+    /// A handle for a target that another process serves.
     pub(crate) fn at(url: &str) -> Self {
         Self {
             url: Url::parse(url).unwrap(),
@@ -105,7 +105,7 @@ impl FakeTarget {
         });
     }
 
-    /// How many requests began with `start`.
+    /// The number of requests that began with `start`.
     pub(crate) fn requests(&self, start: &str) -> usize {
         self.with(|state| state.log.iter().filter(|(_, line, _)| line.starts_with(start)).count())
     }

@@ -1,4 +1,4 @@
-//! What the engine does with targets that fail, and with accounts that are not as it left them.
+//! How the engine handles targets that fail, and accounts that others changed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ fn a_creation_whose_answer_was_lost_is_not_repeated() {
     engine.stop();
 }
 
-/// Lets a change get through without its answer, and everything after it fail until the change is taken back.
+/// Applies a change whose response is lost, and fails all later requests until the change is reverted.
 fn change_and_take_back(world: &World, fake: &FakeTarget, engine: &Engine, request: &'static str) {
     fake.fail(request, Fault::Ate, 1);
     for next in ["GET /Users", "PATCH /Users", "POST /Users"] {
@@ -67,7 +67,7 @@ fn a_change_whose_answer_was_lost_can_be_taken_back() {
 }
 
 #[test]
-fn a_creation_whose_answer_was_lost_takes_nothing_along_that_was_taken_back() {
+fn lost_create_response_sends_no_reverted_values() {
     let (world, fake, engine) = start();
     change_and_take_back(&world, &fake, &engine, "POST /Users");
     let mut there: Vec<Value> = fake.with(|state| state.users.values().cloned().collect());
@@ -99,7 +99,7 @@ fn an_account_of_the_same_name_is_adopted() {
 }
 
 #[test]
-fn a_name_that_is_given_to_somebody_else_does_not_mix_up_accounts() {
+fn reassigned_username_does_not_mix_up_accounts() {
     let (world, fake, engine) = start();
     world.user("u1", "ann");
     settled(&engine, "chat");
@@ -114,7 +114,7 @@ fn a_name_that_is_given_to_somebody_else_does_not_mix_up_accounts() {
 }
 
 #[test]
-fn a_name_that_another_account_is_about_to_give_up_is_waited_for() {
+fn taken_name_is_retried_until_its_holder_is_renamed() {
     let (world, fake, engine) = start();
     world.user("u1", "ann");
     world.user("u2", "bob");
@@ -134,7 +134,7 @@ fn a_name_that_another_account_is_about_to_give_up_is_waited_for() {
 }
 
 #[test]
-fn an_account_that_vanished_at_the_target_is_made_again_with_its_memberships() {
+fn account_missing_at_target_is_recreated_with_memberships() {
     let (world, fake, engine) = start();
     world.user("u1", "ann");
     world.group("g1", "team");
@@ -151,8 +151,8 @@ fn an_account_that_vanished_at_the_target_is_made_again_with_its_memberships() {
     engine.stop();
 }
 
-/// Removes a person while a request that adds the person to a group is on its way, and does one thing more before it
-/// arrives. In the end the group is empty.
+/// Deletes a user while a request that adds the user to a group is on its way, and runs `then` before it arrives. At
+/// the end the group is empty.
 fn remove_while_joining(then: impl FnOnce(&World)) {
     let (world, fake, engine) = start();
     world.user("u1", "ann");
@@ -172,17 +172,17 @@ fn remove_while_joining(then: impl FnOnce(&World)) {
 }
 
 #[test]
-fn a_person_who_is_removed_while_joining_a_group_is_out_of_it() {
+fn user_deleted_while_joining_a_group_is_not_a_member() {
     remove_while_joining(|_| {});
 }
 
 #[test]
-fn a_person_who_is_removed_while_joining_a_group_is_out_of_it_though_the_group_tells_so_later() {
+fn user_deleted_while_joining_is_out_despite_late_group_event() {
     remove_while_joining(|world| world.members("g1", &[], &["u1"]));
 }
 
 #[test]
-fn a_target_that_keeps_accounts_gets_them_locked() {
+fn deprovision_deactivate_keeps_a_deactivated_account() {
     let (world, fake) = (World::new(), FakeTarget::start());
     let mut settings = target("chat", &fake);
     settings.profile.deprovision = Deprovision::Deactivate;
@@ -203,7 +203,7 @@ fn a_target_that_keeps_accounts_gets_them_locked() {
 }
 
 #[test]
-fn a_locked_account_is_taken_up_again_by_a_new_person_of_that_name() {
+fn new_user_takes_over_deactivated_account_of_same_name() {
     let (world, fake) = (World::new(), FakeTarget::start());
     let mut settings = target("chat", &fake);
     settings.profile.deprovision = Deprovision::Deactivate;
@@ -224,7 +224,7 @@ fn a_locked_account_is_taken_up_again_by_a_new_person_of_that_name() {
 }
 
 #[test]
-fn a_refused_resource_does_not_hold_up_others_and_heals_with_its_next_change() {
+fn refused_resource_blocks_no_other_and_recovers_on_change() {
     let (world, fake, engine) = start();
     fake.fail("POST /Users", Fault::Status(400), 1);
     world.user("u1", "ann");
@@ -268,7 +268,7 @@ fn what_failed_can_be_replayed() {
 }
 
 #[test]
-fn refused_credentials_pause_the_target_until_a_person_resumes_it() {
+fn refused_credentials_pause_the_target_until_resumed() {
     let (world, fake, engine) = start();
     fake.fail("POST", Fault::Status(401), 1);
     world.user("u1", "ann");
@@ -283,7 +283,7 @@ fn refused_credentials_pause_the_target_until_a_person_resumes_it() {
 }
 
 #[test]
-fn too_many_removals_blow_the_fuse() {
+fn too_many_removals_reach_the_delete_limit() {
     let (world, fake) = (World::new(), FakeTarget::start());
     let mut settings = target("chat", &fake);
     settings.max_deletes = 3;
@@ -297,7 +297,9 @@ fn too_many_removals_blow_the_fuse() {
     ids[1..].iter().for_each(|id| world.delete(id));
     engine.wake();
     eventually("the target is paused", || engine.status().unwrap()[0].paused.is_some());
-    eventually("no worker is at it", || count(&engine, OutboundState::InFlight) == 0);
+    eventually("no request is in flight", || {
+        count(&engine, OutboundState::InFlight) == 0
+    });
     assert_eq!(fake.requests("DELETE") + fake.requests("PATCH"), 3);
     engine.resume(&chat()).unwrap();
     settled(&engine, "chat");
@@ -332,7 +334,7 @@ fn a_target_that_hangs_does_not_hold_up_another() {
 }
 
 #[test]
-fn what_a_dead_worker_left_is_done_once_its_lease_is_over() {
+fn work_of_a_dead_worker_is_done_after_its_lease_expires() {
     let (world, fake) = (World::new(), FakeTarget::start());
     operate::pause(&world.database, &chat(), "for the test").unwrap();
     world.user("u1", "ann");
@@ -341,7 +343,7 @@ fn what_a_dead_worker_left_is_done_once_its_lease_is_over() {
         engine.status().unwrap()[0].counts.iter().any(|(_, count)| *count == 1)
     });
     engine.stop();
-    // A worker takes the row, creates the account and dies before it can write that down.
+    // A worker claims the row, creates the account and dies before it records the outcome.
     let now = Clock::system().now();
     let claim = Claim {
         target: chat(),
@@ -368,8 +370,12 @@ fn what_a_dead_worker_left_is_done_once_its_lease_is_over() {
     let engine = world.engine(vec![target("chat", &fake)]);
     settled(&engine, "chat");
     assert_eq!(names(&fake), ["ann"]);
-    assert_eq!(late, 1, "nobody else had it");
-    assert_eq!(fake.requests("POST"), done, "it looked before it created");
+    assert_eq!(late, 1, "the dead worker has claimed the row");
+    assert_eq!(
+        fake.requests("POST"),
+        done,
+        "the account was found and not created again"
+    );
     assert!(Clock::system().now() >= now.plus(Duration::from_millis(800)));
     engine.stop();
 }
@@ -390,8 +396,8 @@ fn two_engines_on_one_database_push_everything_once() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one long story, told in order")]
-fn a_target_that_fails_a_third_of_the_time_ends_up_like_the_source() {
+#[expect(clippy::too_many_lines, reason = "one scenario in order")]
+fn target_failing_a_third_of_requests_still_converges() {
     let (world, fake) = (World::new(), FakeTarget::start());
     let rule = |fault, percent| Rule {
         matches: "",

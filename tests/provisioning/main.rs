@@ -1,4 +1,4 @@
-//! Changes going out: what every connector promises, and what the engine does with a target that fails in every way.
+//! Outbound provisioning: the contract of every connector, and how the engine handles failing targets.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 mod connector;

@@ -1,5 +1,5 @@
-//! A day in the life of a few people, pushed to the target in the test and to every real one that
-//! `VESTIBULE_TEST_SCIM_TARGETS="url|token url|token"` names.
+//! A typical day of changes to a few users, pushed to the target in the test and to every real one in
+//! `VESTIBULE_TEST_SCIM_TARGETS="url|token url|token"`.
 
 use serde_json::{Value, json};
 use url::Url;

@@ -1,4 +1,4 @@
-//! Resources and a journal without a userstore, and an engine over them.
+//! Resources and a journal without a userstore, with an engine that reads them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// On SQLite, or in a fresh schema of the PostgreSQL that `VESTIBULE_TEST_POSTGRES` names.
+    /// On SQLite, or in a new schema of the PostgreSQL at `VESTIBULE_TEST_POSTGRES_URL`.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = match std::env::var("VESTIBULE_TEST_POSTGRES_URL") {
@@ -61,7 +61,7 @@ impl World {
         })
     }
 
-    /// Starts an engine that pushes what `wiki` changes to each target.
+    /// Starts an engine that pushes the changes of `wiki` to each target.
     pub(crate) fn engine(&self, targets: Vec<TargetSettings>) -> Engine {
         let rules = targets.iter().map(|target| OutboundRule {
             service_provider: "wiki".into(),
@@ -87,7 +87,7 @@ impl World {
             resource.version = before.version.next();
             resource.members.clone_from(&before.members);
         }
-        // A store changes the resource and the journal in one transaction: nobody sees one without the other.
+        // Like a store, changes the resource and the journal together: no reader sees one without the other.
         let mut resources = self.resources.lock().unwrap();
         resources.insert(id, resource.clone());
         let action = if before.is_some() {
@@ -115,7 +115,7 @@ impl World {
         self.save(&Kind::GROUP, id, json!({"displayName": name}));
     }
 
-    /// Lets members join and leave.
+    /// Adds and removes members.
     pub(crate) fn members(&self, group: &str, joined: &[&str], left: &[&str]) {
         let ids = |ids: &[&str]| ids.iter().map(|id| ResourceId::from(*id)).collect::<Vec<_>>();
         let delta = MembershipDelta {
@@ -207,7 +207,7 @@ pub(crate) fn resource(kind: &Kind, id: &str, attributes: &Value) -> Resource {
     }
 }
 
-/// A schema that nothing else uses, as a connection string that works in it.
+/// Creates a schema and returns a connection string that uses it.
 fn fresh_schema(server: &str) -> DatabaseUrl {
     let name = format!("test_{}", &random::fingerprint(&random::token())[..16]);
     let database = Database::open(&DatabaseUrl::parse(server).unwrap()).unwrap();
@@ -219,7 +219,7 @@ fn fresh_schema(server: &str) -> DatabaseUrl {
     DatabaseUrl::parse(&format!("{server}{separator}options=-csearch_path%3D{name}")).unwrap()
 }
 
-/// A target in the test, with waits short enough for it.
+/// Settings of a target in the test, with short timeouts.
 pub(crate) fn target(name: &str, fake: &FakeTarget) -> TargetSettings {
     let mut settings = TargetSettings::new(
         TargetName::new(name),
@@ -236,19 +236,19 @@ pub(crate) fn target(name: &str, fake: &FakeTarget) -> TargetSettings {
     settings
 }
 
-/// Waits until something holds; fails after 30 seconds.
+/// Waits until a condition holds; fails after 30 seconds.
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(
             begun.elapsed() < Duration::from_secs(30),
-            "it never came about that {what}"
+            "timed out waiting until {what}"
         );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Waits until a target has everything.
+/// Waits until a target has received everything.
 pub(crate) fn settled(engine: &Engine, target: &str) {
     engine.wake();
     eventually("the target is idle", || {
@@ -278,7 +278,7 @@ pub(crate) fn names(fake: &FakeTarget) -> Vec<String> {
     names
 }
 
-/// A group's members at the target, as the target calls them.
+/// The target's ids of a group's members.
 pub(crate) fn remote_members(fake: &FakeTarget, group: &str) -> Vec<String> {
     fake.with(|state| {
         let mut groups = state.groups.values();
@@ -292,7 +292,7 @@ pub(crate) fn remote_members(fake: &FakeTarget, group: &str) -> Vec<String> {
     })
 }
 
-/// Our ids of a group's members at the target.
+/// Our ids of a group's members at the target, sorted.
 pub(crate) fn members(fake: &FakeTarget, group: &str) -> Vec<String> {
     let remote = remote_members(fake, group);
     let ours = |id: &String| fake.with(|state| state.users[id]["externalId"].as_str().unwrap().to_owned());

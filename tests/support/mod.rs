@@ -1,4 +1,4 @@
-//! Backends for tests: each adapter of the userstore seam, each test in a world of its own.
+//! Backends for tests: each userstore adapter, with a separate world for each test.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part")]
 
@@ -25,21 +25,21 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) registry: Arc<Registry>,
     _folder: Option<tempfile::TempDir>,
-    /// Where worlds cannot be told apart: this one's turn.
+    /// Held while this world uses a backend that cannot separate worlds.
     turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl World {
-    /// Whether it is in Active Directory.
+    /// Whether it is Active Directory.
     pub(crate) fn is_a_domain(&self) -> bool {
         self.turn.is_some()
     }
 }
 
-/// In Active Directory names are unique in all the domain, whatever they are below.
+/// Worlds in Active Directory run one at a time: names are unique in the whole domain, whatever their base.
 static DOMAIN: Mutex<()> = Mutex::new(());
 
-/// Makes a fresh world.
+/// Creates a fresh world.
 pub(crate) type Backend = fn() -> World;
 
 pub(crate) fn memory() -> World {
@@ -69,7 +69,7 @@ pub(crate) fn postgres() -> World {
     sql(&url, StoreName::new(random::token()), None)
 }
 
-/// Where tests find PostgreSQL; without it those that need it are ignored.
+/// The PostgreSQL server for tests; without it, tests that need it are ignored.
 pub(crate) fn postgres_url() -> Option<String> {
     std::env::var("VESTIBULE_TEST_POSTGRES_URL").ok()
 }
@@ -115,7 +115,7 @@ pub(crate) fn active_directory() -> World {
     ldap("samba_ad", Flavour::ActiveDirectory)
 }
 
-/// Settings of a store in a corner of the directory that nobody else uses.
+/// Settings of a store in its own subtree of the directory server.
 pub(crate) fn ldap_settings(server: &str, flavour: Flavour) -> LdapSettings {
     let facts = directory(server).expect("the caller looked first");
     let [url, ca, bind_dn, bind_password, base] = facts.as_slice() else {
@@ -137,7 +137,7 @@ pub(crate) fn ldap_settings(server: &str, flavour: Flavour) -> LdapSettings {
     }
 }
 
-/// Settings of a store behind an address, whatever is there.
+/// Settings of a store at an address, whether or not a server listens there.
 pub(crate) fn ldap_at(name: StoreName, url: &str) -> LdapSettings {
     LdapSettings {
         name,
@@ -163,9 +163,9 @@ pub(crate) fn ldap_at(name: StoreName, url: &str) -> LdapSettings {
     }
 }
 
-/// Makes the entries that a store's bases are.
+/// Creates the base entries of a store.
 fn make_corner(url: &str, ca: &str, (bind_dn, password): (&str, &str), corner: &str) {
-    // What an earlier test left.
+    // Left by an earlier test.
     let _ = tool("ldapdelete", url, ca, (bind_dn, password))
         .args(["-r", corner])
         .stderr(Stdio::null())
@@ -189,7 +189,7 @@ fn tool(name: &str, url: &str, ca: &str, (bind_dn, password): (&str, &str)) -> C
     tool
 }
 
-/// Writes to a directory as another tool would.
+/// Adds entries to a directory server with `ldapmodify`, as another tool would.
 pub(crate) fn ldapmodify(url: &str, ca: &str, (bind_dn, password): (&str, &str), ldif: &str) {
     use std::io::Write as _;
     let mut tool = tool("ldapmodify", url, ca, (bind_dn, password))
@@ -207,7 +207,7 @@ fn ldap(server: &str, flavour: Flavour) -> World {
     ldap_world(ldap_settings(server, flavour), turn)
 }
 
-/// A world whose store has these settings.
+/// A world with a store of these settings.
 pub(crate) fn ldap_world(settings: LdapSettings, turn: Option<MutexGuard<'static, ()>>) -> World {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("test.db"))).unwrap();

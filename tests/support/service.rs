@@ -16,7 +16,7 @@ use vestibule::userstore::{PasswordHasher, Userstore};
 
 use super::START;
 
-/// The service and a client of it.
+/// The SCIM service and a client.
 pub(crate) struct Service {
     pub(crate) scim: Scim,
     pub(crate) caller: Caller,
@@ -25,28 +25,28 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Over a store in memory.
+    /// With a store in memory.
     pub(crate) fn memory() -> Self {
         let (folder, url) = sqlite();
         let memory = |(_, _, hasher, clock)| one(MemoryUserstore::new(StoreName::PRIMARY, hasher, clock));
         Self::open(&url, Some(StoreName::PRIMARY), Some(folder), memory)
     }
 
-    /// Over SQLite.
+    /// With a store on SQLite.
     pub(crate) fn sqlite() -> Self {
         let (folder, url) = sqlite();
         let sqlite = |shared| one(sql(StoreName::PRIMARY, shared));
         Self::open(&url, Some(StoreName::PRIMARY), Some(folder), sqlite)
     }
 
-    /// Over PostgreSQL, in a store of its own.
+    /// With a store of its own on PostgreSQL.
     pub(crate) fn postgres() -> Self {
         let url = DatabaseUrl::parse(&super::postgres_url().expect("the caller looked first")).unwrap();
         let name = StoreName::new(random::token());
         Self::open(&url, Some(name.clone()), None, |shared| one(sql(name, shared)))
     }
 
-    /// Over stores of the caller's choice, for a client that reaches them all.
+    /// With the given stores, for a client that reaches them all.
     pub(crate) fn over(stores: impl FnOnce(Shared) -> Vec<Arc<dyn Userstore>>) -> Self {
         let (folder, url) = sqlite();
         Self::open(&url, None, Some(folder), stores)
@@ -112,7 +112,7 @@ impl Service {
         }
     }
 
-    /// Makes a user and gives its id.
+    /// Creates a user and returns its id.
     pub(crate) fn user(&self, name: &str) -> String {
         self.create(&Kind::USER, &json!({"userName": name})).id.to_string()
     }
@@ -128,14 +128,14 @@ impl Service {
         serde_json::from_str(&reply.body.unwrap()).unwrap()
     }
 
-    /// A search over one type, or over all.
+    /// A search over one type, or over all types.
     pub(crate) fn search(&self, kind: Option<&Kind>, body: &Value) -> Result<Value, ScimError> {
         let reply = self.scim.search(&self.caller, kind, body.to_string().as_bytes())?;
         Ok(serde_json::from_str(&reply.body.unwrap()).unwrap())
     }
 }
 
-/// What stores are made of.
+/// The dependencies of a store.
 pub(crate) type Shared = (Database, Arc<Registry>, PasswordHasher, Clock);
 
 /// A store in the service's own database.
@@ -153,10 +153,10 @@ fn sqlite() -> (tempfile::TempDir, DatabaseUrl) {
     (folder, url)
 }
 
-/// One promise, tried on a service of its own.
+/// A test that runs on a service of its own.
 pub(crate) type Case = fn(&Service);
 
-/// Tries each case on each backend and ends the process. A database that is not configured shows as ignored.
+/// Runs each case on each backend and exits. A database that is not configured is reported as ignored.
 pub(crate) fn run(cases: &'static [(&'static str, Case)], with_memory: bool) -> ! {
     type Open = fn() -> Service;
     let backends: [(&str, Option<Open>); 3] = [

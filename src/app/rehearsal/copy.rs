@@ -1,4 +1,4 @@
-//! What the stage of a rehearsal begins with: copies of our own records, and people who are said to exist.
+//! The initial data of a rehearsal: copies of stored records, and people given by the caller.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::storage::factors::{self, Factor, TOTP};
 use crate::storage::identity_locks::{self, IdentityLock};
 use crate::storage::{Database, StorageError, approvals, consents, group_grants, links, mail_codes, removals};
 
-/// Copies what is known of an identity that is not anybody's, and of whose it is.
+/// Copies the records of an external identity: its link, lock, approval and the removal of its provider.
 pub(super) fn copy_identity(to: &Database, before: &Before<'_>, link: &Link) -> Result<(), RehearsalError> {
     let Before::Here(core) = before else { return Ok(()) };
     let now = core.clock.now();
@@ -60,7 +60,7 @@ pub(super) fn copy_identity(to: &Database, before: &Before<'_>, link: &Link) -> 
     Ok(())
 }
 
-/// Copies what our own records know of a user.
+/// Copies the stored records of a user.
 pub(super) fn copy_user(from: &Database, to: &Database, user: &ResourceId) -> Result<(), StorageError> {
     let (linked, given, has_factor, proved) = from.read::<_, StorageError>(|connection| {
         Ok((
@@ -102,7 +102,7 @@ pub(super) fn copy_user(from: &Database, to: &Database, user: &ResourceId) -> Re
             mail_codes::pass(connection, &user, Some(proved))?;
         }
         if has_factor {
-            // That there is one is all that counts here; it stays where it is.
+            // A rehearsal only needs to know that there is one, so the secret is not copied.
             let factor = Factor {
                 sealed: Vec::new(),
                 last_step: 0,
@@ -113,7 +113,7 @@ pub(super) fn copy_user(from: &Database, to: &Database, user: &ResourceId) -> Re
     })
 }
 
-/// Makes somebody who is said to exist.
+/// Creates a person given by the caller.
 pub(super) fn place(directory: &Directory, link: &Link, person: &Value) -> Result<(), RehearsalError> {
     let bad = |what: &str| RehearsalError::Existing(what.to_owned());
     let attributes = person

@@ -1,4 +1,4 @@
-//! Claims as a list that people can read.
+//! Formats claims as a readable list.
 
 use chrono::DateTime;
 use serde_json::{Map, Value};
@@ -12,30 +12,30 @@ const LABELS: &[(&str, &str)] = &[
     ("family_name", "Last name"),
     ("preferred_username", "Username"),
     ("email", "E-mail address"),
-    ("email_verified", "Address confirmed"),
+    ("email_verified", "E-mail address verified"),
     ("groups", "Groups"),
     ("sub", "Account"),
-    ("iss", "Vouched for by"),
-    ("aud", "Meant for"),
-    ("amr", "Proved by"),
-    ("acr", "Level of proof"),
-    ("auth_time", "Proved at"),
+    ("iss", "Issuer"),
+    ("aud", "Audience"),
+    ("amr", "Sign-in methods"),
+    ("acr", "Authentication level"),
+    ("auth_time", "Signed in at"),
     ("iat", "Issued at"),
-    ("exp", "Good until"),
+    ("exp", "Expires at"),
 ];
 
 /// One line of the list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fact {
-    /// What people call it.
+    /// The label that people see.
     pub(super) label: String,
-    /// What the provider calls it.
+    /// The name of the claim.
     pub(super) claim: String,
     /// The value as text.
     pub(super) value: String,
 }
 
-/// The claims that people care about: known ones first, in a fixed order, then the others.
+/// Lists the claims about the person: known ones first, in a fixed order, then the others.
 pub(super) fn facts(claims: &Map<String, Value>) -> Vec<Fact> {
     let known = LABELS
         .iter()
@@ -47,7 +47,7 @@ pub(super) fn facts(claims: &Map<String, Value>) -> Vec<Fact> {
     known.chain(others).filter(|fact| !fact.value.is_empty()).collect()
 }
 
-/// What to call the person.
+/// The display name of the person.
 pub(super) fn display_name(claims: &Map<String, Value>) -> String {
     ["name", "preferred_username", "email", "sub"]
         .iter()
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_without_a_name_is_called_by_the_next_best() {
+    fn a_person_without_a_name_gets_the_next_claim() {
         assert_eq!(
             display_name(json!({ "name": " ", "email": "a@b" }).as_object().unwrap()),
             "a@b"

@@ -25,13 +25,13 @@ use crate::domain::{Clock, Timestamp};
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
-/// How far the provider's clock may be from ours.
+/// The tolerated clock skew between provider and wiki.
 const LEEWAY: Duration = Duration::from_mins(1);
 
-/// How long one call to the provider may take.
+/// The timeout of one call to the provider.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a login that has begun must remember until the browser comes back.
+/// The state of a pending login until the browser returns.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) state: CsrfToken,
@@ -39,22 +39,22 @@ pub(super) struct Pending {
     verifier: PkceCodeVerifier,
 }
 
-/// What the provider says about a person, after every check.
+/// The verified claims about a person.
 #[derive(Debug)]
 pub(super) struct Person {
     /// The claims of the ID token and of the userinfo endpoint, as one object.
     pub(super) claims: Map<String, Value>,
-    /// Where the browser goes to sign out at the provider too, if the provider offers it.
+    /// The provider's logout endpoint, if it has one.
     pub(super) logout: Option<String>,
 }
 
-/// Why a login did not go through. The text is for the log.
+/// The error of a login. The text is for the log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoginError {
-    /// The provider cannot be reached, or does not speak OpenID.
+    /// The provider cannot be reached or does not support OpenID Connect.
     #[error("the provider cannot be asked: {0}")]
     Unavailable(String),
-    /// The provider answered, and the answer did not pass a check.
+    /// The provider's response failed a check.
     #[error("the provider's answer cannot be trusted: {0}")]
     Untrusted(String),
 }
@@ -69,7 +69,7 @@ impl LoginError {
     }
 }
 
-/// Every claim that the standard does not know.
+/// All non-standard claims.
 #[derive(Debug, Serialize, Deserialize)]
 struct OtherClaims(Map<String, Value>);
 
@@ -86,12 +86,12 @@ impl RelyingParty {
         Self { settings, clock }
     }
 
-    /// The provider's name for itself.
+    /// The issuer identifier of the provider.
     pub(super) fn issuer(&self) -> &str {
         &self.settings.issuer
     }
 
-    /// Where to send the browser, and what to remember meanwhile.
+    /// The authorization URL, and the state to keep until the browser returns.
     pub(super) fn begin(&self) -> Result<(String, Pending), LoginError> {
         let (client, _) = self.discover(&http_client()?)?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -104,10 +104,10 @@ impl RelyingParty {
         Ok((url.into(), Pending { state, nonce, verifier }))
     }
 
-    /// Exchanges the code and checks what comes back (OpenID Connect Core §3.1.3.7).
+    /// Exchanges the code and validates the tokens (OpenID Connect Core §3.1.3.7).
     pub(super) fn finish(&self, pending: Pending, code: String) -> Result<Person, LoginError> {
         let http = http_client()?;
-        // Discovered anew, so that a rotated key is known.
+        // Discovery runs again, so that a rotated key is known.
         let (client, end_session) = self.discover(&http)?;
         let answer: CoreTokenResponse = client
             .exchange_code(AuthorizationCode::new(code))
@@ -162,7 +162,7 @@ impl RelyingParty {
         let (now, clock) = (self.clock.clone(), self.clock.clone());
         client
             .id_token_verifier()
-            // Never HS256: then whoever knows the client secret could sign in as anybody.
+            // Never HS256: with it the client secret would be enough to forge an ID token for any person.
             .set_allowed_algs([
                 CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
                 CoreJwsSigningAlgorithm::EcdsaP256Sha256,
@@ -192,7 +192,7 @@ fn http_client() -> Result<http::Client, LoginError> {
         .map_err(unavailable)
 }
 
-/// All claims of an ID token whose signature was verified before.
+/// All claims of an ID token with an already verified signature.
 fn payload(verified: &str) -> Result<Map<String, Value>, LoginError> {
     let part = verified.split('.').nth(1).unwrap_or_default();
     let json = URL_SAFE_NO_PAD.decode(part).map_err(untrusted)?;

@@ -1,4 +1,4 @@
-//! Who is signed in to the wiki, in memory: it forgets when it stops, as a demonstration may and a product must not.
+//! Sessions of the wiki, kept in memory only, which is enough for a demonstration.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use super::relying_party::{Pending, Person};
 use crate::domain::{Clock, Timestamp};
 use crate::storage::random;
 
-/// How long a login may take.
+/// The lifetime of a pending login.
 pub(super) const LOGIN_LIFETIME: Duration = Duration::from_mins(10);
 
-/// How long a session lasts.
+/// The lifetime of a session.
 pub(super) const SESSION_LIFETIME: Duration = Duration::from_hours(8);
 
 /// A person who is signed in.
@@ -26,7 +26,7 @@ enum Entry {
     Session(Arc<Member>),
 }
 
-/// Logins under way and sessions, by the fingerprint of the cookie's value.
+/// Pending logins and sessions, by the fingerprint of the cookie's value.
 pub(super) struct Sessions {
     entries: Mutex<HashMap<String, (Timestamp, Entry)>>,
     clock: Clock,
@@ -40,12 +40,12 @@ impl Sessions {
         }
     }
 
-    /// Remembers a login under way; the answer is the cookie's value.
+    /// Stores a pending login and returns the cookie's value.
     pub(super) fn begin(&self, pending: Pending) -> String {
         self.insert(LOGIN_LIFETIME, Entry::Login(pending))
     }
 
-    /// Takes a login under way: it counts once.
+    /// Takes a pending login. It can be used once.
     pub(super) fn take_login(&self, token: &str) -> Option<Pending> {
         match self.remove(token)? {
             Entry::Login(pending) => Some(pending),
@@ -53,7 +53,7 @@ impl Sessions {
         }
     }
 
-    /// Opens a session; the answer is the cookie's value.
+    /// Opens a session and returns the cookie's value.
     pub(super) fn open(&self, person: Person) -> String {
         self.insert(
             SESSION_LIFETIME,
@@ -72,7 +72,7 @@ impl Sessions {
         }
     }
 
-    /// Ends a session or a login under way.
+    /// Ends a session or a pending login.
     pub(super) fn close(&self, token: &str) {
         self.remove(token);
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What the provider was asked for, and the claims that it changes to misbehave.
+/// The requests that the provider received, and the claims that it changes to misbehave.
 struct Provider {
     issuer: String,
     key: CoreEdDsaPrivateSigningKey,
@@ -37,7 +37,7 @@ fn key() -> CoreEdDsaPrivateSigningKey {
 }
 
 impl Provider {
-    /// Starts a provider whose ID tokens carry `changed` over what is right.
+    /// Starts a provider whose ID tokens have `changed` in place of the correct claims.
     fn start(changed: Value) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
@@ -112,7 +112,7 @@ async fn userinfo() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "sub": "42", "email": "ada@example.com", "groups": ["Editors", "Staff"] }))
 }
 
-/// A browser's view of a wiki: its cookies, and what it sent the provider.
+/// A browser for the wiki: its cookies, and the parameters that it sent the provider.
 struct Browser {
     wiki: Data<Wiki>,
     provider: Arc<Provider>,
@@ -166,7 +166,7 @@ impl Browser {
         self.send(http::TestRequest::get().uri(path)).await
     }
 
-    /// Begins a login; the answer is the state that was sent to the provider.
+    /// Begins a login and returns the `state` that was sent to the provider.
     async fn begin(&mut self) -> String {
         let (status, location, _) = self.get("/login").await;
         assert_eq!(status, StatusCode::SEE_OTHER);
@@ -209,7 +209,7 @@ async fn a_login_shows_the_article_with_the_persons_claims() {
 }
 
 #[actix_web::test]
-async fn an_id_token_that_is_not_for_this_login_lets_nobody_in() {
+async fn id_token_of_another_login_is_refused() {
     for changed in [
         json!({ "nonce": "another" }),
         json!({ "aud": "another" }),
@@ -229,7 +229,7 @@ async fn an_id_token_that_is_not_for_this_login_lets_nobody_in() {
 }
 
 #[actix_web::test]
-async fn a_return_that_was_not_asked_for_lets_nobody_in() {
+async fn unsolicited_responses_are_refused() {
     let mut browser = Browser::new(json!({}));
     let (_, _, page) = browser.get("/callback?code=right&state=x").await;
     assert!(page.contains("expired_login"));
@@ -256,7 +256,7 @@ async fn a_return_counts_once() {
 }
 
 #[actix_web::test]
-async fn what_the_provider_writes_into_the_url_is_not_shown() {
+async fn error_texts_from_the_url_are_not_shown() {
     let mut browser = Browser::new(json!({}));
     let state = browser.begin().await;
     let url = format!("/callback?error=access_denied&error_description=call-555&state={state}");
@@ -294,7 +294,7 @@ async fn logging_out_ends_the_session_and_goes_on_to_the_provider() {
         "{location}"
     );
     browser.cookies.insert(SESSION_COOKIE.to_owned(), session);
-    assert!(!browser.is_signed_in().await, "the cookie of before is worth nothing");
+    assert!(!browser.is_signed_in().await, "the old cookie is no longer valid");
 }
 
 #[actix_web::test]

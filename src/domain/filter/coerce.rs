@@ -1,14 +1,14 @@
-//! Brings what a filter compares with to the type of the attribute.
+//! Converts the literal of a comparison to the type of the attribute.
 
 use super::scan::Literal;
 use super::{Comparand, Operator, tolerance};
 use crate::domain::Timestamp;
 use crate::domain::schema::{Attribute, DataType};
 
-/// A value that fits, and the tolerance that it needed.
+/// The converted value, and the tolerance that it needed.
 pub(super) type Fit = (Comparand, Option<&'static str>);
 
-/// The literal as a value of the attribute's type; the error says what was expected.
+/// Converts a literal to the attribute's type; the error says what was expected.
 pub(super) fn comparand(attribute: &Attribute, literal: Literal) -> Result<Fit, &'static str> {
     match attribute.data_type {
         DataType::Boolean => boolean(literal),
@@ -21,7 +21,7 @@ pub(super) fn comparand(attribute: &Attribute, literal: Literal) -> Result<Fit, 
     }
 }
 
-/// Whether values of this type compare so (RFC 7644 §3.4.2.2); the error says what does.
+/// Whether the operator applies to values of this type (RFC 7644 §3.4.2.2); the error says which ones do.
 pub(super) fn check_operator(attribute: &Attribute, operator: Operator) -> Result<(), &'static str> {
     use Operator::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
     match (attribute.data_type, operator) {
@@ -29,7 +29,7 @@ pub(super) fn check_operator(attribute: &Attribute, operator: Operator) -> Resul
         (DataType::Boolean, _) => Err("booleans compare with eq and ne only"),
         (DataType::Binary, Gt | Ge | Lt | Le) => Err("binary values have no order"),
         (DataType::Integer | DataType::Decimal | DataType::DateTime, Co | Sw | Ew) => {
-            Err("co, sw and ew are for texts only")
+            Err("co, sw and ew are for strings only")
         }
         _ => Ok(()),
     }

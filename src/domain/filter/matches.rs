@@ -1,4 +1,4 @@
-//! The meaning of a filter. Every store agrees with what is written here.
+//! The semantics of filters. Every userstore must agree with it.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -20,7 +20,7 @@ pub fn matches_element(filter: &Filter, element: &Value) -> bool {
     holds(filter, Place::Element(element))
 }
 
-/// Where the attributes of a filter are looked up.
+/// The value in which the attributes of a filter are looked up.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     Resource(&'a Attributes),
@@ -136,7 +136,7 @@ fn text_compares(stored: &str, operator: Operator, wanted: &str) -> bool {
     }
 }
 
-/// Whether the order of the stored value and the wanted one is what the operator asks for.
+/// Whether the ordering of the stored value relative to the wanted one satisfies the operator.
 fn fits(order: Ordering, operator: Operator) -> bool {
     match operator {
         Operator::Eq => order == Ordering::Equal,

@@ -1,5 +1,5 @@
-//! Filters (RFC 7644 §3.4.2.2): parsed against a resource type, then evaluated here or compiled by a userstore. What
-//! [`matches()`] says is the meaning; every store must agree with it.
+//! Filters (RFC 7644 §3.4.2.2): parsed against a resource type, then evaluated here or compiled by a userstore.
+//! [`matches()`] defines the semantics; every store must agree with it.
 
 mod coerce;
 mod matches;
@@ -13,15 +13,15 @@ use super::schema::AttributeRef;
 pub use matches::{matches, matches_element};
 pub use parse::{Parsed, ValueFilter, parse, parse_noting, parse_value_filter};
 
-/// The longest filter that is read, in bytes.
+/// The longest filter that is accepted, in bytes.
 pub const LONGEST: usize = 8 * 1024;
-/// How deeply parentheses, brackets and `not` may nest.
+/// The maximum nesting depth of parentheses, brackets and `not`.
 pub const DEEPEST: usize = 50;
-/// How many comparisons, groups and negations a filter may have.
+/// The maximum number of comparisons, groups and negations in a filter.
 pub const MOST_NODES: usize = 200;
 
-/// What a filter may do outside the grammar of RFC 7644 §3.4.2.2 and still be understood. [`parse_noting`] names each
-/// that a filter needed, so that it can be counted, or refused where an administrator wants that.
+/// Accepted deviations of a filter from the grammar of RFC 7644 §3.4.2.2. [`parse_noting`] returns those that a filter
+/// needed, so that they can be counted, or refused where an administrator wants that.
 pub mod tolerance {
     /// An attribute that the resource type does not have; it counts as absent.
     pub const UNKNOWN_ATTRIBUTE: &str = "F1-unknown-attribute";
@@ -45,7 +45,7 @@ pub mod tolerance {
     pub const UNQUALIFIED: &str = "F10-unqualified-extension";
 }
 
-/// How two values compare.
+/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// equal
@@ -68,7 +68,7 @@ pub enum Operator {
     Le,
 }
 
-/// What an attribute is compared with, coerced to the attribute's type when the filter was parsed.
+/// The value that an attribute is compared with, coerced to the attribute's type when the filter was parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Comparand {
     /// For strings, references and binaries, as typed.
@@ -95,7 +95,7 @@ pub enum Filter {
     Not(Box<Filter>),
     /// The attribute has a value that is neither null, empty text nor an empty list.
     Present(AttributeRef),
-    /// Some value of the attribute compares so.
+    /// Some value of the attribute satisfies the comparison.
     Compare {
         /// The attribute.
         attribute: AttributeRef,
@@ -108,13 +108,13 @@ pub enum Filter {
     Element {
         /// The complex attribute.
         attribute: AttributeRef,
-        /// What one element must meet.
+        /// The filter that one element must meet.
         filter: Box<Filter>,
     },
 }
 
 impl Filter {
-    /// How many comparisons it takes at most to see whether one resource or element matches.
+    /// Returns the maximum number of comparisons needed to match one resource or element.
     pub fn size(&self) -> usize {
         match self {
             Self::Constant(_) | Self::Present(_) | Self::Compare { .. } => 1,
@@ -123,7 +123,7 @@ impl Filter {
         }
     }
 
-    /// Which relations it looks at.
+    /// Returns the relations that it uses.
     pub fn looks_at(&self) -> Relations {
         match self {
             Self::Constant(_) => Relations::NONE,
@@ -137,7 +137,7 @@ impl Filter {
         }
     }
 
-    /// The name that is asked for, if all that the filter says is that the unique attribute of the type equals it.
+    /// Returns the wanted name if the whole filter is an equality of the type's name attribute.
     pub fn name_wanted(&self) -> Option<&str> {
         match self {
             Self::Compare {

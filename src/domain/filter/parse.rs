@@ -1,4 +1,4 @@
-//! From a filter's text to its tree. Written by hand, because clients send more than the grammar has.
+//! Parses the text of a filter into a tree. Written by hand, because clients send more than the grammar allows.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ pub struct Parsed {
     pub deviations: Vec<&'static str>,
 }
 
-/// What stands in the brackets of a PATCH path, `members[…`.
+/// The filter in the brackets of a PATCH path, `members[…`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueFilter<'a> {
     /// The filter over one element.
     pub filter: Filter,
-    /// What follows it: `]` and the rest, or nothing if the bracket was never closed.
+    /// The text after it: `]` and the rest, or nothing if the bracket was never closed.
     pub rest: &'a str,
     /// What in it is outside the grammar; each name once.
     pub deviations: Vec<&'static str>,
@@ -34,7 +34,7 @@ pub fn parse(text: &str, resource_type: &ResourceType) -> Result<Filter, Invalid
     parse_noting(text, resource_type).map(|parsed| parsed.filter)
 }
 
-/// The same, and says what in the text is outside the grammar.
+/// Reads a path and returns its deviations from the grammar as well.
 pub fn parse_noting(text: &str, resource_type: &ResourceType) -> Result<Parsed, Invalid> {
     let mut parser = Parser::new(text)?;
     let filter = parser.any(&Scope::Resource(resource_type))?;
@@ -47,7 +47,7 @@ pub fn parse_noting(text: &str, resource_type: &ResourceType) -> Result<Parsed, 
     })
 }
 
-/// Reads what follows the `[` of a PATCH path (RFC 7644 §3.5.2) up to its `]`.
+/// Reads the filter after the `[` of a PATCH path (RFC 7644 §3.5.2) up to its `]`.
 pub fn parse_value_filter<'a>(text: &'a str, attribute: &AttributeRef) -> Result<ValueFilter<'a>, Invalid> {
     let mut parser = Parser::new(text)?;
     let filter = parser.any(&Scope::Element(attribute))?;
@@ -58,7 +58,7 @@ pub fn parse_value_filter<'a>(text: &'a str, attribute: &AttributeRef) -> Result
     })
 }
 
-/// What the names in an expression mean.
+/// The scope in which the names of an expression are resolved.
 enum Scope<'a> {
     /// Attributes of a resource.
     Resource(&'a ResourceType),
@@ -202,7 +202,7 @@ impl<'a> Parser<'a> {
         ))
     }
 
-    /// What follows `attribute[`.
+    /// Reads the rest after `attribute[`.
     fn element(&mut self, scope: &Scope<'_>, attribute: Option<AttributeRef>) -> Result<Filter, Invalid> {
         if !matches!(scope, Scope::Resource(_)) {
             return Err(self.scanner.error("brackets cannot stand in brackets"));
@@ -232,7 +232,7 @@ impl<'a> Parser<'a> {
             self.note(tolerance::UNKNOWN_ATTRIBUTE);
         }
         self.blanks();
-        // A negative comparison denies the positive one as a whole, as it does without brackets.
+        // A negative comparison negates the positive one as a whole, as it does without brackets.
         Ok(match self.comparison(sub)? {
             Filter::Not(positive) => negation(in_element(attribute.as_ref(), conjunction(vec![inner, *positive]))),
             Filter::Compare {
@@ -252,7 +252,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// An operator and its value; of an attribute that does not exist, the answer.
+    /// An operator and its value; a constant for an unknown attribute.
     fn comparison(&mut self, attribute: Option<AttributeRef>) -> Result<Filter, Invalid> {
         self.node()?;
         let Some(operator) = self.operator()? else {
@@ -350,7 +350,7 @@ impl<'a> Parser<'a> {
         Ok(self.scanner.word())
     }
 
-    /// Nobody may probe what nobody may read (RFC 7644 §7.5.2).
+    /// Refuses secret attributes, so that a filter cannot probe their values (RFC 7644 §7.5.2).
     fn allowed(&self, attribute: AttributeRef) -> Result<AttributeRef, Invalid> {
         if attribute.attribute.is_secret() || attribute.leaf().is_secret() {
             return Err(self.scanner.error("this attribute cannot be part of a filter"));
@@ -366,7 +366,7 @@ impl<'a> Parser<'a> {
         let Some(value) = attribute.attribute.sub("value") else {
             return Err(self
                 .scanner
-                .error("this attribute has parts, and one of them must be named"));
+                .error("this attribute is complex, and one of its sub-attributes must be named"));
         };
         Ok(AttributeRef {
             sub: Some(Arc::clone(value)),
@@ -410,7 +410,7 @@ impl<'a> Parser<'a> {
         if self.nodes > MOST_NODES {
             return Err(Invalid::new(
                 InvalidKind::TooMany,
-                "the filter has more than 200 parts; ask in several requests",
+                "the filter has more than 200 terms; split it into several requests",
             ));
         }
         Ok(())
@@ -431,7 +431,7 @@ fn is_listed_or_complex(found: &AttributeRef) -> bool {
     found.attribute.multi_valued || found.attribute.data_type == DataType::Complex
 }
 
-/// The inner filter over elements of the attribute; nothing fits elements of an attribute that does not exist.
+/// Applies the inner filter to the elements of the attribute; an unknown attribute has no element that matches.
 fn in_element(attribute: Option<&AttributeRef>, inner: Filter) -> Filter {
     match (attribute, inner) {
         (None, _) | (_, Filter::Constant(false)) => Filter::Constant(false),
@@ -480,7 +480,7 @@ fn disjunction(terms: Vec<Filter>) -> Filter {
     single_or(flat, false, Filter::Or)
 }
 
-/// The only term as itself, no term as the constant that changes nothing, several as a group.
+/// Returns a single term as it is, the neutral constant for no term, and several terms as a group.
 fn single_or(mut terms: Vec<Filter>, neutral: bool, group: fn(Vec<Filter>) -> Filter) -> Filter {
     match terms.len() {
         0 => Filter::Constant(neutral),

@@ -2,7 +2,7 @@
 
 use crate::domain::validate::{Invalid, InvalidKind};
 
-/// A place in a filter's text.
+/// A position in a filter's text.
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -22,12 +22,12 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0 }
     }
 
-    /// What has not been read yet.
+    /// The rest of the text that has not been read yet.
     pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 
-    /// An error here. It names the place and never repeats the text.
+    /// An error at the current position. It names the position and never repeats the text.
     pub(super) fn error(&self, expected: &str) -> Invalid {
         let position = self.text[..self.at].chars().count() + 1;
         Invalid::new(
@@ -36,7 +36,7 @@ impl<'a> Scanner<'a> {
         )
     }
 
-    /// Passes over blanks; says whether there were any, and whether one was written as `+`.
+    /// Skips blanks; returns whether there were any, and whether any was not a plain space, such as `+`.
     pub(super) fn blanks(&mut self) -> Blanks {
         let rest = self.rest();
         let length = rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n', '+']).len();
@@ -51,7 +51,7 @@ impl<'a> Scanner<'a> {
         self.rest().starts_with(expected)
     }
 
-    /// Passes over one character if it is there.
+    /// Skips one character if it comes next.
     pub(super) fn eat(&mut self, expected: char) -> bool {
         let there = self.next_is(expected);
         if there {
@@ -60,7 +60,7 @@ impl<'a> Scanner<'a> {
         there
     }
 
-    /// The next word, up to a blank, bracket or quote, without passing over it.
+    /// Returns the next word, up to a blank, bracket or quote, without consuming it.
     pub(super) fn peek_word(&self) -> &'a str {
         let rest = self.rest();
         &rest[..rest
@@ -68,14 +68,14 @@ impl<'a> Scanner<'a> {
             .unwrap_or(rest.len())]
     }
 
-    /// Passes over the next word.
+    /// Consumes the next word.
     pub(super) fn word(&mut self) -> &'a str {
         let word = self.peek_word();
         self.at += word.len();
         word
     }
 
-    /// Passes over a keyword in any case if it comes next.
+    /// Consumes a keyword, in any case, if it comes next.
     pub(super) fn eat_keyword(&mut self, keyword: &str) -> bool {
         let there = self.peek_word().eq_ignore_ascii_case(keyword);
         if there {
@@ -84,7 +84,7 @@ impl<'a> Scanner<'a> {
         there
     }
 
-    /// Passes over a value, if there is one.
+    /// Consumes a value, if there is one.
     pub(super) fn literal(&mut self) -> Result<Option<Literal>, Invalid> {
         if self.next_is('"') {
             return self.quoted().map(Some);
@@ -97,7 +97,7 @@ impl<'a> Scanner<'a> {
             return Ok(None);
         }
         if bare.starts_with('\'') {
-            return Err(self.error("a text stands in double quotes"));
+            return Err(self.error("a string must be in double quotes"));
         }
         if bare.contains('\0') {
             return Err(self.error("a text cannot hold a null character"));
@@ -129,10 +129,10 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// What [`Scanner::blanks`] passed over.
+/// The blanks that [`Scanner::blanks`] skipped.
 pub(super) struct Blanks {
-    /// At least one.
+    /// There was at least one.
     pub(super) any: bool,
-    /// One that is not a plain blank.
+    /// At least one was not a plain space.
     pub(super) odd: bool,
 }

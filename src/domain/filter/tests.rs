@@ -122,7 +122,7 @@ fn an_absent_attribute_differs_from_everything() {
 }
 
 #[test]
-fn and_binds_closer_than_or_and_not_closest() {
+fn not_binds_closest_then_and_then_or() {
     assert!(answer("userName pr or userName pr and nickName pr"));
     assert!(!answer("(userName pr or userName pr) and nickName pr"));
     assert!(answer("not nickName pr and userName pr"));
@@ -139,7 +139,7 @@ fn dates_compare_as_instants() {
 }
 
 #[test]
-fn what_the_grammar_lacks_is_understood_and_named() {
+fn tolerated_deviations_are_read_and_reported() {
     for (text, rule) in [
         ("userName eq alice@example.com", tolerance::UNQUOTED_TEXT),
         (&format!("{ENTERPRISE}:employeeNumber eq 007"), tolerance::UNQUOTED_TEXT),
@@ -166,7 +166,7 @@ fn what_the_grammar_lacks_is_understood_and_named() {
 }
 
 #[test]
-fn what_the_grammar_has_needs_no_tolerance() {
+fn strict_filters_need_no_tolerance() {
     for text in [
         r#"userName Eq "x" AND NOT (title PR)"#,
         "active eq true and not(title pr)",
@@ -181,7 +181,7 @@ fn what_the_grammar_has_needs_no_tolerance() {
 }
 
 #[test]
-fn what_makes_no_sense_is_an_invalid_filter() {
+fn nonsense_is_an_invalid_filter() {
     for text in [
         "",
         " ",
@@ -314,14 +314,14 @@ proptest! {
     }
 
     #[test]
-    fn what_scim_v2_reads_is_read_here_without_tolerance(filter in known_filter()) {
+    fn filters_valid_in_scim_v2_need_no_tolerance(filter in known_filter()) {
         prop_assert!(scim_v2::filter::Filter::from_str(&filter).is_ok(), "{}", filter);
         let parsed = parse_noting(&filter, &user_type());
         prop_assert_eq!(parsed.map(|parsed| parsed.deviations), Ok(vec![]));
     }
 
     #[test]
-    fn what_scim_v2_reads_of_a_damaged_filter_is_read_here(filter in known_filter(), at in 0usize..60, put in "[ ()a\"\\t]?") {
+    fn damaged_filters_valid_in_scim_v2_are_read(filter in known_filter(), at in 0usize..60, put in "[ ()a\"\\t]?") {
         let mut damaged: Vec<char> = filter.chars().collect();
         let at = at.min(damaged.len() - 1);
         damaged.splice(at..=at, put.chars());

@@ -1,4 +1,4 @@
-//! What operations do to a resource.
+//! Applies operations to a resource.
 
 use serde_json::{Map, Value};
 
@@ -10,13 +10,13 @@ use crate::domain::path::Path;
 use crate::domain::schema::{Attribute, DataType, Mutability, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
-/// How many comparisons of elements all operations together may take: 1000 single additions to a group of 100,000.
+/// The maximum number of element comparisons of all operations together: 1000 single additions to a group of 100,000.
 const MOST_COMPARISONS: usize = 100_000_000;
 
-/// The resource after all operations, in order. An error names the attribute, and nothing has changed then.
+/// Returns the resource after all operations, in order. An error names the attribute and leaves the resource unchanged.
 ///
-/// Each operation must respect mutability and what is required. Whether the result as a whole is valid is for
-/// [`crate::domain::validate::check`] to say.
+/// Each operation must respect mutability and required attributes. [`crate::domain::validate::check`] decides whether
+/// the result as a whole is valid.
 pub fn apply(
     resource_type: &ResourceType,
     before: &Attributes,
@@ -25,8 +25,9 @@ pub fn apply(
     apply_within(MOST_COMPARISONS, resource_type, before, operations)
 }
 
-/// Whether an operation has to make the element that its value path asks for, since none matches. RFC 7644 §3.5.2.3 would
-/// have a replace fail then; clients count on the element (P7). Members are left out: they are not part of a document.
+/// Whether an operation has to create the element that its value path describes, since none matches. RFC 7644 §3.5.2.3
+/// would let a replace fail then; clients rely on the element (P7). Members are excluded: they are not part of a
+/// document.
 pub fn makes_elements(resource_type: &ResourceType, before: &Attributes, operations: &[PatchOperation]) -> bool {
     let mut after = before.clone();
     operations.iter().any(|operation| {
@@ -54,7 +55,7 @@ fn makes_element(attributes: &Attributes, operation: &PatchOperation) -> bool {
     path.attribute.attribute.multi_valued && name != "members" && !matched
 }
 
-/// As [`apply`], with at most so many comparisons.
+/// Like [`apply`], with a limit on comparisons.
 pub(super) fn apply_within(
     most_comparisons: usize,
     resource_type: &ResourceType,
@@ -79,7 +80,7 @@ pub(super) fn apply_within(
     Ok(after)
 }
 
-/// How many comparisons an operation takes at most.
+/// Returns the maximum number of comparisons of an operation.
 fn cost(after: &Attributes, operation: &PatchOperation) -> usize {
     let Some(path) = &operation.path else { return 0 };
     let name = &path.attribute.attribute.name;
@@ -92,7 +93,7 @@ fn cost(after: &Attributes, operation: &PatchOperation) -> usize {
     elements.saturating_mul(path.filter.as_ref().map_or(given.min(FEW), Filter::size))
 }
 
-/// An operation without a path: its value is an object of attributes.
+/// Applies an operation without a path: its value is an object of attributes.
 fn whole(resource_type: &ResourceType, after: &mut Attributes, operation: &PatchOperation) -> Result<(), Invalid> {
     if operation.op == PatchOp::Remove {
         return Err(Invalid::new(InvalidKind::NoTarget, "remove needs a path"));
@@ -133,7 +134,7 @@ fn one_key(
     at_path(after, &Path::from(attribute), op, Some(value))
 }
 
-/// One operation at one place. What comes out empty is unassigned.
+/// Applies one operation at one path. An attribute that becomes empty is unassigned.
 fn at_path(after: &mut Attributes, path: &Path, op: PatchOp, value: Option<&Value>) -> Result<(), Invalid> {
     let reference = &path.attribute;
     let attribute = &reference.attribute;
@@ -207,8 +208,8 @@ fn edit_single(map: &mut Attributes, path: &Path, op: PatchOp, value: Option<&Va
     Ok(())
 }
 
-/// Sets one element, or the only value: the named part of it, the given parts, or all of it. A null that takes a part
-/// away from nothing leaves nothing.
+/// Sets one element, or the only value: the named part of it, the given parts, or all of it. A null for a part that is
+/// not there has no effect.
 pub(super) fn set_element(element: &mut Value, path: &Path, value: &Value) -> Result<(), Invalid> {
     let attribute = &path.attribute.attribute;
     if attribute.data_type != DataType::Complex {
@@ -245,7 +246,7 @@ pub(super) fn set_element(element: &mut Value, path: &Path, value: &Value) -> Re
     Ok(())
 }
 
-/// Sets a part of a complex value; null takes it away.
+/// Sets a part of a complex value; null removes it.
 pub(super) fn set_part(parts: &mut Attributes, sub: &Attribute, place: &str, value: &Value) -> Result<(), Invalid> {
     let present = parts.get(&sub.name);
     if sub.mutability == Mutability::Immutable && present.is_some_and(|present| present != value) {
@@ -262,7 +263,7 @@ pub(super) fn set_part(parts: &mut Attributes, sub: &Attribute, place: &str, val
     Ok(())
 }
 
-/// Whether a value is none: null, and lists and objects without content. Empty text is a value.
+/// Whether a value counts as unassigned: null, and lists and objects without content. An empty string is a value.
 pub(super) fn is_void(value: &Value) -> bool {
     match value {
         Value::Null => true,

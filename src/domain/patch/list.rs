@@ -11,7 +11,7 @@ use crate::domain::path::Path;
 use crate::domain::schema::DataType;
 use crate::domain::validate::Invalid;
 
-/// Carries out one operation on a list, which may come out empty.
+/// Applies one operation to a list, which may be empty afterwards.
 pub(super) fn edit(map: &mut Attributes, path: &Path, op: PatchOp, value: Option<&Value>) -> Result<(), Invalid> {
     let name = &path.attribute.attribute.name;
     let mut list = match map.remove(name) {
@@ -79,8 +79,8 @@ fn set(list: &mut Vec<Value>, path: &Path, op: PatchOp, value: &Value) -> Result
     Ok(())
 }
 
-/// Sets the elements that the filter chooses, or a part of every element. What matches nothing is made, if the path says
-/// what it would be.
+/// Sets the elements that the filter selects, or a part of every element. If none matches, a new one is made, provided
+/// the path describes it.
 fn set_chosen(list: &mut Vec<Value>, path: &Path, value: &Value) -> Result<(), Invalid> {
     let fits = |element: &Value| {
         path.filter
@@ -108,7 +108,7 @@ fn set_chosen(list: &mut Vec<Value>, path: &Path, value: &Value) -> Result<(), I
     Ok(())
 }
 
-/// The element that a path describes: every condition says what a part equals.
+/// Returns the element that a path describes, if each condition sets a part equal to a value.
 fn new_element(path: &Path) -> Option<Value> {
     if path.attribute.attribute.data_type != DataType::Complex {
         return None;

@@ -1,4 +1,4 @@
-//! Recognises changes of a group's members that need no look at who is in it.
+//! Recognises changes of a group's members that do not depend on its present members.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,21 +9,21 @@ use crate::domain::path::Path;
 use crate::domain::validate::check_attribute;
 use crate::domain::{Member, ResourceId};
 
-/// One step of such a change.
+/// One step of a change of members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberStep {
-    /// These join; who is in already stays as is.
+    /// Adds these; existing members are not changed.
     Join(Vec<Member>),
-    /// These leave, if they are in.
+    /// Removes these if they are members.
     Leave(Vec<ResourceId>),
-    /// Everybody leaves.
+    /// Removes all members.
     Clear,
-    /// These and no others; whoever is in already is shown as said here.
+    /// Sets exactly these; existing members take the form given here.
     Replace(Vec<Member>),
 }
 
-/// The operations as steps, if each is valid, is about `members` alone and says by itself who joins or leaves. A group of
-/// any size then need not be read. `None` also for no operations at all.
+/// Returns the operations as steps if each is valid, is about `members` alone and determines by itself which members it
+/// adds or removes. A group of any size then need not be read. `None` also for no operations at all.
 pub fn members_only(operations: &[PatchOperation]) -> Option<Vec<MemberStep>> {
     if operations.is_empty() {
         return None;
@@ -37,7 +37,7 @@ fn step(operation: &PatchOperation) -> Option<MemberStep> {
     if attribute.extension.is_some() || attribute.sub.is_some() || attribute.attribute.name != "members" {
         return None;
     }
-    // What is not valid is refused where the whole group is checked.
+    // An invalid value is refused where the whole group is checked.
     if operation
         .value
         .as_ref()

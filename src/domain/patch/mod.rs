@@ -1,4 +1,4 @@
-//! PATCH (RFC 7644 §3.5.2): operations in strict form, and what they do to a resource.
+//! PATCH (RFC 7644 §3.5.2): operations in strict form and how they apply to a resource.
 
 mod apply;
 mod list;
@@ -13,14 +13,14 @@ use super::path::Path;
 pub use apply::{apply, makes_elements};
 pub use members::{MemberStep, as_members, members_only};
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchOp {
     /// Adds values, or sets a single one.
     Add,
-    /// Puts values in place of others.
+    /// Replaces values.
     Replace,
-    /// Takes values away.
+    /// Removes values.
     Remove,
 }
 
@@ -31,11 +31,11 @@ pub enum PatchOp {
 /// unsets one. A `Remove` with an array takes away the listed elements only.
 #[derive(Clone, PartialEq)]
 pub struct PatchOperation {
-    /// What to do.
+    /// The kind of operation.
     pub op: PatchOp,
-    /// Where; without one the value is an object of attributes by canonical name, extensions under their URN.
+    /// The path; without one the value is an object of attributes by canonical name, extensions under their URN.
     pub path: Option<Path>,
-    /// With what.
+    /// The value.
     pub value: Option<Value>,
 }
 
@@ -49,7 +49,7 @@ impl PatchOperation {
         }
     }
 
-    /// Puts `value` at `path`.
+    /// Sets `value` at `path`.
     pub fn replace(path: Path, value: Value) -> Self {
         Self {
             op: PatchOp::Replace,
@@ -58,7 +58,7 @@ impl PatchOperation {
         }
     }
 
-    /// Removes what is at `path`.
+    /// Removes the value at `path`.
     pub fn remove(path: Path) -> Self {
         Self {
             op: PatchOp::Remove,
@@ -69,7 +69,7 @@ impl PatchOperation {
 }
 
 impl fmt::Debug for PatchOperation {
-    /// Leaves the value out: it may be a password.
+    /// Omits the value, which may be a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.as_ref().map(|path| path.attribute.path());
         f.debug_struct("PatchOperation")
@@ -79,8 +79,8 @@ impl fmt::Debug for PatchOperation {
     }
 }
 
-/// Whether some operation is about this core attribute. If one is about `password` and the result has none, it is to be
-/// cleared.
+/// Whether an operation is about this core attribute. If one is about `password` and the result has none, the password
+/// is to be cleared.
 pub fn touches(operations: &[PatchOperation], attribute: &str) -> bool {
     operations.iter().any(|operation| match &operation.path {
         Some(path) => path.attribute.extension.is_none() && path.attribute.attribute.name == attribute,

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::path::{Path, tolerance};
 use crate::domain::schema::{Registry, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 use crate::domain::{Attributes, Kind, Member, ResourceId};
@@ -116,7 +117,7 @@ fn a_value_path_that_matches_changes_those_elements() {
 }
 
 #[test]
-fn a_value_path_that_matches_nothing_makes_the_element_it_describes() {
+fn an_unmatched_value_path_makes_the_described_element() {
     for make in [add as fn(&str, Value) -> PatchOperation, replace] {
         let emails = part(
             make("emails[type eq \"other\" and primary eq \"False\"].value", json!("o@x")),
@@ -138,7 +139,7 @@ fn a_value_path_that_matches_nothing_makes_the_element_it_describes() {
 }
 
 #[test]
-fn removal_by_filter_or_list_takes_only_what_is_meant() {
+fn removal_by_filter_or_list_removes_only_those_elements() {
     assert_eq!(
         part(remove("emails[type eq \"home\"]"), "emails"),
         json!([alice()["emails"][0]])
@@ -159,7 +160,7 @@ fn removal_by_filter_or_list_takes_only_what_is_meant() {
 }
 
 #[test]
-fn null_at_a_value_path_takes_away_and_never_makes() {
+fn null_at_a_value_path_removes_and_never_adds() {
     assert_eq!(
         part(replace("emails[type eq \"home\"]", Value::Null), "emails"),
         json!([alice()["emails"][0]])
@@ -175,7 +176,7 @@ fn null_at_a_value_path_takes_away_and_never_makes() {
 }
 
 #[test]
-fn what_clients_may_not_write_cannot_be_patched() {
+fn read_only_attributes_cannot_be_patched() {
     for operation in [
         replace("id", json!("2")),
         add("groups", json!([{"value": "g"}])),
@@ -189,7 +190,7 @@ fn what_clients_may_not_write_cannot_be_patched() {
 }
 
 #[test]
-fn a_member_keeps_what_it_joined_with() {
+fn an_existing_member_keeps_its_sub_attributes() {
     let group = json!({"displayName": "G", "members": [{"value": "a", "type": "User"}]});
     let group = group.as_object().expect("an object");
     let with = |text, value| {
@@ -213,7 +214,7 @@ fn a_member_keeps_what_it_joined_with() {
 }
 
 #[test]
-fn an_error_names_its_attribute_and_nothing_is_half_done() {
+fn an_error_names_its_attribute_and_changes_nothing() {
     let error = patched(&[replace("title", json!("X")), replace("id", json!("2"))]).expect_err("refused");
     assert!(error.detail.starts_with("id "), "{error}");
     assert_eq!(
@@ -328,7 +329,7 @@ fn membership_changes_are_recognised_without_the_group() {
 }
 
 #[test]
-fn a_change_that_needs_the_group_is_not_taken_for_a_membership_change() {
+fn changes_that_need_the_group_are_not_membership_only() {
     let at = |text: &str| path(&Kind::GROUP, text);
     for operation in [
         PatchOperation::replace(at("displayName"), json!("G")),

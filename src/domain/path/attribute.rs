@@ -116,7 +116,7 @@ fn split_urn(text: &str) -> Option<(Option<&str>, &str)> {
     }
     let end = text.find('[').unwrap_or(text.len());
     let colon = text[..end].rfind(':')?;
-    // A URN has a namespace and something in it (RFC 8141 §2).
+    // A URN has a namespace and a non-empty rest (RFC 8141 §2).
     let has_namespace = text[..colon].split(':').count() > 2;
     has_namespace.then(|| (Some(&text[..colon]), &text[colon + 1..]))
 }

@@ -7,7 +7,7 @@ use crate::domain::schema::AttributeRef;
 use crate::domain::schema::{DataType, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
-/// What a path may do outside the grammar of RFC 7644 §3.5.2 and still be understood.
+/// Accepted deviations of a path from the grammar of RFC 7644 §3.5.2.
 pub mod tolerance {
     /// A dot in place of the colon after an extension's URN.
     pub const DOT_AFTER_URN: &str = "P4-dot-after-urn";
@@ -19,12 +19,12 @@ pub mod tolerance {
     pub const COMPARISON_AS_PATH: &str = "P12-comparison-as-path";
 }
 
-/// The place that an operation works on.
+/// The target of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Path {
     /// The attribute, and its sub-attribute if one is named, also after a filter.
     pub attribute: AttributeRef,
-    /// Which elements of a list; all without one.
+    /// Selects elements of a list; all without one.
     pub filter: Option<Filter>,
 }
 
@@ -33,7 +33,7 @@ pub struct Path {
 pub struct ParsedPath {
     /// The path.
     pub path: Path,
-    /// What in it is outside the grammar.
+    /// The deviations from the grammar.
     pub deviations: Vec<&'static str>,
 }
 
@@ -43,7 +43,7 @@ impl Path {
         Self::parse_noting(text, resource_type).map(|parsed| parsed.path)
     }
 
-    /// The same, and says what in the text is outside the grammar.
+    /// Reads a filter and returns its deviations from the grammar as well.
     pub fn parse_noting(text: &str, resource_type: &ResourceType) -> Result<ParsedPath, Invalid> {
         let (name, brackets) = text
             .split_once('[')
@@ -55,7 +55,7 @@ impl Path {
             deviations.push(tolerance::UNQUALIFIED);
             resource_type.resolve_unqualified(name)
         }) else {
-            let unknown = || invalid("the path names nothing that this resource type has");
+            let unknown = || invalid("the path names no attribute of this resource type");
             return comparison(text, resource_type).ok_or_else(unknown);
         };
         if has_dot_after_urn(name, &attribute) {
@@ -113,14 +113,14 @@ fn after_brackets(rest: &str, attribute: AttributeRef) -> Result<AttributeRef, I
         return Err(invalid("a dot was expected after the brackets of the path"));
     };
     let sub = attribute.attribute.sub(name).map(Arc::clone);
-    let sub = sub.ok_or_else(|| invalid("the path names a part that the attribute does not have"))?;
+    let sub = sub.ok_or_else(|| invalid("the path names a sub-attribute that the attribute does not have"))?;
     Ok(AttributeRef {
         sub: Some(sub),
         ..attribute
     })
 }
 
-/// A comparison chooses elements like one in brackets.
+/// Reads a comparison as a path: it selects elements like one in brackets.
 fn comparison(text: &str, resource_type: &ResourceType) -> Option<ParsedPath> {
     let mut parsed = parse_noting(text, resource_type).ok()?;
     let Filter::Compare { attribute, .. } = &parsed.filter else {

@@ -1,4 +1,4 @@
-//! Which attributes an answer shows (RFC 7644 §3.9), and the answer's text.
+//! Selects the attributes of a response (RFC 7644 §3.9) and renders its text.
 
 mod render;
 
@@ -10,7 +10,7 @@ use super::schema::{Attribute, ResourceType, Returned};
 
 pub use render::{location, view};
 
-/// Which attributes of one resource type an answer shows.
+/// The attributes of one resource type that a response shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection {
     wanted: Wanted,
@@ -23,15 +23,15 @@ pub struct Projection {
 enum Wanted {
     /// What is returned by default.
     Default,
-    /// `attributes`: these, and what is always returned.
+    /// `attributes`: these, and the attributes that are always returned.
     Only(Vec<AttributeRef>),
     /// `excludedAttributes`: the default without these.
     Except(Vec<AttributeRef>),
 }
 
 impl Projection {
-    /// Reads the two parameters, lists with commas between the names. Names may be in any case, carry a URN or lack
-    /// it, name a sub-attribute or a whole extension; those that name nothing are ignored. If both are given, `attributes` wins.
+    /// Reads the two parameters, comma-separated lists of names. Names may be in any case, with or without a URN, and
+    /// name a sub-attribute or a whole extension; unknown names are ignored. If both are given, `attributes` wins.
     pub fn parse(resource_type: &ResourceType, attributes: Option<&str>, excluded: Option<&str>) -> Self {
         let given = |text: &&str| !text.trim().is_empty();
         let wanted = if let Some(names) = attributes.filter(given) {
@@ -57,7 +57,7 @@ impl Projection {
         Self::parse(resource_type, None, None)
     }
 
-    /// Which relations the answer shows, so that no other is read.
+    /// The relations that the response shows, so that no other is read.
     pub fn relations(&self) -> Relations {
         self.relations
     }
@@ -77,7 +77,7 @@ impl Projection {
         })
     }
 
-    /// Whether some of an attribute is shown.
+    /// Whether an attribute is shown, at least in part.
     fn shows(&self, attribute: &AttributeRef) -> bool {
         let listed = |list: &[AttributeRef]| list.iter().any(|other| is_same(other, attribute));
         let left_out = |list: &[AttributeRef]| {
@@ -93,7 +93,7 @@ impl Projection {
         }
     }
 
-    /// Whether a part of an attribute is shown, of which some is.
+    /// Whether a sub-attribute of a shown attribute is shown.
     fn shows_part(&self, attribute: &AttributeRef, sub: &Attribute) -> bool {
         let names = |list: &[AttributeRef]| {
             let of_it = |other: &&AttributeRef| is_same(other, attribute);
@@ -149,7 +149,7 @@ fn is_same(one: &AttributeRef, other: &AttributeRef) -> bool {
     one.extension == other.extension && one.attribute.name == other.attribute.name
 }
 
-/// What the names mean, each once: however long the list, what is made of it stays as short as the schema.
+/// Resolves the names without duplicates, so that the result is never longer than the schema.
 fn listed(resource_type: &ResourceType, names: &str) -> Vec<AttributeRef> {
     let mut found: Vec<AttributeRef> = Vec::new();
     let mut keep = |one: AttributeRef| {

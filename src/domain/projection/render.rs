@@ -1,4 +1,4 @@
-//! The text of an answer. By default it is spliced from the stored document, which is not even parsed.
+//! Renders the text of a response. By default it is spliced from the stored document without parsing it.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ pub fn location(resource_type: &ResourceType, id: &ResourceId, base_url: &str) -
     address(base_url, &resource_type.endpoint, id)
 }
 
-/// A whole resource as filters and answers see it: its document with `id`, `meta` and the relations that were read.
+/// A whole resource as filters and responses see it: its document with `id`, `meta` and the relations that were read.
 pub fn view(resource: &Resource, resource_type: &ResourceType, base_url: &str) -> Attributes {
     let mut document = resource.document.attributes();
     let mut whole = Attributes::new();
@@ -74,7 +74,7 @@ impl Projection {
         }
     }
 
-    /// What of a whole resource is shown.
+    /// Removes the parts of a whole resource that are not shown.
     fn shown(&self, resource_type: &ResourceType, mut whole: Attributes) -> Attributes {
         for found in resource_type.attributes() {
             let name = &found.attribute.name;
@@ -107,7 +107,7 @@ impl Projection {
     }
 }
 
-/// The document up to the end of its `schemas`, and what follows, without the last brace.
+/// Splits a document into the text up to the end of its `schemas` and the rest without the last brace.
 fn split_schemas(text: &str) -> Option<(&str, &str)> {
     const START: &str = "{\"schemas\":[";
     let list = text.strip_prefix(START)?;
@@ -176,7 +176,7 @@ fn push_groups(out: &mut String, groups: &[Membership], base_url: &str) {
 fn push_meta(out: &mut String, resource: &Resource, resource_type: &ResourceType, base_url: &str) {
     out.push_str(",\"meta\":{\"resourceType\":");
     push_text(out, resource.kind.as_str());
-    // Timestamps have nothing to escape, and a version its quotes alone. Writing to a text cannot fail.
+    // A timestamp needs no escapes, and a version only for its quotes. Writing to a `String` cannot fail.
     let _ = write!(
         out,
         ",\"created\":\"{}\",\"lastModified\":\"{}\",\"version\":\"",
@@ -192,7 +192,7 @@ fn push_meta(out: &mut String, resource: &Resource, resource_type: &ResourceType
     out.push('}');
 }
 
-/// A JSON string.
+/// Appends a JSON string.
 fn push_text(out: &mut String, text: &str) {
     if is_plain(text) {
         out.push('"');
@@ -203,8 +203,8 @@ fn push_text(out: &mut String, text: &str) {
     }
 }
 
-/// Whether a JSON string holds the text as it is. All of it is looked at: without an early end that goes by many bytes at
-/// a time.
+/// Whether a text needs no escapes in a JSON string. It reads every byte: without an early exit, many bytes are checked
+/// at a time.
 fn is_plain(text: &str) -> bool {
     let escaped = text.bytes().fold(0, |escaped, byte| {
         escaped | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
@@ -218,7 +218,7 @@ fn address(base_url: &str, endpoint: &str, id: &ResourceId) -> String {
     address
 }
 
-/// An address as a JSON string.
+/// Appends an address as a JSON string.
 fn push_address(out: &mut String, base_url: &str, endpoint: &str, id: &ResourceId) {
     let begin = out.len();
     out.push('"');

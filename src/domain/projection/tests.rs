@@ -90,7 +90,7 @@ fn a_whole_user_is_its_document_with_id_groups_and_meta() {
 }
 
 #[test]
-fn the_spliced_text_says_what_the_view_says() {
+fn the_spliced_text_equals_the_rendered_view() {
     for resource in [
         alice(),
         staff(),
@@ -102,7 +102,7 @@ fn the_spliced_text_says_what_the_view_says() {
 }
 
 #[test]
-fn a_group_shows_its_members_even_if_there_are_none_unless_they_are_excluded() {
+fn an_empty_members_list_is_shown_unless_excluded() {
     assert_eq!(
         shown(&staff(), None, None)["members"],
         json!([{"value": "1", "display": "One"}, {"value": "2"}])
@@ -226,7 +226,7 @@ fn values_are_returned_when_their_schema_says() {
 }
 
 #[test]
-fn a_name_given_often_counts_once() {
+fn repeated_names_are_deduplicated() {
     let user = resource_type(&Kind::USER);
     let once = Projection::parse(&user, Some("userName,name.givenName"), None);
     let often = Projection::parse(

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Attribute;
 
-/// An attribute that a resource type really has.
+/// A reference to an existing attribute of a resource type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttributeRef {
     /// The URN of the extension that defines it; none for the core schema and the common attributes.
@@ -18,12 +18,12 @@ pub struct AttributeRef {
 }
 
 impl AttributeRef {
-    /// The definition of what is finally named: the sub-attribute, else the attribute.
+    /// The definition of the sub-attribute, else of the attribute.
     pub fn leaf(&self) -> &Attribute {
         self.sub.as_deref().unwrap_or(&self.attribute)
     }
 
-    /// Its value among some attributes, if that is one text.
+    /// Returns its value in `attributes` if it is a single string.
     pub fn single_text<'a>(&self, attributes: &'a Map<String, Value>) -> Option<&'a str> {
         let holder = match &self.extension {
             Some(urn) => attributes.get(urn)?.as_object()?,

@@ -10,18 +10,18 @@ use super::{Extension, Mutability, Registry, ResourceType, Schema, Uniqueness};
 use crate::domain::ids::Kind;
 use crate::domain::schema::AttributeRef;
 
-/// One thing that is wrong with a schema file.
+/// A problem in a schema file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file's name.
     pub file: String,
-    /// Where in it, as a JSON pointer (RFC 6901); empty for the whole.
+    /// The place in the file as a JSON pointer (RFC 6901); empty for the whole file.
     pub pointer: String,
-    /// What is wrong, and what to do.
+    /// The problem and how to fix it.
     pub detail: String,
 }
 
-/// Everything that is wrong with the schema files.
+/// All problems in the schema files.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SchemaError {
     /// At least one problem.
@@ -54,7 +54,7 @@ struct SchemaEntry {
     schema: Arc<Schema>,
 }
 
-/// Reads files one after the other, then ties types to their schemas.
+/// Reads the files in order, then links resource types to their schemas.
 #[derive(Default)]
 pub(super) struct Loader {
     schemas: Vec<SchemaEntry>,
@@ -78,7 +78,7 @@ impl Loader {
         self.problems.append(&mut problems.found);
     }
 
-    /// From here on, a file may take the place of what was read before, once.
+    /// Marks everything read so far as built-in: a later file may replace each of these definitions once.
     pub(super) fn builtin_ends(&mut self) {
         self.schemas.iter_mut().for_each(|entry| entry.builtin = true);
         self.types.iter_mut().for_each(|entry| entry.builtin = true);
@@ -86,7 +86,7 @@ impl Loader {
 
     fn entry(&mut self, entry: &Value, problems: &mut Problems) {
         let Some(object) = entry.as_object() else {
-            problems.add("a schema or a resource type is needed here, a JSON object");
+            problems.add("expected a schema or a resource type, which is a JSON object");
             return;
         };
         if object.contains_key("endpoint") {
@@ -130,7 +130,7 @@ impl Loader {
         }
     }
 
-    /// Ties types to schemas. Schemas that no type uses are not part of the registry.
+    /// Links resource types to their schemas. Schemas that no type uses are left out of the registry.
     pub(super) fn finish(mut self) -> Result<Registry, SchemaError> {
         let mut types: Vec<ResourceType> = Vec::new();
         for entry in &self.types {
@@ -181,7 +181,9 @@ impl Loader {
                     "schema",
                     match urn {
                         "" => "the id of a schema is needed here".to_owned(),
-                        _ => format!("there is no schema {urn}; is its file in the folder, and without mistakes?"),
+                        _ => {
+                            format!("there is no schema {urn}; check that its file is in the folder and has no errors")
+                        }
                     },
                 );
             }
@@ -193,7 +195,10 @@ impl Loader {
             let found = problems.within("schemaExtensions", |problems| {
                 problems.within(at, |problems| {
                     if urn.eq_ignore_ascii_case(&entry.schema) {
-                        problems.add_at("schema", "this is the type's own schema; an extension is another one");
+                        problems.add_at(
+                            "schema",
+                            "this is the type's own schema; an extension must be a different one",
+                        );
                     }
                     find(urn, problems)
                 })
@@ -217,25 +222,27 @@ impl Loader {
     }
 }
 
-/// Who is in which group is kept beside the documents, under two names that can mean nothing else.
+/// Refuses other uses of the names `members` and `groups`: memberships are stored outside the documents under these
+/// names.
 fn check_relations(resource_type: &ResourceType, problems: &mut Problems) {
     for attribute in &resource_type.schema.attributes {
         if attribute.name == "members" && resource_type.kind != Kind::GROUP {
             problems.add_at(
                 "schema",
-                "it has members, a name that is kept for Group; choose another one",
+                "the attribute name members is reserved for Group; choose another name",
             );
         }
         if attribute.name == "groups" && attribute.mutability != Mutability::ReadOnly {
             problems.add_at(
                 "schema",
-                "it has groups, a name that is kept for memberships; say readOnly, or choose another one",
+                "the attribute name groups is reserved for memberships; make it readOnly or choose another name",
             );
         }
     }
 }
 
-/// The attributes and parts of a type that are unique beside its name and the `id`, which is unique by how it is made.
+/// Returns the unique attributes and sub-attributes of a type, except its name and `id`, which is unique by
+/// construction.
 fn unique_of(resource_type: &ResourceType) -> Vec<AttributeRef> {
     let mut unique = Vec::new();
     for found in resource_type.attributes().filter(|found| found.path() != "id") {

@@ -1,5 +1,5 @@
-//! The schemas and resource types that this installation knows (RFC 7643 §6, §7). They are data, read from
-//! `schemas/*.json`: nothing in the code names an attribute that it does not have to.
+//! The schemas and resource types of this installation (RFC 7643 §6, §7). They are data, read from `schemas/*.json`:
+//! the code names an attribute only where it must.
 
 mod attribute_ref;
 mod load;
@@ -38,40 +38,40 @@ pub enum DataType {
     Complex,
 }
 
-/// Who may write an attribute, and when (RFC 7643 §7).
+/// The `mutability` of an attribute: whether and when clients may write it (RFC 7643 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutability {
-    /// The server alone.
+    /// Only the server writes it.
     ReadOnly,
-    /// Clients, at any time.
+    /// Clients write it at any time.
     ReadWrite,
-    /// Clients, while it has no value.
+    /// Clients write it while it has no value.
     Immutable,
-    /// Clients, and nobody reads it.
+    /// Clients write it, and it is never returned.
     WriteOnly,
 }
 
-/// When an attribute is part of an answer (RFC 7643 §7).
+/// The `returned` characteristic: when an attribute is part of a response (RFC 7643 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returned {
-    /// In every answer.
+    /// In every response.
     Always,
-    /// In none.
+    /// In no response.
     Never,
-    /// Unless left out.
+    /// Unless the request leaves it out.
     Default,
-    /// Only when asked for by name.
+    /// Only if the request names it.
     Request,
 }
 
-/// Where a value must be unique (RFC 7643 §7).
+/// The `uniqueness` of an attribute: the scope in which a value is unique (RFC 7643 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uniqueness {
-    /// Nowhere.
+    /// The value need not be unique.
     None,
     /// Among the resources of its type in one store.
     Server,
-    /// Everywhere.
+    /// Among all resources.
     Global,
 }
 
@@ -88,7 +88,7 @@ pub struct Attribute {
     pub data_type: DataType,
     /// Whether it holds a list.
     pub multi_valued: bool,
-    /// What it means, for people.
+    /// Its meaning, for people.
     pub description: String,
     /// Whether a resource must have it.
     pub required: bool,
@@ -96,17 +96,17 @@ pub struct Attribute {
     pub canonical_values: Vec<String>,
     /// Whether case matters when comparing.
     pub case_exact: bool,
-    /// Who may write it.
+    /// Its mutability.
     pub mutability: Mutability,
     /// When it is returned.
     pub returned: Returned,
     /// Where it is unique.
     pub uniqueness: Uniqueness,
-    /// Whether it is what its schema's resources are called: the first required text that is unique whatever its case.
+    /// Whether it names the resources of its schema: the first required string that is unique and not case-exact.
     pub is_name: bool,
-    /// What a reference may point to.
+    /// The types that a reference may point to.
     pub reference_types: Vec<String>,
-    /// Whether SQL stores keep an index of its values. Ours, not the RFC's: `"indexed": true` in the schema file.
+    /// Whether SQL stores index its values. Not part of RFC 7643: `"indexed": true` in the schema file.
     pub indexed: bool,
     /// The parts of a complex attribute.
     pub sub_attributes: Vec<Arc<Attribute>>,
@@ -147,7 +147,7 @@ pub struct ResourceType {
     pub schema: Arc<Schema>,
     /// Its extensions.
     pub extensions: Vec<Extension>,
-    /// The attributes and parts that are unique beside the name.
+    /// The unique attributes and sub-attributes, except the name.
     pub unique: Vec<AttributeRef>,
 }
 
@@ -164,8 +164,8 @@ impl Attribute {
         self.returned == Returned::Never || self.mutability == Mutability::WriteOnly
     }
 
-    /// Whether an element of the list is known by its `value` alone, as a group's member is: the `value` is immutable, so
-    /// two elements with the same one are the same.
+    /// Whether the elements of the list are identified by `value` alone, as a group's members are: the `value` is
+    /// immutable, so two elements with the same `value` are the same element.
     pub fn is_identified_by_value(&self) -> bool {
         self.multi_valued
             && self

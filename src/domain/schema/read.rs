@@ -36,7 +36,7 @@ const ATTRIBUTE_KEYS: [&str; 13] = [
     "indexed",
 ];
 const EXTENSION_KEYS: [&str; 2] = ["schema", "required"];
-/// Endpoints that are ours (RFC 7644 §3.2).
+/// Endpoints that the protocol defines (RFC 7644 §3.2).
 const RESERVED: [&str; 6] = [
     "/Schemas",
     "/ResourceTypes",
@@ -46,10 +46,10 @@ const RESERVED: [&str; 6] = [
     "/.search",
 ];
 
-/// Collects what is wrong with one file, and where in it.
+/// Collects the problems of one file and their places.
 pub(super) struct Problems {
     pub(super) file: String,
-    /// Where the reader is: a JSON pointer (RFC 6901).
+    /// The current place as a JSON pointer (RFC 6901).
     pub(super) pointer: String,
     pub(super) found: Vec<Problem>,
 }
@@ -63,7 +63,7 @@ impl Problems {
         }
     }
 
-    /// Notes a problem where the reader is.
+    /// Records a problem at the current place.
     pub(super) fn add(&mut self, detail: impl Into<String>) {
         self.found.push(Problem {
             file: self.file.clone(),
@@ -72,12 +72,12 @@ impl Problems {
         });
     }
 
-    /// Notes a problem one step further down.
+    /// Records a problem one level further down.
     pub(super) fn add_at(&mut self, key: &str, detail: impl Into<String>) {
         self.within(key, |problems| problems.add(detail));
     }
 
-    /// Reads what is one step further down.
+    /// Reads the value one level further down.
     pub(super) fn within<T>(&mut self, key: impl Display, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.pointer.len();
         let key = key.to_string().replace('~', "~0").replace('/', "~1");
@@ -89,7 +89,7 @@ impl Problems {
     }
 }
 
-/// A resource type whose schemas are still names.
+/// A resource type whose schemas are still URNs.
 pub(super) struct ReadType {
     pub(super) name: String,
     pub(super) endpoint: String,
@@ -117,7 +117,7 @@ pub(super) fn read_type(object: &Map<String, Value>, problems: &mut Problems) ->
     } else if RESERVED.iter().any(|own| own.eq_ignore_ascii_case(&endpoint)) {
         problems.add_at(
             "endpoint",
-            format!("{endpoint} is part of the protocol; choose another word"),
+            format!("{endpoint} is part of the protocol; choose another endpoint"),
         );
     }
     ReadType {
@@ -159,7 +159,7 @@ fn read_extensions(object: &Map<String, Value>, problems: &mut Problems) -> Vec<
     extensions
 }
 
-/// Reads one schema; the flag says whether it is good enough to be tied to a type.
+/// Reads one schema; the flag says whether it has no problems and can be linked to a type.
 pub(super) fn read_schema(entry: &Value, problems: &mut Problems) -> (Schema, bool) {
     let empty = Map::new();
     let object = entry.as_object().unwrap_or(&empty);
@@ -199,7 +199,7 @@ pub(super) fn read_schema(entry: &Value, problems: &mut Problems) -> (Schema, bo
     (schema, complete)
 }
 
-/// A name is there always, and compares without case in every store.
+/// Whether the attribute can be the name of a resource: always present, and case-insensitive in every store.
 fn can_be_name(attribute: &Attribute) -> bool {
     attribute.required
         && attribute.uniqueness == Uniqueness::Server
@@ -231,7 +231,7 @@ fn read_attributes(
                     .iter()
                     .any(|other| other.name.eq_ignore_ascii_case(&attribute.name))
                 {
-                    let detail = format!("{} is taken; case does not tell names apart", attribute.name);
+                    let detail = format!("{} is already defined; names are compared without case", attribute.name);
                     problems.add_at("name", detail);
                 }
                 read.push(attribute);
@@ -252,7 +252,7 @@ fn read_attribute(object: &Map<String, Value>, parent: Option<&str>, problems: &
     }
     let data_type = word(object, "type", DataType::String, problems);
     let mutability = word(object, "mutability", Mutability::ReadWrite, problems);
-    // Nobody reads what is write-only (RFC 7643 §7).
+    // A write-only attribute is never returned (RFC 7643 §7).
     let (hidden, usual) = match mutability {
         Mutability::WriteOnly => (true, Returned::Never),
         _ => (false, Returned::Default),
@@ -261,7 +261,7 @@ fn read_attribute(object: &Map<String, Value>, parent: Option<&str>, problems: &
     if hidden && returned != Returned::Never {
         problems.add_at(
             "returned",
-            "what is writeOnly is never returned; say never, or leave it out",
+            "a writeOnly attribute is never returned; set never, or leave this out",
         );
     }
     // Both are case exact by their type (RFC 7643 §2.3.6, §2.3.7).
@@ -299,13 +299,13 @@ fn read_parts(
     if object.contains_key("subAttributes") {
         problems.add_at(
             "subAttributes",
-            "only a complex attribute has these; say \"type\": \"complex\"",
+            "only a complex attribute has these; set \"type\": \"complex\"",
         );
     }
     Vec::new()
 }
 
-/// What the type, the place and the uniqueness of an attribute say of each other.
+/// Checks that the type, the parent and the uniqueness of an attribute fit together.
 fn check_type(attribute: &Attribute, parent: Option<&str>, problems: &mut Problems) {
     if attribute.data_type == DataType::Complex && parent.is_some() {
         problems.add_at("type", "a sub-attribute cannot be complex");
@@ -322,8 +322,8 @@ fn check_type(attribute: &Attribute, parent: Option<&str>, problems: &mut Proble
         parent.unwrap_or(&attribute.name),
         "password" | "members" | "groups" | "meta"
     ) {
-        // These are kept elsewhere than in the resource's document.
-        problems.add_at("uniqueness", "cannot be unique; say none, or leave it out");
+        // These are stored outside the resource's document.
+        problems.add_at("uniqueness", "cannot be unique; set none, or leave this out");
     }
 }
 
@@ -376,7 +376,7 @@ fn flag(object: &Map<String, Value>, key: &str, problems: &mut Problems) -> bool
     }
 }
 
-/// A characteristic that has one of a few words as its value.
+/// A characteristic whose value is one of a few words.
 trait Word: Copy + Sized + 'static {
     /// Every value.
     const ALL: &'static [Self];

@@ -37,10 +37,10 @@ impl Registry {
         Self::load(&[]).expect("the built-in schemas are part of the program and a test loads them")
     }
 
-    /// The built-in schemas and further files, each a name and its JSON text.
+    /// Loads the built-in schemas and further files, each a name and its JSON text.
     ///
     /// A file holds one object or a list of them: one with an `endpoint` is a resource type (RFC 7643 §6), any other a
-    /// schema (RFC 7643 §7). What has the `id` of a built-in schema or the `name` of a built-in type takes its place.
+    /// schema (RFC 7643 §7). An object with the `id` of a built-in schema or the `name` of a built-in type replaces it.
     /// The error names every problem of every file.
     pub fn load(documents: &[(String, String)]) -> Result<Self, SchemaError> {
         let mut loader = Loader::default();
@@ -64,7 +64,8 @@ impl Registry {
         self.types.iter().find(|resource_type| resource_type.kind == *kind)
     }
 
-    /// The resource type that is served at an endpoint, with or without its slash: `Users`, quietly also `users`.
+    /// The resource type that is served at an endpoint, with or without its slash. Lower case is accepted, as in
+    /// `users`.
     pub fn by_endpoint(&self, endpoint: &str) -> Option<&ResourceType> {
         let wanted = endpoint.strip_prefix('/').unwrap_or(endpoint);
         self.types.iter().find(|resource_type| {
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_builtin_characteristics_are_those_of_the_standard_with_its_errata() {
+    fn builtin_characteristics_match_the_rfc_and_its_errata() {
         let registry = Registry::builtin();
         let user = registry.resource_type(&Kind::USER).expect("built in");
         let group = registry.resource_type(&Kind::GROUP).expect("built in");
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_named_by_its_first_required_text_that_is_unique_in_any_case() {
+    fn a_type_is_named_by_its_first_required_unique_string() {
         let text = r#"[{"id": "urn:x:y", "name": "X", "attributes": [
             {"name": "serial", "required": true, "uniqueness": "server", "caseExact": true},
             {"name": "label", "uniqueness": "server"}, {"name": "title", "required": true, "uniqueness": "server"},
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_relations_cannot_mean_something_else() {
+    fn members_and_groups_are_reserved_attribute_names() {
         for (attribute, word) in [("members", "Group"), ("groups", "memberships")] {
             let text = format!(
                 r#"[{{"id": "urn:x:y", "name": "X", "attributes": [{{"name": "{attribute}"}}]}},
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn binaries_and_references_are_case_exact_and_what_is_write_only_is_never_returned() {
+    fn characteristics_that_follow_from_the_type_or_mutability() {
         let text = r#"[{"id": "urn:x:y", "name": "X", "attributes": [{"name": "picture", "type": "binary"},
             {"name": "home", "type": "reference"}, {"name": "pin", "mutability": "writeOnly"}]},
             {"name": "X", "endpoint": "/X", "schema": "urn:x:y"}]"#;

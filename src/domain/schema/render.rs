@@ -56,7 +56,7 @@ impl Uniqueness {
 }
 
 impl Schema {
-    /// The schema as `/Schemas` shows it, without `meta.location`, which depends on where this server is.
+    /// The schema as `/Schemas` shows it, without `meta.location`, which depends on the server's address.
     pub fn to_json(&self) -> Value {
         let attributes: Vec<_> = self
             .attributes
@@ -95,7 +95,7 @@ impl ResourceType {
     }
 }
 
-/// An attribute with every characteristic that applies to its type, and none that is only ours.
+/// Renders an attribute with each RFC 7643 characteristic that applies to its type, so without `indexed`.
 fn attribute_json(attribute: &Attribute) -> Value {
     let mut shown = Map::new();
     shown.insert("name".to_owned(), attribute.name.clone().into());
@@ -131,7 +131,7 @@ mod tests {
     use crate::domain::schema::Registry;
 
     #[test]
-    fn a_schema_shows_every_characteristic_but_ours() {
+    fn a_schema_shows_every_characteristic_except_indexed() {
         let registry = Registry::builtin();
         let shown = registry.schemas()[0].to_json();
         let name = &shown["attributes"][0];

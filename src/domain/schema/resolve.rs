@@ -1,4 +1,4 @@
-//! From the text of an attribute's path to its definition (RFC 7644 §3.10).
+//! Resolves an attribute path to its definition (RFC 7644 §3.10).
 
 use std::sync::{Arc, LazyLock};
 
@@ -6,7 +6,7 @@ use super::read::{Problems, read_schema};
 use super::{Attribute, ResourceType};
 use crate::domain::schema::AttributeRef;
 
-/// `schemas`, `id`, `externalId` and `meta`: what every resource has (RFC 7643 §3.1).
+/// The attributes that every resource has: `schemas`, `id`, `externalId` and `meta` (RFC 7643 §3.1).
 ///
 /// # Panics
 ///
@@ -22,7 +22,7 @@ pub fn common_attributes() -> &'static [Arc<Attribute>] {
 }
 
 impl ResourceType {
-    /// What a path means here, in any case: a common, core or extension attribute, with a sub-attribute or not.
+    /// Resolves a path, in any case, to a common, core or extension attribute, with or without a sub-attribute.
     ///
     /// A URN may stand before the attribute, with `:` or, as some clients write it, `.` between them. `None` if this type
     /// has no such attribute.
@@ -36,8 +36,8 @@ impl ResourceType {
         named(common_attributes(), rest, None).or_else(|| named(&self.schema.attributes, rest, None))
     }
 
-    /// What a path means in the extensions when it lacks their URN, which RFC 7644 §3.10 asks for. `None` unless exactly one
-    /// extension has such an attribute.
+    /// Resolves a path to an extension attribute although it lacks the URN, which RFC 7644 §3.10 requires. `None`
+    /// unless exactly one extension has such an attribute.
     pub fn resolve_unqualified(&self, path: &str) -> Option<AttributeRef> {
         let mut found = self
             .extensions
@@ -46,8 +46,7 @@ impl ResourceType {
         found.next().filter(|_| found.next().is_none())
     }
 
-    /// Every attribute in the order in which answers show them: the common ones, those of the core schema, those of each
-    /// extension.
+    /// Every attribute in the order of responses: the common ones, those of the core schema, those of each extension.
     pub fn attributes(&self) -> impl Iterator<Item = AttributeRef> + '_ {
         let core = common_attributes()
             .iter()
@@ -68,7 +67,7 @@ impl ResourceType {
     }
 }
 
-/// What follows `urn` and its separator in `path`.
+/// Returns the part of `path` after `urn` and its separator.
 fn after_urn<'a>(path: &'a str, urn: &str) -> Option<&'a str> {
     let head = path.get(..urn.len())?;
     let rest = &path[urn.len()..];
@@ -77,7 +76,7 @@ fn after_urn<'a>(path: &'a str, urn: &str) -> Option<&'a str> {
         .flatten()
 }
 
-/// The attribute, and perhaps its sub-attribute, that `path` names.
+/// Finds the attribute, and the sub-attribute if any, that `path` names.
 fn named(attributes: &[Arc<Attribute>], path: &str, extension: Option<&String>) -> Option<AttributeRef> {
     let (name, sub) = path
         .split_once('.')
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_attribute_resolves_after_its_urn_with_a_colon_or_a_dot() {
+    fn a_colon_or_a_dot_may_follow_an_extension_urn() {
         const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
         for text in [
             format!("{URN}:manager.value"),
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_type_does_not_have_does_not_resolve() {
+    fn unknown_attributes_do_not_resolve() {
         const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
         for text in [
             "",

@@ -1,4 +1,4 @@
-//! What a person agreed to, and how they take it back.
+//! Consents of a person, and their withdrawal.
 
 use std::collections::BTreeSet;
 
@@ -17,22 +17,22 @@ use crate::storage::consents::{self, ConsentRecord};
 pub struct GivenConsent {
     /// Its name.
     pub purpose: String,
-    /// What it is called; none for [`Purpose::ACCOUNT`].
+    /// Its title; `None` for [`Purpose::ACCOUNT`].
     pub title: Option<Wording>,
-    /// What it is.
+    /// Its description.
     pub text: Option<Wording>,
-    /// When the person agreed.
+    /// Time of the consent.
     pub at: Timestamp,
-    /// When they took it back, if they did.
+    /// Time of the withdrawal, if it was withdrawn.
     pub withdrawn: Option<Timestamp>,
-    /// The application that they were on the way to.
+    /// The application that the person was signing in to.
     pub application: String,
-    /// The paths that are kept for it, and whether there is an account without each.
+    /// The paths that are stored for it, and whether each is optional.
     pub kept: Vec<(String, bool)>,
 }
 
 impl Account {
-    /// The newest receipt of each purpose.
+    /// Returns the newest consent of each purpose.
     pub(crate) fn given(&self, records: Vec<ConsentRecord>) -> Vec<GivenConsent> {
         let latest = latest(records).into_iter().map(|record| {
             let purpose = self.purpose(&record.consent.purpose);
@@ -56,8 +56,8 @@ impl Account {
         latest.collect()
     }
 
-    /// Takes back what was agreed to for a purpose: all of it, or one optional attribute. What nothing else is agreed for is
-    /// removed, here and wherever it was passed on to.
+    /// Withdraws the consent to a purpose, or to one optional attribute of it. Attributes that no other consent covers
+    /// are removed, here and at every target.
     pub fn withdraw(&self, visitor: &Visitor, purpose: &str, path: Option<&str>) -> Result<(), AccountError> {
         let user = self.changeable(visitor)?;
         let records = self
@@ -94,7 +94,7 @@ impl Account {
             precondition: Precondition::None,
         };
         self.login.directory.apply(own_change(operation, vec![companion]))?;
-        log::info!("user {} took back what they had agreed to for {purpose}", user.id);
+        log::info!("user {} withdrew consent to {purpose}", user.id);
         Ok(())
     }
 
@@ -112,7 +112,7 @@ fn latest(records: Vec<ConsentRecord>) -> Vec<ConsentRecord> {
     latest
 }
 
-/// What may be kept no longer, and what is written down of that.
+/// Returns the paths that may no longer be stored, and the side record of the withdrawal.
 fn without(mut consent: Consent, path: Option<&str>) -> Option<(BTreeSet<String>, Companion)> {
     let Some(path) = path else {
         return Some((consent.granted, Companion::Withdrawal(consent.purpose)));

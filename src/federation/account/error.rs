@@ -6,7 +6,7 @@ use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
 use crate::storage::StorageError;
 
-/// Why an account is not changed.
+/// Reason why an account is not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// The person must correct something, or sign in again.
@@ -23,21 +23,21 @@ pub enum AccountError {
 /// What the person must correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Complaint {
-    /// The last login is too long ago.
+    /// The last login is too old, or lacks the second factor.
     NotFresh,
-    /// The account has changed meanwhile, or is gone.
+    /// The account has changed meanwhile, or no longer exists.
     Outdated,
-    /// Nobody could enter any more.
+    /// It is the last way to sign in.
     LastWayIn,
-    /// That is not the password.
+    /// The old password is wrong.
     WrongPassword,
-    /// The new password will not do.
+    /// The new password does not meet the policy.
     Password(PasswordDefect),
-    /// The two new ones differ.
+    /// The two new passwords differ.
     PasswordsDiffer,
-    /// A value does not fit.
+    /// A value is not valid.
     Unfit,
-    /// It cannot be changed here.
+    /// The schema or the userstore does not allow the change.
     Impossible,
 }
 

@@ -1,4 +1,4 @@
-//! The identities that a person enters with: another one is linked, one is given up.
+//! Linked identities of a person: linking another one, and unlinking.
 
 use url::Url;
 
@@ -13,24 +13,24 @@ use crate::federation::unlink::Unlinking;
 use crate::storage::links::LinkRecord;
 use crate::storage::{StorageError, links};
 
-/// An identity that opens the account.
+/// An identity that is linked to the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedIdentity {
-    /// Which.
+    /// The link.
     pub link: Link,
-    /// What people call its provider.
+    /// Display name of its provider.
     pub provider: String,
-    /// When it was linked.
+    /// Time of linking.
     pub since: Timestamp,
-    /// The last login with it.
+    /// Time of the last login with it.
     pub last_login: Timestamp,
 }
 
-/// A person on the way to an identity provider, for another identity.
+/// A person who is sent to an identity provider to link another identity.
 pub struct Away {
-    /// What the browser keeps.
+    /// The handle that the browser keeps.
     pub handle: String,
-    /// Where it goes.
+    /// The URL that the browser goes to.
     pub to: Url,
 }
 
@@ -64,8 +64,8 @@ impl Account {
         Ok(Away { handle, to })
     }
 
-    /// Gives an identity up: what its provider granted goes, what it wrote becomes the person's own, and whoever is signed
-    /// in with it elsewhere is so no more. The last way in stays.
+    /// Unlinks an identity: withdraws the grants of its provider, makes the person the writer of its values, and ends
+    /// the other sessions that began with it. The last way to sign in cannot be removed.
     pub fn unlink(&self, visitor: &Visitor, link: &Link) -> Result<(), AccountError> {
         let user = self.changeable(visitor)?;
         let provider = &link.identity_provider;
@@ -91,7 +91,7 @@ impl Account {
             spared: Some(&visitor.session),
         };
         unlinking.unlink(&user.id, link)?;
-        log::info!("user {} gave up an identity of {provider}", user.id);
+        log::info!("user {} unlinked an identity of {provider}", user.id);
         Ok(())
     }
 }

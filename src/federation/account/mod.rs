@@ -1,6 +1,6 @@
-//! The account page: what people see of their own account, and what they change of it themselves.
+//! The account page: people see their own account and change parts of it.
 //!
-//! Seeing takes a session. Changing takes a login of the last minutes, with the second factor of whoever has one.
+//! Viewing needs a session. Changes need a login of the last minutes, with the second factor if the person has one.
 
 mod consents;
 mod error;
@@ -27,31 +27,31 @@ use crate::domain::{Actor, Change, Companion, Operation, Principal, Resource, Se
 use crate::storage::{StorageError, consents as receipts, factors, links, sessions as opened};
 pub use error::{AccountError, Complaint};
 
-/// How long after a login its person may change what matters.
+/// Time after a login in which the person may change the account.
 const FRESH: Duration = Duration::from_mins(10);
 
 /// An account as its person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountView {
-    /// Its name.
+    /// Its user name.
     pub username: String,
-    /// Whether the login is of the last minutes: only then anything can be changed.
+    /// Whether the login is recent enough for changes.
     pub is_fresh: bool,
-    /// What is known of the person.
+    /// The profile of the person.
     pub profile: Vec<Entry>,
-    /// The identities that they enter with.
+    /// The linked identities.
     pub identities: Vec<LinkedIdentity>,
-    /// Where they could have another.
+    /// The identity providers where another identity can be linked.
     pub providers: Vec<Choice>,
     /// Whether there is a password.
     pub has_password: bool,
     /// Whether there is an authenticator.
     pub has_authenticator: bool,
-    /// How many recovery codes are left.
+    /// Number of unused recovery codes.
     pub recovery_codes: usize,
-    /// What they agreed to.
+    /// The consents of the person.
     pub consents: Vec<GivenConsent>,
-    /// Where they are signed in.
+    /// The open sessions.
     pub sessions: Vec<OpenSession>,
 }
 
@@ -65,7 +65,7 @@ impl Account {
         Self { login }
     }
 
-    /// Begins a login to the account page: as anybody, or once more as whoever has come before.
+    /// Begins a login to the account page, for anyone or again for a known visitor.
     pub fn start(&self, visitor: Option<&Visitor>) -> Result<Started, FederationError> {
         let subject = visitor.map(|visitor| visitor.authentication.user.clone());
         let page = self.account_page();
@@ -75,7 +75,7 @@ impl Account {
         )
     }
 
-    /// What a person sees of their account. None if it is gone.
+    /// Returns an account as its person sees it. `None` if it does not exist or is disabled.
     pub fn view(&self, visitor: &Visitor) -> Result<Option<AccountView>, FederationError> {
         let Some(user) = self.login.active_user(&visitor.authentication)? else {
             return Ok(None);
@@ -136,7 +136,7 @@ impl Account {
             .has_authenticator(&visitor.authentication.user)?)
     }
 
-    /// Begins a login of ours at a stage of its own.
+    /// Begins a login to the account page at a given stage.
     fn begin_login(&self, visitor: &Visitor, state: LoginState) -> Result<String, FederationError> {
         let subject = Some(visitor.authentication.user.clone());
         let transaction = Transaction {
@@ -163,7 +163,7 @@ fn own_actor() -> Actor {
     }
 }
 
-/// A change that a person makes of their own account.
+/// Returns a change that a person makes to their own account.
 fn own_change(operation: Operation, companions: Vec<Companion>) -> Change {
     Change {
         actor: own_actor(),

@@ -1,4 +1,4 @@
-//! The password and the second factor, as their person changes them.
+//! Changes of the password and the second factor on the account page.
 
 use super::{Account, AccountError, Complaint, own_change};
 use crate::directory::DirectoryError;
@@ -12,7 +12,7 @@ use crate::federation::login::visitor::Visitor;
 use crate::userstore::StoreError;
 
 impl Account {
-    /// Sets the password, given the one before if there is one. Every session ends with it, this one too.
+    /// Sets the password, given the old one if there is one. All sessions end, this one too.
     pub fn set_password(
         &self,
         visitor: &Visitor,
@@ -48,7 +48,7 @@ impl Account {
         }
     }
 
-    /// Begins to set an authenticator up: gives the handle of a login of ours that stands there.
+    /// Begins to set up an authenticator. Returns the handle of a login of the account page at that stage.
     pub fn begin_authenticator(&self, visitor: &Visitor) -> Result<String, AccountError> {
         let user = self.changeable(visitor)?;
         if self.has_authenticator(visitor)? {
@@ -63,7 +63,8 @@ impl Account {
         Ok(self.begin_login(visitor, state)?)
     }
 
-    /// Makes new recovery codes: gives the handle of a login of ours that shows them. The old ones open nothing any more.
+    /// Makes new recovery codes. Returns the handle of a login of the account page that shows them. The old codes stop
+    /// working.
     pub fn renew_codes(&self, visitor: &Visitor) -> Result<String, AccountError> {
         self.changeable(visitor)?;
         if !self.has_authenticator(visitor)? {
@@ -78,7 +79,7 @@ impl Account {
         Ok(self.begin_login(visitor, state)?)
     }
 
-    /// Forgets the authenticator and its recovery codes. Where one is needed, the next login sets another up.
+    /// Deletes the authenticator and its recovery codes. Where one is required, the next login sets up another.
     pub fn drop_authenticator(&self, visitor: &Visitor) -> Result<(), AccountError> {
         self.changeable(visitor)?;
         Ok(self.login.second_factors.remove(&visitor.authentication.user)?)

@@ -1,4 +1,4 @@
-//! What is known of a person, who wrote it, and what they may write themselves.
+//! Profile of a person: the values, their writers, and the ones that the person may edit.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::domain::{Attributes, Kind, Operation, Precondition, Resource};
 use crate::federation::login::visitor::Visitor;
 use crate::userstore::StoreError;
 
-/// What people may write themselves, as long as nobody else has.
+/// Attributes that people may edit themselves, unless another source wrote them.
 const OWN: [&str; 9] = [
     "displayName",
     "name.givenName",
@@ -25,32 +25,32 @@ const OWN: [&str; 9] = [
     "timezone",
     "profileUrl",
 ];
-/// What is no part of a profile.
+/// Attributes that a profile does not show.
 const HIDDEN: [&str; 5] = ["schemas", "externalId", "active", "userName", "password"];
-/// The longest text that is taken, in characters.
+/// Longest text that is accepted, in characters.
 const LONGEST: usize = 256;
 
 /// A value of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its path, as provenance has it.
+    /// Its path, as in provenance.
     pub path: String,
     /// The value; empty if there is none.
     pub value: String,
-    /// Who wrote it, if that is known.
+    /// Its writer, if known.
     pub owner: Option<Owner>,
-    /// Whether the person may write it.
+    /// Whether the person may edit it.
     pub is_own: bool,
 }
 
-/// Who wrote a value.
+/// The writer of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The person.
     Person,
     /// An administrator.
     Administrator,
-    /// Somebody outside, by what people call them.
+    /// An identity provider or a SCIM client, by its display name.
     Named(String),
 }
 
@@ -77,8 +77,7 @@ impl Account {
             .collect()
     }
 
-    /// Writes what a person says of themselves, by path; an empty text takes a value away. What is not theirs to write
-    /// does not count.
+    /// Edits the profile by path; an empty text removes a value. Paths that the person may not edit are ignored.
     pub fn edit_profile(&self, visitor: &Visitor, texts: &BTreeMap<String, String>) -> Result<(), AccountError> {
         let user = self.changeable(visitor)?;
         let Some(users) = self.login.directory.registry().resource_type(&Kind::USER) else {
@@ -112,7 +111,7 @@ impl Account {
         match self.login.directory.apply(own_change(operation, Vec::new())) {
             Ok(_) => Ok(()),
             Err(DirectoryError::Invalid(invalid)) => {
-                log::info!("what a person wrote of themselves was refused: {}", invalid.detail);
+                log::info!("an edit of a profile was refused: {}", invalid.detail);
                 Err(Complaint::Unfit.into())
             }
             Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(Complaint::Impossible.into()),
@@ -135,7 +134,7 @@ fn is_own(path: &str, writers: &Writers) -> bool {
     OWN.contains(&path) && writers.get(path).is_none_or(|writer| writer == "self")
 }
 
-/// Every value by its path, as a text.
+/// Returns every value as text, by its path.
 fn values(attributes: &Attributes) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (name, value) in attributes.iter().filter(|(name, _)| !HIDDEN.contains(&name.as_str())) {

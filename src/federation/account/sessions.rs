@@ -1,4 +1,4 @@
-//! Where a person is signed in, and how they sign out there. Signing out takes no fresh login.
+//! Open sessions of a person, and signing out of them. Signing out needs no fresh login.
 
 use super::Account;
 use crate::domain::Timestamp;
@@ -10,24 +10,24 @@ use crate::storage::{StorageError, grants, random};
 /// A session as its person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSession {
-    /// What stands for it on the page.
+    /// Its identifier on the page.
     pub reference: String,
-    /// What people call the provider that they came through; none for a password of ours.
+    /// Display name of the identity provider; `None` for a local password.
     pub provider: Option<String>,
     /// Whether a second factor was proved.
     pub by_two_factors: bool,
-    /// When they signed in.
+    /// Time of the login.
     pub since: Timestamp,
-    /// When it ends at the latest.
+    /// Time when it expires.
     pub until: Timestamp,
-    /// Whether it is the one that the page is seen in.
+    /// Whether it is the session that shows the page.
     pub is_this: bool,
 }
 
-/// Which sessions end.
+/// The sessions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The one that a reference stands for.
+    /// The one with this reference.
     One(String),
     /// All of them.
     All,
@@ -48,7 +48,7 @@ impl Account {
         }
     }
 
-    /// Ends sessions and takes back what they gave. Applications that want to know are told.
+    /// Ends sessions and revokes the tokens that they issued. Applications that asked for logout notices get one.
     pub fn sign_out(&self, visitor: &Visitor, ending: Ending) -> Result<(), FederationError> {
         let user = visitor.authentication.user.clone();
         let now = self.login.directory.clock().now();

@@ -1,4 +1,4 @@
-//! The requests that a login makes of an identity provider: the code for tokens, and a token for claims.
+//! Requests of a login to an identity provider: the code exchange and calls with the access token.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,12 +13,12 @@ use crate::domain::Secret;
 use crate::http_client::HttpClient;
 use crate::storage::random;
 
-/// What is remembered of an authorization request until its answer comes. Secret, apart from the state.
+/// The state of an authorization request until its answer comes. Secret; only `state` and `nonce` go into a URL.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PendingAuthorization {
     /// The issuer that must answer.
     pub(crate) issuer: String,
-    /// Where the browser comes back to.
+    /// Redirect URI that the browser comes back to.
     pub(crate) callback: Url,
     /// Binds the answer to this browser (RFC 6749 §10.12).
     pub(crate) state: String,
@@ -50,9 +50,9 @@ pub(crate) fn carry_state(parameters: &CallbackParameters, state: &LoginSecret) 
 
 /// A code that is exchanged for tokens (RFC 6749 §4.1.3).
 pub(crate) struct Exchange<'a> {
-    /// Where.
+    /// Token endpoint.
     pub(crate) endpoint: &'a Url,
-    /// Our name there.
+    /// Our `client_id` there.
     pub(crate) client_id: &'a str,
     /// Our secret there.
     pub(crate) client_secret: Option<&'a Secret>,
@@ -60,14 +60,14 @@ pub(crate) struct Exchange<'a> {
     pub(crate) secret_in_body: bool,
     /// The code.
     pub(crate) code: &'a str,
-    /// The login that it ends.
+    /// The login that the code belongs to.
     pub(crate) pending: &'a PendingAuthorization,
     /// Whether the code is bound to the verifier (RFC 7636 §4.5).
     pub(crate) pkce: bool,
 }
 
 impl Exchange<'_> {
-    /// The answer, whatever its status.
+    /// Sends the request and returns the answer, whatever its status.
     pub(crate) fn send(&self, client: &HttpClient) -> Result<HttpResponse, ProviderError> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
@@ -98,7 +98,8 @@ impl Exchange<'_> {
     }
 }
 
-/// What an endpoint says to a bearer token, as JSON. The token goes into the header, never into the URL (RFC 6750 §2.1).
+/// Calls an endpoint with a bearer token and returns its JSON answer. The token goes into the header, never into the
+/// URL (RFC 6750 §2.1).
 pub(crate) fn ask(client: &HttpClient, endpoint: &Url, access_token: &str) -> Result<Value, ProviderError> {
     let request = Request::get(endpoint.as_str())
         .header(header::ACCEPT, "application/json")
@@ -110,7 +111,7 @@ pub(crate) fn ask(client: &HttpClient, endpoint: &Url, access_token: &str) -> Re
     serde_json::from_slice(response.body()).map_err(|_| ProviderError::Unusable("its userinfo is not JSON".to_owned()))
 }
 
-/// The token type must be one that we know how to use (RFC 6749 §7.1).
+/// Rejects token types other than `bearer` (RFC 6749 §7.1).
 pub(crate) fn must_be_bearer(token_type: &str) -> Result<(), ProviderError> {
     if token_type.eq_ignore_ascii_case("bearer") {
         return Ok(());
@@ -120,17 +121,17 @@ pub(crate) fn must_be_bearer(token_type: &str) -> Result<(), ProviderError> {
 }
 
 fn prepared(request: Result<HttpRequest, openidconnect::http::Error>) -> Result<HttpRequest, ProviderError> {
-    request.map_err(|_| ProviderError::Unusable("a value of it does not fit into a request".to_owned()))
+    request.map_err(|_| ProviderError::Unusable("a value does not fit into an HTTP request".to_owned()))
 }
 
-/// What an answer other than 200 means: an OAuth error, or a server in trouble.
+/// Returns the error for an unusable answer: an OAuth error code, or a server failure.
 pub(crate) fn refusal(response: &HttpResponse) -> ProviderError {
     let code = serde_json::from_slice::<Map<String, Value>>(response.body()).ok();
     match code.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str) {
         Some(code) => ProviderError::from_code(code),
         None if response.status().is_server_error() => ProviderError::Unavailable(None),
         None => ProviderError::Unusable(format!(
-            "its answer has status {} and not what was asked for",
+            "its answer has status {} and unexpected content",
             response.status().as_u16()
         )),
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// A claim by name, or by JSON Pointer if it begins with `/`.
+/// Finds a claim by name, or by JSON Pointer if the name begins with `/`.
 pub(crate) fn lookup<'a>(claims: &'a Map<String, Value>, from: &str) -> Option<&'a Value> {
     let Some(pointer) = from.strip_prefix('/') else {
         return claims.get(from);
@@ -14,7 +14,7 @@ pub(crate) fn lookup<'a>(claims: &'a Map<String, Value>, from: &str) -> Option<&
     claims.get(&first.replace("~1", "/").replace("~0", "~"))?.pointer(rest)
 }
 
-/// The claim at the top level that a name or a JSON Pointer leads into.
+/// Returns the top-level claim that a name or a JSON Pointer refers to.
 pub(crate) fn top_level(from: &str) -> String {
     match from.strip_prefix('/') {
         Some(pointer) => pointer

@@ -1,7 +1,8 @@
-//! Whether an ID token is good (OpenID Connect Core §3.1.3.7). Every defect has its own name, for the audit.
+//! Validates ID tokens (OpenID Connect Core §3.1.3.7). Every defect has its own code for the audit.
 //!
-//! Signatures and keys are the openidconnect crate's. The claims are read as they came, because its types refuse a whole
-//! token over an optional claim of another shape, and take the text `"true"` for a verified e-mail where told to be lenient.
+//! The openidconnect crate checks signatures and keys. Claims are read as plain JSON, because the types of the crate
+//! reject a whole token over an optional claim of another shape, and accept the string `"true"` for a verified e-mail
+//! in lenient mode.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,11 +16,11 @@ use serde_json::{Map, Value};
 use crate::domain::Timestamp;
 use crate::storage::random;
 
-/// How far clocks may be apart, in seconds.
+/// Accepted clock skew, in seconds.
 const SKEW: f64 = 60.0;
-/// The longest subject, in bytes (OpenID Connect Core §2).
+/// Longest subject, in bytes (OpenID Connect Core §2).
 pub(crate) const LONGEST_SUBJECT: usize = 255;
-/// What a signature may be made with. Never a shared secret: a client secret is guessed sooner than a key.
+/// Accepted signature algorithms. No shared secrets: a client secret is easier to guess than a key.
 pub(crate) const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::RsaSsaPkcs1V15Sha256,
     Algorithm::EcdsaP256Sha256,
@@ -27,15 +28,15 @@ pub(crate) const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::RsaSsaPssSha256,
 ];
 
-/// What is wrong with an ID token.
+/// A defect of an ID token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum TokenDefect {
-    #[error("there is none")]
+    #[error("it is missing")]
     Missing,
     #[error("it is not a JWT")]
     Malformed,
-    #[error("its header brings keys, critical extensions or another type")]
+    #[error("its header has keys, critical extensions or another type")]
     Header,
     #[error("its algorithm is not allowed")]
     Algorithm,
@@ -45,7 +46,7 @@ pub enum TokenDefect {
     Signature,
     #[error("iss is another issuer")]
     Issuer,
-    #[error("aud does not name us")]
+    #[error("aud does not name our client_id")]
     Audience,
     #[error("azp is another client or missing")]
     AuthorizedParty,
@@ -63,7 +64,7 @@ pub enum TokenDefect {
     CodeHash,
     #[error("sub is empty, too long or not a text")]
     Subject,
-    #[error("tid is no GUID, or of a tenant that may not come")]
+    #[error("tid is not a GUID, or its tenant is not allowed")]
     Tenant,
     #[error("hd is another domain or missing")]
     HostedDomain,
@@ -72,7 +73,7 @@ pub enum TokenDefect {
 }
 
 impl TokenDefect {
-    /// A stable word for logs and audits.
+    /// Returns a stable code for logs and audits.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Missing => "id_token_missing",
@@ -98,7 +99,7 @@ impl TokenDefect {
     }
 }
 
-/// What a token must fit.
+/// The values that a token must match.
 pub struct Expected<'a> {
     /// The issuer that was asked.
     pub issuer: &'a str,
@@ -114,7 +115,7 @@ pub struct Expected<'a> {
     pub now: Timestamp,
 }
 
-/// A token taken apart, not yet believed.
+/// A parsed token, not verified yet.
 pub struct IdToken<'a> {
     signed: &'a str,
     signature: Vec<u8>,
@@ -124,7 +125,7 @@ pub struct IdToken<'a> {
 }
 
 impl<'a> IdToken<'a> {
-    /// Takes a token apart; refuses what no key could make good. `allowed` is what the issuer says it signs with.
+    /// Parses a token and rejects what no key could make valid. `allowed` are the algorithms of the issuer.
     pub fn parse(token: &'a str, allowed: &[Algorithm]) -> Result<Self, TokenDefect> {
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenDefect::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(TokenDefect::Malformed)?;
@@ -161,14 +162,14 @@ impl<'a> IdToken<'a> {
         })
     }
 
-    /// The claims, which nobody has vouched for yet.
+    /// Returns the unverified claims.
     pub(crate) fn unverified(&self) -> &Map<String, Value> {
         &self.claims
     }
 
-    /// The claims, if one of the issuer's keys made the signature and everything fits what is expected.
+    /// Returns the claims, if one of the issuer's keys verifies the signature and all values match.
     ///
-    /// [`TokenDefect::UnknownKey`] means that newer keys may help.
+    /// [`TokenDefect::UnknownKey`] means that newly fetched keys may help.
     pub fn verify(&self, keys: &CoreJsonWebKeySet, expected: &Expected<'_>) -> Result<Map<String, Value>, TokenDefect> {
         let key = self.signer(keys)?;
         check_claims(&self.claims, expected)?;
@@ -182,13 +183,13 @@ impl<'a> IdToken<'a> {
         Ok(self.claims.clone())
     }
 
-    /// The key that made the signature.
+    /// Returns the key that verifies the signature.
     fn signer<'k>(&self, keys: &'k CoreJsonWebKeySet) -> Result<&'k CoreJsonWebKey, TokenDefect> {
         let mut candidates = keys.keys().iter().filter(|key| self.fits(key)).peekable();
         if candidates.peek().is_none() {
             return Err(TokenDefect::UnknownKey);
         }
-        // Without a kid, the right key may be one that we have not fetched yet.
+        // Without a `kid`, the right key may be one that is not fetched yet.
         let defect = if self.key_id.is_some() {
             TokenDefect::Signature
         } else {
@@ -217,7 +218,7 @@ impl<'a> IdToken<'a> {
     }
 }
 
-/// The subject of verified claims: `sub`, or another claim that is as stable.
+/// Returns the subject of verified claims: `sub`, or another claim that is as stable.
 pub fn subject<'c>(claims: &'c Map<String, Value>, claim: &str) -> Result<&'c str, TokenDefect> {
     match claims.get(claim) {
         Some(Value::String(subject))
@@ -258,7 +259,7 @@ fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
     subject(claims, "sub").map(|_| ())
 }
 
-/// We are the audience; where there are others, `azp` must say that the token was made for us.
+/// Checks that `aud` names us, and, if it names others too, that `azp` is our client.
 fn check_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), TokenDefect> {
     let audience: Vec<&str> = match claims.get("aud") {
         Some(Value::String(one)) => vec![one],

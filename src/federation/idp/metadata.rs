@@ -1,4 +1,4 @@
-//! What an issuer publishes about itself (OpenID Connect Discovery §3), and for how long we believe it.
+//! Cache of the metadata and keys that an issuer publishes (OpenID Connect Discovery §3).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,11 +20,11 @@ use crate::domain::{Clock, Timestamp};
 use crate::federation::idp::provider::ProviderError;
 use crate::http_client::{HttpClient, HttpError};
 
-/// How long metadata is believed.
+/// Time for which metadata is cached.
 const FRESH: Duration = Duration::from_hours(1);
-/// How long an issuer that failed is left alone.
+/// Time before an issuer that failed is asked again.
 const BACK_OFF: Duration = Duration::from_secs(10);
-/// How often keys are fetched at most because of a token with an unknown one.
+/// Least time between two fetches of keys because of tokens with an unknown key.
 const KEY_INTERVAL: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,14 +63,14 @@ pub(crate) struct Metadata {
     pub(crate) promises_iss: bool,
     jwks_uri: JsonWebKeySetUrl,
     pub(crate) keys: CoreJsonWebKeySet,
-    /// The issuer that a key belongs to, by key id, where the publisher of keys of many issuers says so.
+    /// Issuer of each key by key id, where a key set for many issuers names it.
     pub(crate) key_issuers: HashMap<String, String>,
 }
 
-/// The metadata of one issuer, fetched when it is needed first.
+/// The metadata of one issuer, fetched on first use.
 pub(crate) struct MetadataCache {
     issuer: IssuerUrl,
-    /// Where the metadata is, if not where the issuer would have it.
+    /// URL of the metadata, if it does not follow from the issuer.
     place: Option<Url>,
     clock: Clock,
     state: Mutex<State>,
@@ -93,7 +93,7 @@ impl MetadataCache {
         }
     }
 
-    /// The metadata, fetched if there is none that is fresh. Callers wait for one fetch instead of making their own.
+    /// Returns the metadata, fetched if there is no fresh copy. Concurrent callers wait for one fetch.
     pub(crate) fn get(&self, client: &HttpClient) -> Result<Arc<Metadata>, ProviderError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
@@ -121,8 +121,8 @@ impl MetadataCache {
         }
     }
 
-    /// The metadata with keys fetched anew, because a token names one that `seen` does not hold; `None` if they were
-    /// fetched for that reason less than a minute ago.
+    /// Fetches the keys again because a token names one that `seen` does not hold. Returns `None` if keys were fetched
+    /// for that reason less than a minute ago.
     pub(crate) fn renew_keys(
         &self,
         seen: &Metadata,
@@ -187,7 +187,7 @@ fn discover(issuer: &IssuerUrl, place: Option<&Url>, client: &HttpClient) -> Res
     })
 }
 
-/// Metadata that is elsewhere, such as that of many tenants at once. It must name the issuer all the same.
+/// Reads metadata from another URL, such as one for many tenants. It must still name the configured issuer.
 fn discover_at(
     place: &Url,
     issuer: &IssuerUrl,
@@ -201,7 +201,7 @@ fn discover_at(
     Ok((published.set_jwks(keys), key_issuers))
 }
 
-/// The keys, and the issuer of each that names one.
+/// Fetches the keys, and the issuer of each key that names one.
 fn fetch_keys(
     place: &JsonWebKeySetUrl,
     client: &HttpClient,
@@ -250,7 +250,7 @@ fn unreadable() -> ProviderError {
     ProviderError::Unusable("its metadata cannot be read".to_owned())
 }
 
-/// Keeps what happened, not the body of the answer.
+/// Converts a discovery error, without the body of the answer.
 fn discovery_failed(error: DiscoveryError<HttpError>) -> ProviderError {
     match error {
         DiscoveryError::Request(error) => ProviderError::Unavailable(Some(error)),

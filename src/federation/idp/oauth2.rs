@@ -1,6 +1,6 @@
-//! A provider of plain OAuth 2.0 as an upstream: who somebody is, is asked of its interface with the access token.
+//! Login through a plain OAuth 2.0 provider: its API returns the claims for the access token.
 //!
-//! There is no ID token, so what ties the answer to the login is the state, PKCE and the connection to the provider.
+//! There is no ID token: `state`, PKCE and the connection to the provider bind the answer to the login.
 
 use openidconnect::http::{StatusCode, header};
 use openidconnect::{HttpResponse, PkceCodeChallenge, PkceCodeVerifier};
@@ -16,49 +16,49 @@ use crate::federation::idp::claim::lookup;
 use crate::federation::idp::id_token::LONGEST_SUBJECT;
 use crate::http_client::{HttpClient, HttpError, HttpSettings};
 
-/// How we are known to a provider of OAuth 2.0, and how it tells who somebody is.
+/// Our client registration at an OAuth 2.0 provider, and how to read the user from its API.
 #[derive(Clone, Debug)]
 pub struct OAuth2Settings {
-    /// What it is called in links; nothing is fetched from it.
+    /// Issuer name in links; nothing is fetched from it.
     pub issuer: String,
     /// Our `client_id` there.
     pub client_id: String,
     /// Our secret there; none for a public client.
     pub client_secret: Option<Secret>,
-    /// What to ask for.
+    /// Scopes to request.
     pub scopes: Vec<String>,
     /// Whether it may be on a private network and speak plain `http`.
     pub allow_private_network: bool,
-    /// Where it answers, and what that means.
+    /// Its endpoints, and how its answers are read.
     pub rules: OAuth2Rules,
 }
 
-/// Where a provider of OAuth 2.0 answers, and what its answers mean.
+/// Endpoints of an OAuth 2.0 provider, and how its answers are read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OAuth2Rules {
-    /// Where browsers are sent (RFC 6749 §3.1).
+    /// Authorization endpoint (RFC 6749 §3.1).
     pub authorization: Url,
-    /// Where codes become tokens (RFC 6749 §3.2).
+    /// Token endpoint (RFC 6749 §3.2).
     pub token: Url,
-    /// What says who somebody is.
+    /// Endpoint that returns the user's claims.
     pub userinfo: Url,
     /// The claim that is the stable subject.
     pub subject: String,
-    /// The claim that says in so many words that `email` is the person's; none if nothing says so.
+    /// Claim that is `true` if `email` is verified; `None` if the provider has no such claim.
     #[serde(default)]
     pub verified_claim: Option<String>,
-    /// What else is asked.
+    /// Further calls with the access token.
     #[serde(default)]
     pub calls: Vec<FurtherCall>,
     /// The claim that lists addresses as `{"email", "primary", "verified"}`. The primary one becomes `email`.
     #[serde(default)]
     pub email_list: Option<String>,
-    /// Whether it takes PKCE (RFC 7636).
+    /// Whether it supports PKCE (RFC 7636).
     pub pkce: bool,
-    /// Whether our secret goes into the body.
+    /// Whether the client secret goes into the request body.
     pub secret_in_body: bool,
-    /// Whether each call proves that we know the secret, as Facebook's Graph does (`appsecret_proof`).
+    /// Whether each call carries a proof of the client secret, as Facebook's Graph API takes it (`appsecret_proof`).
     pub secret_proof: bool,
 }
 
@@ -66,20 +66,20 @@ pub struct OAuth2Rules {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FurtherCall {
-    /// Where.
+    /// Endpoint to call.
     pub endpoint: Url,
     /// The claim that the answer becomes.
     pub claim: String,
 }
 
-/// One provider of OAuth 2.0.
+/// An OAuth 2.0 provider.
 pub struct OAuth2Provider {
     settings: OAuth2Settings,
     client: HttpClient,
 }
 
 impl OAuth2Provider {
-    /// Nothing is fetched until somebody logs in.
+    /// Creates the provider. Nothing is fetched before the first login.
     pub fn new(settings: OAuth2Settings) -> Result<Self, HttpError> {
         let client = HttpClient::new(HttpSettings::new(settings.allow_private_network))?;
         let rules = &settings.rules;
@@ -121,7 +121,7 @@ impl OAuth2Provider {
         calls::ask(&self.client, &url, access_token)
     }
 
-    /// All that the provider says of the holder of the token.
+    /// Returns the claims of the token's holder from all configured endpoints.
     fn claims(&self, access_token: &str) -> Result<Map<String, Value>, ProviderError> {
         let rules = &self.settings.rules;
         let Value::Object(mut claims) = self.ask(&rules.userinfo, access_token)? else {
@@ -161,7 +161,7 @@ impl IdentityProvider for OAuth2Provider {
                 .append_pair("code_challenge_method", "S256");
         }
         if let Some(login) = &hint.login {
-            // GitHub's name for it; others leave it alone.
+            // GitHub's name for `login_hint`; other providers ignore it.
             query.append_pair("login", login);
         }
         drop(query);
@@ -196,7 +196,7 @@ impl IdentityProvider for OAuth2Provider {
     }
 }
 
-/// The access token of an answer, which is JSON or a form. Errors come with any status, 200 among them (GitHub).
+/// Reads the access token from a JSON or form-encoded answer. An error can come with any status, even 200 (GitHub).
 fn access_token(response: &HttpResponse) -> Result<String, ProviderError> {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_form = content_type.and_then(|value| value.to_str().ok()).is_some_and(|kind| {
@@ -214,7 +214,7 @@ fn access_token(response: &HttpResponse) -> Result<String, ProviderError> {
     match body.get("error") {
         None => {}
         Some(Value::String(code)) => return Err(ProviderError::from_code(code)),
-        // Facebook's is an object; its message is written by somebody else and shown to nobody.
+        // Facebook's error is an object. Its message is third-party text and is never shown.
         Some(_) => return Err(ProviderError::from_code("")),
     }
     let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -226,7 +226,7 @@ fn access_token(response: &HttpResponse) -> Result<String, ProviderError> {
     Ok(token.to_owned())
 }
 
-/// The stable subject: a text, or a whole number as a text.
+/// Returns the stable subject: a string, or an integer as a string.
 fn subject(claims: &Map<String, Value>, claim: &str) -> Option<String> {
     let subject = match lookup(claims, claim)? {
         Value::String(text) => text.clone(),
@@ -237,7 +237,7 @@ fn subject(claims: &Map<String, Value>, claim: &str) -> Option<String> {
     good.then_some(subject)
 }
 
-/// Settles `email` and `email_verified`: only what the provider says of an address in so many words counts, and a public
+/// Sets `email` and `email_verified`. Only an explicit statement of the provider verifies an address, since a public
 /// profile may show any address.
 fn judge_email(claims: &mut Map<String, Value>, list: Option<&str>, verified_claim: Option<&str>) {
     let verified = if let Some(list) = list {
@@ -256,7 +256,7 @@ fn judge_email(claims: &mut Map<String, Value>, list: Option<&str>, verified_cla
     }
 }
 
-/// The primary address of a list such as GitHub's `/user/emails`, and whether it is verified.
+/// Returns the primary address of a list such as GitHub's `/user/emails`, and whether it is verified.
 fn primary_address(list: Option<&Value>) -> Option<(String, bool)> {
     let is = |entry: &Value, name: &str| entry.get(name) == Some(&Value::Bool(true));
     let primary = list?.as_array()?.iter().find(|entry| is(entry, "primary"))?;
@@ -264,7 +264,7 @@ fn primary_address(list: Option<&Value>) -> Option<(String, bool)> {
     Some((address.to_owned(), is(primary, "verified")))
 }
 
-/// Facebook's proof that a call comes from who holds the secret: HMAC-SHA-256 of the token, in hexadecimal digits.
+/// Returns Facebook's proof of possession of the client secret: HMAC-SHA-256 of the token, in hexadecimal digits.
 fn secret_proof(secret: &Secret, access_token: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     let tag = hmac::sign(&key, access_token.as_bytes());
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn the_primary_address_of_the_list_counts_and_not_the_profile_s() {
+    fn the_primary_listed_address_wins_over_the_profile() {
         let claims = |verified: Value| {
             json!({"email": "victim@example.com", "email_verified": true, "emails": [
                 {"email": "a@noreply.example.com", "primary": false, "verified": true},
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proof_is_the_token_under_the_secret() {
+    fn the_secret_proof_matches_a_test_vector_of_rfc_4231() {
         // RFC 4231 §4.3
         let proof = secret_proof(&Secret::new("Jefe"), "what do ya want for nothing?");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! An OpenID provider as an upstream: authorization code flow with PKCE, state and nonce (OpenID Connect Core §3.1).
+//! Login through OpenID Connect: authorization code flow with PKCE, `state` and `nonce` (Core §3.1).
 
 use openidconnect::core::CoreJsonWebKeySet;
 use openidconnect::http::StatusCode;
@@ -15,22 +15,22 @@ use crate::federation::idp::metadata::{Metadata, MetadataCache};
 use crate::federation::idp::tenant::IssuerRule;
 use crate::http_client::{HttpClient, HttpError, HttpSettings};
 
-/// The claim that says of `email` that it is the person's (OpenID Connect Core §5.1).
+/// The standard claim that says whether `email` is verified (OpenID Connect Core §5.1).
 pub const EMAIL_VERIFIED: &str = "email_verified";
 
-/// What an OpenID provider's answers mean where it differs from the standard, and whose answers are welcome.
+/// Deviations of an OpenID provider from the standard, and restrictions on its users.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenIdRules {
-    /// Where the metadata is, if not where the issuer would have it (OpenID Connect Discovery §4).
+    /// URL of the metadata, if it does not follow from the issuer (OpenID Connect Discovery §4).
     pub discovery_url: Option<Url>,
-    /// The tenants that may come, if the issuer is one of many tenants and not all may.
+    /// The allowed tenants of a multi-tenant issuer; all if empty.
     pub allowed_tenants: Vec<String>,
-    /// The Google Workspace that people must be of (`hd`).
+    /// The Google Workspace domain that users must belong to (`hd`).
     pub hosted_domain: Option<String>,
     /// The claim of the ID token that is the stable subject.
     pub subject: String,
-    /// The claim that says in so many words that `email` is the person's.
+    /// The claim that is `true` if `email` is verified.
     pub verified_claim: String,
 }
 
@@ -46,26 +46,26 @@ impl Default for OpenIdRules {
     }
 }
 
-/// How we are known to an OpenID provider.
+/// Our client registration at an OpenID provider.
 #[derive(Clone, Debug)]
 pub struct OpenIdSettings {
-    /// Its issuer identifier, exactly as its metadata has it.
+    /// Its issuer identifier, exactly as in its metadata.
     pub issuer: String,
     /// Our `client_id` there.
     pub client_id: String,
     /// Our secret there; none for a public client.
     pub client_secret: Option<Secret>,
-    /// What to ask for; `openid` is always added.
+    /// The scopes to request; `openid` is always added.
     pub scopes: Vec<String>,
     /// Whether it may be on a private network and speak plain `http`.
     pub allow_private_network: bool,
     /// The claims that a login needs. If the ID token lacks one, the userinfo endpoint is asked.
     pub wanted_claims: Vec<String>,
-    /// What it does in its own way.
+    /// Its deviations from the standard.
     pub rules: OpenIdRules,
 }
 
-/// One OpenID provider.
+/// An OpenID provider.
 pub struct OpenIdProvider {
     settings: OpenIdSettings,
     issuer: IssuerRule,
@@ -83,10 +83,11 @@ struct Tokens {
 }
 
 impl OpenIdProvider {
-    /// Nothing is fetched until somebody logs in, so that an upstream that is down does not keep us from starting.
+    /// Creates the provider. Nothing is fetched before the first login, so that the server starts even if the provider
+    /// is down.
     pub fn new(settings: OpenIdSettings, clock: Clock) -> Result<Self, HttpError> {
         let client = HttpClient::new(HttpSettings::new(settings.allow_private_network))?;
-        // Kept as a text beside: issuers are compared byte for byte, and a URL adds a slash.
+        // The issuer is also kept as text, since issuers are compared byte for byte and a URL adds a slash.
         let url = IssuerUrl::new(settings.issuer.clone()).map_err(|_| HttpError::Scheme)?;
         let place = settings.rules.discovery_url.clone();
         client.check(place.as_ref().unwrap_or_else(|| url.url()))?;
@@ -124,7 +125,7 @@ impl OpenIdProvider {
         serde_json::from_slice(response.body()).map_err(|_| calls::refusal(&response))
     }
 
-    /// The claims of the ID token, and the issuer that made it. An unknown key is looked for once in newly fetched keys.
+    /// Verifies the ID token. Returns its claims and its issuer. For an unknown key, the keys are fetched once more.
     fn verify(
         &self,
         (code, pending): (&str, &PendingAuthorization),
@@ -152,7 +153,7 @@ impl OpenIdProvider {
         Ok((claims, issuer))
     }
 
-    /// The keys that may sign for an issuer.
+    /// Returns the keys that may sign for an issuer.
     fn keys(&self, metadata: &Metadata, token: &IdToken<'_>, issuer: &str) -> CoreJsonWebKeySet {
         if !self.issuer.is_of_many() {
             return metadata.keys.clone();
@@ -169,7 +170,7 @@ impl OpenIdProvider {
         )
     }
 
-    /// People of another Google Workspace, or of none, stay outside.
+    /// Refuses users of another Google Workspace, or of none.
     fn check_hosted_domain(&self, claims: &Map<String, Value>) -> Result<(), TokenDefect> {
         let Some(wanted) = &self.settings.rules.hosted_domain else {
             return Ok(());
@@ -181,7 +182,7 @@ impl OpenIdProvider {
         Err(TokenDefect::HostedDomain)
     }
 
-    /// Where another claim vouches for the address, `email_verified` says what that one says.
+    /// Sets `email_verified` from the configured claim, if it is another one.
     fn judge_email(&self, claims: &mut Map<String, Value>) {
         let claim = &self.settings.rules.verified_claim;
         if claim != EMAIL_VERIFIED {
@@ -190,7 +191,7 @@ impl OpenIdProvider {
         }
     }
 
-    /// Adds what the ID token lacks. What it says itself stands.
+    /// Adds the claims from userinfo that the ID token lacks. Claims of the ID token win.
     fn add_userinfo(
         &self,
         claims: &mut Map<String, Value>,
@@ -297,7 +298,7 @@ fn merge(claims: &mut Map<String, Value>, more: Map<String, Value>) -> Result<()
     if more.get("sub") != claims.get("sub") {
         return Err(TokenDefect::UserinfoSubject.into());
     }
-    // `email_verified` speaks of the address beside it, not of one in another document.
+    // `email_verified` refers to the address in its own document, not to one in another document.
     let about_ours = claims.get("email").is_none_or(|email| more.get("email") == Some(email));
     for (name, value) in more {
         if (name != "email_verified" || about_ours) && !claims.contains_key(&name) {

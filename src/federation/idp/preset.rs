@@ -1,21 +1,21 @@
-//! What is known of well-known identity providers: settings, in the words of the configuration.
+//! Presets for well-known identity providers, in the terms of the configuration.
 
 use toml::Table;
 use url::Url;
 
 use crate::federation::idp::tenant::is_guid;
 
-/// Settings that stand where the configuration says nothing.
+/// Settings that apply where the configuration sets nothing.
 pub struct Preset {
     /// Its name in the configuration.
     pub name: &'static str,
-    /// The setting that some of its values are made with.
+    /// The setting that some of its values are built from.
     pub parameter: Option<&'static str>,
-    /// What that setting must be.
+    /// Error text about the allowed values of that setting.
     pub explained: &'static str,
     /// The settings; `{parameter}` is replaced.
     settings: &'static str,
-    /// What else is set, or set in another way, if the parameter is a GUID.
+    /// Settings that are added or replaced if the parameter is a GUID.
     of_one_tenant: &'static str,
 }
 
@@ -49,8 +49,8 @@ issuer = "https://accounts.google.com"
 scopes = ["openid", "email", "profile"]
 "#;
 
-/// The number `id` stays; the name `login` can be changed, and be somebody else's afterwards. The address of `/user` is the
-/// one that the person shows, so that the list decides.
+/// The numeric `id` is stable; the name `login` can change and later belong to another person. The address in `/user`
+/// is only the public one, so the list of addresses decides.
 const GITHUB: &str = r#"
 kind = "oauth2"
 display_name = "GitHub"
@@ -73,7 +73,7 @@ claims = [
 ]
 "#;
 
-/// `id` is stable within one app. Nothing says that an address is verified.
+/// `id` is stable within one app. No claim says that an address is verified.
 const FACEBOOK: &str = r#"
 kind = "oauth2"
 display_name = "Facebook"
@@ -95,8 +95,8 @@ claims = [
 ]
 "#;
 
-/// Of many tenants: the ID token's `tid` says whose issuer it must be. An address counts as verified only where the
-/// optional claim `xms_edov` says so: anybody can write any address into a directory of their own.
+/// For many tenants: `tid` in the ID token determines the issuer. An address counts as verified only if the optional
+/// claim `xms_edov` says so, since anyone can write any address into their own directory.
 const ENTRA: &str = r#"
 kind = "oidc"
 display_name = "Microsoft"
@@ -110,7 +110,7 @@ const ENTRA_OF_ONE_TENANT: &str = r#"
 issuer = "https://login.microsoftonline.com/{tenant}/v2.0"
 "#;
 
-/// The organisation's own authorization server; for another one, set `issuer`.
+/// The organisation's own authorization server; set `issuer` for another one.
 const OKTA: &str = r#"
 kind = "oidc"
 display_name = "Okta"
@@ -129,12 +129,12 @@ impl Preset {
         }
     }
 
-    /// The preset with a name.
+    /// Returns the preset with a name.
     pub fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// Whether the parameter may have this value.
+    /// Whether the parameter accepts this value.
     pub fn takes(&self, value: &str) -> bool {
         match self.parameter {
             Some("tenant") => is_guid(value) || ["common", "organizations"].contains(&value),
@@ -146,13 +146,14 @@ impl Preset {
         }
     }
 
-    /// The settings, with the parameter's value in its place. What needs a value is left out if there is none.
+    /// Returns the settings with the value of the parameter filled in. Without a value, settings that need one are left
+    /// out.
     pub fn settings(&self, value: Option<&str>) -> Table {
         let place = format!("{{{}}}", self.parameter.unwrap_or_default());
         let one_tenant = value.is_some_and(is_guid) && !self.of_one_tenant.is_empty();
         let mut settings = table(self.settings);
         if one_tenant {
-            // The issuer of one tenant says itself where its metadata is.
+            // The issuer of a single tenant determines the URL of its metadata.
             settings.remove("discovery_url");
             settings.extend(table(self.of_one_tenant));
         }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_what_it_should_be() {
+    fn preset_parameters_are_validated() {
         let (entra, okta) = (Preset::named("entra").unwrap(), Preset::named("okta").unwrap());
         assert!(entra.takes("common") && entra.takes(TENANT));
         assert!(!entra.takes("contoso.example") && !entra.takes("../x"));

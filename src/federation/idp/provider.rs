@@ -1,4 +1,4 @@
-//! Seam 2: an external issuer that says who somebody is.
+//! Seam 2: the identity provider that authenticates a person.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,8 @@ use crate::http_client::HttpError;
 
 /// An identity provider through which people may sign in. Methods block.
 pub trait IdentityProvider: Send + Sync {
-    /// Begins a login: where the browser goes, and what the adapter needs when it comes back to `callback`.
+    /// Begins a login. Returns the authorization URL for the browser, and the state that the adapter needs when the
+    /// browser comes back to `callback`.
     fn begin(&self, callback: &Url, hint: &Hint) -> Result<Begun, ProviderError>;
 
     /// Whether the parameters answer the login of this state. Nothing is fetched.
@@ -20,35 +21,35 @@ pub trait IdentityProvider: Send + Sync {
     fn finish(&self, parameters: &CallbackParameters, state: &LoginSecret) -> Result<Identity, ProviderError>;
 }
 
-/// What may help the identity provider.
+/// Hints for the sign-in page of the identity provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hint {
-    /// The name that the person is likely to use there.
+    /// The user name that the person is likely to use there (`login_hint`).
     pub login: Option<String>,
-    /// Whether a session that exists there is not enough.
+    /// Whether the provider must authenticate again, even with a session there (`prompt=login`).
     pub reauthenticate: bool,
 }
 
 /// A login that has begun at an identity provider.
 pub struct Begun {
-    /// Where the browser goes.
+    /// The authorization URL for the browser.
     pub redirect: Url,
-    /// What the adapter needs to verify the answer.
+    /// The state that the adapter needs to verify the answer.
     pub state: LoginSecret,
 }
 
-/// What an adapter remembers of a login while the browser is away, in a form of its own. Kept sealed, never in a URL.
+/// The state of an adapter while the browser is away, in a format of its own. Kept sealed, never in a URL.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoginSecret(Value);
 
 impl LoginSecret {
-    /// Keeps what an adapter remembers.
+    /// Stores the state of an adapter.
     pub fn new(memory: impl Serialize) -> Self {
         Self(serde_json::to_value(memory).unwrap_or_default())
     }
 
-    /// Reads what [`LoginSecret::new`] kept. The error means that another kind of adapter wrote it: the settings have
-    /// changed since the login began.
+    /// Reads what [`LoginSecret::new`] stored. An error means that another kind of adapter wrote it, because the
+    /// settings have changed since the login began.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ProviderError> {
         T::deserialize(&self.0).map_err(|_| ProviderError::MixUp)
     }
@@ -76,48 +77,48 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for CallbackParamete
     }
 }
 
-/// Somebody, as an upstream knows them.
+/// A person as the identity provider knows them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Who says so.
+    /// Issuer that asserts the identity.
     pub issuer: String,
-    /// Their stable name within the issuer.
+    /// Stable identifier within the issuer.
     pub subject: String,
-    /// What else is said, as it came.
+    /// All claims, unchanged.
     pub claims: Map<String, Value>,
 }
 
-/// Why an upstream did not say who somebody is.
+/// Reason why an identity provider gave no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
-    /// It cannot be reached, or was not a moment ago.
+    /// It cannot be reached, answered with a server error, or failed a moment ago.
     #[error("the identity provider cannot be reached")]
     Unavailable(#[source] Option<HttpError>),
-    /// Its metadata or an answer of it cannot be used.
+    /// Its metadata or its answer is unusable.
     #[error("the identity provider gave an unusable answer: {0}")]
     Unusable(String),
-    /// The person, or the upstream, said no (`access_denied`).
+    /// The person or the provider refused (`access_denied`).
     #[error("the sign-in was cancelled at the identity provider")]
     Declined,
     /// It answered with another error code of RFC 6749 or OpenID Connect Core.
     #[error("the identity provider answered {0}")]
     Answered(&'static str),
-    /// Somebody else answered than was asked, or nobody said who (RFC 9207).
+    /// The answer names another issuer than was asked, or none although it must (RFC 9207).
     #[error("the answer does not come from the identity provider that was asked")]
     MixUp,
-    /// There is neither a code nor an error in what the browser brought.
+    /// The answer holds neither a code nor an error.
     #[error("the answer holds no code")]
     NoCode,
-    /// What it says of somebody holds no stable name for them.
-    #[error("the answer holds no subject that is a text or a whole number")]
+    /// The claims hold no usable subject.
+    #[error("the answer holds no subject that is a string or an integer")]
     NoSubject,
-    /// The ID token is not good.
+    /// The ID token is invalid.
     #[error("the ID token is not acceptable: {0}")]
     Token(#[from] TokenDefect),
 }
 
 impl ProviderError {
-    /// A stable word for logs and audits.
+    /// Returns a stable code for logs and audits.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "idp_unavailable",
@@ -131,7 +132,7 @@ impl ProviderError {
         }
     }
 
-    /// The error for a code that came from outside: only known codes are repeated.
+    /// Returns the error for an OAuth error code. Unknown codes are not repeated, since they are third-party text.
     pub fn from_code(code: &str) -> Self {
         const KNOWN: [&str; 17] = [
             "invalid_request",
@@ -147,7 +148,7 @@ impl ProviderError {
             "login_required",
             "account_selection_required",
             "consent_required",
-            // GitHub's own.
+            // Specific to GitHub.
             "bad_verification_code",
             "incorrect_client_credentials",
             "redirect_uri_mismatch",

@@ -1,28 +1,28 @@
-//! Whose people an identity provider may vouch for: one issuer, or some or all tenants of a provider of many.
+//! Issuer rules: one issuer, or some or all tenants of a multi-tenant provider.
 
 use serde_json::{Map, Value};
 
 use crate::federation::idp::id_token::TokenDefect;
 
-/// What stands for the tenant in an issuer identifier of many tenants.
+/// Placeholder for the tenant in the issuer identifier of a multi-tenant provider.
 pub const PLACEHOLDER: &str = "{tenantid}";
 
 /// The issuer that a token must come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerRule {
-    /// The issuer identifier, or with [`PLACEHOLDER`] those of all tenants.
+    /// The issuer identifier; with [`PLACEHOLDER`], those of all tenants.
     pub issuer: String,
-    /// The tenants that may come, if not all.
+    /// The allowed tenants; all if empty.
     pub tenants: Vec<String>,
 }
 
 impl IssuerRule {
-    /// Whether there are several issuers behind it.
+    /// Whether the rule covers several issuers.
     pub fn is_of_many(&self) -> bool {
         self.issuer.contains(PLACEHOLDER)
     }
 
-    /// The one issuer that a token with these claims must name: that of the tenant in `tid`.
+    /// Returns the issuer that a token with these claims must name: that of the tenant in `tid`.
     pub fn expected(&self, claims: &Map<String, Value>) -> Result<String, TokenDefect> {
         if !self.is_of_many() {
             return Ok(self.issuer.clone());
@@ -35,7 +35,7 @@ impl IssuerRule {
         Ok(self.issuer.replace(PLACEHOLDER, tenant))
     }
 
-    /// Whether an answer may name this issuer (RFC 9207), as far as that shows without a token.
+    /// Whether an answer may name this issuer (RFC 9207), as far as can be checked without a token.
     pub fn admits(&self, issuer: &str) -> bool {
         match self.issuer.split_once(PLACEHOLDER) {
             None => issuer == self.issuer,
@@ -46,14 +46,15 @@ impl IssuerRule {
         }
     }
 
-    /// Whether a key whose publisher ties it to `of` may sign for `issuer`: a key of one tenant never signs for another.
+    /// Whether a key that is published for the issuer `of` may sign for `issuer`. A key of one tenant never signs for
+    /// another.
     pub fn key_signs_for(of: &str, issuer: &str, claims: &Map<String, Value>) -> bool {
         let tenant = claims.get("tid").and_then(Value::as_str).unwrap_or_default();
         of.replace(PLACEHOLDER, tenant) == issuer
     }
 }
 
-/// Whether a text is a GUID as tenants have them: `8-4-4-4-12` hexadecimal digits.
+/// Whether a text is a GUID, like a tenant id: `8-4-4-4-12` hexadecimal digits.
 pub fn is_guid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())

@@ -1,4 +1,4 @@
-//! Carries a decision out: gathers the facts, decides, writes through the door, and starts over if a race was lost.
+//! Admits an identity: gathers the facts, decides, writes, and retries on conflict.
 
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::filter::{Comparand, Filter, Operator};
@@ -28,10 +28,10 @@ use crate::storage::consents::{self, ConsentRecord};
 use crate::storage::{Database, StorageError, approvals, identity_locks, links, removals};
 use crate::userstore::StoreError;
 
-/// How often a login starts over: each time somebody else has written what it was about to write.
+/// Most attempts of one login. It retries on conflict with another writer.
 const ATTEMPTS: usize = 8;
 
-/// One identity at the door.
+/// The identity that a login brings, and everything needed to admit it.
 pub(crate) struct Arrival<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) database: &'a Database,
@@ -48,21 +48,21 @@ pub(crate) struct Arrival<'a> {
     pub(crate) answers: Option<&'a Answers>,
 }
 
-/// What became of it.
+/// The outcome of admitting an identity.
 pub(crate) enum Admission {
     /// The person is this user.
     Admitted(StoreName, ResourceId),
     /// The person must prove this account first.
     Prove(Account),
-    /// Somebody else must let the person in first.
+    /// The login waits for approval.
     Waits,
     /// The person must answer these questions first.
     Asked(Box<Questions>),
-    /// The person stays outside.
+    /// The login is refused.
     Refused(Denial),
 }
 
-/// What the decision needs of our own records.
+/// The facts that come from our own records.
 struct Known {
     account: Option<Account>,
     expected: Option<Account>,
@@ -73,7 +73,7 @@ struct Known {
 }
 
 impl Arrival<'_> {
-    /// Decides and writes. Many logins of one person at once end in one account and one link.
+    /// Decides and writes. Concurrent logins of one person end in one account and one link.
     pub(crate) fn admit(&self) -> Result<Admission, FederationError> {
         if let Some(denial) = self.barred()? {
             return Ok(Admission::Refused(denial));
@@ -86,7 +86,7 @@ impl Arrival<'_> {
                 Linked::To(resource) => Some(resource),
             };
             let known = self.known(resource)?;
-            // Whoever has the name may have come in by a twin of this login since the link was looked for.
+            // A concurrent login of this identity may have made the account after the link was looked up.
             if matches!(known.wanted, Wanted::Named { holder: Some(_), .. })
                 && !matches!(self.linked()?, Linked::Nobody)
             {
@@ -134,7 +134,7 @@ impl Arrival<'_> {
         Err(FederationError::Contended)
     }
 
-    /// Why nobody of this provider, or not this identity, may enter at all.
+    /// Returns a denial if the provider is removed or the identity is locked.
     fn barred(&self) -> Result<Option<Denial>, FederationError> {
         let identity = self.link_record();
         let (locked, removal) = self.database.read::<_, StorageError>(|connection| {
@@ -208,8 +208,8 @@ impl Arrival<'_> {
         Ok(resource.map_or(Linked::Gone, Linked::To))
     }
 
-    /// The one account that a client tied to the provider keeps under this subject. Whoever else wrote the `externalId`
-    /// says nothing about who it is.
+    /// Returns the account that a trusted SCIM client of the provider keeps under this subject (`externalId`), if it is
+    /// not linked yet. An `externalId` from any other writer does not count.
     fn expected(&self) -> Result<Option<Account>, FederationError> {
         let user = self.directory.registry().resource_type(&Kind::USER);
         let Some(attribute) = user.and_then(|user| user.resolve("externalId")) else {
@@ -247,7 +247,7 @@ impl Arrival<'_> {
         self.service_provider.mode(&self.settings.jit)
     }
 
-    /// What a first login would make; not looked up where none can be.
+    /// Returns the account that a first login would make. Nothing is looked up where none can be made.
     fn wanted(&self, linked: bool) -> Result<Wanted, FederationError> {
         let jit = &self.settings.jit;
         if linked || self.mode() == JitMode::Off {
@@ -302,15 +302,20 @@ impl Arrival<'_> {
         Ok(Some((resource.store.clone(), resource.id.clone())))
     }
 
-    /// Switches an account on again that its lease had switched off. Nobody is in yet: it is decided anew.
+    /// Enables an account again that was disabled when its lease expired. The person is not signed in yet: the caller
+    /// decides again.
     fn renew(&self, resource: Option<&Resource>) -> Result<Made, DirectoryError> {
         let Some(resource) = resource else { return Ok(None) };
-        log::info!("user {} came back through {}", resource.id, self.settings.name);
+        log::info!(
+            "user {} signed in through {} after the lease expired and is enabled again",
+            resource.id,
+            self.settings.name
+        );
         lease::switch(self.directory, resource, true)?;
         Ok(None)
     }
 
-    /// Ties the identity to an account that was there. An operation list may be empty: the link is written all the same.
+    /// Links the identity to an existing account. The link is written even if no attribute changes.
     fn link(&self, account: &Account, agreement: &Agreement) -> Result<Made, DirectoryError> {
         let Some(resource) = self.directory.get(&Kind::USER, &account.id, Relations::NONE)? else {
             return Err(DirectoryError::NotFound(Kind::USER));
@@ -322,7 +327,7 @@ impl Arrival<'_> {
         Ok(None)
     }
 
-    /// Brings a linked user up to the claims. A value that does not fit keeps nobody out who was in before.
+    /// Updates a linked user from the claims. A value that does not fit never refuses the login.
     fn synchronise(
         &self,
         resource: Option<&Resource>,
@@ -367,7 +372,8 @@ impl Arrival<'_> {
         Ok(None)
     }
 
-    /// Writes what the person filled in as the person's own: what the provider does not send, it shall not clear.
+    /// Writes the attributes that the person filled in, with the person as writer, so that the provider does not clear
+    /// them.
     fn fill(&self, resource: &Resource, agreement: &Agreement) -> Result<(), DirectoryError> {
         if agreement.filled.is_empty() {
             return Ok(());
@@ -394,14 +400,14 @@ impl Arrival<'_> {
         };
         match self.directory.apply(change) {
             Err(DirectoryError::Invalid(invalid)) => {
-                log::warn!("what a person filled in was not kept: {}", invalid.detail);
+                log::warn!("attributes that a person filled in were not stored: {}", invalid.detail);
                 Ok(())
             }
             outcome => outcome.map(|_| ()),
         }
     }
 
-    /// The mapping without what the person does not want kept.
+    /// Returns the claim mapping without the attributes that the person refused to have stored.
     fn kept(&self, given: &[Consent]) -> Vec<ClaimMapping> {
         let refused = questions::refused(given);
         let wanted = |mapping: &&ClaimMapping| mapping.path().is_none_or(|path| !refused.contains(path.as_str()));
@@ -457,14 +463,14 @@ impl Arrival<'_> {
         }
     }
 
-    /// What is written together with the account: the link, if it is new, and what was agreed to.
+    /// Returns the side records to write with the account: the link, if it is new, and the consents.
     fn companions(&self, linked: bool, agreement: &Agreement) -> Vec<Companion> {
         let link = linked.then(|| Companion::Link(self.link_record()));
         let consents = agreement.consents.iter().cloned().map(Companion::Consent);
         link.into_iter().chain(consents).collect()
     }
 
-    /// One operation in the form that the door takes.
+    /// Converts an edit to an operation of the change pipeline.
     fn strict(&self, edit: Edit) -> Result<PatchOperation, DirectoryError> {
         let user = self.directory.registry().resource_type(&Kind::USER);
         let user = user.ok_or(DirectoryError::NotFound(Kind::USER))?;
@@ -476,13 +482,13 @@ impl Arrival<'_> {
     }
 }
 
-/// Where a new account is; none where the account was there before.
+/// Userstore and id of a new account; `None` if the account existed before.
 type Made = Option<(StoreName, ResourceId)>;
 
 /// The user of a link.
 enum Linked {
     Nobody,
-    /// A link is left over from a user who is gone.
+    /// The link exists, but its user does not.
     Gone,
     To(Resource),
 }

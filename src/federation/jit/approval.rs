@@ -1,4 +1,4 @@
-//! First logins that wait for somebody's approval: which do, and how they are asked for.
+//! Requests for approval of first logins: filing, answers and expiry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Condition {
 }
 
 impl ApprovalRule {
-    /// Whether somebody with these claims waits.
+    /// Whether a first login with these claims waits for approval.
     pub fn applies(&self, claims: &Map<String, Value>) -> bool {
         let any = |conditions: &[Condition]| conditions.iter().any(|condition| condition.is_true(claims));
         match self {
@@ -42,7 +42,7 @@ impl ApprovalRule {
         }
     }
 
-    /// The claims that it looks at.
+    /// Returns the top-level claims that the rule reads.
     pub(crate) fn claims(&self) -> Vec<String> {
         match self {
             Self::None | Self::Always => Vec::new(),
@@ -70,7 +70,7 @@ impl Approvals {
         }
     }
 
-    /// Files a request for an identity, and gives its reference. A request that stands already is kept.
+    /// Files a request for an identity and returns its reference. An open request is kept.
     pub(crate) fn request(
         &self,
         identity: Link,
@@ -105,7 +105,7 @@ impl Approvals {
         Ok(kept.id)
     }
 
-    /// Removes the requests that have expired; returns how many.
+    /// Removes expired requests and returns their number.
     pub fn sweep(&self) -> Result<usize, StorageError> {
         let now = self.clock.now();
         self.database
@@ -113,14 +113,14 @@ impl Approvals {
     }
 }
 
-/// What the identity provider said of somebody who waits, for whoever decides; empty if it cannot be opened.
+/// Returns the claims of a person who waits, for the approver; empty if they cannot be opened.
 pub fn claims_of(approval: &Approval, secrets: &SecretBox) -> Map<String, Value> {
     let plain = secrets.open(&context(&approval.id), &approval.sealed);
     let claims = plain.ok().and_then(|plain| serde_json::from_slice(&plain).ok());
     claims.unwrap_or_default()
 }
 
-/// What became of a request, as the decision needs it.
+/// Returns the answer to a request, as the login decision needs it.
 pub(crate) fn status(approval: Approval) -> ApprovalStatus {
     match approval.ruling.verdict {
         Verdict::Waiting => ApprovalStatus::None,
@@ -131,17 +131,17 @@ pub(crate) fn status(approval: Approval) -> ApprovalStatus {
     }
 }
 
-/// What somebody answered to a request.
+/// The answer to a request for approval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ApprovalStatus {
-    /// Nothing yet, or nobody was asked.
+    /// No answer yet, or no request.
     #[default]
     None,
-    /// The person may come in.
+    /// The login is approved.
     Granted,
-    /// The person may not.
+    /// The login is refused.
     Refused {
-        /// What they are told besides; empty for nothing.
+        /// A reason that is shown to the person; may be empty.
         reason: String,
     },
 }
@@ -150,7 +150,7 @@ fn context(id: &str) -> String {
     format!("approvals/{id}")
 }
 
-/// 40 random bits that can be told on the telephone.
+/// Returns 40 random bits in a form that is easy to read out on the telephone.
 fn new_id() -> String {
     let text = BASE32_NOPAD.encode(&random::bytes::<5>());
     format!("{}-{}", &text[..4], &text[4..])
@@ -174,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn none_or_all_wait_whatever_the_claims_say() {
+    fn without_conditions_claims_do_not_matter() {
         assert!(!applies(&rule(json!("none")), json!({"a": "b"})));
         assert!(applies(&rule(json!("always")), json!({})));
         assert_eq!(ApprovalRule::default(), rule(json!("none")));
     }
 
     #[test]
-    fn those_wait_of_whom_a_condition_is_true() {
+    fn first_logins_that_meet_a_condition_wait() {
         let outside = rule(json!({"when": [
             {"claim": "email", "like": "*@partner.example"},
             {"claim": "/org/groups", "like": "contractor-*"},
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_is_not_there_exempts_nobody() {
+    fn a_missing_claim_never_exempts_from_approval() {
         let staff = rule(json!({"unless": [{"claim": "hd", "like": "example.com"}]}));
         assert!(!applies(&staff, json!({"hd": "example.com"})));
         for claims in [json!({}), json!({"hd": null}), json!({"hd": "example.com.evil"})] {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule_is_refused() {
+    fn malformed_approval_rules_are_refused() {
         for bad in [
             json!("sometimes"),
             json!({"when": "email"}),

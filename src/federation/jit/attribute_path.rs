@@ -1,4 +1,4 @@
-//! The place in a user that a claim goes to: a SCIM path of the kinds that name exactly one value.
+//! Attribute paths that a claim may write: SCIM paths that name exactly one value.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,14 +7,14 @@ use crate::domain::Attributes;
 use crate::domain::patch::PatchOp;
 use crate::domain::path::{self, Selector};
 
-/// One operation of a PATCH (RFC 7644 §3.5.2), its path still a text.
+/// One PATCH operation (RFC 7644 §3.5.2), with its path as text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Edit {
-    /// What to do.
+    /// The operation.
     pub op: PatchOp,
-    /// Where.
+    /// The path.
     pub path: String,
-    /// With what.
+    /// The value.
     pub value: Option<Value>,
 }
 
@@ -57,7 +57,7 @@ impl TryFrom<String> for AttributePath {
     }
 }
 
-/// What a login must never write: it would change who may enter, or is the server's own.
+/// Attributes that a login must never write: they decide about access, or the server maintains them.
 const FORBIDDEN: [&str; 10] = [
     "id",
     "meta",
@@ -82,7 +82,7 @@ impl Target {
         (path.selector.is_none() || path.sub.is_some()).then_some(Self(path))
     }
 
-    /// The value that is there now.
+    /// Returns the present value.
     pub(crate) fn value<'a>(&self, attributes: &'a Attributes) -> Option<&'a Value> {
         let attribute = self.container(attributes)?.get(&self.0.attribute)?;
         let holder = if self.0.selector.is_some() {
@@ -96,7 +96,7 @@ impl Target {
         }
     }
 
-    /// Under which key provenance knows the value that is there now.
+    /// Returns the provenance key of the present value.
     pub(crate) fn writer_key(&self, attributes: &Attributes) -> Option<String> {
         let attribute = self.0.of_attribute().to_string();
         if self.0.selector.is_none() {
@@ -115,7 +115,7 @@ impl Target {
         Some(format!("{attribute}[{key}]"))
     }
 
-    /// Puts a value into attributes that a login makes.
+    /// Sets a value in the attributes of a new account.
     pub(crate) fn put(&self, attributes: &mut Attributes, value: Value) {
         let container = match &self.0.extension {
             Some(urn) => object(attributes.entry(urn.clone()).or_insert_with(|| Map::new().into())),
@@ -143,7 +143,7 @@ impl Target {
         }
     }
 
-    /// The PATCH operation (RFC 7644 §3.5.2) that sets the value.
+    /// Returns the PATCH operation (RFC 7644 §3.5.2) that sets the value.
     pub(crate) fn set_operation(&self, attributes: &Attributes, value: &Value) -> Edit {
         let present = self
             .container(attributes)
@@ -166,7 +166,7 @@ impl Target {
         }
     }
 
-    /// The PATCH operation that clears the value: the whole element, if it is one of a list.
+    /// Returns the PATCH operation that clears the value, or the whole element of a multi-valued attribute.
     pub(crate) fn clear_operation(&self) -> Edit {
         // Without a selector the path has no elements to take out, and its own value is cleared.
         let path = if self.0.selector.is_some() {
@@ -181,7 +181,7 @@ impl Target {
         }
     }
 
-    /// A new element, primary if no other is.
+    /// Returns a new element, which is primary if no other is.
     fn new_element(&self, sub: &str, value: Value, others: &[Value]) -> Value {
         let mut element = Map::new();
         element.insert(sub.to_owned(), value);
@@ -201,7 +201,7 @@ impl Target {
         element.into()
     }
 
-    /// The path, in one spelling.
+    /// Returns the path in its canonical spelling.
     pub(crate) fn path(&self) -> String {
         self.0.to_string()
     }
@@ -230,7 +230,7 @@ impl Target {
     }
 }
 
-/// The object that must be here; whatever else is gives way.
+/// Returns the value as an object, replacing any other type by an empty object.
 fn object(value: &mut Value) -> &mut Map<String, Value> {
     if !value.is_object() {
         *value = Map::new().into();
@@ -238,7 +238,7 @@ fn object(value: &mut Value) -> &mut Map<String, Value> {
     value.as_object_mut().expect("it was just made an object")
 }
 
-/// The same for a list.
+/// Returns the value as an array, replacing any other type by an empty array.
 fn array(value: &mut Value) -> &mut Vec<Value> {
     if !value.is_array() {
         *value = Value::Array(Vec::new());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_path_finds_its_place() {
+    fn every_kind_of_path_sets_its_value() {
         assert_eq!(put("displayName", json!("A")), json!({"displayName": "A"}));
         assert_eq!(put("name.givenName", json!("A")), json!({"name": {"givenName": "A"}}));
         assert_eq!(
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_never_writes_who_may_enter() {
+    fn paths_that_decide_about_access_are_refused() {
         for path in [
             "active",
             "ACTIVE",

@@ -1,4 +1,4 @@
-//! Claims of an identity provider as attributes of a user, at the first login and at every later one.
+//! Maps claims of an identity provider to user attributes, at the first and every later login.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,10 @@ use crate::federation::jit::policy::SyncMode;
 use crate::federation::jit::purpose::{Purpose, PurposeAttribute};
 use crate::federation::jit::template::{Rendered, Template};
 
-/// The longest text that is taken from a claim, in bytes.
+/// Longest text that is stored from a claim, in bytes.
 const LONGEST: usize = 4096;
 
-/// One line of the mapping.
+/// One line of the claim mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "MappingText")]
 pub struct ClaimMapping {
@@ -27,7 +27,7 @@ pub struct ClaimMapping {
     mode: ClaimMode,
 }
 
-/// What a claim means to a login.
+/// The effect of a claim on a login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimMode {
@@ -51,12 +51,12 @@ struct MappingText {
     mode: ClaimMode,
 }
 
-/// Where a line takes its value from.
+/// The source of the value of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     /// A claim's name, or a JSON Pointer (RFC 6901).
     Claim(String),
-    /// A template over all claims, as it was written.
+    /// A template over all claims, with its text.
     Template(String, Template),
 }
 
@@ -68,18 +68,18 @@ impl Source {
     }
 }
 
-/// Why a line of the mapping is none.
+/// Reason why a line of the mapping is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMapping {
-    /// The template cannot be read.
-    #[error("from is not a template that can be read: {0}")]
+    /// The template has a syntax error.
+    #[error("from is not a valid template: {0}")]
     Template(String),
-    /// It leads to a place where no claim may go.
+    /// The target is not an attribute that a claim may write.
     #[error(transparent)]
     Target(#[from] BadTarget),
 }
 
-/// A mapping leads to a place where no claim may go.
+/// The target of a mapping is not an attribute that a claim may write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a claim cannot go to \"{0}\": use attribute, attribute.sub or attribute[type eq \"work\"].sub, but none that decides \
@@ -96,7 +96,7 @@ impl TryFrom<MappingText> for ClaimMapping {
 }
 
 impl ClaimMapping {
-    /// Leads `from`, a claim's name, a JSON Pointer (RFC 6901) or a template, to the attribute `to`, a SCIM path.
+    /// Maps `from`, a claim name, a JSON Pointer (RFC 6901) or a template, to the attribute `to`, a SCIM path.
     pub fn new(from: &str, to: &str, mode: ClaimMode) -> Result<Self, BadMapping> {
         let target = Target::parse(to).ok_or_else(|| BadTarget(to.to_owned()))?;
         let from = if Template::is_one(from) {
@@ -107,17 +107,17 @@ impl ClaimMapping {
         Ok(Self { from, to: target, mode })
     }
 
-    /// The attribute that this line writes; none if it is ignored.
+    /// Returns the attribute that this line writes; `None` if it is ignored.
     pub fn path(&self) -> Option<AttributePath> {
         (self.mode != ClaimMode::Ignore).then(|| AttributePath::of(&self.to))
     }
 
-    /// Whether later logins bring the attribute up to the claims.
+    /// Whether later logins update the attribute from the claims.
     pub(crate) fn is_kept(&self) -> bool {
         matches!(self.mode, ClaimMode::Force | ClaimMode::Require)
     }
 
-    /// The claims at the top level that this line reads.
+    /// Returns the top-level claims that this line reads.
     pub fn claims(&self) -> Vec<String> {
         match &self.from {
             Source::Template(_, template) => template.claims(),
@@ -126,7 +126,7 @@ impl ClaimMapping {
     }
 }
 
-/// The mapping of the standard claims (OpenID Connect Core §5.1).
+/// Returns the mapping of the standard claims (OpenID Connect Core §5.1).
 pub fn standard() -> Vec<ClaimMapping> {
     [
         ("given_name", "name.givenName"),
@@ -146,24 +146,24 @@ pub fn standard() -> Vec<ClaimMapping> {
     .collect()
 }
 
-/// The address, if the issuer says in so many words that it is the person's: `email_verified` is `true` itself.
+/// Returns the e-mail address if `email_verified` is exactly `true`.
 pub fn verified_email(claims: &Map<String, Value>) -> Option<Email<'_>> {
     (claims.get("email_verified") == Some(&Value::Bool(true)))
         .then(|| email(claims))
         .flatten()
 }
 
-/// The address that the issuer asserts, verified or not, if it is well-formed.
+/// Returns the e-mail address that the issuer asserts, verified or not, if it is well-formed.
 pub fn email(claims: &Map<String, Value>) -> Option<Email<'_>> {
     Email::parse(claims.get("email")?.as_str()?)
 }
 
-/// What a claim says. Saying nothing and saying "nothing" are two things.
+/// The value of a claim. An absent claim and an empty one are different.
 enum Said<'a> {
     Nothing,
     Empty,
     Value(Cow<'a, Value>),
-    /// A template failed: nothing follows from that.
+    /// A template failed, so nothing is known of the value.
     Failed,
 }
 
@@ -193,7 +193,8 @@ fn rendered<'a>(claims: &Map<String, Value>, text: &str, template: &Template) ->
     }
 }
 
-/// Whether the claims can be stored at all: required ones are there, no text is endless or holds what databases refuse.
+/// Checks that the claims can be stored: required ones are present, and no text is too long or holds characters that
+/// databases refuse.
 pub fn check(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Result<(), Denial> {
     for mapping in mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore) {
         let claim = || mapping.from.text().to_owned();
@@ -210,7 +211,7 @@ pub fn check(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Result<(
 
 fn is_storable(value: &Value) -> bool {
     match value {
-        // A postal address has lines (OpenID Connect Core §5.1.1); nothing has other control characters.
+        // A postal address has line breaks (OpenID Connect Core §5.1.1); other control characters are refused.
         Value::String(text) => {
             text.len() <= LONGEST && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
         }
@@ -222,7 +223,7 @@ fn is_storable(value: &Value) -> bool {
     }
 }
 
-/// The attributes of an account that a first login makes.
+/// Returns the attributes of an account that a first login makes.
 pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String, Value>) -> Attributes {
     let mut attributes = Attributes::new();
     attributes.insert("userName".to_owned(), username.into());
@@ -234,7 +235,7 @@ pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String
     attributes
 }
 
-/// What the provider suggests and the person may change: texts alone.
+/// Returns the values that the provider suggests and the person may change; only strings.
 pub fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Vec<(AttributePath, String)> {
     let suggested = mappings.iter().filter(|mapping| mapping.mode == ClaimMode::Suggest);
     let text = |mapping: &ClaimMapping| match said(claims, &mapping.from) {
@@ -244,7 +245,7 @@ pub fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Ve
     suggested.filter_map(text).collect()
 }
 
-/// Whether the claims say anything of an attribute.
+/// Whether the claims have a value for an attribute.
 pub fn says(mappings: &[ClaimMapping], claims: &Map<String, Value>, path: &AttributePath) -> bool {
     let written = mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore);
     written
@@ -252,8 +253,8 @@ pub fn says(mappings: &[ClaimMapping], claims: &Map<String, Value>, path: &Attri
         .any(|mapping| matches!(said(claims, &mapping.from), Said::Value(_)))
 }
 
-/// The purpose that stands where none is configured: the account, with all that the claims say and the mapping writes.
-/// None of its attributes is optional.
+/// Returns the purpose that applies if none is configured: the account, with all attributes that the claims and the
+/// mapping give. None of them is optional.
 pub(crate) fn account_purpose(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Purpose {
     let written = mappings.iter().filter_map(ClaimMapping::path);
     let said = written.filter(|path| says(mappings, claims, path));
@@ -270,7 +271,7 @@ pub(crate) fn account_purpose(mappings: &[ClaimMapping], claims: &Map<String, Va
     }
 }
 
-/// What is stored of a user, and who wrote it.
+/// The stored attributes of a user, and their writers.
 pub struct Stored<'a> {
     /// The attributes.
     pub attributes: &'a Attributes,
@@ -278,8 +279,8 @@ pub struct Stored<'a> {
     pub writers: &'a Writers,
 }
 
-/// The PATCH operations that bring a linked user up to the claims; none if nothing changed. `writer` is the identity
-/// provider as provenance names it: only what it wrote itself is cleared.
+/// Returns the PATCH operations that update a linked user from the claims; none if nothing changed. `writer` is the
+/// identity provider as provenance names it: only values that it wrote itself are cleared.
 pub fn changes(
     mappings: &[ClaimMapping],
     sync: SyncMode,

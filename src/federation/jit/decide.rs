@@ -1,4 +1,5 @@
-//! Who is let in: the decision, from facts alone. Whatever the front door does, it does because of this function.
+//! Decides what a login does, from facts alone.
+//! Everything that the front door does follows from this function.
 
 use crate::domain::email::Email;
 use crate::domain::password::PasswordPolicy;
@@ -12,42 +13,42 @@ use crate::federation::jit::policy::{JitMode, JitPolicy, OnConflict, Returning, 
 use crate::federation::jit::purpose::Purpose;
 use crate::federation::jit::questions::{Agreement, Answers, Parties, Problem, Questions, Wishes, covers};
 
-/// Everything that the decision rests on.
+/// The facts that the decision is based on.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Through whom the person comes.
+    /// The identity provider of the login.
     pub provider: &'a IdentityProviderName,
-    /// How that provider's people get accounts.
+    /// The provisioning policy of the provider.
     pub policy: &'a JitPolicy,
-    /// The mail domains that it may speak for; any if there are none.
+    /// The e-mail domains that the provider is trusted for; any if empty.
     pub trusted_email_domains: &'a [String],
-    /// Which claims are stored.
+    /// The claim mapping.
     pub claims: &'a [ClaimMapping],
-    /// What the application allows.
+    /// The policy of the application.
     pub service_provider: &'a ServiceProviderPolicy,
-    /// Who the provider says this is.
+    /// The identity that the provider asserts.
     pub identity: &'a Identity,
-    /// What attributes are kept for.
+    /// The purposes that attributes are stored for.
     pub purposes: &'a [Purpose],
-    /// What passwords must be like.
+    /// The password policy.
     pub passwords: PasswordPolicy,
     /// The account that the identity is linked to.
     pub linked: Option<&'a Account>,
-    /// The account that a SCIM client made for this very subject, which is not linked yet.
+    /// The account that a trusted SCIM client made for this subject and that is not linked yet.
     pub expected: Option<&'a Account>,
-    /// What somebody answered who was asked to let the person in.
+    /// The answer to the request for approval.
     pub approval: &'a ApprovalStatus,
     /// Whether the identity had an account that was removed.
     pub parted: bool,
-    /// What the person agreed to before, oldest first.
+    /// The consents that the person gave before, oldest first.
     pub given: &'a [Consent],
-    /// What an account would be called, and who has that name already.
+    /// The account that a first login would make, and the account that has its user name already.
     pub wanted: &'a Wanted,
     /// The account that the person has proved to be theirs, in this login and for this identity.
     pub proved: Option<&'a ResourceId>,
-    /// What the person wants otherwise than the policy has it at first.
+    /// Choices of the person that deviate from the policy.
     pub wishes: &'a Wishes,
-    /// What the person answered, if they were asked.
+    /// The answers of the person, if questions were asked.
     pub answers: Option<&'a Answers>,
 }
 
@@ -58,57 +59,58 @@ pub struct Account {
     pub store: StoreName,
     /// Its id.
     pub id: ResourceId,
-    /// Its name, for the person to recognise.
+    /// Its user name, for the person to recognise.
     pub username: String,
-    /// Whether it may enter.
+    /// Whether it is active.
     pub active: bool,
-    /// Whether it may not because its lease is over, and for no other reason.
+    /// Whether it is inactive only because its lease expired.
     pub lapsed: bool,
-    /// Whether it holds power over others.
+    /// Whether it is an administrator's.
     pub administrator: bool,
-    /// The attributes of purposes that it has a value of.
+    /// The attributes of the purposes that have a value in the account.
     pub present: Vec<AttributePath>,
-    /// Its address, if its owner has proved it to us. What a client or an administrator wrote proves nothing.
+    /// Its e-mail address, if its owner verified it here. An address that a client or an administrator wrote does not
+    /// count.
     pub verified_email: Option<String>,
 }
 
 /// The account that a first login would make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// It is not known where, or how it would be called.
+    /// The userstore is not known, or no account can be made.
     Unclear(Denial),
-    /// It is known where, but the rule gives no name.
+    /// The userstore is known, but the rule gives no valid user name.
     Nameless {
         /// The store.
         store: StoreName,
-        /// Why.
+        /// The reason.
         denial: Denial,
     },
-    /// This name in this store; perhaps somebody has it.
+    /// Userstore and user name are known. Another account may have the name.
     Named {
         /// The store.
         store: StoreName,
         /// The name.
         username: String,
-        /// Who has it, without being linked to this identity.
+        /// The account that has the name and is not linked to this identity.
         holder: Option<Account>,
     },
 }
 
-/// What happens next.
+/// The next action of the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The person is this user; their attributes are brought up to the claims.
+    /// The person is this user; the attributes are updated from the claims.
     Complete(Account, Agreement),
-    /// Something is written first.
+    /// A change must be written first.
     Provision(Proposal),
-    /// The person is asked something first.
+    /// The person must answer or wait first.
     Ask(Prompt),
-    /// The person stays outside.
+    /// The login is refused.
     Refuse(Denial),
 }
 
-/// What a first login writes.
+/// A change that must be written before the login completes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proposal {
     /// A new account, linked.
@@ -117,27 +119,27 @@ pub enum Proposal {
         store: StoreName,
         /// Under this name.
         username: String,
-        /// With this.
+        /// With these answers of the person.
         agreement: Agreement,
     },
-    /// A link to an account that was there before.
+    /// A link to an existing account.
     Link(Account, Agreement),
-    /// The account as it was before its lease was over. Then it is decided anew.
+    /// The account is enabled again, because only its expired lease disabled it. Then the login is decided again.
     Renew(Account),
 }
 
-/// What a person is asked.
+/// A step that the person must take before the login goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prompt {
-    /// Whether the account of the wanted name is theirs: its password proves it.
+    /// A proof that the account with the user name is theirs: its password.
     LinkProof(Account),
-    /// What an account is made with.
+    /// Answers to the questions that an account is made with.
     Details(Questions),
-    /// Nothing: somebody else is asked to let them in.
+    /// No answer: the login waits for approval.
     Approval,
 }
 
-/// Decides. The same facts always give the same decision.
+/// Decides the next action. Equal facts always give the same decision.
 pub fn decide(facts: &Facts<'_>) -> Decision {
     if let Err(denial) = admissible(facts) {
         return Decision::Refuse(denial);
@@ -191,7 +193,8 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     }
 }
 
-/// Before anybody is asked anything for a new account, somebody else may have to approve of it.
+/// Returns a decision if a new account needs an approval that it does not have. Checked before the person is asked
+/// anything.
 fn unapproved(facts: &Facts<'_>) -> Option<Decision> {
     if !facts.policy.approval.applies(&facts.identity.claims) {
         return None;
@@ -207,7 +210,7 @@ fn mode(facts: &Facts<'_>) -> JitMode {
     facts.service_provider.mode(facts.policy)
 }
 
-/// Goes on if nothing is asked, or if all of it is answered well.
+/// Calls `go_on` if there are no questions or all answers are valid; otherwise asks the questions.
 fn agreed(
     facts: &Facts<'_>,
     questions: Questions,
@@ -230,7 +233,7 @@ fn agreed(
     }
 }
 
-/// What somebody is asked who has no account yet.
+/// Returns the questions for a person without an account.
 fn newcomer(facts: &Facts<'_>, username: &str) -> Questions {
     let mode = mode(facts);
     if !mode.asks_consent() {
@@ -246,7 +249,7 @@ fn newcomer(facts: &Facts<'_>, username: &str) -> Questions {
     }
 }
 
-/// What somebody is asked who has an account: only what they have not agreed to yet.
+/// Returns the questions for a person with an account: only purposes without consent and missing attributes.
 fn open(facts: &Facts<'_>, account: &Account) -> Questions {
     if !mode(facts).asks_consent() {
         return Questions::default();
@@ -259,7 +262,7 @@ fn open(facts: &Facts<'_>, account: &Account) -> Questions {
     }
 }
 
-/// The attributes that a purpose cannot do without and that neither the provider nor the account has.
+/// Returns the required attributes of the purposes that neither the provider nor the account has.
 fn missing(facts: &Facts<'_>, present: &[AttributePath]) -> Vec<AttributePath> {
     let mut missing = Vec::new();
     for attribute in facts.purposes.iter().flat_map(|purpose| &purpose.attributes) {
@@ -274,7 +277,7 @@ fn missing(facts: &Facts<'_>, present: &[AttributePath]) -> Vec<AttributePath> {
     missing
 }
 
-/// Asks for a name, since the one at hand will not do; for no reason that would have to be told if nobody typed it.
+/// Asks for another user name. The problem is shown only if the person typed the name.
 fn another_name(facts: &Facts<'_>, problem: Problem) -> Decision {
     if let Some(decision) = unapproved(facts) {
         return decision;
@@ -287,7 +290,7 @@ fn another_name(facts: &Facts<'_>, problem: Problem) -> Decision {
     Decision::Ask(Prompt::Details(questions))
 }
 
-/// What holds for every login, linked or not.
+/// Checks the rules that hold for every login, linked or not.
 fn admissible(facts: &Facts<'_>) -> Result<(), Denial> {
     if !facts.service_provider.identity_providers.contains(facts.provider) {
         return Err(Denial::ProviderNotAllowed);
@@ -304,12 +307,12 @@ fn admissible(facts: &Facts<'_>) -> Result<(), Denial> {
     }
 }
 
-/// The wanted name is an account's that is not linked to this identity. It is never overwritten.
+/// Decides when an account that is not linked to this identity has the user name. It is never overwritten.
 fn conflict(facts: &Facts<'_>, holder: &Account) -> Decision {
     let may_link = facts.policy.on_conflict != OnConflict::Refuse && holder.active;
     if mode(facts).asks_username() {
         let typed = facts.answers.is_some_and(|answers| answers.username.is_some());
-        // A name that somebody types is never a way to the account that has it.
+        // A user name that the person typed never leads to linking the account that has it.
         if typed || facts.wishes.another_name || !may_link {
             return another_name(facts, Problem::NameTaken);
         }
@@ -325,8 +328,8 @@ fn conflict(facts: &Facts<'_>, holder: &Account) -> Decision {
     Decision::Ask(Prompt::LinkProof(holder.clone()))
 }
 
-/// Whether provider and owner have both proved one address, the provider speaks for its domain by configuration, and
-/// nobody gains power over others by it.
+/// Whether the provider and the owner both verified the same address, the provider is trusted for its domain by
+/// configuration, and the account is not an administrator's.
 fn verified_on_both_sides(facts: &Facts<'_>, holder: &Account) -> bool {
     let asserted = claims::verified_email(&facts.identity.claims);
     let ours = holder.verified_email.as_deref().and_then(Email::parse);

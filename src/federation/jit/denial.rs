@@ -1,22 +1,22 @@
-//! Why somebody stays outside.
+//! Reasons to refuse a login.
 
-/// Why somebody stays outside.
+/// A reason to refuse a login.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
-    /// This application does not take people from there.
+    /// The application does not accept this identity provider.
     #[error("the service provider does not accept this identity provider")]
     ProviderNotAllowed,
-    /// Accounts are not made, and there is none.
-    #[error("there is no account, and none is made")]
+    /// There is no account, and none is created.
+    #[error("there is no account, and none is created")]
     NoAccount,
-    /// The person's account was removed, and they may not come back.
+    /// The account was removed, and the policy does not create another.
     #[error("the account was removed")]
     AccountRemoved,
-    /// The person does not agree to what must be kept.
-    #[error("the person does not agree to what is kept")]
+    /// The person refused consent.
+    #[error("the person refused consent")]
     ConsentRefused,
-    /// Somebody decided not to let the person in.
-    #[error("somebody decided not to let the person in")]
+    /// The request for approval was refused.
+    #[error("the request for approval was refused")]
     NotApproved {
         /// What the person is told besides; empty for nothing.
         reason: String,
@@ -27,19 +27,19 @@ pub enum Denial {
         /// What the person is told besides; empty for nothing.
         reason: String,
     },
-    /// The identity opens another account.
+    /// The identity is linked to another account.
     #[error("the identity is linked to another account")]
     IdentityTaken,
-    /// Somebody else signed in than was asked to.
-    #[error("another person signed in than was asked to")]
+    /// Another user signed in than the one that the request names.
+    #[error("another user signed in than the request names")]
     AnotherPerson,
     /// The account is disabled.
     #[error("the account is disabled")]
     AccountDisabled,
-    /// The name is somebody's.
-    #[error("another account has the name")]
+    /// Another account has the user name.
+    #[error("another account has the user name")]
     NameTaken,
-    /// A claim is needed and absent.
+    /// A required claim is missing.
     #[error("the claim {claim} is missing")]
     MissingClaim {
         /// Which.
@@ -51,49 +51,49 @@ pub enum Denial {
         /// Which.
         claim: String,
     },
-    /// No store belongs to the claim's value.
+    /// No userstore is configured for the claim's value.
     #[error("no userstore belongs to the value of the claim {claim}")]
     UnknownStore {
         /// Which.
         claim: String,
     },
-    /// The name that the rule gives is no name.
-    #[error("the name cannot be used")]
+    /// The user name by the rule is not valid.
+    #[error("the user name is not valid")]
     BadUsername,
-    /// The address could be read in two ways.
+    /// The e-mail address is malformed or ambiguous.
     #[error("the e-mail address is not well-formed")]
     BadEmail,
-    /// The provider does not speak for the address's domain.
-    #[error("the identity provider may not speak for the domain of the e-mail address")]
+    /// The provider is not trusted for the domain of the e-mail address.
+    #[error("the identity provider is not trusted for the domain of the e-mail address")]
     EmailDomain,
-    /// The store refuses the attributes.
+    /// The attributes do not fit the schema.
     #[error("the attributes do not fit the schema")]
     InvalidAttributes,
-    /// There is no such login, or it took this step already.
+    /// There is no such login, or it has taken this step already.
     #[error("there is no such login, or this step was taken before")]
     NotUnderWay,
     /// There is no such provider.
     #[error("there is no such identity provider")]
     UnknownProvider,
-    /// The application takes no passwords.
+    /// The application accepts no local passwords.
     #[error("the service provider accepts no local passwords")]
     NoLocalLogin,
     /// Too many wrong passwords in one login.
     #[error("there were too many wrong passwords")]
     TooManyAttempts,
-    /// A code must go out by e-mail, and the account has no address that may be trusted.
+    /// A code must be sent by e-mail, and the account has no trusted address.
     #[error("the account has no e-mail address that a code may go to")]
     NoMailAddress,
-    /// The mail could not be handed over.
+    /// The mail could not be sent.
     #[error("the code could not be sent by e-mail")]
     MailUnavailable,
-    /// The person or the provider said no.
+    /// The person or the provider refused (`access_denied`).
     #[error("the sign-in was cancelled at the identity provider")]
     Declined,
-    /// The provider's answer was no good; why is in the log under the reason.
+    /// The provider's answer is not acceptable; the log has the cause under the reason.
     #[error("the identity provider's answer is not acceptable: {reason}")]
     BadAnswer {
-        /// The word that the log has too.
+        /// The code that the log has too.
         reason: &'static str,
     },
     /// The provider does not answer.
@@ -102,7 +102,7 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// A stable word for logs, audits and tests.
+    /// Returns a stable code for logs, audits and tests.
     pub fn code(&self) -> &'static str {
         match self {
             Self::ProviderNotAllowed => "idp_not_allowed",

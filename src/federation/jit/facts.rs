@@ -1,4 +1,4 @@
-//! An account as the decision sees it.
+//! Reads the facts about an account that the login decision needs.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ use crate::federation::jit::decide::Account;
 use crate::federation::jit::purpose::Purpose;
 use crate::storage::{Database, StorageError, mail_codes, random};
 
-/// The job that stands for leases in provenance and in the journal.
+/// Name of the lease job in provenance and in the journal.
 pub(crate) const LEASE_JOB: &str = "lease";
 
-/// A user as the decision sees them, as far as the account alone tells.
+/// Returns the facts about a user that the account alone holds.
 pub(crate) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
     let attributes = resource.document.attributes();
     Account {
@@ -41,7 +41,7 @@ fn is_present(path: &AttributePath, attributes: &Attributes) -> bool {
     Target::parse(path.as_str()).is_some_and(|target| target.value(attributes).is_some())
 }
 
-/// Whether an account holds power over others.
+/// Whether an account is an administrator's, by its roles.
 pub(crate) fn governs(resource: &Resource) -> bool {
     let attributes = resource.document.attributes();
     let roles = attributes
@@ -54,12 +54,12 @@ pub(crate) fn governs(resource: &Resource) -> bool {
     })
 }
 
-/// Whether an account is switched off because its lease is over, and for no other reason.
+/// Whether an account is disabled only because its lease expired.
 pub(crate) fn is_lapsed(resource: &Resource) -> bool {
     !resource.is_active() && resource.writers.writers().get("active") == Some(&provenance::of_job(LEASE_JOB))
 }
 
-/// An account that may be somebody else's, with the address that its owner has proved to us.
+/// Returns the facts about an account that may belong to another person, with the address that its owner verified here.
 pub(crate) fn holder(database: &Database, resource: &Resource, purposes: &[Purpose]) -> Result<Account, StorageError> {
     let id = &resource.id;
     let proved = database.read::<_, StorageError>(|connection| mail_codes::proved(connection, id))?;
@@ -79,7 +79,7 @@ pub(crate) fn holder(database: &Database, resource: &Resource, purposes: &[Purpo
     })
 }
 
-/// The fingerprint under which a verified address of a user is remembered. The address cannot be read from it.
+/// Returns the fingerprint under which a verified address of a user is stored. The address cannot be read from it.
 pub(crate) fn verified_email_fingerprint(user: &ResourceId, email: &Email<'_>) -> String {
     random::fingerprint(&format!("verified-email/{user}/{}", email.mailbox()))
 }

@@ -1,5 +1,5 @@
-//! The groups that an identity provider asserts, and what they change here. The rules are pure; carrying them out is one
-//! change of each group, through the door.
+//! Maps the groups that an identity provider asserts to memberships here.
+//! The rules are pure. Each group is changed by one operation through the change pipeline.
 
 use std::collections::BTreeSet;
 
@@ -20,27 +20,28 @@ use crate::federation::idp::claim::lookup;
 use crate::storage::{Database, StorageError, group_grants};
 use crate::userstore::StoreError;
 
-/// The groups that a login asks for, by name.
+/// The groups that a login asserts, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Asserted {
-    /// Those that must be there.
+    /// Groups that must exist.
     groups: BTreeSet<String>,
-    /// Those that are made if they are not there.
+    /// Groups that are created if they do not exist.
     made: BTreeSet<String>,
-    /// Names that lead nowhere.
+    /// Names without a group.
     dropped: Vec<String>,
 }
 
-/// What changes.
+/// The changes of memberships.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Plan {
     joins: Vec<ResourceId>,
     leaves: Vec<ResourceId>,
-    /// Granted once, and over already: somebody else took the person out.
+    /// Memberships that the provider granted and that another writer has already removed.
     forgotten: Vec<ResourceId>,
 }
 
-/// What the claims assert; none if they say nothing and nothing may be taken back for that.
+/// Returns the asserted groups; `None` if memberships stay as they are: sync is off, or the claim is absent and local
+/// values are preserved.
 fn asserted(policy: &GroupPolicy, sync: SyncMode, claims: &Map<String, Value>) -> Option<Asserted> {
     let names: Vec<&str> = match (lookup(claims, &policy.claim), sync) {
         (_, SyncMode::None) | (None, SyncMode::PreserveLocal) => return None,
@@ -79,7 +80,7 @@ fn plan(mode: GroupMode, wanted: &[ResourceId], present: &[ResourceId], granted:
     }
 }
 
-/// Brings the memberships of users up to what an identity provider asserts.
+/// Updates the memberships of users from the groups that an identity provider asserts.
 pub(crate) struct GroupSync<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) database: &'a Database,
@@ -91,8 +92,8 @@ pub(crate) struct GroupSync<'a> {
 }
 
 impl GroupSync<'_> {
-    /// Adds a user to the groups that the claims assert, and removes them from those that the provider takes back. A
-    /// change that is refused is logged and does not stop the login.
+    /// Adds a user to the groups that the claims assert, and removes them from those that the provider withdraws. A
+    /// refused change is logged and does not stop the login.
     pub(crate) fn run(
         &self,
         store: &StoreName,
@@ -104,7 +105,7 @@ impl GroupSync<'_> {
         };
         let provider = self.provider;
         for name in &asserted.dropped {
-            log::info!("the group {name:?} of {provider} leads to no group here");
+            log::info!("the group {name:?} of {provider} is not mapped to a group here");
         }
         let mut wanted = Vec::new();
         for name in asserted.groups.union(&asserted.made) {
@@ -140,7 +141,7 @@ impl GroupSync<'_> {
         Ok(())
     }
 
-    /// The group of a name, made if it may be.
+    /// Returns the group with a name, created if allowed.
     fn group(&self, store: &StoreName, name: &str, may_make: bool) -> Result<Option<ResourceId>, FederationError> {
         let find = || self.directory.named(store, &Kind::GROUP, name);
         if let Some(group) = find()? {
@@ -157,10 +158,10 @@ impl GroupSync<'_> {
         };
         match self.directory.apply(self.change(operation, Vec::new())) {
             Ok(outcome) => Ok(Some(outcome.into_resource().id)),
-            // Another login made it meanwhile.
+            // A concurrent login created it.
             Err(DirectoryError::Store(StoreError::Taken { .. })) => Ok(find()?.map(|group| group.id)),
             Err(DirectoryError::Invalid(invalid)) => {
-                log::warn!("a group cannot be made: {}", invalid.detail);
+                log::warn!("a group cannot be created: {}", invalid.detail);
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_map_does_not_know_goes_where_the_policy_says() {
+    fn the_policy_decides_about_group_names_without_a_mapping() {
         let claims = json!({"groups": ["eng-web", "eng-db", "boss", "other", 7, ""]});
         let known = set(&["Engineering", "Managers", "Everyone"]);
         let dropped = read(Unmapped::Drop, SyncMode::Override, claims.clone()).unwrap();
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn saying_nothing_takes_back_only_where_the_provider_owns_what_it_wrote() {
+    fn an_absent_groups_claim_withdraws_only_in_override_mode() {
         assert_eq!(read(Unmapped::Drop, SyncMode::PreserveLocal, json!({})), None);
         assert_eq!(read(Unmapped::Drop, SyncMode::None, json!({"groups": ["boss"]})), None);
         let nothing = read(Unmapped::Drop, SyncMode::Override, json!({})).unwrap();
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_granted_stays_and_what_the_provider_granted_goes_with_its_word() {
+    fn merge_withdraws_only_what_the_provider_granted() {
         let (wanted, present, granted) = (ids(&["a", "b"]), ids(&["b", "c", "d"]), ids(&["b", "c", "e"]));
         let merged = Plan {
             joins: ids(&["a"]),

@@ -1,5 +1,5 @@
-//! Leases: accounts that logins made and nobody else looks after are switched off when their person has not come for a
-//! while, and removed when they do not come back.
+//! Leases: accounts that only logins maintain are disabled, and later deleted, after long absence.
+//! A lease ends a while after the last login; the deletion follows a grace period later.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::storage::links::{self, LinkRecord};
 use crate::storage::{Database, StorageError};
 use crate::userstore::StoreError;
 
-/// How many links are looked at between two questions to the database.
+/// Number of links per database query.
 const PAGE: i64 = 200;
 
-/// What one look at the leases did.
+/// Result of one sweep of the leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lapsed {
-    /// Accounts that were switched off.
+    /// Number of disabled accounts.
     pub suspended: usize,
-    /// Accounts that were removed.
+    /// Number of deleted accounts.
     pub removed: usize,
 }
 
-/// What becomes of one account.
+/// The effect of a sweep on one account.
 enum Fate {
     Stays,
     Suspended,
@@ -44,7 +44,7 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Looks after the accounts of these identity providers.
+    /// Creates the leases for the accounts of these identity providers.
     pub fn new(directory: Arc<Directory>, database: Database, providers: Vec<(IdentityProviderName, Lease)>) -> Self {
         Self {
             directory,
@@ -53,13 +53,13 @@ impl Leases {
         }
     }
 
-    /// Whether no account can be under a lease.
+    /// Whether no identity provider has leases.
     pub fn is_empty(&self) -> bool {
         self.providers.is_empty()
     }
 
-    /// Switches off and removes accounts whose leases are over. Any number of processes may do it at once: each change names
-    /// the version that it was decided on, so that it is made once.
+    /// Disables and deletes accounts whose leases have expired. Any number of processes may do it at once: each change
+    /// requires the entry version that it was decided on, so it is made only once.
     pub fn sweep(&self) -> Result<Lapsed, FederationError> {
         let mut lapsed = Lapsed::default();
         for (provider, lease) in &self.providers {
@@ -71,7 +71,7 @@ impl Leases {
         Ok(lapsed)
     }
 
-    /// Looks at the links after one of them. Gives the last one if there may be more.
+    /// Checks the page of links after the given one. Returns the last link if there may be more.
     fn sweep_page(
         &self,
         provider: &IdentityProviderName,
@@ -88,7 +88,10 @@ impl Leases {
                 Ok(Fate::Stays) => {}
                 Ok(Fate::Suspended) => lapsed.suspended += 1,
                 Ok(Fate::Removed) => lapsed.removed += 1,
-                Err(error) => log::warn!("the lease of {} is looked at later: {error}", link.resource_id),
+                Err(error) => log::warn!(
+                    "the lease of {} cannot be checked now and is checked again later: {error}",
+                    link.resource_id
+                ),
             }
         }
         let is_last = i64::try_from(page.len()).is_ok_and(|count| count < PAGE);
@@ -103,7 +106,7 @@ impl Leases {
         let known = self
             .database
             .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
-        // Another link is another proof; and the person may have come since the page was read.
+        // Another link keeps the account; and the person may have signed in since the page was read.
         let is_idle = known.len() == 1 && known.iter().all(|known| known.last_login <= until);
         if !is_idle {
             return Ok(Fate::Stays);
@@ -113,7 +116,7 @@ impl Leases {
             let done = once(switch(&self.directory, &user, false))?;
             if done {
                 log::info!(
-                    "user {} has not come through {name} for a while and is switched off",
+                    "user {} is disabled: the lease expired without a login through {name}",
                     user.id
                 );
             }
@@ -125,14 +128,17 @@ impl Leases {
         }
         let done = once(self.directory.apply(change(remove(&user))).map(|_| ()))?;
         if done {
-            log::info!("user {} did not come back through {name} and is removed", user.id);
+            log::info!(
+                "user {} is deleted: no login through {name} within the grace period",
+                user.id
+            );
         }
         Ok(if done { Fate::Removed } else { Fate::Stays })
     }
 }
 
-/// Whether an account lives by this link alone: a login through it made the account, and nobody but its provider and its
-/// person has written anything of it since.
+/// Whether an account depends on this link alone: a login through it made the account, and only the identity provider,
+/// the person and the lease job have written to it since.
 fn is_leased(user: &Resource, link: &LinkRecord) -> bool {
     let provider = format!("idp:{}", link.link.identity_provider);
     let writers = user.writers.writers();
@@ -141,7 +147,7 @@ fn is_leased(user: &Resource, link: &LinkRecord) -> bool {
     writers.get("userName") == Some(&provider) && writers.values().all(is_ours) && !facts::governs(user)
 }
 
-/// Switches an account on or off, on behalf of the lease: every target that knows the account is told.
+/// Enables or disables an account as the lease job; every target that has the account is updated.
 pub(crate) fn switch(directory: &Directory, user: &Resource, on: bool) -> Result<(), DirectoryError> {
     let users = directory.registry().resource_type(&Kind::USER);
     let users = users.ok_or(DirectoryError::NotFound(Kind::USER))?;
@@ -174,7 +180,7 @@ fn change(operation: Operation) -> Change {
     }
 }
 
-/// Whoever does what leases do.
+/// Returns the actor of changes by leases.
 pub(crate) fn job() -> Actor {
     Actor {
         principal: Principal::Job(LEASE_JOB.to_owned()),
@@ -182,7 +188,7 @@ pub(crate) fn job() -> Actor {
     }
 }
 
-/// Whether a change was made. If the account has changed or gone meanwhile, it was not, and need not be.
+/// Returns whether a change was made. If the account has changed or is gone meanwhile, none is needed.
 fn once(outcome: Result<(), DirectoryError>) -> Result<bool, DirectoryError> {
     match outcome {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! The rules for first and later logins, as identity providers and applications configure them.
+//! Rules for first and later logins, as configured for identity providers and applications.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,52 +7,52 @@ use serde::Deserialize;
 
 use crate::domain::{IdentityProviderName, ServiceProviderName, StoreName};
 
-/// How a first login makes an account, and what later logins change.
+/// Provisioning policy: how a first login makes an account, and what later logins change.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JitPolicy {
-    /// Whether accounts are made, and what the person is asked.
+    /// Whether accounts are made, and which questions the person is asked.
     pub mode: JitMode,
-    /// Where accounts are made.
+    /// The userstore of new accounts.
     pub userstore: StoreRule,
-    /// How they are named.
+    /// The user name of new accounts.
     pub username: UsernameRule,
-    /// What later logins write.
+    /// The attributes that later logins write.
     pub sync: SyncMode,
-    /// What happens if the name is taken.
+    /// The rule for a user name that is taken.
     pub on_conflict: OnConflict,
-    /// What happens if the account that the person had was removed.
+    /// The rule for a person whose account was removed.
     pub returning: Returning,
     /// The groups that the provider asserts.
     pub groups: Option<GroupPolicy>,
-    /// The purposes that people agree to, by name; the account itself if there are none.
+    /// The purposes that people agree to, by name; the built-in purpose of the account if empty.
     pub purposes: Vec<String>,
-    /// Whose first login waits until somebody approves of it.
+    /// The first logins that wait for approval.
     pub approval: ApprovalRule,
-    /// How many days it waits.
+    /// Days that a first login waits for approval.
     pub approval_days: Option<u32>,
-    /// How many days an account lasts after its person's last login; for ever if this is none.
+    /// Days that an account lasts after its last login; without limit if `None`.
     pub lease_days: Option<u32>,
-    /// How many days it is only switched off then.
+    /// Days between disabling an account and deleting it.
     pub lease_grace_days: Option<u32>,
 }
 
-/// How long an account lasts that logins made.
+/// The lease of accounts that logins made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// After the last login, until it is switched off.
+    /// Time from the last login until the account is disabled.
     pub span: Duration,
-    /// From then on, until it is removed.
+    /// Time from then until the account is deleted.
     pub grace: Duration,
 }
 
 impl JitPolicy {
-    /// How long a first login waits, and then how long an approval can be used.
+    /// Returns the time that a first login waits, and then the time that an approval can be used.
     pub fn approval_span(&self) -> Duration {
         days(self.approval_days.unwrap_or(14))
     }
 
-    /// How long accounts last; for ever if there is none.
+    /// Returns the lease of accounts; `None` if they last without limit.
     pub fn lease(&self) -> Option<Lease> {
         self.lease_days.map(|span| Lease {
             span: days(span),
@@ -65,26 +65,26 @@ fn days(days: u32) -> Duration {
     Duration::from_hours(24 * u64::from(days))
 }
 
-/// Whether a first login makes an account, and what the person is asked. Each asks for more than the one before; `off`
-/// is the strictest.
+/// Whether a first login makes an account, and which questions the person is asked. Each mode asks for more than the
+/// one before; `off` is the strictest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JitMode {
-    /// The person is asked nothing.
+    /// No questions.
     #[default]
     Silent,
-    /// The person sees what is kept and agrees to it.
+    /// The person sees which attributes are stored and agrees to it.
     Consent,
-    /// And chooses a password.
+    /// As `consent`, and the person chooses a password.
     PasswordConsent,
-    /// And a user name.
+    /// As `password_consent`, and the person chooses a user name.
     UsernamePasswordConsent,
-    /// No account is made: only linked people enter.
+    /// No account is made: only linked people can sign in.
     Off,
 }
 
 impl JitMode {
-    /// Whether the person agrees to what is kept.
+    /// Whether the person is asked for consent.
     pub fn asks_consent(self) -> bool {
         !matches!(self, Self::Silent | Self::Off)
     }
@@ -100,24 +100,24 @@ impl JitMode {
     }
 }
 
-/// What happens if the account that a person had through an identity provider was removed.
+/// The rule for a person whose account from an identity provider was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Returning {
-    /// They are as new as anybody.
+    /// They get a new account like any new person.
     #[default]
     Recreate,
-    /// They stay outside.
+    /// The login is refused.
     Refuse,
 }
 
-/// Which store an account is made in.
+/// The userstore that an account is made in.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum StoreRule {
-    /// Always this one.
+    /// Always this userstore.
     Fixed(StoreName),
-    /// The one that `stores` names for the claim's value. Any other value refuses the login.
+    /// The userstore that `stores` has for the claim's value. Any other value refuses the login.
     Claim {
         /// The claim.
         claim: String,
@@ -127,7 +127,7 @@ pub enum StoreRule {
 }
 
 impl StoreRule {
-    /// Every store that the rule can name.
+    /// Returns every userstore that the rule can select.
     pub fn stores(&self) -> Vec<&StoreName> {
         match self {
             Self::Fixed(store) => vec![store],
@@ -142,7 +142,7 @@ impl Default for StoreRule {
     }
 }
 
-/// What an account is named after.
+/// The source of the user name of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsernameRule {
@@ -150,54 +150,54 @@ pub enum UsernameRule {
     Claim(String),
     /// The subject as the issuer has it.
     Subject,
-    /// A name of ours that stands for (identity provider, issuer, subject) and never collides.
+    /// A generated name, unique for (identity provider, issuer, subject).
     #[default]
     FederatedId,
 }
 
-/// What later logins write.
+/// The attributes that later logins write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {
-    /// What it sends; and what it wrote earlier and no longer sends is cleared.
+    /// Values that the provider sends. Values that it wrote earlier and no longer sends are cleared.
     #[default]
     Override,
-    /// What it sends; only what it sends as `null` or empty, and wrote itself, is cleared.
+    /// Values that the provider sends. Its own earlier values are cleared only if it sends `null` or an empty value.
     PreserveLocal,
     /// Nothing.
     None,
 }
 
-/// What happens if an account that is not linked has the name already.
+/// The rule for a user name that an unlinked account has already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnConflict {
     /// The person proves that the account is theirs, and it is linked.
     #[default]
     Ask,
-    /// Linked without asking if a verified address proves it; asked otherwise.
+    /// Linked without a question if a verified address proves it; otherwise as `ask`.
     LinkVerifiedEmail,
     /// The login is refused.
     Refuse,
 }
 
-/// Which second factor people need beside their first.
+/// The second factor that people need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecondFactor {
     /// None, unless they have set one up and sign in with a password.
     #[default]
     None,
-    /// The codes of an authenticator (RFC 6238); it is set up at the next login.
+    /// A code of an authenticator app (RFC 6238), which is set up at the next login.
     Totp,
     /// A code that is sent by e-mail.
     EmailOtp,
-    /// Either, as people like it.
+    /// Either of them, as the person chooses.
     Any,
 }
 
 impl SecondFactor {
-    /// What two parties ask for together. A code by e-mail is the weaker one, and stands for no authenticator.
+    /// Combines the requirements of two parties. A code by e-mail is weaker and never replaces an authenticator.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::None, one) | (one, Self::None) => one,
@@ -207,12 +207,12 @@ impl SecondFactor {
         }
     }
 
-    /// Whether it may take mail.
+    /// Whether it may send e-mail.
     pub fn mails(self) -> bool {
         matches!(self, Self::EmailOtp | Self::Any)
     }
 
-    /// The methods (`amr`, RFC 8176) of which a login must have used one. None if any login will do.
+    /// Returns the methods (`amr`, RFC 8176) of which a login must have used one; empty if any login is enough.
     pub fn methods(self) -> &'static [&'static str] {
         match self {
             Self::None => &[],
@@ -222,35 +222,36 @@ impl SecondFactor {
     }
 }
 
-/// What one service provider allows at the front door.
+/// The login policy of one application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceProviderPolicy {
     /// Its name.
     pub name: ServiceProviderName,
-    /// What people read: "Sign in to …".
+    /// Its display name, as in "Sign in to …".
     pub display_name: String,
     /// The identity providers that its users may come through, in the order of the buttons.
     pub identity_providers: Vec<IdentityProviderName>,
-    /// Whether a local user name and password will do.
+    /// Whether sign-in with a local user name and password is allowed.
     pub local_login: bool,
-    /// The store whose users have local passwords, if it is one alone.
+    /// The userstore for local passwords; all userstores if `None`.
     pub inbound_userstore: Option<StoreName>,
-    /// What its people are asked at the least, whatever the identity provider's policy.
+    /// The least that its users are asked, whatever the identity provider's policy.
     pub jit_mode: Option<JitMode>,
-    /// The purposes that people agree to for this application alone, by name.
+    /// Further purposes that people agree to for this application, by name.
     pub purposes: Vec<String>,
     /// The second factor that its people need.
     pub mfa: SecondFactor,
 }
 
 impl ServiceProviderPolicy {
-    /// The mode of a login through an identity provider: an application can ask for more than it, never for less.
+    /// Returns the mode of a login through an identity provider. An application can ask for more than the provider,
+    /// never for less.
     pub fn mode(&self, jit: &JitPolicy) -> JitMode {
         self.jit_mode.map_or(jit.mode, |mode| mode.max(jit.mode))
     }
 }
 
-/// Which first logins wait.
+/// The first logins that wait for approval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApprovalRule {
@@ -259,38 +260,38 @@ pub enum ApprovalRule {
     None,
     /// All.
     Always,
-    /// Those of which one of these is true.
+    /// First logins that meet one of these conditions.
     When(Vec<Condition>),
-    /// All but those of which one of these is true.
+    /// All first logins except those that meet one of these conditions.
     Unless(Vec<Condition>),
 }
 
-/// What may be true of somebody's claims.
+/// A condition on the claims.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// The claim: a name, or a JSON Pointer.
     pub claim: String,
-    /// What its value, or one of its values, is like, in any case; `*` stands for any text.
+    /// Pattern for its value or one of its values, case-insensitive; `*` stands for any text.
     pub like: String,
 }
 
-/// How groups of an identity provider become groups here.
+/// The mapping of groups of an identity provider to groups here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupPolicy {
-    /// The claim that holds their names: a list of texts, or one text.
+    /// The claim with their names: a list of strings, or one string.
     pub claim: String,
-    /// Which name becomes which; the first that fits counts.
+    /// The group for each name; the first match counts.
     #[serde(default)]
     pub map: Vec<GroupMapping>,
-    /// What happens to a name that nothing fits.
+    /// The rule for names without a match.
     #[serde(default)]
     pub unmapped: Unmapped,
-    /// What happens to memberships that the provider does not assert.
+    /// The rule for memberships that the provider does not assert.
     #[serde(default)]
     pub mode: GroupMode,
-    /// Groups that everybody of this provider is in.
+    /// Groups that every user of this provider is a member of.
     #[serde(default)]
     pub default: Vec<String>,
 }
@@ -305,26 +306,26 @@ pub struct GroupMapping {
     pub to: String,
 }
 
-/// What happens to a name that the map does not know.
+/// The rule for names that the map does not match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unmapped {
     /// Nothing.
     #[default]
     Drop,
-    /// The group of the same name, if it is here.
+    /// The group with this name, if it exists.
     SameName,
-    /// The group of the same name, made if need be.
+    /// The group with this name, created if needed.
     Create,
 }
 
-/// What happens to memberships that the provider does not assert.
+/// The rule for memberships that the provider does not assert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupMode {
-    /// Those that it granted are taken back, the others stay.
+    /// Memberships that the provider granted are withdrawn, the others stay.
     #[default]
     Merge,
-    /// All are taken back: the provider alone says who is in which group.
+    /// All are withdrawn: the provider alone decides the memberships.
     Override,
 }

@@ -1,4 +1,4 @@
-//! What attributes are kept for, as people are told before they agree.
+//! Purposes for which attributes are stored, as shown to people before they agree.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::attribute_path::AttributePath;
 
-/// A purpose for which attributes are kept.
+/// A purpose for which attributes are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Purpose {
-    /// Its name in receipts.
+    /// Its name in consents.
     pub name: String,
-    /// Counts up when its meaning changes: people are asked anew.
+    /// Version. A higher one means that its meaning changed, and people are asked again.
     #[serde(default = "first")]
     pub version: u32,
-    /// What it is called; a text of ours for [`Purpose::ACCOUNT`].
+    /// Its title; a built-in text for [`Purpose::ACCOUNT`].
     #[serde(default)]
     pub title: Option<Wording>,
-    /// What it is.
+    /// Its description.
     #[serde(default)]
     pub text: Option<Wording>,
-    /// The attributes that are kept for it.
+    /// The attributes that are stored for it.
     pub attributes: Vec<PurposeAttribute>,
-    /// Whose law applies.
+    /// Jurisdiction.
     #[serde(default)]
     pub jurisdiction: Option<Wording>,
-    /// How long they are kept.
+    /// Retention period.
     #[serde(default)]
     pub retention: Option<Wording>,
-    /// Where the whole policy can be read.
+    /// URL of the full privacy policy.
     #[serde(default)]
     pub policy_url: Option<url::Url>,
 }
@@ -42,25 +42,25 @@ fn first() -> u32 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PurposeAttribute {
-    /// Its SCIM path, as the claim mapping has it.
+    /// Its SCIM path, as in the claim mapping.
     pub path: AttributePath,
-    /// Whether there is an account without it.
+    /// Whether an account can be made without it.
     #[serde(default)]
     pub optional: bool,
 }
 
-/// A text in one language for all, or in several by their tags.
+/// A text for all languages, or one for each language tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Wording {
-    /// The same for everybody.
+    /// One text for all languages.
     Same(String),
-    /// By language tag; `en` stands in for those that are missing.
+    /// Texts by language tag; `en` is the fallback.
     By(BTreeMap<String, String>),
 }
 
 impl Wording {
-    /// The text in a language, else in English, else in whichever there is.
+    /// Returns the text in a language, else in English, else in any language.
     pub fn in_language(&self, tag: &str) -> &str {
         match self {
             Self::Same(text) => text,
@@ -74,6 +74,6 @@ impl Wording {
 }
 
 impl Purpose {
-    /// The name of the purpose that stands where none is configured.
+    /// Name of the purpose that applies if none is configured.
     pub const ACCOUNT: &str = "account";
 }

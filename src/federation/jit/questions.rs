@@ -1,4 +1,5 @@
-//! What a person is asked at the door, and whether the answers will do. Pure: part of the decision.
+//! Questions to a person during a login, and the validation of the answers.
+//! Pure: part of the login decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,87 +10,87 @@ use crate::domain::{Consent, IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::jit::attribute_path::AttributePath;
 use crate::federation::jit::purpose::Purpose;
 
-/// The longest text that is taken for an attribute, in characters.
+/// Longest text of an attribute, in characters.
 const LONGEST: usize = 256;
 
-/// What a person is asked before an account is made or used.
+/// Questions to a person before an account is made or used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Questions {
-    /// The user name, with the one to start from.
+    /// The proposed user name, if the person chooses one.
     pub username: Option<String>,
-    /// Whether a password is to be chosen.
+    /// Whether the person chooses a password.
     pub password: bool,
     /// The purposes to agree to.
     pub purposes: Vec<Purpose>,
-    /// Attributes to fill in: no account without them.
+    /// Required attributes to fill in.
     pub missing: Vec<AttributePath>,
-    /// Attributes that may be changed, with the provider's suggestion.
+    /// Attributes that the person may change, with the value that the provider suggests.
     pub suggested: Vec<(AttributePath, String)>,
-    /// What was wrong with the answers, if there were any.
+    /// Problems of the last answers.
     pub problems: Vec<Problem>,
-    /// What was answered for attributes before, by path.
+    /// Earlier answers for attributes, by path.
     pub typed: BTreeMap<String, String>,
-    /// The optional attributes that were to be kept before.
+    /// The optional attributes that the person chose to have stored, in earlier answers.
     pub kept: BTreeSet<String>,
 }
 
-/// What was wrong with an answer.
+/// A problem of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Problem {
-    /// The name is somebody's.
+    /// Another account has the user name.
     NameTaken,
-    /// The name is no name.
+    /// The user name is not valid.
     BadName,
-    /// The password will not do.
+    /// The password does not meet the policy.
     Password(PasswordDefect),
     /// The two passwords differ.
     PasswordsDiffer,
-    /// An attribute is empty, too long or holds what is no text.
+    /// An attribute is empty, too long or has control characters.
     Attribute(AttributePath),
 }
 
-/// What a person answered. Only what was asked counts.
+/// Answers of a person. Answers to other questions than the asked ones are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     /// The user name.
     pub username: Option<String>,
     /// The password, twice.
     pub passwords: Option<(Secret, Secret)>,
-    /// The optional attributes that may be kept.
+    /// The optional attributes that may be stored.
     pub kept: BTreeSet<String>,
     /// Texts of attributes, by path.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What was asked and answered well: what the account is made with.
+/// The valid answers, which the account is made with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
     /// The password that was chosen.
     pub password: Option<Secret>,
-    /// What was agreed to.
+    /// The consents.
     pub consents: Vec<Consent>,
     /// Attributes that the person filled in.
     pub filled: Vec<(AttributePath, String)>,
-    /// Suggestions of the provider as the person changed them.
+    /// Suggested attributes as the person left or changed them.
     pub changed: Vec<(AttributePath, String)>,
 }
 
-/// Who is asking, for the receipt.
+/// Identity provider and application, for the consent record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parties<'a> {
     pub(crate) identity_provider: &'a IdentityProviderName,
     pub(crate) service_provider: &'a ServiceProviderName,
 }
 
-/// A first step of a login that a person takes back and forth, kept until it is through.
+/// Choices of the person that are kept for the rest of the login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wishes {
-    /// The person does not want to prove the account of the name, but to have another.
+    /// Another user name is wanted, instead of proving the account that has the first one.
     pub another_name: bool,
 }
 
 impl Questions {
-    /// Whether nothing is asked.
+    /// Whether there are no questions.
     pub fn is_empty(&self) -> bool {
         self.username.is_none()
             && !self.password
@@ -98,8 +99,8 @@ impl Questions {
             && self.suggested.is_empty()
     }
 
-    /// What the answers amount to, or the questions again with what was wrong. `username` is the name that the account
-    /// would have.
+    /// Validates the answers. Returns the agreement, or the questions again with the problems. `username` is the name
+    /// that the account would have.
     pub(crate) fn settle(
         self,
         answers: &Answers,
@@ -189,7 +190,7 @@ fn receipt(purpose: &Purpose, kept: &BTreeSet<String>, parties: Parties<'_>) -> 
     }
 }
 
-/// Whether what was agreed to before covers the purpose as it is now.
+/// Whether an earlier consent covers the purpose in its present version.
 pub(crate) fn covers(given: &[Consent], purpose: &Purpose) -> bool {
     let latest = given.iter().rev().find(|consent| consent.purpose == purpose.name);
     latest.is_some_and(|consent| {
@@ -202,7 +203,7 @@ pub(crate) fn covers(given: &[Consent], purpose: &Purpose) -> bool {
     })
 }
 
-/// The attributes that the person does not want kept, by their newest receipts.
+/// Returns the attributes that the person refused to have stored, by their newest consents.
 pub(crate) fn refused(given: &[Consent]) -> BTreeSet<&str> {
     let mut latest: BTreeMap<&str, &Consent> = BTreeMap::new();
     for consent in given {

@@ -14,36 +14,36 @@ use crate::federation::idp::openid::OpenIdRules;
 pub struct IdentityProviderSettings {
     /// The name in URLs, links and provenance.
     pub name: IdentityProviderName,
-    /// What people read on the button; the name without one.
+    /// The display name on the button; the name if `None`.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// What it speaks, and the rules that go with it.
+    /// The protocol, and its rules.
     #[serde(default)]
     pub kind: ProviderKind,
-    /// Its issuer identifier, byte for byte as its metadata has it; what links name it by.
+    /// Its issuer identifier, byte for byte as in its metadata; links are stored under it.
     pub issuer: String,
     /// Our `client_id` there.
     pub client_id: String,
     /// Our secret there; none for a public client.
     #[serde(default)]
     pub client_secret: Option<Secret>,
-    /// What to ask for.
+    /// The scopes to request.
     #[serde(default = "default_scopes")]
     pub scopes: Vec<String>,
     /// Whether it may be on a private network and speak plain `http`.
     #[serde(default)]
     pub allow_private_network: bool,
-    /// If not empty: it may speak for these mail domains alone. A person with another address is refused, and a verified
-    /// address of these domains can link ([`OnConflict::LinkVerifiedEmail`]).
+    /// If not empty, the only e-mail domains that it is trusted for. A person with another address is refused, and a
+    /// verified address of these domains can link ([`OnConflict::LinkVerifiedEmail`]).
     #[serde(default)]
     pub trusted_email_domains: Vec<String>,
-    /// How accounts come to be.
+    /// The provisioning policy.
     #[serde(default)]
     pub jit: JitPolicy,
     /// The second factor that its people need.
     #[serde(default)]
     pub mfa: SecondFactor,
-    /// Which claims become which attributes; the standard ones if none are given.
+    /// The claim mapping; the standard one if empty.
     #[serde(default)]
     pub claims: Vec<ClaimMapping>,
 }

@@ -1,4 +1,4 @@
-//! Templates over claims, in the language of Jinja: `{{ given_name }} {{ family_name }}`.
+//! Templates over claims in the Jinja language: `{{ given_name }} {{ family_name }}`.
 
 use std::io::{self, Write};
 use std::sync::LazyLock;
@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 
 /// The longest text that a template may write, in bytes.
 const LONGEST: usize = 4096;
-/// How many instructions a template may take.
+/// Most instructions that a template may take.
 const FUEL: u64 = 20_000;
-/// How deep a template may nest.
+/// Deepest nesting of a template.
 const DEPTH: usize = 32;
-/// The name under which a template finds all claims, for those whose names are no words: `claims["https://x/y"]`.
+/// The variable that holds all claims, for claim names that are not identifiers: `claims["https://x/y"]`.
 const ALL: &str = "claims";
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -22,7 +22,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(DEPTH);
-    // A claim of null says nothing; it must not become the word "none".
+    // A `null` claim counts as absent; it must not become the text "none".
     environment.set_formatter(|out, state, value| {
         if value.is_none() {
             return Err(Error::from(ErrorKind::UndefinedError));
@@ -32,29 +32,28 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-/// A template that can be read. What it needs is checked once; rendering is rare, so that the text is kept and not the
-/// compiled form.
+/// A template with valid syntax. The text is kept instead of the compiled form, since rendering is rare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(String);
 
-/// What a template made of claims.
+/// The result of rendering a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rendered {
     /// A text, which may be empty.
     Text(String),
-    /// It speaks of a claim that is not there.
+    /// It refers to a claim that is absent.
     Absent,
-    /// It cannot be carried out with these claims.
+    /// Rendering failed with these claims.
     Failed(String),
 }
 
 impl Template {
-    /// Whether a text is meant as a template.
+    /// Whether a text is a template.
     pub fn is_one(text: &str) -> bool {
         text.contains("{{") || text.contains("{%")
     }
 
-    /// Reads a template; the error says what is wrong with it.
+    /// Parses a template; the error describes the defect.
     pub fn parse(text: &str) -> Result<Self, String> {
         match ENVIRONMENT.template_from_str(text) {
             Ok(_) => Ok(Self(text.to_owned())),
@@ -62,7 +61,7 @@ impl Template {
         }
     }
 
-    /// The claims at the top level that it may read.
+    /// Returns the top-level claims that it may read.
     pub fn claims(&self) -> Vec<String> {
         let names = ENVIRONMENT
             .template_from_str(&self.0)
@@ -73,7 +72,7 @@ impl Template {
         names
     }
 
-    /// Carries it out. The ends of the text lose their blanks.
+    /// Renders the template, without blanks at either end.
     pub fn render(&self, claims: &Map<String, Value>) -> Rendered {
         let mut context = claims.clone();
         context.entry(ALL).or_insert_with(|| Value::Object(claims.clone()));
@@ -86,13 +85,13 @@ impl Template {
         match outcome {
             Ok(()) => Rendered::Text(String::from_utf8_lossy(&text.0).trim().to_owned()),
             Err(error) if error.kind() == ErrorKind::UndefinedError => Rendered::Absent,
-            // The kind alone: the details may repeat what a claim says.
+            // Only the kind of the error, since the details may contain values of claims.
             Err(error) => Rendered::Failed(error.kind().to_string()),
         }
     }
 }
 
-/// Takes so much and no more.
+/// A writer with a length limit.
 struct Bounded(Vec<u8>);
 
 impl Write for Bounded {
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_or_null_is_absent() {
+    fn an_absent_or_null_claim_makes_the_result_absent() {
         for claims in [json!({}), json!({"a": null}), json!({"b": 1})] {
             assert_eq!(rendered("x{{ a }}", claims), Rendered::Absent);
         }
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_whose_name_is_no_word_is_found_among_all() {
+    fn a_claim_with_any_name_is_found_through_claims() {
         let claims = json!({"https://corp.example/room": "12"});
         assert_eq!(
             rendered("{{ claims['https://corp.example/room'] }}", claims),
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_ends() {
+    fn endless_templates_are_cut_off() {
         for endless in [
             "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
             "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_template_is_told() {
+    fn malformed_templates_are_rejected_when_parsed() {
         assert!(!Template::is_one("/address/locality") && Template::is_one("{{ a }}"));
         for bad in ["{{ a", "{% if %}", "{{ a | nosuch( }}", "{% include 'x' %}"] {
             assert!(Template::parse(bad).is_err() || bad.contains("include"), "{bad}");
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_template_reads_is_known() {
+    fn a_template_lists_the_claims_that_it_reads() {
         let template = Template::parse("{{ b.c }}{% for x in a %}{{ x }}{% endfor %}{{ claims['z'] }}").unwrap();
         assert_eq!(template.claims(), ["a", "b"]);
     }

@@ -1,4 +1,4 @@
-//! What an account is named that a login makes.
+//! Derives the user name and the userstore of an account that a login makes.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::federation::jit::denial::Denial;
 use crate::federation::jit::policy::{StoreRule, UsernameRule};
 use crate::storage::random::fingerprint;
 
-/// The user name that the rule gives this person; kept as the claim has it.
+/// Returns the user name by the rule, exactly as the claim has it.
 pub fn derive(rule: &UsernameRule, provider: &IdentityProviderName, identity: &Identity) -> Result<String, Denial> {
     let username = match rule {
         UsernameRule::Claim(claim) => text(identity, claim)?,
@@ -20,7 +20,7 @@ pub fn derive(rule: &UsernameRule, provider: &IdentityProviderName, identity: &I
     Ok(username)
 }
 
-/// The store that the rule gives this person.
+/// Returns the userstore by the rule.
 pub fn store(rule: &StoreRule, identity: &Identity) -> Result<StoreName, Denial> {
     match rule {
         StoreRule::Fixed(store) => Ok(store.clone()),
@@ -31,14 +31,15 @@ pub fn store(rule: &StoreRule, identity: &Identity) -> Result<StoreName, Denial>
     }
 }
 
-/// Stands for (identity provider, issuer, subject): the same at every login, another for everybody else.
+/// Returns a user name for (identity provider, issuer, subject): the same at every login, different for other
+/// identities.
 fn federated_id(provider: &IdentityProviderName, identity: &Identity) -> String {
-    // As JSON, so that no two triples have one text.
+    // JSON, so that different triples never give the same text.
     let triple = serde_json::json!([provider, identity.issuer, identity.subject]).to_string();
     format!("fed-{}", &fingerprint(&triple)[..32])
 }
 
-/// A claim that must be a text or a number.
+/// Returns a claim that must be a string or a number.
 fn text(identity: &Identity, claim: &str) -> Result<String, Denial> {
     match lookup(&identity.claims, claim) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
@@ -112,12 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_keeps_its_signs() {
+    fn a_subject_is_taken_as_user_name_unchanged() {
         assert_eq!(derived(&UsernameRule::Subject, json!({})).unwrap(), "s/1@x");
     }
 
     #[test]
-    fn a_federated_id_is_stable_and_differs_by_provider_issuer_and_subject() {
+    fn a_federated_id_is_stable_and_different_per_identity() {
         let rule = UsernameRule::FederatedId;
         let base = identity(json!({}));
         let name = |provider: &str, identity: &Identity| derive(&rule, &provider.into(), identity).unwrap();

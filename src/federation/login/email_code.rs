@@ -18,9 +18,9 @@ use crate::storage::links::LinkRecord;
 use crate::storage::mail_codes::{self, Sending};
 use crate::storage::{Database, StorageError, links, random};
 
-/// How many codes one login may ask for.
+/// Most codes that one login may request.
 const MOST: u32 = 3;
-/// The digits of a code: 26 bits.
+/// Digits of a code, about 26 bits.
 const DIGITS: usize = 8;
 
 /// The codes by e-mail in the database: how many were sent and how many wrong ones were tried. Methods block.
@@ -169,14 +169,14 @@ impl Login {
         if let Some(wrong) = self.email_codes.check(&authentication.user, &mail, code)? {
             return self.refuse_code(loaded, policy, wrong);
         }
-        // Not "mfa": two standards do not call mail a second factor.
+        // Not "mfa": two standards do not accept e-mail as a second factor.
         authentication.amr.extend(["otp", "email"].map(str::to_owned));
         self.finish_proved(&loaded, authentication)
     }
 }
 
-/// The address that a code may go to: one that an administrator or a SCIM client wrote, or that an identity provider wrote
-/// and called verified when its person last came. What people type here themselves proves nothing.
+/// Returns the address that a code may go to: written by an administrator or a SCIM client, or written by an identity
+/// provider that called it verified at the last login. An address that the person typed in does not count.
 fn trusted_address(user: &Resource, links: &[LinkRecord]) -> Option<String> {
     let (attributes, writers) = (user.document.attributes(), user.writers.writers());
     let is_trusted = |address: &str| {

@@ -39,14 +39,14 @@ use transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction, 
 
 /// How many wrong passwords or codes end a login.
 const FAILURES: u32 = 10;
-/// The longest password that is compared, in bytes.
+/// Longest password that is compared, in bytes.
 const LONGEST_PASSWORD: usize = 1024;
 
 /// A login that has begun.
 pub struct Started {
     /// The secret that the browser keeps.
     pub handle: String,
-    /// Where the browser goes at once, if there is nothing to choose; else to the sign-in page.
+    /// The URL to redirect to at once, if there is nothing to choose; `None` shows the sign-in page.
     pub to: Option<Url>,
 }
 
@@ -133,7 +133,7 @@ impl Login {
             username,
         };
         let handle = self.transactions.start(&transaction)?;
-        // A provider that is down shows on the page when it is chosen there.
+        // A provider that is down is reported once the person chooses it on the page.
         let to = only.and_then(|provider| self.choose(&handle, &provider).ok());
         Ok(Started { handle, to })
     }

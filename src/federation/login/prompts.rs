@@ -57,7 +57,7 @@ impl Login {
             return Ok(self.show(&loaded, policy));
         };
         if questions.username.is_none() && answers.username.take().is_some() {
-            log::warn!("a form that asks for no user name brought one; it does not count");
+            log::warn!("ignored a user name from a form that did not ask for one");
         }
         let upstream = self.config.allowed(&asserted.provider, policy)?;
         self.admit(loaded, upstream, asserted, Some(&answers))

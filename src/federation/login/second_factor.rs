@@ -11,7 +11,7 @@ use crate::domain::{Clock, ResourceId, Secret, Timestamp};
 use crate::storage::factors::{self, Attempt, Factor, TOTP};
 use crate::storage::{Database, SecretBox, StorageError, random};
 
-/// How many recovery codes there are.
+/// Number of recovery codes of a user.
 const RECOVERY_CODES: usize = 10;
 
 /// The result of checking a code.
@@ -133,7 +133,7 @@ fn recovery_codes(user: &ResourceId) -> (Vec<String>, Vec<String>) {
     (codes, hashes)
 }
 
-/// 80 random bits, in four groups.
+/// Returns 80 random bits in four groups.
 fn recovery_code() -> String {
     let text = BASE32_NOPAD.encode(&random::bytes::<10>());
     let groups: Vec<&str> = (0..4).map(|at| &text[4 * at..4 * at + 4]).collect();

@@ -13,7 +13,7 @@ use crate::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
 use crate::storage::{StorageError, identity_locks};
 
 impl Login {
-    /// Ends a login, once every factor that it needs is proved.
+    /// Completes a login, after asking for the second factor that it still needs.
     pub(super) fn complete(
         &self,
         loaded: LoadedTransaction,
@@ -42,7 +42,7 @@ impl Login {
         }
     }
 
-    /// Asks for the code of the person's authenticator, which is set up first if there is none.
+    /// Asks for a code of the person's authenticator. Enrols one first if there is none.
     pub(super) fn ask_authenticator(
         &self,
         loaded: LoadedTransaction,

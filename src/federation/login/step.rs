@@ -1,4 +1,4 @@
-//! What a step of a login leads to, and what its pages show.
+//! Outcomes of a login step, and the contents of its pages.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,12 +7,12 @@ use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::federation::jit::attribute_path::AttributePath;
 use crate::federation::jit::questions::Questions;
 
-/// What happens after a step.
+/// The outcome of a login step.
 #[derive(Debug)]
 pub enum Step {
-    /// The person is in; the login is over.
+    /// The login is complete.
     Complete(Box<AuthorizationRequest>, Authentication),
-    /// The person sees a page.
+    /// A page is shown.
     Show(Screen),
 }
 
@@ -21,49 +21,49 @@ pub enum Step {
 pub struct Screen {
     /// The login.
     pub context: LoginContext,
-    /// What the page shows.
+    /// The content of the page.
     pub page: Page,
 }
 
-/// What every page of a login shows of it.
+/// The context that every page of a login needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginContext {
-    /// What people call the application.
+    /// Display name of the application.
     pub application: String,
-    /// The languages that the application asks for, best first.
+    /// The languages that the application requests, best first (`ui_locales`).
     pub ui_locales: Vec<String>,
 }
 
-/// What a page shows.
+/// The content of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// The ways to sign in.
+    /// The choice of ways to sign in.
     SignIn {
         /// The buttons.
         providers: Vec<Choice>,
-        /// The form for an e-mail address, whose domain tells which of them it is.
+        /// The form for an e-mail address, whose domain selects one of them.
         by_email: Option<ByEmail>,
-        /// The form for name and password, if the application takes them.
+        /// The form for user name and password, if the application accepts them.
         local: Option<Local>,
     },
-    /// The proof of an account that has the wanted name.
+    /// The password of an account that has the user name, as proof of ownership.
     LinkProof {
         /// What people call the identity provider.
         provider: String,
-        /// The account's name.
+        /// The user name of the account.
         username: String,
-        /// Whether the person may have an account of another name instead.
+        /// Whether the person may choose another user name instead.
         may_rename: bool,
         /// Whether the last password was wrong.
         failed: bool,
     },
-    /// What an account is made with.
+    /// The questions before an account is made or used.
     Details(Box<Details>),
-    /// Somebody else must let the person in.
+    /// The login waits for approval.
     Waiting {
         /// What people call the identity provider.
         provider: String,
-        /// What the request is called.
+        /// The reference of the request for approval.
         reference: String,
     },
     /// The second factor is asked for, or set up.
@@ -75,27 +75,27 @@ pub enum Page {
 pub enum FactorPage {
     /// The code of an authenticator is asked for.
     Code {
-        /// Why the last code did not count.
+        /// Reason why the last code did not count.
         wrong: Option<Wrong>,
         /// Whether a code by e-mail would do as well.
         or_mail: bool,
     },
     /// A code that went out by e-mail is asked for.
     MailCode {
-        /// Where it went, as far as the person needs to see that.
+        /// The masked address that it was sent to.
         address: String,
-        /// Why the last code did not count, or no further one was sent.
+        /// Reason why the last code did not count, or why no other code was sent.
         wrong: Option<Wrong>,
         /// Whether an authenticator would do as well.
         or_authenticator: bool,
     },
     /// An authenticator is set up.
     Enrol {
-        /// What an authenticator reads off a picture.
+        /// The `otpauth` URI for the QR code.
         uri: String,
-        /// What people type into it without a camera.
+        /// The seed in base 32, for typing it in.
         key: String,
-        /// Whether the last code was wrong.
+        /// Reason why the last code did not count.
         wrong: Option<Wrong>,
         /// Whether a code by e-mail would do as well.
         or_mail: bool,
@@ -104,29 +104,29 @@ pub enum FactorPage {
     RecoveryCodes(Vec<String>),
 }
 
-/// Why a code did not count.
+/// Reason why an input did not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wrong {
-    /// No identity provider speaks for the domain of the address.
+    /// No identity provider is trusted for the domain of the address.
     Address,
-    /// It is not the code, or was used before.
+    /// The code is wrong or was used before.
     Code,
-    /// There were too many wrong ones; later ones are not looked at for a while.
+    /// There were too many wrong codes; later ones are refused for a while.
     Locked,
-    /// None was sent: the one before is too fresh.
+    /// No code was sent, because the last one was sent a moment ago.
     TooSoon,
-    /// None was sent: there were too many.
+    /// No code was sent, because too many were sent already.
     TooMany,
 }
 
-/// What a person sees and is asked before an account is made or used.
+/// The attributes that a person sees and the questions before an account is made or used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Details {
     /// What people call the identity provider.
     pub provider: String,
-    /// What it says of the person and is kept.
+    /// The attributes that the claims give and that are stored.
     pub known: Vec<(AttributePath, String)>,
-    /// What the person is asked.
+    /// The questions.
     pub questions: Questions,
 }
 
@@ -135,23 +135,23 @@ pub struct Details {
 pub struct ByEmail {
     /// The address to prefill.
     pub address: String,
-    /// Whether no identity provider speaks for the domain of the last one.
+    /// Whether no identity provider is trusted for the domain of the last address.
     pub is_unknown: bool,
 }
 
-/// A button.
+/// The button of an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The identity provider.
     pub name: IdentityProviderName,
-    /// What people call it.
+    /// Its display name.
     pub display_name: String,
 }
 
-/// The form for name and password.
+/// The form for user name and password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
-    /// The name to prefill.
+    /// The user name to prefill.
     pub username: String,
     /// Whether the last password was wrong.
     pub failed: bool,

@@ -7,9 +7,9 @@ use ring::hmac;
 use crate::domain::Timestamp;
 use crate::storage::random;
 
-/// How long a code lasts (RFC 6238 §5.2).
+/// Lifetime of a code (RFC 6238 §5.2).
 const STEP: Duration = Duration::from_secs(30);
-/// How many steps a clock may be off, each way.
+/// Accepted clock drift in steps, in each direction.
 const DRIFT: i64 = 1;
 const DIGITS: usize = 6;
 
@@ -18,11 +18,11 @@ pub(crate) fn seed() -> [u8; 20] {
     random::bytes()
 }
 
-/// The step whose code this is, if it is near `now` and after `last`.
+/// Returns the time step of a code, if it is at most `DRIFT` steps from `now` and later than `last`.
 pub(crate) fn step_of(seed: &[u8], code: &str, now: Timestamp, last: i64) -> Option<i64> {
     let present = now.0.div_euclid(i64::try_from(STEP.as_millis()).unwrap_or(i64::MAX));
     let mut found = None;
-    // Each is compared, so that time does not tell which one it was.
+    // All steps are compared, so that the duration does not reveal which one matched.
     for step in present - DRIFT..=present + DRIFT {
         if random::equal(&code_at(seed, step), code) && step > last {
             found = Some(step);
@@ -42,7 +42,7 @@ fn code_at(seed: &[u8], step: i64) -> String {
     format!("{number:0DIGITS$}")
 }
 
-/// What an authenticator reads off the picture.
+/// Returns the `otpauth` URI that the QR code holds.
 pub(crate) fn uri(seed: &[u8], issuer: &str, account: &str) -> String {
     let encode =
         |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
@@ -53,7 +53,7 @@ pub(crate) fn uri(seed: &[u8], issuer: &str, account: &str) -> String {
     )
 }
 
-/// Base 32 without padding (RFC 4648 §6), as people type it where there is no camera.
+/// Encodes in base 32 without padding (RFC 4648 §6), for people who type the seed instead of scanning it.
 pub(crate) fn base32(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let mut text = String::new();
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codes_of_the_standard_are_ours() {
+    fn codes_match_the_test_vectors_of_rfc_6238() {
         // RFC 6238 appendix B, the last six of eight digits.
         for (seconds, code) in [
             (59, "287082"),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn no_code_counts_twice_nor_one_before_the_last() {
+    fn a_code_counts_once_and_only_after_the_last_one() {
         let step = step_of(SEED, "287082", at(59), 0).unwrap();
         assert_eq!(step_of(SEED, "287082", at(59), step), None);
         assert_eq!(step_of(SEED, &code_at(SEED, step - 1), at(59), step), None);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_code_is_none() {
+    fn malformed_codes_are_rejected() {
         for text in ["", "28708", "2870820", " 287082", "２８７０８２", "abcdef"] {
             assert_eq!(step_of(SEED, text, at(59), 0), None, "{text:?}");
         }

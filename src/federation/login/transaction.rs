@@ -1,4 +1,4 @@
-//! The login transaction: everything that is known of a login, on our side alone. The browser has a random handle.
+//! The login transaction: all state of a login, kept on the server under a random handle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,29 +15,29 @@ use crate::federation::login::step::Wrong;
 use crate::federation::login::visitor::Visitor;
 use crate::storage::{Database, SecretBox, StorageError, login_transactions, random};
 
-/// How long a login may take.
+/// Lifetime of a login.
 pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
 
-/// What is known of a login.
+/// The state of a login.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Transaction {
-    /// What the application asked for.
+    /// The request of the application.
     pub(crate) request: AuthorizationRequest,
     /// The application.
     pub(crate) service_provider: ServiceProviderName,
-    /// Where the login stands.
+    /// The stage of the login.
     pub(crate) state: LoginState,
-    /// How many wrong passwords there were.
+    /// Number of wrong passwords and codes.
     pub(crate) failures: u32,
-    /// Whether the last step was one.
+    /// Whether the last step was a wrong password or code.
     pub(crate) failed: bool,
-    /// Why the last code of a second factor did not count.
+    /// Reason why the last input did not count.
     pub(crate) wrong: Option<Wrong>,
-    /// The user name that was typed last.
+    /// The user name or address that was typed last.
     pub(crate) username: String,
 }
 
-/// Where a login stands.
+/// The stage of a login.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum LoginState {
     /// The person chooses how to sign in.
@@ -49,7 +49,7 @@ pub(crate) enum LoginState {
         /// What it must answer to.
         pending: LoginSecret,
     },
-    /// The browser is at an identity provider for an identity that a person adds to their account.
+    /// The browser is at an identity provider, for an identity that a person adds to their account.
     Linking {
         /// Which.
         provider: IdentityProviderName,
@@ -58,29 +58,29 @@ pub(crate) enum LoginState {
         /// The person.
         visitor: Visitor,
     },
-    /// An identity is known, and wants the name of an account that the person must prove first.
+    /// An identity is known, and another account has its user name; the person must prove that account first.
     Proving {
-        /// Who it is. The proof counts for them alone.
+        /// The identity. The proof counts only for it.
         asserted: AssertedIdentity,
         /// The store of the account.
         store: StoreName,
         /// The account.
         account: ResourceId,
-        /// Its name.
+        /// Its user name.
         username: String,
     },
-    /// An identity is known, and the person is asked something first.
+    /// An identity is known, and the person must answer questions first.
     Asking {
         /// Who it is.
         asserted: AssertedIdentity,
-        /// What they are asked.
+        /// The questions.
         questions: Questions,
     },
-    /// An identity is known, and somebody else must let it in.
+    /// An identity is known, and its first login waits for approval.
     Waiting {
-        /// Who vouches for it.
+        /// The identity provider.
         provider: IdentityProviderName,
-        /// What the request is called.
+        /// The reference of the request for approval.
         reference: String,
     },
     /// The first factor is proved, and the second must be.
@@ -101,32 +101,32 @@ pub(crate) enum LoginState {
     Enrolling {
         /// The login as far as it is proved.
         authentication: Authentication,
-        /// The account's name, for the authenticator to show.
+        /// The user name, which the authenticator shows.
         username: String,
         /// The seed that the authenticator is given.
         seed: [u8; 20],
         /// The mail that would do as well.
         mail: Option<MailedCode>,
     },
-    /// All is proved, and the person reads the new recovery codes.
+    /// Both factors are proved, and the person reads the new recovery codes.
     Enrolled {
         /// The login.
         authentication: Authentication,
-        /// The codes: shown here, and never again.
+        /// The codes, shown only here.
         codes: Vec<String>,
     },
 }
 
-/// A code by e-mail. It counts in this login alone.
+/// A code by e-mail. It is valid only in this login.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct MailedCode {
-    /// Where it goes.
+    /// The address.
     pub(crate) address: String,
-    /// How often one was sent.
+    /// Number of codes sent.
     pub(crate) sent: u32,
-    /// Makes its fingerprint one that no table of fingerprints holds.
+    /// Salt of the fingerprint, against precomputed tables.
     pub(crate) salt: String,
-    /// The fingerprint of the last one.
+    /// Fingerprint of the last code.
     pub(crate) fingerprint: Option<String>,
     /// Whether an authenticator would do as well.
     pub(crate) or_authenticator: bool,
@@ -135,18 +135,18 @@ pub(crate) struct MailedCode {
 /// An identity that an identity provider asserted in this login.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct AssertedIdentity {
-    /// Who vouches for them.
+    /// The identity provider.
     pub(crate) provider: IdentityProviderName,
-    /// Who they are there.
+    /// Their identity there.
     pub(crate) identity: Identity,
     /// The account that they proved to be theirs, in this login.
     pub(crate) proved: Option<ResourceId>,
-    /// What they want otherwise than the policy has it at first.
+    /// Choices of the person that deviate from the policy.
     pub(crate) wishes: Wishes,
 }
 
 impl AssertedIdentity {
-    /// Somebody who has just come back from an identity provider.
+    /// Creates it for a person who has just come back from an identity provider.
     pub(crate) fn new(provider: &IdentityProviderName, identity: Identity) -> Self {
         Self {
             provider: provider.clone(),
@@ -161,7 +161,7 @@ impl AssertedIdentity {
 pub(crate) struct LoadedTransaction {
     hash: String,
     revision: i64,
-    /// What was read.
+    /// The state that was read.
     pub(crate) transaction: Transaction,
 }
 
@@ -173,7 +173,7 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
-    /// Starts one, and gives the handle that the browser keeps.
+    /// Starts a transaction and returns the handle that the browser keeps.
     pub(crate) fn start(&self, transaction: &Transaction) -> Result<String, StorageError> {
         let handle = random::token();
         let hash = random::fingerprint(&handle);
@@ -187,7 +187,7 @@ impl Transactions {
             .map(|()| handle)
     }
 
-    /// The transaction of a handle. None if it is over, or was sealed under another master key.
+    /// Returns the transaction of a handle. `None` if it has ended or expired, or was sealed under another master key.
     pub(crate) fn find(&self, handle: &str) -> Result<Option<LoadedTransaction>, StorageError> {
         let hash = random::fingerprint(handle);
         let now = self.clock.now();
@@ -231,7 +231,7 @@ impl Transactions {
         if done { Ok(()) } else { Err(Denial::NotUnderWay.into()) }
     }
 
-    /// Removes those that have expired; returns how many.
+    /// Removes expired transactions and returns their number.
     pub(crate) fn sweep(&self) -> Result<usize, StorageError> {
         let now = self.clock.now();
         self.database

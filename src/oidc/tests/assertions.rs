@@ -1,4 +1,4 @@
-//! Client assertions (`private_key_jwt`).
+//! Tests of client assertions (`private_key_jwt`).
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::oidc::signing_key::{SigningKey, generate};
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Good claims, with others in their place; `null` leaves one out.
+/// Returns valid claims with changes; `null` removes one.
 fn claims(changes: &Value) -> serde_json::Map<String, Value> {
     let now = START.seconds();
     let mut claims = json!({
@@ -26,7 +26,7 @@ fn signed(changes: &Value) -> String {
     jws::write(robot_key(), jws::ID_TOKEN, &claims(changes)).unwrap()
 }
 
-/// Asks as whom the assertion comes through.
+/// Authenticates with an assertion; returns the error code if it is refused.
 fn prove(world: &World, assertion: &str, changes: &[(&str, &str)]) -> Result<(), &'static str> {
     let form = [
         ("client_assertion_type", TYPE),
@@ -60,7 +60,7 @@ fn a_client_proves_who_it_is_with_its_key() {
     );
 }
 
-/// Each line is one defect of an assertion that would be good without it.
+/// Each line adds one defect to a valid assertion.
 #[test]
 fn an_assertion_with_any_defect_is_refused() {
     let world = World::new();
@@ -95,7 +95,7 @@ fn an_assertion_with_any_defect_is_refused() {
     assert_eq!(
         prove(&world, &signed(&json!({})), &[]),
         Ok(()),
-        "nothing of that used the name up"
+        "no refused assertion uses up its jti"
     );
 }
 
@@ -121,7 +121,7 @@ fn a_signature_that_is_not_the_clients_is_refused() {
 
 /// O13.
 #[test]
-fn of_twenty_who_use_an_assertion_at_once_one_succeeds() {
+fn one_of_twenty_concurrent_uses_of_an_assertion_succeeds() {
     let world = World::new();
     let assertion = signed(&json!({}));
     let successes = std::thread::scope(|scope| {
@@ -135,7 +135,7 @@ fn of_twenty_who_use_an_assertion_at_once_one_succeeds() {
 }
 
 #[test]
-fn what_is_remembered_of_assertions_goes_when_they_are_over() {
+fn records_of_expired_assertions_are_removed() {
     let world = World::new();
     prove(&world, &signed(&json!({})), &[]).unwrap();
     assert_eq!(world.oidc.sweep().unwrap(), 0);
@@ -197,7 +197,7 @@ fn a_secret_never_stands_in_for_an_assertion_nor_the_reverse() {
 }
 
 #[test]
-fn published_keys_are_read_when_they_are_needed_and_at_most_once_a_minute() {
+fn published_keys_are_fetched_on_demand_and_once_a_minute() {
     let world = World::new();
     let whose = json!({"iss": "publisher", "sub": "publisher", "exp": START.seconds() + 500});
     let with_jti = |jti: &str| {
@@ -206,11 +206,7 @@ fn published_keys_are_read_when_they_are_needed_and_at_most_once_a_minute() {
         signed(&whose)
     };
     let looks = || world.outside.calls.lock().unwrap().len();
-    assert_eq!(
-        prove(&world, &with_jti("1"), &[]),
-        Err("invalid_client"),
-        "nobody answers"
-    );
+    assert_eq!(prove(&world, &with_jti("1"), &[]), Err("invalid_client"), "no answer");
     world
         .outside
         .answers(200, &json!({ "keys": [robot_key().jwk()] }).to_string());
@@ -223,7 +219,7 @@ fn published_keys_are_read_when_they_are_needed_and_at_most_once_a_minute() {
     assert_eq!(
         (prove(&world, &with_jti("2"), &[]), looks()),
         (Ok(()), 2),
-        "known keys are kept"
+        "known keys are cached"
     );
     world.advance(60);
     let unknown = SigningKey::read(Algorithm::Es256, &generate(Algorithm::Es256).unwrap()).unwrap();
@@ -237,6 +233,6 @@ fn published_keys_are_read_when_they_are_needed_and_at_most_once_a_minute() {
     assert_eq!(
         (prove(&world, &with_jti("3"), &[]), looks()),
         (Ok(()), 4),
-        "an outage takes no key away"
+        "an outage keeps the cached keys"
     );
 }

@@ -1,4 +1,4 @@
-//! Telling service providers of logouts.
+//! Tests of back-channel logout.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::super::jws::{self, Compact};
 use crate::domain::ResourceId;
 use crate::storage::{StorageError, sessions};
 
-/// The claims of every logout token that was sent so far; each is signed by us and of its own type.
+/// Returns the claims of every logout token sent so far. Each has a valid signature and its own `typ`.
 fn told(world: &World) -> Vec<Value> {
     let jwks = world.oidc.keys.set().unwrap();
     let calls = world.outside.calls.lock().unwrap();
@@ -25,13 +25,13 @@ fn told(world: &World) -> Vec<Value> {
         assert_eq!(read.header["typ"], "logout+jwt");
         let key = jwks.by_kid(read.header["kid"].as_str().unwrap()).unwrap();
         assert!(key.verify(read.signed.as_bytes(), &read.signature));
-        assert_eq!(jws::read(&jwks, &token), None, "it is no ID token");
+        assert_eq!(jws::read(&jwks, &token), None, "not accepted as an ID token");
         Value::Object(read.claims)
     };
     calls.iter().map(claims).collect()
 }
 
-/// A world in which the wiki has tokens of a session; the session and its name.
+/// Returns a world in which the client `wiki` has tokens of a session, the session, and its `sid`.
 fn logged_in() -> (World, String, Value) {
     let world = World::new();
     world.outside.answers(200, "");
@@ -50,7 +50,7 @@ fn log_out(world: &World, session: &str) {
 }
 
 #[test]
-fn a_logout_is_told_with_a_token_of_its_own_kind() {
+fn logout_token_has_its_own_type_and_is_sent_once() {
     let (world, session, sid) = logged_in();
     world.oidc.tell_logouts().unwrap();
     assert_eq!(told(&world), [] as [Value; 0]);
@@ -58,7 +58,7 @@ fn a_logout_is_told_with_a_token_of_its_own_kind() {
     world.oidc.tell_logouts().unwrap();
     world.oidc.tell_logouts().unwrap();
     let mut claims = told(&world);
-    assert_eq!(claims.len(), 1, "it is told once");
+    assert_eq!(claims.len(), 1, "it is sent once");
     let jti = claims[0].as_object_mut().unwrap().shift_remove("jti").unwrap();
     assert_eq!(jti.as_str().unwrap().len(), 43);
     assert_eq!(
@@ -71,7 +71,7 @@ fn a_logout_is_told_with_a_token_of_its_own_kind() {
 }
 
 #[test]
-fn a_session_that_the_client_never_learned_of_is_not_told() {
+fn clients_without_tokens_of_a_session_are_not_notified() {
     let world = World::new();
     let session = world.login();
     world.code(&session, &[]);
@@ -81,24 +81,24 @@ fn a_session_that_the_client_never_learned_of_is_not_told() {
 }
 
 #[test]
-fn every_end_of_a_session_is_told() {
+fn clients_are_notified_however_a_session_ends() {
     type End = fn(&World, &str);
     let ends: [(&str, End); 4] = [
-        ("another person logs in", |world, session| {
+        ("another user logs in", |world, session| {
             let mut other = super::super::fixtures::authentication();
             other.user = "u2".into();
             world.oidc.open_session(&other, Some(session)).unwrap();
         }),
-        ("the user may not enter any more", |world, session| {
+        ("the user may no longer log in", |world, session| {
             world.delete_user();
             assert_eq!(world.oidc.session(session).unwrap(), None);
         }),
-        ("the store ends what the user has", |world, _| {
+        ("the userstore ends the sessions of the user", |world, _| {
             let (user, now) = (ResourceId::from("u1"), world.clock.now());
             let end = move |connection: &mut _| Ok(sessions::delete_of_user(connection, &user, now)?);
             world.database.write::<_, StorageError>(end).unwrap();
         }),
-        ("its time is over", |world, _| {
+        ("it expires", |world, _| {
             world.advance(12 * 60 * 60);
             world.oidc.sweep().unwrap();
         }),
@@ -114,7 +114,7 @@ fn every_end_of_a_session_is_told() {
 }
 
 #[test]
-fn a_new_login_of_the_same_person_ends_nothing_and_keeps_the_name() {
+fn new_login_of_the_same_user_keeps_the_sid() {
     let (world, session, sid) = logged_in();
     let again = world
         .oidc
@@ -128,7 +128,7 @@ fn a_new_login_of_the_same_person_ends_nothing_and_keeps_the_name() {
 }
 
 #[test]
-fn what_is_not_taken_is_told_again_until_it_is_or_a_day_is_over() {
+fn failed_logout_notifications_are_retried_with_backoff() {
     let (world, session, _) = logged_in();
     log_out(&world, &session);
     let calls = || {
@@ -140,19 +140,19 @@ fn what_is_not_taken_is_told_again_until_it_is_or_a_day_is_over() {
         world.outside.answers(status, "");
         assert_eq!((calls(), calls()), (before + 1, before + 1), "{status}");
         world.advance(wait - 1);
-        assert_eq!(calls(), before + 1, "not before {wait} seconds are over");
+        assert_eq!(calls(), before + 1, "not before {wait} seconds have passed");
         world.advance(1);
     }
     world.outside.answers(204, "");
     assert_eq!(calls(), 4);
     world.advance(2 * 60 * 60);
-    assert_eq!(calls(), 4, "it was taken");
+    assert_eq!(calls(), 4, "it was accepted");
     let jtis: std::collections::HashSet<String> = told(&world).iter().map(|token| token["jti"].to_string()).collect();
-    assert_eq!(jtis.len(), 4, "each token is another");
+    assert_eq!(jtis.len(), 4, "each attempt has a new token");
 }
 
 #[test]
-fn after_a_day_it_is_given_up() {
+fn logout_notifications_are_discarded_after_a_day() {
     let (world, session, _) = logged_in();
     log_out(&world, &session);
     world.outside.answers(500, "");
@@ -164,7 +164,7 @@ fn after_a_day_it_is_given_up() {
 }
 
 #[test]
-fn several_processes_share_the_work() {
+fn several_processes_send_each_notification_once() {
     let (world, session, _) = logged_in();
     let other = world.another();
     log_out(&world, &session);
@@ -176,9 +176,9 @@ fn several_processes_share_the_work() {
     assert_eq!(told(&world).len(), 1);
 }
 
-/// O09: none of our tokens passes for one of another kind.
+/// O09: no token is accepted as another type of token.
 #[test]
-fn a_logout_token_is_no_hint() {
+fn logout_token_is_not_accepted_as_id_token_hint() {
     let (world, session, _) = logged_in();
     log_out(&world, &session);
     world.oidc.tell_logouts().unwrap();

@@ -1,4 +1,4 @@
-//! Tokens for SCIM that a client gets in its own name.
+//! Tests of the client credentials grant.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::super::fixtures::{START, World, code_of, robot_key, with};
 use super::super::jws;
 use crate::storage::{StorageError, random, scim_tokens};
 
-/// A form of the robot with a fresh assertion.
+/// Returns a form of the client `robot` with a new assertion.
 fn form(more: &[(&str, &str)]) -> Vec<(String, String)> {
     let now = START.seconds();
     let claims = json!({
@@ -46,12 +46,12 @@ fn a_client_gets_a_token_of_its_service_provider() {
     assert_eq!(
         world.userinfo(&tokens.access_token),
         Err("invalid_token"),
-        "it speaks of nobody"
+        "it has no user"
     );
 }
 
 #[test]
-fn only_the_scope_of_scim_is_there() {
+fn client_credentials_support_only_the_scope_scim() {
     let world = World::new();
     assert!(ask(&world, &[("scope", "scim")]).is_ok());
     for scope in ["openid", "scim openid", "scim scim", "SCIM", "offline_access"] {
@@ -64,7 +64,7 @@ fn only_the_scope_of_scim_is_there() {
 }
 
 #[test]
-fn a_client_that_is_not_set_up_for_it_gets_none() {
+fn clients_without_client_credentials_get_no_token() {
     let world = World::new();
     for client in [
         &[("client_id", "wiki"), ("client_secret", "s3cret")][..],
@@ -79,7 +79,7 @@ fn a_client_that_is_not_set_up_for_it_gets_none() {
 }
 
 #[test]
-fn the_client_sees_and_ends_its_own_token_and_nobody_else_does() {
+fn only_its_client_introspects_and_revokes_a_scim_token() {
     let world = World::new();
     let token = ask(&world, &[]).unwrap().access_token;
     let own = |world: &World| world.oidc.introspect(None, &form(&[("token", &token)])).unwrap();
@@ -102,7 +102,7 @@ fn the_client_sees_and_ends_its_own_token_and_nobody_else_does() {
 }
 
 #[test]
-fn what_is_over_is_removed_and_what_a_person_made_stays() {
+fn expired_client_tokens_are_removed_and_others_stay() {
     let world = World::new();
     ask(&world, &[]).unwrap();
     let make = |connection: &mut _| Ok(scim_tokens::create(connection, &"wiki".into(), START, START)?);
@@ -111,7 +111,7 @@ fn what_is_over_is_removed_and_what_a_person_made_stays() {
         let list = world.database.read::<_, StorageError>(scim_tokens::list);
         list.unwrap().len()
     };
-    assert_eq!(list(), 1, "a list for people");
+    assert_eq!(list(), 1, "only tokens that administrators created are listed");
     world.advance(600);
     assert_eq!(world.oidc.sweep().unwrap(), 1);
     assert_eq!(list(), 1);

@@ -1,4 +1,4 @@
-//! Codes: from the authorization request to the tokens.
+//! Tests of the authorization code flow.
 
 use serde_json::json;
 
@@ -128,7 +128,7 @@ fn prompt_none_never_shows_a_page() {
 }
 
 #[test]
-fn a_session_of_an_identity_provider_that_the_client_does_not_take_is_not_enough() {
+fn session_of_a_refused_identity_provider_gives_no_code() {
     let world = World::new();
     let mut login = super::super::fixtures::authentication();
     login.identity_provider = Some("github".into());
@@ -141,7 +141,7 @@ fn a_session_of_an_identity_provider_that_the_client_does_not_take_is_not_enough
 }
 
 #[test]
-fn a_login_is_completed_for_the_session_that_was_opened_for_it_alone() {
+fn login_is_completed_only_with_its_own_session() {
     let world = World::new();
     let Authorized::Login(request) = world.oidc.authorize(&with(REQUEST, &[]), None).unwrap() else {
         panic!("a code")
@@ -186,7 +186,7 @@ fn without_offline_access_there_is_no_refresh_token() {
 }
 
 #[test]
-fn a_code_in_wrong_hands_is_refused_and_dead() {
+fn a_wrongly_presented_code_is_refused_and_revoked() {
     let world = World::new();
     let session = world.login();
     for wrong in [
@@ -229,7 +229,7 @@ fn a_verifier_without_a_challenge_is_refused() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_and_uses_nothing_up() {
+fn invalid_token_requests_do_not_consume_the_code() {
     let world = World::new();
     let code = world.code(&world.login(), &[]);
     assert_eq!(
@@ -272,7 +272,7 @@ fn a_code_is_good_for_a_minute() {
 }
 
 #[test]
-fn a_second_use_of_a_code_takes_back_what_the_first_gave() {
+fn second_use_of_a_code_revokes_the_tokens_of_the_first() {
     let world = World::new();
     let code = world.code(&world.login(), &[]);
     let tokens = world.redeem(&code, &[]).unwrap();
@@ -286,7 +286,7 @@ fn a_second_use_of_a_code_takes_back_what_the_first_gave() {
 }
 
 #[test]
-fn of_fifty_who_redeem_a_code_at_once_one_succeeds() {
+fn one_of_fifty_concurrent_uses_of_a_code_succeeds() {
     let world = World::new();
     let code = world.code(&world.login(), &[]);
     let successes = std::thread::scope(|scope| {
@@ -297,7 +297,7 @@ fn of_fifty_who_redeem_a_code_at_once_one_succeeds() {
 }
 
 #[test]
-fn nothing_but_a_whole_access_token_opens_userinfo() {
+fn userinfo_accepts_only_complete_access_tokens() {
     let world = World::new();
     let tokens = world.tokens();
     for length in [0, 1, 20, 42] {

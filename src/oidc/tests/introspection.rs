@@ -1,4 +1,4 @@
-//! Token introspection.
+//! Tests of token introspection.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn inactive() -> Value {
 }
 
 #[test]
-fn a_client_learns_what_its_tokens_are_good_for() {
+fn introspection_describes_valid_tokens_of_the_client() {
     let world = World::new();
     let tokens = world.tokens();
     let access = introspect(&world, &tokens.access_token, &[]).unwrap();
@@ -36,7 +36,7 @@ fn a_client_learns_what_its_tokens_are_good_for() {
 }
 
 #[test]
-fn whatever_is_not_good_is_inactive_and_nothing_more_is_said() {
+fn invalid_tokens_are_inactive_without_further_details() {
     let world = World::new();
     let tokens = world.tokens();
     let refresh_token = tokens.refresh_token.unwrap();
@@ -55,7 +55,7 @@ fn whatever_is_not_good_is_inactive_and_nothing_more_is_said() {
 }
 
 #[test]
-fn the_tokens_of_somebody_who_may_not_enter_are_inactive() {
+fn tokens_of_inactive_users_are_inactive() {
     let world = World::new();
     let tokens = world.tokens();
     world.put_user(json!({ "userName": "alice", "active": false }));
@@ -65,7 +65,7 @@ fn the_tokens_of_somebody_who_may_not_enter_are_inactive() {
 }
 
 #[test]
-fn nobody_sees_the_tokens_of_another_client() {
+fn tokens_of_other_clients_are_inactive() {
     let world = World::new();
     let tokens = world.tokens();
     let other = [("client_id", "service"), ("client_secret", "s3rvice")];
@@ -77,7 +77,7 @@ fn nobody_sees_the_tokens_of_another_client() {
 }
 
 #[test]
-fn only_a_client_that_proves_who_it_is_may_ask() {
+fn only_authenticated_clients_may_introspect() {
     let world = World::new();
     let token = world.tokens().access_token;
     for changes in [

@@ -1,4 +1,4 @@
-//! Keys and ID tokens, checked by an implementation that is not ours.
+//! Tests of keys and ID tokens with an independent verifier.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ fn id_tokens_of_both_algorithms_satisfy_an_independent_verifier() {
 }
 
 #[test]
-fn an_id_token_is_good_for_its_client_its_nonce_and_its_time_alone() {
+fn id_token_is_valid_only_for_its_client_nonce_and_time() {
     let world = World::new();
     let id_token = CoreIdToken::from_str(&world.tokens().id_token.unwrap()).unwrap();
     let (nonce, jwks) = (Nonce::new("no".to_owned()), world.oidc.jwks().unwrap());
@@ -105,7 +105,7 @@ fn a_refreshed_id_token_names_the_same_login_without_the_nonce() {
 }
 
 #[test]
-fn a_refresh_that_asks_for_less_brings_an_id_token_that_tells_less() {
+fn narrower_refresh_gives_an_id_token_with_fewer_claims() {
     let world = World::new();
     let refresh_token = world.tokens().refresh_token.unwrap();
     let narrowed = world.refresh(&refresh_token, &[("scope", "openid")]).unwrap();
@@ -114,7 +114,7 @@ fn a_refresh_that_asks_for_less_brings_an_id_token_that_tells_less() {
 }
 
 #[test]
-fn published_keys_show_their_public_part_alone() {
+fn published_keys_contain_only_public_parts() {
     let world = World::new();
     let jwks = world.oidc.jwks().unwrap();
     let mut members: Vec<Vec<&str>> = Vec::new();
@@ -135,7 +135,7 @@ fn published_keys_show_their_public_part_alone() {
 }
 
 #[test]
-fn processes_that_start_at_once_settle_on_one_set() {
+fn processes_that_start_together_share_one_key_set() {
     let folder = tempfile::tempdir().unwrap();
     let url = crate::storage::test_database::url(&folder);
     crate::storage::migrate::run(&crate::storage::Database::open(&url).unwrap()).unwrap();
@@ -162,7 +162,7 @@ fn processes_that_start_at_once_settle_on_one_set() {
 }
 
 #[test]
-fn a_restart_keeps_the_keys_and_another_process_sees_a_rotation_within_a_second() {
+fn rotated_keys_reach_other_processes_within_a_second() {
     let world = World::new();
     let other = world.another();
     assert_eq!(other.jwks().unwrap(), world.oidc.jwks().unwrap());
@@ -173,7 +173,7 @@ fn a_restart_keeps_the_keys_and_another_process_sees_a_rotation_within_a_second(
 }
 
 #[test]
-fn a_new_key_is_published_before_it_signs_and_the_old_one_as_long_as_its_tokens_live() {
+fn keys_are_published_before_they_sign_and_until_tokens_expire() {
     let world = World::new();
     let kid = || {
         let token = world.tokens().id_token.unwrap();
@@ -200,7 +200,7 @@ fn a_new_key_is_published_before_it_signs_and_the_old_one_as_long_as_its_tokens_
 }
 
 #[test]
-fn private_parts_are_sealed_and_another_master_key_does_not_open_them() {
+fn signing_keys_do_not_open_with_another_master_key() {
     let world = World::new();
     let other = Arc::new(SecretBox::from_secret(&Secret::new("B".repeat(42) + "A=")).unwrap());
     let opened = Keys::open(
@@ -214,7 +214,7 @@ fn private_parts_are_sealed_and_another_master_key_does_not_open_them() {
 
 /// OC30.
 #[test]
-fn every_grant_type_of_the_discovery_document_is_known_and_no_other() {
+fn discovery_lists_exactly_the_supported_grant_types() {
     let world = World::new();
     let discovery = world.oidc.discovery();
     let advertised: Vec<&str> = discovery["grant_types_supported"]
@@ -244,7 +244,7 @@ fn every_grant_type_of_the_discovery_document_is_known_and_no_other() {
 }
 
 #[test]
-fn discovery_names_the_issuer_and_offers_no_more_than_there_is() {
+fn discovery_lists_only_supported_features() {
     let discovery = World::new().oidc.discovery();
     assert_eq!(discovery["issuer"], "https://id.example");
     assert_eq!(discovery["token_endpoint"], "https://id.example/oauth2/token");

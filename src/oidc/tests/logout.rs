@@ -1,11 +1,11 @@
-//! Logout.
+//! Tests of RP-initiated logout.
 
 use super::super::fixtures::{World, pairs};
 use super::super::{LoggedOut, PageFailure};
 
 const BYE: (&str, &str) = ("post_logout_redirect_uri", "https://app.example/bye");
 
-/// A session, and the tokens that it gave.
+/// Returns a session and its tokens.
 fn logged_in(world: &World) -> (String, super::super::TokenResponse) {
     let session = world.login();
     let tokens = world.redeem(&world.code(&session, &[]), &[]).unwrap();
@@ -36,12 +36,12 @@ fn with_a_hint_the_session_ends_at_once_and_its_tokens_with_it() {
 }
 
 #[test]
-fn without_a_hint_the_person_is_asked_and_the_form_ends_the_session() {
+fn logout_without_a_hint_needs_confirmation() {
     let world = World::new();
     let (session, _) = logged_in(&world);
     let asked = pairs(&[("client_id", "wiki"), BYE, ("state", "st")]);
     let LoggedOut::Confirm(confirmation) = world.oidc.logout(&asked, Some(&session), false).unwrap() else {
-        panic!("logged out unasked")
+        panic!("logged out without confirmation")
     };
     assert!(world.oidc.session(&session).unwrap().is_some());
     let form: Vec<(&str, &str)> = confirmation
@@ -77,7 +77,7 @@ fn a_form_of_another_site_or_session_ends_nothing() {
 }
 
 #[test]
-fn a_hint_of_another_session_or_a_forged_one_does_not_speak_for_this_one() {
+fn hint_of_another_session_or_forged_needs_confirmation() {
     let world = World::new();
     let (session, tokens) = logged_in(&world);
     let (_, others) = logged_in(&world);
@@ -103,7 +103,7 @@ fn a_hint_of_another_session_or_a_forged_one_does_not_speak_for_this_one() {
 }
 
 #[test]
-fn no_address_that_is_not_registered_is_gone_to() {
+fn logout_never_redirects_to_an_unregistered_uri() {
     let world = World::new();
     let (session, tokens) = logged_in(&world);
     let hint = tokens.id_token.unwrap();
@@ -138,7 +138,7 @@ fn no_address_that_is_not_registered_is_gone_to() {
 }
 
 #[test]
-fn without_a_session_there_is_nothing_to_ask() {
+fn logout_without_a_session_needs_no_confirmation() {
     let world = World::new();
     assert_eq!(world.oidc.logout(&[], None, false).unwrap(), LoggedOut::Done);
     assert_eq!(world.oidc.logout(&[], Some("gone"), false).unwrap(), LoggedOut::Done);

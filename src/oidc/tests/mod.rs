@@ -1,4 +1,4 @@
-//! The provider as a whole, over a database.
+//! Tests of the whole provider on a database.
 
 mod assertions;
 mod backchannel;

@@ -1,10 +1,10 @@
-//! Pushed authorization requests.
+//! Tests of pushed authorization requests.
 
 use super::super::fixtures::{REQUEST, World, code_of, parameter, redirect, with};
 use super::super::{Authorized, PageFailure};
 use crate::storage::{StorageError, pushed_requests};
 
-/// Pushes the usual request with changes, as the wiki; its name.
+/// Pushes the usual request with changes as the client `wiki`; returns its `request_uri`.
 fn push(world: &World, changes: &[(&str, &str)]) -> Result<String, &'static str> {
     let form = [REQUEST, &[("client_secret", "s3cret")]].concat();
     world
@@ -14,7 +14,7 @@ fn push(world: &World, changes: &[(&str, &str)]) -> Result<String, &'static str>
         .map_err(|failure| code_of(&failure))
 }
 
-/// What becomes of a browser that brings a name, or the code of the page that it gets.
+/// Sends an authorization request as a browser; returns the answer, or the code of the error page.
 fn bring(world: &World, session: Option<&str>, query: &[(&str, &str)]) -> Result<Authorized, &'static str> {
     match world.oidc.authorize(&with(query, &[]), session) {
         Ok(answer) => Ok(answer),
@@ -27,7 +27,7 @@ fn bring(world: &World, session: Option<&str>, query: &[(&str, &str)]) -> Result
 fn a_pushed_request_is_answered_like_any_other() {
     let world = World::new();
     let name = push(&world, &[]).unwrap();
-    // What the browser says beside the name is not looked at.
+    // Other parameters of the browser are ignored.
     let query = [
         ("client_id", "wiki"),
         ("request_uri", &name),
@@ -41,14 +41,14 @@ fn a_pushed_request_is_answered_like_any_other() {
 }
 
 #[test]
-fn a_name_is_good_once_for_its_client_and_for_a_minute() {
+fn request_uri_is_valid_once_for_its_client_for_a_minute() {
     let world = World::new();
     let session = world.login();
     let bring =
         |client: &str, name: &str| bring(&world, Some(&session), &[("client_id", client), ("request_uri", name)]);
     let name = push(&world, &[]).unwrap();
-    assert_eq!(bring("service", &name), Err("invalid_request"), "another client's");
-    assert_eq!(bring("", &name), Err("invalid_request"), "nobody's");
+    assert_eq!(bring("service", &name), Err("invalid_request"), "another client");
+    assert_eq!(bring("", &name), Err("invalid_request"), "no client_id");
     assert!(bring("wiki", &name).is_ok());
     assert_eq!(bring("wiki", &name), Err("invalid_request"), "used");
     assert_eq!(
@@ -57,7 +57,7 @@ fn a_name_is_good_once_for_its_client_and_for_a_minute() {
     );
     let name = push(&world, &[]).unwrap();
     world.advance(60);
-    assert_eq!(bring("wiki", &name), Err("invalid_request"), "over");
+    assert_eq!(bring("wiki", &name), Err("invalid_request"), "expired");
     assert_eq!(
         world.oidc.sweep().unwrap(),
         2,
@@ -66,7 +66,7 @@ fn a_name_is_good_once_for_its_client_and_for_a_minute() {
 }
 
 #[test]
-fn of_twenty_who_bring_a_name_at_once_one_is_answered() {
+fn one_of_twenty_concurrent_uses_of_a_request_uri_succeeds() {
     let world = World::new();
     let (session, name) = (world.login(), push(&world, &[]).unwrap());
     let query = [("client_id", "wiki"), ("request_uri", name.as_str())];
@@ -80,7 +80,7 @@ fn of_twenty_who_bring_a_name_at_once_one_is_answered() {
 }
 
 #[test]
-fn only_a_client_that_proves_who_it_is_may_push_and_only_for_itself() {
+fn only_authenticated_clients_push_and_only_for_themselves() {
     let world = World::new();
     for changes in [
         [("client_secret", "wrong")],
@@ -96,7 +96,7 @@ fn only_a_client_that_proves_who_it_is_may_push_and_only_for_itself() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_is_told_when_it_is_pushed() {
+fn invalid_requests_are_refused_when_they_are_pushed() {
     let world = World::new();
     for (changes, code) in [
         (("redirect_uri", "https://app.example.evil/cb"), "invalid_request"),
@@ -116,7 +116,7 @@ fn what_is_wrong_with_a_request_is_told_when_it_is_pushed() {
 
 /// O25.
 #[test]
-fn a_request_uri_of_another_kind_is_refused_and_nobody_is_called() {
+fn external_request_uri_is_refused_and_never_fetched() {
     let world = World::new();
     for uri in [
         "https://app.example/request.jwt",
@@ -136,7 +136,7 @@ fn a_request_uri_of_another_kind_is_refused_and_nobody_is_called() {
 }
 
 #[test]
-fn a_client_that_must_push_its_requests_gets_no_answer_to_others() {
+fn require_pushed_requests_refuses_other_requests() {
     let world = World::new();
     let session = world.login();
     let asked = with(REQUEST, &[("client_id", "service")]);
@@ -149,7 +149,7 @@ fn a_client_that_must_push_its_requests_gets_no_answer_to_others() {
 }
 
 #[test]
-fn nothing_is_kept_of_a_request_that_means_nothing_here() {
+fn unknown_parameters_and_secrets_are_not_stored() {
     let world = World::new();
     let name = push(&world, &[("x", &"y".repeat(10_000)), ("max_age", "60")]).unwrap();
     let hash = crate::storage::random::fingerprint(name.rsplit_once(':').unwrap().1);

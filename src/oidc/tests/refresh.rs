@@ -1,4 +1,4 @@
-//! Refresh tokens: rotation, reuse, and the end of it all.
+//! Tests of refresh tokens: rotation, reuse and expiry.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fn a_refresh_token_brings_new_tokens_and_is_used_up() {
 }
 
 #[test]
-fn reuse_takes_the_whole_family_back() {
+fn reuse_of_a_refresh_token_revokes_the_grant() {
     let world = World::new();
     let first = world.tokens().refresh_token.unwrap();
     let second = world.refresh(&first, &[]).unwrap();
@@ -28,7 +28,7 @@ fn reuse_takes_the_whole_family_back() {
 }
 
 #[test]
-fn of_fifty_who_refresh_at_once_one_succeeds() {
+fn one_of_fifty_concurrent_refreshes_succeeds() {
     let world = World::new();
     let token = world.tokens().refresh_token.unwrap();
     let successes = std::thread::scope(|scope| {
@@ -39,7 +39,7 @@ fn of_fifty_who_refresh_at_once_one_succeeds() {
 }
 
 #[test]
-fn another_client_gets_nothing_and_ends_the_family() {
+fn refresh_by_another_client_revokes_the_grant() {
     let world = World::new();
     let token = world.tokens().refresh_token.unwrap();
     let other = [("client_id", "phone"), ("client_secret", "")];
@@ -77,7 +77,7 @@ fn a_refresh_may_ask_for_less_but_not_for_more() {
 }
 
 #[test]
-fn refresh_tokens_end_when_idle_and_in_any_case_after_their_life_in_all() {
+fn refresh_tokens_have_an_idle_and_a_total_lifetime() {
     const DAY: u64 = 24 * 60 * 60;
     let world = World::new();
     let idle = world.tokens().refresh_token.unwrap();
@@ -93,7 +93,7 @@ fn refresh_tokens_end_when_idle_and_in_any_case_after_their_life_in_all() {
 }
 
 #[test]
-fn a_user_who_may_not_enter_loses_everything_at_once() {
+fn deleted_or_inactive_users_lose_all_tokens_at_once() {
     for gone in [true, false] {
         let world = World::new();
         let session = world.login();
@@ -115,7 +115,7 @@ fn a_user_who_may_not_enter_loses_everything_at_once() {
 }
 
 #[test]
-fn what_an_inactive_user_tried_to_use_stays_dead_when_the_user_is_active_again() {
+fn tokens_used_while_inactive_stay_revoked() {
     let world = World::new();
     let session = world.login();
     let token = world.tokens().refresh_token.unwrap();
@@ -136,17 +136,13 @@ fn a_user_of_the_same_id_in_another_store_is_somebody_else() {
 }
 
 #[test]
-fn sweeping_removes_what_is_over_and_nothing_else() {
+fn sweep_removes_only_expired_records() {
     let world = World::new();
     let tokens = world.tokens();
     world.code(&world.login(), &[]);
     assert_eq!(world.oidc.sweep().unwrap(), 0);
     world.advance(601);
-    assert_eq!(
-        world.oidc.sweep().unwrap(),
-        2,
-        "the code that nobody redeemed, the access token"
-    );
+    assert_eq!(world.oidc.sweep().unwrap(), 2, "the unused code, the access token");
     let next = world.refresh(tokens.refresh_token.as_ref().unwrap(), &[]).unwrap();
     assert!(world.userinfo(&next.access_token).is_ok());
     world.advance(91 * 24 * 60 * 60);

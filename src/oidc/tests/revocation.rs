@@ -1,4 +1,4 @@
-//! Token revocation.
+//! Tests of token revocation.
 
 use super::super::Failure;
 use super::super::fixtures::{World, pairs};
@@ -21,7 +21,7 @@ fn revoke_of_wiki(world: &World, token: &str) -> Result<(), &'static str> {
 }
 
 #[test]
-fn a_revoked_refresh_token_takes_all_with_it() {
+fn revoking_a_refresh_token_revokes_the_grant() {
     let world = World::new();
     let tokens = world.tokens();
     let refresh_token = tokens.refresh_token.unwrap();
@@ -31,7 +31,7 @@ fn a_revoked_refresh_token_takes_all_with_it() {
 }
 
 #[test]
-fn a_revoked_access_token_goes_alone() {
+fn revoking_an_access_token_keeps_the_refresh_token() {
     let world = World::new();
     let tokens = world.tokens();
     assert_eq!(revoke_of_wiki(&world, &tokens.access_token), Ok(()));
@@ -40,14 +40,14 @@ fn a_revoked_access_token_goes_alone() {
 }
 
 #[test]
-fn a_token_that_is_not_known_is_as_good_as_revoked() {
+fn revoking_an_unknown_token_succeeds() {
     let world = World::new();
     assert_eq!(revoke_of_wiki(&world, "unknown"), Ok(()));
     assert_eq!(revoke_of_wiki(&world, ""), Err("invalid_request"));
 }
 
 #[test]
-fn nobody_revokes_the_tokens_of_another_client() {
+fn no_client_revokes_the_tokens_of_another() {
     let world = World::new();
     let tokens = world.tokens();
     let refresh_token = tokens.refresh_token.unwrap();

@@ -1,10 +1,10 @@
-//! Sessions.
+//! Tests of login sessions.
 
 use super::super::Client;
 use super::super::fixtures::{World, authentication, confidential};
 
 #[test]
-fn a_session_tells_the_login_until_its_life_is_over() {
+fn a_session_returns_its_login_until_it_expires() {
     let world = World::new();
     let mut login = authentication();
     login.identity_provider = Some("google".into());
@@ -34,7 +34,7 @@ fn no_other_value_opens_a_session() {
 }
 
 #[test]
-fn a_new_login_ends_the_session_before_and_keeps_its_grants_for_the_same_person() {
+fn new_login_of_the_same_user_moves_grants_to_new_session() {
     let world = World::new();
     let before = world.login();
     let code = world.code(&before, &[]);
@@ -51,7 +51,7 @@ fn a_new_login_ends_the_session_before_and_keeps_its_grants_for_the_same_person(
 }
 
 #[test]
-fn another_person_at_the_browser_ends_what_the_first_had() {
+fn login_of_another_user_revokes_the_previous_grants() {
     let world = World::new();
     let before = world.login();
     let tokens = world.redeem(&world.code(&before, &[]), &[]).unwrap();
@@ -62,7 +62,7 @@ fn another_person_at_the_browser_ends_what_the_first_had() {
 }
 
 #[test]
-fn a_session_without_a_second_factor_is_not_enough_for_whoever_wants_one() {
+fn required_second_factor_refuses_sessions_without_one() {
     let strict = Client {
         required_methods: &["mfa"],
         ..confidential()

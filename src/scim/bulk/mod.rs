@@ -1,10 +1,10 @@
-//! Bulk requests (RFC 7644 §3.7): many changes in one request, each on its own, in the client's order, with references
-//! among them.
+//! Bulk requests (RFC 7644 §3.7): many changes in one request, each applied separately, in the client's order, with
+//! references between them.
 //!
-//! An operation may refer to what another one creates, as `bulkId:NAME` in its data or its path. What is there already is
-//! put in place of the reference. A POST that refers to something that only comes later, or to itself, or in a circle,
-//! is carried out without those values, which are patched in as soon as they can be. Any other operation waits. One whose
-//! reference never comes true fails with 409 and leaves nothing behind.
+//! An operation may refer to a resource that another one creates, as `bulkId:NAME` in its data or its path. A reference
+//! to a resource that exists already is replaced by its id. A POST that refers to a later operation, to itself, or in a
+//! circle, is carried out without those values, which are patched in as soon as possible. Any other operation waits.
+//! One whose reference is never resolved fails with 409 and leaves nothing behind.
 
 mod references;
 mod request;
@@ -19,13 +19,13 @@ use request::{Method, Operation, Request};
 use super::{Caller, Fault, Prefer, Reply, Scim, ScimError, Target, Terms, parse};
 use crate::domain::{Kind, ResourceId};
 
-/// How many operations one request may have.
+/// The maximum number of operations in one request.
 pub const MOST_OPERATIONS: usize = 1000;
-/// How many bytes one request may have.
+/// The maximum size of one request in bytes.
 pub const LARGEST_PAYLOAD: usize = 1024 * 1024;
 
 impl Scim {
-    /// `POST /Bulk`. The request as a whole is refused only if it has not the form of one.
+    /// `POST /Bulk`. The request as a whole is refused only if it is malformed or too large.
     pub fn bulk(&self, caller: &Caller, body: &[u8]) -> Result<Reply, ScimError> {
         if body.len() > LARGEST_PAYLOAD {
             return Err(too_large());
@@ -57,41 +57,41 @@ impl Scim {
     }
 }
 
-/// The answer to a request that is too large; names both limits (RFC 7644 §3.7.4).
+/// The error for a request that is too large; names both limits (RFC 7644 §3.7.4).
 pub fn too_large() -> ScimError {
     Fault::TooLarge.because(format!(
         "A bulk request may have at most {MOST_OPERATIONS} operations (maxOperations) and {LARGEST_PAYLOAD} bytes (maxPayloadSize)."
     ))
 }
 
-/// A bulk request under way.
+/// A bulk request in progress.
 struct Run<'a> {
     scim: &'a Scim,
     caller: &'a Caller,
     operations: Vec<Operation>,
-    /// What each operation came to, as far as it is over.
+    /// The result of each finished operation.
     results: Vec<Option<Value>>,
-    /// What was created, by its bulkId.
+    /// The created resources by bulkId.
     known: HashMap<String, ResourceId>,
-    /// What will not be created.
+    /// The bulkIds of resources that will not be created.
     lost: HashSet<String>,
-    /// What is to be created, by the place of the operation.
+    /// The bulkIds of the resources to create, with the indexes of their operations.
     coming: HashMap<String, Vec<usize>>,
-    /// What waits for references, in the client's order.
+    /// The operations that wait for references, in the client's order.
     pending: Vec<Pending>,
     errors: usize,
     most_errors: Option<usize>,
 }
 
-/// An operation that waits for what it refers to.
+/// An operation that waits for the resources that it refers to.
 struct Pending {
     at: usize,
     waits_for: HashSet<String>,
-    /// What it created already, with what is to be patched in; nothing if it has not begun.
+    /// The resource that it created already, with the operations to patch in later; none if it has not begun.
     created: Option<(Target, Vec<Value>)>,
 }
 
-/// What one operation did.
+/// The result of one operation.
 struct Done {
     location: Option<String>,
     version: Option<String>,
@@ -106,7 +106,7 @@ impl Run<'_> {
             self.begin(at);
             self.go_on();
         }
-        // What is still open waits for something that was not reached, or that waits itself.
+        // Operations that are still pending wait for one that was not reached, or that is pending itself.
         for pending in std::mem::take(&mut self.pending) {
             self.give_up(pending);
         }
@@ -144,7 +144,7 @@ impl Run<'_> {
         self.pending.push(Pending { at, waits_for, created });
     }
 
-    /// A POST with open references: carried out without them. If it cannot be without, it waits as a whole.
+    /// Carries out a POST without its open references. If that fails, it waits as a whole.
     fn begin_to_create(&self, mut operation: Operation) -> Option<(Target, Vec<Value>)> {
         if operation.method != Method::Post || operation.path.contains(REFERENCE) {
             return None;
@@ -156,7 +156,7 @@ impl Run<'_> {
         Some((Target { kind, id }, later))
     }
 
-    /// Finishes what waits, as far as what it waits for is there or lost.
+    /// Finishes the waiting operations whose references are all resolved or lost.
     fn go_on(&mut self) {
         while let Some(place) = self.pending.iter().position(|pending| {
             let mut names = pending.waits_for.iter();
@@ -207,14 +207,14 @@ impl Run<'_> {
         self.failed(at, &error);
     }
 
-    /// Removes what was created for an operation that failed.
+    /// Removes the resource that was created for an operation that failed.
     fn take_back(&mut self, at: usize, target: &Target) {
         if let Some(bulk_id) = &self.operations[at].bulk_id {
             self.known.remove(bulk_id);
         }
         if let Err(error) = self.scim.delete(self.caller, target, &Terms::default()) {
             log::warn!(
-                "a {} that a bulk request left half made could not be removed: {error}",
+                "a {} that a failed bulk operation created could not be removed: {error}",
                 target.kind
             );
         }
@@ -264,14 +264,14 @@ impl Run<'_> {
         }
     }
 
-    /// A name that is given twice means nothing, unless nobody refers to it.
+    /// A bulkId that is used twice is an error only if an operation refers to it.
     fn is_ambiguous(&self, at: usize, operation: &Operation) -> Option<ScimError> {
         let bulk_id = operation.bulk_id.as_ref()?;
         let first = *self.coming.get(bulk_id)?.first()?;
         let referred_to = || self.operations.iter().any(|other| other.references().contains(bulk_id));
         (operation.method == Method::Post && first != at && referred_to()).then(|| {
             Fault::InvalidValue.because(format!(
-                "The bulkId {bulk_id} is there twice, and something refers to it."
+                "The bulkId {bulk_id} is used twice, so references to it are ambiguous."
             ))
         })
     }
@@ -324,7 +324,7 @@ impl Run<'_> {
         result["status"] = error.fault.row().0.to_string().into();
         result["response"] = error.to_json();
         if operation.method == Method::Post {
-            // Only the first of two has the name.
+            // The bulkId belongs to the first of two operations that use it.
             let first = operation
                 .bulk_id
                 .as_ref()
@@ -361,7 +361,7 @@ impl Done {
     }
 }
 
-/// Nobody reads the bodies of single answers.
+/// Asks for minimal responses: the bodies of single operations are not returned.
 fn quietly(version: Option<String>) -> Terms {
     let mut terms = Terms {
         prefer: Some(Prefer::Minimal),
@@ -373,10 +373,10 @@ fn quietly(version: Option<String>) -> Terms {
 
 fn unresolved(name: &str) -> ScimError {
     Fault::Conflict.because(format!(
-        "{REFERENCE}{name} stands for nothing that this request creates."
+        "{REFERENCE}{name} does not name a resource that this request creates."
     ))
 }
 
 fn nothing_at(path: &str) -> ScimError {
-    Fault::NotFound.because(format!("There is nothing at the path {path}."))
+    Fault::NotFound.because(format!("There is no resource or resource type at the path {path}."))
 }

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::ResourceId;
 
-/// What a reference begins with.
+/// The prefix of a reference.
 pub(super) const REFERENCE: &str = "bulkId:";
 
-/// The names that a value refers to. A PATCH path names them within quotes.
+/// Collects the names that a value refers to. A PATCH path has them within quotes.
 pub(super) fn collect(value: &Value, names: &mut HashSet<String>) {
     match value {
         Value::String(text) => match text.strip_prefix(REFERENCE) {
@@ -31,7 +31,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
         .filter_map(|rest| rest.split('"').next())
 }
 
-/// Puts what is known in place of the references to it.
+/// Replaces references by the ids that are known.
 pub(super) fn resolve(value: &mut Value, known: &HashMap<String, ResourceId>) {
     match value {
         Value::String(text) => {
@@ -51,7 +51,7 @@ pub(super) fn resolve(value: &mut Value, known: &HashMap<String, ResourceId>) {
     }
 }
 
-/// Takes out of a resource every value that still has a reference, and gives the PATCH operations that put it in.
+/// Removes every value with an open reference from a resource, and returns the PATCH operations that add it later.
 pub(super) fn put_off(prefix: &str, attributes: &mut Map<String, Value>) -> Vec<Value> {
     let open = |value: &Value| {
         let mut names = HashSet::new();

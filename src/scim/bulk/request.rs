@@ -1,4 +1,4 @@
-//! The form of a bulk request.
+//! Parses bulk requests.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,13 +9,13 @@ use super::{MOST_OPERATIONS, too_large};
 use crate::scim::normalise::rule;
 use crate::scim::{Fault, ScimError};
 
-/// A bulk request whose form is right.
+/// A well-formed bulk request.
 pub(super) struct Request {
-    /// In the client's order.
+    /// The operations in the client's order.
     pub(super) operations: Vec<Operation>,
-    /// After how many errors to stop.
+    /// The number of errors after which to stop.
     pub(super) fail_on_errors: Option<usize>,
-    /// The tolerances that reading it took.
+    /// The tolerances that reading it needed.
     pub(super) deviations: Vec<&'static str>,
 }
 
@@ -95,7 +95,7 @@ impl Request {
         deviations.dedup();
         Ok(Self {
             operations,
-            // 0 would stop before anything is done; clients that send it mean that nothing shall stop.
+            // 0 would stop before the first operation; clients that send it mean that there is no limit.
             fail_on_errors: fail_on_errors
                 .filter(|most| *most > 0)
                 .and_then(|most| usize::try_from(most).ok()),
@@ -103,7 +103,7 @@ impl Request {
         })
     }
 
-    /// What the operations create, by the place of the operation.
+    /// Returns the bulkIds of the POST operations, each with the indexes of its operations.
     pub(super) fn defined(&self) -> HashMap<String, Vec<usize>> {
         let mut defined: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, operation) in self.operations.iter().enumerate() {
@@ -116,7 +116,7 @@ impl Request {
 }
 
 impl Operation {
-    /// Reads one operation, or tells what is wrong with it.
+    /// Reads one operation, or returns the problem.
     fn read(value: Value, deviations: &mut Vec<&'static str>) -> Result<Self, &'static str> {
         let Value::Object(mut members) = value else {
             return Err("must be an object");
@@ -124,7 +124,7 @@ impl Operation {
         let mut text = |name: &str| match take(&mut members, name, deviations) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err("has a method, path, bulkId or version that is not a text"),
+            Some(_) => Err("has a method, path, bulkId or version that is not a string"),
         };
         let name = text("method")?.ok_or("needs a method")?;
         let path = text("path")?.ok_or("needs a path")?;
@@ -155,7 +155,7 @@ impl Operation {
     /// The names that it refers to.
     pub(super) fn references(&self) -> HashSet<String> {
         let mut names = HashSet::new();
-        // Nothing is deleted by its data.
+        // The data of a DELETE is ignored.
         if self.method != Method::Delete {
             references::collect(&self.data, &mut names);
         }

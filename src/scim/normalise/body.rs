@@ -1,4 +1,4 @@
-//! Bodies of POST and PUT.
+//! Converts the bodies of POST and PUT requests to strict form.
 
 use serde_json::Value;
 
@@ -8,11 +8,11 @@ use crate::domain::Attributes;
 use crate::domain::schema::{Extension, Mutability, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
-/// Every core schema of RFC 7643 begins so.
+/// The prefix of every core schema of RFC 7643.
 const CORE: &str = "urn:ietf:params:scim:schemas:core:2.0:";
 
-/// The attributes of a representation in strict form, without `schemas`, which follow from what is present, and without
-/// what clients cannot write. What is required is not looked at here.
+/// Returns the attributes of a representation in strict form, without `schemas`, which follow from what is present, and
+/// without read-only attributes. It does not check for required attributes.
 pub fn body(resource_type: &ResourceType, body: Value, deviations: &mut Deviations) -> Result<Attributes, Invalid> {
     let Value::Object(given) = body else {
         return Err(Invalid::new(InvalidKind::Syntax, "the body must be a JSON object"));
@@ -91,7 +91,7 @@ fn extended(
     Ok(())
 }
 
-/// R8: `schemas` may be missing or wrong, but not say that this is a resource of another type.
+/// R8: `schemas` may be missing or wrong, but must not name another resource type.
 fn check_schemas(
     resource_type: &ResourceType,
     schemas: Option<&Value>,
@@ -145,7 +145,7 @@ mod tests {
         (strict.map(Value::Object).map_err(|error| error.kind), deviations)
     }
 
-    /// Reads a user whose `schemas` is right, and expects these rules and no others.
+    /// Reads a user with correct `schemas`, and expects exactly these rules.
     fn becomes(mut sent: Value, strict: Value, rules: &[&str]) {
         sent["schemas"] = json!([USER]);
         let (read, deviations) = read(&Kind::USER, sent.clone());
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn r1_names_take_their_canonical_case_and_the_last_spelling_counts() {
+    fn r1_names_get_canonical_case_and_the_last_spelling_wins() {
         becomes(
             json!({"USERNAME": "a", "username": "b", "Emails": [{"VALUE": "x"}]}),
             json!({"userName": "b", "emails": [{"value": "x"}]}),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn r3_null_and_empty_lists_are_unassigned_and_empty_text_is_a_value() {
+    fn r3_null_and_empty_lists_unassign_but_empty_text_does_not() {
         becomes(
             json!({"title": "", "nickName": null, "roles": [], "name": {"givenName": null}, "emails": [null], "active": "",
                 "addresses": "", "photos": "", ENTERPRISE: ""}),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn r8_schemas_may_be_missing_or_wrong_but_not_those_of_another_type() {
+    fn r8_schemas_may_be_wrong_but_not_of_another_type() {
         for schemas in [
             json!(null),
             json!(USER),
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_object_is_a_syntax_error() {
+    fn a_body_that_is_not_an_object_is_a_syntax_error() {
         for value in [json!([1, 2]), json!("x"), json!(null)] {
             assert_eq!(refused(value), InvalidKind::Syntax);
         }

@@ -1,7 +1,8 @@
-//! Turns what clients send into strict form. Everything that a client needs beyond the RFC, or that the RFC leaves to the
-//! server's goodwill, is a named rule here, and each time that a rule is needed is counted. The core behind it is strict.
+//! Converts requests of clients into strict form. Each leniency that a client needs beyond the RFC, or that the RFC
+//! leaves to the server, is a named rule here, and each use of a rule is counted. The core behind it is strict.
 //!
-//! An administrator sees the counts of each client. A tenant that wants a rule refused looks for it in the counts.
+//! An administrator sees the counts of each client, so a tenant that wants a rule refused can look for it in the
+//! counts.
 
 mod body;
 mod patch;
@@ -25,9 +26,9 @@ pub mod rule {
     pub const NAME_CASE: &str = "R1-name-case";
     /// An attribute that no schema defines was dropped.
     pub const UNKNOWN: &str = "R2-unknown-attribute";
-    /// Null, an empty list, or an empty text where no text fits means unassigned (RFC 7643 §2.5).
+    /// Null, an empty list, or an empty string for a type other than string or binary means unassigned (RFC 7643 §2.5).
     pub const UNASSIGNED: &str = "R3-unassigned";
-    /// A value of another type was read as the schema's.
+    /// A value of another type was converted to the schema's.
     pub const COERCED: &str = "R4-coerced";
     /// A single value in a list, a list without its brackets, or an extension in a list.
     pub const WRAPPING: &str = "R5-wrapping";
@@ -35,17 +36,17 @@ pub mod rule {
     pub const BARE_ELEMENT: &str = "R6-bare-element";
     /// A read-only value was ignored, as RFC 7644 §3.3 asks.
     pub const READ_ONLY: &str = "R7-read-only";
-    /// `schemas` is missing, has another form or names what is not there.
+    /// `schemas` is missing, has another form or names a schema that is not present.
     pub const SCHEMAS: &str = "R8-schemas";
-    /// An element was there twice.
+    /// An element was repeated.
     pub const DUPLICATE: &str = "R9-duplicate";
     /// More than one element was primary.
     pub const PRIMARY: &str = "R10-primary";
-    /// A reference such as `manager` as a text, or unassigned by an empty one.
+    /// A reference such as `manager` given as a string, or unassigned by an empty string.
     pub const REFERENCE: &str = "R11-reference";
     /// An extension's URN in another case.
     pub const URN_CASE: &str = "R12-urn-case";
-    /// A PATCH body without operations, with `Operations` spelt otherwise or left away, or with one outside a list.
+    /// A PATCH body without operations, with `Operations` in another case or left out, or with one outside a list.
     pub const OPERATIONS: &str = "P0-operations";
     /// An `op` that is not in lower case.
     pub const OP_CASE: &str = "P1-op-case";
@@ -57,14 +58,14 @@ pub mod rule {
     pub const WRAPPED_VALUE: &str = "P5-wrapped-value";
     /// `remove` with a value: the elements that it lists are removed.
     pub const REMOVE_WITH_VALUE: &str = "P6-remove-with-value";
-    /// A value path that matches nothing and says what the element would be: the element is made.
+    /// A value path that matches nothing and describes the element: the element is created.
     pub const ELEMENT_MADE: &str = "P7-element-made";
     /// A schema's URN as the whole path.
     pub const URN_AS_PATH: &str = "P8-urn-as-path";
     /// A member or a method of a bulk request in another case, or a path that does not begin with `/`.
     pub const BULK_SPELLING: &str = "B1-bulk-spelling";
 
-    /// What the RFCs themselves ask for or allow, or conformance suites take for granted: no client is refused for these.
+    /// Rules that the RFCs require or allow, or that conformance suites expect: no client is refused for these.
     pub const STANDARD: [&str; 7] = [
         NAME_CASE,
         UNASSIGNED,
@@ -75,7 +76,7 @@ pub mod rule {
         tolerance::AFTER_BRACKETS,
     ];
 
-    /// What a strict client is told when a rule would be needed.
+    /// The error that a strict client gets when a rule would be needed.
     pub(in crate::scim) fn fault(rule: &str) -> Fault {
         match rule.as_bytes().first() {
             Some(b'F') => Fault::InvalidFilter,
@@ -86,7 +87,7 @@ pub mod rule {
     }
 }
 
-/// How often each rule was needed.
+/// The number of uses of each rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deviations(BTreeMap<&'static str, usize>);
 
@@ -96,12 +97,12 @@ impl Deviations {
         *self.0.entry(rule).or_default() += 1;
     }
 
-    /// How often a rule was needed.
+    /// The number of uses of a rule.
     pub fn count(&self, rule: &str) -> usize {
         self.0.get(rule).copied().unwrap_or(0)
     }
 
-    /// The rules that were needed, by name.
+    /// The rules that were needed, with the number of uses, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
         self.0.iter().map(|(rule, count)| (*rule, *count))
     }

@@ -1,4 +1,4 @@
-//! Bodies of PATCH.
+//! Converts the bodies of PATCH requests to strict form.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::domain::path::Path;
 use crate::domain::schema::{Extension, Mutability, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
-/// How many operations one request may have.
+/// The maximum number of operations in one request.
 pub const MOST_OPERATIONS: usize = 1000;
 
 /// The operations of a PATCH request (RFC 7644 §3.5.2) in strict form, each with a path. An error names the operation
@@ -23,7 +23,7 @@ pub fn patch(
     if operations.len() > MOST_OPERATIONS {
         return Err(Invalid::new(
             InvalidKind::TooMany,
-            "a PATCH request can have 1000 operations",
+            "a PATCH request can have at most 1000 operations",
         ));
     }
     let mut reader = Reader {
@@ -149,7 +149,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// One key of a value without path: an attribute or a path. What is unknown or read-only there is ignored.
+    /// One key of a value without a path: an attribute or a path. Unknown and read-only ones are ignored.
     fn key(&mut self, op: PatchOp, key: &str, value: Value) -> Result<(), Invalid> {
         let Ok(parsed) = Path::parse_noting(key, self.resource_type) else {
             self.deviations.hit(rule::UNKNOWN);
@@ -169,7 +169,7 @@ impl Reader<'_> {
         self.strict(op, parsed.path, Some(value), &parsed.deviations)
     }
 
-    /// P8: all that an extension holds.
+    /// P8: all attributes of an extension.
     fn extension(&mut self, op: PatchOp, extension: &Extension, value: Value) -> Result<(), Invalid> {
         let urn = &extension.schema.id;
         let value = match value {
@@ -181,7 +181,7 @@ impl Reader<'_> {
         };
         match value {
             Value::Object(parts) => {
-                // Some say once more which schema it is.
+                // Some clients repeat `schemas` inside the extension.
                 let attributes = parts
                     .into_iter()
                     .filter(|(name, _)| !name.eq_ignore_ascii_case("schemas"));
@@ -235,7 +235,7 @@ impl Reader<'_> {
         self.strict(op, parsed.path, value, &parsed.deviations)
     }
 
-    /// P9: the value in the shape that its path asks for.
+    /// P9: converts the value to the type that its path requires.
     fn strict(
         &mut self,
         op: PatchOp,
@@ -245,7 +245,7 @@ impl Reader<'_> {
     ) -> Result<(), Invalid> {
         deviations.iter().copied().for_each(|rule| self.deviations.hit(rule));
         let value = match (op, value) {
-            // Whatever the value is: the core refuses to write there.
+            // The value does not matter: the core refuses to write there.
             _ if is_read_only(&path) => None,
             (PatchOp::Remove, value) => self.listed(&path, value)?,
             (_, Some(value)) => Some(self.shaped(&path, value)?),
@@ -259,7 +259,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// P6: the elements that a removal lists; none if it is about all that the path names.
+    /// P6: the elements that a removal lists; none if it removes everything that the path selects.
     fn listed(&mut self, path: &Path, value: Option<Value>) -> Result<Option<Value>, Invalid> {
         let Some(value) = value.filter(|value| !value.is_null()) else {
             return Ok(None);

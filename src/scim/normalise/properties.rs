@@ -1,4 +1,4 @@
-//! What holds of every input: no panic, and what comes out is strict.
+//! Property tests for every input: no panic, and the result is strict.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

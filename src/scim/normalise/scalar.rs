@@ -1,4 +1,4 @@
-//! R4: one plain value as the type that its schema says.
+//! R4: converts one plain value to the type of its schema.
 
 use serde_json::{Number, Value};
 
@@ -7,7 +7,7 @@ use crate::domain::Timestamp;
 use crate::domain::schema::{Attribute, DataType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
-/// The value in its type; none if it means unassigned.
+/// Returns the value in its type; none if it means unassigned.
 pub(super) fn scalar(
     definition: &Attribute,
     path: &str,
@@ -59,7 +59,7 @@ fn as_boolean(value: &Value) -> Option<Value> {
 fn as_integer(value: &Value) -> Option<Value> {
     match value {
         Value::Number(number) if number.is_i64() || number.is_u64() => Some(value.clone()),
-        // `7.0` prints as `7`, and nothing with a fraction or beyond the range does.
+        // `7.0` prints as `7`; numbers with a fraction or out of range do not parse.
         Value::Number(number) => number.as_f64()?.to_string().parse::<i64>().ok().map(Value::from),
         Value::String(text) => text.trim().parse::<i64>().ok().map(Value::from),
         _ => None,

@@ -11,12 +11,12 @@ use crate::domain::multi_valued::{append, drop_repeated, keep_one_primary};
 use crate::domain::schema::{Attribute, DataType, Mutability};
 use crate::domain::validate::{Invalid, InvalidKind};
 
-/// What null means for a part of a complex value.
+/// The meaning of null for a part of a complex value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nulls {
-    /// The part is not there.
+    /// The part is left out.
     Drop,
-    /// The part is to be taken away.
+    /// The null is kept, because it removes the part.
     Keep,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn list(
     Ok(elements)
 }
 
-/// One element of a list attribute; none if nothing is in it.
+/// One element of a list attribute; none if it is empty.
 pub(super) fn element(
     definition: &Attribute,
     path: &str,
@@ -143,7 +143,7 @@ pub(super) fn single(
     Ok((nulls == Nulls::Keep || !parts.is_empty()).then_some(Value::Object(parts)))
 }
 
-/// A plain value, taken out of `{"value": …}` if it stands in one.
+/// A plain value, unwrapped from `{"value": …}` if needed.
 fn plain(
     definition: &Attribute,
     path: &str,
@@ -160,8 +160,8 @@ fn plain(
     scalar(definition, path, value, deviations)
 }
 
-/// The attributes of an object, in schema order: a complex value, or an extension. The prefix stands before their names
-/// in errors.
+/// The attributes of an object, in schema order: a complex value, or an extension. The prefix precedes their names in
+/// errors.
 pub(super) fn parts(
     definitions: &[Arc<Attribute>],
     prefix: &str,
@@ -188,7 +188,7 @@ pub(super) fn parts(
         }
         let path = format!("{prefix}{}", definition.name);
         let value = assigned(definition, &path, value, deviations)?;
-        // Of two spellings of one name the last counts.
+        // If a name occurs in two spellings, the last one counts.
         read.retain(|(other, _)| *other != index);
         match (value, nulls) {
             (Some(value), _) => read.push((index, value)),
@@ -211,7 +211,7 @@ pub(super) fn assigned(
     deviations: &mut Deviations,
 ) -> Result<Option<Value>, Invalid> {
     if definition.multi_valued {
-        // In a whole representation this is a mistake; in PATCH some clients name a single member so.
+        // In a whole representation this is a mistake; in PATCH some clients send a single member in this form.
         let is_plain = (value.is_string() && value != "") || value.is_number() || value.is_boolean();
         if definition.data_type == DataType::Complex && is_plain {
             return Err(wrong(path, "must be a list"));
@@ -222,7 +222,7 @@ pub(super) fn assigned(
     single(definition, path, value, Nulls::Drop, deviations)
 }
 
-/// Whether an extension is unassigned by this.
+/// Whether this value unassigns an extension.
 pub(super) fn is_nothing(value: &Value) -> bool {
     value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty)
 }

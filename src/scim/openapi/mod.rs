@@ -1,5 +1,5 @@
-//! This API in the words of OpenAPI 3.1. It is made of the resource types that are there, so that those of an
-//! installation's own appear by themselves. Requests are described in strict form; what is tolerated beyond it is not.
+//! Describes this API in OpenAPI 3.1. The description is generated from the registered resource types, so custom ones
+//! are included. Requests are described in strict form, without the tolerances.
 
 mod operation;
 mod schemas;
@@ -12,7 +12,7 @@ use super::{Fault, Prefer};
 use crate::domain::Kind;
 use crate::domain::schema::{Registry, ResourceType};
 
-/// Every fault that a client can meet. Their table says which answers there are.
+/// Every fault that a client can get. Their table determines the error responses.
 const FAULTS: [Fault; 19] = [
     Fault::InvalidFilter,
     Fault::InvalidSyntax,
@@ -34,11 +34,11 @@ const FAULTS: [Fault; 19] = [
     Fault::Internal,
     Fault::Unavailable,
 ];
-/// Which attributes an answer shows (RFC 7644 §3.9).
+/// The parameters that select the attributes of a response (RFC 7644 §3.9).
 const SHOWN: [&str; 2] = ["attributes", "excludedAttributes"];
-/// On which versions something is done (RFC 7644 §3.14), as this description calls the headers, and their names.
+/// The conditional headers (RFC 7644 §3.14): the names of their parameters in this description, and the header names.
 const CONDITIONS: [(&str, &str); 2] = [("ifMatch", "If-Match"), ("ifNoneMatch", "If-None-Match")];
-/// What a client may want to see of what it wrote (RFC 7240 §4.2).
+/// The values of `Prefer` for the response to a write (RFC 7240 §4.2).
 const PREFERENCES: [&str; 2] = [Prefer::Minimal.as_str(), Prefer::Representation.as_str()];
 
 /// The description of the API under `base_url`.
@@ -96,7 +96,7 @@ fn root() -> Value {
     place("Everything", vec![("get", list)])
 }
 
-/// `/Users` and its like.
+/// A collection, such as `/Users`.
 fn collection(resource_type: &ResourceType) -> Value {
     let kind = resource_type.kind.as_str();
     let parameters = search().map(|(name, _)| name);
@@ -117,7 +117,7 @@ fn collection(resource_type: &ResourceType) -> Value {
     place(kind, vec![("get", list), ("post", create)])
 }
 
-/// `/Users/{id}` and its like.
+/// A resource, such as `/Users/{id}`.
 fn resource(resource_type: &ResourceType) -> Value {
     let kind = resource_type.kind.as_str();
     let on_one = |verb: &str| Operation::new(&format!("{verb}{kind}"), kind).fails(&[Fault::NotFound]);
@@ -128,7 +128,8 @@ fn resource(resource_type: &ResourceType) -> Value {
     };
     let one = || versioned(shows(&reference(kind)));
     let write = |verb: &str, body: &str| {
-        let unshown = done("Done. The client does not want to see it, or it is a group too large to be shown unasked.");
+        let unshown =
+            done("Done. The client prefers no body, or the group is too large to be returned unless requested.");
         on_version(verb)
             .takes(&SHOWN)
             .takes(&["prefer"])
@@ -176,7 +177,7 @@ fn me() -> Value {
     place(Kind::USER.as_str(), vec![("get", get)])
 }
 
-/// The paths that are open to everybody (RFC 7644 §4).
+/// The paths that need no authentication (RFC 7644 §4).
 fn discovery(registry: &Registry, paths: &mut Map<String, Value>) {
     let open = |id: &str, answer: Value, faults: &[Fault]| {
         let get = Operation::open(id, "Discovery").answers(200, answer).fails(faults);
@@ -236,7 +237,7 @@ fn headers() -> Value {
         "WWW-Authenticate": text("How to authenticate (RFC 6750).", "^Bearer "),
         "Retry-After": text("Seconds after which to try again.", "^[0-9]+$"),
         "Preference-Applied": {
-            "description": "The preference that the answer follows; with return=minimal there is no body.",
+            "description": "The preference that was applied; with return=minimal there is no body.",
             "schema": { "type": "string", "enum": PREFERENCES },
         },
         "Allow": text("The methods of this path.", "^[A-Z]+(, [A-Z]+)*$"),
@@ -251,7 +252,7 @@ fn refusals() -> Value {
         let same = FAULTS.iter().map(|other| other.row()).filter(|row| row.0 == status);
         let types: Vec<&str> = same.filter_map(|row| row.1).collect();
         let (description, more) = match status {
-            400 => ("The request is not understood, or not possible.", None),
+            400 => ("The request is invalid or cannot be carried out.", None),
             401 => (
                 "There is no token, or it is unknown, expired or revoked.",
                 Some("WWW-Authenticate"),
@@ -260,14 +261,14 @@ fn refusals() -> Value {
                 "Discovery takes no filter; Me takes a token with the scope openid.",
                 None,
             ),
-            404 => ("There is no such resource where this client may look.", None),
+            404 => ("There is no such resource, or this client cannot see it.", None),
             405 => ("This path does not have this method.", Some("Allow")),
             409 => ("A value that must be unique is taken.", None),
             412 => ("The resource has another version.", None),
             413 => ("The body is too large.", None),
-            415 => ("The body says that it is no JSON.", None),
+            415 => ("The content type of the body is not JSON.", None),
             503 => ("The userstore does not answer at the moment.", Some("Retry-After")),
-            _ => ("Something went wrong here.", None),
+            _ => ("Internal server error.", None),
         };
         let mut refusal = done(description);
         refusal["content"] = content(&schemas::error(status, &types));
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_type_of_ones_own_appears_by_itself() {
+    fn custom_resource_types_are_described() {
         let described = description();
         for path in ["/Devices", "/Devices/.search", "/Devices/{id}"] {
             assert!(described["paths"][path].is_object(), "{path}");
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_writes_what_is_not_read_only_and_reads_what_is_not_secret() {
+    fn input_marks_read_only_and_output_has_no_secrets() {
         let schemas = &description()["components"]["schemas"];
         let (input, output) = (&schemas["DeviceInput"], &schemas["Device"]);
         assert_eq!(input["required"], json!(["schemas", "label"]));
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_schema_reference_resolves() {
         fn references(value: &Value, found: &mut Vec<String>) {
             match value {
                 Value::Object(members) => {
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_has_a_name_of_its_own() {
+    fn operation_ids_are_unique() {
         let described = description();
         let places = described["paths"].as_object().expect("an object").values();
         let ids: Vec<&str> = places

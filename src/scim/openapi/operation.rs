@@ -1,4 +1,4 @@
-//! The grammar of a description: operations, their answers, and the paths that they stand at.
+//! Builds the parts of a description: operations, their responses and their paths.
 
 use serde_json::{Map, Value, json};
 
@@ -29,13 +29,13 @@ impl Operation {
         operation
     }
 
-    /// An operation that is open to everybody.
+    /// An operation that needs no authentication.
     pub(super) fn open(id: &str, tag: &str) -> Self {
         let operation = json!({ "operationId": id, "tags": [tag], "security": [], "responses": {} });
         Self(operation).fails(&[Fault::Forbidden])
     }
 
-    /// It takes these parameters, by the names that the description has for them.
+    /// Adds parameters by their names in the description.
     pub(super) fn takes(mut self, parameters: &[&str]) -> Self {
         for name in parameters {
             if let Some(all) = self.0["parameters"].as_array_mut() {
@@ -45,19 +45,19 @@ impl Operation {
         self
     }
 
-    /// It needs a body of this schema.
+    /// Adds a required body of this schema.
     pub(super) fn reads(mut self, schema: &str) -> Self {
         self.0["requestBody"] = json!({ "required": true, "content": { JSON: { "schema": reference(schema) } } });
         self.fails(&[Fault::TooLarge, Fault::MediaType])
     }
 
-    /// It answers so.
+    /// Adds a response.
     pub(super) fn answers(mut self, status: u16, answer: Value) -> Self {
         self.0["responses"][status.to_string()] = answer;
         self
     }
 
-    /// It can go wrong so.
+    /// Adds the error responses of these faults.
     pub(super) fn fails(self, faults: &[Fault]) -> Self {
         faults.iter().fold(self, |operation, fault| {
             let status = fault.row().0;
@@ -67,7 +67,7 @@ impl Operation {
     }
 }
 
-/// One path: its operations, HEAD beside GET, and OPTIONS.
+/// One path: its operations, HEAD for GET, and OPTIONS.
 pub(super) fn place(tag: &str, operations: Vec<(&str, Operation)>) -> Value {
     let mut place = Map::new();
     for (method, Operation(operation)) in operations {
@@ -94,19 +94,19 @@ pub(super) fn with_id(mut place: Value, schema: &Value) -> Value {
     place
 }
 
-/// An answer without a body.
+/// A response without a body.
 pub(super) fn done(description: &str) -> Value {
     json!({ "description": description, "headers": { "X-Request-Id": header("X-Request-Id") } })
 }
 
-/// An answer with a body.
+/// A response with a body.
 pub(super) fn shows(schema: &Value) -> Value {
     let mut answer = done("Done.");
     answer["content"] = content(schema);
     answer
 }
 
-/// The same answer about one version of one resource.
+/// Adds the headers of one version of one resource to a response.
 pub(super) fn versioned(mut answer: Value) -> Value {
     for name in ["ETag", "Location"] {
         answer["headers"][name] = header(name);
@@ -114,18 +114,18 @@ pub(super) fn versioned(mut answer: Value) -> Value {
     answer
 }
 
-/// The same answer as the client prefers it.
+/// Adds the `Preference-Applied` header to a response.
 pub(super) fn preferred(mut answer: Value) -> Value {
     answer["headers"]["Preference-Applied"] = header("Preference-Applied");
     answer
 }
 
-/// A body of an answer. Who accepts `application/json` alone gets that.
+/// The body of a response, also as `application/json` for clients that accept only that.
 pub(super) fn content(schema: &Value) -> Value {
     json!({ JSON: { "schema": schema }, "application/json": { "schema": schema } })
 }
 
-/// A header of this description.
+/// A reference to a header of this description.
 pub(super) fn header(name: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{name}") })
 }

@@ -1,4 +1,4 @@
-//! What bodies look like, as JSON Schema: messages of the protocol, and resources as their schemas define them.
+//! The JSON Schemas of bodies: protocol messages, and resources as their schemas define them.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::scim::bulk;
 use crate::scim::list::{DEFAULT_PAGE, LARGEST_PAGE};
 use crate::scim::normalise;
 
-/// Which way a resource goes.
+/// The direction in which a resource is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// From the client: what it may write.
+    /// From the client: the attributes that it may send.
     In,
-    /// To the client: what it may see. Nothing else is ever there.
+    /// To the client: the attributes that may be returned, and no others.
     Out,
 }
 
@@ -123,13 +123,14 @@ fn object(attributes: &[Arc<Attribute>], way: Way) -> Value {
     closed(shown)
 }
 
-/// Nothing is there that is not described.
+/// Allows no properties except the described ones.
 fn closed(mut object: Value) -> Value {
     object["additionalProperties"] = false.into();
     object
 }
 
-/// An attribute by its name; none if nobody ever sees it. What only the server writes is ignored when it is sent.
+/// An attribute by its name; none in a response if it is never returned. In a request, read-only attributes are
+/// ignored.
 fn property(attribute: &Attribute, way: Way) -> Option<(String, Value)> {
     let goes = way == Way::In || attribute.returned != Returned::Never;
     goes.then(|| {
@@ -143,7 +144,7 @@ fn property(attribute: &Attribute, way: Way) -> Option<(String, Value)> {
 
 fn values(attribute: &Attribute, way: Way) -> Value {
     let mut one = match attribute.data_type {
-        // No value holds a null character: not every database takes one.
+        // A null character is refused, because not every database accepts one.
         DataType::String | DataType::Binary | DataType::Reference if way == Way::In => {
             json!({ "type": "string", "pattern": "^[^\\u0000]*$" })
         }
@@ -172,7 +173,7 @@ fn values(attribute: &Attribute, way: Way) -> Value {
     one
 }
 
-/// A message of the protocol, known by its URN.
+/// A protocol message with its URN.
 fn message(urn: &str, required: &[&str], mut properties: Value) -> Value {
     let urn = format!("urn:ietf:params:scim:api:messages:2.0:{urn}");
     properties["schemas"] = json!({ "type": "array", "items": { "const": urn }, "minItems": 1, "maxItems": 1 });
@@ -180,7 +181,7 @@ fn message(urn: &str, required: &[&str], mut properties: Value) -> Value {
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
-/// RFC 7644 §3.4.2.
+/// A list response (RFC 7644 §3.4.2).
 fn list(of: &Value) -> Value {
     let whole = json!({ "type": "integer", "minimum": 0 });
     let properties = json!({
@@ -191,18 +192,17 @@ fn list(of: &Value) -> Value {
         "itemsPerPage": { "type": "integer", "minimum": 0, "maximum": LARGEST_PAGE },
         "Resources": { "type": "array", "items": of, "maxItems": LARGEST_PAGE },
     });
-    // Paging by cursor tells no place, and the size of the whole only with the first page.
+    // Paging by cursor has no `startIndex`, and `totalResults` only on the first page.
     let always = ["itemsPerPage", "Resources"];
     closed(message("ListResponse", &always, properties))
 }
 
-/// What a search is made of, in a query or in a body (RFC 7644 §3.4.2, §3.4.3; RFC 9865).
+/// The parameters of a search, in a query or in a body (RFC 7644 §3.4.2, §3.4.3; RFC 9865).
 pub(super) fn search() -> [(&'static str, Value); 8] {
     let names = |description| json!({ "type": "array", "items": { "type": "string" }, "description": description });
     let sortable = r#"^\s*[^\s\[\]()";\u0000-\u001f\u007f-\u009f]*\s*$"#;
     let orders = ["ascending", "descending"];
-    let count =
-        format!("How many resources to give at most; never more than {LARGEST_PAGE}, and less than 0 counts as 0.");
+    let count = format!("The maximum number of resources; at most {LARGEST_PAGE}, and less than 0 counts as 0.");
     [
         (
             "filter",
@@ -210,7 +210,7 @@ pub(super) fn search() -> [(&'static str, Value); 8] {
         ),
         (
             "sortBy",
-            json!({ "type": "string", "pattern": sortable, "description": "An attribute; an unknown one sorts nothing." }),
+            json!({ "type": "string", "pattern": sortable, "description": "An attribute; an unknown one is ignored." }),
         ),
         (
             "sortOrder",
@@ -218,7 +218,7 @@ pub(super) fn search() -> [(&'static str, Value); 8] {
         ),
         (
             "startIndex",
-            json!({ "type": "integer", "default": 1, "description": "The place of the first resource, counted from 1; less counts as 1." }),
+            json!({ "type": "integer", "default": 1, "description": "The position of the first resource, counted from 1; less counts as 1." }),
         ),
         (
             "count",
@@ -226,17 +226,17 @@ pub(super) fn search() -> [(&'static str, Value); 8] {
         ),
         (
             "cursor",
-            json!({ "type": "string", "format": "scim-cursor", "description": "Of the same search; an empty one asks for its first page. Not beside startIndex." }),
+            json!({ "type": "string", "format": "scim-cursor", "description": "Of the same search; an empty one asks for its first page. Cannot be combined with startIndex." }),
         ),
         ("attributes", names("Shows these, and those that are always shown.")),
         (
             "excludedAttributes",
-            names("Does not show these. Ignored beside attributes."),
+            names("Does not show these. Ignored if attributes is given."),
         ),
     ]
 }
 
-/// RFC 7644 §3.4.3.
+/// A search request (RFC 7644 §3.4.3).
 fn search_request() -> Value {
     let properties: Map<String, Value> = search()
         .into_iter()
@@ -247,7 +247,7 @@ fn search_request() -> Value {
     request
 }
 
-/// RFC 7644 §3.5.2. What a path may be is more than a schema can say.
+/// A PATCH request (RFC 7644 §3.5.2). The grammar of a path cannot be expressed in the schema.
 fn patch(resource_type: &ResourceType) -> Value {
     let path = json!({ "type": "string", "format": "scim-path", "minLength": 1, "description": "An attribute path (RFC 7644 §3.5.2, PATH)." });
     let sets = json!({ "enum": ["add", "replace"] });
@@ -283,13 +283,13 @@ fn bulk_request(registry: &Registry) -> Value {
     ]);
     let operation = json!({ "type": "object", "anyOf": kinds });
     let properties = json!({
-        "failOnErrors": { "type": "integer", "minimum": 1, "maximum": i64::MAX, "description": "After how many errors to stop." },
+        "failOnErrors": { "type": "integer", "minimum": 1, "maximum": i64::MAX, "description": "The number of errors after which to stop." },
         "Operations": { "type": "array", "items": operation, "maxItems": bulk::MOST_OPERATIONS },
     });
     message("BulkRequest", &["Operations"], properties)
 }
 
-/// RFC 7644 §3.7.3. The statuses and errors are those of the single operations.
+/// A bulk response (RFC 7644 §3.7.3). The statuses and errors are those of the single operations.
 fn bulk_response() -> Value {
     let text = json!({ "type": "string" });
     let refused = json!({ "status": { "type": "string" }, "detail": text, "scimType": text });
@@ -311,7 +311,7 @@ fn bulk_response() -> Value {
     closed(message("BulkResponse", &["Operations"], properties))
 }
 
-/// RFC 7644 §3.12, for one status.
+/// An error response (RFC 7644 §3.12) for one status.
 pub(super) fn error(status: u16, types: &[&str]) -> Value {
     let mut properties = json!({
         "status": { "const": status.to_string() },
@@ -325,7 +325,7 @@ pub(super) fn error(status: u16, types: &[&str]) -> Value {
     closed(message("Error", &required, properties))
 }
 
-/// What discovery shows (RFC 7643 §5 to §7).
+/// The documents of discovery (RFC 7643 §5 to §7).
 fn described(name: &str) -> Value {
     let text = json!({ "type": "string" });
     let flag =

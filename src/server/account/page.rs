@@ -1,4 +1,4 @@
-//! What the account page shows.
+//! The account page and the data that it shows.
 
 use askama::Template;
 
@@ -9,10 +9,10 @@ use crate::server::login::details::label;
 use crate::server::page::{Field, ProviderChoice, rendered};
 use crate::server::{language, messages};
 
-/// Stands before the path in the name of an attribute's field.
+/// The prefix of an attribute's form field, before its path.
 pub(super) const PREFIX: &str = "attribute:";
 
-/// The account page. Its forms post `csrf` and what they name to `/account/…`.
+/// The account page. Its forms post `csrf` and their fields to `/account/…`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "account.html")]
 pub(super) struct AccountPage {
@@ -32,7 +32,7 @@ pub(super) struct AccountPage {
     sessions: Vec<OpenSession>,
 }
 
-/// A value that others keep.
+/// An attribute value that the user cannot change here.
 #[derive(Clone, Debug)]
 struct Fact {
     label: String,
@@ -40,7 +40,7 @@ struct Fact {
     owner: Option<String>,
 }
 
-/// A consent in the person's language.
+/// A consent in the user's language.
 #[derive(Clone, Debug)]
 struct Receipt {
     purpose: String,
@@ -59,7 +59,7 @@ struct Kept {
 }
 
 impl AccountPage {
-    /// The page for an account. `told` is what was done, and what went wrong, by their codes.
+    /// Builds the page for an account. The last parameter is the codes of what was done and of what went wrong.
     pub(super) fn new(account: AccountView, csrf: String, (done, problem): (Option<&str>, Option<&str>)) -> Self {
         let is_fresh = account.is_fresh;
         let (own, others): (Vec<Entry>, Vec<Entry>) =
@@ -159,12 +159,12 @@ fn receipt(given: GivenConsent) -> Receipt {
     }
 }
 
-/// A day as everybody reads it.
+/// Formats a date as `YYYY-MM-DD`.
 fn day(at: Timestamp) -> String {
     at.to_string().chars().take(10).collect()
 }
 
-/// A minute as everybody reads it.
+/// Formats a time as `YYYY-MM-DD HH:MM UTC`.
 fn minute(at: Timestamp) -> String {
     let text = at.to_string();
     format!("{} {} UTC", &text[..10], &text[11..16])
@@ -230,9 +230,9 @@ pub(in crate::server) mod tests {
     }
 
     #[test]
-    fn only_texts_of_ours_are_told() {
+    fn unknown_codes_show_no_message() {
         let html = page("Alice");
-        assert!(html.contains("Your profile is saved.") && html.contains("That is your last way in"));
+        assert!(html.contains("Your profile is saved.") && html.contains("This is your last way to sign in"));
         let account = |told| {
             let account = AccountView {
                 username: "alice".to_owned(),

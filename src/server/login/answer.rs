@@ -1,4 +1,4 @@
-//! What people see of a step: the pages of a login and its refusals.
+//! The pages of a login and its refusals.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -72,7 +72,7 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
     respond(StatusCode::OK, html, &[])
 }
 
-/// What people call an application; the account page is ours and has no name of its own.
+/// The display name of an application. An empty name means the account page.
 fn called(application: String) -> String {
     if application.is_empty() {
         messages::text("account.name").to_owned()
@@ -81,14 +81,14 @@ fn called(application: String) -> String {
     }
 }
 
-/// Tells a person why they stay outside.
+/// Shows the reason of a refusal.
 pub(in crate::server) fn refused(denial: &Denial) -> HttpResponse {
     let (status, code) = row(denial);
     error(status, code, reason(denial), None)
 }
 
-/// Tells a person why they stay outside, in a login that still stands: they can go back to the application, which is
-/// told that nothing came of it, or try again.
+/// Shows the reason of a refusal in a login that is still under way: the person can try again, or cancel and return to
+/// the application.
 pub(super) fn refused_with_way_out(denial: &Denial, context: LoginContext, public_url: &Url) -> HttpResponse {
     language::prefer(&context.ui_locales);
     let (status, code) = row(denial);
@@ -101,12 +101,12 @@ pub(super) fn refused_with_way_out(denial: &Denial, context: LoginContext, publi
     error(status, code, reason(denial), way_out)
 }
 
-/// Tells a person that a form is none of ours for the login at hand.
+/// The error page for a form that fails the CSRF check.
 pub(in crate::server) fn out_of_date() -> HttpResponse {
     error(StatusCode::BAD_REQUEST, "wrong_csrf", None, None)
 }
 
-/// Tells a person that it is not their fault.
+/// The error page for a temporary failure.
 pub(in crate::server) fn unavailable() -> HttpResponse {
     error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", None, None)
 }
@@ -137,7 +137,7 @@ fn error(status: StatusCode, code: &'static str, reason: Option<String>, way_out
     )
 }
 
-/// The status of a refusal, and the message that people get.
+/// The HTTP status and the message code of a refusal.
 fn row(denial: &Denial) -> (StatusCode, &'static str) {
     match denial {
         Denial::NotUnderWay => (StatusCode::BAD_REQUEST, "expired_login"),

@@ -1,4 +1,4 @@
-//! The page on which a person agrees to an account and fills in what it needs, and the form that comes back.
+//! The page for consent and missing values of a new account, and its form.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::server::href::Href;
 use crate::server::page::{Choosable, DetailsForm, Field, PurposeText};
 use crate::server::{language, messages};
 
-/// Stands before the path in the name of an attribute's field.
+/// The prefix of an attribute's form field, before its path.
 const PREFIX: &str = "attribute:";
 
-/// `POST /login/details`: agreed with answers, or not.
+/// `POST /login/details`: takes the answers, or the refusal to agree.
 pub(super) async fn answer(
     door: Data<LoginData>,
     http: HttpRequest,
@@ -43,14 +43,14 @@ pub(super) async fn answer(
     settle(&door, &http, step, Arrived::ByForm).await
 }
 
-/// A form as it was sent.
+/// The submitted form.
 struct Sent {
     once: BTreeMap<String, String>,
     kept: BTreeSet<String>,
 }
 
 impl Sent {
-    /// None if a field is there twice: which one counts would be a guess.
+    /// Reads the fields. `None` if one occurs twice, since it is not clear which one counts.
     fn read(pairs: Vec<(String, String)>) -> Option<Self> {
         let mut sent = Self {
             once: BTreeMap::new(),
@@ -84,7 +84,7 @@ impl Sent {
     }
 }
 
-/// The page for what is to be asked.
+/// Builds the page for the questions.
 pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> DetailsForm {
     let Details {
         provider,
@@ -183,7 +183,7 @@ fn told(purpose: &Purpose, kept: &BTreeSet<String>) -> PurposeText {
     }
 }
 
-/// What people call an attribute: of `emails[type eq "work"].value` what they call `emails`. Others have their names.
+/// The label of an attribute; `emails[type eq "work"].value` has that of `emails`. Unknown ones show their names.
 pub(in crate::server) fn label(path: &str) -> String {
     let name = path.split('[').next().unwrap_or(path);
     let name = name.rsplit(':').next().unwrap_or(name);

@@ -1,4 +1,4 @@
-//! The pages of the second factor, and their forms.
+//! The pages of the second factor and their forms.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) struct CodeForm {
     decision: String,
 }
 
-/// `POST /login/code`: the code of a second factor, or a recovery code; or the wish for another kind of code.
+/// `POST /login/code`: checks the code of a second factor or a recovery code, or switches to another kind of code.
 pub(super) async fn code(door: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &http, &form.csrf) else {
         return not_ours(&http);
@@ -37,7 +37,7 @@ pub(super) async fn code(door: Data<LoginData>, http: HttpRequest, form: Form<Co
     settle(&door, &http, step, Arrived::ByForm).await
 }
 
-/// `POST /login/codes`: the recovery codes are read.
+/// `POST /login/codes`: confirms that the recovery codes were read.
 pub(super) async fn read_codes(door: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
     let Some(handle) = own_handle(&door, &http, &form.csrf) else {
         return not_ours(&http);
@@ -47,7 +47,7 @@ pub(super) async fn read_codes(door: Data<LoginData>, http: HttpRequest, form: F
     settle(&door, &http, step, Arrived::ByForm).await
 }
 
-/// The page of a login that stands at its second factor.
+/// Returns the page of a login that waits for its second factor.
 pub(super) fn page(page: FactorPage, service_provider: String, csrf: String) -> String {
     match page {
         FactorPage::Code { wrong, or_mail } => FactorForm {
@@ -92,7 +92,7 @@ pub(super) fn page(page: FactorPage, service_provider: String, csrf: String) -> 
     }
 }
 
-/// The message for a code that did not count, or was not sent.
+/// The message code for a code that was rejected or not sent.
 fn notice(wrong: Wrong, not_right: &'static str) -> &'static str {
     match wrong {
         Wrong::Address => "unknown_domain",
@@ -103,7 +103,7 @@ fn notice(wrong: Wrong, not_right: &'static str) -> &'static str {
     }
 }
 
-/// A text as a picture that cameras read. None if it is longer than such a picture can be.
+/// Draws a text as a QR code. `None` if it is too long for one.
 fn picture(text: &str) -> Option<Picture> {
     let code = QrCode::new(text).ok()?;
     let width = code.width();

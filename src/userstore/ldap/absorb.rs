@@ -1,4 +1,4 @@
-//! Absorbing entries into the copy: what it holds of them becomes what they are now, and the journal is told.
+//! Copies directory entries into the local copy and records the changes in the journal.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::storage::ldap_entries::{self, Held};
 use crate::userstore::sql::Beside;
 use crate::userstore::{Draft, StoreError, UniqueKey, Userstore, Write, WriteAction};
 
-/// Tries to absorb an entry that is being changed at the same time.
+/// The number of attempts to copy an entry that is being changed at the same time.
 const ATTEMPTS: usize = 4;
 
-/// What absorbing an entry needs: the write, its companions and what belongs beside it.
+/// The write, its side records and the extra write that together copy an entry.
 type Absorption = (Write, Vec<Companion>, Beside);
 
 impl LdapUserstore {
@@ -47,10 +47,10 @@ impl LdapUserstore {
             let (entries, absorptions): (Vec<&Entry>, Vec<Absorption>) = fresh.into_iter().unzip();
             for (outcome, entry) in self.copy.write_many(absorptions)?.into_iter().zip(entries) {
                 match outcome {
-                    // Another process may have been faster.
+                    // Another process may have copied it first.
                     None | Some(StoreError::Stale) => {}
                     Some(StoreError::Taken { attribute }) => log::warn!(
-                        "userstore {}: {} is left out: its {attribute} is somebody else's",
+                        "userstore {}: {} is skipped: another resource has its {attribute}",
                         self.settings.name,
                         entry.dn
                     ),
@@ -61,7 +61,7 @@ impl LdapUserstore {
         Ok(settled)
     }
 
-    /// Makes a copy of a group without its members, which come when it is compared itself.
+    /// Copies a group without its members, which follow when the group itself is compared.
     pub(super) fn take_in_bare(&self, facts: &Facts, entry: &Entry) -> Result<(), StoreError> {
         let bare = entry.of_no_state();
         if let Some(absorption) = self.absorption(facts, &Kind::GROUP, &bare)? {
@@ -70,7 +70,7 @@ impl LdapUserstore {
         Ok(())
     }
 
-    /// What it takes to hold an entry that was not held; `None` if it is no resource.
+    /// Builds the records for a new entry, or `None` if it maps to no resource.
     fn take_in(&self, facts: &Facts, kind: &Kind, entry: &Entry) -> Result<Option<Absorption>, StoreError> {
         let mut absorption = self.absorption(facts, kind, entry)?;
         if let Some((
@@ -91,7 +91,7 @@ impl LdapUserstore {
         let nothing = Attributes::new();
         let Some(attributes) = facts.mapping(kind).absorb(&nothing, entry) else {
             log::debug!(
-                "userstore {}: {} has no name that could be shown",
+                "userstore {}: {} is skipped: it has no value for the required name",
                 self.settings.name,
                 entry.dn
             );
@@ -113,7 +113,7 @@ impl LdapUserstore {
         Ok(Some((write, companions, beside)))
     }
 
-    /// Brings one copy up to its entry. Tells whether it is.
+    /// Updates a copy to match its entry. Returns whether it matches now.
     fn absorb(&self, facts: &Facts, kind: &Kind, entry: &Entry, held: Held) -> Result<bool, StoreError> {
         let (id, stamp) = (held.resource, held.stamp);
         for _ in 0..ATTEMPTS {
@@ -122,7 +122,7 @@ impl LdapUserstore {
             };
             let Some(attributes) = facts.mapping(kind).absorb(&before.document.attributes(), entry) else {
                 log::warn!(
-                    "userstore {}: {} has lost its name; it stays as it was",
+                    "userstore {}: {} no longer has a name; its copy is not updated",
                     self.settings.name,
                     entry.dn
                 );
@@ -141,7 +141,7 @@ impl LdapUserstore {
                 Ok(()) => return Ok(true),
                 Err(StoreError::Taken { attribute }) => {
                     log::warn!(
-                        "userstore {}: {} stays as it was: its {attribute} is somebody else's now",
+                        "userstore {}: the copy of {} is not updated: another resource has its {attribute} now",
                         self.settings.name,
                         entry.dn
                     );
@@ -150,7 +150,7 @@ impl LdapUserstore {
                 Err(StoreError::Stale) => {}
                 Err(error) => return Err(error),
             }
-            // Somebody else was faster, with this state or a newer one.
+            // Another writer came first, with this state or a newer one.
             match self.known(&id)? {
                 Some(now) if now.stamp == stamp => {}
                 now => return Ok(now.is_none_or(|now| now.stamp == entry.stamp)),
@@ -159,7 +159,7 @@ impl LdapUserstore {
         Ok(false)
     }
 
-    /// The change of a copy to these attributes and the entry's members; `None` if that is no change.
+    /// Builds the write that updates a copy to these attributes and the entry's members; `None` if nothing changes.
     fn change_to(
         &self,
         before: &Resource,
@@ -210,7 +210,7 @@ impl LdapUserstore {
         })
     }
 
-    /// Who changes what others have changed in the directory.
+    /// The actor for changes that others made in the directory.
     fn actor(&self) -> Actor {
         Actor {
             principal: Principal::Job(format!("userstore:{}", self.settings.name)),
@@ -218,7 +218,8 @@ impl LdapUserstore {
         }
     }
 
-    /// The journal's entry on what somebody else has changed; none before the directory was read once.
+    /// Returns the journal entry for a change made in the directory; none before the directory was first read
+    /// completely.
     pub(super) fn journal(&self, action: Action, diff: Attributes) -> Result<Vec<Companion>, StoreError> {
         let store = &self.settings.name;
         if !self

@@ -1,4 +1,4 @@
-//! Changes: tried here, noted as an intent, carried out in the directory, confirmed here.
+//! Changes to entries: tried on the copy, recorded as an intent, applied, and confirmed here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ use crate::storage::ldap_entries;
 use crate::userstore::sql::Beside;
 use crate::userstore::{Draft, PasswordChange, StoreError, Userstore, Write, WriteAction, Written};
 
-/// How long whoever noted or took over an intent may be at work before others settle it.
+/// The time that the owner of an intent has before others recover it.
 pub(super) const TERM: Duration = Duration::from_secs(30);
-/// How long a change waits for another one of the same entry.
+/// The time that a change waits for another change of the same entry.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it waits before it looks again.
+/// The pause between two checks while waiting.
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl LdapUserstore {
@@ -45,7 +45,7 @@ impl LdapUserstore {
         }
     }
 
-    /// Whether a change that came upon another one is still allowed after that.
+    /// Whether a change that conflicted with another one still meets its precondition.
     fn is_worth_another_try(&self, write: &Write) -> Result<bool, StoreError> {
         let (WriteAction::Replace { expected, .. }
         | WriteAction::Members { expected, .. }
@@ -106,7 +106,7 @@ impl LdapUserstore {
         self.confirm_create(write, companions, (&dn, &subject))
     }
 
-    /// Confirms that an entry was made; if that cannot be, the entry goes again.
+    /// Confirms that an entry was created; if that is impossible, deletes the entry again.
     pub(super) fn confirm_create(
         &self,
         write: Write,
@@ -127,7 +127,10 @@ impl LdapUserstore {
             Ok(Some(written)) => Ok(written),
             Ok(None) => Err(StoreError::Unsupported("create this")),
             Err(error @ (StoreError::Taken { .. } | StoreError::Stale)) => {
-                log::debug!("userstore {}: {kind} {dn} is undone: {error}", self.settings.name);
+                log::debug!(
+                    "userstore {}: {kind} {dn} is deleted again: {error}",
+                    self.settings.name
+                );
                 self.connections
                     .write(|wire| wire.delete(dn))
                     .map_err(|fault| self.leave(subject, fault))?;
@@ -138,7 +141,8 @@ impl LdapUserstore {
         }
     }
 
-    /// Makes copies of entries that have the name that a new one shall have, wherever they are: then the name is taken.
+    /// Copies existing entries with the name that a new one would get, wherever they are, so that the name counts as
+    /// taken.
     fn look_for_twins(&self, facts: &Facts, kind: &Kind, draft: &Draft) -> Result<(), StoreError> {
         let resource_type = self.resource_type(kind)?;
         let Some(reference) = resource_type.resolve(&draft.key.attribute) else {
@@ -201,7 +205,7 @@ impl LdapUserstore {
         self.confirm(write, companions, (&dn, &subject))
     }
 
-    /// Confirms what was done to an entry.
+    /// Confirms a change of an entry.
     pub(super) fn confirm(
         &self,
         write: Write,
@@ -253,7 +257,7 @@ impl LdapUserstore {
         self.confirm_removal(write, companions, (&dn, &subject))
     }
 
-    /// Confirms that an entry is gone. Groups that still name it forget it.
+    /// Confirms that an entry was removed, and removes it from groups that still name it.
     pub(super) fn confirm_removal(
         &self,
         write: Write,
@@ -276,13 +280,13 @@ impl LdapUserstore {
             && let Some(path) = facts.mapping(kind).unheld(self.resource_type(kind)?, attributes)
         {
             return Err(StoreError::Refused {
-                reason: format!("{path} has no place in this directory"),
+                reason: format!("{path} is not mapped to an attribute of this directory"),
             });
         }
         Ok(())
     }
 
-    /// Waits until no other change of the same entry is under way; settles one that was left behind.
+    /// Waits until no other change of the same entry is in progress; recovers an intent that was left behind.
     fn wait_for(&self, subject: &str) -> Result<(), StoreError> {
         let (begun, store) = (Instant::now(), &self.settings.name);
         loop {
@@ -315,7 +319,7 @@ impl LdapUserstore {
         }))
     }
 
-    /// What belongs beside the confirmation of a change.
+    /// Returns the extra write that confirms a change.
     fn confirmation(&self, subject: &str, entry: ldap_entries::KnownEntry) -> Beside {
         let (store, subject): (StoreName, String) = (self.settings.name.clone(), subject.to_owned());
         Arc::new(move |connection| {
@@ -330,7 +334,7 @@ impl LdapUserstore {
             .write(move |connection| intents::end(connection, &store, &subject).map_err(StoreError::from))
     }
 
-    /// Nobody knows whether it was done: the intent stays, to be settled at once by whoever comes.
+    /// Keeps the intent, since the outcome is unknown, and ends its term, so that it can be recovered at once.
     fn leave(&self, subject: &str, fault: Fault) -> StoreError {
         let (store, subject, now) = (self.settings.name.clone(), subject.to_owned(), self.clock.now());
         let left = self.database.write(move |connection| {
@@ -340,12 +344,13 @@ impl LdapUserstore {
             Ok::<_, StoreError>(())
         });
         if let Err(error) = left {
-            log::debug!("an intent is left until its time is over: {error}");
+            log::debug!("an intent is kept until its term ends: {error}");
         }
         fault.into()
     }
 
-    /// What to answer when the directory did not do it. The intent goes, unless nobody knows.
+    /// Returns the error for a change that the directory did not make. Removes the intent, unless the outcome is
+    /// unknown.
     fn refusal(&self, subject: &str, fault: Fault) -> Result<StoreError, StoreError> {
         if let Fault::Unreachable(_) = fault {
             return Ok(self.leave(subject, fault));
@@ -369,7 +374,7 @@ impl LdapUserstore {
                 Err(error) => error,
             },
             refused @ Fault::Refused { .. } => match StoreError::from(refused) {
-                // A constraint may be the directory's own rule on unique values.
+                // A constraint violation may be the directory's own rule on unique values.
                 error @ StoreError::Unavailable(_) => self.end(subject).map_or_else(|error| error, |()| error),
                 error => error,
             },
@@ -377,7 +382,7 @@ impl LdapUserstore {
     }
 }
 
-/// The same write for the copy, which holds no password; that one was set counts all the same.
+/// Returns the write for the copy, which stores no password; the password still counts as changed.
 pub(super) fn without_password(mut write: Write) -> Write {
     if let WriteAction::Create(draft) | WriteAction::Replace { draft, .. } = &mut write.action {
         draft.password = draft.password.as_ref().map(|_| PasswordChange::Clear);

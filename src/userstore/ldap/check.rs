@@ -1,4 +1,4 @@
-//! Whether a directory is as the configuration says: for `vestibule check --connect`.
+//! Compares a directory with its configuration, for `vestibule check --connect`.
 
 use ldap3::Scope;
 
@@ -10,18 +10,18 @@ use super::wire::{INSUFFICIENT_ACCESS, NO_SUCH_OBJECT};
 use crate::domain::Kind;
 use crate::userstore::StoreError;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What, in words.
+    /// The check, in words.
     pub what: String,
-    /// What is wrong and what to do, if something is.
+    /// The problem and how to solve it, if there is one.
     pub problem: Option<String>,
 }
 
 impl LdapUserstore {
-    /// Connects, binds, and looks whether the bases, the attributes and the rights are there. Stops where nothing further
-    /// can be found out. Changes nothing.
+    /// Connects, binds and checks the bases, the attributes and the access rights. Stops where later checks would be
+    /// pointless. Changes nothing.
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut note = |what: String, problem: Option<String>| {
@@ -46,7 +46,7 @@ impl LdapUserstore {
         let facts = match self.facts() {
             Ok(facts) => facts,
             Err(error) => {
-                note("tells what it can do".to_owned(), Some(words(&error)));
+                note("describes its features".to_owned(), Some(words(&error)));
                 return findings;
             }
         };
@@ -56,7 +56,7 @@ impl LdapUserstore {
                 .connections
                 .read(|wire| wire.search_raw(base.as_str(), Scope::Base, &LdapFilter::All, &["1.1".to_owned()]));
             let problem = match found {
-                Ok(found) if found.is_empty() => Some("there is no such entry, or it may not be read".to_owned()),
+                Ok(found) if found.is_empty() => Some("the entry does not exist or cannot be read".to_owned()),
                 Ok(_) => None,
                 Err(fault) => Some(fault.to_string()),
             };
@@ -72,12 +72,13 @@ impl LdapUserstore {
             };
         }
         if self.settings.writable {
-            note("may be written".to_owned(), self.may_write().err());
+            note("allows writing".to_owned(), self.may_write().err());
         }
         findings
     }
 
-    /// Tries to remove an entry that is not there: a server says so to whoever may, and refuses all others.
+    /// Tries to delete an entry that does not exist: a server answers `noSuchObject` if deleting is allowed, and
+    /// otherwise refuses.
     fn may_write(&self) -> Result<(), String> {
         for kind in [Kind::USER, Kind::GROUP] {
             let base = self.base(&kind);
@@ -92,7 +93,7 @@ impl LdapUserstore {
                     ..
                 }) => {
                     return Err(format!(
-                        "{} may not write below {base}; grant it that, or set writable = false",
+                        "{} may not write below {base}; grant it write access, or set writable = false",
                         self.settings.bind_dn
                     ));
                 }

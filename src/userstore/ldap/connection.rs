@@ -1,5 +1,4 @@
-//! Connections to a directory: made in turn to several servers, over TLS, pooled, and given up quickly while no server
-//! answers.
+//! Connections to a directory: several servers in turn, TLS, a pool and a circuit breaker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,25 +15,25 @@ use super::settings::LdapSettings;
 use super::wire::{self, Wire};
 use crate::userstore::StoreError;
 
-/// How long nothing is tried after a first failure; doubled with each further one, up to [`LONGEST_REST`].
+/// The pause after a first failure; doubled with each further one, up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
-/// Why a directory did not do what it was asked.
+/// The reason why a directory did not carry out a request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// It cannot be reached, or not in time. What was sent may or may not have been done.
+    /// The server cannot be reached, or did not answer in time. The request may or may not have been carried out.
     #[error("{0}")]
     Unreachable(String),
     /// Nothing was sent.
     #[error("{0}")]
     NotTried(String),
-    /// It says no: the result code (RFC 4511 §4.1.9) and its words.
+    /// The server refused: its result code (RFC 4511 §4.1.9) and diagnostic message.
     #[error("result {code}: {text}")]
     Refused {
         /// The result code.
         code: u32,
-        /// The server's words.
+        /// The server's diagnostic message.
         text: String,
     },
 }
@@ -74,13 +73,13 @@ impl From<LdapError> for Fault {
     }
 }
 
-/// A connection and whether it must not be used again.
+/// A connection, and whether it is broken and must not be used again.
 pub(super) struct Line {
     connection: LdapConn,
     spoilt: bool,
 }
 
-/// Makes connections and binds them.
+/// Opens connections and binds them.
 struct Dial {
     settings: LdapSettings,
     tls: Arc<ClientConfig>,
@@ -91,7 +90,7 @@ struct Dial {
 #[derive(Default)]
 struct Health {
     trouble: Mutex<Option<Trouble>>,
-    /// Whether somebody looks after it in the background: then nobody else waits for a server that did not answer.
+    /// Whether a background task checks the servers; then no other caller waits for a server that did not answer.
     is_looked_after: AtomicBool,
 }
 
@@ -102,7 +101,7 @@ struct Trouble {
 }
 
 impl Health {
-    /// Refuses while nothing is to be tried; lets one through when it is time to try again.
+    /// Refuses attempts during the pause, and lets one through after it.
     fn check(&self, attempt: Duration) -> Result<(), Fault> {
         let is_looked_after = self.is_looked_after.load(Ordering::Relaxed);
         match &mut *self.trouble() {
@@ -151,7 +150,7 @@ impl Health {
 }
 
 impl Dial {
-    /// A connection to the first server that answers, bound to nobody.
+    /// Opens an anonymous connection to the first server that answers.
     fn open(&self) -> Result<LdapConn, LdapError> {
         let mut failure = None;
         for url in &self.settings.urls {
@@ -204,11 +203,11 @@ impl r2d2::ManageConnection for Dial {
     }
 }
 
-/// The text of an error, with what to do about the usual ones.
+/// Returns the text of an error, with advice for common ones.
 fn words(error: &LdapError) -> String {
     match error {
         LdapError::LdapResult { result } if result.rc == wire::INVALID_CREDENTIALS => {
-            "the directory does not take bind_dn and bind_password".to_owned()
+            "the directory rejects bind_dn and bind_password".to_owned()
         }
         LdapError::Io { source } => format!("cannot connect: {source}"),
         LdapError::Timeout { .. } => "no answer in time".to_owned(),
@@ -216,7 +215,7 @@ fn words(error: &LdapError) -> String {
     }
 }
 
-/// r2d2 tells of failures that [`Health`] has told of already.
+/// Discards the errors that r2d2 reports, since [`Health`] has reported them already.
 #[derive(Debug)]
 struct Silent;
 
@@ -232,7 +231,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Connects to nothing yet.
+    /// Creates the pool without connecting.
     pub(super) fn new(settings: &LdapSettings) -> Result<Self, String> {
         let (tls, health) = (tls(settings)?, Arc::new(Health::default()));
         let dial = || Dial {
@@ -255,7 +254,7 @@ impl Connections {
         })
     }
 
-    /// Does work that may be done twice: if the connection turns out to be dead, it is done again on a fresh one.
+    /// Runs idempotent work; if the connection turns out to be dead, runs it again on a new one.
     pub(super) fn read<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         match self.attempt(&work) {
             Err(Fault::Unreachable(_)) if self.health.cause().is_none() => self.attempt(&work),
@@ -264,7 +263,7 @@ impl Connections {
         .inspect_err(|fault| self.note(fault))
     }
 
-    /// Does work that must not be done twice, on a connection that is known to be alive.
+    /// Runs work that must not run twice, on a connection that was just checked.
     pub(super) fn write<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         let alive = |wire: &mut Wire<'_>| Ok(wire.line().extended(WhoAmI).map(|_| ())?);
         let mut line = self.line()?;
@@ -279,13 +278,13 @@ impl Connections {
         self.with(&mut line, &work).inspect_err(|fault| self.note(fault))
     }
 
-    /// Does work on a connection of its own that is bound to nobody.
+    /// Runs work on an anonymous connection outside the pool.
     pub(super) fn apart<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         self.health.check(self.dial.settings.timeout)?;
         self.alone(work)
     }
 
-    /// Asks whether the servers answer, also while nobody else does, and from now on in place of everybody else.
+    /// Checks whether the servers answer. From the first call on, only this method tries servers that are down.
     pub(super) fn knock(&self) -> Result<(), Fault> {
         self.health.is_looked_after.store(true, Ordering::Relaxed);
         if self.health.cause().is_none() {
@@ -312,7 +311,7 @@ impl Connections {
         done.inspect_err(|fault| self.note(fault))
     }
 
-    /// Why the servers do not answer, if they do not.
+    /// The reason why the servers do not answer; `None` if they do.
     pub(super) fn trouble(&self) -> Option<String> {
         self.health.cause()
     }
@@ -328,7 +327,7 @@ impl Connections {
         self.with(&mut line, work)
     }
 
-    /// A connection from the pool. Who waits for one fails as soon as it is known that none can be made.
+    /// Takes a connection from the pool. Waiting callers fail as soon as a new connection attempt has failed.
     fn line(&self) -> Result<r2d2::PooledConnection<Dial>, Fault> {
         const GLANCE: Duration = Duration::from_millis(50);
         let timeout = self.dial.settings.timeout;

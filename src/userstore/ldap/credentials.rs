@@ -1,4 +1,4 @@
-//! Passwords: the directory checks them, by a bind as the person.
+//! Password checks in the directory, by a bind as the user.
 
 use ldap3::Scope;
 
@@ -11,10 +11,10 @@ use crate::domain::{Kind, ResourceId, Secret};
 use crate::userstore::{PasswordVerdict, StoreError, Userstore};
 
 impl LdapUserstore {
-    /// Binds as a person on a connection of its own. Wrong passwords count here too, so that nobody can use this server
-    /// to guess at the directory's accounts, or to lock them there.
+    /// Binds as a user on a separate connection. Wrong passwords count here too, so that this server cannot be used to
+    /// guess passwords of the directory's accounts or to lock them there.
     pub(super) fn bind_as(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
-        // The directory would take an empty one for none and say yes (RFC 4513 §5.1.2).
+        // The directory would treat an empty password as an unauthenticated bind and succeed (RFC 4513 §5.1.2).
         if password.expose().trim().is_empty() || password.expose().contains('\0') {
             return Ok(PasswordVerdict::Wrong);
         }
@@ -25,12 +25,12 @@ impl LdapUserstore {
         self.copy.attempt_elsewhere(id, || {
             match self.connections.apart(|wire| wire.bind(&dn, password.expose())) {
                 Ok(()) => Ok(true),
-                // The password is wrong, or the directory has locked or switched off the account, or wants a new password
-                // first: it says so with this result or with these (RFC 4511 §4.1.9).
+                // The password is wrong, the account is locked or disabled, or a new password is required first:
+                // servers report these with this result or with others (RFC 4511 §4.1.9).
                 Err(Fault::Refused { code, text }) => {
                     if code != INVALID_CREDENTIALS {
                         log::info!(
-                            "userstore {}: the directory refuses a login: {text}",
+                            "userstore {}: the directory refused a login: {text}",
                             self.settings.name
                         );
                     }
@@ -41,7 +41,7 @@ impl LdapUserstore {
         })
     }
 
-    /// Whether the directory has a password for a person. Where it does not say, one is assumed.
+    /// Whether the directory has a password for a user. If it does not tell, one is assumed.
     pub(super) fn shows_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
         let Some((known, _)) = self.present(&Kind::USER, id)? else {
             return Ok(false);
@@ -59,7 +59,7 @@ impl LdapUserstore {
         Ok(!found.is_empty())
     }
 
-    /// Lifts our lock, and the directory's where it is one that ends by itself.
+    /// Lifts the lock in our database, and the directory's if it is a temporary one.
     pub(super) fn lift_lock(&self, id: &ResourceId) -> Result<(), StoreError> {
         if let Some((known, _)) = self.present(&Kind::USER, id)?
             && self.settings.writable
@@ -79,7 +79,7 @@ impl LdapUserstore {
                 && !entry.values(lock).is_empty()
                 && !is_off(&entry)
             {
-                // Active Directory takes no for a time, and nothing but that.
+                // Active Directory accepts no value but 0.
                 let none = (self.settings.flavour == Flavour::ActiveDirectory).then(|| b"0".to_vec());
                 let lifted = Delta::Replace(lock.to_owned(), none.into_iter().collect());
                 match self

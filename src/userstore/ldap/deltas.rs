@@ -1,4 +1,4 @@
-//! What has to change in an entry. Pure.
+//! Computes the modifications of an entry (pure functions).
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use super::flavour::Switch;
 use super::mapping::{Mapping, Values, is_off};
 use super::wire::Delta;
 
-/// The changes that make an entry what a resource is now, of the attributes that the resource changed: single values, not
-/// whole attributes, so that what others have put there stays. The attribute that names the entry is left out if the
+/// Returns the modifications that bring an entry to a resource's new state, for attributes that the resource changed:
+/// single values, not whole attributes, so that values added by others stay. The naming attribute is left out if the
 /// entry is renamed.
 pub(super) fn of_attributes(
     mapping: &Mapping,
@@ -46,7 +46,7 @@ pub(super) fn of_attributes(
     deltas
 }
 
-/// The change that switches somebody on or off; `None` if they are so already.
+/// Returns the modification that enables or disables an account; `None` if it is in that state already.
 pub(super) fn of_switch(switch: Option<Switch>, off: bool, entry: &Entry) -> Option<Delta> {
     let switch = switch.filter(|switch| is_off(*switch, entry) != off)?;
     Some(match switch {
@@ -66,7 +66,7 @@ pub(super) fn of_switch(switch: Option<Switch>, off: bool, entry: &Entry) -> Opt
     })
 }
 
-/// What puts an entry back as it was.
+/// Returns the modifications that undo `deltas`.
 pub(super) fn inverse(deltas: &[Delta], entry: &Entry) -> Vec<Delta> {
     let inverse = deltas.iter().rev().map(|delta| match delta.clone() {
         Delta::Add(name, values) => Delta::Delete(name, values),

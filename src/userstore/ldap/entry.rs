@@ -1,4 +1,4 @@
-//! Entries as a server sends them.
+//! Directory entries as a server sends them.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use super::name::Dn;
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) dn: Dn,
-    /// What the server knows it by, whatever it is renamed to.
+    /// The server's permanent id of the entry, which survives renames.
     pub(super) id: String,
-    /// Different after each change.
+    /// The entry version, which differs after each change.
     pub(super) stamp: String,
     attributes: HashMap<String, Vec<String>>,
 }
 
 impl Entry {
-    /// Reads an entry; `None` if it lacks what the server knows it by.
+    /// Parses an entry; `None` if it has no permanent id.
     pub(super) fn read(flavour: Flavour, found: SearchEntry) -> Option<Self> {
         let SearchEntry { dn, attrs, bin_attrs } = found;
         let binary = |name: &str| -> Option<Vec<u8>> {
@@ -51,7 +51,7 @@ impl Entry {
         })
     }
 
-    /// The same entry, of no state that counts.
+    /// Returns the entry with an empty version, which matches no state in the directory.
     pub(super) fn of_no_state(&self) -> Self {
         Self {
             stamp: String::new(),
@@ -59,14 +59,14 @@ impl Entry {
         }
     }
 
-    /// The values of an attribute; none if it is not there.
+    /// The values of an attribute; empty if it is absent.
     pub(super) fn values(&self, attribute: &str) -> &[String] {
         self.attributes
             .get(&attribute.to_ascii_lowercase())
             .map_or(&[], Vec::as_slice)
     }
 
-    /// A number; 0 if it is not there.
+    /// The value of a numeric attribute; 0 if it is absent.
     pub(super) fn number(&self, attribute: &str) -> u32 {
         self.values(attribute)
             .first()
@@ -74,7 +74,8 @@ impl Entry {
             .unwrap_or_default()
     }
 
-    /// The part of a long list that the server sent (`member;range=0-1499`), and where the next begins, if there is one.
+    /// The part of a long value list that the server sent (`member;range=0-1499`), and the start of the next part, if
+    /// any.
     pub(super) fn range(&self, attribute: &str) -> Option<(&[String], Option<usize>)> {
         let prefix = format!("{};range=", attribute.to_ascii_lowercase());
         let (name, values) = self.attributes.iter().find(|(name, _)| name.starts_with(&prefix))?;

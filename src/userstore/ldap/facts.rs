@@ -1,4 +1,4 @@
-//! What a server tells of itself: its controls, how far its changes have come, and which attributes it knows.
+//! The server's properties: its controls, its change counter and the attributes in its schema.
 
 use std::collections::HashSet;
 
@@ -13,26 +13,26 @@ use super::wire::Wire;
 use crate::domain::Kind;
 use crate::domain::schema::Registry;
 
-/// Changes that happen only while a filter holds (RFC 4528).
+/// The assertion control: a change is made only while a filter matches (RFC 4528).
 const ASSERTION: &str = "1.3.6.1.1.12";
 
-/// What is known of a server.
+/// The known properties of a server.
 pub(super) struct Facts {
-    /// Whether it can make a change depend on the state of the entry.
+    /// Whether the server supports the assertion control.
     pub(super) asserts: bool,
     users: Mapping,
     groups: Mapping,
-    /// Where it tells how far its changes have come, and how those attributes begin.
+    /// The entry that holds the change counter, and the prefix of its attributes.
     progress: (String, &'static str),
-    /// The attributes that its schema knows, in lower case; empty if it does not tell.
+    /// The attributes in the server's schema, in lower case; empty if it does not publish them.
     pub(super) schema: HashSet<String>,
 }
 
-/// The server's own entry (RFC 4512 §5.1).
+/// Reads the root DSE (RFC 4512 §5.1).
 pub(super) fn root(wire: &mut Wire<'_>) -> Result<SearchEntry, Fault> {
     let attributes = ["*", "+"].map(str::to_owned);
     let found = wire.search_raw("", Scope::Base, &LdapFilter::All, &attributes)?.pop();
-    found.ok_or_else(|| Fault::Unreachable("the server does not tell what it is".to_owned()))
+    found.ok_or_else(|| Fault::Unreachable("the server does not return its root DSE".to_owned()))
 }
 
 fn values<'a>(entry: &'a SearchEntry, attribute: &str) -> &'a [String] {
@@ -53,7 +53,7 @@ impl Facts {
         let mapping = |kind: &Kind, make: fn(&LdapSettings, &_) -> Result<Mapping, String>| {
             let resource_type = registry
                 .resource_type(kind)
-                .ok_or("there is no such resource type".to_owned());
+                .ok_or("the resource type does not exist".to_owned());
             resource_type
                 .and_then(|resource_type| make(settings, resource_type))
                 .map_err(Fault::NotTried)
@@ -88,7 +88,7 @@ impl Facts {
         }
     }
 
-    /// What tells resources of a type from other entries.
+    /// The filter that distinguishes resources of a type from other entries.
     pub(super) fn filter(&self, kind: &Kind) -> LdapFilter {
         let mapping = self.mapping(kind);
         let class = LdapFilter::equal("objectClass", mapping.object_class());
@@ -100,7 +100,7 @@ impl Facts {
         }
     }
 
-    /// How far the server's changes have come; `None` if it does not tell.
+    /// Returns the server's change counter; `None` if it does not publish one.
     pub(super) fn progress(&self, wire: &mut Wire<'_>) -> Result<Option<String>, Fault> {
         let (base, prefix) = &self.progress;
         let attributes = ["*", "+", *prefix].map(str::to_owned);
@@ -123,14 +123,14 @@ impl Facts {
     }
 }
 
-/// The names of the attributes that a schema knows (RFC 4512 §4.2).
+/// Returns the names of the attributes in a schema (RFC 4512 §4.2).
 fn schema(wire: &mut Wire<'_>, dn: &str) -> Result<HashSet<String>, Fault> {
     let found = wire.search_raw(dn, Scope::Base, &LdapFilter::All, &["attributeTypes".to_owned()])?;
     let definitions = found.iter().flat_map(|entry| values(entry, "attributeTypes"));
     Ok(definitions.flat_map(|definition| names(definition)).collect())
 }
 
-/// The names in `( 2.5.4.3 NAME ( 'cn' 'commonName' ) … )`.
+/// Returns the names in `( 2.5.4.3 NAME ( 'cn' 'commonName' ) … )`.
 fn names(definition: &str) -> Vec<String> {
     let Some((_, rest)) = definition.split_once(" NAME ") else {
         return Vec::new();

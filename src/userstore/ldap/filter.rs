@@ -1,4 +1,4 @@
-//! LDAP search filters (RFC 4515) as trees: a value gets into the text in one place, escaped.
+//! LDAP search filters (RFC 4515) as trees; values are escaped in one place.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ pub(super) enum LdapFilter {
     All,
     /// No entry.
     None,
-    /// All of these.
+    /// All of these match.
     And(Vec<LdapFilter>),
-    /// At least one of these.
+    /// At least one of these matches.
     Or(Vec<LdapFilter>),
-    /// Not this.
+    /// This does not match.
     Not(Box<LdapFilter>),
-    /// The attribute is there.
+    /// The attribute is present.
     Present(String),
     /// The attribute has this value.
     Equal(String, String),
-    /// The attribute has this value, of bytes.
+    /// The attribute has this binary value.
     Bytes(String, Vec<u8>),
-    /// A value of the attribute has these pieces: the first at its start, the last at its end, the others in between in
-    /// this order. An empty first or last piece binds nothing.
+    /// A value of the attribute starts with the first piece, ends with the last, and has the others in between in this
+    /// order. An empty first or last piece matches anything.
     Pieces(String, Vec<String>),
 }
 
 impl LdapFilter {
-    /// Both filters, without what says nothing.
+    /// Combines both filters and drops parts without effect.
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::All, one) | (one, Self::All) => one,
@@ -38,13 +38,13 @@ impl LdapFilter {
         }
     }
 
-    /// Equality.
+    /// Creates an equality match.
     pub(super) fn equal(attribute: &str, value: &str) -> Self {
         Self::Equal(attribute.to_owned(), value.to_owned())
     }
 }
 
-/// The text of the filter. Values are escaped (RFC 4515 §3); attributes come from the configuration alone.
+/// Formats the filter. Values are escaped (RFC 4515 §3); attribute names come only from the configuration.
 impl fmt::Display for LdapFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = |f: &mut fmt::Formatter<'_>, sign: &str, terms: &[LdapFilter]| {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_joined_by_stars_of_ours_alone() {
+    fn stars_in_values_are_escaped() {
         let filter = LdapFilter::Pieces("cn".into(), vec![String::new(), "a*b".into(), String::new()]);
         assert_eq!(filter.to_string(), "(cn=*a\\2ab*)");
     }

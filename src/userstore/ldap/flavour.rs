@@ -1,4 +1,4 @@
-//! What is known of the kinds of directory servers.
+//! The differences between kinds of directory servers.
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,26 +11,26 @@ pub enum Flavour {
     ActiveDirectory,
 }
 
-/// How an account is switched off.
+/// The way in which an account is disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Switch {
-    /// The attribute has this value.
+    /// The attribute with this value.
     Value(&'static str, &'static str),
-    /// The attribute, a number, has this bit.
+    /// A bit in this numeric attribute.
     Bit(&'static str, u32),
 }
 
-/// What Active Directory says of an account, in bits.
+/// The account flags of Active Directory.
 pub(super) const CONTROL: &str = "userAccountControl";
 /// An ordinary account.
 pub(super) const NORMAL_ACCOUNT: u32 = 0x200;
-/// The account is switched off.
+/// The account is disabled.
 const ACCOUNT_DISABLED: u32 = 0x2;
-/// The account needs no password: else one could not be made before it has one.
+/// The account needs no password, so that it can be created before it has one.
 pub(super) const PASSWORD_NOT_REQUIRED: u32 = 0x20;
 
 impl Flavour {
-    /// The attribute by which the server knows an entry, whatever it is renamed to.
+    /// The attribute with the server's permanent id of an entry, which survives renames.
     pub(super) fn entry_id(self) -> &'static str {
         match self {
             Self::OpenLdap => "entryUUID",
@@ -39,7 +39,7 @@ impl Flavour {
         }
     }
 
-    /// The attributes that together are different after each change of an entry.
+    /// The attributes that together form the entry version: they differ after each change of an entry.
     pub(super) fn stamps(self) -> &'static [&'static str] {
         match self {
             Self::OpenLdap => &["entryCSN"],
@@ -48,8 +48,8 @@ impl Flavour {
         }
     }
 
-    /// Where the server tells how far its changes have come: the base, and how the attributes begin. Read from the
-    /// naming context if the base is none.
+    /// The base and the attribute prefix of the server's change counter. Without a base, it is read from the naming
+    /// context.
     pub(super) fn progress(self) -> (Option<&'static str>, &'static str) {
         match self {
             Self::OpenLdap => (None, "contextCSN"),
@@ -58,7 +58,7 @@ impl Flavour {
         }
     }
 
-    /// The attribute that names new people's entries.
+    /// The naming attribute of new user entries.
     pub(super) fn user_rdn(self) -> &'static str {
         match self {
             Self::OpenLdap | Self::Ds389 => "uid",
@@ -66,7 +66,7 @@ impl Flavour {
         }
     }
 
-    /// The object classes of new people's entries; the last tells people from other entries.
+    /// The object classes of new user entries; the last distinguishes users from other entries.
     pub(super) fn user_object_classes(self) -> &'static [&'static str] {
         match self {
             Self::OpenLdap | Self::Ds389 => &["inetOrgPerson"],
@@ -74,7 +74,7 @@ impl Flavour {
         }
     }
 
-    /// The object classes of new groups' entries; the last tells groups from other entries.
+    /// The object classes of new group entries; the last distinguishes groups from other entries.
     pub(super) fn group_object_classes(self) -> &'static [&'static str] {
         match self {
             Self::OpenLdap | Self::Ds389 => &["groupOfNames"],
@@ -82,27 +82,27 @@ impl Flavour {
         }
     }
 
-    /// What must not be an object class of people although it is below theirs.
+    /// An object class derived from that of users whose entries are not users.
     pub(super) fn not_people(self) -> Option<&'static str> {
         (self == Self::ActiveDirectory).then_some("computer")
     }
 
-    /// Whether a group must have a member at all times. The base of the groups stands in for none.
+    /// Whether a group must always have a member. The DN of the group base stands in for an empty list.
     pub(super) fn groups_need_a_member(self) -> bool {
         self == Self::OpenLdap
     }
 
-    /// How accounts are switched off.
+    /// The way in which accounts are disabled.
     pub(super) fn switch(self) -> Switch {
         match self {
-            // Locked for good, as slapo-ppolicy(5) has it; other values are locks that end by themselves.
+            // This value locks permanently (slapo-ppolicy(5)); other values are temporary locks.
             Self::OpenLdap => Switch::Value("pwdAccountLockedTime", "000001010000Z"),
             Self::Ds389 => Switch::Value("nsAccountLock", "true"),
             Self::ActiveDirectory => Switch::Bit(CONTROL, ACCOUNT_DISABLED),
         }
     }
 
-    /// The attribute by which the server locks an account for a time.
+    /// The attribute with which the server locks an account temporarily.
     pub(super) fn lock(self) -> &'static str {
         match self {
             Self::OpenLdap => "pwdAccountLockedTime",
@@ -111,7 +111,7 @@ impl Flavour {
         }
     }
 
-    /// SCIM paths of people and the LDAP attributes that hold them.
+    /// SCIM paths of users and the LDAP attributes that hold them.
     pub(super) fn user_attributes(self) -> Vec<(&'static str, &'static str)> {
         let mut attributes = vec![
             ("name.givenName", "givenName"),
@@ -152,14 +152,14 @@ impl Flavour {
         }
     }
 
-    /// Attributes that hold one value at most.
+    /// Whether an attribute holds at most one value.
     pub(super) fn is_single_valued(self, attribute: &str) -> bool {
         let everywhere = ["displayname", "preferredlanguage", "employeenumber"];
         let attribute = attribute.to_ascii_lowercase();
         self == Self::ActiveDirectory || everywhere.contains(&attribute.as_str())
     }
 
-    /// How many characters an attribute takes at most, where the server's schema says so.
+    /// The maximum length of an attribute in characters, where the server's schema limits it.
     pub(super) fn longest(self, attribute: &str) -> usize {
         let is_ad = self == Self::ActiveDirectory;
         match attribute.to_ascii_lowercase().as_str() {
@@ -187,5 +187,5 @@ const DEPARTMENT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:
 const ORGANIZATION: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:organization";
 const DIVISION: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:division";
 
-/// Attributes that hold ASCII alone (`IA5String`).
+/// Attributes that hold only ASCII (`IA5String`).
 pub(super) const ASCII: [&str; 1] = ["mail"];

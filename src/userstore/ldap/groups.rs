@@ -1,4 +1,4 @@
-//! Who is in which group of the directory: names of entries there, ids here.
+//! Group members in the directory: DNs there, resource ids here.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,11 +17,11 @@ use crate::userstore::{StoreError, Userstore, Written};
 
 /// The attribute of a group that names its members.
 pub(super) const MEMBER: &str = "member";
-/// Members that are looked up one by one; for more, everybody is read.
+/// The most members that are looked up one by one; for more, all users are read.
 const FEW: usize = 50;
 
 impl LdapUserstore {
-    /// The members that an entry names, as resources. Names of nobody here are left out.
+    /// Returns the members that an entry names, as resources. Unknown DNs are left out.
     pub(super) fn members_of(&self, entry: &Entry) -> Result<Vec<Member>, StoreError> {
         let ids = self.member_ids(entry)?;
         let member = |id: ResourceId| Member {
@@ -31,7 +31,7 @@ impl LdapUserstore {
         Ok(ids.into_iter().map(member).collect())
     }
 
-    /// How the copy's members become those of the entry. Members that the directory cannot name stay.
+    /// Returns the steps that bring the copy's members to those of the entry. Members that have no entry stay.
     pub(super) fn member_steps(&self, group: &ResourceId, entry: &Entry) -> Result<Vec<MemberStep>, StoreError> {
         let present = self.members_of(entry)?;
         let relations = Relations {
@@ -66,7 +66,7 @@ impl LdapUserstore {
         Ok(steps)
     }
 
-    /// The entries of resources of this store; others are left out.
+    /// Returns the entries of the resources that are in this store.
     pub(super) fn entries_of(&self, ids: &[&ResourceId]) -> Result<Vec<KnownEntry>, StoreError> {
         let store = &self.settings.name;
         self.database
@@ -103,7 +103,7 @@ impl LdapUserstore {
             .read::<_, StoreError>(|connection| ldap_entries::by_names(connection, store, keys))
     }
 
-    /// Makes copies of whom a group names.
+    /// Copies the members that a group names and the copy does not know.
     fn find_out(&self, unknown: &[&Dn]) -> Result<(), StoreError> {
         let (facts, wanted) = (self.facts()?, self.stamp_attributes());
         let (users, groups) = (facts.filter(&Kind::USER), facts.filter(&Kind::GROUP));
@@ -128,7 +128,7 @@ impl LdapUserstore {
         Ok(())
     }
 
-    /// The names that an entry holds as members. Active Directory sends long lists in parts.
+    /// Returns the DNs that an entry lists as members. Active Directory sends long lists in parts.
     fn member_names(&self, entry: &Entry) -> Result<Vec<Dn>, StoreError> {
         let mut names = Vec::new();
         let mut wanted = MEMBER.to_owned();
@@ -148,7 +148,7 @@ impl LdapUserstore {
         }
     }
 
-    /// Brings those groups up to date that somebody is in, or was: directly, or through groups in them.
+    /// Updates the groups that a user is or was in, directly or through nested groups.
     pub(super) fn refresh_groups_of(&self, user: &KnownEntry) -> Result<(), StoreError> {
         let facts = self.facts()?;
         let (mut open, mut seen) = (vec![Dn::new(&user.dn)], HashSet::new());
@@ -165,7 +165,7 @@ impl LdapUserstore {
                     .map(|group| group.dn),
             );
         }
-        // Groups that the copy still shows and the directory does not.
+        // Groups that the copy still shows and the directory no longer has.
         let relations = Relations {
             members: false,
             groups: true,
@@ -182,7 +182,8 @@ impl LdapUserstore {
         Ok(())
     }
 
-    /// What a change of members is in the group's entry. Members that the directory cannot name are in the copy alone.
+    /// Returns the modifications of the group's entry for a change of members. Members without an entry are only in the
+    /// copy.
     pub(super) fn member_deltas(
         &self,
         group: &ResourceId,
@@ -205,7 +206,7 @@ impl LdapUserstore {
         let delta = |make: fn(String, Vec<Vec<u8>>) -> Delta, names: &[String]| {
             (!names.is_empty()).then(|| make(MEMBER.to_owned(), deltas::bytes(names.iter())))
         };
-        // Who comes comes first: a group may have to have a member at all times.
+        // Additions come first, as some servers require a group to have a member at all times.
         Ok([delta(Delta::Add, &joined), delta(Delta::Delete, &left)]
             .into_iter()
             .flatten()
@@ -221,7 +222,7 @@ impl LdapUserstore {
         Ok(!found.is_empty())
     }
 
-    /// Whether a group names nobody in the directory when so many have left.
+    /// Whether a group would have no member in the directory after this many have left.
     fn would_be_empty(&self, group: &ResourceId, leaving: usize) -> Result<bool, StoreError> {
         if self.copy.is_larger(group, leaving.saturating_add(FEW))? {
             return Ok(false);
@@ -240,7 +241,7 @@ impl LdapUserstore {
         Ok(self.entries_of(&members)?.len() <= leaving)
     }
 
-    /// Takes a name out of every group that still has it.
+    /// Removes a DN from every group that still lists it.
     pub(super) fn forget(&self, dn: &Dn) -> Result<(), Fault> {
         let holds = LdapFilter::equal(MEMBER, dn.as_str());
         let wanted = self.stamp_attributes();
@@ -255,7 +256,7 @@ impl LdapUserstore {
                 .connections
                 .write(|wire| wire.modify(&group.dn, std::slice::from_ref(&gone), None))
             {
-                // The last member of a group that must have one.
+                // This is the last member of a group that must have one.
                 Err(Fault::Refused {
                     code: OBJECT_CLASS_VIOLATION,
                     ..
@@ -265,7 +266,7 @@ impl LdapUserstore {
                 done => done,
             };
             match done {
-                // The server itself was faster.
+                // The server itself has already removed it.
                 Err(fault) if is_stale(&fault) => {}
                 done => done?,
             }

@@ -1,4 +1,4 @@
-//! What is about to be done in the directory, in the form in which it is written down first.
+//! The stored form of an intent: a change that is about to be made in the directory.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,28 +9,28 @@ use crate::domain::unique::UniqueValue;
 use crate::domain::{Attributes, Companion, Kind, Precondition, ResourceId, Timestamp};
 use crate::userstore::{Draft, PasswordChange, UniqueKey, Write, WriteAction};
 
-/// What an intent about an entry that is there is called.
+/// The subject of an intent about an existing entry.
 pub(super) fn of_entry(entry: &str) -> String {
     format!("entry:{entry}")
 }
 
-/// What an intent about a name that shall be taken is called.
+/// The subject of an intent about a name to be taken.
 pub(super) fn of_name(dn: &Dn) -> String {
     format!("name:{}", dn.key().unwrap_or_else(|| dn.as_str().to_lowercase()))
 }
 
-/// A change under way. Passwords are not in it.
+/// A pending change, without passwords.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Pending {
-    /// The name of the entry before the change.
+    /// The DN of the entry before the change.
     pub(super) dn: String,
-    /// The state of the entry before the change; empty if there was none.
+    /// The entry version before the change; empty if there was no entry.
     pub(super) stamp: String,
     pub(super) kind: Kind,
     pub(super) id: ResourceId,
     pub(super) at: Timestamp,
     pub(super) step: Step,
-    /// Whether a password is set too.
+    /// Whether the change also sets a password.
     pub(super) password: bool,
     pub(super) companions: Vec<Companion>,
 }
@@ -79,7 +79,7 @@ impl Pending {
         }
     }
 
-    /// The write, to be confirmed whatever version the copy is at.
+    /// Returns the write for the confirmation, valid for any version of the copy.
     pub(super) fn write(&self) -> Write {
         let draft = |state: &State| Draft {
             key: state.key.clone(),

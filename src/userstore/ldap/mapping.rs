@@ -1,4 +1,4 @@
-//! Which LDAP attributes hold which SCIM attributes, in both directions. Pure.
+//! The mapping between SCIM attributes and LDAP attributes, in both directions (pure functions).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use crate::domain::schema::AttributeRef;
 use crate::domain::schema::{DataType, ResourceType};
 use crate::domain::{Attributes, Kind};
 
-/// Values by LDAP attribute, as a mapping wants them in an entry.
+/// The values that an entry should have, by LDAP attribute.
 pub(super) type Values = BTreeMap<String, BTreeSet<String>>;
 
-/// How resources of one type are entries.
+/// The mapping of one resource type to entries.
 pub(super) struct Mapping {
     pub(super) kind: Kind,
     pub(super) flavour: Flavour,
     pub(super) object_classes: Vec<String>,
-    /// The attribute that names entries.
+    /// The naming attribute of entries.
     pub(super) rdn: String,
-    /// How people are switched off; none if the directory cannot say that.
+    /// The way in which users are disabled; none if the directory has no such attribute.
     pub(super) switch: Option<Switch>,
     rules: Vec<Rule>,
 }
@@ -31,17 +31,17 @@ pub(super) struct Mapping {
 /// One SCIM attribute and the LDAP attribute that holds it.
 struct Rule {
     reference: AttributeRef,
-    /// Of a list, only the elements of this type.
+    /// For a multi-valued attribute, only the elements of this type.
     of_type: Option<String>,
     ldap: String,
-    /// Whether it holds one value at most. Of a list that is the primary one, else the first.
+    /// Whether it holds at most one value. For a multi-valued attribute that is the primary one, else the first.
     single: bool,
-    /// In characters.
+    /// The maximum length in characters.
     longest: usize,
 }
 
 impl Mapping {
-    /// The mapping of people.
+    /// Creates the mapping of users.
     pub(super) fn users(settings: &LdapSettings, resource_type: &ResourceType) -> Result<Self, String> {
         let flavour = settings.flavour;
         let classes = settings.user_object_classes.clone();
@@ -60,7 +60,7 @@ impl Mapping {
         })
     }
 
-    /// The mapping of groups.
+    /// Creates the mapping of groups.
     pub(super) fn groups(settings: &LdapSettings, resource_type: &ResourceType) -> Result<Self, String> {
         let flavour = settings.flavour;
         let classes = settings.group_object_classes.clone();
@@ -78,12 +78,12 @@ impl Mapping {
         })
     }
 
-    /// The object class that tells these entries from others.
+    /// The object class that distinguishes these entries from others.
     pub(super) fn object_class(&self) -> &str {
         self.object_classes.last().map_or("top", String::as_str)
     }
 
-    /// Every LDAP attribute that it reads or writes.
+    /// Returns every LDAP attribute that the mapping reads or writes.
     pub(super) fn attributes(&self) -> BTreeSet<String> {
         let switch = self.switch.map(|switch| match switch {
             Switch::Value(attribute, _) | Switch::Bit(attribute, _) => attribute.to_owned(),
@@ -92,7 +92,7 @@ impl Mapping {
         rules.chain(switch).chain([self.rdn.clone()]).collect()
     }
 
-    /// The LDAP attributes of a SCIM attribute: several if each holds elements of one type.
+    /// Returns the LDAP attributes of a SCIM attribute: several if each holds elements of one type.
     pub(super) fn ldap_of(&self, reference: &AttributeRef) -> impl Iterator<Item = &str> {
         let holds = move |rule: &&Rule| {
             rule.reference.extension == reference.extension
@@ -102,7 +102,7 @@ impl Mapping {
         self.rules.iter().filter(holds).map(|rule| rule.ldap.as_str())
     }
 
-    /// The values that an entry has for these attributes.
+    /// Returns the values that an entry should have for these attributes.
     pub(super) fn render(&self, attributes: &Attributes) -> Values {
         let mut values = Values::new();
         for rule in &self.rules {
@@ -114,7 +114,7 @@ impl Mapping {
         values
     }
 
-    /// What the object classes demand although the resource may lack it.
+    /// Adds values that the object classes require and the resource may lack.
     fn fill(&self, attributes: &Attributes, values: &mut Values) {
         let plain = |text: &'_ str| (!text.contains('\0')).then(|| text.trim().to_owned());
         let name = |path: &str| attributes.get(path).and_then(Value::as_str).and_then(plain);
@@ -147,7 +147,7 @@ impl Mapping {
         }
     }
 
-    /// The first attribute that no LDAP attribute holds, by its path.
+    /// Returns the path of the first attribute that no LDAP attribute holds.
     pub(super) fn unheld(&self, resource_type: &ResourceType, attributes: &Attributes) -> Option<String> {
         const OURS: [&str; 8] = [
             "schemas",
@@ -184,9 +184,9 @@ impl Mapping {
         None
     }
 
-    /// What the resource is after somebody else has written its entry. Only what differs from what this mapping would
-    /// have written for `before` is taken over, so nothing is lost that LDAP has no place for. `None` if the entry lacks
-    /// the name that every resource has.
+    /// Returns the resource's attributes after its entry was changed in the directory. Only the differences from what
+    /// this mapping would write for `before` are applied, so that values without an LDAP attribute are kept. `None` if
+    /// the entry lacks the name that every resource must have.
     pub(super) fn absorb(&self, before: &Attributes, entry: &Entry) -> Option<Attributes> {
         let expected = self.render(before);
         let mut after = before.clone();
@@ -225,7 +225,7 @@ impl Mapping {
     }
 }
 
-/// Whether an entry is switched off.
+/// Whether an account is disabled.
 pub(super) fn is_off(switch: Switch, entry: &Entry) -> bool {
     match switch {
         Switch::Value(attribute, off) => entry
@@ -244,7 +244,7 @@ impl Rule {
         }
     }
 
-    /// Whether LDAP can hold the value.
+    /// Whether the LDAP attribute can hold the value.
     fn holds(&self, value: &str) -> bool {
         let ascii = ASCII.iter().any(|attribute| attribute.eq_ignore_ascii_case(&self.ldap));
         let fits = self.longest == usize::MAX || value.chars().count() <= self.longest;
@@ -284,7 +284,7 @@ impl Rule {
         }
     }
 
-    /// The element of a list that a single value stands for.
+    /// Returns the index of the element that a single-valued LDAP attribute holds.
     fn shown(&self, elements: &[Value]) -> Option<usize> {
         let can_be =
             |element: &Value| self.is_of_type(element) && value_of(element).is_some_and(|value| self.holds(&value));
@@ -295,8 +295,8 @@ impl Rule {
             .or_else(|| elements.iter().position(can_be))
     }
 
-    /// Takes over what an entry has. Of several values for a single attribute the one that is there stays, else the one
-    /// that names the entry is taken.
+    /// Applies the values of an entry. If a single-valued attribute has several, the current one stays, else the one in
+    /// the DN is used.
     fn take(&self, attributes: &mut Attributes, present: &BTreeSet<&str>, named: Option<&str>) {
         let definition = &self.reference.attribute;
         let current = self.values(attributes);
@@ -380,7 +380,7 @@ impl Rule {
     }
 }
 
-/// What an element of a list is worth.
+/// The value of an element of a list.
 fn value_of(element: &Value) -> Option<String> {
     text(element.get("value").unwrap_or(element))
 }
@@ -407,7 +407,7 @@ fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// The flavour's rules with the configured ones over them.
+/// The flavour's rules, overridden by the configured ones.
 fn rules(
     (flavour, resource_type): (Flavour, &ResourceType),
     preset: &[(&str, &str)],
@@ -425,11 +425,11 @@ fn rules(
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ';'))
         {
-            return Err(format!("{ldap} is no name of an LDAP attribute"));
+            return Err(format!("{ldap} is not a valid LDAP attribute name"));
         }
         if let Some(other) = rules.iter().find(|other| other.ldap.eq_ignore_ascii_case(ldap)) {
             return Err(format!(
-                "{ldap} holds {} already; it cannot hold {path} too",
+                "{ldap} is already mapped to {}; it cannot also hold {path}",
                 other.reference.path()
             ));
         }
@@ -439,9 +439,9 @@ fn rules(
 }
 
 impl Rule {
-    /// Reads `title`, `emails`, `emails.value` or `emails[type eq "work"].value`.
+    /// Parses `title`, `emails`, `emails.value` or `emails[type eq "work"].value`.
     fn read((flavour, resource_type): (Flavour, &ResourceType), path: &str, ldap: &str) -> Result<Self, String> {
-        let unknown = || format!("{path} is no attribute that can be kept in a directory");
+        let unknown = || format!("{path} is not an attribute that a directory can hold");
         let read = AttributePath::parse(path).ok_or_else(unknown)?;
         let of_type = match &read.selector {
             None => None,

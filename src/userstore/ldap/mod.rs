@@ -1,10 +1,10 @@
-//! The LDAP userstore: people and groups that live in a directory.
+//! The LDAP userstore: users and groups that are kept in a directory.
 //!
-//! The directory is where they are; what it holds is decided there. Our database keeps a copy of each entry as a resource
-//! (`copy`), with the state of the entry that it is of (`stamp`), and what LDAP has no place for. No answer is given from
-//! the copy before the directory has said that it is of the present state (`refresh`), so filters, orders and totals mean
-//! what they mean in the SQL store. A change goes to the directory first, under an intent in our database, and is then
-//! confirmed here together with its journal entry (`change`, `settle`).
+//! The directory is the source of truth. Our database keeps a copy of each entry as a resource (`copy`), with the
+//! version of the entry (`stamp`) and the values that LDAP has no attribute for. No answer comes from the copy before
+//! the directory has confirmed that it is up to date (`refresh`), so filters, orders and totals work as in the SQL
+//! store. A change goes to the directory first, under an intent in our database, and is then confirmed here together
+//! with its journal entry (`change`, `settle`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,10 +47,10 @@ pub use flavour::Flavour;
 pub use name::Dn;
 pub use settings::{LdapSettings, Unmapped};
 
-/// How many resources of an answer are looked at one by one; for more, everything is compared.
+/// The most resources of an answer that are checked one by one; for more, everything is compared.
 const FEW: usize = 20;
 
-/// A userstore in a directory.
+/// A userstore backed by a directory.
 pub struct LdapUserstore {
     settings: LdapSettings,
     connections: Connections,
@@ -58,15 +58,15 @@ pub struct LdapUserstore {
     database: Database,
     registry: Arc<Registry>,
     clock: Clock,
-    /// What the server can do; known once it has answered.
+    /// The server's properties; known once it has answered.
     facts: Mutex<Option<Arc<Facts>>>,
-    /// How far the directory's changes had come when everything of a type was last compared. Held while comparing.
+    /// The directory's change counter when all entries of a type were last compared. Locked while comparing.
     compared: Mutex<HashMap<Kind, String>>,
 }
 
 impl LdapUserstore {
-    /// A store that keeps its copies and its own records in `database`. Connects to nothing yet. The error says which
-    /// setting is wrong.
+    /// Creates a store that keeps its copies and its own records in `database`, without connecting. The error names the
+    /// invalid setting.
     pub fn new(
         settings: LdapSettings,
         database: Database,
@@ -101,7 +101,7 @@ impl LdapUserstore {
         })
     }
 
-    /// What the server can do, asked once.
+    /// Returns the server's properties, read once.
     fn facts(&self) -> Result<Arc<Facts>, StoreError> {
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(facts) = &*facts {
@@ -181,7 +181,7 @@ impl Userstore for LdapUserstore {
             };
         }
         if !self.settings.writable {
-            return Err(StoreError::Unsupported("be written: it is configured as read-only"));
+            return Err(StoreError::Unsupported("accept changes: it is configured as read-only"));
         }
         self.change(write, companions)
     }
@@ -205,8 +205,8 @@ impl Userstore for LdapUserstore {
 }
 
 impl LdapUserstore {
-    /// Answers a query whose filter finds few entries, by looking at those alone; `None` if it finds many, or if what the
-    /// copy makes of it cannot be held against the directory so.
+    /// Answers a query whose filter matches few entries, by checking only those; `None` if it matches many, or if the
+    /// copy's matches cannot be verified one by one.
     fn find_few(&self, query: &Query, filter: &crate::domain::filter::Filter) -> Result<Option<Found>, StoreError> {
         let facts = self.facts()?;
         let Some(narrowed) = narrow::narrow(facts.mapping(&query.kind), filter) else {
@@ -220,7 +220,8 @@ impl LdapUserstore {
         if !is_all {
             return Ok(None);
         }
-        // The copy may say more than the directory: of what has changed since, or of what LDAP has no place for.
+        // The copy may match more than the directory: resources that have changed since, or values without an LDAP
+        // attribute.
         for resource in found.resources.iter().filter(|resource| !seen.contains(&resource.id)) {
             let is_as_held = matches!(self.present(&query.kind, &resource.id)?, Some((_, false)));
             if !is_as_held {
@@ -251,7 +252,7 @@ fn holds(kind: &Kind) -> bool {
     *kind == Kind::USER || *kind == Kind::GROUP
 }
 
-/// What a server refuses as a change of something that has meanwhile changed.
+/// Whether a refusal means that the entry has changed in the meantime.
 fn is_stale(fault: &Fault) -> bool {
     use wire::{ASSERTION_FAILED, NO_SUCH_ATTRIBUTE, NO_SUCH_OBJECT, VALUE_EXISTS};
     matches!(

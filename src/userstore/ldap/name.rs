@@ -1,4 +1,4 @@
-//! Distinguished names (RFC 4514): their parts, how they compare, and how values get into them.
+//! Distinguished names (RFC 4514): parsing, comparison and escaping.
 
 use ldap3::dn_escape;
 
@@ -9,12 +9,12 @@ use crate::domain::name::canonical;
 pub struct Dn(String);
 
 impl Dn {
-    /// Takes a name as a server or the configuration has it.
+    /// Creates a name from a text of the server or the configuration.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Whether it is a distinguished name at all.
+    /// Whether it is a valid distinguished name.
     pub fn is_well_formed(&self) -> bool {
         parts(&self.0).is_some()
     }
@@ -24,12 +24,12 @@ impl Dn {
         &self.0
     }
 
-    /// The name right below this one. Whatever the value holds, it stays one value.
+    /// Returns the name directly below this one. The value is escaped, so it always remains one value.
     pub(super) fn child(&self, attribute: &str, value: &str) -> Self {
         Self(format!("{},{}", rdn(attribute, value), self.0))
     }
 
-    /// The same name in the form in which it compares: `None` if it is no distinguished name.
+    /// The normalized form for comparisons; `None` if it is not a valid distinguished name.
     pub(super) fn key(&self) -> Option<String> {
         let parts = parts(&self.0)?;
         let keys = parts.iter().map(|values| {
@@ -49,7 +49,7 @@ impl Dn {
         Some(keys.collect::<Vec<_>>().join(","))
     }
 
-    /// Whether it is this base or below it.
+    /// Whether it equals the base or is below it.
     pub(super) fn is_within(&self, base: &Self) -> bool {
         match (self.key(), base.key()) {
             (Some(key), Some(base)) => key == base || key.strip_suffix(&base).is_some_and(|rest| rest.ends_with(',')),
@@ -57,7 +57,7 @@ impl Dn {
         }
     }
 
-    /// The attribute and the value that tell it from its siblings; `None` for the root.
+    /// The attribute and value of the leaf RDN; `None` for the root.
     pub(super) fn leaf(&self) -> Option<(String, String)> {
         parts(&self.0)?.into_iter().next()?.into_iter().next()
     }
@@ -69,12 +69,12 @@ impl std::fmt::Display for Dn {
     }
 }
 
-/// A relative distinguished name.
+/// Formats a relative distinguished name.
 pub(super) fn rdn(attribute: &str, value: &str) -> String {
     format!("{attribute}={}", dn_escape(value))
 }
 
-/// Its parts from the leaf up, each with its attributes and plain values; `None` if that is no name.
+/// Parses the RDNs from the leaf up, each with its attributes and unescaped values; `None` if it is not a valid DN.
 fn parts(text: &str) -> Option<Vec<Vec<(String, String)>>> {
     let mut parts = Vec::new();
     if text.trim().is_empty() {
@@ -107,10 +107,10 @@ fn parts(text: &str) -> Option<Vec<Vec<(String, String)>>> {
     }
 }
 
-/// Reads a value and where it ends.
+/// Parses a value and returns the position after it.
 fn value(text: &str) -> Option<(String, usize)> {
     let (mut bytes, mut chars) = (Vec::new(), text.char_indices().peekable());
-    // Blanks around a value do not count, unless they are escaped.
+    // Blanks around a value are insignificant, unless they are escaped.
     let mut kept = 0;
     while let Some((at, c)) = chars.next() {
         match c {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_has_no_key() {
+    fn an_invalid_name_has_no_key() {
         for text in ["alice", "=x", "uid=a,,dc=x", "uid=a\\", "u*d=a"] {
             assert_eq!(key(text), None, "{text}");
         }

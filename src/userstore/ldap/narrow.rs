@@ -1,13 +1,13 @@
-//! A SCIM filter as an LDAP filter, as far as LDAP can say it. Pure.
+//! Translates a SCIM filter into an LDAP filter, as far as LDAP can express it (pure functions).
 //!
-//! What comes out holds for every entry whose resource matches by what LDAP holds of it. It may hold for more; the copy
-//! finishes. It need not hold for a resource that matches by what only the copy has.
+//! The result matches every entry whose resource matches by values that LDAP holds. It may match more; the copy
+//! completes the filter. It need not match a resource that matches only by values that the copy alone has.
 
 use super::filter::LdapFilter;
 use super::mapping::Mapping;
 use crate::domain::filter::{Comparand, Filter, Operator};
 
-/// The narrowest LDAP filter that holds wherever this one does; `None` if that is no help.
+/// Returns the narrowest LDAP filter that holds wherever this one does; `None` if it would match everything.
 pub(super) fn narrow(mapping: &Mapping, filter: &Filter) -> Option<LdapFilter> {
     match compile(mapping, filter) {
         LdapFilter::All => None,
@@ -34,7 +34,7 @@ fn compile(mapping: &Mapping, filter: &Filter) -> LdapFilter {
                 _ => LdapFilter::Or(terms),
             }
         }
-        // Each side of an element's filter holds of the element, so of the resource.
+        // Both sides of an element's filter hold for the element, and so for the resource.
         Filter::Element { filter, .. } => compile(mapping, filter),
         Filter::Compare {
             attribute,
@@ -56,12 +56,13 @@ fn compile(mapping: &Mapping, filter: &Filter) -> LdapFilter {
                 _ => LdapFilter::Or(holders),
             }
         }
-        // `not` of what may be too wide would be too narrow; times, flags and order are finished in the copy.
+        // The negation of a filter that may be too wide would be too narrow; times, flags and order are checked in the
+        // copy.
         Filter::Constant(true) | Filter::Not(_) | Filter::Present(_) | Filter::Compare { .. } => LdapFilter::All,
     }
 }
 
-/// A comparison with a text. How servers fold letters beyond ASCII differs, so only the rest is asked for.
+/// Returns a comparison with a text. Servers fold non-ASCII letters differently, so only the ASCII parts are compared.
 pub(super) fn piece(ldap: &str, operator: Operator, text: &str) -> LdapFilter {
     if text.trim().is_empty() {
         return LdapFilter::All;
@@ -75,7 +76,7 @@ pub(super) fn piece(ldap: &str, operator: Operator, text: &str) -> LdapFilter {
             _ => LdapFilter::Pieces(ldap.to_owned(), vec![String::new(), text.to_owned(), String::new()]),
         };
     }
-    // A letter before a combining mark may be one with it.
+    // A letter before a combining mark may form one character with it.
     let mut pieces: Vec<String> = vec![String::new()];
     let mut run = String::new();
     for c in text.chars().chain(['\u{0}']) {

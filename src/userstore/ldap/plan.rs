@@ -1,4 +1,4 @@
-//! What is to be done to an entry, and doing it.
+//! Plans the operations that change an entry, and executes them.
 
 use serde_json::Value;
 
@@ -13,8 +13,8 @@ use super::{Dn, LdapUserstore, deltas};
 use crate::domain::{Kind, Resource, ResourceId};
 use crate::userstore::{Draft, PasswordChange, StoreError, Write, WriteAction, Written};
 
-/// What is done in the directory, in this order: what is most likely to be refused comes first, and what was done before
-/// something is refused is undone. A password is not undone, so it comes last.
+/// The operations in the directory, in this order: those most likely to be refused come first, and if a later one is
+/// refused, the earlier ones are undone. A password cannot be undone, so it comes last.
 pub(super) struct Plan {
     pub(super) deltas: Vec<Delta>,
     pub(super) rename: Option<Rename>,
@@ -37,7 +37,7 @@ impl Plan {
 pub(super) type NewEntry = Vec<(String, Vec<Vec<u8>>)>;
 
 impl LdapUserstore {
-    /// The attributes of a new entry.
+    /// Returns the attributes of a new entry.
     pub(super) fn new_entry(
         &self,
         facts: &Facts,
@@ -84,7 +84,7 @@ impl LdapUserstore {
         Ok(attributes)
     }
 
-    /// What a write changes in an entry, apart from members.
+    /// Returns the operations of a write on an entry, apart from members.
     pub(super) fn plan(
         &self,
         facts: &Facts,
@@ -131,7 +131,7 @@ impl LdapUserstore {
         })
     }
 
-    /// Carries a plan out: all of it, or nothing as far as the directory lets itself be put back.
+    /// Executes a plan. If an operation is refused, the earlier ones are undone, as far as the directory allows.
     pub(super) fn carry_out(&self, facts: &Facts, plan: &Plan, entry: &Entry) -> Result<(), Fault> {
         let stamps = self.settings.flavour.stamps();
         let while_at = (facts.asserts && stamps.len() == 1).then(|| LdapFilter::equal(stamps[0], &entry.stamp));
@@ -173,7 +173,7 @@ fn set_password(wire: &mut Wire<'_>, dn: &Dn, password: &PasswordChange) -> Resu
     }
 }
 
-/// A name with another leaf.
+/// Returns a name with another leaf RDN.
 fn renamed(dn: &Dn, attribute: &str, value: &str) -> Dn {
     let whole = dn.as_str();
     let mut escaped = false;

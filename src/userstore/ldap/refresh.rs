@@ -1,7 +1,8 @@
-//! Bringing the copy up to the state of the directory: one entry, those that a search finds, or everything of a type.
+//! Updates the copy from the directory: one entry, the matches of a search, or all entries of a type.
 //!
-//! An entry whose stamp is the one that is held is as the copy has it. Any other is read and absorbed: somebody else has
-//! changed it, and the journal is told. Entries that an intent is about are left alone; whoever has it confirms them.
+//! An entry whose version equals the stored one is unchanged. Any other was changed by others: it is read and copied,
+//! and the change is recorded in the journal. Entries with a pending intent are left to the owner of the intent, who
+//! confirms them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
@@ -21,13 +22,14 @@ use crate::storage::intents;
 use crate::storage::ldap_entries::{self, Held, KnownEntry};
 use crate::userstore::{StoreError, Userstore, Write, WriteAction};
 
-/// Entries that are read in one search by what the server knows them by.
+/// The number of entries that one search reads by permanent id.
 const BATCH: usize = 100;
-/// How many resources may vanish at once before that is taken for an accident.
+/// The delete limit: the most resources that may vanish at once before an accident is assumed.
 const FUSE: usize = 10;
 
 impl LdapUserstore {
-    /// The entry of a resource, and whether the copy had to be brought up to it; `None` if the directory has it no more.
+    /// Returns the entry of a resource, and whether the copy had to be updated; `None` if the directory no longer has
+    /// it.
     pub(super) fn present(&self, kind: &Kind, id: &ResourceId) -> Result<Option<(KnownEntry, bool)>, StoreError> {
         let known = self.known(id)?;
         if known.is_none() && is_of_ours(id) {
@@ -56,7 +58,7 @@ impl LdapUserstore {
         Ok(self.known(id)?.map(|known| (known, true)))
     }
 
-    /// The entry that the server knows by this.
+    /// Returns the entry with this permanent id.
     pub(super) fn by_entry(
         &self,
         facts: &Facts,
@@ -73,7 +75,7 @@ impl LdapUserstore {
             .read(|wire| wire.search(self.base(kind), Scope::Subtree, &filter, wanted));
         match found {
             Ok(mut found) => Ok(found.pop()),
-            // What is no id to the server is nobody's.
+            // A text that the server does not accept as an id belongs to no entry.
             Err(Fault::Refused {
                 code: WRONG_SYNTAX | WRONG_MATCHING | WRONG_DN_SYNTAX,
                 ..
@@ -82,7 +84,7 @@ impl LdapUserstore {
         }
     }
 
-    /// What finds an entry by what the server knows it by; `None` if that cannot be one.
+    /// Returns the filter for a permanent id; `None` if the text cannot be one.
     fn entry_filter(&self, id: &str) -> Option<LdapFilter> {
         let flavour = self.settings.flavour;
         match flavour {
@@ -110,13 +112,13 @@ impl LdapUserstore {
         names.map(str::to_owned).collect()
     }
 
-    /// Every attribute that the copy is made of, without members.
+    /// Returns every attribute that the copy is made of, without members.
     pub(super) fn all_attributes(&self, facts: &Facts, kind: &Kind) -> Vec<String> {
         let mapped = facts.mapping(kind).attributes();
         self.stamp_attributes().into_iter().chain(mapped).collect()
     }
 
-    /// The entries of a type that match, by their stamps alone.
+    /// Returns the matching entries of a type, with only their versions.
     pub(super) fn stamps(&self, kind: &Kind, filter: &LdapFilter) -> Result<Vec<Entry>, StoreError> {
         let wanted = self.stamp_attributes();
         let base = self.base(kind);
@@ -125,7 +127,8 @@ impl LdapUserstore {
             .read(|wire| wire.search(base, Scope::Subtree, filter, &wanted))?)
     }
 
-    /// Brings the copy up to these entries, of which only the stamps are known, and tells which resources they are.
+    /// Updates the copies of these entries, of which only the versions are known, and returns the ids of their
+    /// resources.
     pub(super) fn refresh_all(&self, kind: &Kind, entries: &[Entry]) -> Result<HashSet<ResourceId>, StoreError> {
         let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
         let held = self.held(&ids)?;
@@ -146,14 +149,13 @@ impl LdapUserstore {
             .read::<_, StoreError>(|connection| ldap_entries::held(connection, store, ids))
     }
 
-    /// Brings the whole copy of a type up to the directory, unless its changes have come no further since that was last
-    /// done.
+    /// Updates all copies of a type, unless the directory's change counter is unchanged since the last time.
     pub(super) fn compare(&self, kind: &Kind) -> Result<(), StoreError> {
         self.compare_within(kind, Some(FUSE))
     }
 
-    /// The same; `fuse` is how many resources may be gone, or a tenth of all, before nothing is done about it. Without one
-    /// all may be.
+    /// Like `compare`, with a delete limit: if more resources than `fuse` and more than a tenth of all are gone, none
+    /// are removed. `None` removes any number.
     pub(super) fn compare_within(&self, kind: &Kind, fuse: Option<usize>) -> Result<(), StoreError> {
         let facts = self.facts()?;
         let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,8 +183,8 @@ impl LdapUserstore {
         Ok(())
     }
 
-    /// Removes the copies of entries that are gone, unless they are more than `most` out of so many, and tells whether all
-    /// are settled.
+    /// Removes the copies of entries that are gone, unless there are more than the limit (given with the total).
+    /// Returns whether all were handled.
     fn remove_gone(
         &self,
         kind: &Kind,
@@ -221,7 +223,7 @@ impl LdapUserstore {
         Ok(settled)
     }
 
-    /// What intents are about.
+    /// The subjects of all pending intents.
     pub(super) fn under_way(&self) -> Result<HashSet<String>, StoreError> {
         let store = &self.settings.name;
         let intents = self
@@ -230,19 +232,19 @@ impl LdapUserstore {
         Ok(intents.into_iter().map(|intent| intent.subject).collect())
     }
 
-    /// Reads entries and absorbs them. Tells whether none had to be left alone.
+    /// Reads entries and copies them. Returns whether none had to be skipped.
     fn absorb_all(&self, kind: &Kind, changed: &[&Entry]) -> Result<bool, StoreError> {
         let facts = self.facts()?;
         let wanted = self.all_attributes(&facts, kind);
         let mut settled = true;
         if *kind == Kind::GROUP && changed.len() > 1 {
-            // Their members are people for the most part.
+            // Most of their members are users, so copy those first.
             self.take_in_new_users(&facts)?;
         }
         for batch in changed.chunks(BATCH) {
             let filters: Vec<LdapFilter> = batch.iter().filter_map(|entry| self.entry_filter(&entry.id)).collect();
             let filter = facts.filter(kind).and(LdapFilter::Or(filters));
-            // Held against what is held when the entry was read: what is confirmed meanwhile is newer.
+            // Read the stored versions before the entries: a confirmation in the meantime is newer.
             let ids: Vec<&str> = batch.iter().map(|entry| entry.id.as_str()).collect();
             let held = self.held(&ids)?;
             let read = |wire: &mut Wire<'_>| wire.search(self.base(kind), Scope::Subtree, &filter, &wanted);
@@ -252,7 +254,7 @@ impl LdapUserstore {
         Ok(settled)
     }
 
-    /// Makes copies of people that have none yet. Who is in a group can only be told of people that are known.
+    /// Copies users that have no copy yet, since group members can only be resolved to known users.
     fn take_in_new_users(&self, facts: &Facts) -> Result<(), StoreError> {
         let store = &self.settings.name;
         let entries = self.stamps(&Kind::USER, &facts.filter(&Kind::USER))?;
@@ -271,7 +273,7 @@ fn differs(held: Option<&Held>, entry: &Entry) -> bool {
     held.is_none_or(|held| held.stamp != entry.stamp || held.dn != entry.dn.as_str())
 }
 
-/// An entry in the form in which it is held.
+/// Returns the stored form of an entry.
 pub(super) fn known(resource: ResourceId, entry: &Entry) -> KnownEntry {
     KnownEntry {
         resource,
@@ -282,7 +284,7 @@ pub(super) fn known(resource: ResourceId, entry: &Entry) -> KnownEntry {
     }
 }
 
-/// Whether an id is one that stores of ours give (RFC 9562 version 7); servers give none of these.
+/// Whether an id is one that our own stores assign (RFC 9562 version 7); servers assign none of these.
 fn is_of_ours(id: &ResourceId) -> bool {
     uuid::Uuid::try_parse(id.as_str()).is_ok_and(|id| id.get_version_num() == 7)
 }

@@ -1,4 +1,4 @@
-//! How a directory is reached, and what in it means what.
+//! The settings of an LDAP userstore.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,53 +11,53 @@ use crate::domain::{Secret, ServiceProviderName, StoreName};
 /// The settings of one LDAP userstore.
 #[derive(Clone, Debug)]
 pub struct LdapSettings {
-    /// The store's name.
+    /// The name of the store.
     pub name: StoreName,
     /// The servers, `ldap://` or `ldaps://`; the first that answers is used.
     pub urls: Vec<String>,
-    /// Whether a plain connection turns to TLS before anything else is said (RFC 4511 §4.14).
+    /// Whether to start TLS on a plain connection before any other operation (RFC 4511 §4.14).
     pub start_tls: bool,
-    /// Certificates to trust in place of the system's, in PEM.
+    /// Certificates to trust instead of the system's, in PEM.
     pub ca_file: Option<PathBuf>,
-    /// Whom to bind as.
+    /// The DN to bind as.
     pub bind_dn: String,
     /// The password to bind with.
     pub bind_password: Secret,
-    /// What people are below.
+    /// The base DN of users.
     pub user_base: Dn,
-    /// What groups are below.
+    /// The base DN of groups.
     pub group_base: Dn,
     /// The kind of server.
     pub flavour: Flavour,
     /// Whether entries may be written.
     pub writable: bool,
-    /// What becomes of values that entries have no place for.
+    /// The handling of values that entries have no attribute for.
     pub unmapped: Unmapped,
-    /// The attribute that names new people's entries, if it is not the flavour's.
+    /// The naming attribute of new user entries, if not the flavour's.
     pub user_rdn: Option<String>,
-    /// The object classes of new people's entries, if they are not the flavour's.
+    /// The object classes of new user entries, if not the flavour's.
     pub user_object_classes: Option<Vec<String>>,
-    /// The object classes of new groups' entries, if they are not the flavour's.
+    /// The object classes of new group entries, if not the flavour's.
     pub group_object_classes: Option<Vec<String>>,
-    /// LDAP attributes for paths of people, beside or instead of the flavour's; an empty one takes a path out.
+    /// LDAP attributes for paths of users, in addition to or instead of the flavour's; an empty one removes a path.
     pub user_attributes: BTreeMap<String, String>,
-    /// The same for groups.
+    /// LDAP attributes for paths of groups, likewise.
     pub group_attributes: BTreeMap<String, String>,
-    /// How long one answer may take.
+    /// The timeout of one answer.
     pub timeout: Duration,
-    /// Connections at most.
+    /// The maximum number of connections.
     pub connections: u32,
-    /// How often to look for changes that others make.
+    /// The interval at which changes made by others are looked for.
     pub watch: Duration,
-    /// On whose behalf others change it: the targets of this service provider learn of that.
+    /// The service provider that changes made in the directory are attributed to; its targets receive them.
     pub service_provider: ServiceProviderName,
 }
 
-/// What becomes of values that LDAP has no place for.
+/// The handling of values that LDAP has no attribute for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmapped {
-    /// They are kept in our own database.
+    /// They are stored in our own database.
     Keep,
-    /// They are refused.
+    /// They are rejected.
     Refuse,
 }

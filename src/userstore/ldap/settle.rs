@@ -1,5 +1,5 @@
-//! Intents that were left behind: by a crash, or because the directory did not answer in time. What became of them is read
-//! in the directory. What was begun there is finished, what was not is dropped.
+//! Recovers intents that were left behind by a crash or a timeout of the directory.
+//! The outcome is read from the directory: a change that was begun there is completed, any other is dropped.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::userstore::sql::Beside;
 use crate::userstore::{StoreError, Userstore, Written};
 
 impl LdapUserstore {
-    /// Settles every intent whose owner is not at work any more.
+    /// Recovers every intent whose term has ended.
     pub(super) fn settle_all(&self) -> Result<(), StoreError> {
         let store = &self.settings.name;
         let left = self
@@ -28,7 +28,7 @@ impl LdapUserstore {
         Ok(())
     }
 
-    /// Settles one intent.
+    /// Recovers one intent.
     pub(super) fn settle(&self, intent: &Intent) -> Result<(), StoreError> {
         let (store, taken, until) = (self.settings.name.clone(), intent.clone(), self.clock.now().plus(TERM));
         let is_ours = self
@@ -39,7 +39,7 @@ impl LdapUserstore {
         }
         let Ok(pending) = serde_json::from_str::<Pending>(&intent.change) else {
             log::error!(
-                "userstore {}: an intent cannot be read and is dropped",
+                "userstore {}: an intent cannot be parsed and is dropped",
                 self.settings.name
             );
             return self.end(&intent.subject);
@@ -52,11 +52,15 @@ impl LdapUserstore {
             (_, Some(known)) => self.by_entry(&facts, &pending.kind, &known.entry, &wanted)?,
         };
         let companions = pending.companions.clone();
-        log::info!("userstore {}: settling what was begun with {}", self.settings.name, dn);
+        log::info!(
+            "userstore {}: recovering a pending change of {}",
+            self.settings.name,
+            dn
+        );
         match (&pending.step, entry) {
             (Step::Create(_), Some(entry)) if is_that(&facts, &pending, &entry) => {
                 if pending.password {
-                    // Its password was never set, and whoever sent it was told nothing.
+                    // The password was never set, and the client received no answer.
                     self.connections.write(|wire| wire.delete(&dn))?;
                     return self.end(subject);
                 }
@@ -71,12 +75,12 @@ impl LdapUserstore {
             (Step::Delete, None) => self
                 .confirm_removal(pending.write(), companions, (&dn, subject))
                 .map(|_| ()),
-            // Nothing was done.
+            // Nothing was changed in the directory.
             _ => self.end(subject),
         }
     }
 
-    /// Does what is left of a change that was begun, and confirms it.
+    /// Completes a change that was begun, and confirms it.
     fn finish(&self, facts: &Facts, pending: &Pending, entry: &Entry, subject: &str) -> Result<(), StoreError> {
         let write = pending.write();
         let Some(before) = self.copy.get(&pending.kind, &pending.id, Relations::NONE)? else {
@@ -96,7 +100,7 @@ impl LdapUserstore {
             Err(fault) if is_stale(&fault) => {}
             Err(Fault::Refused { text, .. }) => {
                 log::warn!(
-                    "userstore {}: {} cannot be finished: {text}",
+                    "userstore {}: a pending change of {} cannot be completed: {text}",
                     self.settings.name,
                     entry.dn
                 );
@@ -109,7 +113,7 @@ impl LdapUserstore {
             .map(|_| ())
     }
 
-    /// The changes of members that the directory lacks.
+    /// Returns the modifications of members that are still missing in the directory.
     fn missing_members(&self, pending: &Pending, dn: &Dn, trial: &Written) -> Result<Vec<Delta>, StoreError> {
         let mut missing = Vec::new();
         for delta in self.member_deltas(&pending.id, dn, trial)? {
@@ -136,7 +140,7 @@ impl LdapUserstore {
     }
 }
 
-/// Whether an entry is the one that was to be made.
+/// Whether an entry is the one that the intent was to create.
 fn is_that(facts: &Facts, pending: &Pending, entry: &Entry) -> bool {
     let Step::Create(state) = &pending.step else {
         return false;

@@ -1,4 +1,4 @@
-//! Looking for what others change in the directory.
+//! Watches a directory for changes made by others.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::domain::Kind;
 use crate::storage::ldap_entries;
 use crate::userstore::StoreError;
 
-/// How often to ask whether a directory answers again.
+/// The interval at which a directory that does not answer is tried again.
 const KNOCK_EVERY: Duration = Duration::from_secs(1);
 
 impl LdapUserstore {
-    /// Settles what was left behind, then brings the copy up to the directory. What changed since the last time is told to
-    /// the journal; the first time everything is only noted, since nothing has changed.
+    /// Recovers intents, then updates the copy from the directory. Changes since the last call are recorded in the
+    /// journal; the first call only takes a baseline, since nothing has changed yet.
     ///
-    /// Once this was called, nobody but this waits for a server that did not answer: call it again and again.
+    /// Call it repeatedly: after the first call, only this method waits for a server that did not answer.
     pub fn watch(&self) -> Result<(), StoreError> {
         self.connections.knock()?;
         self.settle_all()?;
@@ -23,7 +23,7 @@ impl LdapUserstore {
         self.note_baseline()
     }
 
-    /// The same, however many entries are gone.
+    /// Like `watch`, without a delete limit.
     pub fn accept(&self) -> Result<(), StoreError> {
         self.settle_all()?;
         self.compare_within(&Kind::USER, None)?;
@@ -31,7 +31,7 @@ impl LdapUserstore {
         self.note_baseline()
     }
 
-    /// When to look again: soon while the directory does not answer.
+    /// The time until the next call of `watch`: short while the directory does not answer.
     pub fn interval(&self) -> Duration {
         match self.connections.trouble() {
             Some(_) => self.settings.watch.min(KNOCK_EVERY),

@@ -1,4 +1,4 @@
-//! The operations of LDAP that the store uses, each within its time.
+//! The LDAP operations that the store uses, each with a timeout.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use super::flavour::{CONTROL, Flavour, NORMAL_ACCOUNT, PASSWORD_NOT_REQUIRED};
 use super::name::Dn;
 use super::settings::LdapSettings;
 
-/// Entries per page of a search (RFC 2696): below the limits that servers come with.
+/// Entries per page of a search (RFC 2696); below the default limits of servers.
 const PAGE: i32 = 500;
-/// A search that is not through by then is given up, however much it has found.
+/// A search that takes longer than this is given up, however much it has found.
 const LONGEST_SEARCH: Duration = Duration::from_mins(5);
 
-// Result codes (RFC 4511 appendix A; the last of RFC 4528, the one before it of ldap.h for a server that is gone).
+// Result codes (RFC 4511 appendix A; the last from RFC 4528, the one before it from ldap.h, for a server that is down).
 pub(super) const NO_SUCH_ATTRIBUTE: u32 = 16;
 pub(super) const UNDEFINED_TYPE: u32 = 17;
 pub(super) const WRONG_MATCHING: u32 = 18;
@@ -39,7 +39,7 @@ pub(super) const ENTRY_EXISTS: u32 = 68;
 pub(super) const SERVER_DOWN: u32 = 81;
 pub(super) const ASSERTION_FAILED: u32 = 122;
 
-/// A change of one attribute: values that go, values that come.
+/// A change of one attribute: values to add, delete or replace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Delta {
     Add(String, Vec<Vec<u8>>),
@@ -47,7 +47,7 @@ pub(super) enum Delta {
     Replace(String, Vec<Vec<u8>>),
 }
 
-/// A connection at work.
+/// A connection with the timeout and flavour of its store.
 pub(super) struct Wire<'a> {
     connection: &'a mut LdapConn,
     timeout: Duration,
@@ -63,12 +63,13 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// The connection, with the time for the next operation set.
+    /// Returns the connection, with the timeout of the next operation set.
     pub(super) fn line(&mut self) -> &mut LdapConn {
         self.connection.with_timeout(self.timeout)
     }
 
-    /// All entries below a base that match, in pages; none if there is no such base. Referrals are not followed.
+    /// Returns all matching entries below a base, read in pages; none if the base does not exist. Referrals are not
+    /// followed.
     pub(super) fn search(
         &mut self,
         base: &Dn,
@@ -84,7 +85,7 @@ impl<'a> Wire<'a> {
             .collect())
     }
 
-    /// The same with what is no entry of ours, such as a server's own.
+    /// Like `search`, for entries outside our bases (root DSE, schema).
     pub(super) fn search_raw(
         &mut self,
         base: &str,
@@ -107,7 +108,9 @@ impl<'a> Wire<'a> {
             found.push(SearchEntry::construct(entry));
             let too_many = scope == Scope::Base && found.len() > 1;
             if too_many || begun.elapsed() > LONGEST_SEARCH {
-                return Err(Fault::Unreachable("the server sends without end".to_owned()));
+                return Err(Fault::Unreachable(
+                    "the search returns too many entries or takes too long".to_owned(),
+                ));
             }
         }
         match done(stream.result()) {
@@ -118,12 +121,12 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// The entry of this name, if it is there.
+    /// Returns the entry with this DN, if it exists.
     pub(super) fn at(&mut self, dn: &Dn, attributes: &[String]) -> Result<Option<Entry>, Fault> {
         Ok(self.search(dn, Scope::Base, &LdapFilter::All, attributes)?.pop())
     }
 
-    /// Makes an entry.
+    /// Adds an entry.
     pub(super) fn add(&mut self, dn: &Dn, attributes: Vec<(String, Vec<Vec<u8>>)>) -> Result<(), Fault> {
         let attributes: Vec<(Vec<u8>, HashSet<Vec<u8>>)> = attributes
             .into_iter()
@@ -132,7 +135,7 @@ impl<'a> Wire<'a> {
         done(self.line().add(dn.as_str(), attributes)?)
     }
 
-    /// Changes an entry: all of it or nothing. With `while_at`, only while the filter holds, where the server can tell.
+    /// Modifies an entry atomically. With `while_at`, only while the filter matches, if the server supports that.
     pub(super) fn modify(&mut self, dn: &Dn, deltas: &[Delta], while_at: Option<&LdapFilter>) -> Result<(), Fault> {
         if deltas.is_empty() {
             return Ok(());
@@ -157,7 +160,7 @@ impl<'a> Wire<'a> {
         done(line.modify(dn.as_str(), changes)?)
     }
 
-    /// Gives an entry another name below the same parent.
+    /// Renames an entry below the same parent.
     pub(super) fn rename(&mut self, dn: &Dn, rdn: &str) -> Result<(), Fault> {
         done(self.line().modifydn(dn.as_str(), rdn, true, None)?)
     }
@@ -167,8 +170,8 @@ impl<'a> Wire<'a> {
         done(self.line().delete(dn.as_str())?)
     }
 
-    /// Sets a password as the server wants it: by the extended operation (RFC 3062), so that the server hashes it and
-    /// holds it against its policy; Active Directory has an attribute for it.
+    /// Sets a password with the extended operation (RFC 3062), so that the server hashes it and applies its password
+    /// policy; Active Directory uses an attribute instead.
     pub(super) fn set_password(&mut self, dn: &Dn, password: &str) -> Result<(), Fault> {
         if self.flavour == Flavour::ActiveDirectory {
             return self.set_unicode_password(dn, password, false);
@@ -181,7 +184,7 @@ impl<'a> Wire<'a> {
         done(self.line().extended(request)?.1)
     }
 
-    /// Takes a password away. In Active Directory an account has one or is switched off, so a random one takes its place.
+    /// Removes a password. Active Directory allows none only on disabled accounts, so a random one takes its place.
     pub(super) fn clear_password(&mut self, dn: &Dn) -> Result<(), Fault> {
         if self.flavour == Flavour::ActiveDirectory {
             let random = format!("{}aA1!", crate::storage::random::token());
@@ -196,7 +199,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Sets a password, and whether the account counts as one without.
+    /// Sets a password, and the flag that the account needs none.
     fn set_unicode_password(&mut self, dn: &Dn, password: &str, is_none: bool) -> Result<(), Fault> {
         let wanted = ["objectGUID", "uSNChanged", CONTROL].map(str::to_owned);
         let control = self
@@ -211,19 +214,20 @@ impl<'a> Wire<'a> {
         self.modify(dn, &[unicode_password(password), control], None)
     }
 
-    /// Binds as somebody. An empty password would be taken for no password, and let in (RFC 4513 §5.1.2): it never leaves.
+    /// Binds with a DN and a password. An empty password is refused here, since the server would treat it as an
+    /// unauthenticated bind and succeed (RFC 4513 §5.1.2).
     pub(super) fn bind(&mut self, dn: &Dn, password: &str) -> Result<(), Fault> {
         if password.is_empty() || dn.as_str().is_empty() {
             return Err(Fault::Refused {
                 code: INVALID_CREDENTIALS,
-                text: "an empty name or password is none".to_owned(),
+                text: "the DN or the password is empty".to_owned(),
             });
         }
         done(self.line().simple_bind(dn.as_str(), password)?)
     }
 }
 
-/// Active Directory takes a password in quotes, in UTF-16.
+/// Encodes a password for Active Directory: in quotes, in UTF-16.
 pub(super) fn unicode_password(password: &str) -> Delta {
     let quoted = format!("\"{password}\"");
     let bytes = quoted.encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -1,4 +1,4 @@
-//! Passwords of the people in this store, and the lock that wrong ones put on an account.
+//! Passwords of the users in the SQL userstore, and the account lock after too many failures.
 
 use diesel::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::storage::connection::SuffixDsl;
 use crate::storage::tables::credentials;
 use crate::userstore::{PasswordVerdict, StoreError};
 
-/// Sets the hash, or takes it away; either way old failures are forgotten.
+/// Sets or removes the hash. Either way, earlier failures are cleared.
 pub(super) fn set(
     connection: &mut SqlConnection,
     id: &ResourceId,
@@ -31,7 +31,7 @@ pub(super) fn set(
         .map(|_| ())
 }
 
-/// Whether there is a hash that a password could be compared with.
+/// Whether there is a hash to compare a password with.
 pub(super) fn has(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<bool> {
     let known = credentials::table
         .find(id.as_str())
@@ -44,8 +44,8 @@ pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -
     attempt(store, id, |hash| Ok(store.hasher.verify(hash, password)))
 }
 
-/// Counts an attempt as a failure before anything is compared, and forgives it if it was right: so parallel guesses
-/// cannot outrun the count.
+/// Counts the attempt as a failure before comparing, and clears it if the password is correct, so that parallel guesses
+/// cannot exceed the limit.
 pub(super) fn attempt(
     store: &SqlUserstore,
     id: &ResourceId,
@@ -70,12 +70,12 @@ pub(super) fn attempt(
     }
 }
 
-/// Whether failures can be counted.
+/// Whether there is a row to count failures in.
 pub(super) fn has_room(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(credentials::table.find(id.as_str()))).get_result(connection)
 }
 
-/// Makes room to count failures for somebody whose password is kept elsewhere.
+/// Creates the row that counts failures of a user whose password is kept elsewhere.
 pub(super) fn make_room(connection: &mut SqlConnection, id: &ResourceId, at: Timestamp) -> QueryResult<()> {
     diesel::insert_into(credentials::table)
         .values((
@@ -115,7 +115,7 @@ fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp
     Ok(Attempt::Compare(hash))
 }
 
-/// Forgets failures and lifts the lock.
+/// Clears failures and lifts the lock.
 pub(super) fn unlock(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<()> {
     diesel::update(credentials::table.find(id.as_str()))
         .set((credentials::failures.eq(0), credentials::locked_until.eq(0)))

@@ -1,4 +1,4 @@
-//! Finding resources: in SQL where it reaches, finished in memory where it does not.
+//! Queries for resources: in SQL where possible, completed in memory otherwise.
 
 use diesel::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::storage::SqlConnection;
 use crate::storage::connection::MultiBackend;
 use crate::storage::tables::resources;
 
-/// Documents that are in memory at a time while a filter or a sort is finished there.
+/// The number of documents held in memory at a time while a filter or sort is completed there.
 const BATCH: i64 = 500;
 
 /// Answers a query over one store.
@@ -23,7 +23,7 @@ pub(super) fn find(
     (store, landmarks): (&StoreName, &Landmarks),
     query: &Query,
 ) -> QueryResult<Found> {
-    // `userName eq "…"` is what every client asks before every write: it gets a prepared statement of its own.
+    // Clients send `userName eq "…"` before every write, so it gets a prepared statement of its own.
     let mut found = match query.filter.as_ref().and_then(Filter::name_wanted) {
         Some(key) if query.page.start == Start::Index(0) => find_by_key(connection, store, query, key)?,
         _ => search(connection, (store, landmarks), query)?,
@@ -69,7 +69,7 @@ fn search(
     }
 }
 
-/// Which rows.
+/// The rows that a query considers.
 struct Scope<'a> {
     store: &'a StoreName,
     kind: &'a Kind,
@@ -85,7 +85,7 @@ impl Scope<'_> {
             .filter(resources::store.eq(self.store.as_str()))
             .filter(resources::kind.eq(self.kind.as_str()))
             .into_boxed::<MultiBackend>();
-        // A constant would only cost the planner its partial knowledge.
+        // A constant predicate would only make the planner's estimates worse.
         if self.is_everything() {
             rows
         } else {
@@ -93,7 +93,7 @@ impl Scope<'_> {
         }
     }
 
-    /// How many rows there are. Of everything the database keeps count (`resource_counts`).
+    /// Returns the number of rows. For all rows of a type, the database maintains the count (`resource_counts`).
     fn total(&self, connection: &mut SqlConnection) -> QueryResult<usize> {
         if !self.is_everything() {
             return self.rows().count().get_result(connection).map(counted);
@@ -101,7 +101,7 @@ impl Scope<'_> {
         Ok(Counts::read(connection, self.store.as_str(), self.kind.as_str())?.total)
     }
 
-    /// The rows from a place on in the order of ids, and how many of them are still before it.
+    /// Returns the rows from a position on, ordered by id, and how many of them still precede the position.
     fn rows_from(&self, connection: &mut SqlConnection, place: usize) -> QueryResult<(Rows<'_>, usize)> {
         let landmark = if self.is_everything() {
             self.landmarks.before(connection, (self.store, self.kind), place)?
@@ -119,7 +119,7 @@ impl Scope<'_> {
     }
 }
 
-/// Ids decide among equal keys, and always ascend.
+/// Restricts the rows to one side of a sort key. Ids break ties and always ascend.
 macro_rules! beyond {
     ($rows:ident, $column:ident, $key:expr, $id:ident, $larger:ident, $side:ident) => {{
         let bound = $key;
@@ -140,7 +140,7 @@ macro_rules! beyond {
     }};
 }
 
-/// Ids ascend, except from the end.
+/// Orders the rows; ids ascend, except when reading from the end.
 macro_rules! ordered {
     ($rows:ident, $column:ident, $down:ident, $backwards:ident) => {
         match ($down, $backwards) {
@@ -152,7 +152,7 @@ macro_rules! ordered {
     };
 }
 
-/// An order that an index gives.
+/// A sort order that an index provides.
 #[derive(Clone, Copy)]
 struct Order {
     column: Column,
@@ -196,13 +196,13 @@ impl Order {
         })
     }
 
-    /// The rows in this order, or from its end.
+    /// Sorts the rows in this order, or in reverse to read from the end.
     fn apply(self, rows: Rows<'_>, backwards: bool) -> Rows<'_> {
         use resources::{created, id, key, modified};
         match (self.column, self.descending != backwards) {
             (Column::Id, false) => rows.order(id.asc()),
             (Column::Id, true) => rows.order(id.desc()),
-            // No two rows have the same key.
+            // Keys are unique, so no tie-break is needed.
             (Column::Key, false) => rows.order(key.asc()),
             (Column::Key, true) => rows.order(key.desc()),
             (Column::Created, down) => ordered!(rows, created, down, backwards),
@@ -210,7 +210,8 @@ impl Order {
         }
     }
 
-    /// The rows on one side of a place. The bound on the column alone is implied; it is what an index can be asked for.
+    /// Restricts the rows to one side of a place. The bound on the column alone is implied, but lets the database use
+    /// an index.
     fn beyond<'a>(self, rows: Rows<'a>, place: &Place, side: Side) -> Rows<'a> {
         use resources::{created, id, key, modified};
         let at = place.id.as_str().to_owned();
@@ -221,7 +222,7 @@ impl Order {
             (Column::Key, Some(SortKey::Text(text))) => beyond!(rows, key, text.clone(), at, larger, side),
             (Column::Created, Some(SortKey::Moment(moment))) => beyond!(rows, created, moment.0, at, larger, side),
             (Column::Modified, Some(SortKey::Moment(moment))) => beyond!(rows, modified, moment.0, at, larger, side),
-            // These columns always hold a value of this type.
+            // Unreachable: these columns always hold a value of this type.
             _ => rows.filter(id.lt("")),
         }
     }
@@ -233,7 +234,7 @@ enum Side {
     After,
 }
 
-/// SQL knows the whole answer.
+/// Answers a query that SQL can answer completely.
 fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page: &Page) -> QueryResult<Found> {
     match &page.start {
         Start::Index(start) => by_index(connection, scope, order, *start, page.count),
@@ -259,7 +260,7 @@ fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page:
     }
 }
 
-/// The first resources, and whether there are more: one more than wanted is asked for.
+/// Returns the first `count` resources and whether there are more, by selecting one more than wanted.
 fn one_too_many(connection: &mut SqlConnection, rows: Rows<'_>, count: usize) -> QueryResult<(Vec<Resource>, bool)> {
     let rows: Vec<Row> = rows
         .limit(clamped(count.saturating_add(1)))
@@ -290,7 +291,7 @@ fn by_index(
             Column::Id if !order.descending => scope.rows_from(connection, start)?,
             _ => (scope.rows(), start),
         };
-        // Keys first: leaving out thousands of rows costs index entries, not documents.
+        // Select keys first: skipping thousands of rows then costs index entries, not documents.
         let ids = order
             .apply(rows, false)
             .limit(clamped(count))
@@ -308,8 +309,8 @@ fn by_index(
     Ok(Found::at_index(start, total, resources))
 }
 
-/// SQL gives candidates; each is matched, and sorted if need be, in memory. At most a batch of documents is held at a
-/// time, and of a match only its id and sort key.
+/// Matches, and if needed sorts, the candidates from SQL in memory. At most one batch of documents is held at a time,
+/// and only the id and sort key of each match.
 fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -> QueryResult<Found> {
     let relations = query.looks_at();
     let mut matching: Vec<Place> = Vec::new();

@@ -1,4 +1,4 @@
-//! What a store elsewhere keeps here of its resources: the same rows, written together with that store's own records.
+//! Writes for stores that keep copies of their resources here, together with their own records.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use crate::domain::{Companion, ResourceId};
 use crate::storage::{SqlConnection, StorageError};
 use crate::userstore::{PasswordVerdict, StoreError, Write, Written};
 
-/// What is written in the same transaction. It may run again.
+/// An extra write in the same transaction. It may run again on a retry.
 pub(in crate::userstore) type Beside = Arc<dyn Fn(&mut SqlConnection) -> Result<(), StoreError> + Send + Sync>;
 
-/// What came of a write that was only tried.
+/// The outcome of a trial write.
 enum Trial {
-    /// It would have done this.
+    /// The write would succeed with this result.
     Done(Option<Box<Written>>),
-    /// It fails.
+    /// The write fails.
     Failed(StoreError),
 }
 
@@ -25,7 +25,7 @@ impl From<diesel::result::Error> for Trial {
 }
 
 impl SqlUserstore {
-    /// Carries out one write, its companions and what belongs beside it: all of it, or nothing.
+    /// Applies one write, its side records and an extra write atomically.
     pub(in crate::userstore) fn write_beside(
         &self,
         write: Write,
@@ -40,7 +40,7 @@ impl SqlUserstore {
         })
     }
 
-    /// Carries out many writes in one transaction, each whole or not at all, and tells how each went.
+    /// Applies many writes in one transaction, each completely or not at all, and returns the error of each, if any.
     pub(in crate::userstore) fn write_many(
         &self,
         writes: Vec<(Write, Vec<Companion>, Beside)>,
@@ -61,7 +61,7 @@ impl SqlUserstore {
         })
     }
 
-    /// Tells what a write would do and undoes it. What belongs beside it is written if the write would change something.
+    /// Returns the result of a write and rolls it back. `beside` is run if the write would change something.
     pub(in crate::userstore) fn try_beside(
         &self,
         write: Write,
@@ -89,7 +89,7 @@ impl SqlUserstore {
         })
     }
 
-    /// Counts an attempt to open an account whose password is kept elsewhere.
+    /// Counts a login attempt for an account whose password is kept elsewhere.
     pub(in crate::userstore) fn attempt_elsewhere(
         &self,
         id: &ResourceId,

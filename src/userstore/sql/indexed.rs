@@ -1,4 +1,4 @@
-//! Which values of a resource are indexed, in which form, and how they get there.
+//! The indexed attribute values of a resource, the form they are stored in, and how they are written.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -17,10 +17,10 @@ use crate::storage::SqlConnection;
 use crate::storage::connection::MultiBackend;
 use crate::storage::random::fingerprint;
 
-/// The most characters of a value that an index holds; PostgreSQL's limit is 2,700 bytes.
+/// The most characters of a value that an index entry holds; PostgreSQL's limit is 2,700 bytes.
 pub(super) const WIDTH: usize = 200;
 
-/// The form in which an index holds a value. A long one keeps its beginning, so that prefixes are found, and its
+/// Returns the form of a value in the index. A long value keeps its beginning, for prefix searches, and its
 /// fingerprint, so that equality stays exact.
 pub(super) fn capped(value: &str) -> Cow<'_, str> {
     match value.char_indices().nth(WIDTH) {
@@ -29,7 +29,7 @@ pub(super) fn capped(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// A text as an attribute compares it: folded unless case matters.
+/// Returns a text in the form in which its attribute is compared: case-folded unless the attribute is case-exact.
 pub(super) fn folded(attribute: &Attribute, text: &str) -> String {
     if attribute.case_exact {
         text.to_owned()
@@ -38,7 +38,7 @@ pub(super) fn folded(attribute: &Attribute, text: &str) -> String {
     }
 }
 
-/// Whether an attribute's values are in the index, by its schema.
+/// Whether the schema marks the attribute as indexed.
 pub(super) fn is_indexed(attribute: &AttributeRef) -> bool {
     attribute.leaf().indexed && is_text(attribute.leaf())
 }
@@ -47,7 +47,7 @@ fn is_text(attribute: &Attribute) -> bool {
     matches!(attribute.data_type, DataType::String | DataType::Reference)
 }
 
-/// The (path, value) pairs of a resource's indexed attributes.
+/// Returns the (path, value) pairs of a resource's indexed attributes.
 pub(super) fn values(resource_type: &ResourceType, attributes: &Attributes) -> BTreeSet<(String, String)> {
     let mut values = BTreeSet::new();
     collect(&resource_type.schema.attributes, "", attributes, &mut values);
@@ -64,7 +64,7 @@ pub(super) fn values(resource_type: &ResourceType, attributes: &Attributes) -> B
     values
 }
 
-/// Writes (path, value) pairs of a resource.
+/// Inserts (path, value) pairs of a resource.
 pub(super) fn insert(
     connection: &mut SqlConnection,
     resource: &ResourceId,
@@ -78,7 +78,7 @@ pub(super) fn insert(
     Insert { resource, pairs }.execute(connection).map(|_| ())
 }
 
-/// The pairs as one value, so that one prepared statement writes any number of them.
+/// Inserts the pairs as one bound value, so that one prepared statement writes any number of them.
 #[derive(QueryId)]
 struct Insert {
     resource: String,

@@ -1,8 +1,8 @@
-//! Where a page deep inside begins, without a walk over all that is before it.
+//! Page checkpoints: ids at fixed intervals, so that a deep page starts without a full scan.
 //!
-//! Ids ascend as resources are made. So the ids at every so many places stay where they are until a resource is removed,
-//! or made with an id from before. The database counts both (`resource_counts`); where the counts do not fit, all is
-//! looked at anew.
+//! Ids ascend in the order of creation, so the ids at every n-th position stay valid until a resource is removed, or
+//! created with an earlier id. The database counts both (`resource_counts`); where the counts do not match, the
+//! checkpoints are computed again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +15,10 @@ use crate::storage::SqlConnection;
 use crate::storage::connection::{PreparedDsl, each};
 use crate::storage::tables::{resource_counts, resources};
 
-/// How many places are between two landmarks.
+/// The number of positions between two checkpoints.
 const STRIDE: usize = 1000;
 
-/// How many resources of a type a store holds, and how many it has removed so far.
+/// The number of resources of a type in a store, and the number removed so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) total: usize,
@@ -26,7 +26,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Reads them; they are of one moment.
+    /// Reads the counts, which are consistent with each other.
     pub(super) fn read(connection: &mut SqlConnection, store: &str, kind: &str) -> QueryResult<Self> {
         let stripes: Vec<(i64, i64)> = resource_counts::table
             .filter(resource_counts::store.eq(store))
@@ -40,7 +40,7 @@ impl Counts {
     }
 }
 
-/// What one process knows of one store.
+/// The checkpoints that this process has for one store.
 #[derive(Debug)]
 pub(super) struct Landmarks {
     stride: usize,
@@ -50,18 +50,18 @@ pub(super) struct Landmarks {
 #[derive(Debug, Default)]
 struct State {
     known: Option<Arc<Known>>,
-    /// How many places were walked over since for want of knowledge.
+    /// The number of positions scanned since then for lack of checkpoints.
     walked: usize,
-    /// Somebody is looking.
+    /// Whether another thread is computing the checkpoints.
     busy: bool,
 }
 
-/// What is known of one type.
+/// The checkpoints of one type.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// What was counted when it was last seen to hold.
+    /// The counts for which the checkpoints were last valid.
     counts: Counts,
-    /// The ids at the places `stride`, 2 × `stride`, and so on, counted from 1.
+    /// The ids at the positions `stride`, 2 × `stride`, and so on, counted from 1.
     ids: Vec<String>,
 }
 
@@ -77,8 +77,8 @@ impl Landmarks {
         }
     }
 
-    /// The last landmark before a place, counted from 0, and how many places are between. `None` if there is none, or none
-    /// that is known: the caller then walks.
+    /// Returns the last checkpoint before a position (counted from 0) and the number of positions between. `None` if
+    /// there is none or none is known; the caller then scans.
     pub(super) fn before(
         &self,
         connection: &mut SqlConnection,
@@ -97,8 +97,8 @@ impl Landmarks {
         Ok(landmark.map(|id| (id, place - passed * self.stride)))
     }
 
-    /// What is known and holds now. All is looked at anew only when walking has cost as much, so that it never costs
-    /// more than twice as much as walking, however much is removed meanwhile.
+    /// Returns the checkpoints if they are valid now. They are computed again only once scans have cost as much, so the
+    /// total cost is at most twice that of scanning, however many removals there are.
     fn holding(
         &self,
         connection: &mut SqlConnection,
@@ -138,7 +138,7 @@ impl Landmarks {
         found
     }
 
-    /// Walks from the last landmark on as far as was counted. `None` if it does not come out so.
+    /// Extends the checkpoints up to the counted total. `None` if the counts no longer match afterwards.
     fn extend(
         &self,
         connection: &mut SqlConnection,
@@ -146,7 +146,7 @@ impl Landmarks {
         (counts, mut ids): (Counts, Vec<String>),
     ) -> QueryResult<Option<Arc<Known>>> {
         let stride = i64::try_from(self.stride).unwrap_or(i64::MAX);
-        // A landmark with nothing behind it is of no use.
+        // A checkpoint with nothing behind it would be useless.
         while (ids.len() + 1) * self.stride < counts.total {
             let next = resources::table
                 .filter(resources::store.eq(of.0.as_str()))
@@ -171,7 +171,7 @@ impl Landmarks {
     }
 }
 
-/// What is behind a landmark and what was counted, of one moment.
+/// The number of rows behind a checkpoint and the counts, from one snapshot.
 #[derive(QueryableByName)]
 struct Moment {
     #[diesel(sql_type = BigInt)]
@@ -207,7 +207,7 @@ impl Moment {
     }
 }
 
-/// A number of rows as the database gives it.
+/// Converts a row count from the database.
 pub(super) fn counted(number: i64) -> usize {
     usize::try_from(number).unwrap_or_default()
 }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_found_whatever_was_made_and_removed_before_it() {
+    fn checkpoints_stay_correct_through_changes() {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&test_database::url(&folder)).unwrap();
         migrate::run(&database).unwrap();
@@ -250,7 +250,7 @@ mod tests {
                 let [dice, at, ..] = random::bytes::<2>();
                 let at = usize::from(at) * ids.len() / 256;
                 match dice {
-                    // Made in order, in great haste, out of order; removed at the end or anywhere.
+                    // Created in order or out of order; removed at the end or anywhere.
                     0..150 => {
                         next += 10;
                         ids.push(next.to_string());

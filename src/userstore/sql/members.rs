@@ -1,4 +1,4 @@
-//! Who is in which group: one row per membership, so that a step costs the same whatever the group's size.
+//! Group members: one row each, so the cost of a step is independent of the group's size.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::storage::SqlConnection;
 use crate::storage::connection::any_of;
 use crate::storage::tables::members;
 
-/// Rows per statement: both databases limit the values that one statement binds.
+/// Rows per statement; both databases limit the number of bound values.
 const CHUNK: usize = 500;
 
-/// Brings along the relations asked for. Groups come with the row; those that nobody asked for go.
+/// Adds the requested relations. Groups are read with the row and cleared if they were not requested.
 pub(super) fn attach(connection: &mut SqlConnection, found: &mut [Resource], relations: Relations) -> QueryResult<()> {
     if relations.members {
         attach_members(connection, found)?;
@@ -43,8 +43,8 @@ fn attach_members(connection: &mut SqlConnection, found: &mut [Resource]) -> Que
     Ok(())
 }
 
-/// Looks one membership past the limit, and no further: whether it is still of this group. Asked for the members of this
-/// group alone, PostgreSQL would read and sort them all where it believes groups to be small.
+/// Reads the one membership at offset `limit` and checks that it is still of this group. With a filter on this group
+/// alone, PostgreSQL would read and sort all of its members where it estimates groups to be small.
 pub(super) fn is_larger(connection: &mut SqlConnection, group: &ResourceId, limit: usize) -> QueryResult<bool> {
     let past: Option<String> = members::table
         .filter(members::group_id.ge(group.as_str()))
@@ -57,7 +57,7 @@ pub(super) fn is_larger(connection: &mut SqlConnection, group: &ResourceId, limi
     Ok(past.is_some_and(|id| id == group.as_str()))
 }
 
-/// Carries out the steps on one group and tells who really joined and left.
+/// Applies the steps to one group and returns the members that really joined and left.
 pub(super) fn change(
     connection: &mut SqlConnection,
     group: &ResourceId,
@@ -97,8 +97,9 @@ pub(super) fn change(
     settle(connection, group, delta, &before)
 }
 
-/// Who left and came back, or came and left, in one change did neither; who left, came back and left again left once.
-/// `before` tells how those were shown who left or are shown otherwise, some of whom may be shown as before in the end.
+/// Reduces a change to its net effect: a member that left and came back, or the reverse, did neither, and one that
+/// left, came back and left again left once. `before` holds the earlier bodies of members that left or were relabelled;
+/// some may have the same body again at the end.
 fn settle(
     connection: &mut SqlConnection,
     group: &ResourceId,
@@ -185,7 +186,7 @@ fn join(
             .collect();
         let inserted: Vec<String> = match connection {
             SqlConnection::Sqlite(c) => {
-                // SQLite gives no RETURNING for a batch that skips conflicts through this dialect, so one by one.
+                // Through this dialect SQLite has no RETURNING for a batch that skips conflicts, so insert one by one.
                 let mut inserted = Vec::new();
                 for (row, member) in rows.into_iter().zip(chunk) {
                     let done = diesel::insert_or_ignore_into(members::table).values(row).execute(c)?;
@@ -216,7 +217,7 @@ fn leave(
     let of_group = members::table.filter(members::group_id.eq(group.as_str()));
     let shown = (members::member_id, members::body);
     let left: Vec<(String, String)> = match leaving {
-        // The one is found by its key, whatever the planner believes of the size of groups.
+        // A single member is found by its key, whatever group size the planner estimates.
         [one] => diesel::delete(of_group.filter(members::member_id.eq(one.as_str())))
             .returning(shown)
             .get_results(connection)?,
@@ -232,7 +233,7 @@ fn leave(
     Ok(())
 }
 
-/// Takes a resource out of every group and tells which groups those were.
+/// Removes a resource from every group and returns those groups.
 pub(super) fn leave_all(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<Vec<ResourceId>> {
     let groups: Vec<String> = diesel::delete(members::table.filter(members::member_id.eq(member.as_str())))
         .returning(members::group_id)

@@ -1,8 +1,8 @@
-//! The SQL userstore, one code for SQLite and PostgreSQL.
+//! The SQL userstore, with shared code for SQLite and PostgreSQL.
 //!
 //! One row per resource holds the hot columns and the document ready to send; `attribute_values` holds the values of
-//! attributes that the schema marks as indexed; `members` holds who is in which group. A filter is narrowed in SQL as
-//! far as those reach (`predicate`) and finished in memory where they do not (`find`).
+//! attributes that the schema marks as indexed; `members` holds group memberships. A filter is narrowed in SQL as far
+//! as those allow (`predicate`) and completed in memory where they do not (`find`).
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(in crate::userstore) use held::Beside;
 use landmarks::Landmarks;
 use row::Row;
 
-/// A userstore in our own database.
+/// A userstore in Vestibule's own database.
 pub struct SqlUserstore {
     name: StoreName,
     database: Database,
@@ -43,7 +43,7 @@ pub struct SqlUserstore {
 }
 
 impl SqlUserstore {
-    /// A store that shares its database with the journal, so that a change and its record commit together.
+    /// Creates a store that shares its database with the journal, so that a change and its record commit together.
     pub fn new(
         name: StoreName,
         database: Database,
@@ -145,12 +145,12 @@ impl Retry for StoreError {
     }
 }
 
-/// Which attribute a unique index guards. The resource's own key is named by the writer, who knows its type.
+/// Returns the attribute that a unique index guards. `write` names the resource's own key, since it knows the type.
 fn attribute_of(index: &str) -> &'static str {
     if index.contains("links") { "link" } else { "key" }
 }
 
-/// Loads whole rows by id, in the order of the ids.
+/// Loads whole rows by id, in the order of `ids`.
 fn by_ids(connection: &mut SqlConnection, ids: &[String]) -> QueryResult<Vec<Resource>> {
     let mut rows: Vec<Row> = resources::table
         .filter(any_of(resources::id, ids.iter().map(String::as_str)))

@@ -1,8 +1,8 @@
-//! A filter as SQL, as far as columns and indexes reach.
+//! Translates a SCIM filter into SQL, as far as columns and indexes allow.
 //!
-//! [`narrow`] gives a predicate that holds for every resource that the filter matches. If it is exact, it holds for no
-//! other; if not, whoever reads the rows finishes with [`crate::domain::filter::matches`]. SQL text comes from this file
-//! alone; every value is bound.
+//! [`narrow`] returns a predicate that holds for every resource that the filter matches. If it is exact, it holds for
+//! no other; if not, the caller applies [`crate::domain::filter::matches`] to the rows. All SQL text comes from this
+//! file, and every value is bound.
 
 use diesel::QueryResult;
 use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
@@ -24,17 +24,17 @@ pub(super) enum Predicate {
     All(Vec<Predicate>),
     Any(Vec<Predicate>),
     Not(Box<Predicate>),
-    /// A text column meets a test.
+    /// A text column satisfies a test.
     Column(&'static str, Test),
-    /// `active` is so.
+    /// The `active` column has this value.
     Active(bool),
-    /// A time column compares so with a moment.
+    /// A time column compares with a time by this operator.
     Time(&'static str, &'static str, i64),
-    /// Some indexed value at this path meets a test.
+    /// An indexed value at this path satisfies a test.
     Value(String, Test),
-    /// The group holds this member.
+    /// The group has this member.
     Holds(String),
-    /// The user is in this group, which is in the same store.
+    /// The user is a member of this group, which is in the same store.
     IsIn(String),
 }
 
@@ -42,16 +42,16 @@ pub(super) enum Predicate {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Test {
     Is(String),
-    /// From the first (inclusive) up to the second (exclusive): how a prefix is found by an index.
+    /// From the first (inclusive) up to the second (exclusive); lets an index find a prefix.
     Between(String, String),
     /// `>`, `>=`, `<` or `<=`.
     Compares(&'static str, String),
     Like(String),
-    /// Like, or too long for the index to tell.
+    /// Matches the pattern, or is too long for the index to decide.
     LikeOrLong(String),
 }
 
-/// A predicate and whether it says all that the filter says.
+/// A predicate, and whether it is equivalent to the filter.
 pub(super) struct Narrowed {
     pub(super) predicate: Predicate,
     pub(super) exact: bool,
@@ -62,7 +62,7 @@ impl Narrowed {
         Self { predicate, exact: true }
     }
 
-    /// Nothing is known of this part: every row stays in.
+    /// SQL cannot decide this part, so every row stays in.
     fn open() -> Self {
         Self {
             predicate: Predicate::Constant(true),
@@ -71,7 +71,7 @@ impl Narrowed {
     }
 }
 
-/// What SQL can say of a filter over resources of `kind`.
+/// Returns the predicate that SQL can evaluate for a filter over resources of `kind`.
 pub(super) fn narrow(kind: &Kind, filter: &Filter) -> Narrowed {
     match filter {
         Filter::Constant(value) => Narrowed::exact(Predicate::Constant(*value)),
@@ -106,7 +106,7 @@ fn combine(parts: impl Iterator<Item = Narrowed>, join: fn(Vec<Predicate>) -> Pr
     }
 }
 
-/// The complement of a part that is too wide would be too narrow, so only an exact one can be negated.
+/// Only an exact part can be negated: the complement of a part that is too wide would be too narrow.
 fn negate(inner: Narrowed) -> Narrowed {
     if inner.exact {
         Narrowed::exact(Predicate::Not(Box::new(inner.predicate)))
@@ -115,10 +115,10 @@ fn negate(inner: Narrowed) -> Narrowed {
     }
 }
 
-/// One element must meet the whole filter; the index knows of values, not of elements, so several conditions only narrow.
+/// One element must satisfy the whole filter. The index holds values, not elements, so several conditions only narrow.
 fn element(kind: &Kind, filter: &Filter) -> Narrowed {
     match filter {
-        // Even what holds of every element asks for an element, and whether there is one no index knows.
+        // Even a filter that every element satisfies requires an element, and no index knows whether there is one.
         Filter::Constant(true)
         | Filter::Compare {
             operator: Operator::Ne, ..
@@ -142,7 +142,7 @@ fn present(kind: &Kind, attribute: &AttributeRef) -> Narrowed {
     }
 }
 
-/// An empty text is a value that compares, but not one that is present.
+/// An empty text compares as a value but is not present.
 fn not_empty() -> Test {
     Test::Compares(" > ", String::new())
 }
@@ -151,7 +151,7 @@ fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Co
     match (place(kind, attribute), value) {
         (Place::Active, Comparand::Boolean(active)) if operator == Operator::Eq => Narrowed {
             predicate: Predicate::Active(*active),
-            // Where `active` is absent, it equals neither, and the column says false.
+            // An absent `active` equals neither value, but the column is false.
             exact: *active,
         },
         (Place::Time(column), Comparand::Moment(moment)) => match comparison(operator) {
@@ -195,7 +195,7 @@ fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Co
     }
 }
 
-/// Where SQL finds an attribute.
+/// The column or table in which SQL finds an attribute.
 enum Place {
     Key,
     Id,
@@ -242,11 +242,12 @@ fn comparison(operator: Operator) -> Option<&'static str> {
     }
 }
 
-/// The longest pattern that SQLite takes, in bytes (`SQLITE_MAX_LIKE_PATTERN_LENGTH`). Folding makes some texts longer.
+/// The longest pattern that SQLite accepts, in bytes (`SQLITE_MAX_LIKE_PATTERN_LENGTH`). Folding makes some texts
+/// longer.
 const LONGEST_PATTERN: usize = 50_000;
 
-/// A test of a text that the index may hold `capped`. Order and prefixes are exact while the value is not longer than
-/// what the index keeps.
+/// Returns the test of a text that the index may hold `capped`. Order and prefixes are exact as long as the value is
+/// not longer than the index keeps.
 fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicate, may_be_capped: bool) -> Narrowed {
     let short = text.chars().nth(WIDTH).is_none();
     let (test, exact) = match operator {
@@ -279,7 +280,7 @@ fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicat
     }
 }
 
-/// The test of `co` and `ew` and whether it is exact; none if its pattern is too long for a database.
+/// Returns the test for `co` or `ew` and whether it is exact; `None` if its pattern is too long for a database.
 fn like(operator: Operator, text: &str, may_be_capped: bool) -> Option<(Test, bool)> {
     let end = if operator == Operator::Co { "%" } else { "" };
     let pattern = format!("%{}{end}", escaped(text));
@@ -290,7 +291,7 @@ fn like(operator: Operator, text: &str, may_be_capped: bool) -> Option<(Test, bo
     }
 }
 
-/// The smallest text that is greater than every text with this prefix, in code point order.
+/// Returns the smallest text that is greater than every text with this prefix, in code point order.
 fn after_prefix(prefix: &str) -> Option<String> {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {
@@ -317,7 +318,7 @@ impl QueryFragment<MultiBackend> for Predicate {
             Self::All(parts) => balanced(&mut out, parts, " AND ", "1 = 1")?,
             Self::Any(parts) => balanced(&mut out, parts, " OR ", "1 = 0")?,
             Self::Not(inner) => {
-                // Two-valued: what is absent does not compare, so `not` holds for it.
+                // Two-valued logic: an absent value does not compare, so `not` holds for it.
                 out.push_sql("NOT COALESCE(");
                 inner.walk_ast(out.reborrow())?;
                 out.push_sql(", FALSE)");
@@ -350,9 +351,9 @@ impl QueryFragment<MultiBackend> for Predicate {
     }
 }
 
-/// The groups below this one, in its own store: a group speaks for no other. Of a member it is asked first whether it has
-/// members itself, which a person never has and an index tells. PostgreSQL cannot know how few groups there will be, so it
-/// is told to go by the index.
+/// Selects this group and all groups below it in the same store, as groups cannot hold members of other stores. The
+/// first check on a member is whether it has members itself: a user never has any, and an index tells. PostgreSQL
+/// cannot estimate how few groups there will be, so the query forces the index.
 fn push_is_in<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, group: &'b String) -> QueryResult<()> {
     let (one_of, end, held) = match out.backend() {
         MultiBackend::Postgres(_) => (
@@ -382,7 +383,7 @@ fn push_is_in<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, group: &'b String) ->
     Ok(())
 }
 
-/// Joins parts as a balanced tree: SQLite refuses expressions deeper than 1,000, which a flat chain would be.
+/// Joins parts as a balanced tree: SQLite rejects expressions deeper than 1,000, which a flat chain would be.
 fn balanced<'b>(
     out: &mut AstPass<'_, 'b, MultiBackend>,
     parts: &'b [Predicate],
@@ -393,7 +394,7 @@ fn balanced<'b>(
         [] => out.push_sql(empty),
         [single] => single.walk_ast(out.reborrow())?,
         _ => {
-            // There is no end of combinations.
+            // The number of combinations is unbounded, so do not cache the statement.
             out.unsafe_to_cache_prepared();
             let (left, right) = parts.split_at(parts.len() / 2);
             out.push_sql("(");

@@ -1,4 +1,4 @@
-//! The row of a resource.
+//! The database row of a resource.
 
 use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::prelude::*;
@@ -10,7 +10,7 @@ use crate::domain::{Document, Membership, Resource, Timestamp, Version};
 use crate::storage::connection::MultiBackend;
 use crate::storage::tables::resources;
 
-/// What is read of a resource's row.
+/// The columns read from a resource's row.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = resources)]
 pub(super) struct Row {
@@ -27,7 +27,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The resource, with its groups and without members.
+    /// Converts the row into a resource, with its groups and without members.
     pub(super) fn into_resource(self) -> Resource {
         Resource {
             store: self.store.into(),
@@ -44,12 +44,12 @@ impl Row {
     }
 }
 
-/// The groups that hold a person, as a column of the row: `[["id","displayName","direct"],…]`, or nothing. One statement
-/// thus reads people with their groups, and who is in no group costs one look at an index.
+/// The groups of a user as a column of the row: `[["id","displayName","direct"],…]`, or NULL. One statement thus reads
+/// users with their groups, and a user without groups costs one index lookup.
 ///
-/// A group that holds a group holds whom that one holds. A group speaks for its own store alone. Circles end, for no
-/// group is taken twice. Single values in place of joins and `EXISTS` leave the databases no other order to go in than
-/// from the person up.
+/// A member of a nested group is an indirect member of the outer group. Groups in other stores do not count. Cycles end
+/// because `UNION` takes no group twice. Scalar subqueries in place of joins and `EXISTS` force the databases to start
+/// at the user and go up.
 #[derive(Clone, Copy, QueryId)]
 pub(super) struct Groups;
 

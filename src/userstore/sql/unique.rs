@@ -1,4 +1,4 @@
-//! Values that nobody else may have: one row each, and the table's key decides between two who want the same at once.
+//! Unique attribute values: one row each, so that the primary key decides between concurrent claims.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use crate::storage::tables::unique_values;
 use crate::storage::{SqlConnection, StorageError, random};
 use crate::userstore::StoreError;
 
-/// Store and type within which a value is unique, both empty for everywhere; path and value.
+/// The store and type within which a value is unique (both empty if globally), the path and the value.
 type Place = (String, String, String, String);
 
-/// Takes the values that a resource does not hold yet and frees those that it no longer wants.
+/// Claims the values that a resource does not hold yet and releases those that it no longer wants.
 pub(super) fn claim(
     connection: &mut SqlConnection,
     (store, kind, id): (&StoreName, &Kind, &ResourceId),
@@ -41,7 +41,7 @@ pub(super) fn claim(
     for gone in held.iter().filter(|held| !places.contains(held)) {
         diesel::delete(unique_values::table.find(gone.clone())).execute(connection)?;
     }
-    // Always in the same order, so that two who want several values do not wait for each other.
+    // Always in the same order, so that two claims of several values cannot deadlock.
     for one in wanted {
         let place = place(one);
         if held.contains(&place) {
@@ -62,7 +62,7 @@ pub(super) fn claim(
     Ok(())
 }
 
-/// A value as it is kept: a long one by its fingerprint, for an index takes only so much.
+/// Returns a value as it is stored: a long one by its fingerprint, since index entries are limited in size.
 fn short(value: &str) -> String {
     if capped(value).len() == value.len() {
         value.to_owned()
@@ -71,7 +71,7 @@ fn short(value: &str) -> String {
     }
 }
 
-/// Tells which attribute is taken.
+/// Names the attribute whose value is taken.
 fn taken(wanted: &UniqueValue, error: diesel::result::Error) -> StoreError {
     match StorageError::from(error) {
         StorageError::Taken { .. } => StoreError::Taken {

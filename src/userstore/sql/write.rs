@@ -1,4 +1,4 @@
-//! Carrying out one write with everything that belongs to it, in one transaction.
+//! Applies one write with its side records in one transaction.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use crate::storage::{
 };
 use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
 
-/// A write with all that can be worked out before the transaction begins: hashes, index values, texts.
+/// A write with everything that can be computed before the transaction begins: hashes, index values, texts.
 pub(super) struct Order {
     store: StoreName,
     kind: Kind,
@@ -30,7 +30,7 @@ pub(super) struct Order {
     at: Timestamp,
     step: Step,
     journal: Vec<journal::Entry>,
-    /// What else is written down.
+    /// The side records other than journal entries.
     companions: Vec<Companion>,
 }
 
@@ -54,14 +54,14 @@ struct State {
     name: String,
     key: String,
     external_id: Option<String>,
-    /// Whether `active` is true; false where there is none.
+    /// Whether `active` is true; false if it is absent.
     active: bool,
-    /// Whether `active` is false: nobody enters.
+    /// Whether `active` is false: the user cannot log in.
     closed: bool,
     writers: Provenance,
     document: Document,
     values: BTreeSet<(String, String)>,
-    /// Whether the state before is known to have had the same values.
+    /// Whether the previous state is known to have had the same values.
     keeps_values: bool,
     unique: Option<BTreeSet<UniqueValue>>,
     members: Option<MemberChange>,
@@ -104,7 +104,7 @@ impl Order {
         order
     }
 
-    /// Does it all.
+    /// Applies the write in the open transaction.
     pub(super) fn carry_out(&self, connection: &mut SqlConnection) -> Result<Option<Written>, StoreError> {
         match &self.step {
             Step::Create(state) => self.create(connection, state).map(Some),
@@ -158,7 +158,7 @@ impl Order {
             },
         };
         let Some((created, modified)) = self.update(connection, state, version)? else {
-            // It is at another version, or not there at all.
+            // The resource is at another version, or does not exist.
             return self
                 .current(connection, expected)?
                 .map_or(Ok(None), |_| Err(StoreError::Stale));
@@ -179,7 +179,7 @@ impl Order {
         }))
     }
 
-    /// Puts a state in place of the one at `version`; gives back when the resource was created and changed.
+    /// Replaces the state at `version`; returns when the resource was created and last modified.
     fn update(
         &self,
         connection: &mut SqlConnection,
@@ -265,7 +265,7 @@ impl Order {
         mail_codes::delete_of_user(connection, &self.id)?;
         group_grants::forget(connection, &self.id)?;
         self.put_out(connection)?;
-        // Values, members and the password go with the row.
+        // The database deletes values, members and the password with the row.
         diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;
         self.record(
             connection,
@@ -282,13 +282,13 @@ impl Order {
         }))
     }
 
-    /// Ends what the person has open, in the same transaction: nothing of it comes back with a later change.
+    /// Ends the user's sessions and grants in the same transaction, so that no later change can revive them.
     fn put_out(&self, connection: &mut SqlConnection) -> QueryResult<()> {
         sessions::delete_of_user(connection, &self.id, self.at)?;
         grants::revoke_of_user(connection, &self.id, self.at)
     }
 
-    /// A group that lost its member with this deletion has changed too, and its targets must hear of it.
+    /// Records the change of a group that lost its member by this deletion, so that its targets learn of it.
     fn tell_group(&self, connection: &mut SqlConnection, group: ResourceId) -> Result<(), StoreError> {
         let Some(mut group) = locked(connection, &group)? else {
             return Ok(());
@@ -304,7 +304,7 @@ impl Order {
         Ok(())
     }
 
-    /// The resource as it is, locked until the transaction ends.
+    /// Returns the current resource, locked until the transaction ends.
     fn current(&self, connection: &mut SqlConnection, expected: &Precondition) -> Result<Option<Resource>, StoreError> {
         let found = locked(connection, &self.id)?.filter(|found| found.store == self.store && found.kind == self.kind);
         match found {
@@ -353,7 +353,7 @@ impl Order {
         indexed::insert(connection, &self.id, &values)
     }
 
-    /// Only what differs is written.
+    /// Writes only the differences.
     fn update_values(&self, connection: &mut SqlConnection, state: &State) -> QueryResult<()> {
         let old: Vec<(String, String)> = attribute_values::table
             .filter(attribute_values::resource_id.eq(self.id.as_str()))
@@ -381,7 +381,7 @@ impl Order {
         }
     }
 
-    /// Writes the companions down.
+    /// Writes the side records.
     fn record(
         &self,
         connection: &mut SqlConnection,
@@ -413,7 +413,7 @@ impl Order {
         Ok(())
     }
 
-    /// Who grants memberships with this write.
+    /// The actor that grants memberships with this write.
     fn writer(&self) -> &str {
         self.journal.first().map_or("", journal::Entry::actor)
     }
@@ -442,7 +442,7 @@ impl State {
         }
     }
 
-    /// Tells which attribute is taken: the only unique index that writing the row itself can break guards the key.
+    /// Names the attribute that is taken: the only unique index that writing the row can violate guards the key.
     fn named(&self, error: diesel::result::Error) -> StoreError {
         match StorageError::from(error) {
             StorageError::Taken { .. } => StoreError::Taken {
@@ -453,7 +453,7 @@ impl State {
     }
 }
 
-/// The values that the index holds of these attributes.
+/// Returns the values of these attributes for the index.
 fn values(store: &SqlUserstore, kind: &Kind, attributes: &Attributes) -> BTreeSet<(String, String)> {
     let resource_type = store.registry.resource_type(kind);
     resource_type.map_or_else(BTreeSet::new, |resource_type| {
@@ -464,7 +464,7 @@ fn values(store: &SqlUserstore, kind: &Kind, attributes: &Attributes) -> BTreeSe
 fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option<Resource>> {
     let query = resources::table.find(id.as_str()).select(Row::as_select());
     let row = match connection {
-        // Its transaction holds the one write lock already.
+        // The transaction already holds SQLite's only write lock.
         SqlConnection::Sqlite(_) => query.first::<Row>(connection).optional()?,
         SqlConnection::Postgres(_) => query.suffix_postgres(" FOR UPDATE").load::<Row>(connection)?.pop(),
     };

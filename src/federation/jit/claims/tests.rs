@@ -1,4 +1,4 @@
-//! The mapping of claims, line by line.
+//! Tests of the claim mapping.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn alice() -> Map<String, Value> {
     )
 }
 
-/// A user as a first login left it.
+/// The attributes and writers of Alice after a first login.
 fn stored_alice() -> (Attributes, Writers) {
     let attributes = attributes(&standard(), "alice", &alice());
     let writers = [
@@ -92,7 +92,7 @@ fn a_new_value_is_written_unless_sync_is_off() {
 }
 
 #[test]
-fn a_claim_that_is_gone_clears_only_what_it_wrote_and_only_under_override() {
+fn an_absent_claim_clears_only_its_own_value_in_override_mode() {
     let (_, mut writers) = stored_alice();
     let mut claims = alice();
     claims.remove("email");
@@ -191,7 +191,7 @@ fn text_that_a_database_refuses_is_refused_before() {
 }
 
 #[test]
-fn only_true_itself_verifies_an_address() {
+fn only_the_boolean_true_verifies_an_address() {
     let email = "a@example.com";
     assert!(verified_email(&map(json!({"email": email, "email_verified": true}))).is_some());
     for lie in [
@@ -236,7 +236,7 @@ fn a_template_writes_like_a_claim() {
 }
 
 #[test]
-fn a_template_that_fails_refuses_the_attribute_and_clears_nothing() {
+fn a_failing_template_writes_and_clears_nothing() {
     let line = |mode| [ClaimMapping::new("{{ name | abs }}", "displayName", mode).unwrap()];
     let claims = map(json!({"name": "Alice"}));
     assert_eq!(check(&line(ClaimMode::Force), &claims), Ok(()));
@@ -261,7 +261,7 @@ fn a_template_that_fails_refuses_the_attribute_and_clears_nothing() {
 }
 
 #[test]
-fn a_template_that_cannot_be_read_is_no_mapping() {
+fn a_mapping_with_a_malformed_template_is_refused() {
     let bad = ClaimMapping::new("{{ name", "displayName", ClaimMode::Force);
     assert!(matches!(bad, Err(BadMapping::Template(_))), "{bad:?}");
 }

@@ -8,7 +8,7 @@ use crate::federation::jit::policy::SecondFactor;
 
 mod asked;
 
-/// Facts that a test owns and bends.
+/// Facts that a test owns and changes.
 #[derive(Clone, Debug)]
 struct Case {
     policy: JitPolicy,
@@ -72,7 +72,7 @@ impl Case {
         }
     }
 
-    /// The same, but an account has the name.
+    /// A first login of Bob, whose name another account has.
     fn taken() -> Self {
         let mut case = Self::new();
         case.wanted = Wanted::Named {
@@ -83,7 +83,7 @@ impl Case {
         case
     }
 
-    /// A conflict in which everything speaks for linking.
+    /// A name conflict that meets every condition for linking.
     fn verified() -> Self {
         let mut case = Self::taken();
         case.policy.on_conflict = OnConflict::LinkVerifiedEmail;
@@ -155,7 +155,7 @@ fn a_linked_person_enters() {
 }
 
 #[test]
-fn an_account_that_a_tied_client_made_for_the_subject_is_linked_whatever_its_name() {
+fn an_account_of_a_trusted_scim_client_is_linked_by_subject() {
     for mode in [JitMode::Silent, JitMode::Off] {
         let mut case = Case::taken();
         case.policy.mode = mode;
@@ -176,7 +176,7 @@ fn an_account_that_a_tied_client_made_for_the_subject_is_linked_whatever_its_nam
 }
 
 #[test]
-fn no_subject_leads_into_the_account_of_an_administrator_without_a_proof() {
+fn an_administrator_is_not_linked_by_subject_alone() {
     let mut case = Case::taken();
     case.expected = Some(Account {
         administrator: true,
@@ -193,7 +193,7 @@ fn a_disabled_person_stays_outside() {
 }
 
 #[test]
-fn a_provider_that_the_application_does_not_list_lets_nobody_in() {
+fn a_provider_that_the_application_does_not_list_is_refused() {
     let mut case = Case::new();
     case.linked = Some(bob());
     case.service_provider.identity_providers = vec!["other".into()];
@@ -234,7 +234,7 @@ fn a_first_login_waits_for_approval_before_anything_is_asked() {
 }
 
 #[test]
-fn whoever_chooses_another_name_waits_for_approval_too() {
+fn a_login_with_another_name_waits_for_approval_too() {
     let mut case = Case::taken();
     case.policy.mode = JitMode::UsernamePasswordConsent;
     case.policy.approval = ApprovalRule::Always;
@@ -243,7 +243,7 @@ fn whoever_chooses_another_name_waits_for_approval_too() {
 }
 
 #[test]
-fn whoever_has_an_account_needs_no_approval() {
+fn a_person_with_an_account_needs_no_approval() {
     let mut case = Case::new();
     case.policy.approval = ApprovalRule::Always;
     case.linked = Some(bob());
@@ -254,7 +254,7 @@ fn whoever_has_an_account_needs_no_approval() {
 }
 
 #[test]
-fn whoever_comes_back_after_their_lease_gets_the_account_back_and_nobody_else_does() {
+fn only_an_account_disabled_by_its_lease_is_enabled_by_a_login() {
     let mut case = Case::new();
     let off = Account { active: false, ..bob() };
     case.linked = Some(off.clone());
@@ -325,7 +325,7 @@ fn an_address_that_both_sides_proved_links() {
 }
 
 #[test]
-fn only_true_itself_counts_as_verified() {
+fn only_the_boolean_true_counts_as_verified() {
     for lie in [
         json!("true"),
         json!("false"),
@@ -472,7 +472,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_taken_name_never_becomes_a_new_account_and_links_only_what_is_proved(mut case in any_case()) {
+    fn a_taken_name_creates_no_account_and_links_only_with_proof(mut case in any_case()) {
         let holder = case.holder().clone();
         match case.decide() {
             Decision::Provision(Proposal::Create { .. } | Proposal::Renew(_)) | Decision::Complete(..) => prop_assert!(false, "overwritten"),

@@ -52,7 +52,7 @@ fn a_strict_operation_needs_no_rule() {
 }
 
 #[test]
-fn p0_operations_may_be_empty_spelt_otherwise_or_bare_but_not_missing() {
+fn p0_operations_may_be_empty_misspelt_or_bare_not_missing() {
     let one = json!([{"op": "add", "path": "title", "value": "T"}]);
     for (body, count) in [
         (json!({"Operations": []}), 0),
@@ -240,7 +240,7 @@ fn an_error_names_the_operation_by_its_index() {
 }
 
 #[test]
-fn a_read_only_path_is_left_to_the_core_to_refuse() {
+fn the_core_refuses_read_only_paths() {
     let (read, _) = strict(json!({"op": "replace", "path": "id", "value": {"any": "thing"}}));
     assert_eq!(read.len(), 1);
 }

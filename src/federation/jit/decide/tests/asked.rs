@@ -1,4 +1,4 @@
-//! What people are asked: the table of modes in the documentation, row by row.
+//! Tests of the questions in each provisioning mode, row by row of the documented table.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn in_mode(mode: JitMode) -> Case {
     case
 }
 
-/// "profile", for which the address must be kept and the title may be.
+/// The purpose "profile": the address is required, the title is optional.
 fn profile(version: u32) -> Purpose {
     let attribute = |text: &str, optional| PurposeAttribute {
         path: path(text),
@@ -154,7 +154,7 @@ fn a_password_that_will_not_do_is_asked_for_again() {
 }
 
 #[test]
-fn a_name_that_somebody_types_never_leads_to_the_account_that_has_it() {
+fn a_typed_user_name_never_links_the_account_that_has_it() {
     let mut case = Case::taken();
     case.policy.mode = JitMode::UsernamePasswordConsent;
     case.proved = Some(bob().id);
@@ -170,7 +170,7 @@ fn a_name_that_somebody_types_never_leads_to_the_account_that_has_it() {
 }
 
 #[test]
-fn whoever_may_choose_a_name_need_not_prove_the_account_of_the_derived_one() {
+fn choosing_another_name_avoids_the_proof_of_the_derived_one() {
     let mut case = Case::taken();
     case.policy.mode = JitMode::UsernamePasswordConsent;
     assert_eq!(case.decide(), crate::federation::jit::decide::tests::asked());
@@ -183,7 +183,7 @@ fn whoever_may_choose_a_name_need_not_prove_the_account_of_the_derived_one() {
 }
 
 #[test]
-fn a_name_that_cannot_be_used_is_asked_for_only_where_names_are_chosen() {
+fn an_unusable_name_is_asked_for_only_where_names_are_chosen() {
     let mut case = in_mode(JitMode::UsernamePasswordConsent);
     case.wanted = Wanted::Nameless {
         store: StoreName::PRIMARY,
@@ -200,7 +200,7 @@ fn a_name_that_cannot_be_used_is_asked_for_only_where_names_are_chosen() {
 }
 
 #[test]
-fn what_must_be_there_and_nobody_says_is_filled_in_by_the_person() {
+fn missing_required_attributes_are_filled_in_by_the_person() {
     let mut case = in_mode(JitMode::Consent);
     case.purposes = vec![profile(1)];
     case.identity.claims.remove("email");
@@ -264,7 +264,7 @@ fn a_linked_person_is_asked_only_for_what_is_new() {
 }
 
 #[test]
-fn a_proved_account_is_linked_after_consent_and_without_a_new_password() {
+fn linking_a_proved_account_asks_for_no_new_password() {
     let mut case = Case::taken();
     case.policy.mode = JitMode::UsernamePasswordConsent;
     case.proved = Some(bob().id);
@@ -275,7 +275,7 @@ fn a_proved_account_is_linked_after_consent_and_without_a_new_password() {
 }
 
 #[test]
-fn whoever_was_removed_comes_back_as_the_policy_says() {
+fn the_policy_decides_whether_a_removed_person_returns() {
     let mut case = Case::new();
     case.parted = true;
     assert!(matches!(case.decide(), Decision::Provision(_)));
