@@ -1,7 +1,8 @@
 //! The composition root: builds the application from its configuration and all adapters.
 
+mod periodic_task;
 pub mod rehearsal;
-mod sweeper;
+mod tasks;
 mod userstores;
 
 use std::path::Path;
@@ -12,23 +13,24 @@ use crate::directory::Directory;
 use crate::domain::ownership::Ownership;
 use crate::domain::schema::{Registry, SchemaError};
 use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
-use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::settings::TrustedScimSource;
-use crate::federation::removal::Remover;
+use crate::federation::removal::ProviderRemover;
 use crate::federation::{Federation, FederationConfig, MailSender, Upstream, kept_attributes};
 use crate::http_client::{HttpClients, HttpError};
 use crate::mail::{MailError, MailSettings, Mailer};
 use crate::oidc::{self, Oidc, OidcError};
+use crate::operations::{self, Administrator, ConfiguredNames};
 use crate::provisioning::engine::EngineError;
 use crate::provisioning::{self, Engine, Source};
-use crate::scim::{self, Adoption, Client, Clients, Scim};
-use crate::server::letter;
+use crate::scim::{self, Adoption, Scim, ScimClient, ScimClients};
+use crate::server::mail_text;
 use crate::storage::migrate::MigrateError;
 use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
 use crate::userstore::ldap::{Finding, LdapUserstore};
 use crate::userstore::{PasswordHasher, Userstore};
-use sweeper::Sweeper;
+use periodic_task::PeriodicTask;
 use url::Url;
 
 /// An error that prevents the start of the application.
@@ -73,7 +75,7 @@ pub enum StartError {
     Engine(#[from] EngineError),
     /// The thread that removes expired records cannot start.
     #[error("the periodic tasks cannot start: {0}")]
-    Sweeper(std::io::Error),
+    PeriodicTask(std::io::Error),
     /// Mail cannot be sent.
     #[error("mail cannot be set up: {0}")]
     Mail(#[from] MailError),
@@ -131,6 +133,32 @@ impl Core {
             .collect())
     }
 
+    /// What operations on behalf of an administrator work on.
+    pub fn operations(&self, config: &Config, administrator: Administrator) -> operations::Context {
+        let providers = config.identity_providers.iter();
+        let service_providers = config.service_providers.iter();
+        operations::Context {
+            administrator,
+            directory: Arc::clone(&self.directory),
+            database: self.database.clone(),
+            clock: self.clock.clone(),
+            names: ConfiguredNames {
+                service_providers: service_providers.map(|provider| provider.policy.name.clone()).collect(),
+                identity_providers: providers
+                    .map(|provider| (provider.name.clone(), provider.issuer.clone()))
+                    .collect(),
+                targets: config.targets.iter().map(|target| target.name.clone()).collect(),
+            },
+            passwords: config.passwords,
+        }
+    }
+
+    /// The OpenID provider, with the master key of the configuration.
+    pub fn oidc(&self, config: &Config) -> Result<Oidc, StartError> {
+        let secret_box = Arc::new(secret_box(&config.master_key)?);
+        open_oidc(config, &self.database, &self.directory, secret_box)
+    }
+
     /// Migrates the database and returns the steps that were applied.
     pub fn migrate(config: &Config) -> Result<Vec<String>, StartError> {
         Ok(migrate::run(&database(config)?)?)
@@ -153,12 +181,12 @@ pub struct App {
     pub database: Database,
     /// The public URL of the server.
     pub public_url: String,
-    sweeper: Sweeper,
-    report_keeper: Sweeper,
-    logout_tellers: Vec<Sweeper>,
-    remover: Sweeper,
-    lease_keeper: Option<Sweeper>,
-    watchers: Vec<Sweeper>,
+    cleanup: PeriodicTask,
+    report_keeper: PeriodicTask,
+    logout_senders: Vec<PeriodicTask>,
+    remover: PeriodicTask,
+    lease_keeper: Option<PeriodicTask>,
+    watchers: Vec<PeriodicTask>,
 }
 
 impl App {
@@ -203,17 +231,17 @@ impl App {
             }
         });
         let (oidc, federation) = (Arc::new(oidc), Arc::new(federation));
-        let sweep = sweep_of(Arc::clone(&oidc), Arc::clone(&federation));
-        let sweeper = Sweeper::start(sweeper::EVERY, sweep).map_err(StartError::Sweeper)?;
+        let sweep = tasks::cleanup_of(Arc::clone(&oidc), Arc::clone(&federation));
+        let cleanup = PeriodicTask::start(periodic_task::EVERY, sweep).map_err(StartError::PeriodicTask)?;
         let scim = Arc::new(scim);
-        let keep = keep_of(Arc::clone(&scim));
-        let report_keeper = Sweeper::start(sweeper::REPORT_EVERY, keep).map_err(StartError::Sweeper)?;
-        let logout_tellers = logout_tellers(&oidc).map_err(StartError::Sweeper)?;
-        let remove = removal_of(Remover::new(Arc::clone(&directory), database.clone()));
-        let remover = Sweeper::start(sweeper::REMOVALS_EVERY, remove).map_err(StartError::Sweeper)?;
-        let lease_keeper = lease_keeper(&federation).map_err(StartError::Sweeper)?;
+        let keep = tasks::keep_report_of(Arc::clone(&scim));
+        let report_keeper = PeriodicTask::start(periodic_task::REPORT_EVERY, keep).map_err(StartError::PeriodicTask)?;
+        let logout_senders = tasks::logout_senders(&oidc).map_err(StartError::PeriodicTask)?;
+        let remove = tasks::removal_of(ProviderRemover::new(Arc::clone(&directory), database.clone()));
+        let remover = PeriodicTask::start(periodic_task::REMOVALS_EVERY, remove).map_err(StartError::PeriodicTask)?;
+        let lease_keeper = tasks::lease_keeper(&federation).map_err(StartError::PeriodicTask)?;
         let watchers = ldap_stores.iter().map(|store| userstores::watcher(store, &engine));
-        let watchers = watchers.collect::<Result<_, _>>().map_err(StartError::Sweeper)?;
+        let watchers = watchers.collect::<Result<_, _>>().map_err(StartError::PeriodicTask)?;
         Ok(Self {
             directory,
             scim,
@@ -222,9 +250,9 @@ impl App {
             engine,
             database,
             public_url,
-            sweeper,
+            cleanup,
             report_keeper,
-            logout_tellers,
+            logout_senders,
             remover,
             lease_keeper,
             watchers,
@@ -233,30 +261,23 @@ impl App {
 
     /// Stops the outbound engine. Pending work is finished, or continued at the next start.
     pub fn stop(&self) {
-        self.sweeper.stop();
+        self.cleanup.stop();
         self.report_keeper.stop();
         self.remover.stop();
-        self.logout_tellers.iter().for_each(Sweeper::stop);
-        self.lease_keeper.iter().for_each(Sweeper::stop);
-        self.watchers.iter().for_each(Sweeper::stop);
-        keep_of(Arc::clone(&self.scim))();
+        self.logout_senders.iter().for_each(PeriodicTask::stop);
+        self.lease_keeper.iter().for_each(PeriodicTask::stop);
+        self.watchers.iter().for_each(PeriodicTask::stop);
+        tasks::keep_report_of(Arc::clone(&self.scim))();
         self.engine.stop();
-    }
-
-    /// Creates new signing keys. A running server picks them up by itself.
-    pub fn rotate_keys(config: &Config) -> Result<(), StartError> {
-        let core = Core::open(config)?;
-        let secret_box = Arc::new(secret_box(&config.master_key)?);
-        Ok(open_oidc(config, &core.database, &core.directory, secret_box)?.rotate_keys()?)
     }
 }
 
-fn scim_clients(config: &Config, registry: &Registry) -> Result<Clients, StartError> {
+fn scim_clients(config: &Config, registry: &Registry) -> Result<ScimClients, StartError> {
     let issuer = |name: &IdentityProviderName| {
         let known = config.identity_providers.iter().find(|provider| provider.name == *name);
         known.map(|provider| provider.issuer.clone())
     };
-    let mut clients = Clients::new();
+    let mut clients = ScimClients::new();
     for provider in &config.service_providers {
         let settings = &provider.scim;
         let known = |path: &String| {
@@ -275,7 +296,7 @@ fn scim_clients(config: &Config, registry: &Registry) -> Result<Clients, StartEr
                 attribute: settings.adopts_by.clone(),
             })
         });
-        let client = Client {
+        let client = ScimClient {
             store: provider.policy.inbound_userstore.clone(),
             strict: settings.strict,
             adoption,
@@ -314,7 +335,7 @@ fn mail_sender(config: &Config, settings: &MailSettings) -> Result<MailSender, S
     let public_url: Url = config.server.public_url.parse()?;
     Ok(MailSender {
         mailer: Mailer::new(settings, public_url.host_str().unwrap_or("localhost"))?,
-        compose: Box::new(letter::code),
+        compose: Box::new(mail_text::code),
     })
 }
 
@@ -323,11 +344,11 @@ fn ownership(config: &Config) -> Ownership {
     let mut ownership = Ownership::default();
     for provider in &config.identity_providers {
         let paths = kept_attributes(provider);
-        ownership.keep(provider.name.clone(), paths.iter().map(AttributePath::as_str));
+        ownership.keep(provider.name.clone(), paths.iter().map(WritablePath::as_str));
     }
     for provider in &config.service_providers {
         if let Some(identity_provider) = provider.scim.adopts.clone() {
-            ownership.tie(provider.policy.name.clone(), identity_provider);
+            ownership.trust(provider.policy.name.clone(), identity_provider);
         }
     }
     ownership
@@ -365,77 +386,6 @@ fn open_oidc(
         clock: directory.clock().clone(),
     };
     Ok(Oidc::open(settings, database.clone(), secret_box, dependencies)?)
-}
-
-/// Removes expired records once. A failure is logged, and the next run tries again.
-fn sweep_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 'static {
-    move || {
-        match oidc.sweep() {
-            Ok(count) => log::debug!("{count} expired sessions, grants, tokens and keys removed"),
-            Err(error) => log::warn!("expired sessions and tokens could not be removed: {error}"),
-        }
-        let swept = federation
-            .login
-            .sweep()
-            .and_then(|logins| Ok(logins + federation.approvals.sweep()?));
-        match swept {
-            Ok(count) => log::debug!("{count} expired logins and approval requests removed"),
-            Err(error) => log::warn!("expired logins could not be removed: {error}"),
-        }
-    }
-}
-
-/// Continues removals of identity providers that another process began and did not finish.
-fn removal_of(remover: Remover) -> impl Fn() + Send + 'static {
-    move || {
-        if let Err(error) = remover.carry_on() {
-            log::warn!("the removal of an identity provider failed and will be retried: {error}");
-        }
-    }
-}
-
-/// Starts the threads that send back-channel logouts, if a service provider has registered for them.
-fn logout_tellers(oidc: &Arc<Oidc>) -> std::io::Result<Vec<Sweeper>> {
-    let count = if oidc.tells_logouts() {
-        sweeper::LOGOUT_TELLERS
-    } else {
-        0
-    };
-    let start = |_| {
-        let oidc = Arc::clone(oidc);
-        Sweeper::start(sweeper::LOGOUTS_EVERY, move || {
-            if let Err(error) = oidc.tell_logouts() {
-                log::warn!("logouts could not be sent to service providers and will be retried: {error}");
-            }
-        })
-    };
-    (0..count).map(start).collect()
-}
-
-/// Starts the thread that disables and removes accounts with expired leases, if there are leases.
-fn lease_keeper(federation: &Arc<Federation>) -> std::io::Result<Option<Sweeper>> {
-    let keep = |federation: Arc<Federation>| {
-        Sweeper::start(sweeper::LEASES_EVERY, move || match federation.leases.sweep() {
-            Ok(lapsed) => log::debug!(
-                "{} accounts with expired leases disabled, {} removed",
-                lapsed.suspended,
-                lapsed.removed
-            ),
-            Err(error) => log::warn!("leases could not be checked, retrying later: {error}"),
-        })
-    };
-    (!federation.leases.is_empty())
-        .then(|| keep(Arc::clone(federation)))
-        .transpose()
-}
-
-/// Stores the counts of what SCIM clients did outside the standard.
-fn keep_of(scim: Arc<Scim>) -> impl Fn() + Send + 'static {
-    move || {
-        if let Err(error) = scim.keep_report() {
-            log::warn!("the dialect report could not be stored and will be retried: {error}");
-        }
-    }
 }
 
 fn database(config: &Config) -> Result<Database, StartError> {

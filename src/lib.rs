@@ -10,6 +10,7 @@ pub mod federation;
 pub mod http_client;
 pub mod mail;
 pub mod oidc;
+pub mod operations;
 pub mod provisioning;
 pub mod scim;
 pub mod server;

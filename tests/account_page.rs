@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use vestibule::domain::login::Authentication;
 use vestibule::domain::password::PasswordDefect;
 use vestibule::domain::{IdentityProviderName, Kind, Link, Relations, ResourceId, Secret};
-use vestibule::federation::account::{AccountError, AccountView, Complaint, Ending, OpenSession, Owner};
+use vestibule::federation::account::{AccountError, AccountProblem, AccountView, OpenSession, Owner, SessionSelection};
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::questions::Answers;
-use vestibule::federation::login::step::{FactorPage, Page, Step};
-use vestibule::federation::login::visitor::Visitor;
+use vestibule::federation::login::step::{FactorPage, LoginPage, LoginStep};
+use vestibule::federation::login::visitor::SignedInUser;
 use vestibule::storage::factors::{self, Factor};
 use vestibule::storage::{StorageError, links, random, sessions};
 
@@ -42,7 +42,7 @@ fn bob() -> Value {
 }
 
 /// Opens a session for a login and returns its visitor.
-fn session(rig: &Rig, authentication: Authentication) -> Visitor {
+fn session(rig: &Rig, authentication: Authentication) -> SignedInUser {
     let (session, now) = (random::fingerprint(&random::token()), rig.clock.now());
     let (hash, opened) = (session.clone(), authentication.clone());
     let open = move |connection: &mut _| {
@@ -50,21 +50,21 @@ fn session(rig: &Rig, authentication: Authentication) -> Visitor {
         Ok(sessions::insert(connection, &hash, &opened, now, expires)?)
     };
     rig.database.write::<_, StorageError>(open).unwrap();
-    Visitor {
+    SignedInUser {
         authentication,
         session,
     }
 }
 
-fn visitor(rig: &Rig) -> Visitor {
+fn visitor(rig: &Rig) -> SignedInUser {
     session(rig, completed(rig.login(&bob())))
 }
 
-fn account(rig: &Rig, visitor: &Visitor) -> AccountView {
+fn account(rig: &Rig, visitor: &SignedInUser) -> AccountView {
     rig.federation.account.view(visitor).unwrap().unwrap()
 }
 
-fn attributes(rig: &Rig, visitor: &Visitor) -> Value {
+fn attributes(rig: &Rig, visitor: &SignedInUser) -> Value {
     rig.get(&visitor.authentication.user).document.attributes().into()
 }
 
@@ -85,7 +85,7 @@ fn other() -> IdentityProviderName {
 }
 
 /// Links an identity of the provider `other`: starts linking and returns from the provider.
-fn linked(rig: &Rig, visitor: &Visitor, subject: &str) -> Outcome {
+fn linked(rig: &Rig, visitor: &SignedInUser, subject: &str) -> Outcome {
     let away = complaint(rig.federation.account.begin_linking(visitor, &other())).unwrap();
     let returned = back(rig, &away.to, subject);
     rig.federation.login.callback(&away.handle, &other(), &returned)
@@ -112,7 +112,7 @@ fn through_other(rig: &Rig, subject: &str) -> Outcome {
 
 fn entered(step: Outcome) -> Authentication {
     match step {
-        Ok(Step::Complete(request, authentication)) => {
+        Ok(LoginStep::Complete(request, authentication)) => {
             assert!(request.is_of_ourselves());
             assert_eq!(request.redirect_uri, "https://id.example/account");
             authentication
@@ -134,7 +134,7 @@ fn groups(rig: &Rig, user: &ResourceId) -> usize {
         .len()
 }
 
-fn set_password(rig: &Rig, visitor: &Visitor, before: &str, password: &str) -> Result<(), Complaint> {
+fn set_password(rig: &Rig, visitor: &SignedInUser, before: &str, password: &str) -> Result<(), AccountProblem> {
     let secret = |text: &str| Secret::new(text);
     let (before, password) = (secret(before), secret(password));
     complaint(
@@ -145,7 +145,7 @@ fn set_password(rig: &Rig, visitor: &Visitor, before: &str, password: &str) -> R
 }
 
 /// The complaint that a change came to.
-fn complaint<T>(outcome: Result<T, AccountError>) -> Result<T, Complaint> {
+fn complaint<T>(outcome: Result<T, AccountError>) -> Result<T, AccountProblem> {
     match outcome {
         Ok(made) => Ok(made),
         Err(AccountError::Refused(complaint)) => Err(complaint),
@@ -157,7 +157,7 @@ fn complaint<T>(outcome: Result<T, AccountError>) -> Result<T, Complaint> {
 fn every_way_in_leads_to_the_account_page_and_makes_no_account() {
     let rig = rig();
     let handle = rig.federation.account.start(None).unwrap().handle;
-    let Page::SignIn { providers, local, .. } = shown(rig.federation.login.view(&handle)) else {
+    let LoginPage::SignIn { providers, local, .. } = shown(rig.federation.login.view(&handle)) else {
         panic!("nothing to choose")
     };
     assert_eq!((providers.len(), local.is_some()), (2, true));
@@ -182,7 +182,7 @@ fn stale_login_can_view_the_account_but_not_change_it() {
         complaint(federation.account.begin_linking(&visitor, &other())).err(),
         set_password(&rig, &visitor, "", GOOD).err(),
     ];
-    assert_eq!(complaints, [Some(Complaint::NotFresh); 8]);
+    assert_eq!(complaints, [Some(AccountProblem::NotFresh); 8]);
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn users_edit_own_values_and_see_who_owns_the_others() {
                 .account
                 .edit_profile(&visitor, &texts("nickName", &unfit)),
         );
-        assert_eq!(outcome, Err(Complaint::Unfit));
+        assert_eq!(outcome, Err(AccountProblem::Unfit));
     }
 }
 
@@ -264,7 +264,10 @@ fn linking_ends_with_the_session_that_it_began_in() {
     let rig = rig();
     let visitor = visitor(&rig);
     let away = complaint(rig.federation.account.begin_linking(&visitor, &other())).unwrap();
-    rig.federation.account.sign_out(&visitor, Ending::All).unwrap();
+    rig.federation
+        .account
+        .sign_out(&visitor, SessionSelection::All)
+        .unwrap();
     let returned = back(&rig, &away.to, "bob-too");
     let step = rig.federation.login.callback(&away.handle, &other(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
@@ -287,11 +290,11 @@ fn last_sign_in_method_cannot_be_unlinked() {
     let visitor = visitor(&rig);
     let google = link("google", "sub-bob");
     let unlink = |link: &Link| complaint(rig.federation.account.unlink(&visitor, link));
-    assert_eq!(unlink(&google), Err(Complaint::LastWayIn));
-    assert_eq!(unlink(&link("google", "sub-eve")), Err(Complaint::Outdated));
+    assert_eq!(unlink(&google), Err(AccountProblem::LastWayIn));
+    assert_eq!(unlink(&link("google", "sub-eve")), Err(AccountProblem::Outdated));
     entered(linked(&rig, &visitor, "bob-too"));
     assert_eq!(unlink(&google), Ok(()));
-    assert_eq!(unlink(&link("other", "bob-too")), Err(Complaint::LastWayIn));
+    assert_eq!(unlink(&link("other", "bob-too")), Err(AccountProblem::LastWayIn));
     set_password(&rig, &visitor, "", GOOD).unwrap();
     assert_eq!(unlink(&link("other", "bob-too")), Ok(()));
 }
@@ -346,7 +349,7 @@ fn withdrawn_values_are_removed_and_no_login_restores_them() {
     let visitor = session(&rig, completed(rig.federation.login.answer(&handle, answers)));
     let withdraw =
         |purpose: &str, path: Option<&str>| complaint(rig.federation.account.withdraw(&visitor, purpose, path));
-    assert_eq!(withdraw("letters", Some("title")), Err(Complaint::Outdated));
+    assert_eq!(withdraw("letters", Some("title")), Err(AccountProblem::Outdated));
     withdraw("letters", Some("nickName")).unwrap();
     let stored = attributes(&rig, &visitor);
     assert_eq!(
@@ -372,10 +375,10 @@ fn withdrawn_values_are_removed_and_no_login_restores_them() {
         consents.find(|consent| consent.purpose == "letters").unwrap().withdrawn
     };
     assert!(letters(&account(&rig, &visitor)).is_some());
-    assert_eq!(withdraw("letters", None), Err(Complaint::Outdated));
+    assert_eq!(withdraw("letters", None), Err(AccountProblem::Outdated));
     let handle = rig.start();
     let returned = rig.away(&handle, &claims);
-    let Page::Details(details) = shown(rig.back(&handle, &returned)) else {
+    let LoginPage::Details(details) = shown(rig.back(&handle, &returned)) else {
         panic!("not asked again")
     };
     let names: Vec<&str> = details
@@ -393,18 +396,18 @@ fn password_change_needs_the_old_one_and_ends_all_sessions() {
     let visitor = visitor(&rig);
     assert_eq!(
         set_password(&rig, &visitor, "", "short"),
-        Err(Complaint::Password(PasswordDefect::Short))
+        Err(AccountProblem::Password(PasswordDefect::Short))
     );
     set_password(&rig, &visitor, "", GOOD).unwrap();
     assert!(account(&rig, &visitor).sessions.is_empty());
     assert_eq!(
         set_password(&rig, &visitor, "wrong", BETTER),
-        Err(Complaint::WrongPassword)
+        Err(AccountProblem::WrongPassword)
     );
     set_password(&rig, &visitor, GOOD, BETTER).unwrap();
     let (one, two) = (Secret::new(GOOD), Secret::new(BETTER));
     let differing = complaint(rig.federation.account.set_password(&visitor, &two, &one, &two));
-    assert_eq!(differing, Err(Complaint::PasswordsDiffer));
+    assert_eq!(differing, Err(AccountProblem::PasswordsDiffer));
     let handle = rig.start();
     completed(rig.federation.login.password(&handle, "bob", &two));
 }
@@ -418,9 +421,12 @@ fn sessions_are_ended_one_by_one_or_all_at_once() {
     assert_eq!((open.len(), open.iter().filter(elsewhere).count()), (2, 1));
     let reference = open.iter().find(elsewhere).unwrap().reference.clone();
     assert_ne!(reference, there.session);
-    rig.federation.account.sign_out(&here, Ending::One(reference)).unwrap();
+    rig.federation
+        .account
+        .sign_out(&here, SessionSelection::One(reference))
+        .unwrap();
     assert_eq!(account(&rig, &here).sessions.len(), 1);
-    rig.federation.account.sign_out(&here, Ending::All).unwrap();
+    rig.federation.account.sign_out(&here, SessionSelection::All).unwrap();
     assert!(account(&rig, &here).sessions.is_empty());
 }
 
@@ -430,7 +436,10 @@ fn sessions_of_other_users_cannot_be_ended() {
     let bob = visitor(&rig);
     let eve = session(&rig, completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"}))));
     let reference = account(&rig, &bob).sessions[0].reference.clone();
-    rig.federation.account.sign_out(&eve, Ending::One(reference)).unwrap();
+    rig.federation
+        .account
+        .sign_out(&eve, SessionSelection::One(reference))
+        .unwrap();
     assert_eq!(account(&rig, &bob).sessions.len(), 1);
 }
 
@@ -441,7 +450,7 @@ fn enrolled_authenticator_is_required_for_changes() {
     let handle = complaint(rig.federation.account.begin_authenticator(&visitor)).unwrap();
     assert!(matches!(
         shown(rig.federation.login.view(&handle)),
-        Page::SecondFactor(FactorPage::Enrol { .. })
+        LoginPage::SecondFactor(FactorPage::Enrol { .. })
     ));
     // Set up directly in the database, as if in another session.
     let user = visitor.authentication.user.clone();
@@ -455,19 +464,19 @@ fn enrolled_authenticator_is_required_for_changes() {
     assert!(!account(&rig, &visitor).is_fresh);
     assert_eq!(
         complaint(rig.federation.account.drop_authenticator(&visitor)),
-        Err(Complaint::NotFresh)
+        Err(AccountProblem::NotFresh)
     );
     let handle = rig.federation.account.start(Some(&visitor)).unwrap().handle;
     let returned = rig.away(&handle, &bob());
     assert_eq!(
         shown(rig.back(&handle, &returned)),
-        Page::SecondFactor(FactorPage::Code {
+        LoginPage::SecondFactor(FactorPage::Code {
             wrong: None,
             or_mail: false
         }),
         "though the provider's policy asks for none"
     );
-    let proved = Visitor {
+    let proved = SignedInUser {
         authentication: Authentication {
             amr: vec!["fed".to_owned(), "otp".to_owned(), "mfa".to_owned()],
             ..visitor.authentication.clone()
@@ -476,7 +485,7 @@ fn enrolled_authenticator_is_required_for_changes() {
     };
     let handle = complaint(rig.federation.account.renew_codes(&proved)).unwrap();
     assert!(
-        matches!(shown(rig.federation.login.view(&handle)), Page::SecondFactor(FactorPage::RecoveryCodes(codes)) if codes.len() == 10)
+        matches!(shown(rig.federation.login.view(&handle)), LoginPage::SecondFactor(FactorPage::RecoveryCodes(codes)) if codes.len() == 10)
     );
     assert_eq!(account(&rig, &proved).recovery_codes, 10);
     complaint(rig.federation.account.drop_authenticator(&proved)).unwrap();
@@ -494,7 +503,7 @@ fn deactivated_user_has_no_account_page() {
     );
     assert_eq!(rig.federation.account.view(&visitor).unwrap(), None);
     let outcome = complaint(rig.federation.account.edit_profile(&visitor, &texts("nickName", "B")));
-    assert_eq!(outcome, Err(Complaint::Outdated));
+    assert_eq!(outcome, Err(AccountProblem::Outdated));
     let returned = back(&rig, &away.to, "bob-too");
     let step = rig.federation.login.callback(&away.handle, &other(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);

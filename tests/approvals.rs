@@ -14,7 +14,7 @@ use front_door::{Outcome, Rig, completed, refused, shown};
 use serde_json::{Value, json};
 use vestibule::domain::Link;
 use vestibule::federation::jit::denial::Denial;
-use vestibule::federation::login::step::Page;
+use vestibule::federation::login::step::LoginPage;
 use vestibule::storage::approvals::{self, Approval, Ruling, Verdict};
 use vestibule::storage::{SqlConnection, StorageError, links};
 
@@ -30,7 +30,7 @@ fn bob() -> Value {
 
 fn waits(step: Outcome) -> String {
     match shown(step) {
-        Page::Waiting { reference, .. } => reference,
+        LoginPage::Waiting { reference, .. } => reference,
         other => panic!("does not wait: {other:?}"),
     }
 }

@@ -58,7 +58,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The types of `userstore` that every area may use: errors and password verdicts, but no store itself.
-const ANSWERS: &[&str] = &["StoreError", "PasswordVerdict"];
+const ANSWERS: &[&str] = &["StoreError", "PasswordCheck"];
 
 /// The places where crates that shape the architecture may be used.
 const CRATES: &[(&str, &[&str])] = &[
@@ -159,7 +159,7 @@ fn what_the_table_allows_is_no_offence() {
         ("src/scim/error.rs", "use crate::userstore::StoreError;"),
         (
             "src/oidc/login.rs",
-            "use crate::userstore::{PasswordVerdict, StoreError};",
+            "use crate::userstore::{PasswordCheck, StoreError};",
         ),
         (
             "src/userstore/sql/row.rs",

@@ -378,7 +378,7 @@ fn dialects_tells_what_a_client_did_outside_the_standard() {
     use vestibule::app::App;
     use vestibule::config::Config;
     use vestibule::domain::Kind;
-    use vestibule::scim::Terms;
+    use vestibule::scim::RequestOptions;
 
     let place = Place::new();
     assert!(place.run("dialects").out.contains("No client used anything"));
@@ -390,7 +390,7 @@ fn dialects_tells_what_a_client_did_outside_the_standard() {
     for name in ["alice", "bob"] {
         let body = serde_json::json!({ "userName": name, "active": "True" }).to_string();
         app.scim
-            .create(&caller, &Kind::USER, body.as_bytes(), &Terms::default())
+            .create(&caller, &Kind::USER, body.as_bytes(), &RequestOptions::default())
             .unwrap();
     }
     app.stop();

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use vestibule::config::{Config, MasterKey, Problem};
+use vestibule::config::{Config, ConfigProblem, MasterKey};
 use vestibule::oidc::{ClientKeys, Endpoint};
 use vestibule::provisioning::Auth;
 
@@ -19,11 +19,11 @@ public_url = "http://127.0.0.1:8080"
 name = "PRIMARY"
 "#;
 
-fn read(more: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+fn read(more: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigProblem>> {
     read_whole(&format!("{LEAST}{more}"), environment)
 }
 
-fn read_whole(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+fn read_whole(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigProblem>> {
     let environment: Vec<(String, String)> = environment
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -31,7 +31,7 @@ fn read_whole(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<Pr
     Config::read(text, &environment)
 }
 
-fn keys(read: Result<Config, Vec<Problem>>) -> Vec<String> {
+fn keys(read: Result<Config, Vec<ConfigProblem>>) -> Vec<String> {
     read.unwrap_err().into_iter().map(|problem| problem.key).collect()
 }
 
@@ -278,7 +278,7 @@ fn secrets_come_from_the_text_the_environment_or_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     std::fs::write(&file, "from-file\n").unwrap();
-    let target = |secret: &str| -> Result<String, Vec<Problem>> {
+    let target = |secret: &str| -> Result<String, Vec<ConfigProblem>> {
         let text =
             format!("[[targets]]\nname = \"t\"\nbase_url = \"https://t.example\"\nauth = {{ bearer = {secret} }}\n");
         let config = read(&text, &[("TOKEN", "from-env")])?;
@@ -379,7 +379,7 @@ fn no_secret_shows_in_a_problem() {
 }
 
 /// A service provider with additional lines.
-fn provider(more: &str) -> Result<Config, Vec<Problem>> {
+fn provider(more: &str) -> Result<Config, Vec<ConfigProblem>> {
     let least = "[[service_providers]]\nname = \"wiki\"\nlocal_login = true\nclient_id = \"wiki\"\nredirect_uris = [\"https://w.example/cb\"]\n";
     read(&format!("{least}{more}"), &[])
 }

@@ -6,7 +6,7 @@
     reason = "helpers of tests"
 )]
 
-use vestibule::config::{Config, Problem};
+use vestibule::config::{Config, ConfigProblem};
 use vestibule::federation::idp::oauth2::OAuth2Rules;
 use vestibule::federation::idp::openid::OpenIdRules;
 use vestibule::federation::jit::settings::{IdentityProviderSettings, ProviderKind};
@@ -14,7 +14,7 @@ use vestibule::federation::jit::settings::{IdentityProviderSettings, ProviderKin
 const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 
 /// The only identity provider of a configuration with these lines.
-fn provider(lines: &str) -> Result<IdentityProviderSettings, Vec<Problem>> {
+fn provider(lines: &str) -> Result<IdentityProviderSettings, Vec<ConfigProblem>> {
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://127.0.0.1:8080\"\n[[userstores]]\nname = \"PRIMARY\"\n\
          [[identity_providers]]\nname = \"p\"\nclient_id = \"us\"\n{lines}\n"
@@ -40,7 +40,7 @@ fn oauth2(lines: &str) -> (IdentityProviderSettings, OAuth2Rules) {
 
 /// The keys of the problems, without the provider's prefix.
 fn problems(lines: &str) -> Vec<String> {
-    let place = |problem: Problem| problem.key.trim_start_matches("identity_providers[0].").to_owned();
+    let place = |problem: ConfigProblem| problem.key.trim_start_matches("identity_providers[0].").to_owned();
     provider(lines).unwrap_err().into_iter().map(place).collect()
 }
 

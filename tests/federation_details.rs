@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, ResourceId, Secret};
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::JitMode;
-use vestibule::federation::jit::questions::{Answers, Problem, Questions};
-use vestibule::federation::login::step::{Page, Step};
+use vestibule::federation::jit::questions::{AnswerProblem, Answers, Questions};
+use vestibule::federation::login::step::{LoginPage, LoginStep};
 use vestibule::storage::StorageError;
 use vestibule::storage::consents::{self, ConsentRecord};
 
@@ -39,7 +39,7 @@ fn asked(rig: &Rig, claims: &Value) -> (String, Questions) {
 
 fn questions(step: Outcome) -> Questions {
     match shown(step) {
-        Page::Details(details) => details.questions,
+        LoginPage::Details(details) => details.questions,
         other => panic!("nothing is asked: {other:?}"),
     }
 }
@@ -130,7 +130,7 @@ fn a_chosen_password_opens_the_account_and_is_in_no_document() {
     let rig = Rig::new(in_mode("password_consent"));
     let (handle, _) = asked(&rig, &bob());
     let differing = answer(&rig, &handle, passwords(GOOD, "correct horse batterie"));
-    assert_eq!(questions(differing).problems, [Problem::PasswordsDiffer]);
+    assert_eq!(questions(differing).problems, [AnswerProblem::PasswordsDiffer]);
     let user = completed(answer(&rig, &handle, named("mallory"))).user;
     let stored = attributes(&rig, &user);
     assert_eq!(stored["userName"], "bob", "a name that was not requested is ignored");
@@ -150,7 +150,7 @@ fn a_typed_name_that_is_taken_leaves_its_account_untouched() {
         let again = questions(answer(&rig, &handle, named(twin)));
         assert_eq!(
             (again.username.as_deref(), &again.problems[..]),
-            (Some(twin), &[Problem::NameTaken][..])
+            (Some(twin), &[AnswerProblem::NameTaken][..])
         );
     }
     assert_eq!(rig.get(&id), before);
@@ -166,7 +166,10 @@ fn user_can_choose_another_name_instead_of_linking() {
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
     let page = shown(rig.back(&handle, &returned));
-    assert!(matches!(page, Page::LinkProof { may_rename: true, .. }), "{page:?}");
+    assert!(
+        matches!(page, LoginPage::LinkProof { may_rename: true, .. }),
+        "{page:?}"
+    );
     let renamed = questions(rig.federation.login.rename(&handle));
     assert_eq!((renamed.username.as_deref(), renamed.problems.len()), (Some(""), 0));
     let user = completed(answer(&rig, &handle, named("bobby"))).user;
@@ -240,7 +243,7 @@ fn two_answers_at_once_make_one_account() {
     });
     let through = steps
         .iter()
-        .filter(|step| matches!(step, Ok(Step::Complete(..))))
+        .filter(|step| matches!(step, Ok(LoginStep::Complete(..))))
         .count();
     assert_eq!((through, rig.users().len()), (1, 1));
 }
@@ -259,9 +262,9 @@ fn removed_user_returns_only_if_the_policy_allows_it() {
         };
         rig.directory
             .apply(Change {
-                actor: Actor::administrator(),
+                actor: Actor::administrator("test"),
                 operation,
-                companions: Vec::new(),
+                side_records: Vec::new(),
             })
             .unwrap();
         assert_eq!(receipts(&rig, &user), []);

@@ -33,9 +33,9 @@ fn login(rig: &Rig, groups: &Value) -> ResourceId {
 
 fn apply(rig: &Rig, operation: Operation) -> ResourceId {
     let change = Change {
-        actor: Actor::administrator(),
+        actor: Actor::administrator("test"),
         operation,
-        companions: Vec::new(),
+        side_records: Vec::new(),
     };
     rig.directory.apply(change).unwrap().resource().id.clone()
 }

@@ -26,7 +26,7 @@ use vestibule::storage::approvals::{self, Ruling, Verdict};
 
 const RIGHT: &str = "correct horse battery";
 
-fn door(rig: &Rig) -> LoginData {
+fn login_data(rig: &Rig) -> LoginData {
     let answer = |answer: &str| Url::parse(&format!("https://wiki.example/callback?{answer}")).unwrap();
     LoginData {
         federation: Arc::clone(&rig.federation),
@@ -49,7 +49,7 @@ fn rig() -> Rig {
 }
 
 async fn call(rig: &Rig, request: TestRequest) -> ServiceResponse {
-    let app = App::new().app_data(web::Data::new(door(rig))).configure(routes);
+    let app = App::new().app_data(web::Data::new(login_data(rig))).configure(routes);
     let app = init_service(app.wrap(from_fn(language::assign))).await;
     call_service(&app, request.to_request()).await.map_into_boxed_body()
 }
@@ -80,7 +80,7 @@ fn location(response: &ServiceResponse) -> &str {
 #[actix_web::test]
 async fn login_start_sets_a_protected_cookie() {
     let rig = rig();
-    let response = vestibule::server::login::start(&door(&rig), request(), "wiki".into()).await;
+    let response = vestibule::server::login::start(&login_data(&rig), request(), "wiki".into()).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     assert_eq!(response.headers().get("location").unwrap(), "/login");
     let cookie = response.cookies().find(|cookie| cookie.name() == COOKIE).unwrap();

@@ -16,8 +16,8 @@ use vestibule::domain::{Actor, Change, IdentityProviderName, Kind, Link, Operati
 use vestibule::federation::LoginError;
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
-use vestibule::federation::login::Started;
-use vestibule::federation::login::step::Page;
+use vestibule::federation::login::StartedLogin;
+use vestibule::federation::login::step::LoginPage;
 use vestibule::storage::identity_locks::{self, IdentityLock};
 use vestibule::storage::{SqlConnection, StorageError, links};
 
@@ -166,7 +166,7 @@ fn a_taken_name_is_linked_only_after_its_password() {
     let before = rig.get(&id);
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
-    let asked = |failed| Page::LinkProof {
+    let asked = |failed| LoginPage::LinkProof {
         provider: "google".to_owned(),
         username: "bob".to_owned(),
         may_rename: false,
@@ -195,7 +195,10 @@ fn a_spelling_of_a_taken_name_is_the_taken_name() {
     rig.user(&local_bob());
     for twin in ["BOB", "ｂｏｂ", "Bob"] {
         let claims = json!({"sub": twin, "nick": twin});
-        assert!(matches!(shown(rig.login(&claims)), Page::LinkProof { .. }), "{twin}");
+        assert!(
+            matches!(shown(rig.login(&claims)), LoginPage::LinkProof { .. }),
+            "{twin}"
+        );
     }
     assert_eq!(rig.users().len(), 1);
 }
@@ -210,7 +213,7 @@ fn a_proof_counts_for_the_identity_that_asked_for_it() {
     let theirs = rig.away(&handle, &json!({"sub": "sub-mallory", "nick": "bob"}));
     shown(rig.back(&handle, &theirs));
     completed(rig.federation.login.prove(&handle, &password(RIGHT)));
-    assert!(matches!(shown(rig.login(&bob())), Page::LinkProof { .. }));
+    assert!(matches!(shown(rig.login(&bob())), LoginPage::LinkProof { .. }));
 }
 
 #[test]
@@ -220,10 +223,13 @@ fn a_proof_can_be_given_up() {
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
     shown(rig.back(&handle, &returned));
-    assert!(matches!(shown(rig.federation.login.back(&handle)), Page::SignIn { .. }));
+    assert!(matches!(
+        shown(rig.federation.login.back(&handle)),
+        LoginPage::SignIn { .. }
+    ));
     assert!(matches!(
         shown(rig.federation.login.prove(&handle, &password(RIGHT))),
-        Page::SignIn { .. }
+        LoginPage::SignIn { .. }
     ));
 }
 
@@ -298,7 +304,7 @@ fn a_wrong_password_and_an_unknown_name_look_alike() {
     rig.user(&local_bob());
     let page = |name: &str| {
         let mut page = shown(rig.federation.login.password(&rig.start(), name, &password("wrong")));
-        let Page::SignIn { local: Some(local), .. } = &mut page else {
+        let LoginPage::SignIn { local: Some(local), .. } = &mut page else {
             panic!("no form")
         };
         assert!(local.failed && local.username == name);
@@ -353,7 +359,7 @@ fn steps_out_of_order_show_the_step_that_is_due() {
 #[test]
 fn a_single_way_in_is_taken_at_once() {
     let rig = Rig::with(by_name(), |wiki| wiki.local_login = false);
-    let Started { to, .. } = rig.federation.login.start(request(), &"wiki".into()).unwrap();
+    let StartedLogin { to, .. } = rig.federation.login.start(request(), &"wiki".into()).unwrap();
     assert_eq!(to.unwrap().host_str(), Some("idp.example"));
     let rig = Rig::new(by_name());
     assert_eq!(rig.federation.login.start(request(), &"wiki".into()).unwrap().to, None);
@@ -406,7 +412,7 @@ fn synced(rig: &Rig, client: &str, attributes: &Value) -> vestibule::domain::Res
     let change = Change {
         actor,
         operation,
-        companions: Vec::new(),
+        side_records: Vec::new(),
     };
     rig.directory.apply(change).unwrap().resource().id.clone()
 }
@@ -474,7 +480,7 @@ fn many_ways() -> Rig {
 fn email_domain_selects_the_provider() {
     let rig = many_ways();
     let handle = rig.start();
-    let Page::SignIn {
+    let LoginPage::SignIn {
         by_email: Some(form), ..
     } = shown(rig.federation.login.view(&handle))
     else {
@@ -492,7 +498,7 @@ fn an_address_that_leads_nowhere_can_be_corrected() {
     for address in ["ann@elsewhere.example", "ann", "", "ann@example.com@evil.example"] {
         let chosen = rig.federation.login.choose_by_email(&handle, address).unwrap();
         assert_eq!(chosen, None, "{address}");
-        let Page::SignIn {
+        let LoginPage::SignIn {
             by_email: Some(form), ..
         } = shown(rig.federation.login.view(&handle))
         else {

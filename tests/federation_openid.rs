@@ -18,7 +18,7 @@ use url::Url;
 use vestibule::domain::{Clock, Secret, Timestamp};
 use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
 use vestibule::federation::idp::provider::{
-    CallbackParameters, Hint, Identity, IdentityProvider, LoginSecret, ProviderError,
+    CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
 };
 
 const NOW: i64 = 1_700_000_000;
@@ -60,7 +60,7 @@ impl Rig {
 
     fn begin(&self) -> (Url, LoginSecret) {
         let callback = Url::parse("https://id.example/federation/google/callback").unwrap();
-        let begun = self.provider.begin(&callback, &Hint::default()).unwrap();
+        let begun = self.provider.begin(&callback, &LoginHint::default()).unwrap();
         (begun.redirect, begun.state)
     }
 
@@ -389,7 +389,11 @@ fn metadata_of_another_issuer_is_refused() {
     rig.issuer.describe("issuer", json!("https://other.example"));
     let callback = Url::parse("https://id.example/cb").unwrap();
     assert_eq!(
-        rig.provider.begin(&callback, &Hint::default()).err().unwrap().reason(),
+        rig.provider
+            .begin(&callback, &LoginHint::default())
+            .err()
+            .unwrap()
+            .reason(),
         "idp_unusable"
     );
 }
@@ -403,12 +407,16 @@ fn an_issuer_that_fails_is_left_alone_for_a_while() {
     let callback = Url::parse("https://id.example/cb").unwrap();
     for _ in 0..3 {
         assert_eq!(
-            rig.provider.begin(&callback, &Hint::default()).err().unwrap().reason(),
+            rig.provider
+                .begin(&callback, &LoginHint::default())
+                .err()
+                .unwrap()
+                .reason(),
             "idp_unavailable"
         );
     }
     assert_eq!(rig.issuer.hits(path), 1);
     rig.issuer.say(path, status, metadata);
     rig.clock.advance(Duration::from_secs(10));
-    assert!(rig.provider.begin(&callback, &Hint::default()).is_ok());
+    assert!(rig.provider.begin(&callback, &LoginHint::default()).is_ok());
 }

@@ -52,7 +52,7 @@ fn apply(rig: &Rig, actor: Actor, operation: Operation) -> Result<(), DirectoryE
     let change = Change {
         actor,
         operation,
-        companions: Vec::new(),
+        side_records: Vec::new(),
     };
     rig.directory.apply(change).map(|_| ())
 }
@@ -78,7 +78,7 @@ fn refused_write_names_the_owner_of_the_value() {
     )));
     assert!(is_mutability(write(
         &rig,
-        Actor::administrator(),
+        Actor::administrator("test"),
         &user,
         ("name.givenName", "Rob")
     )));
@@ -144,7 +144,7 @@ fn login_skips_values_taken_over_by_an_administrator() {
                 to: to.to_owned(),
             },
         };
-        apply(&rig, Actor::administrator(), operation).unwrap();
+        apply(&rig, Actor::administrator("test"), operation).unwrap();
     };
     let google = provenance::of_provider(&front_door::google());
     transfer(&google, provenance::HELD);

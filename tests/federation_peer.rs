@@ -19,7 +19,7 @@ use serde_json::json;
 use url::Url;
 use vestibule::domain::{Clock, Secret};
 use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
-use vestibule::federation::idp::provider::{CallbackParameters, Hint, IdentityProvider};
+use vestibule::federation::idp::provider::{CallbackParameters, IdentityProvider, LoginHint};
 
 const CALLBACK: &str = "http://127.0.0.1:8080/federation/upstream/callback";
 
@@ -98,7 +98,7 @@ fn a_person_comes_in_through_a_certified_provider() {
     };
     let provider = OpenIdProvider::new(settings, Clock::system()).unwrap();
     let begun = provider
-        .begin(&Url::parse(CALLBACK).unwrap(), &Hint::default())
+        .begin(&Url::parse(CALLBACK).unwrap(), &LoginHint::default())
         .unwrap();
     let (user, password) = (variable("USER").unwrap(), variable("PASSWORD").unwrap());
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule::domain::{Clock, Timestamp};
 use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
-use vestibule::federation::idp::provider::{Hint, Identity, IdentityProvider, LoginSecret, ProviderError};
+use vestibule::federation::idp::provider::{Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError};
 
 const NOW: i64 = 1_700_000_000;
 const ONE: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
@@ -57,7 +57,7 @@ impl Rig {
 
     fn begin(&self) -> (Url, LoginSecret) {
         let callback = Url::parse("https://id.example/federation/entra/callback").unwrap();
-        let begun = self.provider.begin(&callback, &Hint::default()).unwrap();
+        let begun = self.provider.begin(&callback, &LoginHint::default()).unwrap();
         (begun.redirect, begun.state)
     }
 
@@ -154,7 +154,7 @@ fn multi_tenant_metadata_must_name_the_configured_issuer() {
     rig.issuer
         .describe("issuer", json!("https://other.example/{tenantid}/v2.0"));
     let callback = Url::parse("https://id.example/federation/entra/callback").unwrap();
-    let error = rig.provider.begin(&callback, &Hint::default()).err().unwrap();
+    let error = rig.provider.begin(&callback, &LoginHint::default()).err().unwrap();
     assert_eq!(error.reason(), "idp_unusable");
 }
 

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use vestibule::domain::filter::parse;
 use vestibule::domain::patch::MemberStep;
 use vestibule::domain::provenance::Writers;
-use vestibule::domain::query::{Found, Page, Query, Sort, Start};
+use vestibule::domain::query::{Page, Query, ResultPage, Sort, Start};
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{
     Attributes, Clock, Kind, Member, Precondition, Relations, ResourceId, StoreName, name, validate,
@@ -293,7 +293,7 @@ impl Pair {
     }
 
     /// The result without details that differ between stores.
-    fn shown(&self, found: &Found) -> Value {
+    fn shown(&self, found: &ResultPage) -> Value {
         let views = found.resources.iter().map(|resource| {
             let id = self.local(&resource.id);
             let groups: Vec<&str> = resource.groups.iter().map(|group| group.display.as_str()).collect();

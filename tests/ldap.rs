@@ -16,7 +16,7 @@ use vestibule::domain::query::Query;
 use vestibule::domain::unique::unique_values;
 use vestibule::domain::{Attributes, Kind, Relations, Resource, ResourceId, Secret};
 use vestibule::userstore::ldap::{Flavour, LdapSettings};
-use vestibule::userstore::{Draft, PasswordChange, PasswordVerdict, StoreError, UniqueKey, Write, WriteAction};
+use vestibule::userstore::{Draft, PasswordChange, PasswordCheck, StoreError, UniqueKey, Write, WriteAction};
 
 macro_rules! cases {
     ($($case:ident),* $(,)?) => { &[$((stringify!($case), $case)),*] };
@@ -102,13 +102,13 @@ fn an_empty_password_is_wrong_whatever_the_directory_says() {
     let ann = user(&world, "ann");
     for empty in ["", " ", "\t", "\0", "correct horse\0"] {
         let verdict = world.store.verify_password(&ann.id, &Secret::new(empty)).unwrap();
-        assert_eq!(verdict, PasswordVerdict::Wrong, "{empty:?}");
+        assert_eq!(verdict, PasswordCheck::Invalid, "{empty:?}");
     }
     let verdict = world
         .store
         .verify_password(&ann.id, &Secret::new("correct horse"))
         .unwrap();
-    assert_eq!(verdict, PasswordVerdict::Right);
+    assert_eq!(verdict, PasswordCheck::Valid);
 }
 
 fn metacharacters_are_plain_characters_everywhere() {
@@ -136,7 +136,7 @@ fn metacharacters_are_plain_characters_everywhere() {
             .store
             .verify_password(&made.id, &Secret::new("correct horse"))
             .unwrap();
-        assert_eq!(verdict, PasswordVerdict::Right, "{name}");
+        assert_eq!(verdict, PasswordCheck::Valid, "{name}");
         let read = world.store.get(&Kind::USER, &made.id, Relations::ALL).unwrap();
         assert!(read.is_some(), "{name}");
     }
@@ -185,7 +185,7 @@ fn what_is_outside_the_bases_is_not_there() {
         let verdict = world
             .store
             .verify_password(&ResourceId::new(id.to_owned()), &Secret::new("correct horse"));
-        assert_eq!(verdict.unwrap(), PasswordVerdict::Wrong, "{id}");
+        assert_eq!(verdict.unwrap(), PasswordCheck::Invalid, "{id}");
     }
 }
 
@@ -248,7 +248,7 @@ fn a_spelling_of_a_name_is_the_name() {
         .store
         .verify_password(&bob.id, &Secret::new("correct horse"))
         .unwrap();
-    assert!(matches!(locked, PasswordVerdict::Locked { .. }));
+    assert!(matches!(locked, PasswordCheck::Locked { .. }));
 }
 
 // ---- against hostile servers ----

@@ -15,15 +15,15 @@ use serde_json::{Value, json};
 use vestibule::domain::change::{JournalPosition, JournalRecord};
 use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principal, Relations, ResourceId, Secret};
 use vestibule::federation::jit::denial::Denial;
-use vestibule::federation::jit::lease::Lapsed;
+use vestibule::federation::jit::lease::LeaseSweep;
 use vestibule::storage::{StorageError, journal, links};
 
 const DAY: Duration = Duration::from_hours(24);
-const SUSPENDED: Lapsed = Lapsed {
+const SUSPENDED: LeaseSweep = LeaseSweep {
     suspended: 1,
     removed: 0,
 };
-const REMOVED: Lapsed = Lapsed {
+const REMOVED: LeaseSweep = LeaseSweep {
     suspended: 0,
     removed: 1,
 };
@@ -43,7 +43,7 @@ fn rig() -> (Rig, ResourceId) {
     (rig, user)
 }
 
-fn sweep(rig: &Rig) -> Lapsed {
+fn sweep(rig: &Rig) -> LeaseSweep {
     rig.federation.leases.sweep().unwrap()
 }
 
@@ -77,7 +77,7 @@ fn touch(rig: &Rig, user: &ResourceId, principal: Principal, more: &Value) {
             attributes,
             precondition: Precondition::None,
         },
-        companions: Vec::new(),
+        side_records: Vec::new(),
     };
     rig.directory.apply(change).unwrap();
 }
@@ -86,12 +86,12 @@ fn touch(rig: &Rig, user: &ResourceId, principal: Principal, more: &Value) {
 fn expired_lease_deactivates_then_removes_the_account() {
     let (rig, user) = rig();
     rig.clock.advance(Duration::from_secs(30 * 86_400 - 1));
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
     rig.clock.advance(Duration::from_secs(1));
     assert_eq!(sweep(&rig), SUSPENDED);
     assert!(!is_active(&rig, &user));
     rig.clock.advance(Duration::from_secs(10 * 86_400 - 1));
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
     rig.clock.advance(Duration::from_secs(1));
     assert_eq!(sweep(&rig), REMOVED);
     assert_eq!(rig.directory.get(&Kind::USER, &user, Relations::NONE).unwrap(), None);
@@ -104,7 +104,7 @@ fn the_grace_is_whole_however_late_the_account_was_switched_off() {
     rig.clock.advance(DAY * 365);
     assert_eq!(sweep(&rig), SUSPENDED);
     rig.clock.advance(DAY * 9);
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
     assert!(!is_active(&rig, &user));
 }
 
@@ -114,7 +114,7 @@ fn each_login_renews_the_lease() {
     for _ in 0..3 {
         rig.clock.advance(DAY * 29);
         completed(rig.login(&bob()));
-        assert_eq!(sweep(&rig), Lapsed::default());
+        assert_eq!(sweep(&rig), LeaseSweep::default());
     }
     assert!(is_active(&rig, &user));
 }
@@ -127,7 +127,7 @@ fn login_within_the_grace_restores_the_account() {
     rig.clock.advance(DAY * 5);
     assert_eq!(completed(rig.login(&bob())).user, user);
     assert!(is_active(&rig, &user));
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
     rig.clock.advance(DAY * 30);
     assert_eq!(sweep(&rig), SUSPENDED, "and the lease starts again");
 }
@@ -135,9 +135,16 @@ fn login_within_the_grace_restores_the_account() {
 #[test]
 fn login_never_undoes_deactivation_by_an_administrator() {
     let (rig, user) = rig();
-    touch(&rig, &user, Principal::Administrator, &json!({"active": false}));
+    touch(
+        &rig,
+        &user,
+        Principal::Administrator {
+            name: "test".to_owned(),
+        },
+        &json!({"active": false}),
+    );
     rig.clock.advance(DAY * 60);
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
     assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
     // An administrator's deactivation also prevails over one by the lease.
     let eve = json!({"sub": "sub-eve", "nick": "eve"});
@@ -145,11 +152,18 @@ fn login_never_undoes_deactivation_by_an_administrator() {
     rig.clock.advance(DAY * 31);
     assert_eq!(sweep(&rig), SUSPENDED);
     for active in [true, false] {
-        touch(&rig, &eve_id, Principal::Administrator, &json!({"active": active}));
+        touch(
+            &rig,
+            &eve_id,
+            Principal::Administrator {
+                name: "test".to_owned(),
+            },
+            &json!({"active": active}),
+        );
     }
     assert_eq!(refused(rig.login(&eve)), Denial::AccountDisabled);
     rig.clock.advance(DAY * 60);
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
 }
 
 #[test]
@@ -160,14 +174,19 @@ fn account_managed_by_others_has_no_lease() {
     };
     for (principal, more) in [
         (client, json!({"title": "Baker"})),
-        (Principal::Administrator, json!({"title": "Baker"})),
+        (
+            Principal::Administrator {
+                name: "test".to_owned(),
+            },
+            json!({"title": "Baker"}),
+        ),
         (Principal::Person, json!({"password": "correct horse battery"})),
         (Principal::Person, json!({"roles": [{"value": "Admin"}]})),
     ] {
         let (rig, user) = rig();
         touch(&rig, &user, principal.clone(), &more);
         rig.clock.advance(DAY * 365);
-        assert_eq!(sweep(&rig), Lapsed::default(), "{principal:?} {more}");
+        assert_eq!(sweep(&rig), LeaseSweep::default(), "{principal:?} {more}");
         assert!(is_active(&rig, &user));
     }
 }
@@ -193,7 +212,7 @@ fn account_from_before_the_first_login_has_no_lease() {
         .prove(&handle, &Secret::new("correct horse battery"));
     assert_eq!(completed(step).user, user);
     rig.clock.advance(DAY * 365);
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
 }
 
 #[test]
@@ -211,7 +230,7 @@ fn a_second_link_keeps_the_account() {
         })
         .unwrap();
     rig.clock.advance(DAY * 365);
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
     assert!(is_active(&rig, &user));
 }
 
@@ -221,7 +240,7 @@ fn without_a_lease_accounts_last() {
     completed(rig.login(&bob()));
     assert!(rig.federation.leases.is_empty());
     rig.clock.advance(DAY * 3650);
-    assert_eq!(sweep(&rig), Lapsed::default());
+    assert_eq!(sweep(&rig), LeaseSweep::default());
 }
 
 #[test]
@@ -233,11 +252,11 @@ fn parallel_sweeps_change_each_account_once() {
     for (days, suspended, removed) in [(30, 20, 0), (10, 0, 20)] {
         rig.clock.advance(DAY * days);
         let before = by_lease(&rig);
-        let done: Vec<Lapsed> = std::thread::scope(|scope| {
+        let done: Vec<LeaseSweep> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| sweep(&rig))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let sum = |count: fn(&Lapsed) -> usize| done.iter().map(count).sum::<usize>();
+        let sum = |count: fn(&LeaseSweep) -> usize| done.iter().map(count).sum::<usize>();
         assert_eq!(
             (sum(|done| done.suspended), sum(|done| done.removed)),
             (suspended, removed)
@@ -250,7 +269,14 @@ fn parallel_sweeps_change_each_account_once() {
 fn every_page_of_idle_people_is_looked_at() {
     let rig = Rig::new(jit());
     let kept = completed(rig.login(&json!({"sub": "sub-0", "nick": "bob0"}))).user;
-    touch(&rig, &kept, Principal::Administrator, &json!({"title": "Baker"}));
+    touch(
+        &rig,
+        &kept,
+        Principal::Administrator {
+            name: "test".to_owned(),
+        },
+        &json!({"title": "Baker"}),
+    );
     for n in 1..450 {
         completed(rig.login(&json!({"sub": format!("sub-{n}"), "nick": format!("bob{n}")})));
     }

@@ -23,7 +23,7 @@ use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal,
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::jit::questions::Answers;
-use vestibule::federation::login::step::{FactorPage, Page, Step, Wrong};
+use vestibule::federation::login::step::{CodeError, FactorPage, LoginPage, LoginStep};
 use vestibule::mail::Encryption;
 use vestibule::server::language;
 use vestibule::server::login::{COOKIE, LoginData, routes};
@@ -64,17 +64,17 @@ fn enter(rig: &Rig, handle: &str, code: &str) -> Outcome {
 }
 
 /// The page that asks for an e-mailed code.
-fn asked(wrong: Option<Wrong>) -> Page {
-    Page::SecondFactor(FactorPage::MailCode {
+fn asked(wrong: Option<CodeError>) -> LoginPage {
+    LoginPage::SecondFactor(FactorPage::MailCode {
         address: "b•••@example.com".to_owned(),
         wrong,
         or_authenticator: false,
     })
 }
 
-fn wrong_of(step: Outcome) -> Option<Wrong> {
+fn wrong_of(step: Outcome) -> Option<CodeError> {
     match shown(step) {
-        Page::SecondFactor(FactorPage::MailCode { wrong, .. }) => wrong,
+        LoginPage::SecondFactor(FactorPage::MailCode { wrong, .. }) => wrong,
         other => panic!("not asked for a mailed code: {other:?}"),
     }
 }
@@ -134,7 +134,7 @@ fn nothing_but_the_code_leads_on() {
     for wrong in ["", "0", &code[..8], "１２３４５６７８"] {
         rig.clock.advance(Duration::from_secs(31));
         let step = enter(&rig, &handle, wrong);
-        assert_eq!(shown(step), asked(Some(Wrong::Code)), "{wrong:?}");
+        assert_eq!(shown(step), asked(Some(CodeError::Code)), "{wrong:?}");
     }
 }
 
@@ -146,7 +146,7 @@ fn a_code_counts_in_the_login_that_asked_for_it_and_once() {
     rig.clock.advance(HALF_A_MINUTE);
     let (second, _) = arrive(&rig, &bob());
     assert_eq!(smtp.mail().len(), 2);
-    assert_eq!(wrong_of(enter(&rig, &second, &code)), Some(Wrong::Code));
+    assert_eq!(wrong_of(enter(&rig, &second, &code)), Some(CodeError::Code));
     completed(enter(&rig, &first, &code));
     assert_eq!(refused(enter(&rig, &first, &code)), Denial::NotUnderWay);
     completed(enter(&rig, &second, &smtp.code()));
@@ -160,7 +160,7 @@ fn parallel_uses_of_one_code_admit_one_login() {
     let through = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| enter(&rig, &handle, &code))).collect();
         let steps = threads.into_iter().map(|thread| thread.join().unwrap());
-        steps.filter(|step| matches!(step, Ok(Step::Complete(..)))).count()
+        steps.filter(|step| matches!(step, Ok(LoginStep::Complete(..)))).count()
     });
     assert_eq!(through, 1);
 }
@@ -180,7 +180,7 @@ fn only_the_last_code_of_a_login_counts() {
     let first = smtp.code();
     rig.clock.advance(HALF_A_MINUTE);
     assert_eq!(wrong_of(rig.federation.login.mail_code(&handle)), None);
-    assert_eq!(wrong_of(enter(&rig, &handle, &first)), Some(Wrong::Code));
+    assert_eq!(wrong_of(enter(&rig, &handle, &first)), Some(CodeError::Code));
     completed(enter(&rig, &handle, &smtp.code()));
 }
 
@@ -190,12 +190,12 @@ fn guesses_are_counted_for_the_person_and_not_for_the_login() {
     for _ in 0..5 {
         rig.clock.advance(HALF_A_MINUTE);
         let (handle, _) = arrive(&rig, &bob());
-        assert_eq!(wrong_of(enter(&rig, &handle, "0")), Some(Wrong::Code));
+        assert_eq!(wrong_of(enter(&rig, &handle, "0")), Some(CodeError::Code));
     }
     let (handle, step) = arrive(&rig, &bob());
-    assert_eq!(wrong_of(step), Some(Wrong::TooSoon));
+    assert_eq!(wrong_of(step), Some(CodeError::TooSoon));
     rig.clock.advance(Duration::from_secs(29));
-    assert_eq!(wrong_of(enter(&rig, &handle, &smtp.code())), Some(Wrong::Locked));
+    assert_eq!(wrong_of(enter(&rig, &handle, &smtp.code())), Some(CodeError::Locked));
     rig.clock.advance(Duration::from_mins(2));
     let (handle, _) = arrive(&rig, &bob());
     completed(enter(&rig, &handle, &smtp.code()));
@@ -206,13 +206,13 @@ fn codes_are_sent_at_intervals_and_not_for_ever() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let (handle, _) = arrive(&rig, &bob());
     let again = || wrong_of(rig.federation.login.mail_code(&handle));
-    assert_eq!(again(), Some(Wrong::TooSoon));
+    assert_eq!(again(), Some(CodeError::TooSoon));
     for _ in 0..2 {
         rig.clock.advance(HALF_A_MINUTE);
         assert_eq!(again(), None);
     }
     rig.clock.advance(HALF_A_MINUTE);
-    assert_eq!(again(), Some(Wrong::TooMany));
+    assert_eq!(again(), Some(CodeError::TooMany));
     assert_eq!(smtp.mail().len(), 3);
     completed(enter(&rig, &handle, &smtp.code()));
 }
@@ -225,7 +225,7 @@ fn new_logins_do_not_lift_the_limit_of_ten_codes_an_hour() {
         rig.clock.advance(Duration::from_mins(1));
     }
     assert_eq!(smtp.mail().len(), 10);
-    assert_eq!(wrong_of(arrive(&rig, &bob()).1), Some(Wrong::TooMany));
+    assert_eq!(wrong_of(arrive(&rig, &bob()).1), Some(CodeError::TooMany));
     rig.clock.advance(Duration::from_hours(1));
     assert_eq!(wrong_of(arrive(&rig, &bob()).1), None);
 }
@@ -254,7 +254,7 @@ fn an_address_that_the_person_typed_gets_no_code() {
     let typed = Change {
         actor: Actor {
             principal: Principal::Person,
-            ..Actor::administrator()
+            ..Actor::administrator("test")
         },
         operation: Operation::Replace {
             kind: Kind::USER,
@@ -262,7 +262,7 @@ fn an_address_that_the_person_typed_gets_no_code() {
             attributes,
             precondition: Precondition::None,
         },
-        companions: Vec::new(),
+        side_records: Vec::new(),
     };
     rig.directory.apply(typed).unwrap();
     assert_eq!(refused(sign_in(&rig, "lee").1), Denial::NoMailAddress);
@@ -297,7 +297,7 @@ fn email_proved_by_code_links_another_identity() {
         shown(rig.federation.login.callback(&handle, &other, &returned))
     };
     assert!(
-        matches!(arrive(), Page::LinkProof { .. }),
+        matches!(arrive(), LoginPage::LinkProof { .. }),
         "an address that was only entered is not proved"
     );
     let (handle, _) = sign_in(&rig, "bob");
@@ -329,19 +329,19 @@ fn an_address_that_could_be_several_gets_no_code() {
 fn any_factor_mails_a_code_and_offers_an_authenticator() {
     let (rig, smtp) = rig(SecondFactor::Any);
     let (handle, step) = arrive(&rig, &bob());
-    let Page::SecondFactor(FactorPage::MailCode {
+    let LoginPage::SecondFactor(FactorPage::MailCode {
         or_authenticator: true, ..
     }) = shown(step)
     else {
         panic!("no way to an authenticator")
     };
     let step = rig.federation.login.authenticator(&handle);
-    let Page::SecondFactor(FactorPage::Enrol { or_mail: true, .. }) = shown(step) else {
+    let LoginPage::SecondFactor(FactorPage::Enrol { or_mail: true, .. }) = shown(step) else {
         panic!("no way back to the mail")
     };
     // An e-mailed code does not confirm an authenticator.
-    let Page::SecondFactor(FactorPage::Enrol {
-        wrong: Some(Wrong::Code),
+    let LoginPage::SecondFactor(FactorPage::Enrol {
+        wrong: Some(CodeError::Code),
         ..
     }) = shown(enter(&rig, &handle, &smtp.code()))
     else {
@@ -360,7 +360,7 @@ fn any_factor_prefers_an_enrolled_authenticator() {
     set_up_authenticator(&rig, &user);
     rig.clock.advance(HALF_A_MINUTE);
     let (handle, step) = arrive(&rig, &bob());
-    let page = Page::SecondFactor(FactorPage::Code {
+    let page = LoginPage::SecondFactor(FactorPage::Code {
         wrong: None,
         or_mail: true,
     });
@@ -373,7 +373,7 @@ fn any_factor_prefers_an_enrolled_authenticator() {
 fn any_factor_without_email_enrols_an_authenticator() {
     let (rig, _smtp) = rig(SecondFactor::Any);
     let (_, step) = arrive(&rig, &json!({"sub": "sub-ann", "nick": "ann"}));
-    let Page::SecondFactor(FactorPage::Enrol { or_mail: false, .. }) = shown(step) else {
+    let LoginPage::SecondFactor(FactorPage::Enrol { or_mail: false, .. }) = shown(step) else {
         panic!("not asked to set one up")
     };
 }
@@ -384,7 +384,7 @@ fn mail_code_does_not_replace_an_enrolled_authenticator() {
     let user = rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
     set_up_authenticator(&rig, &user);
     let (handle, step) = sign_in(&rig, "lee");
-    let page = Page::SecondFactor(FactorPage::Code {
+    let page = LoginPage::SecondFactor(FactorPage::Code {
         wrong: None,
         or_mail: false,
     });
@@ -441,18 +441,18 @@ fn any_factor_allows_an_authenticator_when_mail_fails() {
     let (handle, step) = arrive(&rig, &bob());
     assert_eq!(refused(step), Denial::MailUnavailable);
     let step = rig.federation.login.authenticator(&handle);
-    assert!(matches!(shown(step), Page::SecondFactor(FactorPage::Enrol { .. })));
+    assert!(matches!(shown(step), LoginPage::SecondFactor(FactorPage::Enrol { .. })));
 }
 
 /// Sends a request over HTTP in the browser of a login; returns the status and the page.
 async fn call(rig: &Rig, handle: &str, request: TestRequest) -> (StatusCode, String) {
-    let door = LoginData {
+    let login_data = LoginData {
         federation: Arc::clone(&rig.federation),
         complete: Arc::new(|_, _, _| None),
         cancel: Arc::new(|_| None),
         session_cookie: "session",
     };
-    let app = App::new().app_data(web::Data::new(door)).configure(routes);
+    let app = App::new().app_data(web::Data::new(login_data)).configure(routes);
     let app = init_service(app.wrap(from_fn(language::assign))).await;
     let request = request
         .cookie(Cookie::new(COOKIE, handle.to_owned()))

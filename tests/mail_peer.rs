@@ -13,7 +13,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 use vestibule::domain::{Secret, Timestamp};
-use vestibule::mail::{Encryption, Letter, MailError, MailSettings, Mailer};
+use vestibule::mail::{Encryption, MailError, MailMessage, MailSettings, Mailer};
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(format!("VESTIBULE_TEST_SMTP_{name}")).ok()
@@ -55,7 +55,7 @@ fn settings() -> MailSettings {
 }
 
 fn send(settings: &MailSettings, to: &str) -> Result<(), MailError> {
-    let letter = Letter {
+    let letter = MailMessage {
         subject: "Ihr Code für Wiki".to_owned(),
         text: "Der Code: 1234 5678\n".to_owned(),
     };

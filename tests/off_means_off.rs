@@ -21,12 +21,12 @@ use vestibule::domain::patch::PatchOperation;
 use vestibule::domain::path::Path;
 use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principal, ResourceId, Secret, StoreName};
 use vestibule::federation::LoginError;
-use vestibule::federation::account::Ending;
+use vestibule::federation::account::SessionSelection;
 use vestibule::federation::jit::denial::Denial;
-use vestibule::federation::login::step::Step;
-use vestibule::federation::login::visitor::Visitor;
-use vestibule::oidc::{Authorized, Failure};
-use vestibule::scim::{Caller, Client, Target, Terms};
+use vestibule::federation::login::step::LoginStep;
+use vestibule::federation::login::visitor::SignedInUser;
+use vestibule::oidc::{Authorized, ClientFailure};
+use vestibule::scim::{Caller, RequestOptions, ResourceRef, ScimClient};
 use vestibule::storage::identity_locks::{self, IdentityLock};
 use vestibule::storage::{SqlConnection, StorageError, links};
 
@@ -115,7 +115,7 @@ impl World {
         let body = json!({"schemas": [USER], "userName": "ann", "password": PASSWORD}).to_string();
         let made = app
             .scim
-            .create(&caller(), &Kind::USER, body.as_bytes(), &Terms::default());
+            .create(&caller(), &Kind::USER, body.as_bytes(), &RequestOptions::default());
         let made: Value = serde_json::from_str(&made.unwrap().body.unwrap()).unwrap();
         let ann = made["id"].as_str().unwrap().into();
         Self {
@@ -136,7 +136,7 @@ impl World {
         let patched = self
             .app
             .scim
-            .patch(&caller, &self.target(), body.as_bytes(), &Terms::default());
+            .patch(&caller, &self.target(), body.as_bytes(), &RequestOptions::default());
         patched.unwrap();
     }
 
@@ -146,11 +146,14 @@ impl World {
             Off::Replaced => {
                 let body = json!({"schemas": [USER], "userName": "ann", "active": false}).to_string();
                 let scim = &self.app.scim;
-                let replaced = scim.replace(&caller(), &self.target(), body.as_bytes(), &Terms::default());
+                let replaced = scim.replace(&caller(), &self.target(), body.as_bytes(), &RequestOptions::default());
                 replaced.unwrap();
             }
             Off::Deleted => {
-                let deleted = self.app.scim.delete(&caller(), &self.target(), &Terms::default());
+                let deleted = self
+                    .app
+                    .scim
+                    .delete(&caller(), &self.target(), &RequestOptions::default());
                 deleted.unwrap();
             }
             Off::ByAdministrator => self.by_hand("active", false.into()),
@@ -166,11 +169,15 @@ impl World {
                 assert_eq!(locked.unwrap().as_ref(), Some(&self.ann));
             }
             Off::SignedOut => {
-                let visitor = Visitor {
+                let visitor = SignedInUser {
                     authentication: self.login().1,
                     session: String::new(),
                 };
-                self.app.federation.account.sign_out(&visitor, Ending::All).unwrap();
+                self.app
+                    .federation
+                    .account
+                    .sign_out(&visitor, SessionSelection::All)
+                    .unwrap();
             }
         }
     }
@@ -184,9 +191,9 @@ impl World {
             precondition: Precondition::None,
         };
         let change = Change {
-            actor: Actor::administrator(),
+            actor: Actor::administrator("test"),
             operation,
-            companions: Vec::new(),
+            side_records: Vec::new(),
         };
         self.app.directory.apply(change).unwrap();
     }
@@ -208,8 +215,8 @@ impl World {
         }
     }
 
-    fn target(&self) -> Target {
-        Target {
+    fn target(&self) -> ResourceRef {
+        ResourceRef {
             kind: Kind::USER,
             id: self.ann.clone(),
         }
@@ -241,7 +248,7 @@ impl World {
             .handle
     }
 
-    fn enter_password(&self, handle: &str) -> Result<Step, LoginError> {
+    fn enter_password(&self, handle: &str) -> Result<LoginStep, LoginError> {
         self.app
             .federation
             .login
@@ -250,7 +257,7 @@ impl World {
 
     fn login(&self) -> (AuthorizationRequest, Authentication) {
         match self.enter_password(&self.begin()) {
-            Ok(Step::Complete(request, authentication)) => (*request, authentication),
+            Ok(LoginStep::Complete(request, authentication)) => (*request, authentication),
             other => panic!("not let in: {other:?}"),
         }
     }
@@ -340,7 +347,7 @@ fn caller() -> Caller {
             principal,
             service_provider: "wiki".into(),
         },
-        client: Client {
+        client: ScimClient {
             store: Some(StoreName::PRIMARY),
             strict: false,
             adoption: None,
@@ -359,10 +366,10 @@ fn parameter(location: &str, name: &str) -> Option<String> {
     Some(found.1.into_owned())
 }
 
-fn code_of(failure: &Failure) -> &'static str {
+fn code_of(failure: &ClientFailure) -> &'static str {
     match failure {
-        Failure::Refused(error) => error.code.as_str(),
-        Failure::Failed(error) => panic!("{error}"),
+        ClientFailure::Refused(error) => error.code.as_str(),
+        ClientFailure::Failed(error) => panic!("{error}"),
     }
 }
 
@@ -397,7 +404,7 @@ fn deactivation_takes_effect_at_once_in_every_process() {
         for place in [&elsewhere, &world] {
             let step = place.enter_password(&asked);
             assert!(
-                !matches!(step, Ok(Step::Complete(..))),
+                !matches!(step, Ok(LoginStep::Complete(..))),
                 "{how:?}, with a login under way: {step:?}"
             );
             let session = place.app.oidc.open_session(&authentication, None).unwrap();
@@ -432,7 +439,7 @@ fn a_login_under_way_does_not_lead_in() {
         match (how, &step) {
             (Off::Deactivated, Err(LoginError::Denied(denial))) => assert_eq!(*denial, Denial::AccountDisabled),
             // The page does not reveal whether the account exists.
-            (Off::Deleted, Ok(Step::Show(_))) => {}
+            (Off::Deleted, Ok(LoginStep::Show(_))) => {}
             _ => panic!("{how:?}: {step:?}"),
         }
     }
@@ -520,7 +527,7 @@ fn a_revocation_that_cannot_be_written_is_no_success() {
     execute("CREATE TRIGGER refuse BEFORE UPDATE ON grants BEGIN SELECT RAISE(ABORT, 'no room'); END");
     let failure = world.app.oidc.revoke(None, &form).unwrap_err();
     assert!(
-        matches!(&failure, Failure::Failed(error) if error.code().status() >= 500),
+        matches!(&failure, ClientFailure::Failed(error) if error.code().status() >= 500),
         "{failure:?}"
     );
     execute("DROP TRIGGER refuse");

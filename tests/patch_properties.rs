@@ -303,9 +303,9 @@ fn by_steps(
     let directory = Directory::new(vec![store], Arc::clone(generate::registry()), hasher, clock);
     let act = |operation| {
         directory.apply(Change {
-            actor: Actor::administrator(),
+            actor: Actor::administrator("test"),
             operation,
-            companions: Vec::new(),
+            side_records: Vec::new(),
         })
     };
     let made = act(Operation::Create {

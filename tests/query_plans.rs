@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use vestibule::domain::change::JournalPosition;
 use vestibule::domain::filter::parse;
 use vestibule::domain::patch::MemberStep;
-use vestibule::domain::query::{Page, Place, Query, Sort, SortKey, Start};
+use vestibule::domain::query::{Page, Query, Sort, SortKey, SortPosition, Start};
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{
     Clock, IdentityProviderName, Kind, Link, Precondition, Relations, ResourceId, StoreName, TargetName, Timestamp,
@@ -281,7 +281,7 @@ const CASES: &[Case] = &[
     ),
     (
         "the_resources_of_entries",
-        |w| w.read(|c| ldap_entries::held(c, &StoreName::PRIMARY, &["e100007", "e100008"]).map(drop)),
+        |w| w.read(|c| ldap_entries::summaries(c, &StoreName::PRIMARY, &["e100007", "e100008"]).map(drop)),
         &["ldap_entries_entry"],
     ),
     (
@@ -323,7 +323,7 @@ const CASES: &[Case] = &[
     ),
     (
         "whether_a_person_was_here_before",
-        |w| w.read(|c| links::has_parted(c, &"google".into(), "https://idp.example", "former100007").map(drop)),
+        |w| w.read(|c| links::was_unlinked(c, &"google".into(), "https://idp.example", "former100007").map(drop)),
         &["KEY former_links"],
     ),
     (
@@ -338,7 +338,7 @@ const CASES: &[Case] = &[
         "whether_somebody_was_let_in",
         |w| {
             w.read(|c| approvals::of_identity(c, &identity(7), Timestamp(0)).map(drop));
-            w.write(|c| approvals::settle(c, &identity(7)));
+            w.write(|c| approvals::delete_of_identity(c, &identity(7)));
         },
         &["approvals_identity"],
     ),
@@ -602,8 +602,8 @@ fn claim() -> Claim {
     }
 }
 
-fn middle(key: Option<SortKey>) -> Place {
-    Place {
+fn middle(key: Option<SortKey>) -> SortPosition {
+    SortPosition {
         key,
         id: user(ROWS / 2),
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use vestibule::app::Core;
 use vestibule::config::Config;
 use vestibule::domain::{
-    Actor, Change, Companion, IdentityProviderName, Kind, Link, Operation, Principal, ResourceId, StoreName,
+    Actor, Change, IdentityProviderName, Kind, Link, Operation, Principal, ResourceId, SideRecord, StoreName,
 };
 
 struct World {
@@ -78,7 +78,7 @@ impl World {
     /// Creates a user or a group; links it to the provider if there is a subject.
     fn make(&self, principal: Principal, attributes: &Value, subject: Option<&str>) -> ResourceId {
         let link = |subject: &str| {
-            Companion::Link(Link {
+            SideRecord::Link(Link {
                 identity_provider: "google".into(),
                 issuer: "https://idp.example".to_owned(),
                 subject: subject.to_owned(),
@@ -98,7 +98,7 @@ impl World {
                 },
                 attributes: attributes.as_object().unwrap().clone(),
             },
-            companions: subject.map(link).into_iter().collect(),
+            side_records: subject.map(link).into_iter().collect(),
         };
         self.core().directory.apply(change).unwrap().into_resource().id
     }
@@ -236,7 +236,13 @@ fn a_later_login_shows_what_would_change_and_leaves_it() {
 #[test]
 fn a_conflict_shows_the_page_that_asks_for_proof() {
     let world = World::new(SILENT);
-    world.make(Principal::Administrator, &json!({"userName": "bob"}), None);
+    world.make(
+        Principal::Administrator {
+            name: "test".to_owned(),
+        },
+        &json!({"userName": "bob"}),
+        None,
+    );
     let before = world.everything();
     let (status, outcome) = world.rehearse(&bob());
     assert_eq!((status, &outcome["outcome"]["stands_at"]), (0, &json!("link_proof")));

@@ -19,10 +19,10 @@ use vestibule::app::Core;
 use vestibule::config::Config;
 use vestibule::domain::change::{Action, JournalPosition};
 use vestibule::domain::{
-    Actor, Change, Companion, Kind, Link, Operation, Principal, Relations, ResourceId, Secret, StoreName,
+    Actor, Change, Kind, Link, Operation, Principal, Relations, ResourceId, Secret, SideRecord, StoreName,
 };
 use vestibule::federation::jit::denial::Denial;
-use vestibule::federation::removal::{Fate, Remover};
+use vestibule::federation::removal::{ProviderRemover, RemovalEffect};
 use vestibule::storage::{StorageError, journal, links};
 
 fn rig() -> Rig {
@@ -72,8 +72,8 @@ fn people(rig: &Rig) -> BTreeMap<&'static str, ResourceId> {
     people
 }
 
-fn remover(rig: &Rig) -> Remover {
-    Remover::new(Arc::clone(&rig.directory), rig.database.clone())
+fn remover(rig: &Rig) -> ProviderRemover {
+    ProviderRemover::new(Arc::clone(&rig.directory), rig.database.clone())
 }
 
 fn remove(rig: &Rig, deletes: bool) -> (i64, i64) {
@@ -110,11 +110,11 @@ fn removal_preview_lists_all_accounts_and_changes_nothing() {
         })
         .unwrap();
     let expected = [
-        ("admin", Fate::Administrator),
-        ("alone", Fate::Account),
-        ("both", Fate::OtherIdentity),
-        ("made", Fate::OtherSource),
-        ("secret", Fate::Password),
+        ("admin", RemovalEffect::Administrator),
+        ("alone", RemovalEffect::Account),
+        ("both", RemovalEffect::OtherIdentity),
+        ("made", RemovalEffect::OtherSource),
+        ("secret", RemovalEffect::Password),
     ];
     assert_eq!(fates, expected.map(|(name, fate)| (name.to_owned(), fate)).into());
     assert_eq!(rig.users().len(), people.len());
@@ -224,7 +224,7 @@ fn crowd(config: &Config) -> Core {
         let change = Change {
             actor: actor.clone(),
             operation,
-            companions: vec![Companion::Link(link("google", &format!("s{number}")))],
+            side_records: vec![SideRecord::Link(link("google", &format!("s{number}")))],
         };
         core.directory.apply(change).unwrap();
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::service::{Case, Service};
 use vestibule::domain::Kind;
-use vestibule::scim::{Fault, Target};
+use vestibule::scim::{ResourceRef, ScimErrorKind};
 
 const CASES: &[(&str, Case)] = &[
     (
@@ -107,13 +107,13 @@ fn cursor_is_stable_across_creates_and_deletes(service: &Service) {
     assert_eq!(names(&first), ["p00", "p01", "p02"]);
     // Deletes the cursor's own resource and a later one, and creates one before and one after it.
     for id in [&ids[2], &ids[4]] {
-        let target = Target {
+        let target = ResourceRef {
             kind: Kind::USER,
             id: id.as_str().into(),
         };
         service
             .scim
-            .delete(&service.caller, &target, &vestibule::scim::Terms::default())
+            .delete(&service.caller, &target, &vestibule::scim::RequestOptions::default())
             .unwrap();
     }
     service.user("p005");
@@ -139,16 +139,16 @@ fn a_cursor_is_good_for_its_own_search_alone(service: &Service) {
     ] {
         assert_eq!(
             refused(service, Some(&Kind::USER), &other),
-            Fault::InvalidCursor,
+            ScimErrorKind::InvalidCursor,
             "{other}"
         );
     }
     let at_another_type = json!({"sortBy": "userName", "cursor": cursor});
     assert_eq!(
         refused(service, Some(&Kind::GROUP), &at_another_type),
-        Fault::InvalidCursor
+        ScimErrorKind::InvalidCursor
     );
-    assert_eq!(refused(service, None, &at_another_type), Fault::InvalidCursor);
+    assert_eq!(refused(service, None, &at_another_type), ScimErrorKind::InvalidCursor);
 }
 
 /// Cursors live for ten minutes here, see [`support::service`].
@@ -159,7 +159,10 @@ fn a_cursor_expires(service: &Service) {
     service.clock.advance(Duration::from_secs(599));
     assert_eq!(names(&service.search(Some(&Kind::USER), &search).unwrap()), ["p01"]);
     service.clock.advance(Duration::from_secs(1));
-    assert_eq!(refused(service, Some(&Kind::USER), &search), Fault::ExpiredCursor);
+    assert_eq!(
+        refused(service, Some(&Kind::USER), &search),
+        ScimErrorKind::ExpiredCursor
+    );
 }
 
 fn a_cursor_goes_on_with_another_count(service: &Service) {
@@ -205,7 +208,7 @@ fn a_search_at_the_root_goes_on_from_type_to_type(service: &Service) {
 
 fn cursor_and_start_index_exclude_each_other(service: &Service) {
     let both = json!({"cursor": "", "startIndex": 1});
-    assert_eq!(refused(service, Some(&Kind::USER), &both), Fault::InvalidCursor);
+    assert_eq!(refused(service, Some(&Kind::USER), &both), ScimErrorKind::InvalidCursor);
 }
 
 fn main() {
@@ -268,6 +271,6 @@ fn names(list: &Value) -> Vec<String> {
         .collect()
 }
 
-fn refused(service: &Service, kind: Option<&Kind>, search: &Value) -> Fault {
+fn refused(service: &Service, kind: Option<&Kind>, search: &Value) -> ScimErrorKind {
     service.search(kind, search).unwrap_err().fault
 }

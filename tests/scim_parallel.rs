@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use serde_json::{Value, json};
 use support::service::{Case, Service};
 use vestibule::domain::Kind;
-use vestibule::scim::{Reply, ScimError, Target, Terms};
+use vestibule::scim::{Reply, RequestOptions, ResourceRef, ScimError};
 
 const CLIENTS: usize = 50;
 
@@ -31,7 +31,7 @@ fn members_added_at_once_are_all_there(service: &Service) {
     let group = service.create(&Kind::GROUP, &json!({"displayName": "staff"}));
     let answers = at_once(|n| {
         let add = json!({"op": "add", "path": "members", "value": [{"value": users[n]}]});
-        service.patch(&group, &json!([add]), &Terms::default())
+        service.patch(&group, &json!([add]), &RequestOptions::default())
     });
     for answer in answers {
         answer.unwrap();
@@ -54,7 +54,7 @@ fn members_come_and_go_at_once(service: &Service) {
         } else {
             json!({"op": "add", "path": "members", "value": [{"value": users[n]}]})
         };
-        service.patch(&group, &json!([operation]), &Terms::default())
+        service.patch(&group, &json!([operation]), &RequestOptions::default())
     });
     for answer in answers {
         answer.unwrap();
@@ -63,13 +63,13 @@ fn members_come_and_go_at_once(service: &Service) {
 }
 
 fn patches_of_one_user_are_all_there(service: &Service) {
-    let user = Target {
+    let user = ResourceRef {
         kind: Kind::USER,
         id: service.user("alice").into(),
     };
     let answers = at_once(|n| {
         let add = json!({"op": "add", "path": "emails", "value": [{"value": format!("{n}@example.com")}]});
-        service.patch(&user, &json!([add]), &Terms::default())
+        service.patch(&user, &json!([add]), &RequestOptions::default())
     });
     for answer in answers {
         answer.unwrap();
@@ -84,9 +84,12 @@ fn patches_of_one_user_are_all_there(service: &Service) {
 fn one_name_is_taken_once(service: &Service) {
     let body = json!({"userName": "alice"}).to_string();
     let answers = at_once(|_| {
-        service
-            .scim
-            .create(&service.caller, &Kind::USER, body.as_bytes(), &Terms::default())
+        service.scim.create(
+            &service.caller,
+            &Kind::USER,
+            body.as_bytes(),
+            &RequestOptions::default(),
+        )
     });
     let mut statuses: Vec<u16> = answers.iter().map(status).collect();
     statuses.sort_unstable();
@@ -94,11 +97,11 @@ fn one_name_is_taken_once(service: &Service) {
 }
 
 fn of_changes_to_one_version_one_wins(service: &Service) {
-    let user = Target {
+    let user = ResourceRef {
         kind: Kind::USER,
         id: service.user("alice").into(),
     };
-    let mut terms = Terms::default();
+    let mut terms = RequestOptions::default();
     terms.conditions.if_match = Some("W/\"1\"".to_owned());
     let answers = at_once(|n| {
         let replace = json!({"op": "replace", "path": "title", "value": format!("t{n}")});
@@ -115,7 +118,7 @@ fn main() {
 
 // ---- helpers ----
 
-fn members(service: &Service, group: &Target) -> BTreeSet<String> {
+fn members(service: &Service, group: &ResourceRef) -> BTreeSet<String> {
     let seen = service.read(group);
     let members = seen["members"].as_array().unwrap();
     let ids: BTreeSet<String> = members

@@ -7,7 +7,7 @@ mod support;
 use serde_json::{Value, json};
 use support::service::Service;
 use vestibule::domain::Kind;
-use vestibule::scim::Fault;
+use vestibule::scim::ScimErrorKind;
 
 /// A service with the users a, b, c and the groups x, y.
 struct World(Service);
@@ -27,7 +27,7 @@ impl World {
         Self(service)
     }
 
-    fn search(&self, kind: Option<&Kind>, body: &Value) -> Result<Value, Fault> {
+    fn search(&self, kind: Option<&Kind>, body: &Value) -> Result<Value, ScimErrorKind> {
         self.0.search(kind, body).map_err(|error| error.fault)
     }
 
@@ -102,6 +102,9 @@ fn a_search_shows_what_it_asks_for() {
 fn a_secret_cannot_be_searched_for() {
     let service = World::start();
     let search = json!({"filter": "password sw \"a\""});
-    assert_eq!(service.search(None, &search), Err(Fault::InvalidFilter));
-    assert_eq!(service.search(Some(&Kind::USER), &search), Err(Fault::InvalidFilter));
+    assert_eq!(service.search(None, &search), Err(ScimErrorKind::InvalidFilter));
+    assert_eq!(
+        service.search(Some(&Kind::USER), &search),
+        Err(ScimErrorKind::InvalidFilter)
+    );
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::service::{Service, Shared, sql};
 use vestibule::domain::{Kind, Principal, StoreName};
-use vestibule::scim::{Fault, Target, Terms};
+use vestibule::scim::{RequestOptions, ResourceRef, ScimErrorKind};
 use vestibule::userstore::Userstore;
 use vestibule::userstore::ldap::LdapUserstore;
 
@@ -44,7 +44,7 @@ fn dead(name: StoreName, (database, registry, hasher, clock): Shared) -> LdapUse
 }
 
 /// Creates a user in a store.
-fn user(service: &Service, store: &str, name: &str) -> Target {
+fn user(service: &Service, store: &str, name: &str) -> ResourceRef {
     service.create(
         &Kind::USER,
         &json!({"userName": name, "displayName": name, EXTENSION: {"userstore": store}}),
@@ -161,14 +161,14 @@ fn a_token_bound_to_a_store_sees_that_store_alone() {
     assert_eq!(sorted(&users(&service, &json!({}))), ["a", "c"]);
     let gone = service
         .scim
-        .get(&service.caller, &elsewhere, &Terms::default())
+        .get(&service.caller, &elsewhere, &RequestOptions::default())
         .unwrap_err();
-    assert_eq!(gone.fault, Fault::NotFound);
+    assert_eq!(gone.fault, ScimErrorKind::NotFound);
     let gone = service
         .scim
-        .delete(&service.caller, &elsewhere, &Terms::default())
+        .delete(&service.caller, &elsewhere, &RequestOptions::default())
         .unwrap_err();
-    assert_eq!(gone.fault, Fault::NotFound);
+    assert_eq!(gone.fault, ScimErrorKind::NotFound);
 }
 
 #[test]
@@ -176,10 +176,13 @@ fn unknown_or_unreachable_userstore_is_an_invalid_value() {
     let service = bound(four(), "PRIMARY");
     for store in [json!("CORP"), json!("NOWHERE"), json!(7)] {
         let body = json!({"userName": "x", EXTENSION: {"userstore": store}}).to_string();
-        let refused = service
-            .scim
-            .create(&service.caller, &Kind::USER, body.as_bytes(), &Terms::default());
-        assert_eq!(refused.unwrap_err().fault, Fault::InvalidValue);
+        let refused = service.scim.create(
+            &service.caller,
+            &Kind::USER,
+            body.as_bytes(),
+            &RequestOptions::default(),
+        );
+        assert_eq!(refused.unwrap_err().fault, ScimErrorKind::InvalidValue);
     }
 }
 
@@ -214,7 +217,7 @@ fn a_list_is_unavailable_when_no_store_answers() {
         let refused = service
             .scim
             .search(&service.caller, Some(&Kind::USER), body.to_string().as_bytes());
-        assert_eq!(refused.unwrap_err().fault, Fault::Unavailable, "{body}");
+        assert_eq!(refused.unwrap_err().fault, ScimErrorKind::Unavailable, "{body}");
     }
 }
 
@@ -227,7 +230,7 @@ fn unreachable_store_does_not_affect_the_others() {
         service.read(&target);
         service
             .scim
-            .delete(&service.caller, &target, &Terms::default())
+            .delete(&service.caller, &target, &RequestOptions::default())
             .unwrap();
     }
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
@@ -236,22 +239,26 @@ fn unreachable_store_does_not_affect_the_others() {
 #[test]
 fn what_may_be_in_a_dead_store_is_unavailable_and_not_absent() {
     let service = Service::over(one_and_a_dead_one);
-    let target = Target {
+    let target = ResourceRef {
         kind: Kind::USER,
         id: "0d7a8c1e-1111-1031-8111-111111111111".into(),
     };
     let unknown = service
         .scim
-        .get(&service.caller, &target, &Terms::default())
+        .get(&service.caller, &target, &RequestOptions::default())
         .unwrap_err();
-    assert_eq!(unknown.fault, Fault::Unavailable);
+    assert_eq!(unknown.fault, ScimErrorKind::Unavailable);
     let service = bound(service, "PRIMARY");
     let absent = service
         .scim
-        .get(&service.caller, &target, &Terms::default())
+        .get(&service.caller, &target, &RequestOptions::default())
         .unwrap_err();
-    assert_eq!(absent.fault, Fault::NotFound);
+    assert_eq!(absent.fault, ScimErrorKind::NotFound);
     let service = bound(service, "CORP");
-    let silent = service.search(Some(&Kind::USER), &json!({})).unwrap_err();
-    assert_eq!(silent.fault, Fault::Unavailable, "no other store can answer");
+    let unavailable = service.search(Some(&Kind::USER), &json!({})).unwrap_err();
+    assert_eq!(
+        unavailable.fault,
+        ScimErrorKind::Unavailable,
+        "no other store can answer"
+    );
 }

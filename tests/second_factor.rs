@@ -17,7 +17,7 @@ use vestibule::domain::{ResourceId, Secret, Timestamp};
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::SecondFactor;
 use vestibule::federation::jit::questions::Answers;
-use vestibule::federation::login::step::{FactorPage, Page, Step, Wrong};
+use vestibule::federation::login::step::{CodeError, FactorPage, LoginPage, LoginStep};
 use vestibule::storage::{StorageError, factors};
 
 const GOOD: &str = "correct horse battery";
@@ -61,7 +61,7 @@ fn enter(rig: &Rig, handle: &str, code: &Secret) -> Outcome {
 }
 
 /// A login through the provider, up to the second factor.
-fn arrive(rig: &Rig) -> (String, Page) {
+fn arrive(rig: &Rig) -> (String, LoginPage) {
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
     let page = shown(rig.back(&handle, &returned));
@@ -69,8 +69,8 @@ fn arrive(rig: &Rig) -> (String, Page) {
 }
 
 /// The page that asks for an authenticator's code.
-fn asked(wrong: Option<Wrong>) -> Page {
-    Page::SecondFactor(FactorPage::Code { wrong, or_mail: false })
+fn asked(wrong: Option<CodeError>) -> LoginPage {
+    LoginPage::SecondFactor(FactorPage::Code { wrong, or_mail: false })
 }
 
 struct Enrolled {
@@ -81,7 +81,7 @@ struct Enrolled {
 
 fn enrol(rig: &Rig) -> Enrolled {
     let (handle, page) = arrive(rig);
-    let Page::SecondFactor(FactorPage::Enrol {
+    let LoginPage::SecondFactor(FactorPage::Enrol {
         uri, key, wrong: None, ..
     }) = page
     else {
@@ -91,7 +91,8 @@ fn enrol(rig: &Rig) -> Enrolled {
         uri.contains(&key) && uri.starts_with("otpauth://totp/id%2Eexample:bob?"),
         "{uri}"
     );
-    let Page::SecondFactor(FactorPage::RecoveryCodes(codes)) = shown(enter(rig, &handle, &code(&key, rig.clock.now())))
+    let LoginPage::SecondFactor(FactorPage::RecoveryCodes(codes)) =
+        shown(enter(rig, &handle, &code(&key, rig.clock.now())))
     else {
         panic!("no recovery codes")
     };
@@ -136,7 +137,7 @@ fn only_the_right_code_continues_the_login() {
     for wrong in ["", "000000", "abcdef"] {
         assert_eq!(
             shown(enter(&rig, &handle, &Secret::new(wrong))),
-            asked(Some(Wrong::Code)),
+            asked(Some(CodeError::Code)),
             "{wrong:?}"
         );
     }
@@ -147,15 +148,15 @@ fn enrolment_cannot_be_skipped() {
     let rig = rig();
     let (handle, page) = arrive(&rig);
     assert_eq!(shown(rig.federation.login.read_codes(&handle)), page);
-    let Page::SecondFactor(FactorPage::Enrol {
-        wrong: Some(Wrong::Code),
+    let LoginPage::SecondFactor(FactorPage::Enrol {
+        wrong: Some(CodeError::Code),
         ..
     }) = shown(enter(&rig, &handle, &Secret::new("000000")))
     else {
         panic!("a wrong code does not complete the enrolment")
     };
     assert!(
-        matches!(arrive(&rig).1, Page::SecondFactor(FactorPage::Enrol { .. })),
+        matches!(arrive(&rig).1, LoginPage::SecondFactor(FactorPage::Enrol { .. })),
         "and the next login starts the enrolment again"
     );
 }
@@ -168,7 +169,7 @@ fn a_code_counts_once_whatever_is_put_between_its_digits() {
     let spaced = Secret::new(format!("{} {}", &used.expose()[..3], &used.expose()[3..]));
     for again in [&used, &spaced] {
         let (handle, _) = arrive(&rig);
-        assert_eq!(shown(enter(&rig, &handle, again)), asked(Some(Wrong::Code)));
+        assert_eq!(shown(enter(&rig, &handle, again)), asked(Some(CodeError::Code)));
     }
     rig.clock.advance(Duration::from_mins(1));
     let fresh = code(&key, rig.clock.now());
@@ -179,7 +180,7 @@ fn a_code_counts_once_whatever_is_put_between_its_digits() {
             .map(|handle| scope.spawn(|| enter(&rig, handle, &fresh)))
             .collect();
         let steps = threads.into_iter().map(|thread| thread.join().unwrap());
-        steps.filter(|step| matches!(step, Ok(Step::Complete(..)))).count()
+        steps.filter(|step| matches!(step, Ok(LoginStep::Complete(..)))).count()
     });
     assert_eq!(through, 1);
 }
@@ -193,12 +194,12 @@ fn guesses_are_counted_for_the_person_and_not_for_the_login() {
         let (handle, _) = arrive(&rig);
         assert_eq!(
             shown(enter(&rig, &handle, &Secret::new("000000"))),
-            asked(Some(Wrong::Code))
+            asked(Some(CodeError::Code))
         );
     }
     let (handle, _) = arrive(&rig);
     let right = code(&key, rig.clock.now());
-    assert_eq!(shown(enter(&rig, &handle, &right)), asked(Some(Wrong::Locked)));
+    assert_eq!(shown(enter(&rig, &handle, &right)), asked(Some(CodeError::Locked)));
     rig.clock.advance(Duration::from_mins(1));
     let (handle, _) = arrive(&rig);
     completed(enter(&rig, &handle, &code(&key, rig.clock.now())));
@@ -212,7 +213,7 @@ fn a_recovery_code_opens_once_and_no_part_of_one_ever() {
     for part in [&codes[0][..4], &codes[0][..18], &codes.join(" ")[..]] {
         assert_eq!(
             shown(enter(&rig, &handle, &Secret::new(part))),
-            asked(Some(Wrong::Code)),
+            asked(Some(CodeError::Code)),
             "{part}"
         );
     }
@@ -222,7 +223,7 @@ fn a_recovery_code_opens_once_and_no_part_of_one_ever() {
     let (handle, _) = arrive(&rig);
     assert_eq!(
         shown(enter(&rig, &handle, &Secret::new(&*codes[0]))),
-        asked(Some(Wrong::Code))
+        asked(Some(CodeError::Code))
     );
     completed(enter(&rig, &handle, &Secret::new(&*codes[1])));
 }

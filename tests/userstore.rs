@@ -14,14 +14,14 @@ use vestibule::domain::change::Action;
 use vestibule::domain::filter::parse;
 use vestibule::domain::patch::MemberStep;
 use vestibule::domain::provenance::Writers;
-use vestibule::domain::query::{Found, Page, Query, Sort, Start};
+use vestibule::domain::query::{Page, Query, ResultPage, Sort, Start};
 use vestibule::domain::unique::UniqueValue;
 use vestibule::domain::{
-    Attributes, Companion, JournalEntry, Kind, Link, Member, Precondition, Relations, Resource, ResourceId, Secret,
-    ServiceProviderName, Version, name,
+    Attributes, JournalEntry, Kind, Link, Member, Precondition, Relations, Resource, ResourceId, Secret,
+    ServiceProviderName, SideRecord, Version, name,
 };
 use vestibule::userstore::{
-    Draft, PasswordChange, PasswordVerdict, StoreError, UniqueKey, Write, WriteAction, Written,
+    Draft, PasswordChange, PasswordCheck, StoreError, UniqueKey, Write, WriteAction, WriteResult,
 };
 
 macro_rules! cases {
@@ -160,8 +160,8 @@ fn assert_taken<T: std::fmt::Debug>(outcome: Result<T, StoreError>, attribute: &
     }
 }
 
-fn journal() -> Companion {
-    Companion::Journal(JournalEntry {
+fn journal() -> SideRecord {
+    SideRecord::Journal(JournalEntry {
         at: START,
         actor: "scim:test".to_owned(),
         service_provider: ServiceProviderName::new("test"),
@@ -171,7 +171,7 @@ fn journal() -> Companion {
 }
 
 impl World {
-    fn write(&self, kind: &Kind, id: &ResourceId, action: WriteAction) -> Result<Option<Written>, StoreError> {
+    fn write(&self, kind: &Kind, id: &ResourceId, action: WriteAction) -> Result<Option<WriteResult>, StoreError> {
         let write = Write {
             kind: kind.clone(),
             id: id.clone(),
@@ -197,7 +197,7 @@ impl World {
         self.create(&Kind::GROUP, name, json!({}))
     }
 
-    fn replace(&self, user: &Resource, name: &str, expected: Precondition) -> Result<Option<Written>, StoreError> {
+    fn replace(&self, user: &Resource, name: &str, expected: Precondition) -> Result<Option<WriteResult>, StoreError> {
         let draft = draft(&user.kind, name, json!({ "active": true }));
         let replace = WriteAction::Replace {
             draft,
@@ -207,7 +207,7 @@ impl World {
         self.write(&user.kind, &user.id, replace)
     }
 
-    fn delete(&self, resource: &Resource) -> Option<Written> {
+    fn delete(&self, resource: &Resource) -> Option<WriteResult> {
         self.write(
             &resource.kind,
             &resource.id,
@@ -218,11 +218,11 @@ impl World {
         .unwrap()
     }
 
-    fn change_members(&self, group: &Resource, step: MemberStep) -> Written {
+    fn change_members(&self, group: &Resource, step: MemberStep) -> WriteResult {
         self.step_through(group, vec![step])
     }
 
-    fn step_through(&self, group: &Resource, change: Vec<MemberStep>) -> Written {
+    fn step_through(&self, group: &Resource, change: Vec<MemberStep>) -> WriteResult {
         let change = WriteAction::Members {
             change,
             expected: Precondition::None,
@@ -234,7 +234,7 @@ impl World {
         self.store.get(&resource.kind, &resource.id, Relations::ALL).unwrap()
     }
 
-    fn find(&self, kind: &Kind, filter: &str) -> Found {
+    fn find(&self, kind: &Kind, filter: &str) -> ResultPage {
         let filter = parse(filter, self.registry.resource_type(kind).unwrap()).unwrap();
         self.store
             .find(&Query::all(kind.clone(), 100).filtered(filter))
@@ -264,12 +264,12 @@ impl World {
         self.write(&Kind::USER, &user.id, replaced).unwrap().unwrap();
     }
 
-    fn verify(&self, user: &Resource, password: &str) -> PasswordVerdict {
+    fn verify(&self, user: &Resource, password: &str) -> PasswordCheck {
         self.store.verify_password(&user.id, &Secret::new(password)).unwrap()
     }
 }
 
-fn names(found: &Found) -> Vec<String> {
+fn names(found: &ResultPage) -> Vec<String> {
     let name = |resource: &Resource| resource.document.attributes()["userName"].as_str().unwrap().to_owned();
     found.resources.iter().map(name).collect()
 }
@@ -912,20 +912,20 @@ fn values_longer_than_an_index_are_found_and_told_apart(world: &World) {
 
 fn the_right_password_opens_and_wrong_ones_lock(world: &World) {
     let ann = world.user("ann");
-    assert_eq!(world.verify(&ann, "anything"), PasswordVerdict::Wrong);
+    assert_eq!(world.verify(&ann, "anything"), PasswordCheck::Invalid);
     assert!(!world.store.has_password(&ann.id).unwrap());
     world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
     assert!(world.store.has_password(&ann.id).unwrap());
-    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Right);
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordCheck::Valid);
     for _ in 0..5 {
-        assert_eq!(world.verify(&ann, "wrong"), PasswordVerdict::Wrong);
+        assert_eq!(world.verify(&ann, "wrong"), PasswordCheck::Invalid);
     }
     assert!(matches!(
         world.verify(&ann, "correct horse"),
-        PasswordVerdict::Locked { .. }
+        PasswordCheck::Locked { .. }
     ));
     world.clock.advance(Duration::from_secs(31));
-    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Right);
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordCheck::Valid);
 }
 
 fn of_many_wrong_passwords_at_once_few_are_compared(world: &World) {
@@ -935,7 +935,7 @@ fn of_many_wrong_passwords_at_once_few_are_compared(world: &World) {
         let guess = || world.verify(&ann, "wrong");
         let guesses: Vec<_> = (0..40).map(|_| scope.spawn(guess)).collect();
         let verdicts = guesses.into_iter().map(|guess| guess.join().unwrap());
-        verdicts.filter(|verdict| *verdict == PasswordVerdict::Wrong).count()
+        verdicts.filter(|verdict| *verdict == PasswordCheck::Invalid).count()
     });
     assert_eq!(compared, 5, "the others were locked out");
 }
@@ -947,14 +947,14 @@ fn unlocking_lifts_the_lock(world: &World) {
         world.verify(&ann, "wrong");
     }
     world.store.unlock(&ann.id).unwrap();
-    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Right);
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordCheck::Valid);
 }
 
 fn a_cleared_password_opens_nothing(world: &World) {
     let ann = world.user("ann");
     world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
     world.set_password(&ann, PasswordChange::Clear);
-    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Wrong);
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordCheck::Invalid);
     assert!(!world.store.has_password(&ann.id).unwrap());
 }
 
@@ -962,15 +962,15 @@ fn a_password_goes_with_its_user(world: &World) {
     let ann = world.user("ann");
     world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
     world.delete(&ann);
-    assert_eq!(world.verify(&ann, "correct horse"), PasswordVerdict::Wrong);
+    assert_eq!(world.verify(&ann, "correct horse"), PasswordCheck::Invalid);
     assert!(!world.store.has_password(&ann.id).unwrap());
     assert_eq!(
         world.verify(&world.user("ann"), "correct horse"),
-        PasswordVerdict::Wrong
+        PasswordCheck::Invalid
     );
 }
 
-fn linked(world: &World, name: &str, subject: &str) -> Result<Option<Written>, StoreError> {
+fn linked(world: &World, name: &str, subject: &str) -> Result<Option<WriteResult>, StoreError> {
     let link = Link {
         identity_provider: "idp".into(),
         issuer: world.store.name().to_string(),
@@ -983,7 +983,7 @@ fn linked(world: &World, name: &str, subject: &str) -> Result<Option<Written>, S
         at: world.clock.now(),
         action,
     };
-    world.store.write(write, vec![journal(), Companion::Link(link)])
+    world.store.write(write, vec![journal(), SideRecord::Link(link)])
 }
 
 fn a_link_is_made_once(world: &World) {

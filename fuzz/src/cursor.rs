@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 use vestibule::directory::Directory;
 use vestibule::domain::{Actor, Clock, Kind, Secret, StoreName, Timestamp};
-use vestibule::scim::list::Parameters;
-use vestibule::scim::{Caller, Client, Clients, Reply, Scim, ScimError, Settings, Terms};
+use vestibule::scim::list::ListParameters;
+use vestibule::scim::{Caller, Reply, RequestOptions, Scim, ScimClient, ScimClients, ScimError, Settings};
 use vestibule::storage::{Database, DatabaseUrl, SecretBox};
 use vestibule::userstore::PasswordHasher;
 use vestibule::userstore::memory::MemoryUserstore;
@@ -39,12 +39,12 @@ impl Service {
         let secret_box = SecretBox::from_secret(&key).expect("32 bytes in Base64");
         let settings = Settings {
             base_url: "https://id.example.com/scim/v2".to_owned(),
-            clients: Clients::new(),
+            clients: ScimClients::new(),
             cursor_lifetime: Duration::from_hours(1),
             stores_are_near: true,
             userstore_in_username: false,
         };
-        let client = Client {
+        let client = ScimClient {
             store: Some(StoreName::PRIMARY),
             strict: false,
             adoption: None,
@@ -52,16 +52,19 @@ impl Service {
         let mut service = Self {
             scim: Scim::new(Arc::new(directory), database, Arc::new(secret_box), settings),
             caller: Caller {
-                actor: Actor::administrator(),
+                actor: Actor::administrator("test"),
                 client,
             },
             cursor: String::new(),
         };
         for name in ["ann", "bob", "cem"] {
             let body = format!("{{\"userName\":\"{name}\"}}");
-            let made = service
-                .scim
-                .create(&service.caller, &Kind::USER, body.as_bytes(), &Terms::default());
+            let made = service.scim.create(
+                &service.caller,
+                &Kind::USER,
+                body.as_bytes(),
+                &RequestOptions::default(),
+            );
             made.expect("the name is free");
         }
         let first = service.page("").expect("an empty cursor is the first page");
@@ -78,9 +81,9 @@ impl Service {
             .append_pair("sortBy", "userName")
             .append_pair("cursor", cursor)
             .finish();
-        let terms = Terms {
-            parameters: Parameters::parse(&query)?,
-            ..Terms::default()
+        let terms = RequestOptions {
+            parameters: ListParameters::parse(&query)?,
+            ..RequestOptions::default()
         };
         self.scim.list(&self.caller, Some(&Kind::USER), &terms)
     }

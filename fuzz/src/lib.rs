@@ -15,9 +15,9 @@ use vestibule::domain::replace::merge;
 use vestibule::domain::schema::{Registry, ResourceType};
 use vestibule::domain::validate::{InvalidKind, check, ordered};
 use vestibule::domain::{Attributes, Document, Version};
-use vestibule::scim::Fault;
+use vestibule::scim::ScimErrorKind;
 use vestibule::scim::etag::Conditions;
-use vestibule::scim::list::{LARGEST_PAGE, Parameters};
+use vestibule::scim::list::{LARGEST_PAGE, ListParameters};
 use vestibule::scim::normalise::{self, Deviations, rule};
 
 /// The built-in types, and one with attributes of every kind.
@@ -57,7 +57,7 @@ fn sample(resource_type: &ResourceType) -> Attributes {
 pub fn filter(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     for resource_type in types() {
-        match filter::parse_noting(text, resource_type) {
+        match filter::parse_with_deviations(text, resource_type) {
             Ok(parsed) => {
                 assert!(parsed.filter.size() <= MOST_NODES);
                 let answer = matches(&parsed.filter, &sample(resource_type));
@@ -82,7 +82,7 @@ pub fn filter(data: &[u8]) {
 /// None if spelling it out made the filter longer, or deeper, than one may be.
 fn parsed_again(printed: &str, resource_type: &ResourceType) -> Option<filter::Parsed> {
     let is_large = printed.len() > filter::LONGEST || printed.matches(['(', '[']).count() >= filter::DEEPEST / 2;
-    match filter::parse_noting(printed, resource_type) {
+    match filter::parse_with_deviations(printed, resource_type) {
         Ok(parsed) => Some(parsed),
         Err(_) if is_large => None,
         Err(error) => panic!("{printed}: {error}"),
@@ -93,10 +93,10 @@ fn parsed_again(printed: &str, resource_type: &ResourceType) -> Option<filter::P
 pub fn patch_path(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     for resource_type in types() {
-        match Path::parse_noting(text, resource_type) {
+        match Path::parse_with_deviations(text, resource_type) {
             Ok(parsed) => {
                 let printed = print::path(&parsed.path);
-                match Path::parse_noting(&printed, resource_type) {
+                match Path::parse_with_deviations(&printed, resource_type) {
                     Ok(again) => assert_eq!(again.path, parsed.path, "{printed}"),
                     Err(error) => assert!(
                         printed.len() > filter::LONGEST || printed.matches('(').count() >= filter::DEEPEST / 2,
@@ -225,10 +225,12 @@ fn accepted(resource_type: &ResourceType, attributes: Attributes) {
 
 /// The query of a list, and the body of a search request.
 pub fn query(data: &[u8]) {
-    let by_query = str::from_utf8(data).ok().and_then(|text| Parameters::parse(text).ok());
+    let by_query = str::from_utf8(data)
+        .ok()
+        .and_then(|text| ListParameters::parse(text).ok());
     let by_body = serde_json::from_slice(data)
         .ok()
-        .and_then(|body| Parameters::of_search_request(&body).ok());
+        .and_then(|body| ListParameters::of_search_request(&body).ok());
     for parameters in by_query.iter().chain(&by_body) {
         for resource_type in types() {
             assert!(parameters.count() <= LARGEST_PAGE);
@@ -261,7 +263,7 @@ pub fn cursor(data: &[u8]) {
     ] {
         match service.page(&forged) {
             Ok(_) => assert!(forged == given || forged.is_empty(), "{forged} was taken"),
-            Err(error) => assert_eq!(error.fault, Fault::InvalidCursor),
+            Err(error) => assert_eq!(error.fault, ScimErrorKind::InvalidCursor),
         }
     }
 }

@@ -18,10 +18,10 @@ use crate::domain::{
 use crate::federation::idp::provider::Identity;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::settings::IdentityProviderSettings;
-use crate::federation::rehearsal::{self, Ending};
+use crate::federation::rehearsal::{self, RehearsalEnding};
 use crate::federation::{Federation, FederationConfig, FederationError, Upstream};
 use crate::provisioning::TargetSettings;
-use crate::provisioning::preview::{self, AtTarget, NEW_ID, Request};
+use crate::provisioning::preview::{self, NEW_ID, PlannedRequest, RemoteState};
 use crate::storage::{Database, DatabaseUrl, SecretBox, StorageError, journal, links, migrate, outbound, random};
 use crate::userstore::mirror::Mirror;
 use crate::userstore::sql::SqlUserstore;
@@ -52,7 +52,7 @@ pub enum RehearsalError {
 
 /// A login to rehearse.
 #[derive(Clone, Debug)]
-pub struct Login {
+pub struct RehearsedLogin {
     /// The identity provider.
     pub identity_provider: IdentityProviderName,
     /// The application; by default the first one that accepts the identity provider.
@@ -62,7 +62,7 @@ pub struct Login {
 }
 
 /// The data that a rehearsal starts from.
-pub enum Before<'a> {
+pub enum RehearsalBase<'a> {
     /// The data of this installation.
     Here(&'a Core),
     /// Only these people, each an object with `attributes`, `made_by` and `linked`.
@@ -70,8 +70,8 @@ pub enum Before<'a> {
 }
 
 /// Rehearses a login. Returns JSON with `outcome`, `pages`, `account`, `groups`, `requests` and `unused_claims`.
-pub fn rehearse(config: &Config, login: &Login, before: &Before<'_>) -> Result<Value, RehearsalError> {
-    let stage = Stage::set(config, login, before)?;
+pub fn rehearse(config: &Config, login: &RehearsedLogin, before: &RehearsalBase<'_>) -> Result<Value, RehearsalError> {
+    let stage = RehearsalSetup::set(config, login, before)?;
     let start = stage.position()?;
     let course = rehearsal::rehearse(
         &stage.federation.login,
@@ -82,9 +82,11 @@ pub fn rehearse(config: &Config, login: &Login, before: &Before<'_>) -> Result<V
         .database
         .read::<_, StorageError>(|connection| journal::after(connection, start, 1000))?;
     let outcome = match &course.ending {
-        Ending::In => json!({ "let_in": true }),
-        Ending::Stands => json!({ "let_in": false, "stands_at": course.pages.last().map(|page| page["page"].clone()) }),
-        Ending::Refused(denial) => refusal(denial),
+        RehearsalEnding::In => json!({ "let_in": true }),
+        RehearsalEnding::Stands => {
+            json!({ "let_in": false, "stands_at": course.pages.last().map(|page| page["page"].clone()) })
+        }
+        RehearsalEnding::Refused(denial) => refusal(denial),
     };
     Ok(json!({
         "outcome": outcome,
@@ -115,7 +117,7 @@ impl Drop for Folder {
     }
 }
 
-struct Stage {
+struct RehearsalSetup {
     federation: Federation,
     directory: Arc<Directory>,
     database: Database,
@@ -125,8 +127,8 @@ struct Stage {
     _folder: Folder,
 }
 
-impl Stage {
-    fn set(config: &Config, login: &Login, before: &Before<'_>) -> Result<Self, RehearsalError> {
+impl RehearsalSetup {
+    fn set(config: &Config, login: &RehearsedLogin, before: &RehearsalBase<'_>) -> Result<Self, RehearsalError> {
         let settings = config
             .identity_providers
             .iter()
@@ -146,13 +148,18 @@ impl Stage {
         migrate::run(&database).map_err(StartError::from)?;
         let directory = Arc::new(directory(config, &database, before)?);
         copy_identity(&database, before, &link)?;
-        if let Before::Given(people) = before {
+        if let RehearsalBase::Given(people) = before {
             people.iter().try_for_each(|person| place(&directory, &link, person))?;
         }
         let upstream = rehearsal::upstream(settings.clone(), identity);
-        let door = door(config, upstream, directory.clock())?;
-        let secrets = SecretBox::of_the_moment().map_err(StartError::from)?;
-        let federation = Federation::new(Arc::clone(&directory), database.clone(), Arc::new(secrets), door);
+        let federation_config = rehearsal_config(config, upstream, directory.clock())?;
+        let secrets = SecretBox::ephemeral().map_err(StartError::from)?;
+        let federation = Federation::new(
+            Arc::clone(&directory),
+            database.clone(),
+            Arc::new(secrets),
+            federation_config,
+        );
         Ok(Self {
             federation,
             directory,
@@ -223,13 +230,13 @@ impl Stage {
     }
 
     /// The requests that each target would receive.
-    fn requests(&self, records: &[JournalRecord], before: &Before<'_>) -> Result<Value, RehearsalError> {
+    fn requests(&self, records: &[JournalRecord], before: &RehearsalBase<'_>) -> Result<Value, RehearsalError> {
         let mut told = Vec::new();
         for target in &self.targets {
             let mut requests = Vec::new();
             let mut seen: Vec<&ResourceId> = Vec::new();
             for record in records {
-                let known = at_target(before, target, &record.id)?;
+                let known = remote_state(before, target, &record.id)?;
                 if !seen.contains(&&record.id) {
                     seen.push(&record.id);
                     if let Some(resource) = self.directory.get(&record.kind, &record.id, Relations::NONE)? {
@@ -239,12 +246,12 @@ impl Stage {
                 let group = known.map_or_else(|| NEW_ID.to_owned(), |known| known.id);
                 let moved = record.members.joined.iter().map(|member| (member, true));
                 for (member, joins) in moved.chain(record.members.left.iter().map(|member| (member, false))) {
-                    let member = at_target(before, target, member)?.map_or_else(|| NEW_ID.to_owned(), |known| known.id);
+                    let member =
+                        remote_state(before, target, member)?.map_or_else(|| NEW_ID.to_owned(), |known| known.id);
                     requests.push(preview::membership(target, &group, &member, joins));
                 }
             }
-            let shown =
-                |request: &Request| json!({ "method": request.method, "url": request.url, "body": request.body });
+            let shown = |request: &PlannedRequest| json!({ "method": request.method, "url": request.url, "body": request.body });
             told.push(json!({ "target": target.name, "requests": requests.iter().map(shown).collect::<Vec<_>>() }));
         }
         Ok(told.into())
@@ -252,7 +259,7 @@ impl Stage {
 }
 
 /// The names of the claims that no setting reads.
-fn unused(login: &Login, config: &Config) -> Vec<String> {
+fn unused(login: &RehearsedLogin, config: &Config) -> Vec<String> {
     const KNOWN: [&str; 12] = [
         "sub",
         "iss",
@@ -282,7 +289,7 @@ fn unused(login: &Login, config: &Config) -> Vec<String> {
 /// The maximum age of a link that the rehearsal made.
 const RECENT: std::time::Duration = std::time::Duration::from_mins(1);
 
-fn application(config: &Config, login: &Login) -> Result<ServiceProviderName, RehearsalError> {
+fn application(config: &Config, login: &RehearsedLogin) -> Result<ServiceProviderName, RehearsalError> {
     let takes = |name: &ServiceProviderName| {
         let mut all = config.service_providers.iter();
         all.any(|known| known.policy.name == *name)
@@ -344,18 +351,18 @@ fn folder() -> Result<Folder, RehearsalError> {
 }
 
 /// The federation configuration, with this identity provider in place of the configured one.
-fn door(config: &Config, upstream: Upstream, clock: &Clock) -> Result<FederationConfig, RehearsalError> {
-    let mut door = federation_config(config, clock)?;
-    door.replace(upstream);
+fn rehearsal_config(config: &Config, upstream: Upstream, clock: &Clock) -> Result<FederationConfig, RehearsalError> {
+    let mut federation_config = federation_config(config, clock)?;
+    federation_config.replace(upstream);
     // A rehearsal sends no mail.
-    door.mail = None;
-    Ok(door)
+    federation_config.mail = None;
+    Ok(federation_config)
 }
 
-fn directory(config: &Config, database: &Database, before: &Before<'_>) -> Result<Directory, RehearsalError> {
+fn directory(config: &Config, database: &Database, before: &RehearsalBase<'_>) -> Result<Directory, RehearsalError> {
     let (registry, hasher) = match before {
-        Before::Here(core) => (Arc::clone(core.directory.registry()), PasswordHasher::new()),
-        Before::Given(_) => (Arc::new(super::registry(config)?), PasswordHasher::new()),
+        RehearsalBase::Here(core) => (Arc::clone(core.directory.registry()), PasswordHasher::new()),
+        RehearsalBase::Given(_) => (Arc::new(super::registry(config)?), PasswordHasher::new()),
     };
     let clock = Clock::system();
     let copy = |name: &StoreName| {
@@ -363,12 +370,12 @@ fn directory(config: &Config, database: &Database, before: &Before<'_>) -> Resul
         SqlUserstore::new(name.clone(), parts.0, parts.1, parts.2, parts.3)
     };
     let stores: Vec<Arc<dyn Userstore>> = match before {
-        Before::Given(_) => config
+        RehearsalBase::Given(_) => config
             .userstores
             .iter()
             .map(|store| Arc::new(copy(&store.name)) as Arc<dyn Userstore>)
             .collect(),
-        Before::Here(core) => core
+        RehearsalBase::Here(core) => core
             .directory
             .stores()
             .iter()
@@ -385,12 +392,14 @@ fn directory(config: &Config, database: &Database, before: &Before<'_>) -> Resul
 }
 
 /// The state of a resource at the real target.
-fn at_target(
-    before: &Before<'_>,
+fn remote_state(
+    before: &RehearsalBase<'_>,
     target: &TargetSettings,
     id: &ResourceId,
-) -> Result<Option<AtTarget>, RehearsalError> {
-    let Before::Here(core) = before else { return Ok(None) };
+) -> Result<Option<RemoteState>, RehearsalError> {
+    let RehearsalBase::Here(core) = before else {
+        return Ok(None);
+    };
     let row = core
         .database
         .read::<_, StorageError>(|connection| outbound::find(connection, &target.name, id))?;
@@ -399,7 +408,7 @@ fn at_target(
             .sent
             .and_then(|sent| serde_json::from_str(&sent).ok())
             .unwrap_or_default();
-        Some(AtTarget {
+        Some(RemoteState {
             id: row.remote_id?,
             sent,
         })

@@ -3,26 +3,25 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Failure;
-use crate::app::{self, Core};
+use super::{CommandError, operations, operations_by};
+use crate::app;
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::federation::jit::approval::claims_of;
-use crate::storage::approvals::{self, Approval, Ruling, Verdict};
-use crate::storage::{SecretBox, StorageError};
+use crate::operations::approvals::{self, ApprovalRequest};
+use crate::storage::approvals::{Approval, Verdict};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List waiting requests, and decided ones whose person has not signed in again yet.
     List,
     /// Approve a request: the next login of the person creates the account.
-    Approve(Which),
+    Approve(ApprovalArgs),
     /// Refuse a request. The refusal lasts until the request expires.
     Refuse(Refuse),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Which {
+pub(super) struct ApprovalArgs {
     /// The reference that the person was shown, such as K7QM-2XPD.
     id: String,
     /// The name of the person who decides, for the record.
@@ -33,87 +32,56 @@ pub(super) struct Which {
 #[derive(Debug, Args)]
 pub(super) struct Refuse {
     #[command(flatten)]
-    which: Which,
+    which: ApprovalArgs,
     /// A reason that the person sees with the refusal.
     #[arg(long, default_value = "")]
     reason: String,
 }
 
-pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
-    let core = Core::open(config)?;
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), CommandError> {
     match command {
-        Command::List => list(&core, &app::secrets(config)?, json),
-        Command::Approve(which) => rule(&core, which, (Verdict::Approved, ""), json),
-        Command::Refuse(refuse) => rule(&core, &refuse.which, (Verdict::Refused, &refuse.reason), json),
+        Command::List => list(config, json),
+        Command::Approve(which) => decide(config, which, (Verdict::Approved, ""), json),
+        Command::Refuse(refuse) => decide(config, &refuse.which, (Verdict::Refused, &refuse.reason), json),
     }
 }
 
-fn rule(core: &Core, which: &Which, (verdict, reason): (Verdict, &str), json: bool) -> Result<(), Failure> {
-    if [reason, &which.by]
-        .iter()
-        .any(|text| text.len() > 500 || text.contains(char::is_control))
-    {
-        return Err(Failure::Usage(
-            "The reason and the name must each be one line of at most 500 characters.".to_owned(),
-        ));
-    }
-    let ruling = Ruling {
-        verdict,
-        reason: reason.to_owned(),
-        by: which.by.clone(),
-        at: core.clock.now(),
-    };
-    let id = which.id.trim().to_ascii_uppercase();
-    let found = core
-        .database
-        .write::<_, StorageError>(move |connection| Ok(approvals::rule(connection, &id, &ruling)?))
-        .map_err(Failure::failed)?;
-    let Some(found) = found else {
-        return Err(Failure::Failed(
-            "No request has this reference. It may have expired; see `vestibule approvals list`.".to_owned(),
-        ));
-    };
-    let identity = &found.identity;
-    log::info!(
-        "approval {} of {} from {} is {verdict} by {}",
-        found.id,
-        identity.subject,
-        identity.identity_provider,
-        found.ruling.by
-    );
+fn decide(
+    config: &Config,
+    which: &ApprovalArgs,
+    (verdict, reason): (Verdict, &str),
+    json: bool,
+) -> Result<(), CommandError> {
+    let context = operations_by(config, Some(&which.by))?;
+    let decided = approvals::decide(&context, &which.id, verdict, reason)?;
     if json {
-        println!("{}", json!({ "id": found.id, "verdict": verdict.to_string() }));
+        println!("{}", json!({ "id": decided.id, "verdict": verdict.to_string() }));
     } else if verdict == Verdict::Approved {
         println!(
             "{} is approved. The account is created at the person's next login. The approval expires at {}.",
-            found.id, found.expires
+            decided.id, decided.expires
         );
     } else {
-        println!("{} is refused. The refusal expires at {}.", found.id, found.expires);
+        println!("{} is refused. The refusal expires at {}.", decided.id, decided.expires);
     }
     Ok(())
 }
 
-fn list(core: &Core, secrets: &SecretBox, json: bool) -> Result<(), Failure> {
-    let now = core.clock.now();
-    let approvals = core
-        .database
-        .read::<_, StorageError>(|connection| approvals::all(connection, now))
-        .map_err(Failure::failed)?;
+fn list(config: &Config, json: bool) -> Result<(), CommandError> {
+    let requests = approvals::list(&operations(config)?, &app::secrets(config)?)?;
     if json {
-        let shown: Vec<Value> = approvals.iter().map(|approval| as_json(approval, secrets)).collect();
+        let shown: Vec<Value> = requests.iter().map(as_json).collect();
         println!("{}", json!(shown));
-    } else if approvals.is_empty() {
+    } else if requests.is_empty() {
         println!("No requests are waiting.");
     }
-    for approval in approvals.iter().filter(|_| !json) {
-        println!("{}", as_line(approval, secrets));
+    for request in requests.iter().filter(|_| !json) {
+        println!("{}", as_line(request));
     }
     Ok(())
 }
 
-fn as_line(approval: &Approval, secrets: &SecretBox) -> String {
-    let claims = claims_of(approval, secrets);
+fn as_line(ApprovalRequest { approval, claims }: &ApprovalRequest) -> String {
     let said = |claim: &str| {
         let text = claims.get(claim).and_then(Value::as_str).unwrap_or_default();
         // Control characters are removed: claims must not control the terminal.
@@ -133,7 +101,7 @@ fn as_line(approval: &Approval, secrets: &SecretBox) -> String {
     )
 }
 
-fn as_json(approval: &Approval, secrets: &SecretBox) -> Value {
+fn as_json(ApprovalRequest { approval, claims }: &ApprovalRequest) -> Value {
     let ruling = &approval.ruling;
     let decided = (ruling.verdict != Verdict::Waiting).then_some(ruling.at);
     json!({
@@ -142,7 +110,7 @@ fn as_json(approval: &Approval, secrets: &SecretBox) -> Value {
         "identity_provider": approval.identity.identity_provider,
         "issuer": approval.identity.issuer,
         "subject": approval.identity.subject,
-        "claims": claims_of(approval, secrets),
+        "claims": claims,
         "service_provider": approval.service_provider,
         "asked": approval.asked.to_string(),
         "expires": approval.expires.to_string(),

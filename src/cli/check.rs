@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, plural, rehearse};
+use super::{CommandError, plural, rehearse};
 use crate::app::{self, Core};
 use crate::config::Config;
 use crate::domain::StoreName;
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     connect: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: bool) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: bool) -> Result<(), CommandError> {
     let registry = app::registry(config)?;
     let replayed = arguments
         .golden
@@ -80,10 +80,10 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
     outcome(bad)
 }
 
-fn outcome(bad: usize) -> Result<(), Failure> {
+fn outcome(bad: usize) -> Result<(), CommandError> {
     match bad {
         0 => Ok(()),
-        _ => Err(Failure::Failed(format!("{} found.", plural(bad, "problem")))),
+        _ => Err(CommandError::Failed(format!("{} found.", plural(bad, "problem")))),
     }
 }
 

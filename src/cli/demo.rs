@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Failure;
+use super::CommandError;
 use crate::config::Log;
 
 #[derive(Debug, Args)]
@@ -12,11 +12,11 @@ pub(super) struct Arguments {
     script: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let quiet = Log {
         json: false,
         filter: "error".to_owned(),
     };
     super::log_format::start(&quiet);
-    crate::demo::run(arguments.script).map_err(Failure::failed)
+    crate::demo::run(arguments.script).map_err(CommandError::failed)
 }

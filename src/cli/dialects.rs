@@ -3,11 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, plural};
-use crate::app::Core;
+use super::{CommandError, operations, plural};
 use crate::config::Config;
-use crate::domain::ServiceProviderName;
-use crate::storage::{StorageError, dialects};
+use crate::operations::dialects;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -19,19 +17,11 @@ pub(super) struct Arguments {
     forget: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<(), Failure> {
-    let name = arguments.service_provider.clone().map(ServiceProviderName::new);
-    if let Some(unknown) = name.as_ref().filter(|name| config.service_provider(name).is_none()) {
-        return Err(Failure::Usage(format!(
-            "No service provider is called {unknown}. See [[service_providers]] in the configuration."
-        )));
-    }
-    let core = Core::open(config)?;
-    if let (true, Some(name)) = (arguments.forget, name.clone()) {
-        let forgotten = core
-            .database
-            .write::<_, StorageError>(move |connection| Ok(dialects::forget(connection, &name)?));
-        let forgotten = forgotten.map_err(Failure::failed)?;
+pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<(), CommandError> {
+    let context = operations(config)?;
+    let name = arguments.service_provider.as_deref();
+    if let (true, Some(name)) = (arguments.forget, name) {
+        let forgotten = dialects::forget(&context, name)?;
         if json {
             println!("{}", json!({ "forgotten": forgotten }));
         } else {
@@ -39,11 +29,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<
         }
         return Ok(());
     }
-    let mut counts = core
-        .database
-        .read::<_, StorageError>(dialects::all)
-        .map_err(Failure::failed)?;
-    counts.retain(|count| name.as_ref().is_none_or(|name| count.service_provider == *name));
+    let counts = dialects::list(&context, name)?;
     if json {
         let counts = counts.iter().map(|count| {
             json!({

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Failure;
+use super::CommandError;
 use crate::config::Config;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) fn run(config: &Config, url: Option<&str>, json: bool) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, url: Option<&str>, json: bool) -> Result<(), CommandError> {
     let base = url.map_or_else(
         || format!("http://{}", reachable(config.server.listen)),
         |url| url.trim_end_matches('/').to_owned(),
@@ -18,7 +18,7 @@ pub(super) fn run(config: &Config, url: Option<&str>, json: bool) -> Result<(), 
         .timeout(PATIENCE)
         .no_proxy()
         .build()
-        .map_err(Failure::failed)?;
+        .map_err(CommandError::failed)?;
     let answer = client.get(format!("{base}/readyz")).send();
     let ready = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
     if json {
@@ -28,11 +28,11 @@ pub(super) fn run(config: &Config, url: Option<&str>, json: bool) -> Result<(), 
     }
     match (ready, answer) {
         (true, _) => Ok(()),
-        (false, Ok(answer)) => Err(Failure::Failed(format!(
+        (false, Ok(answer)) => Err(CommandError::Failed(format!(
             "{base} is not ready: it answers {}.",
             answer.status()
         ))),
-        (false, Err(_)) => Err(Failure::Failed(format!(
+        (false, Err(_)) => Err(CommandError::Failed(format!(
             "{base} does not answer. Is `vestibule serve` running?"
         ))),
     }

@@ -3,25 +3,24 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Failure;
-use crate::app::Core;
+use super::{CommandError, operations};
 use crate::config::Config;
-use crate::domain::{IdentityProviderName, Link};
-use crate::storage::identity_locks::{self, IdentityLock};
-use crate::storage::{SqlConnection, StorageError};
+use crate::domain::Link;
+use crate::operations::identities;
+use crate::storage::identity_locks::IdentityLock;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Lock an identity: its user cannot sign in by any method, and all their sessions end.
     Lock(Lock),
     /// Unlock an identity.
-    Unlock(Which),
+    Unlock(IdentityArgs),
     /// List the locked identities.
     Locks,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Which {
+pub(super) struct IdentityArgs {
     /// The identity provider.
     #[arg(long, value_name = "NAME")]
     idp: String,
@@ -36,27 +35,19 @@ pub(super) struct Which {
 #[derive(Debug, Args)]
 pub(super) struct Lock {
     #[command(flatten)]
-    which: Which,
+    which: IdentityArgs,
     /// A reason that the person sees with the refusal.
     #[arg(long, default_value = "")]
     reason: String,
 }
 
-pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
-    let core = Core::open(config)?;
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), CommandError> {
+    let context = operations(config)?;
+    let identity =
+        |which: &IdentityArgs| identities::identity(&context, &which.idp, which.issuer.as_deref(), &which.subject);
     match command {
         Command::Lock(arguments) => {
-            if arguments.reason.len() > 500 || arguments.reason.contains(char::is_control) {
-                return Err(Failure::Usage(
-                    "The reason must be one line of at most 500 characters.".to_owned(),
-                ));
-            }
-            let lock = IdentityLock {
-                identity: identity(&arguments.which, config)?,
-                reason: arguments.reason.clone(),
-                at: core.clock.now(),
-            };
-            let user = write(&core, move |connection| Ok(identity_locks::lock(connection, &lock)?))?;
+            let user = identities::lock(&context, identity(&arguments.which)?, &arguments.reason)?;
             if json {
                 println!("{}", json!({ "locked": true, "user": user }));
             } else if let Some(user) = user {
@@ -66,28 +57,19 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
             }
         }
         Command::Unlock(which) => {
-            let identity = identity(which, config)?;
-            if !write(&core, move |connection| {
-                Ok(identity_locks::unlock(connection, &identity)?)
-            })? {
-                return Err(Failure::Failed("This identity is not locked.".to_owned()));
-            }
+            identities::unlock(&context, identity(which)?)?;
             if json {
                 println!("{}", json!({ "locked": false }));
             } else {
                 println!("The identity is unlocked.");
             }
         }
-        Command::Locks => show(&core, json)?,
+        Command::Locks => show(&identities::list(&context)?, json),
     }
     Ok(())
 }
 
-fn show(core: &Core, json: bool) -> Result<(), Failure> {
-    let locks = core
-        .database
-        .read::<_, StorageError>(identity_locks::all)
-        .map_err(Failure::failed)?;
+fn show(locks: &[IdentityLock], json: bool) {
     if json {
         let locks = locks.iter().map(|lock| {
             json!({
@@ -111,31 +93,4 @@ fn show(core: &Core, json: bool) -> Result<(), Failure> {
             println!("{identity_provider}  {subject}  since {}  {}", lock.at, lock.reason);
         }
     }
-    Ok(())
-}
-
-fn identity(which: &Which, config: &Config) -> Result<Link, Failure> {
-    let name = IdentityProviderName::new(&*which.idp);
-    let known = config.identity_providers.iter().find(|provider| provider.name == name);
-    let issuer = which
-        .issuer
-        .clone()
-        .or_else(|| known.map(|provider| provider.issuer.clone()));
-    let issuer = issuer.ok_or_else(|| {
-        Failure::Usage(format!(
-            "No identity provider is called {name}. Use a name of the configuration, or give --issuer."
-        ))
-    })?;
-    Ok(Link {
-        identity_provider: name,
-        issuer,
-        subject: which.subject.clone(),
-    })
-}
-
-fn write<T: Send + 'static>(
-    core: &Core,
-    work: impl Fn(&mut SqlConnection) -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, Failure> {
-    core.database.write(work).map_err(Failure::failed)
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Failure;
-use crate::app::Core;
+use super::{CommandError, operations, progress};
 use crate::config::Config;
 use crate::domain::IdentityProviderName;
-use crate::federation::removal::{Affected, Fate, Remover};
+use crate::federation::removal::{Affected, RemovalEffect};
+use crate::operations::{Context, providers};
 use crate::storage::removals::Removal;
 
 #[derive(Debug, Subcommand)]
@@ -23,11 +23,11 @@ pub(super) enum Command {
     /// List the removals and their progress.
     Removals,
     /// Allow logins through a removed identity provider again. Accounts stay as they are.
-    Restore(Which),
+    Restore(ProviderArgs),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Which {
+pub(super) struct ProviderArgs {
     /// The identity provider's name in the configuration.
     name: String,
 }
@@ -35,7 +35,7 @@ pub(super) struct Which {
 #[derive(Debug, Args)]
 pub(super) struct Preview {
     #[command(flatten)]
-    which: Which,
+    which: ProviderArgs,
     /// List every affected account and link.
     #[arg(long)]
     list: bool,
@@ -44,7 +44,7 @@ pub(super) struct Preview {
 #[derive(Debug, Args)]
 pub(super) struct Remove {
     #[command(flatten)]
-    which: Which,
+    which: ProviderArgs,
     /// Disable the accounts, and keep them and all links. They can be deleted later.
     #[arg(long, conflicts_with = "delete", required_unless_present = "delete")]
     disable: bool,
@@ -56,14 +56,13 @@ pub(super) struct Remove {
     yes: bool,
 }
 
-pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
-    let core = Core::open(config)?;
-    let remover = Remover::new(core.directory, core.database);
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), CommandError> {
+    let context = operations(config)?;
     match command {
-        Command::Preview(arguments) => preview(&remover, arguments, json),
-        Command::Remove(arguments) => remove(&remover, arguments, json),
+        Command::Preview(arguments) => preview(&context, arguments, json),
+        Command::Remove(arguments) => remove(&context, arguments, json),
         Command::Removals => {
-            let removals = remover.all().map_err(Failure::failed)?;
+            let removals = providers::list(&context)?;
             if json {
                 println!("{}", json!(removals.iter().map(as_json).collect::<Vec<_>>()));
             } else if removals.is_empty() {
@@ -77,11 +76,7 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
         }
         Command::Restore(which) => {
             let name = IdentityProviderName::new(which.name.clone());
-            if !remover.restore(&name).map_err(Failure::failed)? {
-                return Err(Failure::Failed(format!(
-                    "The identity provider {name} has not been removed."
-                )));
-            }
+            providers::restore(&context, &name)?;
             if json {
                 println!("{}", json!({ "identity_provider": name, "removed": false }));
             } else {
@@ -96,32 +91,32 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
 
 /// The number of accounts and links by their fate.
 #[derive(Default)]
-struct Counts {
+struct RemovalCounts {
     accounts: u64,
     links: [(u64, &'static str); 5],
 }
 
-impl Counts {
-    fn add(&mut self, fate: Fate) {
+impl RemovalCounts {
+    fn add(&mut self, fate: RemovalEffect) {
         let (place, why) = match fate {
-            Fate::Account => {
+            RemovalEffect::Account => {
                 self.accounts += 1;
                 return;
             }
-            Fate::OtherIdentity => (0, "have another identity"),
-            Fate::Password => (1, "have a password"),
-            Fate::Administrator => (2, "are administrators"),
-            Fate::OtherSource => (3, "were created by another source"),
-            Fate::Gone => (4, "no longer exist"),
+            RemovalEffect::OtherIdentity => (0, "have another identity"),
+            RemovalEffect::Password => (1, "have a password"),
+            RemovalEffect::Administrator => (2, "are administrators"),
+            RemovalEffect::OtherSource => (3, "were created by another source"),
+            RemovalEffect::Gone => (4, "no longer exist"),
         };
         self.links[place].0 += 1;
         self.links[place].1 = why;
     }
 }
 
-fn preview(remover: &Remover, arguments: &Preview, json: bool) -> Result<(), Failure> {
+fn preview(context: &Context, arguments: &Preview, json: bool) -> Result<(), CommandError> {
     let name = IdentityProviderName::new(arguments.which.name.clone());
-    let (mut counts, mut listed) = (Counts::default(), Vec::new());
+    let (mut counts, mut listed) = (RemovalCounts::default(), Vec::new());
     let tell = |affected: Affected| {
         counts.add(affected.fate);
         match (arguments.list, json) {
@@ -130,7 +125,7 @@ fn preview(remover: &Remover, arguments: &Preview, json: bool) -> Result<(), Fai
             (true, false) => println!("{}", line(&affected)),
         }
     };
-    remover.preview(&name, tell).map_err(Failure::failed)?;
+    providers::preview(context, &name, tell)?;
     if json {
         let links: u64 = counts.links.iter().map(|(count, _)| count).sum();
         println!(
@@ -149,18 +144,20 @@ fn preview(remover: &Remover, arguments: &Preview, json: bool) -> Result<(), Fai
     Ok(())
 }
 
-fn remove(remover: &Remover, arguments: &Remove, json: bool) -> Result<(), Failure> {
+fn remove(context: &Context, arguments: &Remove, json: bool) -> Result<(), CommandError> {
     let name = IdentityProviderName::new(arguments.which.name.clone());
     confirm(arguments, &name)?;
-    remover.begin(&name, arguments.delete).map_err(Failure::failed)?;
-    let mut told = None;
+    providers::begin(context, &name, arguments.delete)?;
+    let progress = progress::spinner(json);
+    let mut last = None;
     loop {
-        let Some(removal) = remover.step(&name).map_err(Failure::failed)? else {
-            return Err(Failure::Failed(
+        let Some(removal) = providers::step(context, &name)? else {
+            return Err(CommandError::Failed(
                 "The identity provider was restored in the meantime.".to_owned(),
             ));
         };
         if removal.finished.is_some() {
+            progress.finish_and_clear();
             if json {
                 println!("{}", as_json(&removal));
             } else {
@@ -170,33 +167,35 @@ fn remove(remover: &Remover, arguments: &Remove, json: bool) -> Result<(), Failu
             return Ok(());
         }
         let so_far = (removal.accounts, removal.links);
-        if told == Some(so_far) {
+        if last == Some(so_far) {
             // Another process is carrying out the removal.
             std::thread::sleep(Duration::from_millis(200));
-        } else if !json {
-            eprintln!("{}", sentence(&removal));
         }
-        told = Some(so_far);
+        progress.set_message(sentence(&removal));
+        last = Some(so_far);
     }
 }
 
-fn confirm(arguments: &Remove, name: &IdentityProviderName) -> Result<(), Failure> {
+fn confirm(arguments: &Remove, name: &IdentityProviderName) -> Result<(), CommandError> {
     if arguments.yes {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage(format!(
+        return Err(CommandError::Usage(format!(
             "Check the effects with `vestibule idp preview {name}`, then run this command with --yes."
         )));
     }
     eprint!("Type the name of the identity provider to confirm: ");
     let _ = std::io::stderr().flush();
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(Failure::failed)?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(CommandError::failed)?;
     if line.trim() == name.as_str() {
         Ok(())
     } else {
-        Err(Failure::Failed("Nothing was changed.".to_owned()))
+        Err(CommandError::Failed("Nothing was changed.".to_owned()))
     }
 }
 
@@ -225,8 +224,8 @@ fn as_json(removal: &Removal) -> Value {
 
 fn line(affected: &Affected) -> String {
     let fate = match affected.fate {
-        Fate::Account => "account",
-        Fate::Gone => "gone",
+        RemovalEffect::Account => "account",
+        RemovalEffect::Gone => "gone",
         _ => "link",
     };
     format!("{fate:8} {}  {}", affected.link.link.subject, affected.username)
@@ -234,12 +233,12 @@ fn line(affected: &Affected) -> String {
 
 fn one_as_json(affected: &Affected) -> Value {
     let fate = match affected.fate {
-        Fate::Account => "account",
-        Fate::OtherIdentity => "link: has another identity",
-        Fate::Password => "link: has a password",
-        Fate::Administrator => "link: is an administrator",
-        Fate::OtherSource => "link: made by somebody else",
-        Fate::Gone => "gone",
+        RemovalEffect::Account => "account",
+        RemovalEffect::OtherIdentity => "link: has another identity",
+        RemovalEffect::Password => "link: has a password",
+        RemovalEffect::Administrator => "link: is an administrator",
+        RemovalEffect::OtherSource => "link: made by somebody else",
+        RemovalEffect::Gone => "gone",
     };
     json!({
         "subject": affected.link.link.subject,

@@ -3,9 +3,10 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Failure;
-use crate::app::App;
+use super::{CommandError, operations};
+use crate::app::Core;
 use crate::config::Config;
+use crate::operations::keys;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -14,8 +15,9 @@ pub(super) enum Command {
     Rotate,
 }
 
-pub(super) fn run(Command::Rotate: &Command, config: &Config, json: bool) -> Result<(), Failure> {
-    App::rotate_keys(config)?;
+pub(super) fn run(Command::Rotate: &Command, config: &Config, json: bool) -> Result<(), CommandError> {
+    let core = Core::open(config)?;
+    keys::rotate(&operations(config)?, &core.oidc(config)?)?;
     if json {
         println!("{}", json!({ "rotated": true }));
     } else {

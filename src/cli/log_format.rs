@@ -35,7 +35,7 @@ fn text(out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>) -> std::
         record.level(),
         one_line(record.args())
     )?;
-    let mut fields = Fields::default();
+    let mut fields = LogFields::default();
     let _ = record.key_values().visit(&mut fields);
     for (key, value) in fields.0 {
         write!(out, " {key}={value}")?;
@@ -44,7 +44,7 @@ fn text(out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>) -> std::
 }
 
 fn json(out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>) -> std::io::Result<()> {
-    let mut fields = Fields::default();
+    let mut fields = LogFields::default();
     let _ = record.key_values().visit(&mut fields);
     let mut line = serde_json::Map::new();
     line.insert("time".to_owned(), Clock::system().now().to_string().into());
@@ -65,9 +65,9 @@ fn one_line(message: &std::fmt::Arguments<'_>) -> String {
 }
 
 #[derive(Default)]
-struct Fields(Vec<(String, String)>);
+struct LogFields(Vec<(String, String)>);
 
-impl<'kvs> VisitSource<'kvs> for Fields {
+impl<'kvs> VisitSource<'kvs> for LogFields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
         self.0
             .push((key.to_string(), value.to_string().replace(['\n', '\r'], " ")));

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::{Core, StartError};
-use crate::config::{Config, Problem};
+use crate::config::{Config, ConfigProblem};
+use crate::operations::{Administrator, Context, OperationError};
 
 mod approvals;
 mod check;
@@ -17,6 +18,7 @@ mod identity;
 mod idp;
 mod keys;
 mod log_format;
+mod progress;
 mod rehearse;
 mod serve;
 mod targets;
@@ -98,16 +100,16 @@ struct HealthArguments {
 
 /// The error of a command.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CommandError {
     /// The configuration has problems (exit status 2).
-    Configuration(Vec<Problem>),
+    Configuration(Vec<ConfigProblem>),
     /// The arguments are invalid (exit status 2).
     Usage(String),
     /// The command failed (exit status 1).
     Failed(String),
 }
 
-impl From<StartError> for Failure {
+impl From<StartError> for CommandError {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Schema(_) => Self::Usage(error.to_string()),
@@ -116,7 +118,18 @@ impl From<StartError> for Failure {
     }
 }
 
-impl Failure {
+impl From<OperationError> for CommandError {
+    fn from(error: OperationError) -> Self {
+        let message = error.to_string();
+        if error.is_usage() {
+            Self::Usage(message)
+        } else {
+            Self::Failed(message)
+        }
+    }
+}
+
+impl CommandError {
     fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
@@ -128,29 +141,29 @@ pub fn run(cli: Cli) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     match failure {
-        Failure::Configuration(problems) => {
+        CommandError::Configuration(problems) => {
             eprintln!("The configuration {} cannot be used:", cli.config.display());
             for problem in problems {
                 eprintln!("  {problem}");
             }
             ExitCode::from(2)
         }
-        Failure::Usage(message) => {
+        CommandError::Usage(message) => {
             eprintln!("{message}");
             ExitCode::from(2)
         }
-        Failure::Failed(message) => {
+        CommandError::Failed(message) => {
             eprintln!("{message}");
             ExitCode::from(1)
         }
     }
 }
 
-fn execute(cli: &Cli) -> Result<(), Failure> {
+fn execute(cli: &Cli) -> Result<(), CommandError> {
     if let Command::Demo(arguments) = &cli.command {
         return demo::run(arguments);
     }
-    let config = Config::load(&cli.config).map_err(Failure::Configuration)?;
+    let config = Config::load(&cli.config).map_err(CommandError::Configuration)?;
     log_format::start(&config.log);
     match &cli.command {
         Command::Serve => serve::run(&config),
@@ -171,7 +184,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-fn migrate(config: &Config, json: bool) -> Result<(), Failure> {
+fn migrate(config: &Config, json: bool) -> Result<(), CommandError> {
     let applied = Core::migrate(config)?;
     if json {
         println!("{}", serde_json::json!({ "applied": applied }));
@@ -185,6 +198,19 @@ fn migrate(config: &Config, json: bool) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Opens what operations work on, on behalf of the person at the shell.
+fn operations(config: &Config) -> Result<Context, CommandError> {
+    operations_by(config, None)
+}
+
+/// The same, on behalf of a person whose name was given.
+fn operations_by(config: &Config, name: Option<&str>) -> Result<Context, CommandError> {
+    let user = std::env::var("USER").ok().filter(|name| !name.is_empty());
+    let name = name.map(str::to_owned).or(user);
+    let name = name.unwrap_or_else(|| "unknown (command line)".to_owned());
+    Ok(Core::open(config)?.operations(config, Administrator::at_the_shell(name)))
 }
 
 /// Formats a count with its noun: `1 token`, `2 tokens`.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Failure;
+use super::{CommandError, progress};
 use crate::app::Core;
-use crate::app::rehearsal::{self, Before, Login, RehearsalError};
+use crate::app::rehearsal::{self, RehearsalBase, RehearsalError, RehearsedLogin};
 use crate::config::Config;
 use crate::storage::random;
 
@@ -29,8 +29,8 @@ pub(super) struct Arguments {
     record: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<(), Failure> {
-    let login = Login {
+pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<(), CommandError> {
+    let login = RehearsedLogin {
         identity_provider: arguments.idp.clone().into(),
         service_provider: arguments.sp.clone().map(Into::into),
         claims: claims(&arguments.claims)?,
@@ -39,29 +39,30 @@ pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<
         return record(folder, &login, config);
     }
     let core = Core::open(config)?;
-    let outcome = rehearsal::rehearse(config, &login, &Before::Here(&core)).map_err(failed)?;
+    let outcome = rehearsal::rehearse(config, &login, &RehearsalBase::Here(&core)).map_err(failed)?;
     if json {
         println!("{outcome}");
     } else {
         print!("{}", told(&outcome));
     }
     if outcome["outcome"].get("refused").is_some() {
-        return Err(Failure::Failed("The login would be refused.".to_owned()));
+        return Err(CommandError::Failed("The login would be refused.".to_owned()));
     }
     Ok(())
 }
 
 /// Replays every golden file of a folder against the configuration. Returns their number.
-pub(super) fn replay(folder: &Path, config: &Config) -> Result<usize, Failure> {
+pub(super) fn replay(folder: &Path, config: &Config) -> Result<usize, CommandError> {
     let unreadable = |path: &Path, cause: &dyn std::fmt::Display| {
-        Failure::Usage(format!("{} cannot be read: {cause}.", path.display()))
+        CommandError::Usage(format!("{} cannot be read: {cause}.", path.display()))
     };
     let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     let mut differing = 0;
-    for path in &files {
+    let progress = progress::bar(files.len(), "golden logins");
+    for path in progress.wrap_iter(files.iter()) {
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let golden: Value = serde_json::from_str(&text).map_err(|error| unreadable(path, &error))?;
         let outcome = rehearse_golden(&golden, config).map_err(failed)?;
@@ -70,14 +71,17 @@ pub(super) fn replay(folder: &Path, config: &Config) -> Result<usize, Failure> {
             continue;
         }
         differing += 1;
-        eprintln!("{}:", path.display());
-        for difference in differences {
-            eprintln!("  {difference}");
-        }
+        progress.suspend(|| {
+            eprintln!("{}:", path.display());
+            for difference in differences {
+                eprintln!("  {difference}");
+            }
+        });
     }
+    progress.finish_and_clear();
     if differing > 0 {
         let count = files.len();
-        return Err(Failure::Failed(format!(
+        return Err(CommandError::Failed(format!(
             "{differing} of {count} golden logins have another outcome. If that is intended, record them again."
         )));
     }
@@ -86,13 +90,13 @@ pub(super) fn replay(folder: &Path, config: &Config) -> Result<usize, Failure> {
 
 fn rehearse_golden(golden: &Value, config: &Config) -> Result<Value, RehearsalError> {
     let text = |name: &str| golden[name].as_str().map(str::to_owned);
-    let login = Login {
+    let login = RehearsedLogin {
         identity_provider: text("idp").unwrap_or_default().into(),
         service_provider: text("sp").map(Into::into),
         claims: golden["claims"].as_object().cloned().unwrap_or_default(),
     };
     let existing = golden["existing"].as_array().cloned().unwrap_or_default();
-    let mut outcome = rehearsal::rehearse(config, &login, &Before::Given(&existing))?;
+    let mut outcome = rehearsal::rehearse(config, &login, &RehearsalBase::Given(&existing))?;
     // Ids differ in each run.
     if let Some(account) = outcome["account"].as_object_mut() {
         account.remove("id");
@@ -116,7 +120,7 @@ fn blank_ids(value: &mut Value) {
     }
 }
 
-fn record(folder: &Path, login: &Login, config: &Config) -> Result<(), Failure> {
+fn record(folder: &Path, login: &RehearsedLogin, config: &Config) -> Result<(), CommandError> {
     let claims = redacted(&login.claims);
     let mut golden = json!({
         "idp": login.identity_provider,
@@ -125,7 +129,7 @@ fn record(folder: &Path, login: &Login, config: &Config) -> Result<(), Failure> 
         "existing": [],
     });
     golden["expected"] = rehearse_golden(&golden, config).map_err(failed)?;
-    std::fs::create_dir_all(folder).map_err(Failure::failed)?;
+    std::fs::create_dir_all(folder).map_err(CommandError::failed)?;
     let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
     let name = format!(
         "{}-{}.json",
@@ -133,8 +137,8 @@ fn record(folder: &Path, login: &Login, config: &Config) -> Result<(), Failure> 
         &random::fingerprint(subject)[..8]
     );
     let path = folder.join(name);
-    let text = serde_json::to_string_pretty(&golden).map_err(Failure::failed)? + "\n";
-    std::fs::write(&path, text).map_err(Failure::failed)?;
+    let text = serde_json::to_string_pretty(&golden).map_err(CommandError::failed)? + "\n";
+    std::fs::write(&path, text).map_err(CommandError::failed)?;
     println!("{} is written. Review it before you share it.", path.display());
     Ok(())
 }
@@ -204,7 +208,7 @@ fn differences(path: &str, expected: &Value, found: &Value) -> Vec<String> {
     }
 }
 
-fn claims(path: &Path) -> Result<Map<String, Value>, Failure> {
+fn claims(path: &Path) -> Result<Map<String, Value>, CommandError> {
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().lock().read_to_string(&mut text).map(|_| ())
@@ -212,20 +216,20 @@ fn claims(path: &Path) -> Result<Map<String, Value>, Failure> {
         std::fs::read_to_string(path).map(|read| text = read)
     };
     let shown = path.display();
-    read.map_err(|error| Failure::Usage(format!("{shown} cannot be read: {error}.")))?;
+    read.map_err(|error| CommandError::Usage(format!("{shown} cannot be read: {error}.")))?;
     match serde_json::from_str(&text) {
         Ok(Value::Object(claims)) => Ok(claims),
-        Ok(_) => Err(Failure::Usage(format!(
+        Ok(_) => Err(CommandError::Usage(format!(
             "{shown} must contain one JSON object with the claims."
         ))),
-        Err(error) => Err(Failure::Usage(format!("{shown} is not JSON: {error}."))),
+        Err(error) => Err(CommandError::Usage(format!("{shown} is not JSON: {error}."))),
     }
 }
 
-fn failed(error: RehearsalError) -> Failure {
+fn failed(error: RehearsalError) -> CommandError {
     match error {
-        RehearsalError::Unknown(what) => Failure::Usage(what),
-        error => Failure::failed(error),
+        RehearsalError::Unknown(what) => CommandError::Usage(what),
+        error => CommandError::failed(error),
     }
 }
 

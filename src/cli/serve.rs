@@ -1,11 +1,11 @@
 //! `vestibule serve`: runs the server.
 
-use super::Failure;
+use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
 use crate::server;
 
-pub(super) fn run(config: &Config) -> Result<(), Failure> {
+pub(super) fn run(config: &Config) -> Result<(), CommandError> {
     let app = App::start(config)?;
     log::info!(
         "listening on http://{}, public URL {}",
@@ -14,5 +14,5 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     );
     let served = actix_web::rt::System::new().block_on(async { server::serve(&app, config.server.listen)?.await });
     app.stop();
-    served.map_err(|error| Failure::Failed(format!("cannot listen on {}: {error}", config.server.listen)))
+    served.map_err(|error| CommandError::Failed(format!("cannot listen on {}: {error}", config.server.listen)))
 }

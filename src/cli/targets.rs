@@ -1,18 +1,14 @@
 //! `vestibule targets`: shows, pauses, resumes and replays outbound provisioning.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{Failure, plural};
-use crate::app::Core;
+use super::{CommandError, operations, plural};
 use crate::config::Config;
 use crate::domain::{ResourceId, TargetName};
-use crate::provisioning::operate;
-use crate::provisioning::{TargetStatus, Which};
-use crate::storage::Database;
-
-/// The number of failures listed per target.
-const SHOWN: u16 = 20;
+use crate::operations::Context;
+use crate::operations::targets::{self, TargetReport};
+use crate::provisioning::ReplayScope;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -51,27 +47,18 @@ pub(super) struct Replay {
     dry_run: bool,
 }
 
-pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
-    let core = Core::open(config)?;
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), CommandError> {
+    let context = operations(config)?;
     match command {
-        Command::Status => status(config, &core.database, json),
-        Command::Replay(arguments) => replay(config, &core, arguments, json),
-        Command::Pause { name, reason } => {
-            let target = known(config, name)?;
-            operate::pause(&core.database, target, reason).map_err(Failure::failed)?;
-            settled(target, "paused", json);
-            Ok(())
-        }
-        Command::Resume { name } => {
-            let target = known(config, name)?;
-            operate::resume(&core.database, target).map_err(Failure::failed)?;
-            settled(target, "running", json);
-            Ok(())
-        }
+        Command::Status => status(&context, json)?,
+        Command::Replay(arguments) => replay(&context, arguments, json)?,
+        Command::Pause { name, reason } => print_state(targets::pause(&context, name, reason)?, "paused", json),
+        Command::Resume { name } => print_state(targets::resume(&context, name)?, "running", json),
     }
+    Ok(())
 }
 
-fn settled(target: &TargetName, state: &str, json: bool) {
+fn print_state(target: &TargetName, state: &str, json: bool) {
     if json {
         println!("{}", json!({ "target": target, "state": state }));
     } else {
@@ -79,62 +66,38 @@ fn settled(target: &TargetName, state: &str, json: bool) {
     }
 }
 
-fn known<'a>(config: &'a Config, name: &str) -> Result<&'a TargetName, Failure> {
-    let found = config
-        .targets
-        .iter()
-        .map(|target| &target.name)
-        .find(|target| target.as_str() == name);
-    found.ok_or_else(|| {
-        let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
-        let names = if names.is_empty() {
-            "none is configured".to_owned()
-        } else {
-            format!("there is {}", names.join(", "))
-        };
-        Failure::Usage(format!("No target is called {name}: {names}."))
-    })
-}
-
-fn status(config: &Config, database: &Database, json: bool) -> Result<(), Failure> {
-    let mut lines = Vec::new();
-    for target in &config.targets {
-        let status = operate::status(database, &target.name).map_err(Failure::failed)?;
-        let failed = operate::failed(database, &target.name, SHOWN).map_err(Failure::failed)?;
-        let failed: Vec<(String, String)> = failed
-            .into_iter()
-            .map(|row| (row.resource_id.to_string(), row.last_error.unwrap_or_default()))
-            .collect();
-        if json {
-            let counts: serde_json::Map<_, _> = status
-                .counts
-                .iter()
-                .map(|(state, count)| (state.as_str().to_owned(), (*count).into()))
-                .collect();
-            let failed: Vec<_> = failed
-                .iter()
-                .map(|(id, error)| json!({ "resource": id, "error": error }))
-                .collect();
-            lines.push(json!({
-                "target": status.target,
-                "paused": status.paused,
-                "counts": counts,
-                "oldest_change": status.oldest_change.map(|at| at.to_string()),
-                "failed": failed,
-            }));
-        } else {
-            print(&status, &failed);
-        }
-    }
+fn status(context: &Context, json: bool) -> Result<(), CommandError> {
+    let reports = targets::status(context)?;
     if json {
-        println!("{}", json!(lines));
-    } else if config.targets.is_empty() {
+        println!("{}", json!(reports.iter().map(as_json).collect::<Vec<_>>()));
+    } else if reports.is_empty() {
         println!("No target is configured.");
+    } else {
+        reports.iter().for_each(print);
     }
     Ok(())
 }
 
-fn print(status: &TargetStatus, failed: &[(String, String)]) {
+fn as_json(TargetReport { status, failures }: &TargetReport) -> Value {
+    let counts: Map<String, Value> = status
+        .counts
+        .iter()
+        .map(|(state, count)| (state.as_str().to_owned(), (*count).into()))
+        .collect();
+    let failed: Vec<_> = failures
+        .iter()
+        .map(|row| json!({ "resource": row.resource_id.to_string(), "error": row.last_error.as_deref().unwrap_or_default() }))
+        .collect();
+    json!({
+        "target": status.target,
+        "paused": status.paused,
+        "counts": counts,
+        "oldest_change": status.oldest_change.map(|at| at.to_string()),
+        "failed": failed,
+    })
+}
+
+fn print(TargetReport { status, failures }: &TargetReport) {
     let counts: Vec<String> = status
         .counts
         .iter()
@@ -152,33 +115,34 @@ fn print(status: &TargetStatus, failed: &[(String, String)]) {
     if let Some(oldest) = status.oldest_change {
         println!("  waiting since {oldest}");
     }
-    for (id, error) in failed {
-        println!("  failed: {id}: {error}");
+    for row in failures {
+        println!(
+            "  failed: {}: {}",
+            row.resource_id,
+            row.last_error.as_deref().unwrap_or_default()
+        );
     }
 }
 
-fn replay(config: &Config, core: &Core, arguments: &Replay, json: bool) -> Result<(), Failure> {
-    let targets = match &arguments.target {
-        Some(name) => vec![known(config, name)?],
-        None => config.targets.iter().map(|target| &target.name).collect(),
+fn replay(context: &Context, arguments: &Replay, json: bool) -> Result<(), CommandError> {
+    let scope = match &arguments.resource {
+        Some(id) => ReplayScope::Resource(ResourceId::new(id.as_str())),
+        None if arguments.everything => ReplayScope::Everything,
+        None => ReplayScope::Failed,
     };
-    let which = match &arguments.resource {
-        Some(id) => Which::Resource(ResourceId::new(id.as_str())),
-        None if arguments.everything => Which::Everything,
-        None => Which::Failed,
-    };
-    let mut total = 0;
-    for target in targets {
-        total += if arguments.dry_run {
-            let rows = operate::preview(&core.database, target, &which, u16::MAX).map_err(Failure::failed)?;
+    let target = arguments.target.as_deref();
+    let total = if arguments.dry_run {
+        let mut total = 0;
+        for (target, rows) in targets::preview_replay(context, target, &scope)? {
             for row in &rows {
                 eprintln!("{target}: {} {}", row.kind, row.resource_id);
             }
-            rows.len()
-        } else {
-            operate::replay(&core.database, target, which.clone(), core.clock.now()).map_err(Failure::failed)?
-        };
-    }
+            total += rows.len();
+        }
+        total
+    } else {
+        targets::replay(context, target, &scope)?
+    };
     if json {
         println!("{}", json!({ "resources": total, "dry_run": arguments.dry_run }));
     } else if arguments.dry_run {

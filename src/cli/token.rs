@@ -5,11 +5,10 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Failure, plural};
-use crate::app::Core;
+use super::{CommandError, operations, plural};
 use crate::config::{Config, parse_span};
-use crate::domain::ServiceProviderName;
-use crate::storage::{StorageError, scim_tokens};
+use crate::operations::tokens::{self, CreatedToken};
+use crate::storage::scim_tokens::ScimToken;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -35,7 +34,7 @@ fn span(text: &str) -> Result<Duration, String> {
     parse_span(text).ok_or_else(|| "use a number and s, m, h or d, such as 90d".to_owned())
 }
 
-pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), CommandError> {
     match command {
         Command::Create {
             service_provider,
@@ -46,56 +45,35 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
     }
 }
 
-fn create(config: &Config, service_provider: &str, expires: Duration, json: bool) -> Result<(), Failure> {
-    let name = ServiceProviderName::new(service_provider);
-    if config.service_provider(&name).is_none() {
-        let known: Vec<&str> = config
-            .service_providers
-            .iter()
-            .map(|provider| provider.policy.name.as_str())
-            .collect();
-        let known = if known.is_empty() {
-            "none is configured".to_owned()
-        } else {
-            format!("there is {}", known.join(", "))
-        };
-        return Err(Failure::Usage(format!(
-            "No service provider is called {service_provider}: {known}."
-        )));
-    }
-    let core = Core::open(config)?;
-    let now = core.clock.now();
-    let until = now.plus(expires);
-    let (id, token) = core
-        .database
-        .write::<_, StorageError>(move |connection| Ok(scim_tokens::create(connection, &name, now, until)?))
-        .map_err(Failure::failed)?;
+fn create(config: &Config, service_provider: &str, lifetime: Duration, json: bool) -> Result<(), CommandError> {
+    let created = tokens::create(&operations(config)?, service_provider, lifetime)?;
+    let CreatedToken { id, expires, token, .. } = created;
     if json {
-        let line =
-            json!({ "id": id, "service_provider": service_provider, "expires": until.to_string(), "token": token });
+        let line = json!({
+            "id": id,
+            "service_provider": service_provider,
+            "expires": expires.to_string(),
+            "token": token.expose(),
+        });
         println!("{line}");
     } else {
-        println!("Token {id} for {service_provider}, expires {until}. It is shown only once:");
-        println!("{token}");
+        println!("Token {id} for {service_provider}, expires {expires}. It is shown only once:");
+        println!("{}", token.expose());
     }
     Ok(())
 }
 
-fn list(config: &Config, json: bool) -> Result<(), Failure> {
-    let core = Core::open(config)?;
-    let tokens = core
-        .database
-        .read::<_, StorageError>(scim_tokens::list)
-        .map_err(Failure::failed)?;
-    let now = core.clock.now();
-    let state = |token: &scim_tokens::ScimToken| match token.revoked {
+fn list(config: &Config, json: bool) -> Result<(), CommandError> {
+    let context = operations(config)?;
+    let listed = tokens::list(&context)?;
+    let now = context.clock.now();
+    let state = |token: &ScimToken| match token.revoked {
         Some(_) => "revoked",
         None if token.is_good(now) => "good",
         None => "expired",
     };
-    let moment = |at: Option<crate::domain::Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
     if json {
-        let tokens: Vec<_> = tokens
+        let listed: Vec<_> = listed
             .iter()
             .map(|token| {
                 json!({
@@ -108,12 +86,13 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
                 })
             })
             .collect();
-        println!("{}", json!(tokens));
+        println!("{}", json!(listed));
         return Ok(());
     }
-    println!("{}.", plural(tokens.len(), "token"));
-    for token in &tokens {
-        let (name, expires, used) = (&token.service_provider, token.expires, moment(token.last_used));
+    println!("{}.", plural(listed.len(), "token"));
+    for token in &listed {
+        let (name, expires) = (&token.service_provider, token.expires);
+        let used = token.last_used.map_or_else(|| "never".to_owned(), |at| at.to_string());
         println!(
             "{}  {name}  {}  expires {expires}  last used {used}",
             token.id,
@@ -123,18 +102,8 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn revoke(config: &Config, id: &str, json: bool) -> Result<(), Failure> {
-    let core = Core::open(config)?;
-    let (wanted, now) = (id.to_owned(), core.clock.now());
-    let revoked = core
-        .database
-        .write::<_, StorageError>(move |connection| Ok(scim_tokens::revoke(connection, &wanted, now)?))
-        .map_err(Failure::failed)?;
-    if !revoked {
-        return Err(Failure::Failed(format!(
-            "No valid token has the id {id}. See `vestibule token list`."
-        )));
-    }
+fn revoke(config: &Config, id: &str, json: bool) -> Result<(), CommandError> {
+    tokens::revoke(&operations(config)?, id)?;
     if json {
         println!("{}", json!({ "revoked": id }));
     } else {

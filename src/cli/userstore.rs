@@ -3,10 +3,10 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Failure;
-use crate::app::Core;
+use super::{CommandError, operations};
 use crate::config::Config;
-use crate::userstore::{StoreError, Userstore};
+use crate::domain::StoreName;
+use crate::operations::userstores;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -18,16 +18,9 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), Failure> {
+pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), CommandError> {
     let Command::Accept { name } = command;
-    let core = Core::open(config)?;
-    let store = core.ldap_stores.iter().find(|store| store.name().as_str() == name);
-    let store =
-        store.ok_or_else(|| Failure::Usage(format!("{name} is not an LDAP userstore of the configuration.")))?;
-    store.accept().map_err(|error| match error {
-        StoreError::Unavailable(cause) => Failure::Failed(format!("The userstore {name} does not answer: {cause}.")),
-        error => Failure::failed(error),
-    })?;
+    userstores::accept(&operations(config)?, &StoreName::new(name))?;
     if json {
         println!("{}", json!({ "store": name, "accepted": true }));
     } else {

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::reader::Reader;
+use super::reader::TableReader;
 use super::sections::{Environment, check_slug};
 use crate::federation::idp::oauth2::OAuth2Rules;
 use crate::federation::idp::openid::OpenIdRules;
@@ -24,7 +24,7 @@ const UNSTABLE: [&str; 9] = [
     "phone_number",
 ];
 
-pub(super) fn identity_provider(mut r: Reader, environment: Environment<'_>) -> IdentityProviderSettings {
+pub(super) fn identity_provider(mut r: TableReader, environment: Environment<'_>) -> IdentityProviderSettings {
     let name = r.needed("name");
     check_slug(&r, &name);
     fill_from_preset(&mut r);
@@ -54,7 +54,7 @@ pub(super) fn identity_provider(mut r: Reader, environment: Environment<'_>) -> 
 }
 
 /// Adds the settings of a preset. Explicit settings take precedence.
-fn fill_from_preset(r: &mut Reader) {
+fn fill_from_preset(r: &mut TableReader) {
     let Some(name) = r.text("preset") else {
         return;
     };
@@ -73,7 +73,7 @@ fn fill_from_preset(r: &mut Reader) {
     r.fill(preset.settings(place.as_deref()));
 }
 
-fn openid(r: &mut Reader, issuer: &str) -> OpenIdRules {
+fn openid(r: &mut TableReader, issuer: &str) -> OpenIdRules {
     let usual = OpenIdRules::default();
     let rules = OpenIdRules {
         discovery_url: r.optional_url("discovery_url"),
@@ -101,10 +101,10 @@ fn openid(r: &mut Reader, issuer: &str) -> OpenIdRules {
     rules
 }
 
-fn oauth2(r: &mut Reader) -> ProviderKind {
+fn oauth2(r: &mut TableReader) -> ProviderKind {
     // A missing issuer is already reported, and a configuration with problems is not used.
     let nowhere = || Url::parse("https://invalid./").ok();
-    let endpoint = |r: &mut Reader, key: &str| Url::parse(&r.url(key)).ok().or_else(nowhere);
+    let endpoint = |r: &mut TableReader, key: &str| Url::parse(&r.url(key)).ok().or_else(nowhere);
     let (authorization, token, userinfo) = (
         endpoint(r, "authorization_endpoint"),
         endpoint(r, "token_endpoint"),
@@ -127,7 +127,7 @@ fn oauth2(r: &mut Reader) -> ProviderKind {
     }))
 }
 
-fn subject(r: &mut Reader, usual: String) -> String {
+fn subject(r: &mut TableReader, usual: String) -> String {
     let subject = r.text("subject").unwrap_or(usual);
     if subject.is_empty() || UNSTABLE.iter().any(|claim| subject.eq_ignore_ascii_case(claim)) {
         r.problem(
@@ -138,7 +138,7 @@ fn subject(r: &mut Reader, usual: String) -> String {
     subject
 }
 
-fn scopes(r: &mut Reader, is_oauth2: bool) -> Vec<String> {
+fn scopes(r: &mut TableReader, is_oauth2: bool) -> Vec<String> {
     if !r.has("scopes") {
         let usual: &[&str] = if is_oauth2 {
             &[]
@@ -154,7 +154,7 @@ fn scopes(r: &mut Reader, is_oauth2: bool) -> Vec<String> {
     scopes
 }
 
-fn jit(mut r: Reader) -> JitPolicy {
+fn jit(mut r: TableReader) -> JitPolicy {
     if r.has("lease_grace_days") && !r.has("lease_days") {
         r.problem("lease_grace_days", "requires lease_days, which is not set");
     }

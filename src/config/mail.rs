@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use super::reader::TableReader;
 use super::sections::{Environment, secret_needed};
 use crate::domain::email::Email;
 use crate::mail::{Encryption, MailSettings};
@@ -10,7 +10,7 @@ use crate::mail::{Encryption, MailSettings};
 /// The longest allowed timeout for a mail, because the person waits for the page meanwhile.
 const LONGEST: Duration = Duration::from_mins(1);
 
-pub(super) fn mail(mut r: Reader, environment: Environment<'_>) -> MailSettings {
+pub(super) fn mail(mut r: TableReader, environment: Environment<'_>) -> MailSettings {
     let host = r.needed("host");
     let encryption = r.word(
         "encryption",

@@ -25,8 +25,8 @@ mod sections;
 mod service_providers;
 mod userstores;
 
-pub use reader::{Problem, parse_span};
-pub use userstores::{Place, UserstoreSettings};
+pub use reader::{ConfigProblem, parse_span};
+pub use userstores::{UserstoreKind, UserstoreSettings};
 
 /// All settings.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Config {
     /// `[security]`: the policy for passwords that people choose here.
     pub passwords: PasswordPolicy,
     /// `[scim]`
-    pub scim: Scim,
+    pub scim: ScimSettings,
     /// `[log]`
     pub log: Log,
     /// `[mail]`: the SMTP server that sends codes.
@@ -68,7 +68,7 @@ pub struct Server {
 
 /// The SCIM settings for all clients.
 #[derive(Clone, Debug)]
-pub struct Scim {
+pub struct ScimSettings {
     /// The folder of additional schema files.
     pub schemas: Option<PathBuf>,
     /// The lifetime of a cursor.
@@ -101,7 +101,7 @@ pub struct ServiceProvider {
     /// The sign-in methods of its users, and the userstore of its SCIM client.
     pub policy: ServiceProviderPolicy,
     /// The settings of its SCIM client.
-    pub scim: ScimClient,
+    pub scim: ScimClientSettings,
     /// Its OAuth client; `None` if it only syncs through SCIM.
     pub client: Option<Client>,
     /// The targets that receive its changes.
@@ -110,7 +110,7 @@ pub struct ServiceProvider {
 
 /// `[service_providers.scim]`: the settings of one SCIM client.
 #[derive(Clone, Debug)]
-pub struct ScimClient {
+pub struct ScimClientSettings {
     /// Whether requests outside the standard are refused instead of tolerated.
     pub strict: bool,
     /// The identity provider whose accounts it may take over.
@@ -121,10 +121,10 @@ pub struct ScimClient {
 
 impl Config {
     /// Reads a file and the environment.
-    pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
+    pub fn load(path: &Path) -> Result<Self, Vec<ConfigProblem>> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let message = format!("cannot be read: {error}. Name another file with --config");
-            vec![Problem {
+            vec![ConfigProblem {
                 key: path.display().to_string(),
                 message,
             }]
@@ -133,12 +133,12 @@ impl Config {
     }
 
     /// Reads a text and the given environment.
-    pub fn read(text: &str, environment: &[(String, String)]) -> Result<Self, Vec<Problem>> {
+    pub fn read(text: &str, environment: &[(String, String)]) -> Result<Self, Vec<ConfigProblem>> {
         let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error
                 .span()
                 .map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            vec![Problem {
+            vec![ConfigProblem {
                 key: format!("line {line}"),
                 message: error.message().to_owned(),
             }]
@@ -146,7 +146,7 @@ impl Config {
         let mut problems = Vec::new();
         for (name, value) in environment {
             if let Err(message) = overlay(&mut table, name, value) {
-                problems.push(Problem {
+                problems.push(ConfigProblem {
                     key: name.clone(),
                     message,
                 });

@@ -16,27 +16,27 @@ use crate::domain::Secret;
 
 /// One error in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// The dotted key, such as `server.listen` or `targets[0].base_url`.
     pub key: String,
     /// The error, and what to write instead.
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.message)
     }
 }
 
 /// One table of the configuration, and the list of problems that all its readers share.
-pub(super) struct Reader {
+pub(super) struct TableReader {
     path: String,
     table: Table,
-    problems: Rc<RefCell<Vec<Problem>>>,
+    problems: Rc<RefCell<Vec<ConfigProblem>>>,
 }
 
-impl Reader {
+impl TableReader {
     /// A reader over the whole file.
     pub(super) fn new(table: Table) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Reader {
 
     /// Notes a problem with a key of this table.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem {
+        self.problems.borrow_mut().push(ConfigProblem {
             key: self.dotted(key),
             message: message.into(),
         });
@@ -151,7 +151,7 @@ impl Reader {
         let read = |r: Self| match Value::Table(r.table.clone()).try_into() {
             Ok(value) => Some(value),
             Err(error) => {
-                r.problems.borrow_mut().push(Problem {
+                r.problems.borrow_mut().push(ConfigProblem {
                     key: r.path.clone(),
                     message: error.message().to_owned(),
                 });
@@ -298,7 +298,7 @@ impl Reader {
     }
 
     /// Reports every unread key as a problem. Returns all problems so far, of this table and of others.
-    pub(super) fn done(self) -> Vec<Problem> {
+    pub(super) fn done(self) -> Vec<ConfigProblem> {
         for key in self.table.keys() {
             self.problem(key, "is not a known setting; check its spelling and its section");
         }

@@ -7,10 +7,10 @@ use toml::{Table, Value};
 
 use super::identity_provider::identity_provider;
 use super::mail::mail;
-use super::reader::{Problem, Reader};
+use super::reader::{ConfigProblem, TableReader};
 use super::service_providers::service_provider;
-use super::userstores::{Place, userstore};
-use super::{Config, Log, MasterKey, Scim, Server};
+use super::userstores::{UserstoreKind, userstore};
+use super::{Config, Log, MasterKey, ScimSettings, Server};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, ServiceProviderName};
 use crate::federation::idp::tenant::PLACEHOLDER;
@@ -21,8 +21,8 @@ use crate::storage::DatabaseUrl;
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads all sections. Returns no configuration if a setting without a default is unreadable.
-pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config>, Vec<Problem>) {
-    let mut root = Reader::new(table);
+pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config>, Vec<ConfigProblem>) {
+    let mut root = TableReader::new(table);
     let server = server(root.table("server"));
     let database = database(root.table("database"));
     let (master_key, passwords) = security(root.table("security"), environment);
@@ -70,7 +70,7 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
     (config, root.done())
 }
 
-fn server(mut r: Reader) -> Option<Server> {
+fn server(mut r: TableReader) -> Option<Server> {
     let listen = r.needed("listen");
     let address = listen.parse().ok();
     if !listen.is_empty() && address.is_none() {
@@ -84,7 +84,7 @@ fn server(mut r: Reader) -> Option<Server> {
     address.map(|listen| Server { listen, public_url })
 }
 
-fn database(mut r: Reader) -> Option<DatabaseUrl> {
+fn database(mut r: TableReader) -> Option<DatabaseUrl> {
     let text = r.text("url").unwrap_or_else(|| "sqlite:data/vestibule.db".to_owned());
     let url = DatabaseUrl::parse(&text);
     if let Err(message) = &url {
@@ -94,7 +94,7 @@ fn database(mut r: Reader) -> Option<DatabaseUrl> {
     url.ok()
 }
 
-fn security(mut r: Reader, environment: Environment<'_>) -> (MasterKey, PasswordPolicy) {
+fn security(mut r: TableReader, environment: Environment<'_>) -> (MasterKey, PasswordPolicy) {
     const DEFAULT: &str = "data/master.key";
     let key = match r.raw("master_key") {
         None => MasterKey::File(PathBuf::from(DEFAULT)),
@@ -119,9 +119,9 @@ fn security(mut r: Reader, environment: Environment<'_>) -> (MasterKey, Password
     (key, passwords)
 }
 
-fn scim(mut r: Reader) -> Scim {
+fn scim(mut r: TableReader) -> ScimSettings {
     let usual = PathBuf::from("schemas");
-    let scim = Scim {
+    let scim = ScimSettings {
         schemas: r.path("schemas").or_else(|| usual.is_dir().then_some(usual)),
         cursor_lifetime: r.span("cursor_lifetime", Duration::from_hours(1)),
         userstore_in_username: r.flag("userstore_in_username", false),
@@ -130,14 +130,14 @@ fn scim(mut r: Reader) -> Scim {
     scim
 }
 
-fn log(mut r: Reader) -> Log {
+fn log(mut r: TableReader) -> Log {
     let json = r.word("format", &[("text", false), ("json", true)]);
     let filter = r.text("level").unwrap_or_else(|| "info".to_owned());
     r.done();
     Log { json, filter }
 }
 
-fn target(mut r: Reader, environment: Environment<'_>) -> Option<TargetSettings> {
+fn target(mut r: TableReader, environment: Environment<'_>) -> Option<TargetSettings> {
     let name = r.needed("name");
     check_slug(&r, &name);
     r.word("connector", &[("scim", ())]);
@@ -175,7 +175,7 @@ fn target(mut r: Reader, environment: Environment<'_>) -> Option<TargetSettings>
     })
 }
 
-fn target_auth(r: &mut Reader, environment: Environment<'_>) -> Option<Auth> {
+fn target_auth(r: &mut TableReader, environment: Environment<'_>) -> Option<Auth> {
     if !r.has("auth") {
         r.problem("auth", "is missing; such as auth = { bearer = { env = \"NAME\" } }");
         return None;
@@ -203,7 +203,7 @@ fn target_auth(r: &mut Reader, environment: Environment<'_>) -> Option<Auth> {
     read
 }
 
-pub(super) fn secret_needed(r: &mut Reader, key: &str, environment: Environment<'_>) -> Option<Secret> {
+pub(super) fn secret_needed(r: &mut TableReader, key: &str, environment: Environment<'_>) -> Option<Secret> {
     if !r.has(key) {
         r.problem(key, "is missing");
     }
@@ -211,7 +211,7 @@ pub(super) fn secret_needed(r: &mut Reader, key: &str, environment: Environment<
 }
 
 /// Checks a name, since names appear in URLs and in provenance.
-pub(super) fn check_slug(r: &Reader, name: &str) {
+pub(super) fn check_slug(r: &TableReader, name: &str) {
     let good = name
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
@@ -225,7 +225,7 @@ pub(super) fn check_slug(r: &Reader, name: &str) {
 }
 
 /// Checks that references between sections exist and that names are unique.
-fn cross_check(root: &Reader, config: &Config) {
+fn cross_check(root: &TableReader, config: &Config) {
     let names = Names::of(config);
     names.check_twins(root);
     if !names.stores.contains(&"PRIMARY") {
@@ -294,7 +294,7 @@ fn owners_of_directories(config: &Config) -> impl Iterator<Item = (String, &Serv
         .iter()
         .enumerate()
         .filter_map(|(at, store)| match &store.place {
-            Place::Ldap(ldap) if ldap.service_provider != ServiceProviderName::RESIDENT => {
+            UserstoreKind::Ldap(ldap) if ldap.service_provider != ServiceProviderName::RESIDENT => {
                 Some((format!("userstores[{at}].service_provider"), &ldap.service_provider))
             }
             _ => None,
@@ -329,7 +329,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn check_twins(&self, root: &Reader) {
+    fn check_twins(&self, root: &TableReader) {
         for (section, what, names) in [
             ("userstores", "name", &self.stores),
             ("purposes", "name", &self.purposes),

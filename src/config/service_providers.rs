@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::reader::Reader;
+use super::reader::TableReader;
 use super::sections::{Environment, check_slug};
-use super::{ScimClient, ServiceProvider};
+use super::{ScimClientSettings, ServiceProvider};
 use crate::domain::StoreName;
 use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::oidc::{Algorithm, Client, ClientKeys, Endpoint, Lifetimes, read_set};
@@ -15,7 +15,7 @@ use crate::provisioning::OutboundRule;
 /// The lifetime of a SCIM token from the client credentials grant.
 const SCIM_TOKENS: Duration = Duration::from_mins(10);
 
-pub(super) fn service_provider(mut r: Reader, environment: Environment<'_>) -> ServiceProvider {
+pub(super) fn service_provider(mut r: TableReader, environment: Environment<'_>) -> ServiceProvider {
     let name = r.needed("name");
     check_slug(&r, &name);
     let policy = ServiceProviderPolicy {
@@ -40,8 +40,8 @@ pub(super) fn service_provider(mut r: Reader, environment: Environment<'_>) -> S
     }
 }
 
-fn scim_client(mut r: Reader) -> ScimClient {
-    let client = ScimClient {
+fn scim_client(mut r: TableReader) -> ScimClientSettings {
+    let client = ScimClientSettings {
         strict: r.flag("strict", false),
         adopts: r.text("adopts").map(Into::into),
         adopts_by: r.text("adopts_by"),
@@ -54,7 +54,7 @@ fn scim_client(mut r: Reader) -> ScimClient {
 }
 
 /// The OAuth client, if the service provider is one.
-fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environment<'_>) -> Option<Client> {
+fn client(r: &mut TableReader, policy: &ServiceProviderPolicy, environment: Environment<'_>) -> Option<Client> {
     let client_id = r.text("client_id");
     let allow_private_network = r.flag("allow_private_network", false);
     let client = Client {
@@ -99,7 +99,7 @@ fn client(r: &mut Reader, policy: &ServiceProviderPolicy, environment: Environme
 }
 
 /// The keys of `private_key_jwt`: a JWK set, as a table or as JSON in a text, or the address of one.
-fn client_keys(r: &mut Reader, allow_private_network: bool) -> Option<ClientKeys> {
+fn client_keys(r: &mut TableReader, allow_private_network: bool) -> Option<ClientKeys> {
     let set = match r.raw("jwks") {
         Some(Value::String(text)) => Some(serde_json::from_str(&text).unwrap_or_default()),
         Some(other) => Some(serde_json::to_value(other).unwrap_or_default()),
@@ -127,7 +127,7 @@ fn client_keys(r: &mut Reader, allow_private_network: bool) -> Option<ClientKeys
 }
 
 /// An endpoint that the server calls, if it is set.
-fn endpoint(r: &mut Reader, key: &str, allow_private_network: bool) -> Option<Endpoint> {
+fn endpoint(r: &mut TableReader, key: &str, allow_private_network: bool) -> Option<Endpoint> {
     if !r.has(key) {
         return None;
     }
@@ -146,7 +146,7 @@ fn holds_private_part(set: &serde_json::Value) -> bool {
     keys.is_some_and(|keys| keys.iter().any(|key| key.get("d").is_some() || key.get("k").is_some()))
 }
 
-fn outbound(mut r: Reader, policy: &ServiceProviderPolicy) -> OutboundRule {
+fn outbound(mut r: TableReader, policy: &ServiceProviderPolicy) -> OutboundRule {
     let rule = OutboundRule {
         service_provider: policy.name.clone(),
         target: r.needed("target").into(),

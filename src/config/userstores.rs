@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::reader::Reader;
+use super::reader::TableReader;
 use super::sections::{Environment, check_slug, secret_needed};
 use crate::domain::{Secret, ServiceProviderName, StoreName};
-use crate::userstore::ldap::{Dn, Flavour, LdapSettings, Unmapped};
+use crate::userstore::ldap::{Dn, Flavour, LdapSettings, UnmappedValues};
 
 /// A userstore.
 #[derive(Clone, Debug)]
@@ -17,12 +17,12 @@ pub struct UserstoreSettings {
     /// Its name.
     pub name: StoreName,
     /// Its backend.
-    pub place: Place,
+    pub place: UserstoreKind,
 }
 
 /// The backend of a userstore.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum UserstoreKind {
     /// Vestibule's own database.
     Sql,
     /// An LDAP directory.
@@ -32,21 +32,21 @@ pub enum Place {
 /// The longest allowed timeout for one response of a directory, because a person waits for it.
 const LONGEST: Duration = Duration::from_mins(1);
 
-pub(super) fn userstore(mut r: Reader, environment: Environment<'_>) -> UserstoreSettings {
+pub(super) fn userstore(mut r: TableReader, environment: Environment<'_>) -> UserstoreSettings {
     let name = r.needed("name");
     check_slug(&r, &name);
     let name = StoreName::new(name);
     let is_ldap = r.word("kind", &[("sql", false), ("ldap", true)]);
     let place = if is_ldap {
-        Place::Ldap(Box::new(ldap(&mut r, name.clone(), environment)))
+        UserstoreKind::Ldap(Box::new(ldap(&mut r, name.clone(), environment)))
     } else {
-        Place::Sql
+        UserstoreKind::Sql
     };
     r.done();
     UserstoreSettings { name, place }
 }
 
-fn ldap(r: &mut Reader, name: StoreName, environment: Environment<'_>) -> LdapSettings {
+fn ldap(r: &mut TableReader, name: StoreName, environment: Environment<'_>) -> LdapSettings {
     let urls: Vec<String> = std::iter::once(r.needed("url"))
         .chain(r.texts("failover_urls"))
         .collect();
@@ -76,7 +76,10 @@ fn ldap(r: &mut Reader, name: StoreName, environment: Environment<'_>) -> LdapSe
         group_base: dn(r, "group_base"),
         flavour: r.word("flavour", &flavours),
         writable: r.flag("writable", true),
-        unmapped: r.word("unmapped", &[("keep", Unmapped::Keep), ("refuse", Unmapped::Refuse)]),
+        unmapped: r.word(
+            "unmapped",
+            &[("keep", UnmappedValues::Keep), ("refuse", UnmappedValues::Refuse)],
+        ),
         user_rdn: r.text("user_rdn"),
         user_object_classes: some(r.texts("user_object_classes")),
         group_object_classes: some(r.texts("group_object_classes")),
@@ -119,7 +122,7 @@ fn check_url(text: &str, start_tls: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn dn(r: &mut Reader, key: &str) -> Dn {
+fn dn(r: &mut TableReader, key: &str) -> Dn {
     let dn = Dn::new(r.needed(key));
     if !dn.is_well_formed() {
         r.problem(key, "must be a distinguished name, such as ou=people,dc=example,dc=com");
@@ -131,6 +134,6 @@ fn some(list: Vec<String>) -> Option<Vec<String>> {
     (!list.is_empty()).then_some(list)
 }
 
-fn attributes(r: &mut Reader, key: &str) -> BTreeMap<String, String> {
+fn attributes(r: &mut TableReader, key: &str) -> BTreeMap<String, String> {
     r.parsed(key)
 }

@@ -11,7 +11,7 @@ mod world;
 
 use actix_web::rt::System;
 
-use world::World;
+use world::DemoWorld;
 
 /// The error of the demonstration.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ impl DemoError {
 /// Starts the demonstration. With `scripted` the tour runs by itself and ends; otherwise it prints the links and runs
 /// until it is stopped.
 pub fn run(scripted: bool) -> Result<(), DemoError> {
-    let world = World::build()?;
+    let world = DemoWorld::build()?;
     let outcome = System::new().block_on(async {
         let servers = world.serve()?;
         let outcome = if scripted {

@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 
 use super::DemoError;
 use super::browser::{Browser, Page};
-use super::world::{Person, Tour};
+use super::world::{DemoUser, Tour};
 
 /// The longest time for a change to reach the other side.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The result of a step, or the reason of its failure.
-type Seen = Result<String, String>;
+type StepResult = Result<String, String>;
 
 /// One step of the tour.
-type Step = fn(&Walk) -> Seen;
+type TourStep = fn(&TourRun) -> StepResult;
 
 /// Runs the tour.
 pub(super) fn walk(tour: &Tour) -> Result<(), DemoError> {
@@ -27,29 +27,29 @@ pub(super) fn walk(tour: &Tour) -> Result<(), DemoError> {
     println!("  saas  a system that needs user accounts  {}", tour.saas);
     println!("  wiki  an application that people use     {}", tour.wiki);
     println!();
-    let walk = Walk::new(tour).map_err(DemoError::start)?;
-    let steps: [(&'static str, Step); 9] = [
-        ("All of them are up", Walk::up),
+    let walk = TourRun::new(tour).map_err(DemoError::start)?;
+    let steps: [(&'static str, TourStep); 9] = [
+        ("All of them are up", TourRun::up),
         (
             "The wiki's HR system creates Grace at the hub, through SCIM",
-            Walk::create,
+            TourRun::create,
         ),
-        ("The hub pushes Grace on to saas", Walk::pushed),
+        ("The hub pushes Grace on to saas", TourRun::pushed),
         (
             "Ada opens the wiki, logs in at acme, and gets her account at that login",
-            Walk::login,
+            TourRun::login,
         ),
-        ("The hub pushes Ada on to saas, too", Walk::jit_pushed),
-        ("Ada logs in again: no second account, nothing changed", Walk::again),
+        ("The hub pushes Ada on to saas, too", TourRun::jit_pushed),
+        ("Ada logs in again: no second account, nothing changed", TourRun::again),
         (
             "Ada gets a new title at the hub; saas receives only that change",
-            Walk::updated,
+            TourRun::updated,
         ),
         (
             "Ada leaves: disabled at the hub, disabled at saas, and her login is refused",
-            Walk::leaves,
+            TourRun::leaves,
         ),
-        ("Grace is deleted at the hub, and is gone from saas", Walk::deleted),
+        ("Grace is deleted at the hub, and is gone from saas", TourRun::deleted),
     ];
     let count = steps.len();
     for (at, (step, run)) in steps.into_iter().enumerate() {
@@ -67,13 +67,13 @@ pub(super) fn walk(tour: &Tour) -> Result<(), DemoError> {
     Ok(())
 }
 
-struct Walk {
+struct TourRun {
     tour: Tour,
-    ada: Person,
+    ada: DemoUser,
     client: Client,
 }
 
-impl Walk {
+impl TourRun {
     fn new(tour: &Tour) -> Result<Self, String> {
         let client = Client::builder()
             .no_proxy()
@@ -87,7 +87,7 @@ impl Walk {
         })
     }
 
-    fn up(&self) -> Seen {
+    fn up(&self) -> StepResult {
         for url in [&self.tour.acme, &self.tour.hub, &self.tour.saas] {
             until("it is not ready", || {
                 let ready = self.client.get(format!("{url}/readyz")).send();
@@ -97,7 +97,7 @@ impl Walk {
         Ok("GET /readyz answers 200 three times".to_owned())
     }
 
-    fn create(&self) -> Seen {
+    fn create(&self) -> StepResult {
         let grace = json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
             "userName": "grace@acme.example",
@@ -109,12 +109,12 @@ impl Walk {
         Ok(format!("POST /scim/v2/Users answers 201 with id {}", text(&made["id"])))
     }
 
-    fn pushed(&self) -> Seen {
+    fn pushed(&self) -> StepResult {
         let there = self.at_saas("grace@acme.example")?;
         Ok(format!("saas has her under its own id {}", text(&there["id"])))
     }
 
-    fn login(&self) -> Seen {
+    fn login(&self) -> StepResult {
         let page = self.log_in()?;
         let greeted = page.url.as_str().starts_with(&self.tour.wiki) && page.body.contains(self.ada.given_name);
         expect(greeted, || format!("she ended at {} on “{}”", page.url, page.heading()))?;
@@ -128,7 +128,7 @@ impl Walk {
         ))
     }
 
-    fn jit_pushed(&self) -> Seen {
+    fn jit_pushed(&self) -> StepResult {
         let there = self.at_saas(self.ada.user_name)?;
         let name = &there["name"]["familyName"];
         expect(*name == self.ada.family_name, || format!("saas has {there}"))?;
@@ -139,7 +139,7 @@ impl Walk {
         ))
     }
 
-    fn again(&self) -> Seen {
+    fn again(&self) -> StepResult {
         let before = self.at_hub(self.ada.user_name)?.ok_or("her account is gone")?;
         self.log_in()?;
         let after = self.at_hub(self.ada.user_name)?.ok_or("her account is gone")?;
@@ -147,7 +147,7 @@ impl Walk {
         Ok(format!("version {} as before", text(&after["meta"]["version"])))
     }
 
-    fn updated(&self) -> Seen {
+    fn updated(&self) -> StepResult {
         let id = self.id_of_ada()?;
         self.patch(
             &id,
@@ -160,7 +160,7 @@ impl Walk {
         Ok("PATCH at the hub, PATCH to saas".to_owned())
     }
 
-    fn leaves(&self) -> Seen {
+    fn leaves(&self) -> StepResult {
         let id = self.id_of_ada()?;
         self.patch(&id, &json!([{ "op": "replace", "path": "active", "value": false }]))?;
         until("saas still has her active", || {
@@ -177,7 +177,7 @@ impl Walk {
         ))
     }
 
-    fn deleted(&self) -> Seen {
+    fn deleted(&self) -> StepResult {
         let grace = self.at_hub("grace@acme.example")?.ok_or("she is not there")?;
         let (status, answer) = self.hub(Method::DELETE, &format!("/Users/{}", text(&grace["id"])), None)?;
         expect(status == 204, || format!("the hub answers {status}: {answer}"))?;

@@ -22,8 +22,8 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use askama::Template;
 use serde::Deserialize;
 
-use self::facts::Fact;
-use self::relying_party::{LoginError, RelyingParty};
+use self::facts::ClaimRow;
+use self::relying_party::{RelyingParty, WikiLoginError};
 use self::sessions::{LOGIN_LIFETIME, SESSION_LIFETIME, Sessions};
 use crate::domain::{Clock, Secret};
 use crate::server::assets::{self, Asset, Kind};
@@ -118,7 +118,7 @@ fn routes(config: &mut web::ServiceConfig, wiki: &Data<Wiki>) {
         .route("/login", web::get().to(login))
         .route("/callback", web::get().to(callback))
         .route("/logout", web::post().to(logout))
-        .default_service(web::to(nothing_here));
+        .default_service(web::to(not_found));
 }
 
 /// The response of the provider (RFC 6749 §4.1.2, RFC 9207). Error descriptions are not read.
@@ -255,7 +255,7 @@ async fn logout(wiki: Data<Wiki>, request: HttpRequest, form: Form<LogoutForm>) 
         .finish()
 }
 
-async fn nothing_here() -> HttpResponse {
+async fn not_found() -> HttpResponse {
     let refusal = Refusal {
         title: "Page not found",
         text: "The address may be mistyped, or nobody has written this page yet.",
@@ -275,7 +275,7 @@ fn refused(code: &'static str) -> HttpResponse {
 }
 
 /// Returns the error code of a failure and logs its cause.
-fn code_of<T>(failed: Option<Result<T, LoginError>>) -> &'static str {
+fn code_of<T>(failed: Option<Result<T, WikiLoginError>>) -> &'static str {
     match failed {
         Some(Err(error)) => {
             log::warn!("a login to the wiki failed: {error}");
@@ -295,7 +295,7 @@ struct Public<'a> {
 #[template(path = "wiki_article.html")]
 struct Article<'a> {
     name: String,
-    facts: Vec<Fact>,
+    facts: Vec<ClaimRow>,
     csrf: &'a str,
     issuer: &'a str,
 }

@@ -19,7 +19,7 @@ use crate::storage::{StorageError, random, scim_tokens};
 const A_DAY: Duration = Duration::from_hours(24);
 
 /// The running servers of the demonstration.
-pub(super) struct World {
+pub(super) struct DemoWorld {
     folder: PathBuf,
     sites: Vec<Site>,
     wiki: WikiSettings,
@@ -44,19 +44,19 @@ pub(super) struct Tour {
     pub(super) hub_token: String,
     /// The token with which the hub pushes to saas.
     pub(super) saas_token: String,
-    pub(super) people: Vec<Person>,
+    pub(super) people: Vec<DemoUser>,
 }
 
 /// A user at acme.
 #[derive(Clone, Debug)]
-pub(super) struct Person {
+pub(super) struct DemoUser {
     pub(super) user_name: &'static str,
     pub(super) given_name: &'static str,
     pub(super) family_name: &'static str,
     pub(super) password: String,
 }
 
-impl World {
+impl DemoWorld {
     /// Makes the folder, the configurations, the databases, the people and the tokens.
     pub(super) fn build() -> Result<Self, DemoError> {
         let folder = std::env::temp_dir().join(format!("vestibule-demo-{}", &random::token()[..8]));
@@ -240,12 +240,12 @@ allow_private_network = true
 }
 
 /// Creates acme's users through the change pipeline.
-fn people(acme: &App) -> Result<Vec<Person>, DemoError> {
+fn people(acme: &App) -> Result<Vec<DemoUser>, DemoError> {
     let people = [
         ("ada@acme.example", "Ada", "Lovelace"),
         ("alan@acme.example", "Alan", "Turing"),
     ];
-    let people = people.map(|(user_name, given_name, family_name)| Person {
+    let people = people.map(|(user_name, given_name, family_name)| DemoUser {
         user_name,
         given_name,
         family_name,
@@ -266,9 +266,9 @@ fn people(acme: &App) -> Result<Vec<Person>, DemoError> {
             attributes,
         };
         let change = Change {
-            actor: Actor::administrator(),
+            actor: Actor::administrator("test"),
             operation,
-            companions: Vec::new(),
+            side_records: Vec::new(),
         };
         acme.directory.apply(change).map_err(DemoError::start)?;
     }

@@ -9,10 +9,10 @@ use crate::domain::schema::ResourceType;
 use crate::domain::unique::unique_values;
 use crate::domain::validate::{self, Invalid, InvalidKind};
 use crate::domain::{
-    Actor, Attributes, Change, Companion, JournalEntry, Kind, Member, Operation, Precondition, Relations, Resource,
-    ResourceId, Secret, StoreName, Timestamp, provenance, replace,
+    Actor, Attributes, Change, JournalEntry, Kind, Member, Operation, Precondition, Relations, Resource, ResourceId,
+    Secret, SideRecord, StoreName, Timestamp, provenance, replace,
 };
-use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, UniqueKey, Write, WriteAction, Written};
+use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, UniqueKey, Write, WriteAction, WriteResult};
 
 /// The maximum number of attempts when another process changes the resource at the same time.
 const ATTEMPTS: usize = 8;
@@ -23,19 +23,19 @@ impl Directory {
         let Change {
             actor,
             operation,
-            companions,
+            side_records,
         } = change;
-        let door = Door {
+        let context = ChangeContext {
             directory: self,
             actor: &actor,
-            companions: &companions,
+            side_records: &side_records,
         };
         let outcome = match operation {
             Operation::Create {
                 store,
                 kind,
                 attributes,
-            } => door.create(&store, kind, attributes),
+            } => context.create(&store, kind, attributes),
             Operation::Replace {
                 kind,
                 id,
@@ -43,8 +43,8 @@ impl Directory {
                 precondition,
             } => {
                 let _turn = self.locks.hold(&id);
-                door.settle(&kind, &id, &precondition, |door, before, stored| {
-                    door.replace(before, stored, attributes.clone())
+                context.retry_on_conflict(&kind, &id, &precondition, |context, before, stored| {
+                    context.replace(before, stored, attributes.clone())
                 })
             }
             Operation::Patch {
@@ -54,15 +54,15 @@ impl Directory {
                 precondition,
             } => {
                 let _turn = self.locks.hold(&id);
-                door.patch(&kind, &id, &operations, &precondition)
+                context.patch(&kind, &id, &operations, &precondition)
             }
             Operation::Transfer { kind, id, transfer } => {
                 let _turn = self.locks.hold(&id);
-                door.transfer(&kind, &id, &transfer)
+                context.transfer(&kind, &id, &transfer)
             }
             Operation::Delete { kind, id, precondition } => {
                 let _turn = self.locks.hold(&id);
-                door.delete(&kind, &id, &precondition)
+                context.delete(&kind, &id, &precondition)
             }
         }?;
         if let (Some(listener), false) = (self.listener.get(), matches!(outcome, Outcome::Unchanged(_))) {
@@ -73,16 +73,16 @@ impl Directory {
 }
 
 /// One change in the pipeline.
-struct Door<'a> {
+struct ChangeContext<'a> {
     directory: &'a Directory,
     actor: &'a Actor,
-    companions: &'a [Companion],
+    side_records: &'a [SideRecord],
 }
 
 /// The new state of a resource after a change.
-struct Next {
+struct NextState {
     attributes: Attributes,
-    members: Option<MemberChange>,
+    members: Option<MemberSteps>,
     password: Option<PasswordChange>,
     /// The writer of each value, if the change does not determine it.
     writers: Option<provenance::Writers>,
@@ -90,12 +90,12 @@ struct Next {
 
 /// The parsed state of a resource before the change; empty when it is created.
 #[derive(Default)]
-struct Stored {
+struct CurrentState {
     attributes: Attributes,
     writers: provenance::Writers,
 }
 
-impl Door<'_> {
+impl ChangeContext<'_> {
     fn create(&self, store: &StoreName, kind: Kind, attributes: Attributes) -> Result<Outcome, DirectoryError> {
         let resource_type = self.resource_type(&kind)?;
         if !self.actor.reaches(store) {
@@ -106,7 +106,7 @@ impl Door<'_> {
         validate::check(resource_type, &attributes)?;
         let next = separate(resource_type, attributes)?;
         let id = ResourceId::new(uuid::Uuid::now_v7().to_string());
-        let draft = self.draft(resource_type, &id, next, &Stored::default());
+        let draft = self.draft(resource_type, &id, next, &CurrentState::default());
         let diff = provenance::diff(resource_type, &Attributes::new(), &draft.attributes);
         let write = Write {
             kind,
@@ -114,17 +114,22 @@ impl Door<'_> {
             at: self.now(),
             action: WriteAction::Create(draft),
         };
-        let companions = self.with_journal(Action::Create, diff);
-        match self.directory.store(store)?.write(write, companions)? {
+        let side_records = self.with_journal(Action::Create, diff);
+        match self.directory.store(store)?.write(write, side_records)? {
             Some(written) => Ok(Outcome::Created(written.resource)),
             None => Err(StoreError::Unsupported("create this resource").into()),
         }
     }
 
-    fn replace(&self, before: &Resource, stored: &Stored, attributes: Attributes) -> Result<Next, DirectoryError> {
+    fn replace(
+        &self,
+        before: &Resource,
+        stored: &CurrentState,
+        attributes: Attributes,
+    ) -> Result<NextState, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
         let mut merged = replace::merge(resource_type, &stored.attributes, attributes)?;
-        let by = (self.actor, self.companions);
+        let by = (self.actor, self.side_records);
         let ownership = &self.directory.ownership;
         ownership.restore(by, &stored.writers, &stored.attributes, &mut merged);
         activate(resource_type, &mut merged);
@@ -153,18 +158,18 @@ impl Door<'_> {
             } else {
                 patch::members_only(&of_members)
             };
-            return self.settle(kind, id, precondition, |door, before, stored| match &steps {
+            return self.retry_on_conflict(kind, id, precondition, |context, before, stored| match &steps {
                 Some(steps) => {
                     let next = patched(resource_type, &stored.attributes, &others)?;
-                    Ok(Next {
+                    Ok(NextState {
                         members: (!steps.is_empty()).then(|| steps.clone()),
                         ..next
                     })
                 }
-                None => door.patched_with_members(before, stored, operations),
+                None => context.patched_with_members(before, stored, operations),
             });
         }
-        self.settle(kind, id, precondition, |_, _, stored| {
+        self.retry_on_conflict(kind, id, precondition, |_, _, stored| {
             patched(resource_type, &stored.attributes, operations)
         })
     }
@@ -172,9 +177,9 @@ impl Door<'_> {
     fn patched_with_members(
         &self,
         before: &Resource,
-        stored: &Stored,
+        stored: &CurrentState,
         operations: &[PatchOperation],
-    ) -> Result<Next, DirectoryError> {
+    ) -> Result<NextState, DirectoryError> {
         let relations = Relations {
             members: true,
             groups: false,
@@ -195,14 +200,14 @@ impl Door<'_> {
 
     fn transfer(&self, kind: &Kind, id: &ResourceId, transfer: &Transfer) -> Result<Outcome, DirectoryError> {
         let Transfer { from, paths, to } = transfer;
-        self.settle(kind, id, &Precondition::None, |_, _, stored| {
+        self.retry_on_conflict(kind, id, &Precondition::None, |_, _, stored| {
             let mut writers = stored.writers.clone();
             for (path, writer) in &mut writers {
                 if writer == from && (paths.is_empty() || paths.contains(path)) {
                     writer.clone_from(to);
                 }
             }
-            Ok(Next {
+            Ok(NextState {
                 attributes: stored.attributes.clone(),
                 members: None,
                 password: None,
@@ -222,20 +227,20 @@ impl Door<'_> {
             at: self.now(),
             action,
         };
-        let companions = self.with_journal(Action::Delete, Attributes::new());
-        match self.directory.store(&before.store)?.write(write, companions)? {
+        let side_records = self.with_journal(Action::Delete, Attributes::new());
+        match self.directory.store(&before.store)?.write(write, side_records)? {
             Some(written) => Ok(Outcome::Deleted(written.resource)),
             None => Err(DirectoryError::NotFound(kind.clone())),
         }
     }
 
     /// Computes the new state from the present one and writes it; retries if the resource was changed concurrently.
-    fn settle(
+    fn retry_on_conflict(
         &self,
         kind: &Kind,
         id: &ResourceId,
         precondition: &Precondition,
-        next: impl Fn(&Self, &Resource, &Stored) -> Result<Next, DirectoryError>,
+        next: impl Fn(&Self, &Resource, &CurrentState) -> Result<NextState, DirectoryError>,
     ) -> Result<Outcome, DirectoryError> {
         let mut attempt = 1;
         loop {
@@ -243,7 +248,7 @@ impl Door<'_> {
             if !precondition.allows(before.version) {
                 return Err(StoreError::Stale.into());
             }
-            let stored = Stored {
+            let stored = CurrentState {
                 attributes: before.document.attributes(),
                 writers: before.writers.writers(),
             };
@@ -258,20 +263,20 @@ impl Door<'_> {
     fn write(
         &self,
         before: Resource,
-        stored: Stored,
-        next: Next,
+        stored: CurrentState,
+        next: NextState,
         precondition: &Precondition,
     ) -> Result<Outcome, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
-        let beside = next.password.is_some() || next.writers.is_some();
+        let has_other_change = next.password.is_some() || next.writers.is_some();
         let transfers = next.writers.is_some();
         let draft = self.draft(resource_type, &before.id, next, &stored);
         if !transfers {
             let ownership = &self.directory.ownership;
-            ownership.check((self.actor, self.companions), &stored.writers, &draft.writers)?;
+            ownership.check((self.actor, self.side_records), &stored.writers, &draft.writers)?;
         }
         let diff = provenance::diff(resource_type, &stored.attributes, &draft.attributes);
-        let action = if !diff.is_empty() || beside {
+        let action = if !diff.is_empty() || has_other_change {
             WriteAction::Replace {
                 draft,
                 before: Some(stored.attributes),
@@ -282,7 +287,7 @@ impl Door<'_> {
                 change,
                 expected: precondition.clone(),
             }
-        } else if self.companions.is_empty() {
+        } else if self.side_records.is_empty() {
             return Ok(Outcome::Unchanged(before));
         } else {
             WriteAction::Keep
@@ -293,8 +298,9 @@ impl Door<'_> {
             at: self.now(),
             action,
         };
-        let companions = self.with_journal(Action::Update, diff);
-        let Some(Written { resource, changed, .. }) = self.directory.store(&before.store)?.write(write, companions)?
+        let side_records = self.with_journal(Action::Update, diff);
+        let Some(WriteResult { resource, changed, .. }) =
+            self.directory.store(&before.store)?.write(write, side_records)?
         else {
             return Err(DirectoryError::NotFound(before.kind));
         };
@@ -308,10 +314,11 @@ impl Door<'_> {
         })
     }
 
-    fn draft(&self, resource_type: &ResourceType, id: &ResourceId, next: Next, stored: &Stored) -> Draft {
+    fn draft(&self, resource_type: &ResourceType, id: &ResourceId, next: NextState, stored: &CurrentState) -> Draft {
         let attributes = validate::ordered(resource_type, next.attributes);
-        let stamp = || provenance::stamp(&stored.attributes, &attributes, &stored.writers, &self.actor.writer());
-        let writers = next.writers.unwrap_or_else(stamp);
+        let assigned =
+            || provenance::assign_writers(&stored.attributes, &attributes, &stored.writers, &self.actor.writer());
+        let writers = next.writers.unwrap_or_else(assigned);
         Draft {
             key: UniqueKey::of(Some(resource_type), id, &attributes),
             unique: unique_values(resource_type, &attributes),
@@ -339,16 +346,16 @@ impl Door<'_> {
         found.ok_or_else(|| DirectoryError::NotFound(kind.clone()))
     }
 
-    fn with_journal(&self, action: Action, diff: Attributes) -> Vec<Companion> {
+    fn with_journal(&self, action: Action, diff: Attributes) -> Vec<SideRecord> {
         let entry = JournalEntry {
             at: self.now(),
-            actor: self.actor.writer(),
+            actor: self.actor.journal_name(),
             service_provider: self.actor.service_provider.clone(),
             action,
             diff,
         };
-        std::iter::once(Companion::Journal(entry))
-            .chain(self.companions.iter().cloned())
+        std::iter::once(SideRecord::Journal(entry))
+            .chain(self.side_records.iter().cloned())
             .collect()
     }
 
@@ -362,7 +369,7 @@ fn patched(
     resource_type: &ResourceType,
     before: &Attributes,
     operations: &[PatchOperation],
-) -> Result<Next, DirectoryError> {
+) -> Result<NextState, DirectoryError> {
     let attributes = patch::apply(resource_type, before, operations)?;
     validate::check(resource_type, &attributes)?;
     let mut next = separate(resource_type, attributes)?;
@@ -385,7 +392,7 @@ fn activate(resource_type: &ResourceType, attributes: &mut Attributes) {
 }
 
 /// Separates the password and the members, which are not part of the document.
-fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<Next, Invalid> {
+fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<NextState, Invalid> {
     let password = match attributes.remove("password") {
         Some(Value::String(password)) => Some(PasswordChange::Set(Secret::new(password))),
         _ => None,
@@ -402,7 +409,7 @@ fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<
             None
         }
     };
-    Ok(Next {
+    Ok(NextState {
         attributes,
         members,
         password,

@@ -5,19 +5,19 @@ use std::sync::{Arc, OnceLock};
 
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::ownership::Ownership;
-use crate::domain::query::{Found, Query};
+use crate::domain::query::{Query, ResultPage};
 use crate::domain::schema::AttributeRef;
 use crate::domain::schema::Registry;
 use crate::domain::validate::Invalid;
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, StoreName};
-use crate::userstore::{PasswordHasher, PasswordVerdict, StoreError, Userstore};
+use crate::userstore::{PasswordCheck, PasswordHasher, StoreError, Userstore};
 
 mod apply;
 mod lock;
 mod stores;
 
 use lock::Locks;
-pub use stores::FoundOver;
+pub use stores::MultiStoreResult;
 
 /// Access to all userstores: reads, and changes through the pipeline.
 pub struct Directory {
@@ -108,7 +108,7 @@ impl Directory {
     }
 
     /// Returns the matches in one store.
-    pub fn find(&self, store: &StoreName, query: &Query) -> Result<Found, DirectoryError> {
+    pub fn find(&self, store: &StoreName, query: &Query) -> Result<ResultPage, DirectoryError> {
         Ok(self.store(store)?.find(query)?)
     }
 
@@ -140,12 +140,12 @@ impl Directory {
         store: &StoreName,
         id: Option<&ResourceId>,
         password: &Secret,
-    ) -> Result<PasswordVerdict, DirectoryError> {
+    ) -> Result<PasswordCheck, DirectoryError> {
         if let Some(id) = id {
             return Ok(self.store(store)?.verify_password(id, password)?);
         }
         self.hasher.verify(None, password);
-        Ok(PasswordVerdict::Wrong)
+        Ok(PasswordCheck::Invalid)
     }
 
     /// Whether a user has a password.
@@ -156,6 +156,11 @@ impl Directory {
     /// Removes the lock that wrong passwords put on an account.
     pub fn unlock(&self, store: &StoreName, id: &ResourceId) -> Result<(), DirectoryError> {
         Ok(self.store(store)?.unlock(id)?)
+    }
+
+    /// Accepts the current content of a directory, including any number of deletions.
+    pub fn accept(&self, store: &StoreName) -> Result<(), DirectoryError> {
+        Ok(self.store(store)?.accept()?)
     }
 
     /// The schemas.

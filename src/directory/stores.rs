@@ -1,17 +1,17 @@
 //! Several stores as one: the stores that an actor reaches, and queries over all of them.
 
 use super::{Directory, DirectoryError};
-use crate::domain::query::{Found, Page, Place, Query, Start, compare};
+use crate::domain::query::{Page, Query, ResultPage, SortPosition, Start, compare};
 use crate::domain::{Actor, Kind, Relations, Resource, ResourceId, StoreName};
 use crate::userstore::StoreError;
 
 /// The result of a query over several stores.
 #[derive(Clone, Debug)]
-pub struct FoundOver {
+pub struct MultiStoreResult {
     /// The matches of the stores that answered.
-    pub found: Found,
+    pub found: ResultPage,
     /// The stores that were unavailable; their matches are missing.
-    pub silent: Vec<StoreName>,
+    pub unavailable: Vec<StoreName>,
 }
 
 impl Directory {
@@ -49,25 +49,25 @@ impl Directory {
 
     /// Returns the matches in any of the stores, in the order that the query asks for. A page at an index costs as much
     /// as all pages before it.
-    pub fn find_over(&self, stores: &[StoreName], query: &Query) -> Result<FoundOver, DirectoryError> {
+    pub fn find_over(&self, stores: &[StoreName], query: &Query) -> Result<MultiStoreResult, DirectoryError> {
         if let [store] = stores {
-            let (found, silent) = (self.find(store, query)?, Vec::new());
-            return Ok(FoundOver { found, silent });
+            let (found, unavailable) = (self.find(store, query)?, Vec::new());
+            return Ok(MultiStoreResult { found, unavailable });
         }
         let mut asked = query.clone();
-        asked.relations = asked.relations.and(asked.looks_at());
+        asked.relations = asked.relations.and(asked.relations_used());
         if let Start::Index(start) = query.page.start {
             asked.page = Page {
                 start: Start::Index(0),
                 count: start.saturating_add(query.page.count),
             };
         }
-        let (mut answers, mut silent, mut failure) = (Vec::new(), Vec::new(), None);
+        let (mut answers, mut unavailable, mut failure) = (Vec::new(), Vec::new(), None);
         for store in stores {
             match self.find(store, &asked) {
                 Ok(found) => answers.push(found),
                 Err(DirectoryError::Store(error @ StoreError::Unavailable(_))) => {
-                    silent.push(store.clone());
+                    unavailable.push(store.clone());
                     failure = Some(error);
                 }
                 Err(other) => return Err(other),
@@ -75,9 +75,9 @@ impl Directory {
         }
         match failure {
             Some(error) if answers.is_empty() => Err(error.into()),
-            _ => Ok(FoundOver {
+            _ => Ok(MultiStoreResult {
                 found: merge(query, answers),
-                silent,
+                unavailable,
             }),
         }
     }
@@ -99,13 +99,13 @@ pub(super) fn first<E: Into<DirectoryError>>(
 }
 
 /// Merges the pages of several stores into one page.
-fn merge(query: &Query, answers: Vec<Found>) -> Found {
+fn merge(query: &Query, answers: Vec<ResultPage>) -> ResultPage {
     let total = answers.iter().map(|found| found.total).sum();
     let mut more = answers.iter().any(|found| found.more);
-    let mut all: Vec<(Place, Resource)> = answers
+    let mut all: Vec<(SortPosition, Resource)> = answers
         .into_iter()
         .flat_map(|found| found.resources)
-        .map(|resource| (Place::of(&resource, query.sort.as_ref()), resource))
+        .map(|resource| (SortPosition::of(&resource, query.sort.as_ref()), resource))
         .collect();
     let descending = query.sort.as_ref().is_some_and(|sort| sort.descending);
     all.sort_by(|one, other| compare(&one.0, &other.0, descending));
@@ -119,7 +119,7 @@ fn merge(query: &Query, answers: Vec<Found>) -> Found {
         _ => all.len() > skipped.saturating_add(count),
     };
     let resources = all.into_iter().skip(skipped).take(count).map(|(_, resource)| resource);
-    Found {
+    ResultPage {
         total,
         resources: resources.collect(),
         more,

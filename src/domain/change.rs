@@ -38,16 +38,19 @@ pub enum Principal {
     /// The person whose account it is.
     Person,
     /// An administrator at the console or the command line.
-    Administrator,
+    Administrator {
+        /// The administrator's name.
+        name: String,
+    },
     /// A background job, by its name.
     Job(String),
 }
 
 impl Actor {
     /// An administrator, on behalf of the resident service provider.
-    pub fn administrator() -> Self {
+    pub fn administrator(name: impl Into<String>) -> Self {
         Self {
-            principal: Principal::Administrator,
+            principal: Principal::Administrator { name: name.into() },
             service_provider: ServiceProviderName::RESIDENT,
         }
     }
@@ -66,8 +69,17 @@ impl Actor {
             Principal::Client { .. } => format!("scim:{}", self.service_provider),
             Principal::Login { identity_provider } => provenance::of_provider(identity_provider),
             Principal::Person => provenance::PERSON.to_owned(),
-            Principal::Administrator => "admin".to_owned(),
+            Principal::Administrator { .. } => provenance::ADMINISTRATOR.to_owned(),
             Principal::Job(name) => provenance::of_job(name),
+        }
+    }
+
+    /// The name under which the journal records this actor: like [`Actor::writer`], and with an administrator's name, as
+    /// in `admin:ann`.
+    pub fn journal_name(&self) -> String {
+        match &self.principal {
+            Principal::Administrator { name } => format!("{}:{name}", provenance::ADMINISTRATOR),
+            _ => self.writer(),
         }
     }
 }
@@ -80,7 +92,7 @@ pub struct Change {
     /// The operation.
     pub operation: Operation,
     /// Side records that are written in the same transaction, in addition to the journal entry.
-    pub companions: Vec<Companion>,
+    pub side_records: Vec<SideRecord>,
 }
 
 /// The operation of a change (RFC 7644 §3.3, §3.5, §3.6).
@@ -150,7 +162,7 @@ pub struct Transfer {
 
 /// A side record, which commits in the same transaction as its change or not at all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Companion {
+pub enum SideRecord {
     /// The change itself, for targets, audit and feeds. The store fills in the version and the members added and
     /// removed.
     Journal(JournalEntry),
@@ -163,12 +175,12 @@ pub enum Companion {
     /// The person withdraws the consent to a purpose, given by its name.
     Withdrawal(String),
     /// Whether an identity provider grants a user the membership in the group that the change is about.
-    Grant(Grant),
+    Grant(MembershipGrant),
 }
 
 /// An identity provider's statement about a membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
+pub struct MembershipGrant {
     /// The member.
     pub user: ResourceId,
     /// The identity provider.

@@ -24,7 +24,7 @@ pub mod secret;
 pub mod unique;
 pub mod validate;
 
-pub use change::{Actor, Change, Companion, Consent, Grant, JournalEntry, Link, Operation, Principal};
+pub use change::{Actor, Change, Consent, JournalEntry, Link, MembershipGrant, Operation, Principal, SideRecord};
 pub use clock::{Clock, Timestamp};
 pub use ids::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Version};
 pub use resource::{Attributes, Document, Member, Membership, Precondition, Relations, Resource};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::change::{Actor, Companion, Principal};
+use super::change::{Actor, Principal, SideRecord};
 use super::ids::{IdentityProviderName, ServiceProviderName};
 use super::path::AttributePath;
 use super::provenance::{self, Writers};
@@ -15,7 +15,7 @@ use super::validate::{Invalid, InvalidKind};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ownership {
     kept: BTreeMap<IdentityProviderName, Vec<String>>,
-    tied: BTreeMap<ServiceProviderName, IdentityProviderName>,
+    trusted_sources: BTreeMap<ServiceProviderName, IdentityProviderName>,
 }
 
 impl Ownership {
@@ -27,8 +27,8 @@ impl Ownership {
     }
 
     /// Lets a SCIM client write the values of an identity provider: both are fed from one source.
-    pub fn tie(&mut self, client: ServiceProviderName, provider: IdentityProviderName) {
-        self.tied.insert(client, provider);
+    pub fn trust(&mut self, client: ServiceProviderName, provider: IdentityProviderName) {
+        self.trusted_sources.insert(client, provider);
     }
 
     /// Checks that a change respects ownership: `before` and `after` hold the writer of each value.
@@ -36,7 +36,7 @@ impl Ownership {
     /// # Errors
     /// `mutability`, with the name of the owner, if it writes or removes a value that an identity provider keeps in
     /// sync.
-    pub(crate) fn check(&self, by: By<'_>, before: &Writers, after: &Writers) -> Result<(), Invalid> {
+    pub(crate) fn check(&self, by: ChangeOrigin<'_>, before: &Writers, after: &Writers) -> Result<(), Invalid> {
         let lost = |(path, _): &(&String, _)| after.get(*path) != before.get(*path);
         match self.guarded(by, before).find(lost) {
             None => Ok(()),
@@ -52,7 +52,13 @@ impl Ownership {
 
     /// Restores the values of an identity provider in attributes that replace the stored ones: for this actor they are
     /// read-only, and a replacement leaves those unchanged (RFC 7644 §3.5.1). A list is kept as a whole.
-    pub(crate) fn restore(&self, by: By<'_>, writers: &Writers, stored: &Attributes, attributes: &mut Attributes) {
+    pub(crate) fn restore(
+        &self,
+        by: ChangeOrigin<'_>,
+        writers: &Writers,
+        stored: &Attributes,
+        attributes: &mut Attributes,
+    ) {
         for (path, _) in self.guarded(by, writers) {
             if let Some(path) = AttributePath::parse(base(path)) {
                 let names: Vec<&str> = path.names().collect();
@@ -64,14 +70,15 @@ impl Ownership {
     /// The values that the actor may not write, with their owners.
     fn guarded<'a>(
         &'a self,
-        (actor, companions): By<'a>,
+        (actor, side_records): ChangeOrigin<'a>,
         writers: &'a Writers,
     ) -> impl Iterator<Item = (&'a String, &'a IdentityProviderName)> {
         // A consent or its withdrawal may change a value regardless of its owner.
-        let receipt = |companion: &Companion| matches!(companion, Companion::Consent(_) | Companion::Withdrawal(_));
-        let is_free = matches!(actor.principal, Principal::Login { .. }) || companions.iter().any(receipt);
+        let receipt =
+            |side_record: &SideRecord| matches!(side_record, SideRecord::Consent(_) | SideRecord::Withdrawal(_));
+        let is_free = matches!(actor.principal, Principal::Login { .. }) || side_records.iter().any(receipt);
         let source = match actor.principal {
-            Principal::Client { .. } => self.tied.get(&actor.service_provider),
+            Principal::Client { .. } => self.trusted_sources.get(&actor.service_provider),
             _ => None,
         };
         writers
@@ -90,7 +97,7 @@ impl Ownership {
 }
 
 /// The actor of a change and its side records.
-pub(crate) type By<'a> = (&'a Actor, &'a [Companion]);
+pub(crate) type ChangeOrigin<'a> = (&'a Actor, &'a [SideRecord]);
 
 /// Copies one value from `stored`; does nothing if it is not there.
 fn put_back(way: &[&str], stored: &Attributes, attributes: &mut Attributes) {
@@ -116,10 +123,10 @@ fn base(path: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn check(actor: &Actor, companions: &[Companion], after: &[(&str, &str)]) -> Result<(), String> {
+    fn check(actor: &Actor, side_records: &[SideRecord], after: &[(&str, &str)]) -> Result<(), String> {
         let mut ownership = Ownership::default();
         ownership.keep("google".into(), ["title", "emails[type eq \"work\"].value"]);
-        ownership.tie("hr".into(), "google".into());
+        ownership.trust("hr".into(), "google".into());
         let writers = |list: &[(&str, &str)]| {
             let owned = list
                 .iter()
@@ -134,7 +141,7 @@ mod tests {
             ("locale", "idp:gone"),
         ];
         ownership
-            .check((actor, companions), &writers(&before), &writers(after))
+            .check((actor, side_records), &writers(&before), &writers(after))
             .map_err(|invalid| invalid.detail)
     }
 
@@ -152,7 +159,7 @@ mod tests {
 
     #[test]
     fn only_the_provider_may_write_or_remove_its_values() {
-        let admin = Actor::administrator();
+        let admin = Actor::administrator("test");
         for actor in [&client("wiki"), &admin] {
             let rewritten = [("title", "admin"), KEPT[1]];
             let detail = check(actor, &[], &rewritten).unwrap_err();
@@ -195,7 +202,7 @@ mod tests {
         };
         assert!(check(&person, &[], &[]).is_err());
         assert_eq!(
-            check(&person, &[Companion::Withdrawal("letters".to_owned())], &[]),
+            check(&person, &[SideRecord::Withdrawal("letters".to_owned())], &[]),
             Ok(())
         );
     }

@@ -18,6 +18,17 @@ pub const HELD: &str = "held:admin";
 /// The writer of values that users set in their own accounts.
 pub const PERSON: &str = "self";
 
+/// The writer of what administrators write, whichever of them it is.
+pub const ADMINISTRATOR: &str = "admin";
+
+/// The writer that an actor of the journal is.
+pub fn writer_of(actor: &str) -> &str {
+    match actor.split_once(':') {
+        Some((ADMINISTRATOR, _)) => ADMINISTRATOR,
+        _ => actor,
+    }
+}
+
 /// An identity provider as a writer.
 pub fn of_provider(name: &IdentityProviderName) -> String {
     format!("idp:{name}")
@@ -64,7 +75,7 @@ const UNRECORDED: [&str; 5] = ["schemas", "id", "meta", "members", "groups"];
 
 /// Returns the writer of each value of `after`: `writer` where the value differs from `before`, else its previous
 /// writer. Removed values have no writer.
-pub fn stamp(before: &Attributes, after: &Attributes, writers: &Writers, writer: &str) -> Writers {
+pub fn assign_writers(before: &Attributes, after: &Attributes, writers: &Writers, writer: &str) -> Writers {
     let old = values(before);
     let stamped = values(after).into_iter().filter_map(|(path, value)| {
         let known = if old.get(&path) == Some(&value) {
@@ -198,13 +209,13 @@ mod tests {
 
     #[test]
     fn every_value_has_the_writer_who_set_it_last() {
-        let first = stamp(&Attributes::new(), &before(), &Writers::new(), "admin");
+        let first = assign_writers(&Attributes::new(), &before(), &Writers::new(), "admin");
         assert!(first.values().all(|writer| writer == "admin"));
         assert_eq!(
             first.get("addresses[{\"country\":\"DE\"}]").map(String::as_str),
             Some("admin")
         );
-        let second = stamp(&before(), &after(), &first, "scim:wiki");
+        let second = assign_writers(&before(), &after(), &first, "scim:wiki");
         let department = format!("{ENTERPRISE}:department");
         let manager = format!("{ENTERPRISE}:manager.value");
         let expected = [
@@ -229,7 +240,10 @@ mod tests {
 
     #[test]
     fn an_unchanged_value_without_a_writer_gets_none() {
-        assert_eq!(stamp(&before(), &before(), &Writers::new(), "admin"), Writers::new());
+        assert_eq!(
+            assign_writers(&before(), &before(), &Writers::new(), "admin"),
+            Writers::new()
+        );
     }
 
     #[test]

@@ -29,9 +29,12 @@ pub struct Query {
 
 impl Query {
     /// Returns the relations that the filter and the order use.
-    pub fn looks_at(&self) -> Relations {
-        let by_filter = self.filter.as_ref().map_or(Relations::NONE, Filter::looks_at);
-        let by_sort = self.sort.as_ref().map_or(Relations::NONE, |sort| sort.by.looks_at());
+    pub fn relations_used(&self) -> Relations {
+        let by_filter = self.filter.as_ref().map_or(Relations::NONE, Filter::relations_used);
+        let by_sort = self
+            .sort
+            .as_ref()
+            .map_or(Relations::NONE, |sort| sort.by.relations_used());
         by_filter.and(by_sort)
     }
 
@@ -80,22 +83,22 @@ pub enum Start {
     /// After so many resources.
     Index(usize),
     /// Right after a position in the order.
-    After(Place),
+    After(SortPosition),
     /// So that it ends right before a position in the order.
-    Before(Place),
+    Before(SortPosition),
 }
 
 /// A position in an order. It stays valid when resources are added or removed, even the one that it was taken from,
 /// because it is compared by value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Place {
+pub struct SortPosition {
     /// The sort key; none without a sort, or if the attribute is absent.
     pub key: Option<SortKey>,
     /// Decides between equal keys.
     pub id: ResourceId,
 }
 
-impl Place {
+impl SortPosition {
     /// Returns the position of a resource. Relations that are sorted by must have been read.
     pub fn of(resource: &Resource, sort: Option<&Sort>) -> Self {
         Self {
@@ -107,7 +110,7 @@ impl Place {
 
 /// A page and the size of the whole result.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ResultPage {
     /// The number of all matching resources. Known only for a page that begins at an index.
     pub total: Option<usize>,
     /// The resources of the page.
@@ -116,7 +119,7 @@ pub struct Found {
     pub more: bool,
 }
 
-impl Found {
+impl ResultPage {
     /// A page that begins at an index of a result of known size.
     pub fn at_index(start: usize, total: usize, resources: Vec<Resource>) -> Self {
         Self {
@@ -175,7 +178,7 @@ fn key_of(attribute: &Attribute, value: &Value) -> Option<SortKey> {
 }
 
 /// Orders two positions: absent keys last when ascending, first when descending; ties always by ascending id.
-pub fn compare(one: &Place, other: &Place, descending: bool) -> Ordering {
+pub fn compare(one: &SortPosition, other: &SortPosition, descending: bool) -> Ordering {
     let keys = match (&one.key, &other.key) {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Greater,
@@ -187,9 +190,9 @@ pub fn compare(one: &Place, other: &Place, descending: bool) -> Ordering {
 
 /// Cuts a page out of all matches, which are sorted. `place` returns the position of one. The flag says whether there
 /// are more.
-pub fn cut<T>(matching: Vec<T>, page: &Page, descending: bool, place: impl Fn(&T) -> &Place) -> (Vec<T>, bool) {
-    let before = |mark: &Place| matching.partition_point(|one| compare(place(one), mark, descending).is_lt());
-    let upto = |mark: &Place| matching.partition_point(|one| compare(place(one), mark, descending).is_le());
+pub fn cut<T>(matching: Vec<T>, page: &Page, descending: bool, place: impl Fn(&T) -> &SortPosition) -> (Vec<T>, bool) {
+    let before = |mark: &SortPosition| matching.partition_point(|one| compare(place(one), mark, descending).is_lt());
+    let upto = |mark: &SortPosition| matching.partition_point(|one| compare(place(one), mark, descending).is_le());
     let (first, end) = match &page.start {
         Start::Index(start) => (*start, start.saturating_add(page.count)),
         Start::After(mark) => (upto(mark), upto(mark).saturating_add(page.count)),

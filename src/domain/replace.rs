@@ -15,7 +15,7 @@ pub fn merge(resource_type: &ResourceType, stored: &Attributes, mut new: Attribu
         .iter()
         .chain(&resource_type.schema.attributes)
     {
-        settle(definition, &definition.name, stored, &mut new)?;
+        merge_attribute(definition, &definition.name, stored, &mut new)?;
     }
     let none = Attributes::new();
     for extension in &resource_type.extensions {
@@ -26,7 +26,7 @@ pub fn merge(resource_type: &ResourceType, stored: &Attributes, mut new: Attribu
             _ => Attributes::new(),
         };
         for definition in &extension.schema.attributes {
-            settle(definition, &format!("{urn}:{}", definition.name), old, &mut parts)?;
+            merge_attribute(definition, &format!("{urn}:{}", definition.name), old, &mut parts)?;
         }
         if !parts.is_empty() {
             new.insert(urn.clone(), Value::Object(parts));
@@ -36,7 +36,12 @@ pub fn merge(resource_type: &ResourceType, stored: &Attributes, mut new: Attribu
 }
 
 /// Merges one attribute of the resource, or one sub-attribute of a complex attribute.
-fn settle(definition: &Arc<Attribute>, path: &str, stored: &Attributes, new: &mut Attributes) -> Result<(), Invalid> {
+fn merge_attribute(
+    definition: &Arc<Attribute>,
+    path: &str,
+    stored: &Attributes,
+    new: &mut Attributes,
+) -> Result<(), Invalid> {
     let name = &definition.name;
     match (definition.mutability, stored.get(name)) {
         (Mutability::ReadOnly, old) => {
@@ -54,7 +59,7 @@ fn settle(definition: &Arc<Attribute>, path: &str, stored: &Attributes, new: &mu
         }
         (_, Some(Value::Object(old))) => {
             if let Some(Value::Object(parts)) = new.get_mut(name) {
-                settle_parts(definition, path, old, parts)?;
+                merge_parts(definition, path, old, parts)?;
             }
         }
         _ => {}
@@ -62,14 +67,14 @@ fn settle(definition: &Arc<Attribute>, path: &str, stored: &Attributes, new: &mu
     Ok(())
 }
 
-fn settle_parts(definition: &Attribute, path: &str, old: &Attributes, parts: &mut Attributes) -> Result<(), Invalid> {
+fn merge_parts(definition: &Attribute, path: &str, old: &Attributes, parts: &mut Attributes) -> Result<(), Invalid> {
     // Read-only parts, such as a manager's `displayName`, do not apply to another `value`.
     let same = old.get("value") == parts.get("value");
     for sub in &definition.sub_attributes {
         if sub.mutability == Mutability::ReadOnly && !same {
             parts.remove(&sub.name);
         } else {
-            settle(sub, &format!("{path}.{}", sub.name), old, parts)?;
+            merge_attribute(sub, &format!("{path}.{}", sub.name), old, parts)?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::idp::claim;
 use super::idp::oauth2::{OAuth2Provider, OAuth2Settings};
 use super::idp::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
 use super::idp::provider::{Identity, IdentityProvider};
-use super::jit::attribute_path::AttributePath;
+use super::jit::attribute_path::WritablePath;
 use super::jit::claims::{self, ClaimMapping};
 use super::jit::denial::Denial;
 use super::jit::policy::{JitMode, SecondFactor, ServiceProviderPolicy, StoreRule, SyncMode, UsernameRule};
@@ -16,7 +16,7 @@ use crate::domain::email::Email;
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Clock, IdentityProviderName, ServiceProviderName};
 use crate::http_client::HttpError;
-use crate::mail::{Letter, Mailer};
+use crate::mail::{MailMessage, Mailer};
 
 /// An identity provider, ready for logins.
 pub struct Upstream {
@@ -95,7 +95,7 @@ pub struct MailSender {
     /// Hands mail to the SMTP server.
     pub mailer: Mailer,
     /// Writes the text in the language of the person.
-    pub compose: Box<dyn Fn(&MailCode<'_>) -> Letter + Send + Sync>,
+    pub compose: Box<dyn Fn(&MailCode<'_>) -> MailMessage + Send + Sync>,
 }
 
 /// A code to be sent by e-mail.
@@ -226,7 +226,7 @@ impl FederationConfig {
 }
 
 /// Returns the attributes that an identity provider updates at every login.
-pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<AttributePath> {
+pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<WritablePath> {
     if settings.jit.sync == SyncMode::None {
         return Vec::new();
     }

@@ -8,28 +8,28 @@ use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::config::Upstream;
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::idp::provider::{
-    Begun, CallbackParameters, Hint, Identity, IdentityProvider, LoginSecret, ProviderError,
+    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
 };
-use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::questions::{Answers, Questions};
 use crate::federation::jit::settings::IdentityProviderSettings;
 use crate::federation::login::Login;
-use crate::federation::login::step::{FactorPage, Page, Step};
+use crate::federation::login::step::{FactorPage, LoginPage, LoginStep};
 use crate::storage::random;
 
 /// Most pages that a rehearsal goes through.
 const PAGES: usize = 10;
 
 /// An identity provider that asserts one given identity for every login.
-struct Given(Identity);
+struct FixedIdentity(Identity);
 
-impl IdentityProvider for Given {
-    fn begin(&self, callback: &Url, _hint: &Hint) -> Result<Begun, ProviderError> {
+impl IdentityProvider for FixedIdentity {
+    fn begin(&self, callback: &Url, _hint: &LoginHint) -> Result<AuthorizationStart, ProviderError> {
         let state = random::token();
         let mut redirect = callback.clone();
         redirect.query_pairs_mut().append_pair("state", &state);
-        Ok(Begun {
+        Ok(AuthorizationStart {
             redirect,
             state: LoginSecret::new(state),
         })
@@ -47,12 +47,12 @@ impl IdentityProvider for Given {
 
 /// Returns an identity provider that always asserts the given identity.
 pub fn upstream(settings: IdentityProviderSettings, identity: Identity) -> Upstream {
-    Upstream::new(settings, Box::new(Given(identity)))
+    Upstream::new(settings, Box::new(FixedIdentity(identity)))
 }
 
 /// The result of a rehearsal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum RehearsalEnding {
     /// The login completes, or would after the last page.
     In,
     /// The login waits at a page that no rehearsal gets past.
@@ -63,11 +63,11 @@ pub enum Ending {
 
 /// The pages and the result of a rehearsal.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Course {
+pub struct RehearsalReport {
     /// The pages, each with its questions.
     pub pages: Vec<Value>,
     /// The result.
-    pub ending: Ending,
+    pub ending: RehearsalEnding,
 }
 
 /// Goes through a login to an application through an identity provider. What it writes goes to the database of `login`:
@@ -76,7 +76,7 @@ pub fn rehearse(
     login: &Login,
     provider: &IdentityProviderName,
     service_provider: &ServiceProviderName,
-) -> Result<Course, FederationError> {
+) -> Result<RehearsalReport, FederationError> {
     let request = AuthorizationRequest {
         client_id: "rehearsal".to_owned(),
         ..AuthorizationRequest::of_ourselves(String::new(), None)
@@ -85,10 +85,10 @@ pub fn rehearse(
     let mut pages = Vec::new();
     let ending = match pass(login, &handle, provider, &mut pages) {
         Ok(ending) => ending,
-        Err(LoginError::Denied(denial)) => Ending::Refused(denial),
+        Err(LoginError::Denied(denial)) => RehearsalEnding::Refused(denial),
         Err(LoginError::Failed(error)) => return Err(error),
     };
-    Ok(Course { pages, ending })
+    Ok(RehearsalReport { pages, ending })
 }
 
 /// Passes the pages of a login and notes each of them.
@@ -97,24 +97,24 @@ fn pass(
     handle: &str,
     provider: &IdentityProviderName,
     pages: &mut Vec<Value>,
-) -> Result<Ending, LoginError> {
+) -> Result<RehearsalEnding, LoginError> {
     let to = login.choose(handle, provider)?;
     let parameters: CallbackParameters = to.query_pairs().map(|(name, value)| (name, value)).collect();
     let mut step = login.callback(handle, provider, &parameters)?;
     loop {
         let page = match step {
-            Step::Complete(..) => return Ok(Ending::In),
-            Step::Show(screen) => screen.page,
+            LoginStep::Complete(..) => return Ok(RehearsalEnding::In),
+            LoginStep::Show(screen) => screen.page,
         };
         let asks_again = pages.len() >= PAGES;
         pages.push(described(&page));
         step = match page {
-            Page::Details(details) if !asks_again && details.questions.problems.is_empty() => {
+            LoginPage::Details(details) if !asks_again && details.questions.problems.is_empty() => {
                 login.answer(handle, agreeing(&details.questions))?
             }
             // By then everything is written, and a person who has the factor enters.
-            Page::SecondFactor(_) => return Ok(Ending::In),
-            _ => return Ok(Ending::Stands),
+            LoginPage::SecondFactor(_) => return Ok(RehearsalEnding::In),
+            _ => return Ok(RehearsalEnding::Stands),
         };
     }
 }
@@ -139,18 +139,18 @@ fn agreeing(questions: &Questions) -> Answers {
     }
 }
 
-fn described(page: &Page) -> Value {
+fn described(page: &LoginPage) -> Value {
     match page {
-        Page::SignIn { .. } => json!({ "page": "sign_in" }),
-        Page::LinkProof { username, .. } => json!({ "page": "link_proof", "account": username }),
-        Page::Waiting { .. } => json!({ "page": "approval" }),
-        Page::SecondFactor(factor) => json!({ "page": match factor {
+        LoginPage::SignIn { .. } => json!({ "page": "sign_in" }),
+        LoginPage::LinkProof { username, .. } => json!({ "page": "link_proof", "account": username }),
+        LoginPage::Waiting { .. } => json!({ "page": "approval" }),
+        LoginPage::SecondFactor(factor) => json!({ "page": match factor {
             FactorPage::Code { .. } => "authenticator_code",
             FactorPage::MailCode { .. } => "mail_code",
             FactorPage::Enrol { .. } => "authenticator_set_up",
             FactorPage::RecoveryCodes(_) => "recovery_codes",
         } }),
-        Page::Details(details) => {
+        LoginPage::Details(details) => {
             let questions = &details.questions;
             let purposes = questions.purposes.iter().map(|purpose| purpose.name.as_str());
             json!({
@@ -158,7 +158,7 @@ fn described(page: &Page) -> Value {
                 "username": questions.username,
                 "password": questions.password,
                 "purposes": purposes.collect::<Vec<_>>(),
-                "missing": questions.missing.iter().map(AttributePath::as_str).collect::<Vec<_>>(),
+                "missing": questions.missing.iter().map(WritablePath::as_str).collect::<Vec<_>>(),
                 "suggested": questions.suggested.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(),
             })
         }

@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::federation::error::FederationError;
 use crate::federation::jit::facts::account;
-use crate::federation::unlink::Unlinking;
+use crate::federation::unlink::UnlinkContext;
 use crate::storage::links::LinkRecord;
 use crate::storage::removals::{self, Removal};
 use crate::storage::{Database, StorageError, links};
@@ -25,7 +25,7 @@ const LEASE: Duration = Duration::from_secs(10);
 
 /// The reason why a linked account goes with the provider or stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum RemovalEffect {
     /// The provider made the account and is its only way to sign in: it is disabled or deleted.
     Account,
     /// The account has an identity at another provider.
@@ -48,16 +48,16 @@ pub struct Affected {
     /// The account's name.
     pub username: String,
     /// The effect on the account.
-    pub fate: Fate,
+    pub fate: RemovalEffect,
 }
 
 /// Removes identity providers.
-pub struct Remover {
+pub struct ProviderRemover {
     directory: Arc<Directory>,
     database: Database,
 }
 
-impl Remover {
+impl ProviderRemover {
     /// Creates a remover for the users of this directory.
     pub fn new(directory: Arc<Directory>, database: Database) -> Self {
         Self { directory, database }
@@ -101,7 +101,7 @@ impl Remover {
             let batch = self.batch(provider, &removal.place)?;
             for link in &batch {
                 match self.carry_out(&removal, link)? {
-                    Fate::Account => removal.accounts += 1,
+                    RemovalEffect::Account => removal.accounts += 1,
                     _ => removal.links += i64::from(removal.deletes),
                 }
                 removal.place = removals::place(&link.link);
@@ -153,19 +153,19 @@ impl Remover {
     }
 
     /// Applies the removal to one account. Idempotent.
-    fn carry_out(&self, removal: &Removal, link: &LinkRecord) -> Result<Fate, FederationError> {
+    fn carry_out(&self, removal: &Removal, link: &LinkRecord) -> Result<RemovalEffect, FederationError> {
         let user = self.user(&link.resource_id)?;
         let fate = self.fate(link, user.as_ref())?;
         let actor = actor();
         let operation = match (fate, removal.deletes) {
-            (Fate::Account, true) => Operation::Delete {
+            (RemovalEffect::Account, true) => Operation::Delete {
                 kind: Kind::USER,
                 id: link.resource_id.clone(),
                 precondition: Precondition::None,
             },
-            (Fate::Account, false) => self.disabling(&link.resource_id)?,
+            (RemovalEffect::Account, false) => self.disabling(&link.resource_id)?,
             (_, true) => {
-                let unlinking = Unlinking {
+                let unlinking = UnlinkContext {
                     directory: &self.directory,
                     database: &self.database,
                     actor: &actor,
@@ -182,11 +182,11 @@ impl Remover {
         let change = Change {
             actor,
             operation,
-            companions: Vec::new(),
+            side_records: Vec::new(),
         };
         match self.directory.apply(change) {
             Ok(_) => Ok(fate),
-            Err(DirectoryError::NotFound(_)) => Ok(Fate::Gone),
+            Err(DirectoryError::NotFound(_)) => Ok(RemovalEffect::Gone),
             Err(error) => Err(error.into()),
         }
     }
@@ -210,8 +210,10 @@ impl Remover {
         Ok(())
     }
 
-    fn fate(&self, link: &LinkRecord, user: Option<&Resource>) -> Result<Fate, FederationError> {
-        let Some(user) = user else { return Ok(Fate::Gone) };
+    fn fate(&self, link: &LinkRecord, user: Option<&Resource>) -> Result<RemovalEffect, FederationError> {
+        let Some(user) = user else {
+            return Ok(RemovalEffect::Gone);
+        };
         let provider = &link.link.identity_provider;
         let linked = self
             .database
@@ -236,18 +238,18 @@ impl Remover {
     }
 }
 
-fn fate(user: &Resource, provider: &IdentityProviderName, has_other: bool, has_password: bool) -> Fate {
+fn fate(user: &Resource, provider: &IdentityProviderName, has_other: bool, has_password: bool) -> RemovalEffect {
     let maker = user.writers.writers().remove("userName");
     if has_other {
-        Fate::OtherIdentity
+        RemovalEffect::OtherIdentity
     } else if account(user, &[]).administrator {
-        Fate::Administrator
+        RemovalEffect::Administrator
     } else if maker != Some(provenance::of_provider(provider)) {
-        Fate::OtherSource
+        RemovalEffect::OtherSource
     } else if has_password {
-        Fate::Password
+        RemovalEffect::Password
     } else {
-        Fate::Account
+        RemovalEffect::Account
     }
 }
 

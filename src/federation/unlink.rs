@@ -3,14 +3,14 @@
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::change::Transfer;
 use crate::domain::{
-    Actor, Change, Companion, Grant, IdentityProviderName, Kind, Link, Operation, ResourceId, provenance,
+    Actor, Change, IdentityProviderName, Kind, Link, MembershipGrant, Operation, ResourceId, SideRecord, provenance,
 };
 use crate::federation::error::FederationError;
 use crate::federation::jit::groups::membership;
 use crate::storage::{Database, StorageError, grants, group_grants, links, sessions};
 
 /// The actor that unlinks an identity, and the stores that hold it.
-pub(crate) struct Unlinking<'a> {
+pub(crate) struct UnlinkContext<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) database: &'a Database,
     pub(crate) actor: &'a Actor,
@@ -18,7 +18,7 @@ pub(crate) struct Unlinking<'a> {
     pub(crate) spared: Option<&'a str>,
 }
 
-impl Unlinking<'_> {
+impl UnlinkContext<'_> {
     /// Deletes the link. Unless the account has another identity at the provider, also withdraws the provider's grants
     /// and ends the sessions that began through it. Values that the provider wrote stay, with the actor as their
     /// writer.
@@ -42,7 +42,7 @@ impl Unlinking<'_> {
                 to: self.actor.writer(),
             },
         };
-        Ok(self.apply(operation, Companion::Unlink(link.clone()))?)
+        Ok(self.apply(operation, SideRecord::Unlink(link.clone()))?)
     }
 
     fn withdraw_grants(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<(), FederationError> {
@@ -51,7 +51,7 @@ impl Unlinking<'_> {
             .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
         for group in granted {
             let operation = membership(self.directory.registry(), &group, user, false)?;
-            let grant = Companion::Grant(Grant {
+            let grant = SideRecord::Grant(MembershipGrant {
                 user: user.clone(),
                 identity_provider: provider.clone(),
                 granted: false,
@@ -80,11 +80,11 @@ impl Unlinking<'_> {
         Ok(())
     }
 
-    fn apply(&self, operation: Operation, companion: Companion) -> Result<(), DirectoryError> {
+    fn apply(&self, operation: Operation, side_record: SideRecord) -> Result<(), DirectoryError> {
         let change = Change {
             actor: self.actor.clone(),
             operation,
-            companions: vec![companion],
+            side_records: vec![side_record],
         };
         self.directory.apply(change).map(|_| ())
     }

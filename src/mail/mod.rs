@@ -82,7 +82,7 @@ pub enum MailError {
 
 /// Subject and text of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct MailMessage {
     /// The subject line.
     pub subject: String,
     /// Its text.
@@ -124,7 +124,7 @@ impl Mailer {
     }
 
     /// Hands a mail for exactly one recipient over to the server.
-    pub fn send(&self, to: &str, letter: &Letter, at: Timestamp) -> Result<(), MailError> {
+    pub fn send(&self, to: &str, letter: &MailMessage, at: Timestamp) -> Result<(), MailError> {
         let message = self.message(to, letter, at)?;
         // The transport's own timeout applies to each answer of the server, so a slow server could keep us for minutes.
         let (tell, told) = mpsc::channel();
@@ -139,7 +139,7 @@ impl Mailer {
         }
     }
 
-    fn message(&self, to: &str, letter: &Letter, at: Timestamp) -> Result<Message, MailError> {
+    fn message(&self, to: &str, letter: &MailMessage, at: Timestamp) -> Result<Message, MailError> {
         let since = Duration::from_millis(u64::try_from(at.0).unwrap_or_default());
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         Message::builder()
@@ -200,8 +200,8 @@ mod tests {
         Mailer::new(&settings, "id.example").unwrap()
     }
 
-    fn letter(subject: &str) -> Letter {
-        Letter {
+    fn letter(subject: &str) -> MailMessage {
+        MailMessage {
             subject: subject.to_owned(),
             text: "1234 5678\n".to_owned(),
         }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Oidc;
 use super::client::Client;
 use super::client_authentication::REFUSED;
-use super::error::Failure;
+use super::error::ClientFailure;
 use super::jws::Compact;
 use super::parameters::Parameters;
 use super::public_key::ALGORITHMS;
@@ -31,7 +31,7 @@ const LONGEST_JTI: usize = 255;
 impl Oidc {
     /// Returns the client that signed the assertion of this request. It must be configured with keys, and an assertion
     /// is valid only once.
-    pub(super) fn by_assertion(&self, parameters: &Parameters<'_>) -> Result<&Client, Failure> {
+    pub(super) fn by_assertion(&self, parameters: &Parameters<'_>) -> Result<&Client, ClientFailure> {
         let assertion = parameters
             .get("client_assertion")
             .filter(|_| parameters.get("client_assertion_type") == Some(TYPE))

@@ -24,7 +24,7 @@ const LONGEST_WISH: usize = 4096;
 
 /// A valid request, with the conditions that depend on the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct ValidRequest {
     /// The request.
     pub request: AuthorizationRequest,
     /// Which pages may or must be shown to the user.
@@ -52,12 +52,12 @@ pub struct AuthorizeError {
     /// What is wrong.
     pub error: OAuthError,
     /// Where the error is delivered.
-    pub deliver: Deliver,
+    pub deliver: ErrorDelivery,
 }
 
 /// Where an error of the authorization endpoint goes (RFC 6749 §4.1.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deliver {
+pub enum ErrorDelivery {
     /// On a page to the user, because the client or its redirect URI is not verified.
     Page(PageError),
     /// Back to the client.
@@ -70,11 +70,11 @@ pub enum Deliver {
 }
 
 /// Checks an authorization request.
-pub(super) fn validate(pairs: &[(String, String)], clients: &Clients) -> Result<Asked, AuthorizeError> {
+pub(super) fn validate(pairs: &[(String, String)], clients: &Clients) -> Result<ValidRequest, AuthorizeError> {
     let parameters = Parameters::new(pairs);
     let page = |page: PageError| AuthorizeError {
         error: ErrorCode::InvalidRequest.because("The request cannot be answered by redirect."),
-        deliver: Deliver::Page(page),
+        deliver: ErrorDelivery::Page(page),
     };
     if parameters.is_repeated("client_id") || parameters.is_repeated("redirect_uri") {
         return Err(page(PageError::MALFORMED));
@@ -90,7 +90,7 @@ pub(super) fn validate(pairs: &[(String, String)], clients: &Clients) -> Result<
     let state = parameters.get("state").filter(|state| state.len() <= LONGEST_STATE);
     check(&parameters, client, redirect_uri).map_err(|error| AuthorizeError {
         error,
-        deliver: Deliver::Redirect {
+        deliver: ErrorDelivery::Redirect {
             redirect_uri: redirect_uri.to_owned(),
             state: state.map(str::to_owned),
         },
@@ -98,7 +98,7 @@ pub(super) fn validate(pairs: &[(String, String)], clients: &Clients) -> Result<
 }
 
 /// Makes the checks whose errors can be sent back to the client.
-fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Result<Asked, OAuthError> {
+fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Result<ValidRequest, OAuthError> {
     parameters.refuse_repeated()?;
     refuse_unsupported(parameters)?;
     if parameters.required("response_type", "response_type is missing.")? != "code" {
@@ -125,7 +125,7 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
         subject: None,
         reauthenticate: prompt == Prompt::Login || max_age == Some(Duration::ZERO),
     };
-    Ok(Asked {
+    Ok(ValidRequest {
         request,
         prompt,
         max_age,

@@ -10,7 +10,7 @@ fn clients() -> Clients {
     Clients::new(vec![confidential(), public(), strict])
 }
 
-fn ask(changes: &[(&str, &str)]) -> Result<Asked, AuthorizeError> {
+fn ask(changes: &[(&str, &str)]) -> Result<ValidRequest, AuthorizeError> {
     validate(&with(REQUEST, changes), &clients())
 }
 
@@ -19,7 +19,7 @@ fn refused(changes: &[(&str, &str)]) -> &'static str {
     match ask(changes) {
         Err(AuthorizeError {
             error,
-            deliver: Deliver::Redirect { redirect_uri, .. },
+            deliver: ErrorDelivery::Redirect { redirect_uri, .. },
         }) => {
             assert_eq!(redirect_uri, "https://app.example/cb");
             error.code.as_str()
@@ -31,7 +31,7 @@ fn refused(changes: &[(&str, &str)]) -> &'static str {
 fn page(pairs: &[(String, String)]) -> &'static str {
     match validate(pairs, &clients()) {
         Err(AuthorizeError {
-            deliver: Deliver::Page(page),
+            deliver: ErrorDelivery::Page(page),
             ..
         }) => page.code,
         other => panic!("{other:?}"),
@@ -49,7 +49,7 @@ fn a_good_request_is_taken_as_it_is() {
     .unwrap();
     assert_eq!(
         asked,
-        Asked {
+        ValidRequest {
             request: AuthorizationRequest {
                 client_id: "wiki".to_owned(),
                 redirect_uri: "https://app.example/cb".to_owned(),
@@ -99,7 +99,7 @@ fn other_repeated_parameters_are_errors_for_the_client() {
         twice.extend(pairs(&[(name, value), (name, value)]));
         let error = validate(&twice, &clients()).unwrap_err();
         assert_eq!(error.error.code, ErrorCode::InvalidRequest, "{name}");
-        let Deliver::Redirect { state, .. } = error.deliver else {
+        let ErrorDelivery::Redirect { state, .. } = error.deliver else {
             panic!("a page")
         };
         assert_eq!(state.is_none(), name == "state");
@@ -216,7 +216,7 @@ fn oversized_values_are_refused_and_not_echoed() {
     let long = "x".repeat(2049);
     let error = ask(&[("state", &long)]).unwrap_err();
     assert_eq!(error.error.code, ErrorCode::InvalidRequest);
-    assert!(matches!(error.deliver, Deliver::Redirect { state: None, .. }));
+    assert!(matches!(error.deliver, ErrorDelivery::Redirect { state: None, .. }));
     assert_eq!(refused(&[("nonce", &long)]), "invalid_request");
     assert_eq!(refused(&[("login_hint", &long)]), "invalid_request");
 }

@@ -36,12 +36,12 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 impl Oidc {
     /// Returns whether any client has a back-channel logout URI.
-    pub fn tells_logouts(&self) -> bool {
+    pub fn has_backchannel_logout(&self) -> bool {
         self.clients.any(|client| client.backchannel_logout.is_some())
     }
 
     /// Sends the logout notifications that are due, for a few seconds at most.
-    pub fn tell_logouts(&self) -> Result<(), OidcError> {
+    pub fn send_logouts(&self) -> Result<(), OidcError> {
         let began = Instant::now();
         while began.elapsed() < SHIFT {
             let now = self.clock.now();
@@ -55,13 +55,13 @@ impl Oidc {
                 .database
                 .write::<_, StorageError>(move |connection| Ok(logouts::claim(connection, now, now.plus(LEASE))?))?;
             let Some(logout) = claimed else { break };
-            self.tell(logout)?;
+            self.send_logout(logout)?;
         }
         Ok(())
     }
 
     /// Discards notifications that have been due for too long, and returns their number.
-    pub(super) fn give_logouts_up(&self) -> Result<usize, OidcError> {
+    pub(super) fn expire_logouts(&self) -> Result<usize, OidcError> {
         let since = Timestamp(self.clock.now().0 - i64::try_from(GIVEN_UP.as_millis()).unwrap_or(i64::MAX));
         let count = self
             .database
@@ -72,7 +72,7 @@ impl Oidc {
         Ok(count)
     }
 
-    fn tell(&self, logout: Logout) -> Result<(), OidcError> {
+    fn send_logout(&self, logout: Logout) -> Result<(), OidcError> {
         let client = self.clients.get(&logout.client_id);
         let sent = match client.and_then(|client| Some((client, client.backchannel_logout.as_ref()?))) {
             Some((client, endpoint)) => {
@@ -86,7 +86,7 @@ impl Oidc {
         let now = self.clock.now();
         self.database.write::<_, StorageError>(move |connection| {
             match sent {
-                Ok(()) => logouts::settle(connection, &logout.id)?,
+                Ok(()) => logouts::delete(connection, &logout.id)?,
                 Err(_) => logouts::postpone(connection, &logout, now, now.plus(wait(logout.attempts)))?,
             }
             Ok(())

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Oidc;
 use super::client::{Client, Clients};
-use super::error::{ErrorCode, Failure, OAuthError};
+use super::error::{ClientFailure, ErrorCode, OAuthError};
 use super::parameters::Parameters;
 use crate::storage::random;
 
@@ -23,7 +23,7 @@ impl Oidc {
         &self,
         authorization: Option<&str>,
         parameters: &Parameters<'_>,
-    ) -> Result<&Client, Failure> {
+    ) -> Result<&Client, ClientFailure> {
         let has_secret = authorization.is_some() || parameters.get("client_secret").is_some();
         match parameters
             .get("client_assertion")

@@ -5,11 +5,11 @@
 
 use super::Oidc;
 use super::client::Client;
-use super::error::{ErrorCode, Failure};
+use super::error::{ClientFailure, ErrorCode};
 use super::parameters::Parameters;
 use super::token::TokenResponse;
 use crate::storage::StorageError;
-use crate::storage::scim_tokens::{self, Issue};
+use crate::storage::scim_tokens::{self, NewScimToken};
 
 /// The only scope of such a token.
 pub(super) const SCOPE: &str = "scim";
@@ -19,7 +19,7 @@ impl Oidc {
         &self,
         client: &Client,
         parameters: &Parameters<'_>,
-    ) -> Result<TokenResponse, Failure> {
+    ) -> Result<TokenResponse, ClientFailure> {
         let life = client
             .scim_tokens
             .filter(|_| !client.is_public())
@@ -28,7 +28,7 @@ impl Oidc {
             return Err(ErrorCode::InvalidScope.because("scope must be scim.").into());
         }
         let now = self.clock.now();
-        let issue = Issue {
+        let issue = NewScimToken {
             service_provider: client.name.clone(),
             client_id: Some(client.client_id.clone()),
             created: now,

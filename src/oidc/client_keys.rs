@@ -27,21 +27,21 @@ pub enum ClientKeys {
 
 /// A cache of the keys that clients publish.
 pub(super) struct PublishedKeys {
-    clients: HashMap<String, Place>,
+    clients: HashMap<String, KeySetCache>,
     http: Arc<HttpClients>,
     clock: Clock,
 }
 
 /// One URL, and the keys that were fetched from it.
-struct Place {
+struct KeySetCache {
     endpoint: Endpoint,
-    seen: Mutex<Seen>,
+    seen: Mutex<FetchedKeys>,
     /// Held during a fetch, so that other threads wait for one fetch at most.
     turn: Mutex<()>,
 }
 
 #[derive(Clone, Default)]
-struct Seen {
+struct FetchedKeys {
     keys: Arc<Vec<PublicKey>>,
     read: Option<Timestamp>,
     tried: Option<Timestamp>,
@@ -52,7 +52,7 @@ impl PublishedKeys {
         let place = |client: &Client| match &client.keys {
             Some(ClientKeys::Published(endpoint)) => Some((
                 client.client_id.clone(),
-                Place {
+                KeySetCache {
                     endpoint: endpoint.clone(),
                     seen: Mutex::default(),
                     turn: Mutex::default(),
@@ -77,7 +77,7 @@ impl PublishedKeys {
         }
     }
 
-    fn at(&self, place: &Place, kid: Option<&str>) -> Arc<Vec<PublicKey>> {
+    fn at(&self, place: &KeySetCache, kid: Option<&str>) -> Arc<Vec<PublicKey>> {
         let now = self.clock.now();
         let within = |moment: Option<Timestamp>, span| moment.is_some_and(|moment| moment.plus(span) > now);
         let seen = place.seen();
@@ -101,7 +101,7 @@ impl PublishedKeys {
         seen.keys
     }
 
-    fn fetch(&self, place: &Place) -> Result<Vec<PublicKey>, CallError> {
+    fn fetch(&self, place: &KeySetCache) -> Result<Vec<PublicKey>, CallError> {
         let request = http::Request::get(&place.endpoint.url)
             .header(http::header::ACCEPT, "application/jwk-set+json, application/json")
             .body(Vec::new())?;
@@ -114,8 +114,8 @@ impl PublishedKeys {
     }
 }
 
-impl Place {
-    fn seen(&self) -> Seen {
+impl KeySetCache {
+    fn seen(&self) -> FetchedKeys {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

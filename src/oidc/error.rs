@@ -163,7 +163,7 @@ impl OidcError {
 
 /// The reason why a request of a client failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum ClientFailure {
     /// The request was refused.
     #[error(transparent)]
     Refused(#[from] OAuthError),
@@ -183,13 +183,13 @@ pub enum PageFailure {
     Failed(#[from] OidcError),
 }
 
-impl From<StorageError> for Failure {
+impl From<StorageError> for ClientFailure {
     fn from(error: StorageError) -> Self {
         Self::Failed(error.into())
     }
 }
 
-impl From<KeysError> for Failure {
+impl From<KeysError> for ClientFailure {
     fn from(error: KeysError) -> Self {
         Self::Failed(error.into())
     }

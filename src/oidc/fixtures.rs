@@ -343,10 +343,10 @@ fn open(
     Oidc::open(settings, database.clone(), secret_box(), dependencies).unwrap()
 }
 
-pub(crate) fn code_of(failure: &super::Failure) -> &'static str {
+pub(crate) fn code_of(failure: &super::ClientFailure) -> &'static str {
     match failure {
-        super::Failure::Refused(error) => error.code.as_str(),
-        super::Failure::Failed(error) => error.code().as_str(),
+        super::ClientFailure::Refused(error) => error.code.as_str(),
+        super::ClientFailure::Failed(error) => error.code().as_str(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The authorization endpoint: from a request to a code (OpenID Connect Core §3.1.2).
 
-use super::authorize::{self, Asked, AuthorizeError, Deliver, Prompt};
+use super::authorize::{self, AuthorizeError, ErrorDelivery, Prompt, ValidRequest};
 use super::client::Client;
 use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
-use super::pushed::Brought;
+use super::pushed::IncomingRequest;
 use super::{CODE_LIFETIME, Oidc, jws, redirect};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{Relations, ResourceId};
@@ -22,16 +22,16 @@ pub enum Authorized {
 impl Oidc {
     /// Answers an authorization request, given its parameters and the session's cookie.
     pub fn authorize(&self, parameters: &[(String, String)], session: Option<&str>) -> Result<Authorized, PageFailure> {
-        let brought = self.unpushed(parameters)?;
+        let brought = self.resolve_pushed(parameters)?;
         let mut asked = match self.asked(&brought) {
             Ok(asked) => asked,
             Err(AuthorizeError {
-                deliver: Deliver::Page(page),
+                deliver: ErrorDelivery::Page(page),
                 ..
             }) => return Err(page.into()),
             Err(AuthorizeError {
                 error,
-                deliver: Deliver::Redirect { redirect_uri, state },
+                deliver: ErrorDelivery::Redirect { redirect_uri, state },
             }) => {
                 return Ok(Authorized::Redirect(self.error_at(
                     &redirect_uri,
@@ -66,13 +66,13 @@ impl Oidc {
     }
 
     /// Returns the request if it is valid, and pushed if the client requires that.
-    fn asked(&self, brought: &Brought<'_>) -> Result<Asked, AuthorizeError> {
+    fn asked(&self, brought: &IncomingRequest<'_>) -> Result<ValidRequest, AuthorizeError> {
         let asked = authorize::validate(&brought.parameters, &self.clients)?;
         let client = self.clients.get(&asked.request.client_id);
         if client.is_some_and(|client| client.require_pushed_requests) && !brought.was_pushed {
             return Err(AuthorizeError {
                 error: ErrorCode::InvalidRequest.because("The client must push its requests."),
-                deliver: Deliver::Redirect {
+                deliver: ErrorDelivery::Redirect {
                     redirect_uri: asked.request.redirect_uri,
                     state: asked.request.state,
                 },
@@ -133,7 +133,7 @@ impl Oidc {
     }
 
     /// Returns whether the login of a session satisfies the request.
-    fn suffices(&self, asked: &Asked, authentication: &Authentication) -> bool {
+    fn suffices(&self, asked: &ValidRequest, authentication: &Authentication) -> bool {
         let accepted = self
             .clients
             .get(&asked.request.client_id)

@@ -12,7 +12,7 @@ use crate::storage::grants::Grant;
 use crate::storage::random;
 
 /// The client, grant and user that an ID token is issued for.
-pub(super) struct Subject<'a> {
+pub(super) struct IdTokenInput<'a> {
     pub(super) client: &'a Client,
     pub(super) grant: &'a Grant,
     pub(super) user: &'a Resource,
@@ -24,12 +24,12 @@ pub(super) struct Subject<'a> {
 /// Connect Core §12.2).
 pub(super) fn claims(
     issuer: &str,
-    about: &Subject<'_>,
+    about: &IdTokenInput<'_>,
     access_token: &str,
     now: Timestamp,
     nonce: Option<&str>,
 ) -> Map<String, Value> {
-    let Subject {
+    let IdTokenInput {
         client,
         grant,
         user,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
-use super::error::{ErrorCode, Failure, OidcError};
+use super::error::{ClientFailure, ErrorCode, OidcError};
 use super::parameters::Parameters;
 use super::{Oidc, client_credentials};
 use crate::domain::{Relations, Timestamp};
@@ -26,7 +26,7 @@ impl Oidc {
         &self,
         authorization: Option<&str>,
         parameters: &[(String, String)],
-    ) -> Result<Map<String, Value>, Failure> {
+    ) -> Result<Map<String, Value>, ClientFailure> {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
         let client = self.authenticate(authorization, &parameters)?;

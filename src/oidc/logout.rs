@@ -61,7 +61,7 @@ impl Oidc {
     }
 
     /// Returns the claims of the `id_token_hint`, if this server issued it. It may have expired.
-    fn hint(&self, parameters: &Parameters<'_>) -> Result<Option<Hint>, OidcError> {
+    fn hint(&self, parameters: &Parameters<'_>) -> Result<Option<IdTokenHint>, OidcError> {
         let Some(token) = parameters.get("id_token_hint") else {
             return Ok(None);
         };
@@ -70,7 +70,7 @@ impl Oidc {
         let text = |name: &str| claims.as_ref()?.get(name)?.as_str().map(str::to_owned);
         Ok(text("sid")
             .zip(text("aud"))
-            .map(|(sid, client_id)| Hint { sid, client_id }))
+            .map(|(sid, client_id)| IdTokenHint { sid, client_id }))
     }
 
     /// Returns where the browser is redirected afterwards, which must equal a registered URI byte for byte.
@@ -96,13 +96,16 @@ impl Oidc {
     }
 }
 
-struct Hint {
+struct IdTokenHint {
     sid: String,
     client_id: String,
 }
 
 /// Returns the client that requests the logout. If the hint and `client_id` both name one, they must agree.
-fn leaving_client<'a>(parameters: &Parameters<'a>, hint: Option<&'a Hint>) -> Result<Option<&'a str>, PageError> {
+fn leaving_client<'a>(
+    parameters: &Parameters<'a>,
+    hint: Option<&'a IdTokenHint>,
+) -> Result<Option<&'a str>, PageError> {
     let hinted = hint.map(|hint| hint.client_id.as_str());
     match (hinted, parameters.get("client_id")) {
         (Some(hinted), Some(named)) if hinted != named => Err(PageError::MALFORMED),

@@ -48,7 +48,7 @@ mod userinfo;
 pub use client::{Algorithm, Client, Lifetimes};
 pub use client_keys::ClientKeys;
 pub use endpoint::Endpoint;
-pub use error::{ErrorCode, Failure, OAuthError, OidcError, PageError, PageFailure};
+pub use error::{ClientFailure, ErrorCode, OAuthError, OidcError, PageError, PageFailure};
 pub use flow::Authorized;
 pub use keys::{KeysError, PUBLISHED_FRESH};
 pub use logout::{Confirmation, LoggedOut};
@@ -176,7 +176,7 @@ impl Oidc {
                 + pushed_requests::delete_expired(connection, now)?
                 + scim_tokens::delete_expired(connection, now)?)
         })?;
-        Ok(removed + self.give_logouts_up()? + self.keys.sweep()?)
+        Ok(removed + self.expire_logouts()? + self.keys.sweep()?)
     }
 
     /// Returns a user who may log in: one that exists in the same userstore as at login, is active and has no locked

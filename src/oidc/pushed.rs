@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Oidc;
-use super::authorize::{self, Deliver};
-use super::error::{ErrorCode, Failure, PageError, PageFailure};
+use super::authorize::{self, ErrorDelivery};
+use super::error::{ClientFailure, ErrorCode, PageError, PageFailure};
 use super::parameters::Parameters;
 use crate::storage::pushed_requests::{self, PushedRequest};
 use crate::storage::{StorageError, random};
@@ -49,7 +49,7 @@ pub struct Pushed {
 impl Oidc {
     /// Stores an authorization request, given its `Authorization` header and its form. It is validated like one from a
     /// browser, and its errors are returned to the client.
-    pub fn push(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<Pushed, Failure> {
+    pub fn push(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<Pushed, ClientFailure> {
         let form = Parameters::new(parameters);
         form.refuse_repeated()?;
         let client = self.authenticate(authorization, &form)?;
@@ -62,8 +62,8 @@ impl Oidc {
         request.retain(|(name, _)| name != "client_id");
         request.push(("client_id".to_owned(), client.client_id.clone()));
         authorize::validate(&request, &self.clients).map_err(|refused| match refused.deliver {
-            Deliver::Page(_) => ErrorCode::InvalidRequest.because("redirect_uri is not registered."),
-            Deliver::Redirect { .. } => refused.error,
+            ErrorDelivery::Page(_) => ErrorCode::InvalidRequest.because("redirect_uri is not registered."),
+            ErrorDelivery::Redirect { .. } => refused.error,
         })?;
         request.retain(|(name, _)| KEPT.contains(&name.as_str()) || name == "client_id");
         let handle = random::token();
@@ -84,10 +84,13 @@ impl Oidc {
 
     /// Returns the request of a browser: the pushed one that its `request_uri` names, which is consumed, or its own
     /// parameters. With a `request_uri`, all parameters but `client_id` are ignored (RFC 9101 §6.3).
-    pub(super) fn unpushed<'p>(&self, parameters: &'p [(String, String)]) -> Result<Brought<'p>, PageFailure> {
+    pub(super) fn resolve_pushed<'p>(
+        &self,
+        parameters: &'p [(String, String)],
+    ) -> Result<IncomingRequest<'p>, PageFailure> {
         let form = Parameters::new(parameters);
         let Some(handle) = form.get("request_uri").and_then(|uri| uri.strip_prefix(PREFIX)) else {
-            return Ok(Brought {
+            return Ok(IncomingRequest {
                 parameters: Cow::Borrowed(parameters),
                 was_pushed: false,
             });
@@ -98,7 +101,7 @@ impl Oidc {
             Ok(pushed_requests::take(connection, &handle_hash, &client_id, now)?)
         });
         let taken = taken.map_err(super::OidcError::from)?.ok_or(PageError::REQUEST_URI)?;
-        Ok(Brought {
+        Ok(IncomingRequest {
             parameters: Cow::Owned(serde_json::from_str(&taken).map_err(|_| PageError::REQUEST_URI)?),
             was_pushed: true,
         })
@@ -106,7 +109,7 @@ impl Oidc {
 }
 
 /// An authorization request from a browser.
-pub(super) struct Brought<'p> {
+pub(super) struct IncomingRequest<'p> {
     pub(super) parameters: Cow<'p, [(String, String)]>,
     /// Whether the client pushed it.
     pub(super) was_pushed: bool,

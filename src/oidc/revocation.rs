@@ -2,14 +2,14 @@
 
 use super::Oidc;
 use super::client::Client;
-use super::error::{ErrorCode, Failure, OidcError};
+use super::error::{ClientFailure, ErrorCode, OidcError};
 use super::parameters::Parameters;
 use crate::storage::{StorageError, grants, random, scim_tokens, tokens};
 
 impl Oidc {
     /// Answers a revocation request, given its `Authorization` header and its form. Revoking a refresh token also
     /// revokes all tokens of the same login; an unknown token counts as revoked (§2.2).
-    pub fn revoke(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<(), Failure> {
+    pub fn revoke(&self, authorization: Option<&str>, parameters: &[(String, String)]) -> Result<(), ClientFailure> {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
         let client = self.authenticate(authorization, &parameters)?;
@@ -42,7 +42,7 @@ impl Oidc {
     }
 
     /// Revokes a SCIM access token that was issued to this client. Any other is unknown here.
-    fn revoke_scim_token(&self, client: &Client, hash: &str) -> Result<(), Failure> {
+    fn revoke_scim_token(&self, client: &Client, hash: &str) -> Result<(), ClientFailure> {
         if let Some(token) = self.own_scim_token(client, hash)? {
             let now = self.clock.now();
             self.database

@@ -22,7 +22,7 @@ const RSA_BITS: usize = 2048;
 #[error("a signing key cannot be generated or parsed")]
 pub struct BadKey;
 
-enum Pair {
+enum PrivateKey {
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
 }
@@ -30,7 +30,7 @@ enum Pair {
 /// A key pair that signs ID tokens.
 pub(super) struct SigningKey {
     kid: String,
-    pair: Pair,
+    pair: PrivateKey,
 }
 
 /// Generates a private key: PKCS#1 for RSA, PKCS#8 for P-256, both in DER. RSA is slow.
@@ -52,11 +52,11 @@ impl SigningKey {
     /// Parses the output of [`generate`].
     pub(super) fn read(algorithm: Algorithm, der: &[u8]) -> Result<Self, BadKey> {
         let pair = match algorithm {
-            Algorithm::Rs256 => Pair::Rsa(RsaKeyPair::from_der(der).map_err(|_| BadKey)?),
+            Algorithm::Rs256 => PrivateKey::Rsa(RsaKeyPair::from_der(der).map_err(|_| BadKey)?),
             Algorithm::Es256 => {
                 let random = SystemRandom::new();
                 let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random);
-                Pair::P256(pair.map_err(|_| BadKey)?)
+                PrivateKey::P256(pair.map_err(|_| BadKey)?)
             }
         };
         Ok(Self {
@@ -72,32 +72,32 @@ impl SigningKey {
 
     pub(super) fn algorithm(&self) -> Algorithm {
         match self.pair {
-            Pair::Rsa(_) => Algorithm::Rs256,
-            Pair::P256(_) => Algorithm::Es256,
+            PrivateKey::Rsa(_) => Algorithm::Rs256,
+            PrivateKey::P256(_) => Algorithm::Es256,
         }
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BadKey> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Rsa(pair) => {
+            PrivateKey::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
                     .map_err(|_| BadKey)?;
                 Ok(signature)
             }
-            Pair::P256(pair) => Ok(pair.sign(&random, message).map_err(|_| BadKey)?.as_ref().to_vec()),
+            PrivateKey::P256(pair) => Ok(pair.sign(&random, message).map_err(|_| BadKey)?.as_ref().to_vec()),
         }
     }
 
     /// Returns whether this key made the signature of the message.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.pair {
-            Pair::Rsa(pair) => {
+            PrivateKey::Rsa(pair) => {
                 let public = PublicKeyComponents::<Vec<u8>>::from(pair.public());
                 public.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
             }
-            Pair::P256(pair) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key())
+            PrivateKey::P256(pair) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key())
                 .verify(message, signature)
                 .is_ok(),
         }
@@ -114,13 +114,13 @@ impl SigningKey {
 }
 
 /// Returns the required members of the public key, in the order in which RFC 7638 §3.2 hashes them.
-fn public(pair: &Pair) -> Value {
+fn public(pair: &PrivateKey) -> Value {
     match pair {
-        Pair::Rsa(pair) => {
+        PrivateKey::Rsa(pair) => {
             let public = PublicKeyComponents::<Vec<u8>>::from(pair.public());
             json!({ "e": URL_SAFE_NO_PAD.encode(public.e), "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(public.n) })
         }
-        Pair::P256(pair) => {
+        PrivateKey::P256(pair) => {
             // An uncompressed point: 4, then two coordinates of 32 bytes.
             let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
             json!({ "crv": "P-256", "kty": "EC", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })

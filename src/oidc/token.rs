@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use super::client::Client;
-use super::error::{ErrorCode, Failure, OAuthError, OidcError};
-use super::id_token::{self, Subject};
+use super::error::{ClientFailure, ErrorCode, OAuthError, OidcError};
+use super::id_token::{self, IdTokenInput};
 use super::keys::KeysError;
 use super::parameters::Parameters;
 use super::{Oidc, jws, pkce, relations_for};
 use crate::domain::{Resource, Timestamp};
 use crate::storage::grants::{self, Grant};
-use crate::storage::logouts::{self, Learned};
+use crate::storage::logouts::{self, SessionClient};
 use crate::storage::tokens::{self, NewToken};
 use crate::storage::{StorageError, random};
 
@@ -38,19 +38,19 @@ pub struct TokenResponse {
 }
 
 /// The code or refresh token that is exchanged for new tokens.
-enum Spent {
+enum SpentCredential {
     Code,
     RefreshToken { hash: String },
 }
 
 /// The input for new tokens.
-struct Issue<'a> {
+struct TokenInput<'a> {
     client: &'a Client,
     grant: Grant,
     user: Resource,
     /// The scope of the access token: the grant's scope, or less.
     scope: String,
-    spent: Spent,
+    spent: SpentCredential,
 }
 
 impl Oidc {
@@ -59,7 +59,7 @@ impl Oidc {
         &self,
         authorization: Option<&str>,
         parameters: &[(String, String)],
-    ) -> Result<TokenResponse, Failure> {
+    ) -> Result<TokenResponse, ClientFailure> {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
         let client = self.authenticate(authorization, &parameters)?;
@@ -73,7 +73,7 @@ impl Oidc {
         }
     }
 
-    fn redeem(&self, client: &Client, parameters: &Parameters<'_>) -> Result<TokenResponse, Failure> {
+    fn redeem(&self, client: &Client, parameters: &Parameters<'_>) -> Result<TokenResponse, ClientFailure> {
         let code_hash = random::fingerprint(parameters.required("code", "code is missing.")?);
         let redirect_uri = parameters.required("redirect_uri", "redirect_uri is missing.")?;
         let verifier = parameters.get("code_verifier");
@@ -90,18 +90,20 @@ impl Oidc {
             None
         };
         // A code that is presented wrongly, or whose user may no longer log in, is revoked.
-        let Some(user) = user else { return self.take_back(grant) };
+        let Some(user) = user else {
+            return self.revoke_grant(grant);
+        };
         let scope = grant.scope.clone();
-        self.issue(Issue {
+        self.issue(TokenInput {
             client,
             grant,
             user,
             scope,
-            spent: Spent::Code,
+            spent: SpentCredential::Code,
         })
     }
 
-    fn refresh(&self, client: &Client, parameters: &Parameters<'_>) -> Result<TokenResponse, Failure> {
+    fn refresh(&self, client: &Client, parameters: &Parameters<'_>) -> Result<TokenResponse, ClientFailure> {
         let hash = random::fingerprint(parameters.required("refresh_token", "refresh_token is missing.")?);
         let found = self
             .database
@@ -109,37 +111,39 @@ impl Oidc {
         let found = found.ok_or(INVALID_GRANT)?;
         let grant = found.grant;
         if grant.client_id != client.client_id {
-            return self.take_back(grant);
+            return self.revoke_grant(grant);
         }
         if !grant.is_live(self.clock.now()) {
             return Err(INVALID_GRANT.into());
         }
         let scope = narrowed(&found.scope, parameters.get("scope"))?;
         let Some(user) = self.user(&grant.store, &grant.user, relations_for(&grant.scope))? else {
-            return self.take_back(grant);
+            return self.revoke_grant(grant);
         };
-        self.issue(Issue {
+        self.issue(TokenInput {
             client,
             grant,
             user,
             scope,
-            spent: Spent::RefreshToken { hash },
+            spent: SpentCredential::RefreshToken { hash },
         })
     }
 
     /// Issues new tokens for the presented code or refresh token.
-    fn issue(&self, issue: Issue<'_>) -> Result<TokenResponse, Failure> {
+    fn issue(&self, issue: TokenInput<'_>) -> Result<TokenResponse, ClientFailure> {
         let now = self.clock.now();
         let signer = self.keys.signer(issue.client.id_token_alg)?;
-        let fresh = Fresh::new(&issue, now);
-        let Issue {
+        let fresh = NewTokens::new(&issue, now);
+        let TokenInput {
             client,
             grant,
             user,
             scope,
             spent,
         } = issue;
-        let nonce = matches!(spent, Spent::Code).then_some(grant.nonce.as_deref()).flatten();
+        let nonce = matches!(spent, SpentCredential::Code)
+            .then_some(grant.nonce.as_deref())
+            .flatten();
         if !self.spend(grant.id.clone(), spent, fresh.rows, now)? {
             log::warn!(
                 "a code or refresh token of {} was used twice or after it expired: its grant is revoked",
@@ -148,7 +152,7 @@ impl Oidc {
             return Err(INVALID_GRANT.into());
         }
         let id_token = if has(&scope, "openid") {
-            let subject = Subject {
+            let subject = IdTokenInput {
                 client,
                 grant: &grant,
                 user: &user,
@@ -172,15 +176,21 @@ impl Oidc {
     /// Consumes the presented code or refresh token and stores the new tokens, in one transaction. If it was used
     /// before, there is a copy: the whole grant is revoked (RFC 6749 §4.1.2, RFC 9700 §4.14.2), and the result is
     /// `false`.
-    fn spend(&self, grant_id: String, spent: Spent, rows: Rows, now: Timestamp) -> Result<bool, StorageError> {
+    fn spend(
+        &self,
+        grant_id: String,
+        spent: SpentCredential,
+        rows: Rows,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
         self.database.write(move |connection| {
             // Lock the session before the grant, in the order in which both end.
             if let Some(learned) = &rows.learned {
-                logouts::learn(connection, learned, now)?;
+                logouts::record_session_client(connection, learned, now)?;
             }
             let taken = match &spent {
-                Spent::Code => grants::take_code(connection, &grant_id, now, rows.grant_expires)?,
-                Spent::RefreshToken { hash } => tokens::take_refresh(connection, hash, now)?,
+                SpentCredential::Code => grants::take_code(connection, &grant_id, now, rows.grant_expires)?,
+                SpentCredential::RefreshToken { hash } => tokens::take_refresh(connection, hash, now)?,
             };
             if !taken {
                 grants::revoke(connection, &grant_id, now)?;
@@ -195,7 +205,7 @@ impl Oidc {
     }
 
     /// Revokes a grant and returns `invalid_grant`.
-    fn take_back(&self, grant: Grant) -> Result<TokenResponse, Failure> {
+    fn revoke_grant(&self, grant: Grant) -> Result<TokenResponse, ClientFailure> {
         let now = self.clock.now();
         self.database
             .write::<_, StorageError>(move |connection| Ok(grants::revoke(connection, &grant.id, now)?))?;
@@ -204,7 +214,7 @@ impl Oidc {
 }
 
 /// New tokens: their values for the client, and the rows that are stored.
-struct Fresh {
+struct NewTokens {
     access_token: String,
     expires_in: i64,
     refresh_token: Option<String>,
@@ -216,17 +226,17 @@ struct Rows {
     refresh: Option<NewToken>,
     grant_expires: Timestamp,
     /// The session id that a client with back-channel logout receives.
-    learned: Option<Learned>,
+    learned: Option<SessionClient>,
 }
 
-impl Fresh {
-    fn new(issue: &Issue<'_>, now: Timestamp) -> Self {
+impl NewTokens {
+    fn new(issue: &TokenInput<'_>, now: Timestamp) -> Self {
         let lifetimes = &issue.client.lifetimes;
         let offline = has(&issue.grant.scope, "offline_access");
         let grant_expires = match issue.spent {
-            Spent::RefreshToken { .. } => issue.grant.expires,
-            Spent::Code if offline => now.plus(lifetimes.refresh_in_all),
-            Spent::Code => now.plus(lifetimes.access_token),
+            SpentCredential::RefreshToken { .. } => issue.grant.expires,
+            SpentCredential::Code if offline => now.plus(lifetimes.refresh_in_all),
+            SpentCredential::Code => now.plus(lifetimes.access_token),
         };
         let token = |scope: &str, life| {
             let text = random::token();
@@ -243,7 +253,7 @@ impl Fresh {
         let (access_token, access) = token(&issue.scope, lifetimes.access_token);
         let refresh = offline.then(|| token(&issue.grant.scope, lifetimes.refresh_token));
         let (refresh_token, refresh) = refresh.unzip();
-        let learned = issue.client.backchannel_logout.is_some().then(|| Learned {
+        let learned = issue.client.backchannel_logout.is_some().then(|| SessionClient {
             session_hash: issue.grant.session_hash.clone(),
             client_id: issue.client.client_id.clone(),
             sid: id_token::sid(&issue.grant.session_hash),

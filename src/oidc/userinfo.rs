@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::error::{ErrorCode, Failure, OAuthError, OidcError};
+use super::error::{ClientFailure, ErrorCode, OAuthError, OidcError};
 use super::{Oidc, claims, relations_for};
 use crate::storage::tokens::AccessToken;
 use crate::storage::{random, tokens};
@@ -14,7 +14,7 @@ const LENGTH: usize = 43;
 
 impl Oidc {
     /// Answers a userinfo request, given its `Authorization` header (RFC 6750 §2.1).
-    pub fn userinfo(&self, authorization: Option<&str>) -> Result<Map<String, Value>, Failure> {
+    pub fn userinfo(&self, authorization: Option<&str>) -> Result<Map<String, Value>, ClientFailure> {
         let token = authorization.and_then(bearer).ok_or(INVALID)?;
         let hash = random::fingerprint(token);
         let now = self.clock.now();

@@ -14,7 +14,7 @@ pub struct RemoteId(pub String);
 
 /// A resource that was found at a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct RemoteResource {
     /// Its id at the target.
     pub id: RemoteId,
     /// Its `externalId`, which is its id on this server, if the target stores it.
@@ -23,7 +23,7 @@ pub struct Found {
 
 /// How a target accepts changes of group members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Membership {
+pub enum MemberUpdateMode {
     /// Additions and removals, at most this many in one request.
     Changes(usize),
     /// Only the complete list, together with the group's attributes.
@@ -43,7 +43,7 @@ pub struct MemberChange {
 /// called from several threads. They are idempotent, except for [`Connector::create`].
 pub trait Connector: Send + Sync {
     /// Returns the resource whose attribute has this value, if there is one.
-    fn find(&self, kind: &Kind, attribute: &str, value: &str) -> Result<Option<Found>, PushError>;
+    fn find(&self, kind: &Kind, attribute: &str, value: &str) -> Result<Option<RemoteResource>, PushError>;
 
     /// Returns whether the target still has the resource.
     fn exists(&self, kind: &Kind, id: &RemoteId) -> Result<bool, PushError>;
@@ -61,7 +61,7 @@ pub trait Connector: Send + Sync {
     fn delete(&self, kind: &Kind, id: &RemoteId) -> Result<(), PushError>;
 
     /// Returns how it accepts changes of group members.
-    fn membership(&self) -> Result<Membership, PushError>;
+    fn membership(&self) -> Result<MemberUpdateMode, PushError>;
 
     /// Adds and removes members of a group in one request.
     fn change_members(&self, group: &RemoteId, changes: &[MemberChange]) -> Result<(), PushError>;

@@ -10,11 +10,11 @@ use std::time::Duration;
 use crate::directory::DirectoryError;
 use crate::domain::change::{Action, JournalRecord};
 use crate::domain::{Kind, Relations, ResourceId, ServiceProviderName, TargetName, Timestamp};
-use crate::storage::outbound::{self, Wanted};
-use crate::storage::outbound_members::{self, Groups};
+use crate::storage::outbound::{self, OutboundChange};
+use crate::storage::outbound_members::{self, GroupSelection};
 use crate::storage::{SqlConnection, StorageError, journal, targets};
 
-use super::lane::Lane;
+use super::target_context::TargetContext;
 
 /// The number of records that one step reads.
 const STEP: i64 = 500;
@@ -34,43 +34,48 @@ pub(super) enum ConsumeError {
 }
 
 /// Reads the journal until the engine stops.
-pub(super) fn consume(lane: &Lane) {
+pub(super) fn consume(context: &TargetContext) {
     let mut idle = 0;
-    while !lane.is_stopping() {
-        let heard = lane.news.rings();
-        match step(lane) {
+    while !context.is_stopping() {
+        let heard = context.news.notifications();
+        match step(context) {
             Ok(0) => {
                 idle += 1;
                 if idle % SWEEP == 0 {
-                    sweep(lane);
+                    sweep(context);
                 }
-                lane.news.wait(heard, lane.pace.poll);
+                context.news.wait(heard, context.pace.poll);
                 std::thread::sleep(LINGER);
             }
-            Ok(_) => lane.jobs.ring(),
+            Ok(_) => context.jobs.notify(),
             Err(error) => {
-                log::warn!("target {}: cannot read the journal: {error}", lane.target());
-                lane.news.wait(heard, lane.pace.poll);
+                log::warn!("target {}: cannot read the journal: {error}", context.target());
+                context.news.wait(heard, context.pace.poll);
             }
         }
     }
 }
 
 /// Wakes groups whose new member is known by now, which two concurrent transactions can both miss.
-fn sweep(lane: &Lane) {
-    let (target, now) = (lane.target().clone(), lane.clock.now());
-    let woken = lane.database.write(move |connection| {
-        Ok::<_, StorageError>(outbound_members::wake_groups(connection, &target, &Groups::All, now)?)
+fn sweep(context: &TargetContext) {
+    let (target, now) = (context.target().clone(), context.clock.now());
+    let woken = context.database.write(move |connection| {
+        Ok::<_, StorageError>(outbound_members::wake_groups(
+            connection,
+            &target,
+            &GroupSelection::All,
+            now,
+        )?)
     });
     match woken {
         Ok(0) => {}
-        Ok(_) => lane.jobs.ring(),
-        Err(error) => log::warn!("target {}: cannot search for waiting groups: {error}", lane.target()),
+        Ok(_) => context.jobs.notify(),
+        Err(error) => log::warn!("target {}: cannot search for waiting groups: {error}", context.target()),
     }
 }
 
 /// The input of one step.
-struct Step {
+struct JournalBatch {
     target: TargetName,
     now: Timestamp,
     records: Vec<(JournalRecord, bool)>,
@@ -79,9 +84,9 @@ struct Step {
 }
 
 /// Processes the next records. Returns how many it read; 0 at the end of the journal.
-pub(super) fn step(lane: &Lane) -> Result<usize, ConsumeError> {
-    let target = lane.target().clone();
-    let (position, records) = lane.database.read::<_, StorageError>(|connection| {
+pub(super) fn step(context: &TargetContext) -> Result<usize, ConsumeError> {
+    let target = context.target().clone();
+    let (position, records) = context.database.read::<_, StorageError>(|connection| {
         let position = targets::cursor(connection, &target)?;
         Ok((position, journal::after(connection, position, STEP)?))
     })?;
@@ -90,17 +95,17 @@ pub(super) fn step(lane: &Lane) -> Result<usize, ConsumeError> {
     };
     let records: Vec<_> = records
         .into_iter()
-        .map(|record| (listens(lane, &record), record))
+        .map(|record| (listens(context, &record), record))
         .map(|(l, r)| (r, l))
         .collect();
-    let newcomers = newcomers(lane, &records)?;
-    let step = Arc::new(Step {
+    let newcomers = newcomers(context, &records)?;
+    let step = Arc::new(JournalBatch {
         target,
-        now: lane.clock.now(),
+        now: context.clock.now(),
         records,
         newcomers,
     });
-    lane.database.write(move |connection| {
+    context.database.write(move |connection| {
         // Another process may have processed these records meanwhile.
         if targets::lock_cursor(connection, &step.target)? != position {
             return Ok(());
@@ -115,16 +120,17 @@ pub(super) fn step(lane: &Lane) -> Result<usize, ConsumeError> {
 
 /// Returns whether the service provider that made the change lists the target, and for a login, whether it has `jit`
 /// set.
-fn listens(lane: &Lane, record: &JournalRecord) -> bool {
+fn listens(context: &TargetContext, record: &JournalRecord) -> bool {
     let is_login = record.actor.starts_with("idp:");
-    lane.rules
+    context
+        .rules
         .iter()
         .any(|rule| rule.service_provider == record.service_provider && (rule.jit || !is_login))
 }
 
 /// Reads the members of groups that become known with these records: earlier members must be sent as well.
 fn newcomers(
-    lane: &Lane,
+    context: &TargetContext,
     records: &[(JournalRecord, bool)],
 ) -> Result<HashMap<ResourceId, Vec<ResourceId>>, ConsumeError> {
     let mut found = HashMap::new();
@@ -132,16 +138,16 @@ fn newcomers(
         if !listens || record.kind != Kind::GROUP || record.action == Action::Delete || found.contains_key(&record.id) {
             continue;
         }
-        let known: bool = lane.database.read::<_, StorageError>(|connection| {
+        let known: bool = context.database.read::<_, StorageError>(|connection| {
             // It may be known already as a member of another group, without its type.
-            Ok(outbound::find(connection, lane.target(), &record.id)?.is_some_and(|row| row.kind == Kind::GROUP))
+            Ok(outbound::find(connection, context.target(), &record.id)?.is_some_and(|row| row.kind == Kind::GROUP))
         })?;
         if !known {
             let relations = Relations {
                 members: true,
                 groups: false,
             };
-            let group = lane.source.get(&record.kind, &record.id, relations)?;
+            let group = context.source.get(&record.kind, &record.id, relations)?;
             let members = group.map(|group| group.members.into_iter().map(|member| member.id).collect());
             found.insert(record.id.clone(), members.unwrap_or_default());
         }
@@ -149,7 +155,7 @@ fn newcomers(
     Ok(found)
 }
 
-impl Step {
+impl JournalBatch {
     fn apply(&self, connection: &mut SqlConnection, record: &JournalRecord, listens: bool) -> Result<(), StorageError> {
         if record.kind != Kind::USER && record.kind != Kind::GROUP {
             return Ok(());
@@ -205,8 +211,8 @@ impl Step {
     }
 }
 
-fn wanted(record: &JournalRecord) -> Wanted {
-    Wanted {
+fn wanted(record: &JournalRecord) -> OutboundChange {
+    OutboundChange {
         resource_id: record.id.clone(),
         kind: record.kind.clone(),
         store: record.store.clone(),

@@ -9,15 +9,15 @@ use crate::domain::{Clock, TargetName, Timestamp};
 use crate::storage::outbound::OutboundRow;
 use crate::storage::{Database, StorageError, outbound, targets};
 
+use super::circuit_breaker::{CircuitBreaker, WINDOW};
 use super::connector::Connector;
-use super::gate::{Gate, WINDOW};
-use super::lane::{Bell, Lane, Pace};
-use super::lease::Keeper;
+use super::lease::LeaseRenewer;
 use super::metrics::{Counters, TargetMetrics};
-use super::operate::{self, TargetStatus, Which, is_waiting};
+use super::operate::{self, ReplayScope, TargetStatus, is_waiting};
 use super::scim::ScimConnector;
 use super::settings::{Settings, TargetSettings};
 use super::source::Source;
+use super::target_context::{Notifier, Pacing, TargetContext};
 use super::{consume, worker};
 
 /// How long a stop waits for running requests. Their rows are released when their leases expire.
@@ -50,7 +50,7 @@ pub type Connect<'a> = dyn Fn(&TargetSettings) -> Result<Arc<dyn Connector>, Str
 
 /// Keeps targets in sync with the journal until it is stopped.
 pub struct Engine {
-    lanes: Vec<Arc<Lane>>,
+    contexts: Vec<Arc<TargetContext>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     stopping: Arc<AtomicBool>,
 }
@@ -75,19 +75,19 @@ impl Engine {
         database: Database,
         clock: Clock,
     ) -> Result<Self, EngineError> {
-        let pace = Pace {
+        let pace = Pacing {
             poll: settings.poll,
             lease: settings.lease,
             batch: settings.batch.max(1),
         };
-        let (stopping, keeper) = (Arc::new(AtomicBool::new(false)), Arc::new(Keeper::default()));
-        let mut lanes = Vec::new();
+        let (stopping, keeper) = (Arc::new(AtomicBool::new(false)), Arc::new(LeaseRenewer::default()));
+        let mut contexts = Vec::new();
         for target in settings.targets {
             let connector = connect(&target).map_err(|problem| EngineError::Settings {
                 target: target.name.clone(),
                 problem,
             })?;
-            lanes.push(Arc::new(Lane {
+            contexts.push(Arc::new(TargetContext {
                 rules: settings
                     .rules
                     .iter()
@@ -96,13 +96,13 @@ impl Engine {
                     .collect(),
                 connector,
                 source: source.clone(),
-                gate: gate(&database, &target, clock.now())?,
+                breaker: breaker(&database, &target, clock.now())?,
                 database: database.clone(),
                 clock: clock.clone(),
                 counters: Counters::default(),
                 keeper: Arc::clone(&keeper),
-                news: Bell::default(),
-                jobs: Bell::default(),
+                news: Notifier::default(),
+                jobs: Notifier::default(),
                 pace,
                 stopping: Arc::clone(&stopping),
                 paused: AtomicBool::new(false),
@@ -110,7 +110,7 @@ impl Engine {
             }));
         }
         let engine = Self {
-            lanes,
+            contexts,
             threads: Mutex::default(),
             stopping,
         };
@@ -118,20 +118,20 @@ impl Engine {
         Ok(engine)
     }
 
-    fn start_threads(&self, keeper: &Arc<Keeper>) -> Result<(), EngineError> {
-        for lane in &self.lanes {
-            let name = lane.target().as_str();
-            let reader = Arc::clone(lane);
+    fn start_threads(&self, keeper: &Arc<LeaseRenewer>) -> Result<(), EngineError> {
+        for context in &self.contexts {
+            let name = context.target().as_str();
+            let reader = Arc::clone(context);
             self.spawn(format!("reads for {name}"), move || consume::consume(&reader))?;
-            for _ in 0..lane.settings.concurrency.max(1) {
-                let worker = Arc::clone(lane);
+            for _ in 0..context.settings.concurrency.max(1) {
+                let worker = Arc::clone(context);
                 self.spawn(format!("pushes to {name}"), move || worker::work(&worker))?;
             }
         }
         // One keeper serves all targets: it uses only the database, so no target can delay it.
-        if let Some(lane) = self.lanes.first().map(Arc::clone) {
+        if let Some(context) = self.contexts.first().map(Arc::clone) {
             let keeper = Arc::clone(keeper);
-            self.spawn("leases".to_owned(), move || keep(&lane, &keeper))?;
+            self.spawn("leases".to_owned(), move || keep(&context, &keeper))?;
         }
         Ok(())
     }
@@ -144,15 +144,15 @@ impl Engine {
 
     /// Wakes the readers. It is cheap and must be called after each change.
     pub fn wake(&self) {
-        self.lanes.iter().for_each(|lane| lane.news.ring());
+        self.contexts.iter().for_each(|context| context.news.notify());
     }
 
     /// Stops all threads and releases the rows that they have not started. Returns after ten seconds at the latest.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        for lane in &self.lanes {
-            lane.news.ring();
-            lane.jobs.ring();
+        for context in &self.contexts {
+            context.news.notify();
+            context.jobs.notify();
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let begun = Instant::now();
@@ -165,79 +165,82 @@ impl Engine {
         }
     }
 
-    fn lane(&self, target: &TargetName) -> Result<&Lane, EngineError> {
-        let lane = self.lanes.iter().find(|lane| lane.target() == target);
-        lane.map(AsRef::as_ref)
+    fn context(&self, target: &TargetName) -> Result<&TargetContext, EngineError> {
+        let context = self.contexts.iter().find(|context| context.target() == target);
+        context
+            .map(AsRef::as_ref)
             .ok_or_else(|| EngineError::NoTarget(target.clone()))
     }
 
     /// Returns the status of every target.
     pub fn status(&self) -> Result<Vec<TargetStatus>, StorageError> {
-        self.lanes
+        self.contexts
             .iter()
-            .map(|lane| operate::status(&lane.database, lane.target()))
+            .map(|context| operate::status(&context.database, context.target()))
             .collect()
     }
 
     /// Returns the metrics of every target.
     pub fn metrics(&self) -> Result<Vec<TargetMetrics>, StorageError> {
-        let read = |lane: &Arc<Lane>| {
-            let status = operate::status(&lane.database, lane.target())?;
+        let read = |context: &Arc<TargetContext>| {
+            let status = operate::status(&context.database, context.target())?;
             let waiting: i64 = status
                 .counts
                 .iter()
                 .filter(|(state, _)| is_waiting(*state))
                 .map(|(_, count)| count)
                 .sum();
-            let lag = status.oldest_change.map_or(0, |oldest| lane.clock.now().0 - oldest.0);
-            Ok(lane.counters.read(
-                lane.target(),
+            let lag = status
+                .oldest_change
+                .map_or(0, |oldest| context.clock.now().0 - oldest.0);
+            Ok(context.counters.read(
+                context.target(),
                 u64::try_from(waiting).unwrap_or(0),
                 u64::try_from(lag).unwrap_or(0),
             ))
         };
-        self.lanes.iter().map(read).collect()
+        self.contexts.iter().map(read).collect()
     }
 
     /// Returns whether a target is up to date: the journal is read and no row is waiting.
     pub fn is_idle(&self, target: &TargetName) -> Result<bool, EngineError> {
-        let lane = self.lane(target)?;
-        Ok(lane.database.read::<_, StorageError>(|connection| {
+        let context = self.context(target)?;
+        Ok(context.database.read::<_, StorageError>(|connection| {
             Ok(!targets::has_unread(connection, target)? && !outbound::is_waiting(connection, target)?)
         })?)
     }
 
     /// Returns the failed resources of a target, at most `limit`.
     pub fn failed(&self, target: &TargetName, limit: u16) -> Result<Vec<OutboundRow>, EngineError> {
-        Ok(operate::failed(&self.lane(target)?.database, target, limit)?)
+        Ok(operate::failed(&self.context(target)?.database, target, limit)?)
     }
 
     /// Pushes the chosen resources again, in full. Returns their number.
-    pub fn replay(&self, target: &TargetName, which: Which) -> Result<usize, EngineError> {
-        let lane = self.lane(target)?;
-        let count = operate::replay(&lane.database, target, which, lane.clock.now())?;
-        lane.jobs.ring();
+    pub fn replay(&self, target: &TargetName, which: ReplayScope) -> Result<usize, EngineError> {
+        let context = self.context(target)?;
+        let count = operate::replay(&context.database, target, which, context.clock.now())?;
+        context.jobs.notify();
         Ok(count)
     }
 
     /// Pauses a target, for a reason that the console shows. Changes wait meanwhile.
     pub fn pause(&self, target: &TargetName, reason: &str) -> Result<(), EngineError> {
-        Ok(self.lane(target)?.pause(reason.to_owned())?)
+        Ok(self.context(target)?.pause(reason.to_owned())?)
     }
 
     /// Resumes a target at once. If its delete limit was reached, this confirms the removals: none is counted in the
     /// next hour.
     pub fn resume(&self, target: &TargetName) -> Result<(), EngineError> {
-        let lane = self.lane(target)?;
-        operate::resume(&lane.database, target)?;
-        lane.gate.reset(lane.clock.now());
-        lane.jobs.ring();
+        let context = self.context(target)?;
+        operate::resume(&context.database, target)?;
+        context.breaker.reset(context.clock.now());
+        context.jobs.notify();
         Ok(())
     }
 
     /// Checks that a target answers and accepts the credentials.
     pub fn probe(&self, target: &TargetName) -> Result<Result<(), super::PushError>, EngineError> {
-        Ok(self.lane(target)?.connector.probe())
+        Ok(self.context(target)?.connector.probe())
     }
 }
 
@@ -250,12 +253,12 @@ impl Drop for Engine {
 
 /// Returns a target's circuit breaker. It counts the removals of the last hour, so that a restart does not reset the
 /// delete limit.
-fn gate(database: &Database, target: &TargetSettings, now: Timestamp) -> Result<Gate, StorageError> {
+fn breaker(database: &Database, target: &TargetSettings, now: Timestamp) -> Result<CircuitBreaker, StorageError> {
     let name = target.name.clone();
     database.write(move |connection| Ok::<_, StorageError>(targets::ensure(connection, &name)?))?;
     let removed: i64 = database
         .read::<_, StorageError>(|connection| outbound::removed_since(connection, &target.name, now.minus(WINDOW)))?;
-    Ok(Gate::new(
+    Ok(CircuitBreaker::new(
         target.backoff,
         target.max_deletes,
         usize::try_from(removed).unwrap_or(0),
@@ -264,14 +267,14 @@ fn gate(database: &Database, target: &TargetSettings, now: Timestamp) -> Result<
 }
 
 /// Renews the leases of every worker until the engine stops.
-fn keep(lane: &Lane, keeper: &Keeper) {
-    let quarter = lane.pace.lease / 4;
+fn keep(context: &TargetContext, keeper: &LeaseRenewer) {
+    let quarter = context.pace.lease / 4;
     let mut renewed = Instant::now();
-    while !lane.is_stopping() {
+    while !context.is_stopping() {
         std::thread::sleep(quarter.min(Duration::from_millis(50)));
         if renewed.elapsed() >= quarter {
             renewed = Instant::now();
-            if let Err(error) = keeper.renew(&lane.database, &lane.clock, lane.pace.lease) {
+            if let Err(error) = keeper.renew(&context.database, &context.clock, context.pace.lease) {
                 log::warn!("cannot renew leases: {error}");
             }
         }

@@ -9,8 +9,8 @@ use http::{Method, Request};
 use serde_json::Value;
 use url::Url;
 
-use super::answer::{Answer, Body, retry_after};
 use super::connector::PushError;
+use super::response::{Body, TargetResponse, retry_after};
 use super::settings::{Auth, TargetSettings};
 use crate::domain::Clock;
 use crate::http_client::{HttpClient, HttpError, HttpResponse, HttpSettings};
@@ -25,7 +25,7 @@ pub(super) struct Http {
 }
 
 /// The path and query of a request, relative to the target.
-pub(super) struct Place<'a> {
+pub(super) struct PathAndQuery<'a> {
     /// The segments after the base URL.
     pub(super) path: &'a [&'a str],
     /// The query.
@@ -56,7 +56,12 @@ impl Http {
     }
 
     /// Sends one request and returns the answer.
-    pub(super) fn send(&self, method: Method, place: &Place<'_>, body: Option<&Value>) -> Result<Answer, PushError> {
+    pub(super) fn send(
+        &self,
+        method: Method,
+        place: &PathAndQuery<'_>,
+        body: Option<&Value>,
+    ) -> Result<TargetResponse, PushError> {
         let mut request = Request::builder()
             .method(method)
             .uri(self.url(place)?.as_str())
@@ -74,7 +79,7 @@ impl Http {
         Ok(self.read(&response))
     }
 
-    fn url(&self, place: &Place<'_>) -> Result<Url, PushError> {
+    fn url(&self, place: &PathAndQuery<'_>) -> Result<Url, PushError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| PushError::unreachable("base_url cannot have a path"))?
@@ -86,7 +91,7 @@ impl Http {
         Ok(url)
     }
 
-    fn read(&self, response: &HttpResponse) -> Answer {
+    fn read(&self, response: &HttpResponse) -> TargetResponse {
         let header = |name| {
             response
                 .headers()
@@ -96,7 +101,7 @@ impl Http {
         };
         let html = header(CONTENT_TYPE).is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
         let bytes = response.body();
-        Answer {
+        TargetResponse {
             status: response.status().as_u16(),
             retry_after: header(RETRY_AFTER).and_then(|text| retry_after(&text, self.clock.now())),
             location: header(LOCATION),

@@ -36,9 +36,9 @@ impl Lease {
 
 /// Renews the leases of all workers of this process.
 #[derive(Default)]
-pub(super) struct Keeper(Mutex<Vec<Weak<Lease>>>);
+pub(super) struct LeaseRenewer(Mutex<Vec<Weak<Lease>>>);
 
-impl Keeper {
+impl LeaseRenewer {
     /// Renews a lease as long as its worker keeps it.
     pub(super) fn watch(&self, lease: Weak<Lease>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lease);

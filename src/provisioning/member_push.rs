@@ -4,10 +4,10 @@ use crate::domain::{Attributes, ResourceId};
 use crate::storage::StorageError;
 use crate::storage::outbound_members::{self, DifferingMember};
 
-use super::connector::{MemberChange, Membership, PushError, RemoteId};
+use super::connector::{MemberChange, MemberUpdateMode, PushError, RemoteId};
 use super::metrics::{add, count};
-use super::plan::Operation;
-use super::push::{Push, Stop};
+use super::plan::TargetOperation;
+use super::push::{Push, PushStop};
 
 /// The number of member requests that one push makes. The rest is left for the next push, so that one huge group does
 /// not occupy a worker for hours.
@@ -21,28 +21,28 @@ struct Due {
 
 impl Push<'_> {
     /// Pushes a group's attributes, then its members.
-    pub(super) fn bring_group(&mut self, current: &Attributes) -> Result<(), Stop> {
-        self.still_ours()?;
-        match self.lane.connector.membership()? {
-            Membership::Changes(size) => {
+    pub(super) fn sync_group(&mut self, current: &Attributes) -> Result<(), PushStop> {
+        self.check_lease()?;
+        match self.context.connector.membership()? {
+            MemberUpdateMode::Changes(size) => {
                 for operation in self.operations(Some(current)) {
                     self.carry_out(operation)?;
                 }
                 self.change_members(size, current)
             }
-            Membership::Whole => self.replace_members(current),
+            MemberUpdateMode::Whole => self.replace_members(current),
         }
     }
 
-    fn differing(&self, limit: usize) -> Result<Vec<DifferingMember>, Stop> {
+    fn differing(&self, limit: usize) -> Result<Vec<DifferingMember>, PushStop> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found: Result<_, StorageError> = self.lane.database.read(|connection| {
-            outbound_members::differing(connection, self.lane.target(), &self.row.resource_id, limit)
+        let found: Result<_, StorageError> = self.context.database.read(|connection| {
+            outbound_members::differing(connection, self.context.target(), &self.row.resource_id, limit)
         });
         Ok(found?)
     }
 
-    fn change_members(&mut self, size: usize, current: &Attributes) -> Result<(), Stop> {
+    fn change_members(&mut self, size: usize, current: &Attributes) -> Result<(), PushStop> {
         let most = size.saturating_mul(REQUESTS);
         let mut rows = self.differing(most)?;
         // A member that never was at the target is not in a group there either.
@@ -66,9 +66,9 @@ impl Push<'_> {
             .collect();
         for batch in due.chunks(size) {
             match self.send_members(batch) {
-                Err(Stop::Target(PushError::Gone)) => {
+                Err(PushStop::Target(PushError::Gone)) => {
                     let remote = self.remote()?;
-                    self.make_anew(&remote, current.clone())?;
+                    self.recreate(&remote, current.clone())?;
                     return Ok(());
                 }
                 sent => sent?,
@@ -78,12 +78,12 @@ impl Push<'_> {
     }
 
     /// Sends one batch. If the target refuses it, halves it until the refused member is alone.
-    fn send_members(&mut self, batch: &[Due]) -> Result<(), Stop> {
-        self.still_ours()?;
+    fn send_members(&mut self, batch: &[Due]) -> Result<(), PushStop> {
+        self.check_lease()?;
         let changes: Vec<MemberChange> = batch.iter().map(|due| due.change.clone()).collect();
         let group = self.remote()?;
-        let mut answer = self.lane.connector.change_members(&group, &changes);
-        if answer == Err(PushError::Gone) && self.lane.connector.exists(&self.row.kind, &group)? {
+        let mut answer = self.context.connector.change_members(&group, &changes);
+        if answer == Err(PushError::Gone) && self.context.connector.exists(&self.row.kind, &group)? {
             // Some targets answer 404 for an unknown member.
             answer = Err(PushError::Refused {
                 status: 404,
@@ -92,7 +92,7 @@ impl Push<'_> {
         }
         match (answer, batch) {
             (Ok(()), _) => {
-                add(&self.lane.counters.members, batch.len());
+                add(&self.context.counters.members, batch.len());
                 self.notes
                     .members
                     .extend(batch.iter().map(|due| (due.member.clone(), due.change.joins)));
@@ -117,7 +117,7 @@ impl Push<'_> {
     }
 
     /// Replaces a group with all its members, for targets that accept only that.
-    fn replace_members(&mut self, current: &Attributes) -> Result<(), Stop> {
+    fn replace_members(&mut self, current: &Attributes) -> Result<(), PushStop> {
         if self.remote.is_none() {
             for operation in self.operations(Some(current)) {
                 self.carry_out(operation)?;
@@ -127,28 +127,27 @@ impl Push<'_> {
         let attributes_differ = self
             .operations(Some(current))
             .iter()
-            .any(|operation| matches!(operation, Operation::Update(_)));
+            .any(|operation| matches!(operation, TargetOperation::Update(_)));
         if rows.is_empty() && !attributes_differ {
             return Ok(());
         }
-        self.still_ours()?;
-        let ids: Result<Vec<String>, StorageError> = self
-            .lane
-            .database
-            .read(|connection| outbound_members::remote_members(connection, self.lane.target(), &self.row.resource_id));
+        self.check_lease()?;
+        let ids: Result<Vec<String>, StorageError> = self.context.database.read(|connection| {
+            outbound_members::remote_members(connection, self.context.target(), &self.row.resource_id)
+        });
         let members: Vec<RemoteId> = ids?.into_iter().map(RemoteId).collect();
         let remote = self.remote()?;
-        match self.lane.connector.replace_group(&remote, current, &members) {
+        match self.context.connector.replace_group(&remote, current, &members) {
             Ok(()) => {
                 self.confirmed(current.clone());
-                count(&self.lane.counters.updated);
+                count(&self.context.counters.updated);
                 self.notes
                     .members
                     .extend(rows.into_iter().map(|row| (row.member, row.wanted)));
                 Ok(())
             }
             Err(PushError::Gone) => {
-                self.make_anew(&remote, current.clone())?;
+                self.recreate(&remote, current.clone())?;
                 Ok(())
             }
             Err(error) => Err(error.into()),

@@ -29,7 +29,7 @@ pub struct TargetStatus {
 
 /// The resources to push again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum ReplayScope {
     /// All that failed to be pushed.
     Failed,
     /// One resource.
@@ -59,16 +59,21 @@ pub fn status(database: &Database, target: &TargetName) -> Result<TargetStatus, 
 }
 
 /// Makes rows due again, to be sent in full, and returns their number. A running engine picks them up.
-pub fn replay(database: &Database, target: &TargetName, which: Which, now: Timestamp) -> Result<usize, StorageError> {
+pub fn replay(
+    database: &Database,
+    target: &TargetName,
+    which: ReplayScope,
+    now: Timestamp,
+) -> Result<usize, StorageError> {
     let name = target.clone();
     database.write(move |connection| {
         Ok(match &which {
-            Which::Failed => outbound::replay(connection, &name, &[OutboundState::Failed], now)?,
-            Which::Resource(id) => {
+            ReplayScope::Failed => outbound::replay(connection, &name, &[OutboundState::Failed], now)?,
+            ReplayScope::Resource(id) => {
                 outbound_members::resend_wanted(connection, &name, Some(id))?;
                 outbound::replay_one(connection, &name, id, now)?
             }
-            Which::Everything => {
+            ReplayScope::Everything => {
                 outbound_members::resend_wanted(connection, &name, None)?;
                 outbound::replay(connection, &name, &REPLAYABLE, now)?
             }
@@ -80,14 +85,14 @@ pub fn replay(database: &Database, target: &TargetName, which: Which, now: Times
 pub fn preview(
     database: &Database,
     target: &TargetName,
-    which: &Which,
+    which: &ReplayScope,
     limit: u16,
 ) -> Result<Vec<OutboundRow>, StorageError> {
     let limit = i64::from(limit);
     database.read(|connection| match which {
-        Which::Failed => outbound::in_state(connection, target, OutboundState::Failed, limit),
-        Which::Resource(id) => Ok(outbound::find(connection, target, id)?.into_iter().collect()),
-        Which::Everything => {
+        ReplayScope::Failed => outbound::in_state(connection, target, OutboundState::Failed, limit),
+        ReplayScope::Resource(id) => Ok(outbound::find(connection, target, id)?.into_iter().collect()),
+        ReplayScope::Everything => {
             let mut rows = Vec::new();
             for state in REPLAYABLE {
                 rows.extend(outbound::in_state(connection, target, state, limit)?);

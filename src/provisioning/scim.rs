@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::domain::{Attributes, Clock, Kind, ResourceId, name};
 
-use super::answer::Answer;
-use super::connector::{Connector, Found, MemberChange, Membership, PushError, RemoteId};
-use super::http::{Http, Place};
+use super::connector::{Connector, MemberChange, MemberUpdateMode, PushError, RemoteId, RemoteResource};
+use super::http::{Http, PathAndQuery};
 use super::plan::{Update, patch_operations};
+use super::response::TargetResponse;
 use super::settings::{Profile, TargetSettings, Verb};
 
 const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
@@ -40,11 +40,16 @@ impl ScimConnector {
         })
     }
 
-    fn send(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<Answer, PushError> {
-        self.call(method, &Place { path, query: &[] }, body)
+    fn send(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<TargetResponse, PushError> {
+        self.call(method, &PathAndQuery { path, query: &[] }, body)
     }
 
-    fn call(&self, method: Method, place: &Place<'_>, body: Option<&Value>) -> Result<Answer, PushError> {
+    fn call(
+        &self,
+        method: Method,
+        place: &PathAndQuery<'_>,
+        body: Option<&Value>,
+    ) -> Result<TargetResponse, PushError> {
         self.http
             .send(method, place, body)?
             .judge()
@@ -101,7 +106,7 @@ impl ScimConnector {
         }
         let answer = match self.call(
             Method::GET,
-            &Place {
+            &PathAndQuery {
                 path: &[&endpoint(kind)],
                 query: &query,
             },
@@ -142,7 +147,7 @@ impl ScimConnector {
 }
 
 impl Connector for ScimConnector {
-    fn find(&self, kind: &Kind, attribute: &str, value: &str) -> Result<Option<Found>, PushError> {
+    fn find(&self, kind: &Kind, attribute: &str, value: &str) -> Result<Option<RemoteResource>, PushError> {
         let filter = format!("{attribute} eq {}", Value::String(value.to_owned()));
         let mut seen = 0;
         let mut first_id = None;
@@ -155,7 +160,7 @@ impl Connector for ScimConnector {
                 return Ok(resource
                     .get("id")
                     .and_then(remote_id)
-                    .map(|id| Found { id, external_id }));
+                    .map(|id| RemoteResource { id, external_id }));
             }
             // Other resources than requested mean that the target ignores filters, so all of its resources must be
             // searched.
@@ -228,10 +233,10 @@ impl Connector for ScimConnector {
         }
     }
 
-    fn membership(&self) -> Result<Membership, PushError> {
+    fn membership(&self) -> Result<MemberUpdateMode, PushError> {
         Ok(match self.verb(&Kind::GROUP)? {
-            Verb::Patch => Membership::Changes(self.profile.members_per_request.max(1)),
-            Verb::Put => Membership::Whole,
+            Verb::Patch => MemberUpdateMode::Changes(self.profile.members_per_request.max(1)),
+            Verb::Put => MemberUpdateMode::Whole,
         })
     }
 
@@ -264,7 +269,7 @@ impl Connector for ScimConnector {
     fn probe(&self) -> Result<(), PushError> {
         match self.send(Method::GET, &["ServiceProviderConfig"], None) {
             Err(PushError::Gone | PushError::Refused { .. }) => {
-                let place = Place {
+                let place = PathAndQuery {
                     path: &["Users"],
                     query: &[("count", "1")],
                 };

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::converge::Adoption;
-use super::error::{Fault, ScimError};
+use super::error::{ScimError, ScimErrorKind};
 use super::{Caller, Scim};
 use crate::domain::{Actor, Principal, ServiceProviderName, StoreName, Timestamp};
 use crate::storage::scim_tokens::ScimToken;
@@ -19,7 +19,7 @@ const TRUST: Duration = Duration::from_millis(500);
 
 /// The configuration of a service provider's SCIM client.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ScimClient {
     /// The only store that it can access, if it is bound to one.
     pub store: Option<StoreName>,
     /// Whether requests that need a tolerance are refused.
@@ -29,7 +29,7 @@ pub struct Client {
 }
 
 /// The clients by service provider.
-pub type Clients = HashMap<ServiceProviderName, Client>;
+pub type ScimClients = HashMap<ServiceProviderName, ScimClient>;
 
 /// Recently validated tokens by fingerprint. Invalid ones are not kept, so that they cannot fill it.
 #[derive(Default)]
@@ -108,7 +108,7 @@ impl Scim {
 }
 
 fn refused(detail: &str) -> ScimError {
-    Fault::Unauthorized.because(detail)
+    ScimErrorKind::Unauthorized.because(detail)
 }
 
 /// The token of `Bearer TOKEN`, the scheme in any case (RFC 9110 §11.1).
@@ -132,7 +132,11 @@ mod tests {
         assert_eq!(bearer(Some("bearer abc")).unwrap(), "abc");
         assert_eq!(bearer(Some("Bearer  abc ")).unwrap(), "abc");
         for bad in ["abc", "", "Bearer", "Bearer ", "Basic abc"] {
-            assert_eq!(bearer(Some(bad)).unwrap_err().fault, Fault::Unauthorized, "{bad}");
+            assert_eq!(
+                bearer(Some(bad)).unwrap_err().fault,
+                ScimErrorKind::Unauthorized,
+                "{bad}"
+            );
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::{Caller, Fault, Scim, ScimError};
+use super::{Caller, Scim, ScimError, ScimErrorKind};
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::query::Query;
@@ -61,7 +61,7 @@ impl Scim {
             attributes.entry("active").or_insert(Value::Bool(true));
             return self.take_over(caller, resource_type, holder.id, attributes);
         }
-        Err(Fault::Uniqueness.because(format!(
+        Err(ScimErrorKind::Uniqueness.because(format!(
             "{attribute} is taken by {endpoint}/{id}. Change that one, or choose another value.",
             endpoint = resource_type.endpoint,
             id = holder.id,

@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::error::{Fault, ScimError};
-use crate::domain::query::{Place, SortKey, Start};
+use super::error::{ScimError, ScimErrorKind};
+use crate::domain::query::{SortKey, SortPosition, Start};
 use crate::domain::{Kind, ResourceId, StoreName, Timestamp};
 use crate::storage::SecretBox;
 
@@ -32,7 +32,7 @@ pub(super) struct Cursors<'a> {
 }
 
 /// The type of a position, and its store if the stores are queried one by one.
-type Whose<'a> = (&'a Kind, Option<&'a StoreName>);
+type CursorScope<'a> = (&'a Kind, Option<&'a StoreName>);
 
 /// The content that is sealed.
 #[derive(Serialize, Deserialize)]
@@ -72,16 +72,16 @@ impl<'a> Cursors<'a> {
     }
 
     /// A cursor for the page after a position.
-    pub(super) fn after(&self, whose: Whose<'_>, place: Place) -> String {
+    pub(super) fn after(&self, whose: CursorScope<'_>, place: SortPosition) -> String {
         self.seal(whose, place, true)
     }
 
     /// A cursor for the page before a position.
-    pub(super) fn before(&self, whose: Whose<'_>, place: Place) -> String {
+    pub(super) fn before(&self, whose: CursorScope<'_>, place: SortPosition) -> String {
         self.seal(whose, place, false)
     }
 
-    fn seal(&self, (kind, store): Whose<'_>, place: Place, forward: bool) -> String {
+    fn seal(&self, (kind, store): CursorScope<'_>, place: SortPosition, forward: bool) -> String {
         let content = Content {
             kind: kind.clone(),
             store: store.cloned(),
@@ -107,15 +107,14 @@ impl<'a> Cursors<'a> {
             .and_then(|sealed| self.secret_box.open(&self.context, &sealed).ok())
             .and_then(|plain| serde_json::from_slice(&plain).ok())
             .ok_or_else(|| {
-                Fault::InvalidCursor
+                ScimErrorKind::InvalidCursor
                     .because("This cursor was not issued for this search. Repeat the search with an empty cursor.")
             })?;
         if Timestamp(content.issued).plus(self.lifetime) <= self.now {
-            return Err(
-                Fault::ExpiredCursor.because("This cursor has expired. Repeat the search with an empty cursor.")
-            );
+            return Err(ScimErrorKind::ExpiredCursor
+                .because("This cursor has expired. Repeat the search with an empty cursor."));
         }
-        let place = Place {
+        let place = SortPosition {
             id: content.id,
             key: content.key.map(|key| match key {
                 Key::Boolean(flag) => SortKey::Boolean(flag),

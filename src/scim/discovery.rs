@@ -6,7 +6,7 @@ use scim_v2::schema_urns;
 use serde_json::{Value, json};
 
 use super::list::{DEFAULT_PAGE, LARGEST_PAGE};
-use super::{Fault, Scim, ScimError, bulk, openapi};
+use super::{Scim, ScimError, ScimErrorKind, bulk, openapi};
 
 impl Scim {
     /// `GET /ServiceProviderConfig` (RFC 7643 §5).
@@ -72,7 +72,7 @@ impl Scim {
             .directory
             .registry()
             .schema(urn)
-            .ok_or_else(|| Fault::NotFound.because("There is no such schema."))?;
+            .ok_or_else(|| ScimErrorKind::NotFound.because("There is no such schema."))?;
         Ok(self
             .located(schema.to_json(), "Schema", &format!("/Schemas/{}", schema.id))
             .to_string())
@@ -97,7 +97,7 @@ impl Scim {
             .types()
             .iter()
             .find(|one| one.kind.as_str() == name);
-        let found = found.ok_or_else(|| Fault::NotFound.because("There is no such resource type."))?;
+        let found = found.ok_or_else(|| ScimErrorKind::NotFound.because("There is no such resource type."))?;
         Ok(self
             .located(found.to_json(), "ResourceType", &format!("/ResourceTypes/{name}"))
             .to_string())

@@ -11,7 +11,7 @@ use crate::userstore::StoreError;
 
 /// The kind of an error, in the terms of RFC 7644.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ScimErrorKind {
     /// The filter is invalid, or does not apply to these attributes.
     InvalidFilter,
     /// The body does not have the form that the request needs.
@@ -58,7 +58,7 @@ pub enum Fault {
     Unavailable,
 }
 
-impl Fault {
+impl ScimErrorKind {
     /// The HTTP status and `scimType` of RFC 7644 §3.12.
     pub const fn row(self) -> (u16, Option<&'static str>) {
         match self {
@@ -102,7 +102,7 @@ impl Fault {
 #[error("{detail}")]
 pub struct ScimError {
     /// The kind of error.
-    pub fault: Fault,
+    pub fault: ScimErrorKind,
     /// The message for the client.
     pub detail: String,
     /// The cause for the log.
@@ -145,13 +145,13 @@ impl ScimError {
 impl From<Invalid> for ScimError {
     fn from(error: Invalid) -> Self {
         let fault = match error.kind {
-            InvalidKind::Filter => Fault::InvalidFilter,
-            InvalidKind::Syntax => Fault::InvalidSyntax,
-            InvalidKind::Path => Fault::InvalidPath,
-            InvalidKind::Value => Fault::InvalidValue,
-            InvalidKind::NoTarget => Fault::NoTarget,
-            InvalidKind::Mutability => Fault::Mutability,
-            InvalidKind::TooMany => Fault::TooMany,
+            InvalidKind::Filter => ScimErrorKind::InvalidFilter,
+            InvalidKind::Syntax => ScimErrorKind::InvalidSyntax,
+            InvalidKind::Path => ScimErrorKind::InvalidPath,
+            InvalidKind::Value => ScimErrorKind::InvalidValue,
+            InvalidKind::NoTarget => ScimErrorKind::NoTarget,
+            InvalidKind::Mutability => ScimErrorKind::Mutability,
+            InvalidKind::TooMany => ScimErrorKind::TooMany,
         };
         fault.because(error.detail)
     }
@@ -169,16 +169,19 @@ impl From<StoreError> for ScimError {
             StoreError::Taken { attribute } => {
                 let detail =
                     format!("{attribute} is taken. Look the resource up with a filter, or choose another value.");
-                (Fault::Uniqueness, detail)
+                (ScimErrorKind::Uniqueness, detail)
             }
             StoreError::Stale => (
-                Fault::Stale,
+                ScimErrorKind::Stale,
                 "The resource has changed since this version. Read it again and repeat the change.".to_owned(),
             ),
-            StoreError::Unsupported(what) => (Fault::Unsupported, format!("This userstore cannot {what}.")),
-            StoreError::Refused { reason } => (Fault::InvalidValue, format!("The userstore refused this: {reason}")),
+            StoreError::Unsupported(what) => (ScimErrorKind::Unsupported, format!("This userstore cannot {what}.")),
+            StoreError::Refused { reason } => (
+                ScimErrorKind::InvalidValue,
+                format!("The userstore refused this: {reason}"),
+            ),
             StoreError::Unavailable(_) => (
-                Fault::Unavailable,
+                ScimErrorKind::Unavailable,
                 "The userstore does not answer at the moment. Try again shortly.".to_owned(),
             ),
         };
@@ -193,7 +196,9 @@ impl From<StoreError> for ScimError {
 impl From<DirectoryError> for ScimError {
     fn from(error: DirectoryError) -> Self {
         match error {
-            DirectoryError::NotFound(kind) => Fault::NotFound.because(format!("There is no {kind} with this id.")),
+            DirectoryError::NotFound(kind) => {
+                ScimErrorKind::NotFound.because(format!("There is no {kind} with this id."))
+            }
             DirectoryError::Invalid(invalid) => invalid.into(),
             DirectoryError::Store(error) => error.into(),
         }
@@ -206,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_error_body_has_its_status_as_a_text_and_its_scim_type() {
-        let body = Fault::Uniqueness.because("userName is taken").to_json();
+        let body = ScimErrorKind::Uniqueness.because("userName is taken").to_json();
         assert_eq!(
             body,
             json!({
@@ -220,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_error_without_scim_type_leaves_it_out() {
-        let body = Fault::NotFound.because("gone").to_json();
+        let body = ScimErrorKind::NotFound.because("gone").to_json();
         assert!(body.get("scimType").is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! Versions as entity tags: `If-Match` and `If-None-Match` (RFC 7644 §3.14, RFC 9110 §13.1).
 
-use super::error::{Fault, ScimError};
+use super::error::{ScimError, ScimErrorKind};
 use crate::domain::{Precondition, Version};
 
 /// The conditional headers of a request.
@@ -16,7 +16,7 @@ impl Conditions {
     /// The precondition on the stored version for a change. Tags compare weakly, as SCIM's own examples do.
     pub fn precondition(&self) -> Result<Precondition, ScimError> {
         if self.if_none_match.as_deref().is_some_and(|tags| tags.trim() == "*") {
-            return Err(Fault::Stale
+            return Err(ScimErrorKind::Stale
                 .because("If-None-Match: * requires that the resource does not exist, but this changes one."));
         }
         Ok(match self.if_match.as_deref().map(str::trim) {

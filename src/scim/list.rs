@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::error::{Fault, ScimError};
+use super::error::{ScimError, ScimErrorKind};
 use crate::domain::StoreName;
 use crate::domain::filter::{self, Filter};
 use crate::domain::projection::Projection;
@@ -20,7 +20,7 @@ pub const LARGEST_PAGE: usize = 1000;
 
 /// The parameters that SCIM defines; others are ignored.
 #[derive(Clone, Debug, Default)]
-pub struct Parameters {
+pub struct ListParameters {
     attributes: Option<String>,
     excluded: Option<String>,
     filter: Option<String>,
@@ -31,7 +31,7 @@ pub struct Parameters {
     cursor: Option<String>,
 }
 
-impl Parameters {
+impl ListParameters {
     /// Reads a query string. Names are case-insensitive; empty parameters count as absent.
     pub fn parse(query: &str) -> Result<Self, ScimError> {
         let mut parameters = Self::default();
@@ -57,7 +57,7 @@ impl Parameters {
     /// and lists may also be one comma-separated string; other members are ignored.
     pub fn of_search_request(body: &Value) -> Result<Self, ScimError> {
         let Value::Object(members) = body else {
-            return Err(Fault::InvalidSyntax.because("A search request is a JSON object."));
+            return Err(ScimErrorKind::InvalidSyntax.because("A search request is a JSON object."));
         };
         let mut parameters = Self::default();
         for (name, value) in members {
@@ -84,7 +84,7 @@ impl Parameters {
 
     fn checked(self) -> Result<Self, ScimError> {
         if self.cursor.is_some() && self.start_index.is_some() {
-            return Err(Fault::InvalidCursor.because("Send cursor or startIndex, not both."));
+            return Err(ScimErrorKind::InvalidCursor.because("Send cursor or startIndex, not both."));
         }
         Ok(self)
     }
@@ -104,7 +104,7 @@ impl Parameters {
         let Some(text) = &self.filter else {
             return Ok((None, Vec::new()));
         };
-        let parsed = filter::parse_noting(text, resource_type)?;
+        let parsed = filter::parse_with_deviations(text, resource_type)?;
         Ok((Some(parsed.filter), parsed.deviations))
     }
 
@@ -117,9 +117,8 @@ impl Parameters {
             .chars()
             .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']' | '(' | ')' | '"' | ';'))
         {
-            return Err(
-                Fault::InvalidPath.because("sortBy must be one attribute, such as userName or name.familyName.")
-            );
+            return Err(ScimErrorKind::InvalidPath
+                .because("sortBy must be one attribute, such as userName or name.familyName."));
         }
         let by = resource_type
             .resolve(name)
@@ -172,7 +171,7 @@ fn extend(names: &mut Option<String>, more: &str) {
 
 /// Converts a member of a search request to the text of a query parameter.
 fn text(name: &str, value: &Value) -> Result<String, ScimError> {
-    let wrong = || Fault::InvalidValue.because(format!("{name} has a value of the wrong type."));
+    let wrong = || ScimErrorKind::InvalidValue.because(format!("{name} has a value of the wrong type."));
     match (name, value) {
         (_, Value::Null) => Ok(String::new()),
         // A whole number may be written as `10.0`, and one out of range as `1e30`.
@@ -193,7 +192,7 @@ fn number(name: &str, value: &str) -> Result<i64, ScimError> {
     let value = value.trim();
     let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Fault::InvalidValue.because(format!("{name} must be a whole number.")));
+        return Err(ScimErrorKind::InvalidValue.because(format!("{name} must be a whole number.")));
     }
     // A number out of range is clamped.
     Ok(value
@@ -203,7 +202,7 @@ fn number(name: &str, value: &str) -> Result<i64, ScimError> {
 
 /// The metadata of a list response.
 #[derive(Debug, Default)]
-pub struct Frame {
+pub struct ListEnvelope {
     /// The number of all matching resources, if known.
     pub total: Option<usize>,
     /// The position of the first resource, if paging is by index.
@@ -213,23 +212,27 @@ pub struct Frame {
     /// The cursor of the previous page, if there is one.
     pub previous: Option<String>,
     /// The userstores that did not answer; their resources are missing.
-    pub silent: BTreeSet<StoreName>,
+    pub unavailable: BTreeSet<StoreName>,
 }
 
 /// The extension of a list response for missing userstores.
 const WARNING: &str = "urn:vestibule:params:scim:api:messages:2.0:Warning";
 
 /// Renders a list response; resources are rendered one after the other into one text.
-pub fn render(frame: &Frame, resources: &[Resource], mut resource: impl FnMut(&Resource, &mut String)) -> String {
+pub fn render(
+    frame: &ListEnvelope,
+    resources: &[Resource],
+    mut resource: impl FnMut(&Resource, &mut String),
+) -> String {
     let size: usize = resources.iter().map(|one| one.document.text().len() + 512).sum();
     let mut out = String::with_capacity(size + 512);
     out.push_str("{\"schemas\":[\"urn:ietf:params:scim:api:messages:2.0:ListResponse\"");
-    if frame.silent.is_empty() {
+    if frame.unavailable.is_empty() {
         out.push(']');
     } else {
         let warning = json!({
             "detail": "Userstores that do not answer are left out. Repeat the request later for the complete list.",
-            "userstores": frame.silent,
+            "userstores": frame.unavailable,
         });
         let _ = write!(
             out,
@@ -264,7 +267,7 @@ mod tests {
 
     /// Returns the effective `startIndex` and `count`.
     fn page(query: &str) -> (usize, usize) {
-        let parameters = Parameters::parse(query).unwrap();
+        let parameters = ListParameters::parse(query).unwrap();
         (parameters.start_index(), parameters.count())
     }
 
@@ -278,10 +281,13 @@ mod tests {
 
     #[test]
     fn a_count_that_is_no_number_is_an_invalid_value() {
-        assert_eq!(Parameters::parse("count=abc").unwrap_err().fault, Fault::InvalidValue);
         assert_eq!(
-            Parameters::parse("startIndex=1;2").unwrap_err().fault,
-            Fault::InvalidValue
+            ListParameters::parse("count=abc").unwrap_err().fault,
+            ScimErrorKind::InvalidValue
+        );
+        assert_eq!(
+            ListParameters::parse("startIndex=1;2").unwrap_err().fault,
+            ScimErrorKind::InvalidValue
         );
     }
 
@@ -292,12 +298,12 @@ mod tests {
 
     #[test]
     fn a_parameter_that_is_repeated_is_one_list() {
-        let parameters = Parameters::parse("attributes=userName&attributes=title").unwrap();
+        let parameters = ListParameters::parse("attributes=userName&attributes=title").unwrap();
         assert_eq!(parameters.attributes.as_deref(), Some("userName,title"));
     }
 
-    fn searched(body: &Value) -> Result<(usize, usize), Fault> {
-        Parameters::of_search_request(body)
+    fn searched(body: &Value) -> Result<(usize, usize), ScimErrorKind> {
+        ListParameters::of_search_request(body)
             .map(|parameters| (parameters.start_index(), parameters.count()))
             .map_err(|error| error.fault)
     }
@@ -314,7 +320,7 @@ mod tests {
     #[test]
     fn a_search_request_takes_whole_numbers_in_any_notation() {
         assert_eq!(searched(&json!({ "startIndex": 11.0, "count": 1e30 })), Ok((11, 1000)));
-        assert_eq!(searched(&json!({ "count": 10.5 })), Err(Fault::InvalidValue));
+        assert_eq!(searched(&json!({ "count": 10.5 })), Err(ScimErrorKind::InvalidValue));
     }
 
     #[test]
@@ -327,8 +333,8 @@ mod tests {
             json!({ "sortBy": {} }),
             json!({ "cursor": 7 }),
         ] {
-            assert_eq!(searched(&body), Err(Fault::InvalidValue), "{body}");
+            assert_eq!(searched(&body), Err(ScimErrorKind::InvalidValue), "{body}");
         }
-        assert_eq!(searched(&json!([])), Err(Fault::InvalidSyntax));
+        assert_eq!(searched(&json!([])), Err(ScimErrorKind::InvalidSyntax));
     }
 }

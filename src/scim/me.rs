@@ -1,13 +1,13 @@
 //! `/Me` (RFC 7644 §3.11): the user of the access token.
 
-use super::{Fault, Reply, Scim, ScimError, Terms, authenticate::bearer};
+use super::{Reply, RequestOptions, Scim, ScimError, ScimErrorKind, authenticate::bearer};
 use crate::domain::Kind;
 use crate::storage::tokens::AccessToken;
 use crate::storage::{StorageError, random, scim_tokens, tokens};
 
 impl Scim {
     /// `GET /Me`: the user of an access token with the scope `openid`, at the user's own location.
-    pub fn me(&self, authorization: Option<&str>, terms: &Terms) -> Result<Reply, ScimError> {
+    pub fn me(&self, authorization: Option<&str>, terms: &RequestOptions) -> Result<Reply, ScimError> {
         let fingerprint = random::fingerprint(bearer(authorization)?);
         let now = self.directory.clock().now();
         let (person, client) = self.database.read::<_, StorageError>(|connection| {
@@ -17,13 +17,14 @@ impl Scim {
         })?;
         let Some(AccessToken { grant, scope, .. }) = person else {
             return Err(if client.is_some() {
-                Fault::NotFound.because("This token belongs to an application and not to a person, so there is no Me.")
+                ScimErrorKind::NotFound
+                    .because("This token belongs to an application and not to a person, so there is no Me.")
             } else {
-                Fault::Unauthorized.because("This token is unknown, expired or revoked.")
+                ScimErrorKind::Unauthorized.because("This token is unknown, expired or revoked.")
             });
         };
         if !scope.split(' ').any(|word| word == "openid") {
-            return Err(Fault::Forbidden.because("The access token needs the scope openid."));
+            return Err(ScimErrorKind::Forbidden.because("The access token needs the scope openid."));
         }
         let resource_type = self.resource_type(&Kind::USER)?;
         let projection = terms.parameters.projection(resource_type);
@@ -31,7 +32,9 @@ impl Scim {
             .directory
             .get(&Kind::USER, &grant.user, projection.relations())?
             .filter(|user| user.store == grant.store && user.is_active())
-            .ok_or_else(|| Fault::Unauthorized.because("The user of this token no longer exists or is inactive."))?;
+            .ok_or_else(|| {
+                ScimErrorKind::Unauthorized.because("The user of this token no longer exists or is inactive.")
+            })?;
         let status = if terms.conditions.already_has(user.version) {
             304
         } else {

@@ -21,22 +21,22 @@ mod cursor;
 pub mod discovery;
 mod error;
 pub mod etag;
-mod home;
 pub mod list;
 mod me;
 pub mod normalise;
 pub mod openapi;
 mod report;
 mod search;
+mod userstore_selection;
 
-pub use authenticate::{Client, Clients};
+pub use authenticate::{ScimClient, ScimClients};
 pub use converge::Adoption;
-pub use error::{Fault, ScimError};
+pub use error::{ScimError, ScimErrorKind};
 pub use report::DialectReport;
 
 use authenticate::RecentTokens;
 use etag::Conditions;
-use list::Parameters;
+use list::ListParameters;
 use normalise::{Deviations, rule};
 
 /// A PATCH of a group with more members than this is answered without a body (204, RFC 7644 §3.5.2): the response must
@@ -49,7 +49,7 @@ pub struct Settings {
     /// The base URL of the resources, such as `https://id.example.com/scim/v2`.
     pub base_url: String,
     /// The clients that have access.
-    pub clients: Clients,
+    pub clients: ScimClients,
     /// The lifetime of a cursor (RFC 9865 §4, `cursorTimeout`).
     pub cursor_lifetime: Duration,
     /// Whether every userstore is in the server's own database.
@@ -69,7 +69,7 @@ pub struct Scim {
     directory: Arc<Directory>,
     database: Database,
     secret_box: Arc<SecretBox>,
-    clients: Clients,
+    clients: ScimClients,
     base_url: String,
     cursor_lifetime: Duration,
     stores_are_near: bool,
@@ -129,12 +129,12 @@ pub struct Caller {
     /// The actor of its changes.
     pub actor: Actor,
     /// Its configuration.
-    pub client: Client,
+    pub client: ScimClient,
 }
 
 /// The resource that a request names.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct ResourceRef {
     /// Its type.
     pub kind: Kind,
     /// Its id.
@@ -143,9 +143,9 @@ pub struct Target {
 
 /// The parameters and headers of a request.
 #[derive(Clone, Debug, Default)]
-pub struct Terms {
+pub struct RequestOptions {
     /// The query parameters.
-    pub parameters: Parameters,
+    pub parameters: ListParameters,
     /// The conditional headers.
     pub conditions: Conditions,
     /// The preferred response to a write.
@@ -172,14 +172,20 @@ impl Scim {
     }
 
     /// Creates a resource: `POST /Users` and other types (RFC 7644 §3.3).
-    pub fn create(&self, caller: &Caller, kind: &Kind, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
+    pub fn create(
+        &self,
+        caller: &Caller,
+        kind: &Kind,
+        body: &[u8],
+        terms: &RequestOptions,
+    ) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(kind)?;
         let mut value = parse(body)?;
-        let store = self.home(caller, &mut value)?;
+        let store = self.select_userstore(caller, &mut value)?;
         let attributes = self.normalised(caller, resource_type, value)?;
         let anew = || {
             let mut value = parse(body)?;
-            self.home(caller, &mut value)?;
+            self.select_userstore(caller, &mut value)?;
             Ok(normalise::body(resource_type, value, &mut Deviations::default())?)
         };
         let created = self.create_or_converge(caller, resource_type, (&store, attributes), anew)?;
@@ -187,7 +193,7 @@ impl Scim {
     }
 
     /// `GET /Users/{id}` (RFC 7644 §3.4.1).
-    pub fn get(&self, caller: &Caller, target: &Target, terms: &Terms) -> Result<Reply, ScimError> {
+    pub fn get(&self, caller: &Caller, target: &ResourceRef, terms: &RequestOptions) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(&target.kind)?;
         let projection = terms.parameters.projection(resource_type);
         let found = self.visible(caller, target, projection.relations())?;
@@ -200,7 +206,13 @@ impl Scim {
     }
 
     /// `PUT /Users/{id}` (RFC 7644 §3.5.1).
-    pub fn replace(&self, caller: &Caller, target: &Target, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
+    pub fn replace(
+        &self,
+        caller: &Caller,
+        target: &ResourceRef,
+        body: &[u8],
+        terms: &RequestOptions,
+    ) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(&target.kind)?;
         let operation = Operation::Replace {
             kind: target.kind.clone(),
@@ -213,7 +225,13 @@ impl Scim {
     }
 
     /// `PATCH /Users/{id}` (RFC 7644 §3.5.2).
-    pub fn patch(&self, caller: &Caller, target: &Target, body: &[u8], terms: &Terms) -> Result<Reply, ScimError> {
+    pub fn patch(
+        &self,
+        caller: &Caller,
+        target: &ResourceRef,
+        body: &[u8],
+        terms: &RequestOptions,
+    ) -> Result<Reply, ScimError> {
         let resource_type = self.resource_type(&target.kind)?;
         let mut deviations = Deviations::default();
         let operations = normalise::patch(resource_type, parse(body)?, &mut deviations)?;
@@ -232,7 +250,7 @@ impl Scim {
     }
 
     /// `DELETE /Users/{id}` (RFC 7644 §3.6).
-    pub fn delete(&self, caller: &Caller, target: &Target, terms: &Terms) -> Result<Reply, ScimError> {
+    pub fn delete(&self, caller: &Caller, target: &ResourceRef, terms: &RequestOptions) -> Result<Reply, ScimError> {
         let operation = Operation::Delete {
             kind: target.kind.clone(),
             id: target.id.clone(),
@@ -262,7 +280,7 @@ impl Scim {
 
     /// Whether a list request is cheap: it asks for one resource by its name, as clients do before every write, or for
     /// a plain page of users.
-    pub fn is_quick(&self, kind: &Kind, terms: &Terms) -> bool {
+    pub fn is_quick(&self, kind: &Kind, terms: &RequestOptions) -> bool {
         let filter = self
             .resource_type(kind)
             .and_then(|resource_type| terms.parameters.filter(resource_type));
@@ -281,7 +299,7 @@ impl Scim {
 
     fn resource_type(&self, kind: &Kind) -> Result<&ResourceType, ScimError> {
         let found = self.directory.registry().resource_type(kind);
-        found.ok_or_else(|| Fault::NotFound.because(format!("There is no resource type {kind}.")))
+        found.ok_or_else(|| ScimErrorKind::NotFound.because(format!("There is no resource type {kind}.")))
     }
 
     fn normalised(&self, caller: &Caller, resource_type: &ResourceType, body: Value) -> Result<Attributes, ScimError> {
@@ -295,7 +313,7 @@ impl Scim {
     fn makes_elements(
         &self,
         caller: &Caller,
-        target: &Target,
+        target: &ResourceRef,
         resource_type: &ResourceType,
         operations: &[PatchOperation],
     ) -> Result<bool, ScimError> {
@@ -324,15 +342,15 @@ impl Scim {
         let change = Change {
             actor: caller.actor.clone(),
             operation,
-            companions: Vec::new(),
+            side_records: Vec::new(),
         };
         Ok(self.directory.apply(change)?)
     }
 
-    fn visible(&self, caller: &Caller, target: &Target, relations: Relations) -> Result<Resource, ScimError> {
+    fn visible(&self, caller: &Caller, target: &ResourceRef, relations: Relations) -> Result<Resource, ScimError> {
         self.directory
             .get_for(&caller.actor, &target.kind, &target.id, relations)?
-            .ok_or_else(|| Fault::NotFound.because(format!("There is no {} with this id.", target.kind)))
+            .ok_or_else(|| ScimErrorKind::NotFound.because(format!("There is no {} with this id.", target.kind)))
     }
 
     /// The response to a write: the written resource, unless the client prefers less. A write returns the resource
@@ -342,7 +360,7 @@ impl Scim {
         status: u16,
         resource: Resource,
         resource_type: &ResourceType,
-        terms: &Terms,
+        terms: &RequestOptions,
     ) -> Result<Reply, ScimError> {
         let projection = terms.parameters.projection(resource_type);
         let relations = projection.relations();
@@ -374,7 +392,7 @@ impl Scim {
     }
 
     /// The address of a resource, which need not exist: a bulk request may name any id.
-    fn location(&self, target: &Target) -> Result<String, ScimError> {
+    fn location(&self, target: &ResourceRef) -> Result<String, ScimError> {
         let endpoint = &self.resource_type(&target.kind)?.endpoint;
         let id = utf8_percent_encode(target.id.as_str(), RESERVED);
         Ok(format!("{}{endpoint}/{id}", self.base_url))
@@ -402,7 +420,7 @@ fn parse(body: &[u8]) -> Result<Value, ScimError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     serde_json::from_slice(body).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        Fault::InvalidSyntax.because(match error.classify() {
+        ScimErrorKind::InvalidSyntax.because(match error.classify() {
             serde_json::error::Category::Eof if body.is_empty() => "The request needs a JSON body.".to_owned(),
             _ => format!("The body is not valid JSON at {place}."),
         })

@@ -9,18 +9,18 @@ use crate::storage::{StorageError, dialects};
 
 /// Counts tolerated deviations by service provider and rule.
 #[derive(Default)]
-pub struct DialectReport(Mutex<State>);
+pub struct DialectReport(Mutex<ReportState>);
 
 #[derive(Default)]
-struct State {
+struct ReportState {
     /// The counts since the process started.
-    all: Counts,
+    all: DialectCounts,
     /// The part of these that is not yet in the database.
-    unkept: Counts,
+    unkept: DialectCounts,
 }
 
 /// (service provider, rule) → requests.
-type Counts = BTreeMap<(ServiceProviderName, &'static str), u64>;
+type DialectCounts = BTreeMap<(ServiceProviderName, &'static str), u64>;
 
 impl DialectReport {
     /// Counts the rules that one request needed, each once.
@@ -37,7 +37,7 @@ impl DialectReport {
     }
 
     /// The counts since the process started.
-    pub fn snapshot(&self) -> Counts {
+    pub fn snapshot(&self) -> DialectCounts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 }

@@ -4,26 +4,26 @@
 use std::collections::BTreeSet;
 
 use super::cursor::Cursors;
-use super::list::{self, Frame, Parameters};
-use super::{Caller, Fault, Reply, Scim, ScimError, Terms, parse};
-use crate::directory::{DirectoryError, FoundOver};
+use super::list::{self, ListEnvelope, ListParameters};
+use super::{Caller, Reply, RequestOptions, Scim, ScimError, ScimErrorKind, parse};
+use crate::directory::{DirectoryError, MultiStoreResult};
 use crate::domain::filter::tolerance::UNKNOWN_ATTRIBUTE;
 use crate::domain::projection::Projection;
-use crate::domain::query::{Found, Page, Place, Query, Start};
+use crate::domain::query::{Page, Query, ResultPage, SortPosition, Start};
 use crate::domain::schema::ResourceType;
 use crate::domain::{Kind, Resource, ResourceId, StoreName};
 use crate::userstore::StoreError;
 
 /// The search over one resource type, as part of a search over one or all types. Unsorted parts go store by store, so
 /// that a page deep inside costs no more than in one store; sorted ones are merged.
-struct Part<'a> {
+struct SearchPart<'a> {
     resource_type: &'a ResourceType,
     projection: Projection,
     query: Query,
     stores: Vec<StoreName>,
 }
 
-impl Part<'_> {
+impl SearchPart<'_> {
     fn holds(&self, resource: &Resource) -> bool {
         self.query.kind == resource.kind && self.stores.contains(&resource.store)
     }
@@ -36,26 +36,31 @@ impl Part<'_> {
 
 /// The page after or before a cursor.
 #[derive(Default)]
-struct Stretch {
+struct CursorPage {
     total: Option<usize>,
     more: bool,
     resources: Vec<Resource>,
-    silent: BTreeSet<StoreName>,
+    unavailable: BTreeSet<StoreName>,
 }
 
 impl Scim {
     /// `GET /Users`, and `GET /` over every resource type: without a kind (RFC 7644 §3.4.2).
-    pub fn list(&self, caller: &Caller, kind: Option<&Kind>, terms: &Terms) -> Result<Reply, ScimError> {
+    pub fn list(&self, caller: &Caller, kind: Option<&Kind>, terms: &RequestOptions) -> Result<Reply, ScimError> {
         self.search_for(caller, kind, &terms.parameters)
     }
 
     /// `POST /Users/.search`, and `POST /.search` over every resource type: without a kind (RFC 7644 §3.4.3). The whole
     /// search is in the body, so that no part of it is in a URL.
     pub fn search(&self, caller: &Caller, kind: Option<&Kind>, body: &[u8]) -> Result<Reply, ScimError> {
-        self.search_for(caller, kind, &Parameters::of_search_request(&parse(body)?)?)
+        self.search_for(caller, kind, &ListParameters::of_search_request(&parse(body)?)?)
     }
 
-    fn search_for(&self, caller: &Caller, kind: Option<&Kind>, parameters: &Parameters) -> Result<Reply, ScimError> {
+    fn search_for(
+        &self,
+        caller: &Caller,
+        kind: Option<&Kind>,
+        parameters: &ListParameters,
+    ) -> Result<Reply, ScimError> {
         let types = match kind {
             Some(kind) => std::slice::from_ref(self.resource_type(kind)?),
             None => self.directory.registry().types(),
@@ -69,9 +74,9 @@ impl Scim {
             rules.extend(tolerated);
             if part.query.sort.is_some() {
                 let stores = stores.clone();
-                parts.push(Part { stores, ..part });
+                parts.push(SearchPart { stores, ..part });
             } else {
-                let of = |store: &StoreName| Part {
+                let of = |store: &StoreName| SearchPart {
                     stores: vec![store.clone()],
                     projection: part.projection.clone(),
                     query: part.query.clone(),
@@ -89,8 +94,8 @@ impl Scim {
             Some(cursor) => self.by_cursor(caller, &mut parts, parameters, cursor)?,
             None => self.by_index(caller, &mut parts, parameters)?,
         };
-        if !stores.is_empty() && frame.silent.len() == stores.len() {
-            return Err(Fault::Unavailable.because("No userstore answers. Try again later."));
+        if !stores.is_empty() && frame.unavailable.len() == stores.len() {
+            return Err(ScimErrorKind::Unavailable.because("No userstore answers. Try again later."));
         }
         let body = list::render(&frame, &resources, |resource, out| {
             if let Some(part) = parts.iter().find(|part| part.holds(resource)) {
@@ -105,21 +110,21 @@ impl Scim {
     }
 
     /// Returns the matches of a part. An unavailable store does not fail the search for a client that reaches others.
-    fn find(&self, part: &Part<'_>, caller: &Caller) -> Result<FoundOver, ScimError> {
+    fn find(&self, part: &SearchPart<'_>, caller: &Caller) -> Result<MultiStoreResult, ScimError> {
         match self.directory.find_over(&part.stores, &part.query) {
             Err(DirectoryError::Store(StoreError::Unavailable(cause))) if caller.client.store.is_none() => {
                 log::debug!(
                     "a list leaves out the unavailable userstores {:?}: {cause}",
                     part.stores
                 );
-                let none = Found {
+                let none = ResultPage {
                     total: Some(0),
                     resources: Vec::new(),
                     more: false,
                 };
-                Ok(FoundOver {
+                Ok(MultiStoreResult {
                     found: none,
-                    silent: part.stores.clone(),
+                    unavailable: part.stores.clone(),
                 })
             }
             found => Ok(found?),
@@ -130,10 +135,10 @@ impl Scim {
     fn by_index(
         &self,
         caller: &Caller,
-        parts: &mut [Part<'_>],
-        parameters: &Parameters,
-    ) -> Result<(Frame, Vec<Resource>), ScimError> {
-        let (mut total, mut resources, mut silent) = (0, Vec::new(), BTreeSet::new());
+        parts: &mut [SearchPart<'_>],
+        parameters: &ListParameters,
+    ) -> Result<(ListEnvelope, Vec<Resource>), ScimError> {
+        let (mut total, mut resources, mut unavailable) = (0, Vec::new(), BTreeSet::new());
         for part in parts {
             part.query.page = Page {
                 start: Start::Index((parameters.start_index() - 1).saturating_sub(total)),
@@ -142,13 +147,13 @@ impl Scim {
             let over = self.find(part, caller)?;
             total += over.found.total.unwrap_or_default();
             resources.extend(over.found.resources);
-            silent.extend(over.silent);
+            unavailable.extend(over.unavailable);
         }
-        let frame = Frame {
+        let frame = ListEnvelope {
             total: Some(total),
             start_index: Some(parameters.start_index()),
-            silent,
-            ..Frame::default()
+            unavailable,
+            ..ListEnvelope::default()
         };
         Ok((frame, resources))
     }
@@ -157,10 +162,10 @@ impl Scim {
     fn by_cursor(
         &self,
         caller: &Caller,
-        parts: &mut [Part<'_>],
-        parameters: &Parameters,
+        parts: &mut [SearchPart<'_>],
+        parameters: &ListParameters,
         cursor: &str,
-    ) -> Result<(Frame, Vec<Resource>), ScimError> {
+    ) -> Result<(ListEnvelope, Vec<Resource>), ScimError> {
         let mut kinds: Vec<&str> = parts.iter().map(|part| part.query.kind.as_str()).collect();
         kinds.dedup();
         let alone = kinds.len() == 1;
@@ -173,25 +178,25 @@ impl Scim {
             (0, Start::Index(0))
         } else {
             let from = cursors.open(cursor)?;
-            let is_there = |part: &Part<'_>| part.query.kind == from.kind && part.store() == from.store.as_ref();
+            let is_there = |part: &SearchPart<'_>| part.query.kind == from.kind && part.store() == from.store.as_ref();
             let at = parts.iter().position(is_there).ok_or_else(|| {
-                Fault::InvalidCursor.because("The resource type or userstore of this cursor no longer exists.")
+                ScimErrorKind::InvalidCursor.because("The resource type or userstore of this cursor no longer exists.")
             })?;
             (at, from.start)
         };
         for part in &mut *parts {
             // The positions of the first and the last resource need the relations that the search sorts by.
-            part.query.relations = part.query.relations.and(part.query.looks_at());
+            part.query.relations = part.query.relations.and(part.query.relations_used());
         }
         let stretch = if matches!(start, Start::Before(_)) && alone {
-            self.stretch_before(caller, &mut parts[..=at], &start, parameters.count())?
+            self.page_before(caller, &mut parts[..=at], &start, parameters.count())?
         } else {
-            self.stretch_after(caller, &mut parts[at..], &start, parameters.count())?
+            self.page_after(caller, &mut parts[at..], &start, parameters.count())?
         };
         let marked = |resource: &Resource, forward: bool| {
             let part = parts.iter().find(|part| part.holds(resource));
-            let place = Place::of(resource, part.and_then(|part| part.query.sort.as_ref()));
-            let whose = (&resource.kind, part.and_then(Part::store));
+            let place = SortPosition::of(resource, part.and_then(|part| part.query.sort.as_ref()));
+            let whose = (&resource.kind, part.and_then(SearchPart::store));
             if forward {
                 cursors.after(whose, place)
             } else {
@@ -206,27 +211,27 @@ impl Scim {
             Start::After(_) => (last.filter(|_| more).map(after), first.filter(|_| alone).map(before)),
             Start::Before(_) => (last.map(after), first.filter(|_| more).map(before)),
         };
-        let frame = Frame {
+        let frame = ListEnvelope {
             total: stretch.total,
             start_index: None,
             next,
             previous,
-            silent: stretch.silent,
+            unavailable: stretch.unavailable,
         };
         Ok((frame, stretch.resources))
     }
 
     /// Continues from a position in the first of these parts through the others.
-    fn stretch_after(
+    fn page_after(
         &self,
         caller: &Caller,
-        parts: &mut [Part<'_>],
+        parts: &mut [SearchPart<'_>],
         start: &Start,
         count: usize,
-    ) -> Result<Stretch, ScimError> {
-        let mut stretch = Stretch {
+    ) -> Result<CursorPage, ScimError> {
+        let mut stretch = CursorPage {
             total: Some(0),
-            ..Stretch::default()
+            ..CursorPage::default()
         };
         let starts = std::iter::once(start.clone()).chain(std::iter::repeat(Start::Index(0)));
         for (part, start) in parts.iter_mut().zip(starts) {
@@ -234,11 +239,11 @@ impl Scim {
                 start,
                 count: count.saturating_sub(stretch.resources.len()),
             };
-            let FoundOver { found, silent } = self.find(part, caller)?;
+            let MultiStoreResult { found, unavailable } = self.find(part, caller)?;
             stretch.total = stretch.total.zip(found.total).map(|(one, other)| one + other);
             stretch.more |= found.more;
             stretch.resources.extend(found.resources);
-            stretch.silent.extend(silent);
+            stretch.unavailable.extend(unavailable);
             if stretch.more && stretch.total.is_none() {
                 break;
             }
@@ -247,25 +252,25 @@ impl Scim {
     }
 
     /// Goes back from a position in the last of these parts through those before it.
-    fn stretch_before(
+    fn page_before(
         &self,
         caller: &Caller,
-        parts: &mut [Part<'_>],
+        parts: &mut [SearchPart<'_>],
         start: &Start,
         count: usize,
-    ) -> Result<Stretch, ScimError> {
-        let mut stretch = Stretch::default();
+    ) -> Result<CursorPage, ScimError> {
+        let mut stretch = CursorPage::default();
         let starts = std::iter::once(start.clone()).chain(std::iter::repeat(Start::Before(end())));
         for (part, start) in parts.iter_mut().rev().zip(starts) {
             part.query.page = Page {
                 start,
                 count: count.saturating_sub(stretch.resources.len()),
             };
-            let FoundOver { mut found, silent } = self.find(part, caller)?;
+            let MultiStoreResult { mut found, unavailable } = self.find(part, caller)?;
             stretch.more |= found.more;
             found.resources.append(&mut stretch.resources);
             stretch.resources = found.resources;
-            stretch.silent.extend(silent);
+            stretch.unavailable.extend(unavailable);
             if stretch.more {
                 break;
             }
@@ -275,8 +280,8 @@ impl Scim {
 }
 
 /// The position after all unsorted resources: every id is less than `~`.
-fn end() -> Place {
-    Place {
+fn end() -> SortPosition {
+    SortPosition {
         key: None,
         id: ResourceId::new("~"),
     }
@@ -285,8 +290,8 @@ fn end() -> Place {
 /// The search over one type, and the tolerances that reading the filter needed. The page is set later.
 fn part<'a>(
     resource_type: &'a ResourceType,
-    parameters: &Parameters,
-) -> Result<(Part<'a>, Vec<&'static str>), ScimError> {
+    parameters: &ListParameters,
+) -> Result<(SearchPart<'a>, Vec<&'static str>), ScimError> {
     let projection = parameters.projection(resource_type);
     let (filter, tolerated) = parameters.filter(resource_type)?;
     let query = Query {
@@ -299,7 +304,7 @@ fn part<'a>(
         },
         relations: projection.relations(),
     };
-    let part = Part {
+    let part = SearchPart {
         resource_type,
         projection,
         query,

@@ -11,17 +11,17 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use self::page::AccountPage;
+use super::csrf::{account_token, is_own_form};
 use super::login::answer::{out_of_date, unavailable};
-use super::login::{LoginData, onward, run, see_other};
+use super::login::{LoginData, redirect_page, run, see_other};
 use super::oidc::{log_cause, session_cookie, session_of};
-use super::own_form::{account_token, is_own_form};
-use super::page::{LoggedOut, NotFound, respond};
+use super::page::{LoggedOutPage, NotFound, respond};
 use super::{blocking, messages};
 use crate::domain::password::PasswordDefect;
 use crate::domain::{IdentityProviderName, Link, Secret};
-use crate::federation::account::{AccountError, Away, Complaint, Ending};
-use crate::federation::login::Started;
-use crate::federation::login::visitor::Visitor;
+use crate::federation::account::{AccountError, AccountProblem, LinkingRedirect, SessionSelection};
+use crate::federation::login::StartedLogin;
+use crate::federation::login::visitor::SignedInUser;
 use crate::federation::{Federation, FederationError, LoginError};
 use crate::oidc::Oidc;
 use crate::storage::random;
@@ -38,26 +38,31 @@ pub fn routes(config: &mut ServiceConfig) {
 
 /// The outcome of the last form, as codes in the query. Only known codes have a text.
 #[derive(Deserialize)]
-struct Told {
+struct PageNotice {
     done: Option<String>,
     problem: Option<String>,
 }
 
 /// `GET /account`: shows the page, or starts a login for it.
-async fn view(oidc: Data<Oidc>, door: Data<LoginData>, http: HttpRequest, told: Query<Told>) -> HttpResponse {
+async fn view(
+    oidc: Data<Oidc>,
+    login_data: Data<LoginData>,
+    http: HttpRequest,
+    told: Query<PageNotice>,
+) -> HttpResponse {
     let visit = match visit(&oidc, &http).await {
         Ok(Some(visit)) => visit,
-        Ok(None) => return enter(&door, None).await,
+        Ok(None) => return enter(&login_data, None).await,
         Err(response) => return response,
     };
-    let (federation, visitor) = (Arc::clone(&door.federation), visit.visitor.clone());
+    let (federation, visitor) = (Arc::clone(&login_data.federation), visit.visitor.clone());
     match run(move || Ok(federation.account.view(&visitor)?)).await {
         Ok(Some(account)) => {
-            let Told { done, problem } = told.into_inner();
+            let PageNotice { done, problem } = told.into_inner();
             let page = AccountPage::new(account, visit.token(), (done.as_deref(), problem.as_deref()));
             respond(StatusCode::OK, page.render(), &[])
         }
-        Ok(None) => enter(&door, None).await,
+        Ok(None) => enter(&login_data, None).await,
         Err(stop) => stop.into_page(),
     }
 }
@@ -65,58 +70,58 @@ async fn view(oidc: Data<Oidc>, door: Data<LoginData>, http: HttpRequest, told: 
 /// `POST /account/{form}`: carries out one change.
 async fn change(
     oidc: Data<Oidc>,
-    door: Data<LoginData>,
+    login_data: Data<LoginData>,
     http: HttpRequest,
     form: Path<String>,
     fields: Form<Vec<(String, String)>>,
 ) -> HttpResponse {
     let visit = match visit(&oidc, &http).await {
         Ok(Some(visit)) => visit,
-        Ok(None) => return enter(&door, None).await,
+        Ok(None) => return enter(&login_data, None).await,
         Err(response) => return response,
     };
-    let Some(fields) = Fields::read(fields.into_inner()) else {
+    let Some(fields) = AccountForm::read(fields.into_inner()) else {
         return out_of_date();
     };
     if !is_own_form(
         &http,
-        door.federation.login.public_url(),
+        login_data.federation.login.public_url(),
         &visit.token(),
         fields.text("csrf"),
     ) {
         return out_of_date();
     }
-    let (federation, visitor) = (Arc::clone(&door.federation), visit.visitor.clone());
+    let (federation, visitor) = (Arc::clone(&login_data.federation), visit.visitor.clone());
     let form = form.into_inner();
     let next = match run(move || carry_out(&federation, &visitor, &form, &fields)).await {
         Ok(next) => next,
         Err(stop) => return stop.into_page(),
     };
     match next {
-        Next::Done(what) => see_other(&format!("{PAGE}?done={what}"), None),
-        Next::Problem(Complaint::NotFresh) => enter(&door, Some(visit.visitor)).await,
-        Next::Problem(complaint) => see_other(&format!("{PAGE}?problem={}", code(complaint)), None),
-        Next::Step(handle) => see_other("/login", Some(door.handle_cookie(handle))),
-        Next::Away(name, away) => onward(&name, &away.to, Some(door.handle_cookie(away.handle))),
-        Next::SignedIn => signed_in_anew(oidc, visit).await,
-        Next::SignedOut => {
-            let mut response = respond(StatusCode::OK, LoggedOut { way_out: None }.render(), &[]);
+        FormOutcome::Done(what) => see_other(&format!("{PAGE}?done={what}"), None),
+        FormOutcome::Problem(AccountProblem::NotFresh) => enter(&login_data, Some(visit.visitor)).await,
+        FormOutcome::Problem(complaint) => see_other(&format!("{PAGE}?problem={}", code(complaint)), None),
+        FormOutcome::Step(handle) => see_other("/login", Some(login_data.handle_cookie(handle))),
+        FormOutcome::Away(name, away) => redirect_page(&name, &away.to, Some(login_data.handle_cookie(away.handle))),
+        FormOutcome::SignedIn => renew_session(oidc, visit).await,
+        FormOutcome::SignedOut => {
+            let mut response = respond(StatusCode::OK, LoggedOutPage { way_out: None }.render(), &[]);
             // Adding a cookie fails only if its text is no valid header value; the value of this one is empty.
             let _ = response.add_removal_cookie(&session_cookie(&oidc, String::new()));
             response
         }
-        Next::Unknown => respond(StatusCode::NOT_FOUND, NotFound.render(), &[]),
+        FormOutcome::Unknown => respond(StatusCode::NOT_FOUND, NotFound.render(), &[]),
     }
 }
 
 /// The response to a form.
-enum Next {
+enum FormOutcome {
     Done(&'static str),
-    Problem(Complaint),
+    Problem(AccountProblem),
     /// A page of the login.
     Step(String),
     /// An identity provider, by its display name.
-    Away(String, Away),
+    Away(String, LinkingRedirect),
     /// The change ended every session; opens a new one for this browser.
     SignedIn,
     SignedOut,
@@ -124,10 +129,15 @@ enum Next {
 }
 
 /// Makes the change that a form asks for; a complaint is one of the things that can follow.
-fn carry_out(federation: &Federation, visitor: &Visitor, form: &str, fields: &Fields) -> Result<Next, LoginError> {
+fn carry_out(
+    federation: &Federation,
+    visitor: &SignedInUser,
+    form: &str,
+    fields: &AccountForm,
+) -> Result<FormOutcome, LoginError> {
     match change_account(federation, visitor, form, fields) {
         Ok(next) => Ok(next),
-        Err(AccountError::Refused(complaint)) => Ok(Next::Problem(complaint)),
+        Err(AccountError::Refused(complaint)) => Ok(FormOutcome::Problem(complaint)),
         Err(AccountError::Denied(denial)) => Err(denial.into()),
         Err(AccountError::Failed(error)) => Err(error.into()),
     }
@@ -135,16 +145,16 @@ fn carry_out(federation: &Federation, visitor: &Visitor, form: &str, fields: &Fi
 
 fn change_account(
     federation: &Federation,
-    visitor: &Visitor,
+    visitor: &SignedInUser,
     form: &str,
-    fields: &Fields,
-) -> Result<Next, AccountError> {
+    fields: &AccountForm,
+) -> Result<FormOutcome, AccountError> {
     let account = &federation.account;
     match form {
-        "confirm" => Ok(Next::Problem(Complaint::NotFresh)),
+        "confirm" => Ok(FormOutcome::Problem(AccountProblem::NotFresh)),
         "profile" => account
             .edit_profile(visitor, &fields.attributes())
-            .map(|()| Next::Done("profile")),
+            .map(|()| FormOutcome::Done("profile")),
         "link" => link(federation, visitor, fields),
         "unlink" => {
             let link = Link {
@@ -152,49 +162,51 @@ fn change_account(
                 issuer: fields.text("issuer").to_owned(),
                 subject: fields.text("subject").to_owned(),
             };
-            account.unlink(visitor, &link).map(|()| Next::Done("unlinked"))
+            account.unlink(visitor, &link).map(|()| FormOutcome::Done("unlinked"))
         }
         "consent" => {
             let path = Some(fields.text("path")).filter(|path| !path.is_empty());
             account.withdraw(visitor, fields.text("purpose"), path)?;
-            Ok(Next::Done("withdrawn"))
+            Ok(FormOutcome::Done("withdrawn"))
         }
         "authenticator" => match fields.text("decision") {
-            "set_up" => account.begin_authenticator(visitor).map(Next::Step),
-            "renew_codes" => account.renew_codes(visitor).map(Next::Step),
+            "set_up" => account.begin_authenticator(visitor).map(FormOutcome::Step),
+            "renew_codes" => account.renew_codes(visitor).map(FormOutcome::Step),
             "remove" => account
                 .drop_authenticator(visitor)
-                .map(|()| Next::Done("authenticator_removed")),
-            _ => Ok(Next::Unknown),
+                .map(|()| FormOutcome::Done("authenticator_removed")),
+            _ => Ok(FormOutcome::Unknown),
         },
         "password" => {
             let (before, new) = (fields.secret("before"), fields.secret("password"));
             account.set_password(visitor, &before, &new, &fields.secret("password_again"))?;
-            Ok(Next::SignedIn)
+            Ok(FormOutcome::SignedIn)
         }
         "sessions" => Ok(sign_out(federation, visitor, fields.text("session"))?),
-        _ => Ok(Next::Unknown),
+        _ => Ok(FormOutcome::Unknown),
     }
 }
 
-fn link(federation: &Federation, visitor: &Visitor, fields: &Fields) -> Result<Next, AccountError> {
+fn link(federation: &Federation, visitor: &SignedInUser, fields: &AccountForm) -> Result<FormOutcome, AccountError> {
     let provider = IdentityProviderName::new(fields.text("identity_provider").to_owned());
     let away = federation.account.begin_linking(visitor, &provider)?;
     let name = federation.login.display_name(&provider).unwrap_or_default();
-    Ok(Next::Away(name, away))
+    Ok(FormOutcome::Away(name, away))
 }
 
-fn sign_out(federation: &Federation, visitor: &Visitor, session: &str) -> Result<Next, FederationError> {
+fn sign_out(federation: &Federation, visitor: &SignedInUser, session: &str) -> Result<FormOutcome, FederationError> {
     if session.is_empty() {
-        federation.account.sign_out(visitor, Ending::All)?;
-        return Ok(Next::SignedOut);
+        federation.account.sign_out(visitor, SessionSelection::All)?;
+        return Ok(FormOutcome::SignedOut);
     }
-    federation.account.sign_out(visitor, Ending::One(session.to_owned()))?;
-    Ok(Next::Done("signed_out"))
+    federation
+        .account
+        .sign_out(visitor, SessionSelection::One(session.to_owned()))?;
+    Ok(FormOutcome::Done("signed_out"))
 }
 
 /// Opens a new session after a change that ended the old one.
-async fn signed_in_anew(oidc: Data<Oidc>, visit: Visit) -> HttpResponse {
+async fn renew_session(oidc: Data<Oidc>, visit: AccountSession) -> HttpResponse {
     let provider = oidc.clone();
     let opened = blocking::run(move || provider.open_session(&visit.visitor.authentication, None)).await;
     match opened {
@@ -208,37 +220,39 @@ async fn signed_in_anew(oidc: Data<Oidc>, visit: Visit) -> HttpResponse {
 }
 
 /// Starts a login for the account page; with a visitor, only that person may sign in.
-async fn enter(door: &LoginData, visitor: Option<Visitor>) -> HttpResponse {
-    let federation = Arc::clone(&door.federation);
+async fn enter(login_data: &LoginData, visitor: Option<SignedInUser>) -> HttpResponse {
+    let federation = Arc::clone(&login_data.federation);
     match run(move || Ok(federation.account.start(visitor.as_ref())?)).await {
-        Ok(Started { handle, to: Some(to) }) => {
-            onward(messages::text("account.sign_in"), &to, Some(door.handle_cookie(handle)))
-        }
-        Ok(Started { handle, to: None }) => see_other("/login", Some(door.handle_cookie(handle))),
+        Ok(StartedLogin { handle, to: Some(to) }) => redirect_page(
+            messages::text("account.sign_in"),
+            &to,
+            Some(login_data.handle_cookie(handle)),
+        ),
+        Ok(StartedLogin { handle, to: None }) => see_other("/login", Some(login_data.handle_cookie(handle))),
         Err(stop) => stop.into_page(),
     }
 }
 
 /// A visitor with a session.
-struct Visit {
+struct AccountSession {
     cookie: String,
-    visitor: Visitor,
+    visitor: SignedInUser,
 }
 
-impl Visit {
+impl AccountSession {
     fn token(&self) -> String {
         account_token(&self.cookie)
     }
 }
 
-async fn visit(oidc: &Data<Oidc>, http: &HttpRequest) -> Result<Option<Visit>, HttpResponse> {
+async fn visit(oidc: &Data<Oidc>, http: &HttpRequest) -> Result<Option<AccountSession>, HttpResponse> {
     let Some(cookie) = session_of(oidc, http) else {
         return Ok(None);
     };
     let (provider, value) = (oidc.clone(), cookie.clone());
     match blocking::run(move || provider.session(&value)).await {
-        Some(Ok(found)) => Ok(found.map(|authentication| Visit {
-            visitor: Visitor {
+        Some(Ok(found)) => Ok(found.map(|authentication| AccountSession {
+            visitor: SignedInUser {
                 authentication,
                 session: random::fingerprint(&cookie),
             },
@@ -253,9 +267,9 @@ async fn visit(oidc: &Data<Oidc>, http: &HttpRequest) -> Result<Option<Visit>, H
 }
 
 /// The fields of a form, each at most once.
-struct Fields(BTreeMap<String, String>);
+struct AccountForm(BTreeMap<String, String>);
 
-impl Fields {
+impl AccountForm {
     fn read(pairs: Vec<(String, String)>) -> Option<Self> {
         let count = pairs.len();
         let fields: BTreeMap<_, _> = pairs.into_iter().collect();
@@ -280,18 +294,18 @@ impl Fields {
 }
 
 /// The stable code of a complaint; its text is in `locales/`.
-fn code(complaint: Complaint) -> &'static str {
+fn code(complaint: AccountProblem) -> &'static str {
     match complaint {
-        Complaint::NotFresh => "not_fresh",
-        Complaint::Outdated => "account_outdated",
-        Complaint::LastWayIn => "last_way_in",
-        Complaint::WrongPassword => "wrong_old_password",
-        Complaint::Password(PasswordDefect::Short) => "password_short",
-        Complaint::Password(PasswordDefect::Long) => "password_long",
-        Complaint::Password(PasswordDefect::Username) => "password_is_name",
-        Complaint::Password(PasswordDefect::Common) => "password_common",
-        Complaint::PasswordsDiffer => "passwords_differ",
-        Complaint::Unfit => "attribute_unfit",
-        Complaint::Impossible => "not_here",
+        AccountProblem::NotFresh => "not_fresh",
+        AccountProblem::Outdated => "account_outdated",
+        AccountProblem::LastWayIn => "last_way_in",
+        AccountProblem::WrongPassword => "wrong_old_password",
+        AccountProblem::Password(PasswordDefect::Short) => "password_short",
+        AccountProblem::Password(PasswordDefect::Long) => "password_long",
+        AccountProblem::Password(PasswordDefect::Username) => "password_is_name",
+        AccountProblem::Password(PasswordDefect::Common) => "password_common",
+        AccountProblem::PasswordsDiffer => "passwords_differ",
+        AccountProblem::Unfit => "attribute_unfit",
+        AccountProblem::Impossible => "not_here",
     }
 }

@@ -15,15 +15,15 @@ use url::Url;
 
 use self::answer::{out_of_date, refused, refused_with_way_out, show, unavailable};
 use super::blocking;
+use super::csrf::{is_own_form, login_token};
 use super::href::Href;
 use super::messages;
-use super::own_form::{is_own_form, login_token};
-use super::page::{Onward, respond};
+use super::page::{RedirectPage, respond};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::idp::provider::CallbackParameters;
 use crate::federation::jit::denial::Denial;
-use crate::federation::login::step::Step;
+use crate::federation::login::step::LoginStep;
 use crate::federation::{Federation, LoginError};
 
 /// The cookie that holds a login's handle.
@@ -97,30 +97,30 @@ pub fn routes(config: &mut ServiceConfig) {
 
 /// Begins a login for a valid authorization request and redirects the browser to it.
 pub async fn start(
-    door: &LoginData,
+    login_data: &LoginData,
     request: AuthorizationRequest,
     service_provider: ServiceProviderName,
 ) -> HttpResponse {
-    let federation = Arc::clone(&door.federation);
+    let federation = Arc::clone(&login_data.federation);
     match run(move || Ok(federation.login.start(request, &service_provider)?)).await {
         Ok(started) => {
             let to = started.to.map_or_else(|| "/login".to_owned(), String::from);
-            see_other(&to, Some(door.handle_cookie(started.handle)))
+            see_other(&to, Some(login_data.handle_cookie(started.handle)))
         }
         Err(stop) => stop.into_page(),
     }
 }
 
 /// `GET /login`: shows the current page of the login.
-async fn view(door: Data<LoginData>, request: HttpRequest) -> HttpResponse {
+async fn view(login_data: Data<LoginData>, request: HttpRequest) -> HttpResponse {
     let Some(handle) = handle(&request) else {
         return refused(&Denial::NotUnderWay);
     };
-    let (federation, token) = (Arc::clone(&door.federation), login_token(&handle));
+    let (federation, token) = (Arc::clone(&login_data.federation), login_token(&handle));
     match run(move || federation.login.view(&handle)).await {
-        Ok(Step::Show(screen)) => show(screen, &token),
+        Ok(LoginStep::Show(screen)) => show(screen, &token),
         // Viewing a login does not complete it.
-        Ok(Step::Complete(..)) => refused(&Denial::NotUnderWay),
+        Ok(LoginStep::Complete(..)) => refused(&Denial::NotUnderWay),
         Err(stop) => stop.into_page(),
     }
 }
@@ -134,16 +134,16 @@ struct ChooseForm {
 }
 
 /// `POST /login/idp`: goes to an identity provider.
-async fn choose(door: Data<LoginData>, request: HttpRequest, form: Form<ChooseForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&door, &request, &form.csrf) else {
-        return not_ours(&request);
+async fn choose(login_data: Data<LoginData>, request: HttpRequest, form: Form<ChooseForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&login_data, &request, &form.csrf) else {
+        return foreign_form(&request);
     };
     let provider = IdentityProviderName::new(form.into_inner().identity_provider);
-    let federation = Arc::clone(&door.federation);
+    let federation = Arc::clone(&login_data.federation);
     let name = federation.login.display_name(&provider).unwrap_or_default();
     match run(move || federation.login.choose(&handle, &provider)).await {
-        Ok(url) => onward(&name, &url, None),
-        Err(stop) => stopped(&door, &request, stop).await,
+        Ok(url) => redirect_page(&name, &url, None),
+        Err(stop) => stopped(&login_data, &request, stop).await,
     }
 }
 
@@ -156,15 +156,15 @@ struct AddressForm {
 }
 
 /// `POST /login/email`: goes to the identity provider of an e-mail domain.
-async fn email(door: Data<LoginData>, request: HttpRequest, form: Form<AddressForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&door, &request, &form.csrf) else {
-        return not_ours(&request);
+async fn email(login_data: Data<LoginData>, request: HttpRequest, form: Form<AddressForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&login_data, &request, &form.csrf) else {
+        return foreign_form(&request);
     };
-    let federation = Arc::clone(&door.federation);
+    let federation = Arc::clone(&login_data.federation);
     match run(move || federation.login.choose_by_email(&handle, &form.email)).await {
-        Ok(Some((name, url))) => onward(&name, &url, None),
+        Ok(Some((name, url))) => redirect_page(&name, &url, None),
         Ok(None) => see_other("/login", None),
-        Err(stop) => stopped(&door, &request, stop).await,
+        Err(stop) => stopped(&login_data, &request, stop).await,
     }
 }
 
@@ -183,13 +183,13 @@ fn empty() -> Secret {
 }
 
 /// `POST /login/password`: checks a local username and password.
-async fn password(door: Data<LoginData>, request: HttpRequest, form: Form<PasswordForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&door, &request, &form.csrf) else {
-        return not_ours(&request);
+async fn password(login_data: Data<LoginData>, request: HttpRequest, form: Form<PasswordForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&login_data, &request, &form.csrf) else {
+        return foreign_form(&request);
     };
-    let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
+    let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
     let step = run(move || federation.login.password(&handle, &form.username, &form.password)).await;
-    settle(&door, &request, step, Arrived::ByForm).await
+    finish_step(&login_data, &request, step, ArrivedBy::ByForm).await
 }
 
 #[derive(Deserialize)]
@@ -203,11 +203,11 @@ struct ProveForm {
 }
 
 /// `POST /login/prove`: checks the password of the account to link, or goes back to the other sign-in methods.
-async fn prove(door: Data<LoginData>, request: HttpRequest, form: Form<ProveForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&door, &request, &form.csrf) else {
-        return not_ours(&request);
+async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<ProveForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&login_data, &request, &form.csrf) else {
+        return foreign_form(&request);
     };
-    let (federation, form) = (Arc::clone(&door.federation), form.into_inner());
+    let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
     let step = run(move || match form.decision.as_str() {
         "link" => federation.login.prove(&handle, &form.password),
         "rename" => federation.login.rename(&handle),
@@ -215,18 +215,18 @@ async fn prove(door: Data<LoginData>, request: HttpRequest, form: Form<ProveForm
         _ => federation.login.view(&handle),
     })
     .await;
-    settle(&door, &request, step, Arrived::ByForm).await
+    finish_step(&login_data, &request, step, ArrivedBy::ByForm).await
 }
 
 /// `GET /login/cancel`: returns to the application without a login.
-async fn cancel(door: Data<LoginData>, request: HttpRequest) -> HttpResponse {
+async fn cancel(login_data: Data<LoginData>, request: HttpRequest) -> HttpResponse {
     let Some(handle) = handle(&request) else {
         return refused(&Denial::NotUnderWay);
     };
-    let (federation, answer) = (Arc::clone(&door.federation), Arc::clone(&door.cancel));
+    let (federation, answer) = (Arc::clone(&login_data.federation), Arc::clone(&login_data.cancel));
     let cancelled = run(move || Ok(federation.login.cancel(&handle)?.and_then(|request| answer(&request)))).await;
     match cancelled {
-        Ok(Some(location)) => see_other(location.as_str(), Some(door.expired_cookie())),
+        Ok(Some(location)) => see_other(location.as_str(), Some(login_data.expired_cookie())),
         Ok(None) => refused(&Denial::NotUnderWay),
         Err(stop) => stop.into_page(),
     }
@@ -234,7 +234,7 @@ async fn cancel(door: Data<LoginData>, request: HttpRequest) -> HttpResponse {
 
 /// `GET /federation/{idp}/callback`: the browser comes back from an identity provider.
 async fn callback(
-    door: Data<LoginData>,
+    login_data: Data<LoginData>,
     request: HttpRequest,
     idp: Path<String>,
     parameters: Query<Vec<(String, String)>>,
@@ -243,45 +243,50 @@ async fn callback(
         return refused(&Denial::NotUnderWay);
     };
     let (federation, idp) = (
-        Arc::clone(&door.federation),
+        Arc::clone(&login_data.federation),
         IdentityProviderName::new(idp.into_inner()),
     );
     let parameters: CallbackParameters = parameters.into_inner().into_iter().collect();
     let step = run(move || federation.login.callback(&handle, &idp, &parameters)).await;
-    settle(&door, &request, step, Arrived::ByLink).await
+    finish_step(&login_data, &request, step, ArrivedBy::ByLink).await
 }
 
 /// Shows the reason of a refusal, and how to continue if the login is still under way.
-async fn stopped(door: &LoginData, http: &HttpRequest, stop: Stop) -> HttpResponse {
+async fn stopped(login_data: &LoginData, http: &HttpRequest, stop: Stop) -> HttpResponse {
     let denial = match stop {
         Stop::Denied(denial) => denial,
         Stop::Failed(response) => return response,
     };
-    let (Some(handle), federation) = (handle(http), Arc::clone(&door.federation)) else {
+    let (Some(handle), federation) = (handle(http), Arc::clone(&login_data.federation)) else {
         return refused(&denial);
     };
     match run(move || Ok(federation.login.context(&handle)?)).await {
-        Ok(Some(context)) => refused_with_way_out(&denial, context, door.federation.login.public_url()),
+        Ok(Some(context)) => refused_with_way_out(&denial, context, login_data.federation.login.public_url()),
         Ok(None) => refused(&denial),
         Err(stop) => stop.into_page(),
     }
 }
 
 /// How a request was made: browsers check redirects after a form against the page's policy, but not after a link.
-enum Arrived {
+enum ArrivedBy {
     ByForm,
     ByLink,
 }
 
 /// Answers a step of a login: completes it, shows its next page, or refuses it.
-async fn settle(door: &LoginData, http: &HttpRequest, step: Result<Step, Stop>, arrived: Arrived) -> HttpResponse {
+async fn finish_step(
+    login_data: &LoginData,
+    http: &HttpRequest,
+    step: Result<LoginStep, Stop>,
+    arrived: ArrivedBy,
+) -> HttpResponse {
     let (request, authentication) = match step {
-        Ok(Step::Complete(request, authentication)) => (request, authentication),
-        Ok(Step::Show(_)) => return see_other("/login", None),
-        Err(stop) => return stopped(door, http, stop).await,
+        Ok(LoginStep::Complete(request, authentication)) => (request, authentication),
+        Ok(LoginStep::Show(_)) => return see_other("/login", None),
+        Err(stop) => return stopped(login_data, http, stop).await,
     };
-    let complete = Arc::clone(&door.complete);
-    let before = http.cookie(door.session_cookie);
+    let complete = Arc::clone(&login_data.complete);
+    let before = http.cookie(login_data.session_cookie);
     let done = run(move || {
         let before = before.as_ref().map(Cookie::value);
         Ok(complete(&request, &authentication, before))
@@ -289,13 +294,13 @@ async fn settle(door: &LoginData, http: &HttpRequest, step: Result<Step, Stop>, 
     .await;
     let mut response = match done {
         Ok(Some(Completed { session, location })) => match arrived {
-            Arrived::ByLink => see_other(location.as_str(), Some(session)),
-            Arrived::ByForm => onward(messages::text("onward.application"), &location, Some(session)),
+            ArrivedBy::ByLink => see_other(location.as_str(), Some(session)),
+            ArrivedBy::ByForm => redirect_page(messages::text("onward.application"), &location, Some(session)),
         },
         Ok(None) => return unavailable(),
         Err(stop) => return stop.into_page(),
     };
-    if response.add_cookie(&door.expired_cookie()).is_err() {
+    if response.add_cookie(&login_data.expired_cookie()).is_err() {
         log::error!("the login cookie cannot be written");
     }
     response
@@ -313,13 +318,13 @@ pub(super) fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> Http
 }
 
 /// Answers a form with a page that leads on, because the redirects that follow are unknown.
-pub(super) fn onward(name: &str, url: &Url, cookie: Option<Cookie<'static>>) -> HttpResponse {
+pub(super) fn redirect_page(name: &str, url: &Url, cookie: Option<Cookie<'static>>) -> HttpResponse {
     let Some(href) = Href::parse(url.as_str()) else {
         return unavailable();
     };
     let mut response = respond(
         StatusCode::OK,
-        Onward {
+        RedirectPage {
             name: name.to_owned(),
             href,
         }
@@ -341,13 +346,19 @@ fn handle(request: &HttpRequest) -> Option<String> {
 }
 
 /// Returns the handle if the form passes the CSRF check for this login.
-fn own_handle(door: &LoginData, request: &HttpRequest, csrf: &str) -> Option<String> {
-    handle(request)
-        .filter(|handle| is_own_form(request, door.federation.login.public_url(), &login_token(handle), csrf))
+fn own_handle(login_data: &LoginData, request: &HttpRequest, csrf: &str) -> Option<String> {
+    handle(request).filter(|handle| {
+        is_own_form(
+            request,
+            login_data.federation.login.public_url(),
+            &login_token(handle),
+            csrf,
+        )
+    })
 }
 
 /// Answers a form that fails the CSRF check.
-fn not_ours(request: &HttpRequest) -> HttpResponse {
+fn foreign_form(request: &HttpRequest) -> HttpResponse {
     if handle(request).is_some() {
         out_of_date()
     } else {

@@ -64,8 +64,8 @@ pub fn filled(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> String {
     let mut filled = String::new();
     for part in parts(text(key)) {
         filled.push_str(match part {
-            Part::Text(text) => text,
-            Part::Place(name) => value(values, name),
+            TextPart::Text(text) => text,
+            TextPart::Place(name) => value(values, name),
         });
     }
     filled
@@ -77,8 +77,8 @@ pub fn phrase(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> Phrase {
     // Writing into a String does not fail.
     for part in parts(text(key)) {
         let _ = match part {
-            Part::Text(text) => Html.write_escaped_str(&mut html, text),
-            Part::Place(name) => {
+            TextPart::Text(text) => Html.write_escaped_str(&mut html, text),
+            TextPart::Place(name) => {
                 html.push_str("<strong>");
                 let written = Html.write_escaped_str(&mut html, value(values, name));
                 html.push_str("</strong>");
@@ -108,19 +108,19 @@ fn value<'a>(values: &'a [(&str, impl AsRef<str>)], name: &str) -> &'a str {
         .map_or("", |(_, value)| value.as_ref())
 }
 
-enum Part {
+enum TextPart {
     Text(&'static str),
     Place(&'static str),
 }
 
-fn parts(text: &'static str) -> impl Iterator<Item = Part> {
+fn parts(text: &'static str) -> impl Iterator<Item = TextPart> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let (part, left) = match (rest.find('{'), rest.find('}')) {
-            (Some(0), Some(end)) => (Part::Place(&rest[1..end]), &rest[end + 1..]),
-            (Some(start), Some(_)) => (Part::Text(&rest[..start]), &rest[start..]),
+            (Some(0), Some(end)) => (TextPart::Place(&rest[1..end]), &rest[end + 1..]),
+            (Some(start), Some(_)) => (TextPart::Text(&rest[..start]), &rest[start..]),
             _ if rest.is_empty() => return None,
-            _ => (Part::Text(rest), ""),
+            _ => (TextPart::Text(rest), ""),
         };
         rest = left;
         Some(part)

@@ -5,8 +5,8 @@ use super::*;
 fn places(text: &'static str) -> BTreeSet<&'static str> {
     parts(text)
         .filter_map(|part| match part {
-            Part::Place(name) => Some(name),
-            Part::Text(_) => None,
+            TextPart::Place(name) => Some(name),
+            TextPart::Text(_) => None,
         })
         .collect()
 }

@@ -24,14 +24,14 @@ use crate::provisioning::Engine;
 use crate::scim::Scim;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Request {
+struct RequestLabels {
     method: String,
     area: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Area {
+struct AreaLabels {
     area: &'static str,
 }
 
@@ -42,20 +42,20 @@ struct Deviation {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Target {
+struct TargetLabels {
     target: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Push {
+struct PushLabels {
     target: String,
     outcome: &'static str,
 }
 
 /// Counts requests, and collects the metrics of the application when they are scraped.
 pub struct Metrics {
-    requests: Family<Request, Counter>,
-    seconds: Family<Area, Histogram>,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<AreaLabels, Histogram>,
     scim: Arc<Scim>,
     engine: Arc<Engine>,
 }
@@ -98,8 +98,11 @@ impl Metrics {
     }
 
     fn register_targets(&self, registry: &mut Registry) {
-        let pushes = Family::<Push, Counter<u64, AtomicU64>>::default();
-        let (waiting, lag) = (Family::<Target, Gauge>::default(), Family::<Target, Gauge>::default());
+        let pushes = Family::<PushLabels, Counter<u64, AtomicU64>>::default();
+        let (waiting, lag) = (
+            Family::<TargetLabels, Gauge>::default(),
+            Family::<TargetLabels, Gauge>::default(),
+        );
         for target in self.engine.metrics().unwrap_or_default() {
             let name = target.target.to_string();
             for (outcome, count) in [
@@ -108,7 +111,7 @@ impl Metrics {
                 ("failed", target.failed),
             ] {
                 pushes
-                    .get_or_create(&Push {
+                    .get_or_create(&PushLabels {
                         target: name.clone(),
                         outcome,
                     })
@@ -116,9 +119,10 @@ impl Metrics {
             }
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             waiting
-                .get_or_create(&Target { target: name.clone() })
+                .get_or_create(&TargetLabels { target: name.clone() })
                 .set(gauge(target.waiting));
-            lag.get_or_create(&Target { target: name }).set(gauge(target.lag_ms));
+            lag.get_or_create(&TargetLabels { target: name })
+                .set(gauge(target.lag_ms));
         }
         registry.register("outbound_pushes", "Pushes to a target, by outcome", pushes);
         registry.register("outbound_waiting", "Resources that wait to be pushed", waiting);
@@ -166,7 +170,7 @@ pub(super) async fn observe(
         };
         metrics
             .requests
-            .get_or_create(&Request {
+            .get_or_create(&RequestLabels {
                 method: name.to_owned(),
                 area,
                 status,
@@ -174,7 +178,7 @@ pub(super) async fn observe(
             .inc();
         metrics
             .seconds
-            .get_or_create(&Area { area })
+            .get_or_create(&AreaLabels { area })
             .observe(elapsed.as_secs_f64());
     }
     if let Some(path) = path {

@@ -11,16 +11,16 @@ use actix_web::{App as Service, HttpRequest, HttpResponse, HttpServer};
 pub mod account;
 pub mod assets;
 pub mod blocking;
+mod csrf;
 pub mod headers;
 mod health;
 pub mod href;
 pub mod language;
-pub mod letter;
 pub mod login;
+pub mod mail_text;
 pub mod messages;
 pub mod metrics;
 pub mod oidc;
-mod own_form;
 pub mod page;
 pub mod request_id;
 pub mod scim;
@@ -42,7 +42,7 @@ pub fn serve(app: &App, listen: SocketAddr) -> std::io::Result<Server> {
 
 /// Serves the application on a socket; `signals` says whether SIGTERM and SIGINT stop it.
 pub fn on(app: &App, listener: TcpListener, signals: bool) -> std::io::Result<Server> {
-    let state = State::of(app);
+    let state = AppState::of(app);
     let https = app.public_url.starts_with("https://");
     let server = HttpServer::new(move || {
         let state = state.clone();
@@ -62,18 +62,18 @@ pub fn on(app: &App, listener: TcpListener, signals: bool) -> std::io::Result<Se
 
 /// The state that the handlers share.
 #[derive(Clone)]
-struct State {
+struct AppState {
     scim: Data<crate::scim::Scim>,
     oidc: Data<crate::oidc::Oidc>,
-    door: Data<login::LoginData>,
+    login_data: Data<login::LoginData>,
     metrics: Data<Metrics>,
     health: Data<health::Health>,
     home: Data<page::Home>,
 }
 
-impl State {
+impl AppState {
     fn of(app: &App) -> Self {
-        let door = login::LoginData {
+        let login_data = login::LoginData {
             federation: app.federation.clone(),
             complete: oidc::completes(app.oidc.clone()),
             cancel: oidc::cancels(app.oidc.clone()),
@@ -82,7 +82,7 @@ impl State {
         Self {
             scim: Data::from(app.scim.clone()),
             oidc: Data::from(app.oidc.clone()),
-            door: Data::new(door),
+            login_data: Data::new(login_data),
             metrics: Data::new(Metrics::new(app.scim.clone(), app.engine.clone())),
             health: Data::new(health::Health {
                 directory: app.directory.clone(),
@@ -98,7 +98,7 @@ impl State {
         config
             .app_data(self.scim)
             .app_data(self.oidc)
-            .app_data(self.door)
+            .app_data(self.login_data)
             .app_data(self.metrics)
             .app_data(self.health)
             .app_data(self.home)
@@ -110,7 +110,7 @@ impl State {
             .configure(metrics::routes)
             .configure(assets::routes)
             .route("/", web::get().to(home))
-            .default_service(web::to(nothing_here));
+            .default_service(web::to(not_found));
     }
 }
 
@@ -118,6 +118,6 @@ async fn home(home: Data<page::Home>) -> HttpResponse {
     page::respond(actix_web::http::StatusCode::OK, home.render(), &[])
 }
 
-async fn nothing_here(_request: HttpRequest) -> HttpResponse {
+async fn not_found(_request: HttpRequest) -> HttpResponse {
     page::respond(actix_web::http::StatusCode::NOT_FOUND, page::NotFound.render(), &[])
 }

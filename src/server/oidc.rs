@@ -10,11 +10,12 @@ use serde_json::json;
 use url::Url;
 
 use super::href::Href;
-use super::page::{self, ErrorPage, LogoutConfirm, Onward, respond};
+use super::page::{self, ErrorPage, LogoutConfirm, RedirectPage, respond};
 use super::{blocking, login, messages, request_id};
 use crate::domain::login::AuthorizationRequest;
 use crate::oidc::{
-    Authorized, Confirmation, ErrorCode, Failure, LoggedOut, OAuthError, Oidc, OidcError, PUBLISHED_FRESH, PageFailure,
+    Authorized, ClientFailure, Confirmation, ErrorCode, LoggedOut, OAuthError, Oidc, OidcError, PUBLISHED_FRESH,
+    PageFailure,
 };
 
 /// The largest form that is read, in bytes.
@@ -55,7 +56,7 @@ async fn jwks(oidc: web::Data<Oidc>) -> HttpResponse {
 
 async fn authorize(
     oidc: web::Data<Oidc>,
-    door: web::Data<login::LoginData>,
+    login_data: web::Data<login::LoginData>,
     http: HttpRequest,
     body: web::Bytes,
 ) -> HttpResponse {
@@ -64,16 +65,16 @@ async fn authorize(
     let provider = oidc.clone();
     match blocking::run(move || provider.authorize(&parameters, session.as_deref())).await {
         Some(Ok(Authorized::Redirect(location))) => see_other(&location),
-        Some(Ok(Authorized::Login(request))) => to_login(&oidc, &door, *request).await,
+        Some(Ok(Authorized::Login(request))) => to_login(&oidc, &login_data, *request).await,
         Some(Err(failure)) => page_failed(&failure),
         None => stopping(),
     }
 }
 
 /// Starts a login for a person who must log in first.
-async fn to_login(oidc: &Oidc, door: &login::LoginData, request: AuthorizationRequest) -> HttpResponse {
+async fn to_login(oidc: &Oidc, login_data: &login::LoginData, request: AuthorizationRequest) -> HttpResponse {
     match oidc.service_provider(&request.client_id).cloned() {
-        Some(service_provider) => login::start(door, request, service_provider).await,
+        Some(service_provider) => login::start(login_data, request, service_provider).await,
         None => error_page(StatusCode::BAD_REQUEST, "invalid_client"),
     }
 }
@@ -138,9 +139,9 @@ async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
     let is_form = http.method() == Method::POST;
     let provider = oidc.clone();
     let mut answer = match blocking::run(move || provider.logout(&parameters, session.as_deref(), is_form)).await {
-        Some(Ok(LoggedOut::Redirect(location))) if is_form => onward(&location),
+        Some(Ok(LoggedOut::Redirect(location))) if is_form => redirect_page(&location),
         Some(Ok(LoggedOut::Redirect(location))) => see_other(&location),
-        Some(Ok(LoggedOut::Done)) => respond(StatusCode::OK, page::LoggedOut { way_out: None }.render(), &[]),
+        Some(Ok(LoggedOut::Done)) => respond(StatusCode::OK, page::LoggedOutPage { way_out: None }.render(), &[]),
         Some(Ok(LoggedOut::Confirm(confirmation))) => return confirm(confirmation),
         Some(Err(failure)) => return page_failed(&failure),
         None => return stopping(),
@@ -264,10 +265,10 @@ fn published(document: &serde_json::Value) -> HttpResponse {
 }
 
 /// An error as JSON (RFC 6749 §5.2), with the challenge that a 401 or 403 must carry.
-fn refused(failure: &Failure, challenge: impl Fn(&OAuthError) -> String) -> HttpResponse {
+fn refused(failure: &ClientFailure, challenge: impl Fn(&OAuthError) -> String) -> HttpResponse {
     let error = match failure {
-        Failure::Refused(error) => error,
-        Failure::Failed(error) => return failed(error),
+        ClientFailure::Refused(error) => error,
+        ClientFailure::Failed(error) => return failed(error),
     };
     let mut answer = private(status(error.code));
     if matches!(
@@ -312,11 +313,11 @@ fn error_page(status: StatusCode, code: &'static str) -> HttpResponse {
 }
 
 /// Answers a form with a page that leads on: a browser would check a redirect against the form's page policy.
-fn onward(location: &str) -> HttpResponse {
+fn redirect_page(location: &str) -> HttpResponse {
     match Href::parse(location) {
         Some(href) => respond(
             StatusCode::OK,
-            Onward {
+            RedirectPage {
                 name: messages::text("onward.application").to_owned(),
                 href,
             }

@@ -32,7 +32,7 @@ macro_rules! site {
         let world = World::new();
         let cookie = format!("__Host-vestibule-session={}", world.login());
         let app = App::new()
-            .app_data(door(&world))
+            .app_data(login_data(&world))
             .app_data(web::Data::new(world.oidc))
             .configure(routes);
         (test::init_service(app).await, cookie)
@@ -40,7 +40,7 @@ macro_rules! site {
 }
 
 /// A federation without users: tests that log in have a session already.
-fn door(world: &World) -> web::Data<login::LoginData> {
+fn login_data(world: &World) -> web::Data<login::LoginData> {
     let (database, clock) = (world.database.clone(), world.clock.clone());
     let registry = Arc::new(crate::domain::schema::Registry::builtin());
     let hasher = crate::userstore::PasswordHasher::new();

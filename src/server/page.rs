@@ -21,7 +21,7 @@ pub fn respond(status: StatusCode, html: String, targets: &[Href]) -> HttpRespon
 
 /// The link from a final page back to the application that sent the person.
 #[derive(Clone, Debug)]
-pub struct WayOut {
+pub struct ReturnLink {
     /// The display name of the application.
     pub name: String,
     /// An address from its registration, never one from the request.
@@ -99,7 +99,7 @@ impl EmailForm {
 /// The page for local login only.
 #[derive(Clone, Debug, Template)]
 #[template(path = "password.html")]
-pub struct PasswordForm {
+pub struct PasswordPage {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The form.
@@ -211,7 +211,7 @@ pub struct Choosable {
 /// Says that an administrator must approve the account first.
 #[derive(Clone, Debug, Template)]
 #[template(path = "waiting.html")]
-pub struct Waiting {
+pub struct WaitingPage {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The display name of the identity provider.
@@ -327,9 +327,9 @@ pub struct LogoutConfirm {
 /// Says that the session has ended.
 #[derive(Clone, Debug, Template)]
 #[template(path = "logged_out.html")]
-pub struct LoggedOut {
+pub struct LoggedOutPage {
     /// The link back to the application, if it is known.
-    pub way_out: Option<WayOut>,
+    pub way_out: Option<ReturnLink>,
 }
 
 /// Leads to another address by a refresh instead of a redirect.
@@ -338,7 +338,7 @@ pub struct LoggedOut {
 /// redirect, but not past this page.
 #[derive(Clone, Debug, Template)]
 #[template(path = "onward.html")]
-pub struct Onward {
+pub struct RedirectPage {
     /// The display name of the destination.
     pub name: String,
     /// The address.
@@ -358,7 +358,7 @@ pub struct ErrorPage {
     /// The path where the login can be tried again, if it is still under way.
     pub again: Option<&'static str>,
     /// The link back to the application, if it is known.
-    pub way_out: Option<WayOut>,
+    pub way_out: Option<ReturnLink>,
 }
 
 impl ErrorPage {
@@ -392,17 +392,17 @@ macro_rules! render {
 }
 render!(
     Chooser,
-    PasswordForm,
+    PasswordPage,
     LinkProof,
     DetailsForm,
     FactorForm,
     EnrolForm,
     MailCodeForm,
     RecoveryCodes,
-    Waiting,
+    WaitingPage,
     LogoutConfirm,
-    LoggedOut,
-    Onward,
+    LoggedOutPage,
+    RedirectPage,
     ErrorPage,
     Home,
     NotFound

@@ -15,9 +15,9 @@ fn local(name: &str) -> LocalLogin {
     }
 }
 
-fn way_out(name: &str) -> WayOut {
+fn way_out(name: &str) -> ReturnLink {
     let href = Href::parse("https://wiki.example.com/?a=\"><svg onload=x>&b='").unwrap();
-    WayOut {
+    ReturnLink {
         name: name.to_owned(),
         href,
     }
@@ -76,7 +76,7 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         }),
         local: Some(local(name)),
     };
-    let password = PasswordForm {
+    let password = PasswordPage {
         service_provider: text(),
         login: local(name),
         other_ways: Some("/login".to_owned()),
@@ -147,7 +147,7 @@ fn factors(name: &str) -> Vec<(&'static str, String)> {
 fn pages(name: &str) -> Vec<(&'static str, String)> {
     let out = way_out(name);
     let mut pages = forms(name);
-    let waiting = Waiting {
+    let waiting = WaitingPage {
         service_provider: name.to_owned(),
         provider: name.to_owned(),
         reference: name.to_owned(),
@@ -156,7 +156,7 @@ fn pages(name: &str) -> Vec<(&'static str, String)> {
     pages.extend([
         (
             "onward",
-            Onward {
+            RedirectPage {
                 name: name.to_owned(),
                 href: out.href.clone(),
             }
@@ -164,7 +164,7 @@ fn pages(name: &str) -> Vec<(&'static str, String)> {
         ),
         (
             "logged out",
-            LoggedOut {
+            LoggedOutPage {
                 way_out: Some(out.clone()),
             }
             .render(),
@@ -281,7 +281,7 @@ fn no_page_ever_shows_a_password() {
 
 #[test]
 fn a_failed_login_keeps_the_username_and_says_what_happened() {
-    let html = PasswordForm {
+    let html = PasswordPage {
         service_provider: "Wiki".to_owned(),
         login: local("alice"),
         other_ways: None,

@@ -33,13 +33,13 @@ pub fn current() -> Option<String> {
 /// Runs work on a blocking thread with the id of a request.
 pub(super) fn with<T>(id: Option<String>, work: impl FnOnce() -> T) -> T {
     /// Clears the id, also when the work panics: the thread serves other requests.
-    struct Forget;
-    impl Drop for Forget {
+    struct ClearOnDrop;
+    impl Drop for ClearOnDrop {
         fn drop(&mut self) {
             IN_THREAD.set(None);
         }
     }
-    let _forget = Forget;
+    let _forget = ClearOnDrop;
     IN_THREAD.set(id);
     work()
 }

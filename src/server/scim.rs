@@ -10,8 +10,8 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use super::blocking;
 use crate::domain::{Kind, ResourceId};
 use crate::scim::etag::Conditions;
-use crate::scim::list::Parameters;
-use crate::scim::{Caller, Fault, Prefer, Reply, Scim, ScimError, Target, Terms, bulk};
+use crate::scim::list::ListParameters;
+use crate::scim::{Caller, Prefer, Reply, RequestOptions, ResourceRef, Scim, ScimError, ScimErrorKind, bulk};
 
 /// The largest body: room for a PATCH of 10,000 members.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
@@ -26,18 +26,18 @@ pub fn routes(config: &mut web::ServiceConfig) {
 async fn handle(request: HttpRequest, payload: web::Payload, scim: web::Data<Scim>) -> HttpResponse {
     let plain_json = wants_plain_json(request.headers());
     let answer = match dispatch(&request, payload, scim).await {
-        Ok(Answer::Reply(reply)) => reply_of(reply),
-        Ok(Answer::Document(body)) => builder(StatusCode::OK).body(body),
-        Ok(Answer::OpenApi(body)) => HttpResponse::Ok().content_type("application/json").body(body),
-        Ok(Answer::Options(allow)) => builder(StatusCode::NO_CONTENT)
+        Ok(ScimResponse::Reply(reply)) => reply_of(reply),
+        Ok(ScimResponse::Document(body)) => builder(StatusCode::OK).body(body),
+        Ok(ScimResponse::OpenApi(body)) => HttpResponse::Ok().content_type("application/json").body(body),
+        Ok(ScimResponse::Options(allow)) => builder(StatusCode::NO_CONTENT)
             .insert_header((header::ALLOW, allow))
             .finish(),
-        Err(Refusal { error, allow }) => error_of(&error, allow),
+        Err(ScimErrorResponse { error, allow }) => error_of(&error, allow),
     };
     finish(answer, plain_json)
 }
 
-enum Answer {
+enum ScimResponse {
     Reply(Reply),
     Document(String),
     /// The description of the API, which is no SCIM message.
@@ -45,31 +45,31 @@ enum Answer {
     Options(&'static str),
 }
 
-struct Refusal {
+struct ScimErrorResponse {
     error: ScimError,
     allow: Option<&'static str>,
 }
 
-impl From<ScimError> for Refusal {
+impl From<ScimError> for ScimErrorResponse {
     fn from(error: ScimError) -> Self {
         Self { error, allow: None }
     }
 }
 
 /// The endpoint that a path addresses.
-enum Place {
+enum ScimRoute {
     /// The server's root: all resource types (RFC 7644 §3.4.2.1).
     Root,
     Discovery(Vec<String>),
     Collection(Kind),
     /// A search over one type, or over all.
     Search(Option<Kind>),
-    Resource(Target),
+    Resource(ResourceRef),
     Bulk,
     Me,
 }
 
-impl Place {
+impl ScimRoute {
     fn allow(&self) -> &'static str {
         match self {
             Self::Root | Self::Discovery(_) | Self::Me => "GET, HEAD, OPTIONS",
@@ -80,23 +80,27 @@ impl Place {
     }
 }
 
-async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<Scim>) -> Result<Answer, Refusal> {
-    let place = locate(request.path(), &scim)?;
+async fn dispatch(
+    request: &HttpRequest,
+    payload: web::Payload,
+    scim: web::Data<Scim>,
+) -> Result<ScimResponse, ScimErrorResponse> {
+    let place = route(request.path(), &scim)?;
     let allow = place.allow();
     let method = match *request.method() {
-        Method::OPTIONS => return Ok(Answer::Options(allow)),
+        Method::OPTIONS => return Ok(ScimResponse::Options(allow)),
         Method::HEAD => Method::GET,
         ref other => other.clone(),
     };
     match place {
-        Place::Discovery(segments) if method == Method::GET => discovery(request, &segments, &scim),
-        Place::Root if method == Method::GET => {
+        ScimRoute::Discovery(segments) if method == Method::GET => discovery(request, &segments, &scim),
+        ScimRoute::Root if method == Method::GET => {
             let call = Call::begin(request, scim).await?;
-            Ok(Answer::Reply(
+            Ok(ScimResponse::Reply(
                 call.run(|c| c.scim.list(&c.caller, None, &c.terms)).await?,
             ))
         }
-        Place::Collection(kind) if matches!(method, Method::GET | Method::POST) => {
+        ScimRoute::Collection(kind) if matches!(method, Method::GET | Method::POST) => {
             let call = Call::begin(request, scim).await?;
             let answer = if method == Method::POST {
                 let body = body(request, payload).await?;
@@ -107,33 +111,35 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
                 call.read(quick, move |c| c.scim.list(&c.caller, Some(&kind), &c.terms))
                     .await
             };
-            Ok(Answer::Reply(answer?))
+            Ok(ScimResponse::Reply(answer?))
         }
-        Place::Search(kind) if method == Method::POST => {
+        ScimRoute::Search(kind) if method == Method::POST => {
             let call = Call::begin(request, scim).await?;
             let body = body(request, payload).await?;
             let search = move |c: &Call| c.scim.search(&c.caller, kind.as_ref(), &body);
-            Ok(Answer::Reply(call.run(search).await?))
+            Ok(ScimResponse::Reply(call.run(search).await?))
         }
-        Place::Bulk if method == Method::POST => {
+        ScimRoute::Bulk if method == Method::POST => {
             let call = Call::begin(request, scim).await?;
             let body = limited_body(request, payload, bulk::LARGEST_PAYLOAD, bulk::too_large).await?;
-            Ok(Answer::Reply(call.run(move |c| c.scim.bulk(&c.caller, &body)).await?))
+            Ok(ScimResponse::Reply(
+                call.run(move |c| c.scim.bulk(&c.caller, &body)).await?,
+            ))
         }
-        Place::Me if method == Method::GET => {
+        ScimRoute::Me if method == Method::GET => {
             let (header, terms) = (authorization(request), terms(request)?);
             let scim = scim.into_inner();
             let me = blocking::read(false, move || scim.me(header.as_deref(), &terms));
-            Ok(Answer::Reply(me.await.unwrap_or_else(|| Err(internal()))?))
+            Ok(ScimResponse::Reply(me.await.unwrap_or_else(|| Err(internal()))?))
         }
-        Place::Resource(target) if matches!(method, Method::GET | Method::PUT | Method::PATCH | Method::DELETE) => {
+        ScimRoute::Resource(target) if matches!(method, Method::GET | Method::PUT | Method::PATCH | Method::DELETE) => {
             let call = Call::begin(request, scim).await?;
-            Ok(Answer::Reply(
+            Ok(ScimResponse::Reply(
                 resource(call, &method, target, (request, payload)).await?,
             ))
         }
-        _ => Err(Refusal {
-            error: Fault::MethodNotAllowed
+        _ => Err(ScimErrorResponse {
+            error: ScimErrorKind::MethodNotAllowed
                 .because("This method is not allowed here. The Allow header lists those that are."),
             allow: Some(allow),
         }),
@@ -144,7 +150,7 @@ async fn dispatch(request: &HttpRequest, payload: web::Payload, scim: web::Data<
 async fn resource(
     call: Call,
     method: &Method,
-    target: Target,
+    target: ResourceRef,
     (request, payload): (&HttpRequest, web::Payload),
 ) -> Result<Reply, ScimError> {
     match *method {
@@ -172,7 +178,7 @@ async fn resource(
 struct Call {
     scim: Arc<Scim>,
     caller: Caller,
-    terms: Terms,
+    terms: RequestOptions,
 }
 
 impl Call {
@@ -216,9 +222,9 @@ fn authorization(request: &HttpRequest) -> Option<String> {
     Some(header.to_str().unwrap_or("unreadable").to_owned())
 }
 
-fn terms(request: &HttpRequest) -> Result<Terms, ScimError> {
-    Ok(Terms {
-        parameters: Parameters::parse(request.query_string())?,
+fn terms(request: &HttpRequest) -> Result<RequestOptions, ScimError> {
+    Ok(RequestOptions {
+        parameters: ListParameters::parse(request.query_string())?,
         conditions: conditions(request.headers()),
         prefer: prefer(request.headers()),
     })
@@ -244,12 +250,13 @@ fn prefer(headers: &HeaderMap) -> Option<Prefer> {
 }
 
 fn internal() -> ScimError {
-    Fault::Internal.because("Something went wrong here. The request id in the X-Request-Id header finds it in the log.")
+    ScimErrorKind::Internal
+        .because("Something went wrong here. The request id in the X-Request-Id header finds it in the log.")
 }
 
 /// Resolves a path. Segments are compared after decoding, one by one: no `..`, no empty segment after the first.
-fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
-    let unknown = || Fault::NotFound.because("There is nothing at this path.");
+fn route(path: &str, scim: &Scim) -> Result<ScimRoute, ScimError> {
+    let unknown = || ScimErrorKind::NotFound.because("There is nothing at this path.");
     let tail = path.strip_prefix("/scim").unwrap_or_default().trim_start_matches('/');
     let tail = tail.strip_suffix('/').unwrap_or(tail);
     let mut segments: Vec<String> = Vec::new();
@@ -264,7 +271,7 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
         Some(version)
             if version.len() > 1 && version.starts_with('v') && version[1..].bytes().all(|b| b.is_ascii_digit()) =>
         {
-            return Err(Fault::InvalidVersion.because("This server speaks SCIM v2; use /scim/v2."));
+            return Err(ScimErrorKind::InvalidVersion.because("This server speaks SCIM v2; use /scim/v2."));
         }
         _ => {}
     }
@@ -273,23 +280,23 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
     segments.drain(..leading);
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match parts.as_slice() {
-        [] => Ok(Place::Root),
+        [] => Ok(ScimRoute::Root),
         ["ServiceProviderConfig" | "Schemas" | "ResourceTypes" | "openapi.json"] | ["Schemas" | "ResourceTypes", _] => {
-            Ok(Place::Discovery(segments))
+            Ok(ScimRoute::Discovery(segments))
         }
-        ["Me"] => Ok(Place::Me),
-        ["Bulk"] => Ok(Place::Bulk),
-        [".search"] => Ok(Place::Search(None)),
+        ["Me"] => Ok(ScimRoute::Me),
+        ["Bulk"] => Ok(ScimRoute::Bulk),
+        [".search"] => Ok(ScimRoute::Search(None)),
         [endpoint, ".search"] => {
             let kind = scim.kind_at(endpoint).ok_or_else(unknown)?;
-            Ok(Place::Search(Some(kind)))
+            Ok(ScimRoute::Search(Some(kind)))
         }
-        [endpoint] => scim.kind_at(endpoint).map(Place::Collection).ok_or_else(unknown),
+        [endpoint] => scim.kind_at(endpoint).map(ScimRoute::Collection).ok_or_else(unknown),
         // No id has a null character, and not every database accepts one in a query.
         [endpoint, id] if !id.is_empty() && !id.contains('\0') => scim
             .kind_at(endpoint)
             .map(|kind| {
-                Place::Resource(Target {
+                ScimRoute::Resource(ResourceRef {
                     kind,
                     id: ResourceId::new(*id),
                 })
@@ -299,23 +306,23 @@ fn locate(path: &str, scim: &Scim) -> Result<Place, ScimError> {
     }
 }
 
-fn discovery(request: &HttpRequest, segments: &[String], scim: &Scim) -> Result<Answer, Refusal> {
+fn discovery(request: &HttpRequest, segments: &[String], scim: &Scim) -> Result<ScimResponse, ScimErrorResponse> {
     if url::form_urlencoded::parse(request.query_string().as_bytes())
         .any(|(name, _)| name.eq_ignore_ascii_case("filter"))
     {
-        return Err(Fault::Forbidden
+        return Err(ScimErrorKind::Forbidden
             .because("Discovery endpoints take no filter (RFC 7644 §4).")
             .into());
     }
     let document = match segments {
-        [only] if only == "openapi.json" => return Ok(Answer::OpenApi(scim.openapi().to_owned())),
+        [only] if only == "openapi.json" => return Ok(ScimResponse::OpenApi(scim.openapi().to_owned())),
         [only] if only == "ServiceProviderConfig" => scim.service_provider_config().to_owned(),
         [only] if only == "Schemas" => scim.schemas(),
         [_, urn] if segments[0] == "Schemas" => scim.schema(urn)?,
         [_, name] => scim.one_resource_type(name)?,
         _ => scim.resource_types(),
     };
-    Ok(Answer::Document(document))
+    Ok(ScimResponse::Document(document))
 }
 
 fn conditions(headers: &HeaderMap) -> Conditions {
@@ -332,7 +339,7 @@ fn conditions(headers: &HeaderMap) -> Conditions {
 }
 
 async fn body(request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, ScimError> {
-    let too_large = || Fault::TooLarge.because(format!("A body may have at most {LARGEST_BODY} bytes."));
+    let too_large = || ScimErrorKind::TooLarge.because(format!("A body may have at most {LARGEST_BODY} bytes."));
     limited_body(request, payload, LARGEST_BODY, too_large).await
 }
 
@@ -348,7 +355,7 @@ async fn limited_body(
         .get(header::CONTENT_ENCODING)
         .is_some_and(|coding| coding != "identity")
     {
-        return Err(Fault::MediaType.because("Send the body without a Content-Encoding."));
+        return Err(ScimErrorKind::MediaType.because("Send the body without a Content-Encoding."));
     }
     let announced = request
         .headers()
@@ -359,9 +366,9 @@ async fn limited_body(
     }
     match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(largest)).await {
         Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(_))) => Err(Fault::InvalidSyntax.because("The body broke off.")),
+        Ok(Ok(Err(_))) => Err(ScimErrorKind::InvalidSyntax.because("The body broke off.")),
         Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(Fault::InvalidSyntax.because("The body took too long to arrive.")),
+        Err(_) => Err(ScimErrorKind::InvalidSyntax.because("The body took too long to arrive.")),
     }
 }
 
@@ -381,7 +388,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ScimError> {
     if essence.is_empty() || essence.ends_with("json") || essence == "*/*" {
         Ok(())
     } else {
-        Err(Fault::MediaType.because("Send the body as application/scim+json."))
+        Err(ScimErrorKind::MediaType.because("Send the body as application/scim+json."))
     }
 }
 
@@ -428,8 +435,12 @@ fn error_of(error: &ScimError, allow: Option<&'static str>) -> HttpResponse {
     let (status, _) = error.fault.row();
     let mut response = builder(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     match error.fault {
-        Fault::Unauthorized => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"scim\""))),
-        Fault::Unavailable => drop(response.insert_header((header::RETRY_AFTER, "1"))),
+        ScimErrorKind::Unauthorized => {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"scim\""));
+        }
+        ScimErrorKind::Unavailable => {
+            response.insert_header((header::RETRY_AFTER, "1"));
+        }
         _ => {}
     }
     if let Some(allow) = allow {

@@ -221,7 +221,7 @@ pub fn rule(connection: &mut SqlConnection, id: &str, ruling: &Ruling) -> QueryR
 }
 
 /// Deletes the request of an identity that has an account now, since an approval counts once.
-pub fn settle(connection: &mut SqlConnection, identity: &Link) -> QueryResult<()> {
+pub fn delete_of_identity(connection: &mut SqlConnection, identity: &Link) -> QueryResult<()> {
     diesel::delete(of(identity)).execute(connection).map(|_| ())
 }
 

@@ -40,14 +40,14 @@ read!(Text, String:
     ServiceProviderName = Self::from,
     StoreName = Self::from,
     TargetName = Self::from,
-    Words = |words| Self(words.split_whitespace().map(str::to_owned).collect()),
+    WordList = |words| Self(words.split_whitespace().map(str::to_owned).collect()),
 );
 
 /// A space-separated list of words in one column.
-pub struct Words(pub(super) Vec<String>);
+pub struct WordList(pub(super) Vec<String>);
 
-impl From<Words> for Vec<String> {
-    fn from(words: Words) -> Self {
+impl From<WordList> for Vec<String> {
+    fn from(words: WordList) -> Self {
         words.0
     }
 }

@@ -36,9 +36,9 @@ macro_rules! each {
 pub use each;
 
 /// Rolls back on drop unless the transaction was committed, on an early return as well as on a panic.
-struct Unfinished<'a>(&'a mut SqlConnection, bool);
+struct RollbackGuard<'a>(&'a mut SqlConnection, bool);
 
-impl Drop for Unfinished<'_> {
+impl Drop for RollbackGuard<'_> {
     fn drop(&mut self) {
         if !self.1 {
             let _ = each!(&mut *self.0, c => AnsiTransactionManager::rollback_transaction(c));
@@ -73,7 +73,7 @@ impl SqlConnection {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut unfinished = Unfinished(self, false);
+        let mut unfinished = RollbackGuard(self, false);
         let value = work(unfinished.0)?;
         each!(&mut *unfinished.0, c => AnsiTransactionManager::commit_transaction(c))?;
         unfinished.1 = true;

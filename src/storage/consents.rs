@@ -23,7 +23,7 @@ pub struct ConsentRecord {
 
 impl ConsentRecord {
     /// Returns the consent as it is in force: after a withdrawal, nothing is granted.
-    pub fn standing(self) -> Consent {
+    pub fn effective(self) -> Consent {
         if self.withdrawn.is_none() {
             return self.consent;
         }
@@ -104,10 +104,10 @@ pub fn withdraw(
     resource_id: &ResourceId,
     at: Timestamp,
 ) -> QueryResult<()> {
-    let standing = consents::table
+    let effective = consents::table
         .filter(consents::resource_id.eq(resource_id.as_str()))
         .filter(consents::purpose.eq(purpose).and(consents::withdrawn.is_null()));
-    diesel::update(standing)
+    diesel::update(effective)
         .set(consents::withdrawn.eq(Some(at.0)))
         .execute(connection)
         .map(|_| ())

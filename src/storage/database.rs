@@ -155,9 +155,9 @@ pub struct Pooled {
 }
 
 /// Opens connections for a pool.
-struct Opener(DatabaseUrl);
+struct ConnectionOpener(DatabaseUrl);
 
-impl r2d2::ManageConnection for Opener {
+impl r2d2::ManageConnection for ConnectionOpener {
     type Connection = Pooled;
     type Error = diesel::r2d2::Error;
 
@@ -205,7 +205,7 @@ fn connect(url: &DatabaseUrl) -> Result<SqlConnection, diesel::r2d2::Error> {
     }
 }
 
-type Pool = r2d2::Pool<Opener>;
+type Pool = r2d2::Pool<ConnectionOpener>;
 
 /// The path of writes: on SQLite through its single writer, on PostgreSQL through a separate pool, so that waiting
 /// writers never starve readers.
@@ -341,7 +341,7 @@ fn pool(url: &DatabaseUrl) -> Result<Pool, StorageError> {
         .min_idle(Some(idle))
         .test_on_check_out(false)
         .connection_timeout(CHECKOUT)
-        .build(Opener(url.clone()))
+        .build(ConnectionOpener(url.clone()))
         .map_err(|error| StorageError::Unavailable(error.into()))
 }
 

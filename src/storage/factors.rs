@@ -21,7 +21,7 @@ pub struct Factor {
 
 /// The result of starting a check of a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attempt {
+pub enum FactorAttempt {
     /// The user has no such factor.
     Absent,
     /// The factor is locked after too many wrong codes.
@@ -58,7 +58,12 @@ pub fn has(connection: &mut SqlConnection, user: &ResourceId, kind: &str) -> Que
 
 /// Starts a check of a code. Attempts of one user wait for each other until the open transaction ends, so none escapes
 /// the count.
-pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, kind: &str, now: Timestamp) -> QueryResult<Attempt> {
+pub fn attempt(
+    connection: &mut SqlConnection,
+    user: &ResourceId,
+    kind: &str,
+    now: Timestamp,
+) -> QueryResult<FactorAttempt> {
     let row: Option<(Vec<u8>, i64, i32, i64)> = factors::table
         .find((user.as_str(), kind))
         .select((
@@ -71,10 +76,10 @@ pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, kind: &str, no
         .load(connection)?
         .pop();
     let Some((sealed, last_step, failures, until)) = row else {
-        return Ok(Attempt::Absent);
+        return Ok(FactorAttempt::Absent);
     };
     if until > now.0 {
-        return Ok(Attempt::Locked);
+        return Ok(FactorAttempt::Locked);
     }
     diesel::update(factors::table.find((user.as_str(), kind)))
         .set((
@@ -82,7 +87,7 @@ pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, kind: &str, no
             factors::locked_until.eq(locked_until(failures + 1, now).0),
         ))
         .execute(connection)?;
-    Ok(Attempt::Compare(Factor { sealed, last_step }))
+    Ok(FactorAttempt::Compare(Factor { sealed, last_step }))
 }
 
 /// Records a correct code: clears the failures and stores the time step of the code.

@@ -3,7 +3,7 @@
 
 use diesel::prelude::*;
 
-use super::columns::Words;
+use super::columns::WordList;
 use super::connection::{PreparedDsl, SqlConnection};
 use super::tables::grants;
 use crate::domain::{ResourceId, StoreName, Timestamp};
@@ -33,7 +33,7 @@ pub struct Grant {
     /// The PKCE challenge of the request, S256.
     pub code_challenge: Option<String>,
     /// The authentication methods of the login (RFC 8176).
-    #[diesel(deserialize_as = Words)]
+    #[diesel(deserialize_as = WordList)]
     pub amr: Vec<String>,
     /// The time of the login.
     pub auth_time: Timestamp,

@@ -4,10 +4,10 @@ use diesel::prelude::*;
 
 use super::connection::{SqlConnection, SuffixDsl};
 use super::tables::group_grants;
-use crate::domain::{Grant, IdentityProviderName, ResourceId};
+use crate::domain::{IdentityProviderName, MembershipGrant, ResourceId};
 
 /// Records that the provider granted a membership, or no longer grants it.
-pub fn set(connection: &mut SqlConnection, group: &ResourceId, grant: &Grant) -> QueryResult<()> {
+pub fn set(connection: &mut SqlConnection, group: &ResourceId, grant: &MembershipGrant) -> QueryResult<()> {
     let (user, provider) = (grant.user.as_str(), grant.identity_provider.as_str());
     if !grant.granted {
         return diesel::delete(group_grants::table.find((user, provider, group.as_str())))

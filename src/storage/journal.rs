@@ -10,7 +10,7 @@ use crate::domain::{Attributes, JournalEntry, Kind, ResourceId, ServiceProviderN
 use super::tables::journal;
 
 /// The facts that the store adds to a change when it writes the journal.
-pub struct Subject<'a> {
+pub struct JournalSubject<'a> {
     /// The store.
     pub store: &'a StoreName,
     /// The resource's type.
@@ -25,7 +25,7 @@ pub struct Subject<'a> {
 
 /// A journal entry in the form in which it is stored.
 #[derive(Clone)]
-pub struct Entry {
+pub struct StoredJournalEntry {
     at: Timestamp,
     actor: String,
     service_provider: ServiceProviderName,
@@ -33,7 +33,7 @@ pub struct Entry {
     diff: String,
 }
 
-impl From<JournalEntry> for Entry {
+impl From<JournalEntry> for StoredJournalEntry {
     fn from(entry: JournalEntry) -> Self {
         Self {
             at: entry.at,
@@ -45,7 +45,7 @@ impl From<JournalEntry> for Entry {
     }
 }
 
-impl Entry {
+impl StoredJournalEntry {
     /// The actor who made the change.
     pub fn actor(&self) -> &str {
         &self.actor
@@ -62,7 +62,11 @@ impl Entry {
 }
 
 /// Appends one entry, in the change's transaction.
-pub fn append(connection: &mut SqlConnection, entry: &Entry, subject: &Subject<'_>) -> QueryResult<()> {
+pub fn append(
+    connection: &mut SqlConnection,
+    entry: &StoredJournalEntry,
+    subject: &JournalSubject<'_>,
+) -> QueryResult<()> {
     let members = (!subject.members.is_empty())
         .then(|| serde_json::to_string(subject.members).expect("a delta always serialises"));
     diesel::insert_into(journal::table)

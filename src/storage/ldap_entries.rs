@@ -23,16 +23,16 @@ pub struct KnownEntry {
     /// The distinguished name, normalized for comparisons.
     pub dn_key: String,
     /// The entry version of the copy; empty if the copy must be read again.
-    pub stamp: String,
+    pub entry_version: String,
 }
 
 /// The stored data of an entry for a comparison with the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct EntrySummary {
     /// The resource.
     pub resource: ResourceId,
     /// The entry version of the copy.
-    pub stamp: String,
+    pub entry_version: String,
     /// The distinguished name when last read.
     pub dn: String,
 }
@@ -46,7 +46,7 @@ pub fn put(connection: &mut SqlConnection, store: &StoreName, known: &KnownEntry
             ldap_entries::entry.eq(&known.entry),
             ldap_entries::dn.eq(&known.dn),
             ldap_entries::dn_key.eq(&known.dn_key),
-            ldap_entries::stamp.eq(&known.stamp),
+            ldap_entries::stamp.eq(&known.entry_version),
         ))
         .suffix(
             " ON CONFLICT (resource_id) DO UPDATE SET store = excluded.store, entry = excluded.entry, \
@@ -63,7 +63,7 @@ pub fn advance(connection: &mut SqlConnection, known: &KnownEntry, before: &str)
         .set((
             ldap_entries::dn.eq(&known.dn),
             ldap_entries::dn_key.eq(&known.dn_key),
-            ldap_entries::stamp.eq(&known.stamp),
+            ldap_entries::stamp.eq(&known.entry_version),
         ))
         .execute(connection)
         .map(|rows| rows == 1)
@@ -85,13 +85,13 @@ const COLUMNS: (
     ldap_entries::stamp,
 );
 
-fn known((resource, entry, dn, dn_key, stamp): Row) -> KnownEntry {
+fn known((resource, entry, dn, dn_key, entry_version): Row) -> KnownEntry {
     KnownEntry {
         resource: resource.into(),
         entry,
         dn,
         dn_key,
-        stamp,
+        entry_version,
     }
 }
 
@@ -148,7 +148,11 @@ pub fn by_names(
 }
 
 /// Returns the stored data of entries, keyed by the directory's permanent ids.
-pub fn held(connection: &mut SqlConnection, store: &StoreName, wanted: &[&str]) -> QueryResult<HashMap<String, Held>> {
+pub fn summaries(
+    connection: &mut SqlConnection,
+    store: &StoreName,
+    wanted: &[&str],
+) -> QueryResult<HashMap<String, EntrySummary>> {
     let mut found = HashMap::new();
     for chunk in wanted.chunks(CHUNK) {
         let rows: Vec<Row> = ldap_entries::table
@@ -160,9 +164,9 @@ pub fn held(connection: &mut SqlConnection, store: &StoreName, wanted: &[&str]) 
             let known = known(row);
             (
                 known.entry,
-                Held {
+                EntrySummary {
                     resource: known.resource,
-                    stamp: known.stamp,
+                    entry_version: known.entry_version,
                     dn: known.dn,
                 },
             )
@@ -172,7 +176,11 @@ pub fn held(connection: &mut SqlConnection, store: &StoreName, wanted: &[&str]) 
 }
 
 /// Returns the stored data of all entries of a type, keyed by the directory's permanent ids.
-pub fn all_held(connection: &mut SqlConnection, store: &StoreName, kind: &Kind) -> QueryResult<HashMap<String, Held>> {
+pub fn all_summaries(
+    connection: &mut SqlConnection,
+    store: &StoreName,
+    kind: &Kind,
+) -> QueryResult<HashMap<String, EntrySummary>> {
     let rows: Vec<(String, String, String, String)> = ldap_entries::table
         .inner_join(resources::table.on(resources::id.eq(ldap_entries::resource_id)))
         .filter(ldap_entries::store.eq(store.as_str()))
@@ -184,12 +192,12 @@ pub fn all_held(connection: &mut SqlConnection, store: &StoreName, kind: &Kind) 
             ldap_entries::dn,
         ))
         .load(connection)?;
-    let held = |(entry, resource, stamp, dn): (String, String, String, String)| {
+    let held = |(entry, resource, entry_version, dn): (String, String, String, String)| {
         (
             entry,
-            Held {
+            EntrySummary {
                 resource: resource.into(),
-                stamp,
+                entry_version,
                 dn,
             },
         )

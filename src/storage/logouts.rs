@@ -12,7 +12,7 @@ use crate::domain::{ResourceId, Timestamp};
 
 /// The data about a session that a service provider has received.
 #[derive(Clone, Debug)]
-pub struct Learned {
+pub struct SessionClient {
     /// The session.
     pub session_hash: String,
     /// The service provider's `client_id`.
@@ -39,7 +39,11 @@ pub struct Logout {
 
 /// Records that a service provider knows a session, unless that has ended by `now`; the session cannot end before the
 /// open transaction does.
-pub fn learn(connection: &mut SqlConnection, learned: &Learned, now: Timestamp) -> QueryResult<()> {
+pub fn record_session_client(
+    connection: &mut SqlConnection,
+    learned: &SessionClient,
+    now: Timestamp,
+) -> QueryResult<()> {
     if sessions::hold(connection, &learned.session_hash, now)?.is_none() {
         return Ok(());
     }
@@ -130,7 +134,7 @@ pub fn claim(connection: &mut SqlConnection, now: Timestamp, until: Timestamp) -
 }
 
 /// Deletes a notification that needs no further attempt.
-pub fn settle(connection: &mut SqlConnection, id: &str) -> QueryResult<()> {
+pub fn delete(connection: &mut SqlConnection, id: &str) -> QueryResult<()> {
     diesel::delete(logouts::table.find(id)).execute(connection).map(|_| ())
 }
 

@@ -17,7 +17,7 @@ const WINDOW: Duration = Duration::from_hours(1);
 
 /// Whether a code may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sending {
+pub enum SendPermission {
     /// It may be sent, and is counted.
     Allowed,
     /// The last code was sent less than 30 seconds ago.
@@ -27,7 +27,7 @@ pub enum Sending {
 }
 
 /// Requests permission to send a code. Of two concurrent requests, one gets it.
-pub fn send(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<Sending> {
+pub fn send(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<SendPermission> {
     let row: Option<(i64, i32, i64)> = mail_codes::table
         .find(user.as_str())
         .select((mail_codes::since, mail_codes::sent, mail_codes::last))
@@ -44,10 +44,14 @@ pub fn send(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -
             ))
             .suffix(" ON CONFLICT (resource_id) DO NOTHING")
             .execute(connection)?;
-        return Ok(if rows == 1 { Sending::Allowed } else { Sending::TooSoon });
+        return Ok(if rows == 1 {
+            SendPermission::Allowed
+        } else {
+            SendPermission::TooSoon
+        });
     };
     if within(last, now, PAUSE) {
-        return Ok(Sending::TooSoon);
+        return Ok(SendPermission::TooSoon);
     }
     let (since, sent) = if within(since, now, WINDOW) {
         (since, sent)
@@ -55,7 +59,7 @@ pub fn send(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -
         (now.0, 0)
     };
     if sent >= MOST {
-        return Ok(Sending::TooMany);
+        return Ok(SendPermission::TooMany);
     }
     diesel::update(mail_codes::table.find(user.as_str()))
         .set((
@@ -64,7 +68,7 @@ pub fn send(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -
             mail_codes::last.eq(now.0),
         ))
         .execute(connection)?;
-    Ok(Sending::Allowed)
+    Ok(SendPermission::Allowed)
 }
 
 fn within(then: i64, now: Timestamp, span: Duration) -> bool {

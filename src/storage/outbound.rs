@@ -90,7 +90,7 @@ pub struct OutboundRow {
 
 /// A change to be pushed to a target.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct OutboundChange {
     /// The resource.
     pub resource_id: ResourceId,
     /// Its type.
@@ -107,7 +107,12 @@ pub struct Wanted {
 
 /// Makes the resource due at the target. A row that waits for a retry keeps waiting; one that a worker is pushing
 /// becomes due again when the worker is done, since `wanted` always grows.
-pub fn want(connection: &mut SqlConnection, target: &TargetName, wanted: &Wanted, now: Timestamp) -> QueryResult<()> {
+pub fn want(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    wanted: &OutboundChange,
+    now: Timestamp,
+) -> QueryResult<()> {
     // Both databases number `$n` alike as long as they first appear in order.
     const SQL: &str = "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
         VALUES ($1, $2, $3, $4, $5, 'pending', $6, 0, 0, $7, 0, $8) \

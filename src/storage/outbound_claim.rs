@@ -111,7 +111,7 @@ pub fn renew(
 
 /// The outcome of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
+pub struct RecordedOutcome {
     /// The resource.
     pub resource_id: ResourceId,
     /// The value of `wanted` when the push began.
@@ -134,11 +134,11 @@ pub struct Settled {
 
 /// Stores the outcome of a push and releases the row. `false`, without a change, if another worker holds the row by
 /// now.
-pub fn settle(
+pub fn record_outcome(
     connection: &mut SqlConnection,
     target: &TargetName,
     owner: &str,
-    settled: &Settled,
+    settled: &RecordedOutcome,
 ) -> QueryResult<bool> {
     const SQL: &str = "UPDATE outbound SET remote_id = $1, sent = $2, pushed = $3, attempts = $4, next_attempt = $5, last_error = $6, \
         state = CASE WHEN wanted <> $7 AND $8 IN ('synced', 'gone', 'failed') THEN 'pending' ELSE $8 END, lease_until = 0, owner = NULL \

@@ -241,16 +241,16 @@ struct Group {
 pub fn wake_groups(
     connection: &mut SqlConnection,
     target: &TargetName,
-    which: &Groups<'_>,
+    which: &GroupSelection<'_>,
     now: Timestamp,
 ) -> QueryResult<usize> {
     const SQL: &str = "SELECT DISTINCT m.group_id FROM outbound_members m \
         LEFT JOIN outbound u ON u.target = m.target AND u.resource_id = m.member_id \
         WHERE m.target = $1 AND m.wanted <> m.sent AND (NOT m.wanted OR u.remote_id IS NOT NULL)";
     let (tail, id) = match which {
-        Groups::All => ("$2 = ''", ""),
-        Groups::Of(member) => ("m.member_id = $2", member.as_str()),
-        Groups::One(group) => ("m.group_id = $2", group.as_str()),
+        GroupSelection::All => ("$2 = ''", ""),
+        GroupSelection::Of(member) => ("m.member_id = $2", member.as_str()),
+        GroupSelection::One(group) => ("m.group_id = $2", group.as_str()),
     };
     let found: Vec<Group> = each!(connection, c => diesel::sql_query(format!("{SQL} AND {tail}"))
         .bind::<Text, _>(target.as_str())
@@ -277,7 +277,7 @@ pub fn wake_groups(
 
 /// The groups that [`wake_groups`] checks.
 #[derive(Clone, Copy, Debug)]
-pub enum Groups<'a> {
+pub enum GroupSelection<'a> {
     /// Every group.
     All,
     /// The groups that have a row for one member.

@@ -33,7 +33,7 @@ pub struct ScimToken {
 
 /// The data of a token to be created.
 #[derive(Clone, Debug)]
-pub struct Issue {
+pub struct NewScimToken {
     /// The service provider that it speaks for.
     pub service_provider: ServiceProviderName,
     /// The client that obtains it with its own credentials; none if an administrator creates it.
@@ -58,7 +58,7 @@ pub fn create(
     created: Timestamp,
     expires: Timestamp,
 ) -> QueryResult<(String, String)> {
-    let issue = Issue {
+    let issue = NewScimToken {
         service_provider: service_provider.clone(),
         client_id: None,
         created,
@@ -68,7 +68,7 @@ pub fn create(
 }
 
 /// Creates a token and returns its id and the token itself.
-pub fn issue(connection: &mut SqlConnection, issue: &Issue) -> QueryResult<(String, String)> {
+pub fn issue(connection: &mut SqlConnection, issue: &NewScimToken) -> QueryResult<(String, String)> {
     let token = format!("{PREFIX}{}", random::token());
     let id = uuid::Uuid::now_v7().to_string();
     diesel::insert_into(scim_tokens::table)

@@ -43,7 +43,7 @@ impl SecretBox {
     }
 
     /// Generates a key that is never stored: once it is dropped, its sealed values cannot be opened.
-    pub fn of_the_moment() -> Result<Self, KeyError> {
+    pub fn ephemeral() -> Result<Self, KeyError> {
         Self::from_secret(&Secret::new(STANDARD.encode(random::bytes::<32>())))
     }
 

@@ -2,16 +2,16 @@
 
 use diesel::prelude::*;
 
-use super::columns::Words;
+use super::columns::WordList;
 use super::connection::{PreparedDsl, SqlConnection, SuffixDsl};
 use super::logouts;
 use super::tables::sessions;
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, ResourceId, StoreName, Timestamp};
 
-type Row = (StoreName, ResourceId, Option<IdentityProviderName>, Words, Timestamp);
+type Row = (StoreName, ResourceId, Option<IdentityProviderName>, WordList, Timestamp);
 
-fn authentication((store, user, identity_provider, Words(amr), at): Row) -> Authentication {
+fn authentication((store, user, identity_provider, WordList(amr), at): Row) -> Authentication {
     Authentication {
         store,
         user,

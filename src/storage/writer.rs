@@ -20,12 +20,12 @@ const GROUP: usize = 128;
 
 /// A job that runs inside the group's transaction. Returns whether it succeeded, and the answer to send once the
 /// outcome of the group's commit is known.
-type Job = Box<dyn Fn(&mut SqlConnection, Guard) -> (bool, Answer) + Send>;
-type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+type Job = Box<dyn Fn(&mut SqlConnection, RollbackScope) -> (bool, CommitCallback) + Send>;
+type CommitCallback = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 /// The scope of the rollback if a job fails.
 #[derive(Clone, Copy)]
-enum Guard {
+enum RollbackScope {
     Group,
     Savepoint,
 }
@@ -51,17 +51,17 @@ impl Writer {
         T: Send + 'static,
         E: From<StorageError> + From<DieselError> + Send + 'static,
     {
-        let slot = Arc::new(Slot::new());
-        let reply = Arc::new(Reply(Arc::clone(&slot)));
+        let slot = Arc::new(ResultSlot::new());
+        let reply = Arc::new(ResultSender(Arc::clone(&slot)));
         let job: Job = Box::new(move |connection, guard| {
             let run = || match guard {
-                Guard::Group => work(connection),
-                Guard::Savepoint => connection.savepoint(&work),
+                RollbackScope::Group => work(connection),
+                RollbackScope::Savepoint => connection.savepoint(&work),
             };
             let done = catch_unwind(AssertUnwindSafe(run))
                 .unwrap_or_else(|_| Err(StorageError::Unavailable("the statement panicked".into()).into()));
             let (went_well, reply) = (done.is_ok(), Arc::clone(&reply));
-            let answer: Answer = Box::new(move |committed| {
+            let answer: CommitCallback = Box::new(move |committed| {
                 let answer = done.and_then(|value| match committed {
                     Ok(()) => Ok(value),
                     Err(cause) => Err(StorageError::Unavailable(cause.into()).into()),
@@ -78,40 +78,40 @@ impl Writer {
 
 /// The slot in which a caller waits for its answer. It sleeps at once: the receiver of a channel would spin first,
 /// which is wasted here, since the answer takes a disk flush.
-struct Slot<T> {
-    answer: Mutex<Awaited<T>>,
+struct ResultSlot<T> {
+    answer: Mutex<SlotState<T>>,
     told: Condvar,
 }
 
-enum Awaited<T> {
+enum SlotState<T> {
     Open,
     Given(T),
     /// The other end was dropped without an answer.
     Lost,
 }
 
-impl<T> Slot<T> {
+impl<T> ResultSlot<T> {
     fn new() -> Self {
         Self {
-            answer: Mutex::new(Awaited::Open),
+            answer: Mutex::new(SlotState::Open),
             told: Condvar::new(),
         }
     }
 
     fn wait(&self) -> Option<T> {
         let open = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        let settled = self.told.wait_while(open, |answer| matches!(answer, Awaited::Open));
+        let settled = self.told.wait_while(open, |answer| matches!(answer, SlotState::Open));
         let mut settled = settled.unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *settled, Awaited::Lost) {
-            Awaited::Given(answer) => Some(answer),
-            Awaited::Open | Awaited::Lost => None,
+        match std::mem::replace(&mut *settled, SlotState::Lost) {
+            SlotState::Given(answer) => Some(answer),
+            SlotState::Open | SlotState::Lost => None,
         }
     }
 
     /// Stores the answer if there is none yet.
-    fn settle(&self, answer: Awaited<T>) {
+    fn fill(&self, answer: SlotState<T>) {
         let mut awaited = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*awaited, Awaited::Open) {
+        if matches!(*awaited, SlotState::Open) {
             *awaited = answer;
             drop(awaited);
             self.told.notify_one();
@@ -120,17 +120,17 @@ impl<T> Slot<T> {
 }
 
 /// The other end of a slot. Dropped without an answer, it marks the answer as lost.
-struct Reply<T>(Arc<Slot<T>>);
+struct ResultSender<T>(Arc<ResultSlot<T>>);
 
-impl<T> Reply<T> {
+impl<T> ResultSender<T> {
     fn give(&self, answer: T) {
-        self.0.settle(Awaited::Given(answer));
+        self.0.fill(SlotState::Given(answer));
     }
 }
 
-impl<T> Drop for Reply<T> {
+impl<T> Drop for ResultSender<T> {
     fn drop(&mut self) {
-        self.0.settle(Awaited::Lost);
+        self.0.fill(SlotState::Lost);
     }
 }
 
@@ -138,7 +138,7 @@ fn serve(mut connection: SqlConnection, queue: &Receiver<Job>) {
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
         let (answers, committed) =
-            together(&mut connection, queue, &mut jobs).unwrap_or_else(|| apart(&mut connection, &jobs));
+            run_grouped(&mut connection, queue, &mut jobs).unwrap_or_else(|| run_separately(&mut connection, &jobs));
         if let Err(error) = &committed {
             log::error!("a group of {} writes could not be committed: {error}", answers.len());
         }
@@ -149,15 +149,15 @@ fn serve(mut connection: SqlConnection, queue: &Receiver<Job>) {
 }
 
 /// The answers of the jobs that ran, and the result of the commit.
-type Done = (Vec<Answer>, Result<(), DieselError>);
+type GroupOutcome = (Vec<CommitCallback>, Result<(), DieselError>);
 
 /// Runs the first job and those waiting behind it. `None` if one failed after others had succeeded, and all were rolled
 /// back.
-fn together(connection: &mut SqlConnection, queue: &Receiver<Job>, jobs: &mut Vec<Job>) -> Option<Done> {
+fn run_grouped(connection: &mut SqlConnection, queue: &Receiver<Job>, jobs: &mut Vec<Job>) -> Option<GroupOutcome> {
     let (mut answers, mut failed) = (Vec::new(), false);
     let committed = connection.write_transaction(|connection| {
         while let Some(job) = jobs.get(answers.len()) {
-            let (went_well, answer) = job(connection, Guard::Group);
+            let (went_well, answer) = job(connection, RollbackScope::Group);
             answers.push(answer);
             if !went_well {
                 failed = true;
@@ -178,10 +178,10 @@ fn together(connection: &mut SqlConnection, queue: &Receiver<Job>, jobs: &mut Ve
 }
 
 /// Runs each job in a savepoint, so that a failing one does not affect the others.
-fn apart(connection: &mut SqlConnection, jobs: &[Job]) -> Done {
+fn run_separately(connection: &mut SqlConnection, jobs: &[Job]) -> GroupOutcome {
     let mut answers = Vec::new();
     let committed = connection.write_transaction(|connection| {
-        answers.extend(jobs.iter().map(|job| job(connection, Guard::Savepoint).1));
+        answers.extend(jobs.iter().map(|job| job(connection, RollbackScope::Savepoint).1));
         Ok(())
     });
     (answers, committed)

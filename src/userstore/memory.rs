@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Draft, MemberChange, PasswordChange, PasswordHasher, PasswordVerdict, StoreError, Userstore, Write, WriteAction,
-    Written,
+    Draft, MemberSteps, PasswordChange, PasswordCheck, PasswordHasher, StoreError, Userstore, Write, WriteAction,
+    WriteResult,
 };
 use crate::domain::change::MembershipDelta;
 use crate::domain::filter::matches;
 use crate::domain::lockout::locked_until;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Provenance;
-use crate::domain::query::{Found, Place, Query, Start, compare, cut};
+use crate::domain::query::{Query, ResultPage, SortPosition, Start, compare, cut};
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Clock, Companion, Document, Kind, Link, Member, Membership, Precondition, Relations, Resource, ResourceId, Secret,
+    Clock, Document, Kind, Link, Member, Membership, Precondition, Relations, Resource, ResourceId, Secret, SideRecord,
     StoreName, Timestamp, Version,
 };
 
@@ -24,16 +24,16 @@ pub struct MemoryUserstore {
     name: StoreName,
     hasher: PasswordHasher,
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<MemoryState>,
 }
 
 #[derive(Default)]
-struct State {
-    resources: BTreeMap<ResourceId, Entry>,
-    companions: Vec<Companion>,
+struct MemoryState {
+    resources: BTreeMap<ResourceId, StoredResource>,
+    side_records: Vec<SideRecord>,
 }
 
-struct Entry {
+struct StoredResource {
     resource: Resource,
     name: String,
     key: String,
@@ -61,11 +61,11 @@ impl MemoryUserstore {
     }
 
     /// The side records that were written with changes, oldest first.
-    pub fn companions(&self) -> Vec<Companion> {
-        self.state().companions.clone()
+    pub fn side_records(&self) -> Vec<SideRecord> {
+        self.state().side_records.clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,9 +89,9 @@ impl Userstore for MemoryUserstore {
             .is_some_and(|entry| entry.members.len() > limit))
     }
 
-    fn find(&self, query: &Query) -> Result<Found, StoreError> {
+    fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
         let state = self.state();
-        let mut matching: Vec<(Place, &Entry)> = Vec::new();
+        let mut matching: Vec<(SortPosition, &StoredResource)> = Vec::new();
         for entry in state
             .resources
             .values()
@@ -103,7 +103,7 @@ impl Userstore for MemoryUserstore {
                 .as_ref()
                 .is_none_or(|filter| matches(filter, &resource.view()))
             {
-                matching.push((Place::of(&resource, query.sort.as_ref()), entry));
+                matching.push((SortPosition::of(&resource, query.sort.as_ref()), entry));
             }
         }
         let descending = query.sort.as_ref().is_some_and(|sort| sort.descending);
@@ -113,21 +113,21 @@ impl Userstore for MemoryUserstore {
         let resources = kept
             .iter()
             .map(|(_, entry)| state.with_relations(entry, query.relations));
-        Ok(Found {
+        Ok(ResultPage {
             total,
             resources: resources.collect(),
             more,
         })
     }
 
-    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+    fn write(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
         let hash = match draft_of(&write.action).and_then(|draft| draft.password.as_ref()) {
             Some(PasswordChange::Set(password)) => Some(Some(self.hasher.hash(password))),
             Some(PasswordChange::Clear) => Some(None),
             None => None,
         };
         let mut state = self.state();
-        state.check_links(&companions)?;
+        state.check_links(&side_records)?;
         let written = match write.action {
             WriteAction::Create(draft) => Some(state.create(&self.name, (write.kind, write.id, write.at), draft)?),
             WriteAction::Replace { draft, expected, .. } => {
@@ -146,32 +146,32 @@ impl Userstore for MemoryUserstore {
                     ..Credential::default()
                 };
             }
-            let kept = |companion: &Companion| written.changed || !matches!(companion, Companion::Journal(_));
-            state.companions.extend(companions.into_iter().filter(kept));
+            let kept = |side_record: &SideRecord| written.changed || !matches!(side_record, SideRecord::Journal(_));
+            state.side_records.extend(side_records.into_iter().filter(kept));
         }
         Ok(written)
     }
 
-    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
         let now = self.clock.now();
         let hash = match self.state().resources.get_mut(id) {
             None => None,
-            Some(Entry { password, .. }) if password.locked_until > now.0 => {
-                return Ok(PasswordVerdict::Locked {
+            Some(StoredResource { password, .. }) if password.locked_until > now.0 => {
+                return Ok(PasswordCheck::Locked {
                     until: Timestamp(password.locked_until),
                 });
             }
-            Some(Entry { password, .. }) => {
+            Some(StoredResource { password, .. }) => {
                 password.failures += 1;
                 password.locked_until = locked_until(password.failures, now).0;
                 password.hash.clone()
             }
         };
         if !self.hasher.verify(hash.as_deref(), password) {
-            return Ok(PasswordVerdict::Wrong);
+            return Ok(PasswordCheck::Invalid);
         }
         self.unlock(id)?;
-        Ok(PasswordVerdict::Right)
+        Ok(PasswordCheck::Valid)
     }
 
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
@@ -195,10 +195,10 @@ impl Userstore for MemoryUserstore {
 }
 
 /// The type, id and time of a write.
-type Target<'a> = (&'a Kind, &'a ResourceId, Timestamp);
+type WriteKey<'a> = (&'a Kind, &'a ResourceId, Timestamp);
 
-impl State {
-    fn with_relations(&self, entry: &Entry, relations: Relations) -> Resource {
+impl MemoryState {
+    fn with_relations(&self, entry: &StoredResource, relations: Relations) -> Resource {
         let mut resource = entry.resource.clone();
         if relations.members {
             resource.members.clone_from(&entry.members);
@@ -228,7 +228,7 @@ impl State {
     }
 
     /// The groups that have the resource as a direct member.
-    fn holders(&self, id: &ResourceId) -> impl Iterator<Item = &Entry> {
+    fn holders(&self, id: &ResourceId) -> impl Iterator<Item = &StoredResource> {
         self.resources
             .values()
             .filter(move |group| group.members.iter().any(|member| member.id == *id))
@@ -237,7 +237,7 @@ impl State {
     fn check_unique(&self, kind: &Kind, id: &ResourceId, draft: &Draft) -> Result<(), StoreError> {
         let others = || self.resources.values().filter(|other| other.resource.id != *id);
         for wanted in draft.unique.iter().flatten() {
-            let reaches = |other: &&Entry| wanted.global || other.resource.kind == *kind;
+            let reaches = |other: &&StoredResource| wanted.global || other.resource.kind == *kind;
             if others().filter(reaches).any(|other| other.unique.contains(wanted)) {
                 let attribute = wanted.attribute.clone();
                 return Err(StoreError::Taken { attribute });
@@ -260,15 +260,15 @@ impl State {
         }
     }
 
-    fn check_links(&self, companions: &[Companion]) -> Result<(), StoreError> {
+    fn check_links(&self, side_records: &[SideRecord]) -> Result<(), StoreError> {
         let linked = |link: &Link| {
-            self.companions
+            self.side_records
                 .iter()
-                .any(|known| matches!(known, Companion::Link(other) if other == link))
+                .any(|known| matches!(known, SideRecord::Link(other) if other == link))
         };
-        if companions
+        if side_records
             .iter()
-            .any(|companion| matches!(companion, Companion::Link(link) if linked(link)))
+            .any(|side_record| matches!(side_record, SideRecord::Link(link) if linked(link)))
         {
             return Err(StoreError::Taken {
                 attribute: "link".to_owned(),
@@ -282,7 +282,7 @@ impl State {
         store: &StoreName,
         (kind, id, at): (Kind, ResourceId, Timestamp),
         draft: Draft,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteResult, StoreError> {
         self.check_key(&kind, &id, &draft)?;
         self.check_unique(&kind, &id, &draft)?;
         let resource = Resource {
@@ -299,7 +299,7 @@ impl State {
         };
         let mut members = Vec::new();
         let delta = step_through(&mut members, &draft.members.unwrap_or_default());
-        let entry = Entry {
+        let entry = StoredResource {
             resource: resource.clone(),
             name: draft.key.name,
             key: draft.key.canonical,
@@ -308,7 +308,7 @@ impl State {
             password: Credential::default(),
         };
         self.resources.insert(id, entry);
-        Ok(Written {
+        Ok(WriteResult {
             resource,
             members: delta,
             changed: true,
@@ -317,10 +317,10 @@ impl State {
 
     fn replace(
         &mut self,
-        (kind, id, at): Target<'_>,
+        (kind, id, at): WriteKey<'_>,
         draft: Draft,
         expected: &Precondition,
-    ) -> Result<Option<Written>, StoreError> {
+    ) -> Result<Option<WriteResult>, StoreError> {
         if self.entry(kind, id, expected)?.is_none() {
             return Ok(None);
         }
@@ -335,7 +335,7 @@ impl State {
         (entry.name, entry.key) = (draft.key.name, draft.key.canonical);
         entry.unique = draft.unique.unwrap_or_default();
         let delta = step_through(&mut entry.members, &draft.members.unwrap_or_default());
-        Ok(Some(Written {
+        Ok(Some(WriteResult {
             resource: entry.resource.clone(),
             members: delta,
             changed: true,
@@ -344,10 +344,10 @@ impl State {
 
     fn change_members(
         &mut self,
-        (kind, id, at): Target<'_>,
-        change: &MemberChange,
+        (kind, id, at): WriteKey<'_>,
+        change: &MemberSteps,
         expected: &Precondition,
-    ) -> Result<Option<Written>, StoreError> {
+    ) -> Result<Option<WriteResult>, StoreError> {
         let Some(entry) = self.entry(kind, id, expected)? else {
             return Ok(None);
         };
@@ -356,16 +356,16 @@ impl State {
         if changed {
             entry.touch(at);
         }
-        Ok(Some(Written {
+        Ok(Some(WriteResult {
             resource: entry.resource.clone(),
             members: delta,
             changed,
         }))
     }
 
-    fn keep(&mut self, kind: &Kind, id: &ResourceId) -> Result<Option<Written>, StoreError> {
+    fn keep(&mut self, kind: &Kind, id: &ResourceId) -> Result<Option<WriteResult>, StoreError> {
         let entry = self.entry(kind, id, &Precondition::None)?;
-        Ok(entry.map(|entry| Written {
+        Ok(entry.map(|entry| WriteResult {
             resource: entry.resource.clone(),
             members: MembershipDelta::default(),
             changed: false,
@@ -378,7 +378,7 @@ impl State {
         id: &ResourceId,
         at: Timestamp,
         expected: &Precondition,
-    ) -> Result<Option<Written>, StoreError> {
+    ) -> Result<Option<WriteResult>, StoreError> {
         let Some(entry) = self.entry(kind, id, expected)? else {
             return Ok(None);
         };
@@ -391,7 +391,7 @@ impl State {
                 group.touch(at);
             }
         }
-        Ok(Some(Written {
+        Ok(Some(WriteResult {
             resource,
             members: MembershipDelta::default(),
             changed: true,
@@ -403,7 +403,7 @@ impl State {
         kind: &Kind,
         id: &ResourceId,
         expected: &Precondition,
-    ) -> Result<Option<&mut Entry>, StoreError> {
+    ) -> Result<Option<&mut StoredResource>, StoreError> {
         match self.resources.get_mut(id).filter(|entry| entry.resource.kind == *kind) {
             Some(entry) if !expected.allows(entry.resource.version) => Err(StoreError::Stale),
             found => Ok(found),
@@ -411,7 +411,7 @@ impl State {
     }
 }
 
-impl Entry {
+impl StoredResource {
     fn touch(&mut self, at: Timestamp) {
         self.resource.version = self.resource.version.next();
         self.resource.modified = at.max(Timestamp(self.resource.modified.0 + 1));

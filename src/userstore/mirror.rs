@@ -6,12 +6,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::sql::SqlUserstore;
-use super::{Draft, PasswordVerdict, StoreError, UniqueKey, Userstore, Write, WriteAction, Written};
+use super::{Draft, PasswordCheck, StoreError, UniqueKey, Userstore, Write, WriteAction, WriteResult};
 use crate::domain::patch::MemberStep;
-use crate::domain::query::{Found, Query};
+use crate::domain::query::{Query, ResultPage};
 use crate::domain::schema::Registry;
 use crate::domain::unique::unique_values;
-use crate::domain::{Companion, Kind, Member, Relations, Resource, ResourceId, Secret, StoreName};
+use crate::domain::{Kind, Member, Relations, Resource, ResourceId, Secret, SideRecord, StoreName};
 
 /// Copies the other records of a user.
 pub type CopyRecords = dyn Fn(&ResourceId) -> Result<(), StoreError> + Send + Sync;
@@ -117,21 +117,21 @@ impl Userstore for Mirror {
         self.origin.is_larger(group, limit)
     }
 
-    fn find(&self, query: &Query) -> Result<Found, StoreError> {
+    fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
         for found in self.origin.find(query)?.resources {
             self.take(&found.kind, &found.id)?;
         }
         self.copy.find(query)
     }
 
-    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+    fn write(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
         self.take(&write.kind, &write.id)?;
-        self.copy.write(write, companions)
+        self.copy.write(write, side_records)
     }
 
     /// Always answers that the password is wrong: a check against the original would count as an attempt.
-    fn verify_password(&self, _id: &ResourceId, _password: &Secret) -> Result<PasswordVerdict, StoreError> {
-        Ok(PasswordVerdict::Wrong)
+    fn verify_password(&self, _id: &ResourceId, _password: &Secret) -> Result<PasswordCheck, StoreError> {
+        Ok(PasswordCheck::Invalid)
     }
 
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {

@@ -17,11 +17,11 @@ pub use password::PasswordHasher;
 use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Writers;
-use crate::domain::query::{Found, Query};
+use crate::domain::query::{Query, ResultPage};
 use crate::domain::schema::ResourceType;
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Companion, Kind, Precondition, Relations, Resource, ResourceId, Secret, StoreName, Timestamp, name,
+    Attributes, Kind, Precondition, Relations, Resource, ResourceId, Secret, SideRecord, StoreName, Timestamp, name,
 };
 
 /// A store of users and groups. Methods block. An absent resource is `None`, never an error.
@@ -36,13 +36,13 @@ pub trait Userstore: Send + Sync {
     fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError>;
 
     /// Returns the page of matching resources, in order, and the total number of matches.
-    fn find(&self, query: &Query) -> Result<Found, StoreError>;
+    fn find(&self, query: &Query) -> Result<ResultPage, StoreError>;
 
     /// Applies a write and its side records atomically and durably. `None` if the resource does not exist.
-    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError>;
+    fn write(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError>;
 
     /// Checks a user's password and counts failures against the account.
-    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError>;
+    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError>;
 
     /// Whether a user has a password that could open the account.
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError>;
@@ -52,6 +52,12 @@ pub trait Userstore: Send + Sync {
 
     /// Whether the store answers.
     fn ping(&self) -> Result<(), StoreError>;
+
+    /// Accepts the current content of a directory, including any number of deletions. Only stores that follow a directory
+    /// can.
+    fn accept(&self) -> Result<(), StoreError> {
+        Err(StoreError::Unsupported("follow a directory"))
+    }
 }
 
 /// A change of one resource, already checked against its schema by the change pipeline.
@@ -85,7 +91,7 @@ pub enum WriteAction {
     /// [`MemberStep::Replace`]. The version goes up only if a member joined, left or was relabelled.
     Members {
         /// The members that join or leave.
-        change: MemberChange,
+        change: MemberSteps,
         /// What must hold of the stored version.
         expected: Precondition,
     },
@@ -110,7 +116,7 @@ pub struct Draft {
     /// The writer of each value.
     pub writers: Writers,
     /// For a group: the members that join or leave with this change.
-    pub members: Option<MemberChange>,
+    pub members: Option<MemberSteps>,
     /// The change of the password, if any.
     pub password: Option<PasswordChange>,
 }
@@ -146,7 +152,7 @@ impl UniqueKey {
 }
 
 /// The changes to a group's members, in order. Adding a present member or removing an absent one has no effect.
-pub type MemberChange = Vec<MemberStep>;
+pub type MemberSteps = Vec<MemberStep>;
 
 /// A change of a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +165,7 @@ pub enum PasswordChange {
 
 /// The result of a write.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct WriteResult {
     /// The resource after the write, or before it if it was deleted; without relations.
     pub resource: Resource,
     /// The members that joined and left.
@@ -170,11 +176,11 @@ pub struct Written {
 
 /// The result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PasswordVerdict {
+pub enum PasswordCheck {
     /// The password is correct.
-    Right,
+    Valid,
     /// The password is wrong, or the user has none.
-    Wrong,
+    Invalid,
     /// The account is locked after too many failures; the password was not compared.
     Locked {
         /// The end of the lock.

@@ -62,21 +62,21 @@ impl PasswordHasher {
             && hash.is_some()
     }
 
-    fn slot(&self) -> Slot<'_> {
+    fn slot(&self) -> HashPermit<'_> {
         let (free, freed) = &*self.slots;
         let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
         while *free == 0 {
             free = freed.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
         *free -= 1;
-        Slot(self)
+        HashPermit(self)
     }
 }
 
 /// A permit to use the hasher; returned on drop.
-struct Slot<'a>(&'a PasswordHasher);
+struct HashPermit<'a>(&'a PasswordHasher);
 
-impl Drop for Slot<'_> {
+impl Drop for HashPermit<'_> {
     fn drop(&mut self) {
         let (free, freed) = &*self.0.slots;
         *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;

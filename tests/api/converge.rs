@@ -1,7 +1,7 @@
 //! A POST for a person whose account exists already, for example from a login.
 
 use serde_json::{Value, json};
-use vestibule::domain::{Actor, Change, Companion, Kind, Link, Operation, Principal, ServiceProviderName, StoreName};
+use vestibule::domain::{Actor, Change, Kind, Link, Operation, Principal, ServiceProviderName, SideRecord, StoreName};
 
 use crate::support::{USER, app, client_of, id_of, unique, wiki};
 
@@ -25,7 +25,7 @@ fn logged_in(attributes: &Value) -> (String, String) {
             kind: Kind::USER,
             attributes: attributes.as_object().unwrap().clone(),
         },
-        companions: vec![Companion::Link(link)],
+        side_records: vec![SideRecord::Link(link)],
     };
     let made = app().app.directory.apply(change).unwrap().into_resource();
     (format!("/scim/v2/Users/{}", made.id), subject)

@@ -14,7 +14,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The files that define rules, each as a constant with a one-sentence doc comment.
 const RULES: [&str; 3] = [
     "src/scim/normalise/mod.rs",
-    "src/domain/patch/path.rs",
+    "src/domain/path/resolved.rs",
     "src/domain/filter/mod.rs",
 ];
 

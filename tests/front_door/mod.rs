@@ -26,14 +26,14 @@ use vestibule::domain::{
     Timestamp,
 };
 use vestibule::federation::idp::provider::{
-    Begun, CallbackParameters, Hint, Identity, IdentityProvider, LoginSecret, ProviderError,
+    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
 };
-use vestibule::federation::jit::attribute_path::AttributePath;
+use vestibule::federation::jit::attribute_path::WritablePath;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::jit::settings::IdentityProviderSettings;
 use vestibule::federation::jit::settings::TrustedScimSource;
-use vestibule::federation::login::step::{Page, Step};
+use vestibule::federation::login::step::{LoginPage, LoginStep};
 use vestibule::federation::{Federation, FederationConfig, LoginError, MailSender, Upstream, kept_attributes};
 use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
 use vestibule::userstore::PasswordHasher;
@@ -50,10 +50,10 @@ pub(crate) type Codes = Arc<Mutex<HashMap<String, Map<String, Value>>>>;
 struct Pretended(Codes);
 
 impl IdentityProvider for Pretended {
-    fn begin(&self, _callback: &Url, _hint: &Hint) -> Result<Begun, ProviderError> {
+    fn begin(&self, _callback: &Url, _hint: &LoginHint) -> Result<AuthorizationStart, ProviderError> {
         let state = random::token();
         let redirect = Url::parse_with_params("https://idp.example/authorize", [("state", &state)]).unwrap();
-        Ok(Begun {
+        Ok(AuthorizationStart {
             redirect,
             state: LoginSecret::new(state),
         })
@@ -79,7 +79,7 @@ impl IdentityProvider for Pretended {
 }
 
 /// What a step of a login comes to.
-pub(crate) type Outcome = Result<Step, LoginError>;
+pub(crate) type Outcome = Result<LoginStep, LoginError>;
 
 /// A front door and its dependencies.
 pub(crate) struct Rig {
@@ -129,9 +129,9 @@ impl Rig {
         let mut ownership = Ownership::default();
         for name in ["google", "other"] {
             let kept = kept_attributes(&settings(name, jit));
-            ownership.keep(name.into(), kept.iter().map(AttributePath::as_str));
+            ownership.keep(name.into(), kept.iter().map(WritablePath::as_str));
         }
-        ownership.tie("hr".into(), google());
+        ownership.trust("hr".into(), google());
         let directory = Directory::new(vec![store], registry, hasher, clock.clone());
         let directory = Arc::new(directory.with_ownership(ownership));
         let codes = Codes::default();
@@ -208,9 +208,9 @@ impl Rig {
             attributes: attributes.as_object().unwrap().clone(),
         };
         let change = Change {
-            actor: Actor::administrator(),
+            actor: Actor::administrator("test"),
             operation,
-            companions: Vec::new(),
+            side_records: Vec::new(),
         };
         self.directory.apply(change).unwrap().resource().id.clone()
     }
@@ -224,9 +224,9 @@ impl Rig {
             precondition: Precondition::None,
         };
         let change = Change {
-            actor: Actor::administrator(),
+            actor: Actor::administrator("test"),
             operation,
-            companions: Vec::new(),
+            side_records: Vec::new(),
         };
         self.directory.apply(change).unwrap();
     }
@@ -322,7 +322,7 @@ pub(crate) fn request() -> AuthorizationRequest {
 /// The authentication of a completed step.
 pub(crate) fn completed(outcome: Outcome) -> Authentication {
     match outcome {
-        Ok(Step::Complete(given, authentication)) => {
+        Ok(LoginStep::Complete(given, authentication)) => {
             assert_eq!(*given, request());
             authentication
         }
@@ -339,9 +339,9 @@ pub(crate) fn refused(outcome: Outcome) -> Denial {
 }
 
 /// The page of a step.
-pub(crate) fn shown(outcome: Outcome) -> Page {
+pub(crate) fn shown(outcome: Outcome) -> LoginPage {
     match outcome {
-        Ok(Step::Show(screen)) => screen.page,
+        Ok(LoginStep::Show(screen)) => screen.page,
         other => panic!("no page: {other:?}"),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vestibule::federation::MailSender;
 use vestibule::mail::{Encryption, MailSettings, Mailer};
-use vestibule::server::letter;
+use vestibule::server::mail_text;
 
 /// How the server behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Smtp {
         };
         MailSender {
             mailer: Mailer::new(&settings, "id.example").unwrap(),
-            compose: Box::new(letter::code),
+            compose: Box::new(mail_text::code),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::domain::{Attributes, Clock, Kind, Secret, TargetName};
-use vestibule::provisioning::connector::{MemberChange, Membership};
+use vestibule::provisioning::connector::{MemberChange, MemberUpdateMode};
 use vestibule::provisioning::plan::{AttributeChange, Update};
 use vestibule::provisioning::{Auth, Connector, PushError, RemoteId, ScimConnector, TargetSettings, Verb};
 use vestibule::storage::random;
@@ -265,7 +265,7 @@ fn members_join_and_leave() {
             joins,
         };
         match connector.membership().unwrap() {
-            Membership::Changes(_) => {
+            MemberUpdateMode::Changes(_) => {
                 connector
                     .change_members(&team, &[change(0, true), change(1, true)])
                     .unwrap();
@@ -273,7 +273,7 @@ fn members_join_and_leave() {
                     .change_members(&team, &[change(2, true), change(0, false)])
                     .unwrap();
             }
-            Membership::Whole => {
+            MemberUpdateMode::Whole => {
                 connector.replace_group(&team, &attributes, &members[..2]).unwrap();
                 connector.replace_group(&team, &attributes, &members[1..]).unwrap();
             }
@@ -407,7 +407,7 @@ fn a_target_without_patch_gets_put() {
         }
         connector.update(&Kind::USER, &id, &update).unwrap();
         assert_eq!(fake.requests("PUT /Users"), 1);
-        assert_eq!(connector.membership(), Ok(Membership::Whole));
+        assert_eq!(connector.membership(), Ok(MemberUpdateMode::Whole));
     }
 }
 

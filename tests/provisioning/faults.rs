@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vestibule::domain::{Clock, Kind};
-use vestibule::provisioning::{Deprovision, Engine, Which, operate};
+use vestibule::provisioning::{Deprovision, Engine, ReplayScope, operate};
 use vestibule::storage::outbound::OutboundState;
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{StorageError, targets};
@@ -249,7 +249,7 @@ fn what_failed_can_be_replayed() {
     fake.fail("POST /Users", Fault::Status(400), 1);
     world.user("u1", "ann");
     settled(&engine, "chat");
-    assert_eq!(engine.replay(&chat(), Which::Failed).unwrap(), 1);
+    assert_eq!(engine.replay(&chat(), ReplayScope::Failed).unwrap(), 1);
     settled(&engine, "chat");
     assert_eq!(names(&fake), ["ann"]);
     fake.with(|state| {
@@ -258,7 +258,7 @@ fn what_failed_can_be_replayed() {
             .values_mut()
             .for_each(|user| user["active"] = json!("spoilt"));
     });
-    assert_eq!(engine.replay(&chat(), Which::Resource("u1".into())).unwrap(), 1);
+    assert_eq!(engine.replay(&chat(), ReplayScope::Resource("u1".into())).unwrap(), 1);
     settled(&engine, "chat");
     assert_eq!(
         fake.with(|state| state.users.values().next().unwrap()["active"].clone()),

@@ -14,7 +14,7 @@ use vestibule::domain::{
     Version,
 };
 use vestibule::provisioning::{Auth, Backoff, Engine, OutboundRule, Settings, Source, TargetSettings};
-use vestibule::storage::journal::{self, Subject};
+use vestibule::storage::journal::{self, JournalSubject};
 use vestibule::storage::outbound::OutboundState;
 use vestibule::storage::{Database, DatabaseUrl, StorageError, each, migrate, random};
 
@@ -171,14 +171,14 @@ impl World {
             action,
             diff,
         };
-        let (entry, resource) = (journal::Entry::from(entry), resource.clone());
+        let (entry, resource) = (journal::StoredJournalEntry::from(entry), resource.clone());
         self.database
             .write(move |connection| {
                 let (store, kind, id, version) = (&resource.store, &resource.kind, &resource.id, resource.version);
                 Ok::<_, StorageError>(journal::append(
                     connection,
                     &entry,
-                    &Subject {
+                    &JournalSubject {
                         store,
                         kind,
                         id,

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{Clock, Secret, ServiceProviderName, StoreName, Timestamp};
 use vestibule::storage::{Database, DatabaseUrl, migrate, random};
-use vestibule::userstore::ldap::{Dn, Flavour, LdapSettings, LdapUserstore, Unmapped};
+use vestibule::userstore::ldap::{Dn, Flavour, LdapSettings, LdapUserstore, UnmappedValues};
 use vestibule::userstore::memory::MemoryUserstore;
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{PasswordHasher, Userstore};
@@ -150,7 +150,7 @@ pub(crate) fn ldap_at(name: StoreName, url: &str) -> LdapSettings {
         group_base: Dn::new("ou=groups,dc=example,dc=com"),
         flavour: Flavour::OpenLdap,
         writable: true,
-        unmapped: Unmapped::Keep,
+        unmapped: UnmappedValues::Keep,
         user_rdn: None,
         user_object_classes: None,
         group_object_classes: None,

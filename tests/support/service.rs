@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vestibule::directory::Directory;
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{Actor, Clock, Kind, Principal, Secret, StoreName};
-use vestibule::scim::{Caller, Client, Clients, Reply, Scim, ScimError, Settings, Target, Terms};
+use vestibule::scim::{Caller, Reply, RequestOptions, ResourceRef, Scim, ScimClient, ScimClients, ScimError, Settings};
 use vestibule::storage::{Database, DatabaseUrl, SecretBox, migrate, random};
 use vestibule::userstore::memory::MemoryUserstore;
 use vestibule::userstore::sql::SqlUserstore;
@@ -70,7 +70,7 @@ impl Service {
         let key = Secret::new("c2VhbHMgY3Vyc29ycyBpbiB0ZXN0cyBvZiBTQ0lNIQo=");
         let settings = Settings {
             base_url: "https://x.example/scim/v2".to_owned(),
-            clients: Clients::new(),
+            clients: ScimClients::new(),
             cursor_lifetime: Duration::from_mins(10),
             stores_are_near: true,
             userstore_in_username: false,
@@ -91,7 +91,7 @@ impl Service {
                     principal,
                     service_provider: "wiki".into(),
                 },
-                client: Client {
+                client: ScimClient {
                     store: bound,
                     strict: false,
                     adoption: None,
@@ -102,11 +102,13 @@ impl Service {
         }
     }
 
-    pub(crate) fn create(&self, kind: &Kind, body: &Value) -> Target {
+    pub(crate) fn create(&self, kind: &Kind, body: &Value) -> ResourceRef {
         let body = body.to_string();
-        let reply = self.scim.create(&self.caller, kind, body.as_bytes(), &Terms::default());
+        let reply = self
+            .scim
+            .create(&self.caller, kind, body.as_bytes(), &RequestOptions::default());
         let created: Value = serde_json::from_str(&reply.unwrap().body.unwrap()).unwrap();
-        Target {
+        ResourceRef {
             kind: kind.clone(),
             id: created["id"].as_str().unwrap().into(),
         }
@@ -117,14 +119,19 @@ impl Service {
         self.create(&Kind::USER, &json!({"userName": name})).id.to_string()
     }
 
-    pub(crate) fn patch(&self, target: &Target, operations: &Value, terms: &Terms) -> Result<Reply, ScimError> {
+    pub(crate) fn patch(
+        &self,
+        target: &ResourceRef,
+        operations: &Value,
+        terms: &RequestOptions,
+    ) -> Result<Reply, ScimError> {
         let body = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations});
         self.scim
             .patch(&self.caller, target, body.to_string().as_bytes(), terms)
     }
 
-    pub(crate) fn read(&self, target: &Target) -> Value {
-        let reply = self.scim.get(&self.caller, target, &Terms::default()).unwrap();
+    pub(crate) fn read(&self, target: &ResourceRef) -> Value {
+        let reply = self.scim.get(&self.caller, target, &RequestOptions::default()).unwrap();
         serde_json::from_str(&reply.body.unwrap()).unwrap()
     }
 

@@ -2,29 +2,31 @@
 
 use serde_json::Value;
 
-use super::{Before, RehearsalError};
+use super::{RehearsalBase, RehearsalError};
 use crate::directory::Directory;
 use crate::domain::{
-    Actor, Change, Companion, Grant, Kind, Link, Operation, Principal, ResourceId, ServiceProviderName, StoreName,
-    Timestamp,
+    Actor, Change, Kind, Link, MembershipGrant, Operation, Principal, ResourceId, ServiceProviderName, SideRecord,
+    StoreName, Timestamp,
 };
 use crate::storage::factors::{self, Factor, TOTP};
 use crate::storage::identity_locks::{self, IdentityLock};
 use crate::storage::{Database, StorageError, approvals, consents, group_grants, links, mail_codes, removals};
 
 /// Copies the records of an external identity: its link, lock, approval and the removal of its provider.
-pub(super) fn copy_identity(to: &Database, before: &Before<'_>, link: &Link) -> Result<(), RehearsalError> {
-    let Before::Here(core) = before else { return Ok(()) };
+pub(super) fn copy_identity(to: &Database, before: &RehearsalBase<'_>, link: &Link) -> Result<(), RehearsalError> {
+    let RehearsalBase::Here(core) = before else {
+        return Ok(());
+    };
     let now = core.clock.now();
     let Link {
         identity_provider,
         issuer,
         subject,
     } = link;
-    let (known, parted, locked, removal, approval) = core.database.read::<_, StorageError>(|connection| {
+    let (known, unlinked, locked, removal, approval) = core.database.read::<_, StorageError>(|connection| {
         Ok((
             links::find(connection, identity_provider, issuer, subject)?,
-            links::has_parted(connection, identity_provider, issuer, subject)?,
+            links::was_unlinked(connection, identity_provider, issuer, subject)?,
             identity_locks::of_identity(connection, link)?,
             removals::find(connection, identity_provider)?,
             approvals::of_identity(connection, link, now)?,
@@ -32,10 +34,10 @@ pub(super) fn copy_identity(to: &Database, before: &Before<'_>, link: &Link) -> 
     })?;
     let link = link.clone();
     to.write::<_, StorageError>(move |connection| {
-        if parted {
+        if unlinked {
             let nobody = ResourceId::new("nobody".to_owned());
             links::insert(connection, &link, &StoreName::PRIMARY, &nobody, now)?;
-            links::part(connection, &nobody, now)?;
+            links::unlink_all(connection, &nobody, now)?;
         }
         if let Some(known) = &known {
             links::insert(connection, &known.link, &known.store, &known.resource_id, known.created)?;
@@ -90,7 +92,7 @@ pub(super) fn copy_user(from: &Database, to: &Database, user: &ResourceId) -> Re
             }
         }
         for (provider, group) in &grants {
-            let grant = Grant {
+            let grant = MembershipGrant {
                 user: user.clone(),
                 identity_provider: provider.clone(),
                 granted: true,
@@ -122,7 +124,12 @@ pub(super) fn place(directory: &Directory, link: &Link, person: &Value) -> Resul
         .ok_or_else(|| bad("attributes is missing"))?;
     let made_by = person.get("made_by").and_then(Value::as_str).unwrap_or("admin");
     let (principal, service_provider) = match made_by.split_once(':') {
-        None if made_by == "admin" => (Principal::Administrator, ServiceProviderName::RESIDENT),
+        None if made_by == "admin" => (
+            Principal::Administrator {
+                name: "rehearsal".to_owned(),
+            },
+            ServiceProviderName::RESIDENT,
+        ),
         Some(("idp", name)) => {
             let identity_provider = name.to_owned().into();
             (Principal::Login { identity_provider }, ServiceProviderName::RESIDENT)
@@ -153,7 +160,7 @@ pub(super) fn place(directory: &Directory, link: &Link, person: &Value) -> Resul
             kind,
             attributes: attributes.clone(),
         },
-        companions: is_linked.then(|| Companion::Link(link.clone())).into_iter().collect(),
+        side_records: is_linked.then(|| SideRecord::Link(link.clone())).into_iter().collect(),
     };
     directory
         .apply(change)

@@ -26,7 +26,7 @@ const LABELS: &[(&str, &str)] = &[
 
 /// One line of the list.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fact {
+pub(super) struct ClaimRow {
     /// The label that people see.
     pub(super) label: String,
     /// The name of the claim.
@@ -36,7 +36,7 @@ pub(super) struct Fact {
 }
 
 /// Lists the claims about the person: known ones first, in a fixed order, then the others.
-pub(super) fn facts(claims: &Map<String, Value>) -> Vec<Fact> {
+pub(super) fn facts(claims: &Map<String, Value>) -> Vec<ClaimRow> {
     let known = LABELS
         .iter()
         .filter_map(|(claim, label)| Some(fact(claim, label, claims.get(*claim)?)));
@@ -56,12 +56,12 @@ pub(super) fn display_name(claims: &Map<String, Value>) -> String {
         .to_owned()
 }
 
-fn fact(claim: &str, label: &str, value: &Value) -> Fact {
+fn fact(claim: &str, label: &str, value: &Value) -> ClaimRow {
     let value = match (claim, value.as_i64()) {
         ("auth_time" | "iat" | "exp" | "updated_at", Some(seconds)) => time(seconds),
         _ => text(value),
     };
-    Fact {
+    ClaimRow {
         label: label.to_owned(),
         claim: claim.to_owned(),
         value,

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The state of a pending login until the browser returns.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct LoginAttempt {
     pub(super) state: CsrfToken,
     nonce: Nonce,
     verifier: PkceCodeVerifier,
@@ -50,7 +50,7 @@ pub(super) struct Person {
 
 /// The error of a login. The text is for the log.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LoginError {
+pub(super) enum WikiLoginError {
     /// The provider cannot be reached or does not support OpenID Connect.
     #[error("the provider cannot be asked: {0}")]
     Unavailable(String),
@@ -59,7 +59,7 @@ pub(super) enum LoginError {
     Untrusted(String),
 }
 
-impl LoginError {
+impl WikiLoginError {
     /// The stable code of [`crate::server::messages`].
     pub(super) fn code(&self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl RelyingParty {
     }
 
     /// The authorization URL, and the state to keep until the browser returns.
-    pub(super) fn begin(&self) -> Result<(String, Pending), LoginError> {
+    pub(super) fn begin(&self) -> Result<(String, LoginAttempt), WikiLoginError> {
         let (client, _) = self.discover(&http_client()?)?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
@@ -101,11 +101,11 @@ impl RelyingParty {
             .add_scopes(["profile", "email", "groups"].map(|scope| Scope::new(scope.to_owned())))
             .set_pkce_challenge(challenge)
             .url();
-        Ok((url.into(), Pending { state, nonce, verifier }))
+        Ok((url.into(), LoginAttempt { state, nonce, verifier }))
     }
 
     /// Exchanges the code and validates the tokens (OpenID Connect Core §3.1.3.7).
-    pub(super) fn finish(&self, pending: Pending, code: String) -> Result<Person, LoginError> {
+    pub(super) fn finish(&self, pending: LoginAttempt, code: String) -> Result<Person, WikiLoginError> {
         let http = http_client()?;
         // Discovery runs again, so that a rotated key is known.
         let (client, end_session) = self.discover(&http)?;
@@ -137,7 +137,7 @@ impl RelyingParty {
         Ok(Person { claims, logout })
     }
 
-    fn discover(&self, http: &http::Client) -> Result<(Client, Option<LogoutRequest>), LoginError> {
+    fn discover(&self, http: &http::Client) -> Result<(Client, Option<LogoutRequest>), WikiLoginError> {
         let settings = &self.settings;
         let issuer = IssuerUrl::new(settings.issuer.clone()).map_err(unavailable)?;
         let metadata = ProviderMetadataWithLogout::discover(&issuer, http).map_err(unavailable)?;
@@ -184,7 +184,7 @@ fn moment(at: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(at.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-fn http_client() -> Result<http::Client, LoginError> {
+fn http_client() -> Result<http::Client, WikiLoginError> {
     http::Client::builder()
         .redirect(Policy::none())
         .timeout(PATIENCE)
@@ -193,16 +193,16 @@ fn http_client() -> Result<http::Client, LoginError> {
 }
 
 /// All claims of an ID token with an already verified signature.
-fn payload(verified: &str) -> Result<Map<String, Value>, LoginError> {
+fn payload(verified: &str) -> Result<Map<String, Value>, WikiLoginError> {
     let part = verified.split('.').nth(1).unwrap_or_default();
     let json = URL_SAFE_NO_PAD.decode(part).map_err(untrusted)?;
     serde_json::from_slice(&json).map_err(untrusted)
 }
 
-fn untrusted(cause: impl ToString) -> LoginError {
-    LoginError::Untrusted(cause.to_string())
+fn untrusted(cause: impl ToString) -> WikiLoginError {
+    WikiLoginError::Untrusted(cause.to_string())
 }
 
-fn unavailable(cause: impl ToString) -> LoginError {
-    LoginError::Unavailable(cause.to_string())
+fn unavailable(cause: impl ToString) -> WikiLoginError {
+    WikiLoginError::Unavailable(cause.to_string())
 }

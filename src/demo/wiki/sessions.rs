@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::relying_party::{Pending, Person};
+use super::relying_party::{LoginAttempt, Person};
 use crate::domain::{Clock, Timestamp};
 use crate::storage::random;
 
@@ -15,20 +15,20 @@ pub(super) const LOGIN_LIFETIME: Duration = Duration::from_mins(10);
 pub(super) const SESSION_LIFETIME: Duration = Duration::from_hours(8);
 
 /// A person who is signed in.
-pub(super) struct Member {
+pub(super) struct WikiUser {
     pub(super) person: Person,
     /// The CSRF token of this session's forms.
     pub(super) csrf: String,
 }
 
-enum Entry {
-    Login(Pending),
-    Session(Arc<Member>),
+enum SessionEntry {
+    Login(LoginAttempt),
+    Session(Arc<WikiUser>),
 }
 
 /// Pending logins and sessions, by the fingerprint of the cookie's value.
 pub(super) struct Sessions {
-    entries: Mutex<HashMap<String, (Timestamp, Entry)>>,
+    entries: Mutex<HashMap<String, (Timestamp, SessionEntry)>>,
     clock: Clock,
 }
 
@@ -41,15 +41,15 @@ impl Sessions {
     }
 
     /// Stores a pending login and returns the cookie's value.
-    pub(super) fn begin(&self, pending: Pending) -> String {
-        self.insert(LOGIN_LIFETIME, Entry::Login(pending))
+    pub(super) fn begin(&self, pending: LoginAttempt) -> String {
+        self.insert(LOGIN_LIFETIME, SessionEntry::Login(pending))
     }
 
     /// Takes a pending login. It can be used once.
-    pub(super) fn take_login(&self, token: &str) -> Option<Pending> {
+    pub(super) fn take_login(&self, token: &str) -> Option<LoginAttempt> {
         match self.remove(token)? {
-            Entry::Login(pending) => Some(pending),
-            Entry::Session(_) => None,
+            SessionEntry::Login(pending) => Some(pending),
+            SessionEntry::Session(_) => None,
         }
     }
 
@@ -57,7 +57,7 @@ impl Sessions {
     pub(super) fn open(&self, person: Person) -> String {
         self.insert(
             SESSION_LIFETIME,
-            Entry::Session(Arc::new(Member {
+            SessionEntry::Session(Arc::new(WikiUser {
                 person,
                 csrf: random::token(),
             })),
@@ -65,9 +65,9 @@ impl Sessions {
     }
 
     /// The person of a session.
-    pub(super) fn find(&self, token: &str) -> Option<Arc<Member>> {
+    pub(super) fn find(&self, token: &str) -> Option<Arc<WikiUser>> {
         match self.entries().get(&random::fingerprint(token)) {
-            Some((_, Entry::Session(member))) => Some(Arc::clone(member)),
+            Some((_, SessionEntry::Session(member))) => Some(Arc::clone(member)),
             _ => None,
         }
     }
@@ -77,21 +77,21 @@ impl Sessions {
         self.remove(token);
     }
 
-    fn insert(&self, lifetime: Duration, entry: Entry) -> String {
+    fn insert(&self, lifetime: Duration, entry: SessionEntry) -> String {
         let token = random::token();
         self.entries()
             .insert(random::fingerprint(&token), (self.clock.now().plus(lifetime), entry));
         token
     }
 
-    fn remove(&self, token: &str) -> Option<Entry> {
+    fn remove(&self, token: &str) -> Option<SessionEntry> {
         self.entries()
             .remove(&random::fingerprint(token))
             .map(|(_, entry)| entry)
     }
 
     /// The entries that have not expired.
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, Entry)>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, SessionEntry)>> {
         let now = self.clock.now();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|_, (expires, _)| *expires > now);

@@ -12,22 +12,22 @@ use crate::domain::{Attributes, Timestamp};
 
 /// Whether a whole resource, with `id`, `meta` and relations, matches.
 pub fn matches(filter: &Filter, resource: &Attributes) -> bool {
-    holds(filter, Place::Resource(resource))
+    holds(filter, FilterInput::Resource(resource))
 }
 
 /// Whether one element of a complex attribute meets the inner filter of [`Filter::Element`] or of a PATCH path.
 pub fn matches_element(filter: &Filter, element: &Value) -> bool {
-    holds(filter, Place::Element(element))
+    holds(filter, FilterInput::Element(element))
 }
 
 /// The value in which the attributes of a filter are looked up.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+enum FilterInput<'a> {
     Resource(&'a Attributes),
     Element(&'a Value),
 }
 
-fn holds(filter: &Filter, place: Place<'_>) -> bool {
+fn holds(filter: &Filter, place: FilterInput<'_>) -> bool {
     match filter {
         Filter::Constant(answer) => *answer,
         Filter::And(all) => all.iter().all(|one| holds(one, place)),
@@ -51,16 +51,16 @@ fn holds(filter: &Filter, place: Place<'_>) -> bool {
                 sub: None,
                 ..attribute.clone()
             };
-            any_value(place, &whole, |element| holds(filter, Place::Element(element)))
+            any_value(place, &whole, |element| holds(filter, FilterInput::Element(element)))
         }
     }
 }
 
 /// Whether some value of the attribute passes the test. Null is no value.
-fn any_value(place: Place<'_>, attribute: &AttributeRef, test: impl Fn(&Value) -> bool) -> bool {
+fn any_value(place: FilterInput<'_>, attribute: &AttributeRef, test: impl Fn(&Value) -> bool) -> bool {
     let value = match place {
-        Place::Element(element) => Some(element),
-        Place::Resource(resource) => match &attribute.extension {
+        FilterInput::Element(element) => Some(element),
+        FilterInput::Resource(resource) => match &attribute.extension {
             None => resource.get(&attribute.attribute.name),
             Some(urn) => resource
                 .get(urn)

@@ -11,7 +11,7 @@ use super::resource::Relations;
 use super::schema::AttributeRef;
 
 pub use matches::{matches, matches_element};
-pub use parse::{Parsed, ValueFilter, parse, parse_noting, parse_value_filter};
+pub use parse::{Parsed, ValueFilter, parse, parse_value_filter, parse_with_deviations};
 
 /// The longest filter that is accepted, in bytes.
 pub const LONGEST: usize = 8 * 1024;
@@ -20,7 +20,7 @@ pub const DEEPEST: usize = 50;
 /// The maximum number of comparisons, groups and negations in a filter.
 pub const MOST_NODES: usize = 200;
 
-/// Accepted deviations of a filter from the grammar of RFC 7644 §3.4.2.2. [`parse_noting`] returns those that a filter
+/// Accepted deviations of a filter from the grammar of RFC 7644 §3.4.2.2. [`parse_with_deviations`] returns those that a filter
 /// needed, so that they can be counted, or refused where an administrator wants that.
 pub mod tolerance {
     /// An attribute that the resource type does not have; it counts as absent.
@@ -124,15 +124,16 @@ impl Filter {
     }
 
     /// Returns the relations that it uses.
-    pub fn looks_at(&self) -> Relations {
+    pub fn relations_used(&self) -> Relations {
         match self {
             Self::Constant(_) => Relations::NONE,
-            Self::And(terms) | Self::Or(terms) => {
-                terms.iter().map(Self::looks_at).fold(Relations::NONE, Relations::and)
-            }
-            Self::Not(inner) => inner.looks_at(),
+            Self::And(terms) | Self::Or(terms) => terms
+                .iter()
+                .map(Self::relations_used)
+                .fold(Relations::NONE, Relations::and),
+            Self::Not(inner) => inner.relations_used(),
             Self::Present(attribute) | Self::Compare { attribute, .. } | Self::Element { attribute, .. } => {
-                attribute.looks_at()
+                attribute.relations_used()
             }
         }
     }
@@ -157,7 +158,7 @@ impl Filter {
 
 impl AttributeRef {
     /// The relation that it belongs to, if any.
-    pub fn looks_at(&self) -> Relations {
+    pub fn relations_used(&self) -> Relations {
         Relations {
             members: self.attribute.name == "members",
             groups: self.attribute.name == "groups",

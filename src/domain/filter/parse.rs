@@ -31,13 +31,13 @@ pub struct ValueFilter<'a> {
 /// Reads a filter over one resource type (RFC 7644 §3.4.2.2). The error is `invalidFilter`, or `tooMany` for more than
 /// [`MOST_NODES`] nodes, and never repeats the text.
 pub fn parse(text: &str, resource_type: &ResourceType) -> Result<Filter, Invalid> {
-    parse_noting(text, resource_type).map(|parsed| parsed.filter)
+    parse_with_deviations(text, resource_type).map(|parsed| parsed.filter)
 }
 
 /// Reads a path and returns its deviations from the grammar as well.
-pub fn parse_noting(text: &str, resource_type: &ResourceType) -> Result<Parsed, Invalid> {
+pub fn parse_with_deviations(text: &str, resource_type: &ResourceType) -> Result<Parsed, Invalid> {
     let mut parser = Parser::new(text)?;
-    let filter = parser.any(&Scope::Resource(resource_type))?;
+    let filter = parser.any(&NameScope::Resource(resource_type))?;
     if !parser.scanner.rest().is_empty() {
         return Err(parser.scanner.error("and, or, or the end was expected"));
     }
@@ -50,7 +50,7 @@ pub fn parse_noting(text: &str, resource_type: &ResourceType) -> Result<Parsed, 
 /// Reads the filter after the `[` of a PATCH path (RFC 7644 §3.5.2) up to its `]`.
 pub fn parse_value_filter<'a>(text: &'a str, attribute: &AttributeRef) -> Result<ValueFilter<'a>, Invalid> {
     let mut parser = Parser::new(text)?;
-    let filter = parser.any(&Scope::Element(attribute))?;
+    let filter = parser.any(&NameScope::Element(attribute))?;
     Ok(ValueFilter {
         filter,
         rest: parser.scanner.rest(),
@@ -59,7 +59,7 @@ pub fn parse_value_filter<'a>(text: &'a str, attribute: &AttributeRef) -> Result
 }
 
 /// The scope in which the names of an expression are resolved.
-enum Scope<'a> {
+enum NameScope<'a> {
     /// Attributes of a resource.
     Resource(&'a ResourceType),
     /// Parts of one element of an attribute.
@@ -68,7 +68,7 @@ enum Scope<'a> {
     Nothing,
 }
 
-impl Scope<'_> {
+impl NameScope<'_> {
     fn resolve(&self, path: &str) -> Option<AttributeRef> {
         match self {
             Self::Resource(resource_type) => resource_type.resolve(path),
@@ -107,7 +107,7 @@ impl<'a> Parser<'a> {
     }
 
     /// One or more conjunctions with `or` between them, and the blanks around.
-    fn any(&mut self, scope: &Scope<'_>) -> Result<Filter, Invalid> {
+    fn any(&mut self, scope: &NameScope<'_>) -> Result<Filter, Invalid> {
         let mut terms = vec![self.all(scope)?];
         while self.scanner.eat_keyword("or") {
             self.expect_blank();
@@ -118,7 +118,7 @@ impl<'a> Parser<'a> {
     }
 
     /// One or more terms with `and` between them.
-    fn all(&mut self, scope: &Scope<'_>) -> Result<Filter, Invalid> {
+    fn all(&mut self, scope: &NameScope<'_>) -> Result<Filter, Invalid> {
         let mut terms = vec![self.one(scope)?];
         self.blanks();
         while self.scanner.eat_keyword("and") {
@@ -131,7 +131,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A term, a negated term or a filter in parentheses.
-    fn one(&mut self, scope: &Scope<'_>) -> Result<Filter, Invalid> {
+    fn one(&mut self, scope: &NameScope<'_>) -> Result<Filter, Invalid> {
         self.blanks();
         if self.scanner.eat('(') {
             self.enter()?;
@@ -155,7 +155,7 @@ impl<'a> Parser<'a> {
     }
 
     /// An attribute with an operator, or with brackets.
-    fn term(&mut self, scope: &Scope<'_>) -> Result<Filter, Invalid> {
+    fn term(&mut self, scope: &NameScope<'_>) -> Result<Filter, Invalid> {
         let path = self.path()?;
         let attribute = scope.resolve(path).or_else(|| self.unqualified(scope, path));
         self.blanks();
@@ -172,8 +172,8 @@ impl<'a> Parser<'a> {
     }
 
     /// `manager eq "1"`: an extension's attribute without its URN.
-    fn unqualified(&mut self, scope: &Scope<'_>, path: &str) -> Option<AttributeRef> {
-        let Scope::Resource(resource_type) = scope else {
+    fn unqualified(&mut self, scope: &NameScope<'_>, path: &str) -> Option<AttributeRef> {
+        let NameScope::Resource(resource_type) = scope else {
             return None;
         };
         let found = resource_type.resolve_unqualified(path)?;
@@ -182,8 +182,8 @@ impl<'a> Parser<'a> {
     }
 
     /// `urn:…:User pr`: some attribute of the extension is present.
-    fn whole_extension(&mut self, scope: &Scope<'_>, path: &str) -> Option<Filter> {
-        let Scope::Resource(resource_type) = scope else {
+    fn whole_extension(&mut self, scope: &NameScope<'_>, path: &str) -> Option<Filter> {
+        let NameScope::Resource(resource_type) = scope else {
             return None;
         };
         let urn = resource_type.extension(path)?.schema.id.clone();
@@ -203,16 +203,16 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads the rest after `attribute[`.
-    fn element(&mut self, scope: &Scope<'_>, attribute: Option<AttributeRef>) -> Result<Filter, Invalid> {
-        if !matches!(scope, Scope::Resource(_)) {
+    fn element(&mut self, scope: &NameScope<'_>, attribute: Option<AttributeRef>) -> Result<Filter, Invalid> {
+        if !matches!(scope, NameScope::Resource(_)) {
             return Err(self.scanner.error("brackets cannot stand in brackets"));
         }
         self.node()?;
         self.enter()?;
         let inner_scope = match &attribute {
-            Some(found) if found.sub.is_none() && is_listed_or_complex(found) => Scope::Element(found),
+            Some(found) if found.sub.is_none() && is_listed_or_complex(found) => NameScope::Element(found),
             Some(_) => return Err(self.scanner.error("this attribute has no elements to choose from")),
-            None => Scope::Nothing,
+            None => NameScope::Nothing,
         };
         if attribute.is_none() {
             self.note(tolerance::UNKNOWN_ATTRIBUTE);

@@ -158,7 +158,7 @@ fn tolerated_deviations_are_read_and_reported() {
     ] {
         assert!(answer(text), "{text}");
         assert_eq!(
-            parse_noting(text, &user_type()).map(|parsed| parsed.deviations),
+            parse_with_deviations(text, &user_type()).map(|parsed| parsed.deviations),
             Ok(vec![rule]),
             "{text}"
         );
@@ -173,7 +173,7 @@ fn strict_filters_need_no_tolerance() {
         r#"(emails[type eq "work" or value pr]) or meta.created ge "2020-01-01T00:00:00Z""#,
     ] {
         assert_eq!(
-            parse_noting(text, &user_type()).map(|parsed| parsed.deviations),
+            parse_with_deviations(text, &user_type()).map(|parsed| parsed.deviations),
             Ok(vec![]),
             "{text}"
         );
@@ -316,7 +316,7 @@ proptest! {
     #[test]
     fn filters_valid_in_scim_v2_need_no_tolerance(filter in known_filter()) {
         prop_assert!(scim_v2::filter::Filter::from_str(&filter).is_ok(), "{}", filter);
-        let parsed = parse_noting(&filter, &user_type());
+        let parsed = parse_with_deviations(&filter, &user_type());
         prop_assert_eq!(parsed.map(|parsed| parsed.deviations), Ok(vec![]));
     }
 

@@ -265,11 +265,11 @@ fn a_path_is_read_or_refused_without_repeating_it() {
         let error = Path::parse(text, &user).expect_err(text);
         assert_eq!(error.kind, InvalidKind::Path, "{text}");
     }
-    let open = Path::parse_noting("emails[type eq \"work\"", &user).expect("understood");
+    let open = Path::parse_with_deviations("emails[type eq \"work\"", &user).expect("understood");
     assert_eq!(open.deviations, [tolerance::MISSING_BRACKET]);
-    let dotted = Path::parse_noting(&format!("{ENTERPRISE}.manager"), &user).expect("understood");
+    let dotted = Path::parse_with_deviations(&format!("{ENTERPRISE}.manager"), &user).expect("understood");
     assert_eq!(dotted.deviations, [tolerance::DOT_AFTER_URN]);
-    let bare = Path::parse_noting("Department", &user).expect("understood");
+    let bare = Path::parse_with_deviations("Department", &user).expect("understood");
     assert_eq!(bare.path.attribute.path(), format!("{ENTERPRISE}:department"));
     assert_eq!(bare.deviations, [tolerance::UNQUALIFIED]);
 }
@@ -282,7 +282,7 @@ fn a_comparison_as_a_path_chooses_elements_as_brackets_do() {
         (Kind::USER, "schemas eq \"urn:x\"", "schemas[value eq \"urn:x\"]"),
     ] {
         let resource_type = resource_type(&kind);
-        let parsed = Path::parse_noting(comparison, &resource_type).expect("understood");
+        let parsed = Path::parse_with_deviations(comparison, &resource_type).expect("understood");
         assert_eq!(Path::parse(brackets, &resource_type), Ok(parsed.path), "{comparison}");
         assert_eq!(parsed.deviations, [tolerance::COMPARISON_AS_PATH], "{comparison}");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::filter::{Filter, parse_noting, parse_value_filter};
+use crate::domain::filter::{Filter, parse_value_filter, parse_with_deviations};
 use crate::domain::schema::AttributeRef;
 use crate::domain::schema::{DataType, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
@@ -40,11 +40,11 @@ pub struct ParsedPath {
 impl Path {
     /// Reads a path. The error is `invalidPath` and never repeats the text.
     pub fn parse(text: &str, resource_type: &ResourceType) -> Result<Self, Invalid> {
-        Self::parse_noting(text, resource_type).map(|parsed| parsed.path)
+        Self::parse_with_deviations(text, resource_type).map(|parsed| parsed.path)
     }
 
     /// Reads a filter and returns its deviations from the grammar as well.
-    pub fn parse_noting(text: &str, resource_type: &ResourceType) -> Result<ParsedPath, Invalid> {
+    pub fn parse_with_deviations(text: &str, resource_type: &ResourceType) -> Result<ParsedPath, Invalid> {
         let (name, brackets) = text
             .split_once('[')
             .map_or((text, None), |(name, rest)| (name, Some(rest)));
@@ -122,7 +122,7 @@ fn after_brackets(rest: &str, attribute: AttributeRef) -> Result<AttributeRef, I
 
 /// Reads a comparison as a path: it selects elements like one in brackets.
 fn comparison(text: &str, resource_type: &ResourceType) -> Option<ParsedPath> {
-    let mut parsed = parse_noting(text, resource_type).ok()?;
+    let mut parsed = parse_with_deviations(text, resource_type).ok()?;
     let Filter::Compare { attribute, .. } = &parsed.filter else {
         return None;
     };

@@ -13,14 +13,14 @@ pub use render::{location, view};
 /// The attributes of one resource type that a response shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection {
-    wanted: Wanted,
+    wanted: AttributeSelection,
     relations: Relations,
     /// Whether the document is shown as it is.
     whole_document: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Wanted {
+enum AttributeSelection {
     /// What is returned by default.
     Default,
     /// `attributes`: these, and the attributes that are always returned.
@@ -35,11 +35,11 @@ impl Projection {
     pub fn parse(resource_type: &ResourceType, attributes: Option<&str>, excluded: Option<&str>) -> Self {
         let given = |text: &&str| !text.trim().is_empty();
         let wanted = if let Some(names) = attributes.filter(given) {
-            Wanted::Only(listed(resource_type, names))
+            AttributeSelection::Only(listed(resource_type, names))
         } else if let Some(names) = excluded.filter(given) {
-            Wanted::Except(listed(resource_type, names))
+            AttributeSelection::Except(listed(resource_type, names))
         } else {
-            Wanted::Default
+            AttributeSelection::Default
         };
         let mut projection = Self {
             wanted,
@@ -87,9 +87,9 @@ impl Projection {
         match (attribute.attribute.returned, &self.wanted) {
             (Returned::Never, _) => false,
             (Returned::Always, _) => true,
-            (_, Wanted::Only(list)) => listed(list),
-            (returned, Wanted::Default) => returned == Returned::Default,
-            (returned, Wanted::Except(list)) => returned == Returned::Default && !left_out(list),
+            (_, AttributeSelection::Only(list)) => listed(list),
+            (returned, AttributeSelection::Default) => returned == Returned::Default,
+            (returned, AttributeSelection::Except(list)) => returned == Returned::Default && !left_out(list),
         }
     }
 
@@ -109,9 +109,9 @@ impl Projection {
         match (sub.returned, &self.wanted) {
             (Returned::Never, _) => false,
             (Returned::Always, _) => true,
-            (_, Wanted::Default) => by_default,
-            (_, Wanted::Except(list)) => by_default && !names(list),
-            (_, Wanted::Only(list)) => names(list) || by_default && names_whole(list),
+            (_, AttributeSelection::Default) => by_default,
+            (_, AttributeSelection::Except(list)) => by_default && !names(list),
+            (_, AttributeSelection::Only(list)) => names(list) || by_default && names_whole(list),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::domain::schema::AttributeRef;
 
 /// A problem in a schema file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct SchemaProblem {
     /// The file's name.
     pub file: String,
     /// The place in the file as a JSON pointer (RFC 6901); empty for the whole file.
@@ -25,7 +25,7 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SchemaError {
     /// At least one problem.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<SchemaProblem>,
 }
 
 impl fmt::Display for SchemaError {
@@ -59,7 +59,7 @@ struct SchemaEntry {
 pub(super) struct Loader {
     schemas: Vec<SchemaEntry>,
     types: Vec<TypeEntry>,
-    problems: Vec<Problem>,
+    problems: Vec<SchemaProblem>,
 }
 
 impl Loader {
@@ -146,7 +146,7 @@ impl Loader {
                 );
                 problems.add_at("endpoint", detail);
             }
-            types.extend(self.tie(&entry.read, &mut problems));
+            types.extend(self.link_schemas(&entry.read, &mut problems));
             self.problems.append(&mut problems.found);
         }
         if !self.problems.is_empty() {
@@ -172,7 +172,7 @@ impl Loader {
         Ok(Registry { schemas, types })
     }
 
-    fn tie(&self, entry: &ReadType, problems: &mut Problems) -> Option<ResourceType> {
+    fn link_schemas(&self, entry: &ReadType, problems: &mut Problems) -> Option<ResourceType> {
         let find = |urn: &str, problems: &mut Problems| {
             let mut schemas = self.schemas.iter();
             let found = schemas.find(|known| known.schema.id.eq_ignore_ascii_case(urn));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::ids::Kind;
 
 pub use attribute_ref::AttributeRef;
-pub use load::{Problem, SchemaError};
+pub use load::{SchemaError, SchemaProblem};
 pub use registry::Registry;
 pub use resolve::common_attributes;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::load::Problem;
+use super::load::SchemaProblem;
 use super::resolve::common_attributes;
 use super::{Attribute, DataType, Mutability, Returned, Schema, Uniqueness};
 
@@ -51,7 +51,7 @@ pub(super) struct Problems {
     pub(super) file: String,
     /// The current place as a JSON pointer (RFC 6901).
     pub(super) pointer: String,
-    pub(super) found: Vec<Problem>,
+    pub(super) found: Vec<SchemaProblem>,
 }
 
 impl Problems {
@@ -65,7 +65,7 @@ impl Problems {
 
     /// Records a problem at the current place.
     pub(super) fn add(&mut self, detail: impl Into<String>) {
-        self.found.push(Problem {
+        self.found.push(SchemaProblem {
             file: self.file.clone(),
             pointer: self.pointer.clone(),
             detail: detail.into(),
@@ -179,7 +179,7 @@ pub(super) fn read_schema(entry: &Value, problems: &mut Problems) -> (Schema, bo
         if common.any(|common| common.name.eq_ignore_ascii_case(&attribute.name)) {
             let place = format!("attributes/{at}/name");
             let detail = format!("every resource has {} already; choose another name", attribute.name);
-            problems.found.push(Problem {
+            problems.found.push(SchemaProblem {
                 file: problems.file.clone(),
                 pointer: format!("{}/{place}", problems.pointer),
                 detail,
@@ -377,7 +377,7 @@ fn flag(object: &Map<String, Value>, key: &str, problems: &mut Problems) -> bool
 }
 
 /// A characteristic whose value is one of a few words.
-trait Word: Copy + Sized + 'static {
+trait Keyword: Copy + Sized + 'static {
     /// Every value.
     const ALL: &'static [Self];
     /// The word for this one.
@@ -386,7 +386,7 @@ trait Word: Copy + Sized + 'static {
 
 macro_rules! words {
     ($name:ident: $($variant:ident),+) => {
-        impl Word for $name {
+        impl Keyword for $name {
             const ALL: &'static [Self] = &[$(Self::$variant),+];
             fn shown(self) -> &'static str {
                 self.as_str()
@@ -400,7 +400,7 @@ words!(Mutability: ReadOnly, ReadWrite, Immutable, WriteOnly);
 words!(Returned: Always, Never, Default, Request);
 words!(Uniqueness: None, Server, Global);
 
-fn word<W: Word>(object: &Map<String, Value>, key: &str, absent: W, problems: &mut Problems) -> W {
+fn word<W: Keyword>(object: &Map<String, Value>, key: &str, absent: W, problems: &mut Problems) -> W {
     let Some(value) = object.get(key) else { return absent };
     W::ALL
         .iter()

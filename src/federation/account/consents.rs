@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Account, AccountError, Complaint, own_change};
+use super::{Account, AccountError, AccountProblem, own_change};
 use crate::domain::patch::PatchOperation;
 use crate::domain::path::Path;
-use crate::domain::{Companion, Consent, Kind, Operation, Precondition, Timestamp};
-use crate::federation::jit::attribute_path::Target;
+use crate::domain::{Consent, Kind, Operation, Precondition, SideRecord, Timestamp};
+use crate::federation::jit::attribute_path::ClaimTarget;
 use crate::federation::jit::purpose::{Purpose, Wording};
-use crate::federation::login::visitor::Visitor;
+use crate::federation::login::visitor::SignedInUser;
 use crate::storage::StorageError;
 use crate::storage::consents::{self, ConsentRecord};
 
@@ -58,7 +58,7 @@ impl Account {
 
     /// Withdraws the consent to a purpose, or to one optional attribute of it. Attributes that no other consent covers
     /// are removed, here and at every target.
-    pub fn withdraw(&self, visitor: &Visitor, purpose: &str, path: Option<&str>) -> Result<(), AccountError> {
+    pub fn withdraw(&self, visitor: &SignedInUser, purpose: &str, path: Option<&str>) -> Result<(), AccountError> {
         let user = self.changeable(visitor)?;
         let records = self
             .login
@@ -68,14 +68,14 @@ impl Account {
         let (these, others): (Vec<_>, Vec<_>) = standing
             .map(|record| record.consent)
             .partition(|consent| consent.purpose == purpose);
-        let Some((gone, companion)) = these.into_iter().next().and_then(|consent| without(consent, path)) else {
-            return Err(Complaint::Outdated.into());
+        let Some((gone, side_record)) = these.into_iter().next().and_then(|consent| without(consent, path)) else {
+            return Err(AccountProblem::Outdated.into());
         };
         let kept: BTreeSet<&String> = others.iter().flat_map(|consent| &consent.granted).collect();
         let attributes = user.document.attributes();
         let users = self.login.directory.registry().resource_type(&Kind::USER);
         let removal = |path: &String| {
-            let target = Target::parse(path).filter(|target| target.value(&attributes).is_some())?;
+            let target = ClaimTarget::parse(path).filter(|target| target.value(&attributes).is_some())?;
             let edit = target.clear_operation();
             Some(PatchOperation {
                 op: edit.op,
@@ -93,7 +93,7 @@ impl Account {
                 .collect(),
             precondition: Precondition::None,
         };
-        self.login.directory.apply(own_change(operation, vec![companion]))?;
+        self.login.directory.apply(own_change(operation, vec![side_record]))?;
         log::info!("user {} withdrew consent to {purpose}", user.id);
         Ok(())
     }
@@ -113,11 +113,11 @@ fn latest(records: Vec<ConsentRecord>) -> Vec<ConsentRecord> {
 }
 
 /// Returns the paths that may no longer be stored, and the side record of the withdrawal.
-fn without(mut consent: Consent, path: Option<&str>) -> Option<(BTreeSet<String>, Companion)> {
+fn without(mut consent: Consent, path: Option<&str>) -> Option<(BTreeSet<String>, SideRecord)> {
     let Some(path) = path else {
-        return Some((consent.granted, Companion::Withdrawal(consent.purpose)));
+        return Some((consent.granted, SideRecord::Withdrawal(consent.purpose)));
     };
     let gone = consent.granted.take(path)?;
     consent.refused.insert(gone.clone());
-    Some((BTreeSet::from([gone]), Companion::Consent(consent)))
+    Some((BTreeSet::from([gone]), SideRecord::Consent(consent)))
 }

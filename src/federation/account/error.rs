@@ -11,7 +11,7 @@ use crate::storage::StorageError;
 pub enum AccountError {
     /// The person must correct something, or sign in again.
     #[error("{0:?}")]
-    Refused(Complaint),
+    Refused(AccountProblem),
     /// The identity provider may not be used.
     #[error("denied: {}", .0.code())]
     Denied(Denial),
@@ -22,7 +22,7 @@ pub enum AccountError {
 
 /// What the person must correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Complaint {
+pub enum AccountProblem {
     /// The last login is too old, or lacks the second factor.
     NotFresh,
     /// The account has changed meanwhile, or no longer exists.
@@ -47,8 +47,8 @@ impl From<Denial> for AccountError {
     }
 }
 
-impl From<Complaint> for AccountError {
-    fn from(complaint: Complaint) -> Self {
+impl From<AccountProblem> for AccountError {
+    fn from(complaint: AccountProblem) -> Self {
         Self::Refused(complaint)
     }
 }

@@ -2,14 +2,14 @@
 
 use url::Url;
 
-use super::{Account, AccountError, Complaint, own_actor};
+use super::{Account, AccountError, AccountProblem, own_actor};
 use crate::domain::{IdentityProviderName, Link, ServiceProviderName, Timestamp};
-use crate::federation::idp::provider::Hint;
+use crate::federation::idp::provider::LoginHint;
 use crate::federation::jit::denial::Denial;
 use crate::federation::login::denial;
 use crate::federation::login::transaction::LoginState;
-use crate::federation::login::visitor::Visitor;
-use crate::federation::unlink::Unlinking;
+use crate::federation::login::visitor::SignedInUser;
+use crate::federation::unlink::UnlinkContext;
 use crate::storage::links::LinkRecord;
 use crate::storage::{StorageError, links};
 
@@ -27,7 +27,7 @@ pub struct LinkedIdentity {
 }
 
 /// A person who is sent to an identity provider to link another identity.
-pub struct Away {
+pub struct LinkingRedirect {
     /// The handle that the browser keeps.
     pub handle: String,
     /// The URL that the browser goes to.
@@ -45,14 +45,18 @@ impl Account {
     }
 
     /// Sends a person to an identity provider, to link another identity.
-    pub fn begin_linking(&self, visitor: &Visitor, provider: &IdentityProviderName) -> Result<Away, AccountError> {
+    pub fn begin_linking(
+        &self,
+        visitor: &SignedInUser,
+        provider: &IdentityProviderName,
+    ) -> Result<LinkingRedirect, AccountError> {
         self.changeable(visitor)?;
         let config = &self.login.config;
         let policy = config.policy(&ServiceProviderName::RESIDENT);
         let upstream = config.allowed(provider, policy.ok_or(Denial::ProviderNotAllowed)?)?;
         let begun = upstream
             .provider
-            .begin(&config.callback_url(provider), &Hint::default())
+            .begin(&config.callback_url(provider), &LoginHint::default())
             .map_err(|error| denial(provider, &error))?;
         let state = LoginState::Linking {
             provider: provider.clone(),
@@ -61,12 +65,12 @@ impl Account {
         };
         let handle = self.begin_login(visitor, state)?;
         let to = begun.redirect;
-        Ok(Away { handle, to })
+        Ok(LinkingRedirect { handle, to })
     }
 
     /// Unlinks an identity: withdraws the grants of its provider, makes the person the writer of its values, and ends
     /// the other sessions that began with it. The last way to sign in cannot be removed.
-    pub fn unlink(&self, visitor: &Visitor, link: &Link) -> Result<(), AccountError> {
+    pub fn unlink(&self, visitor: &SignedInUser, link: &Link) -> Result<(), AccountError> {
         let user = self.changeable(visitor)?;
         let provider = &link.identity_provider;
         let linked = self
@@ -75,16 +79,16 @@ impl Account {
             .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
         let (these, others): (Vec<_>, Vec<_>) = linked.into_iter().partition(|known| known.link == *link);
         if these.is_empty() {
-            return Err(Complaint::Outdated.into());
+            return Err(AccountProblem::Outdated.into());
         }
         let policy = self.login.config.policy(&ServiceProviderName::RESIDENT);
         let allows_passwords = policy.is_some_and(|policy| policy.local_login);
         let by_password = allows_passwords && self.login.directory.has_password(&user.store, &user.id)?;
         let by_identity = |other: &LinkRecord| self.login.config.upstream(&other.link.identity_provider).is_some();
         if !by_password && !others.iter().any(by_identity) {
-            return Err(Complaint::LastWayIn.into());
+            return Err(AccountProblem::LastWayIn.into());
         }
-        let unlinking = Unlinking {
+        let unlinking = UnlinkContext {
             directory: &self.login.directory,
             database: &self.login.database,
             actor: &own_actor(),

@@ -13,19 +13,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use consents::GivenConsent;
-pub use identities::{Away, LinkedIdentity};
-pub use profile::{Entry, Owner};
-pub use sessions::{Ending, OpenSession};
+pub use identities::{LinkedIdentity, LinkingRedirect};
+pub use profile::{Owner, ProfileValue};
+pub use sessions::{OpenSession, SessionSelection};
 
 use super::error::FederationError;
-use super::login::step::Choice;
+use super::login::step::ProviderOption;
 use super::login::transaction::{LoginState, Transaction};
-use super::login::visitor::Visitor;
-use super::login::{Login, Started};
+use super::login::visitor::SignedInUser;
+use super::login::{Login, StartedLogin};
 use crate::domain::login::{Authentication, AuthorizationRequest};
-use crate::domain::{Actor, Change, Companion, Operation, Principal, Resource, ServiceProviderName};
+use crate::domain::{Actor, Change, Operation, Principal, Resource, ServiceProviderName, SideRecord};
 use crate::storage::{StorageError, consents as receipts, factors, links, sessions as opened};
-pub use error::{AccountError, Complaint};
+pub use error::{AccountError, AccountProblem};
 
 /// Time after a login in which the person may change the account.
 const FRESH: Duration = Duration::from_mins(10);
@@ -38,11 +38,11 @@ pub struct AccountView {
     /// Whether the login is recent enough for changes.
     pub is_fresh: bool,
     /// The profile of the person.
-    pub profile: Vec<Entry>,
+    pub profile: Vec<ProfileValue>,
     /// The linked identities.
     pub identities: Vec<LinkedIdentity>,
     /// The identity providers where another identity can be linked.
-    pub providers: Vec<Choice>,
+    pub providers: Vec<ProviderOption>,
     /// Whether there is a password.
     pub has_password: bool,
     /// Whether there is an authenticator.
@@ -66,7 +66,7 @@ impl Account {
     }
 
     /// Begins a login to the account page, for anyone or again for a known visitor.
-    pub fn start(&self, visitor: Option<&Visitor>) -> Result<Started, FederationError> {
+    pub fn start(&self, visitor: Option<&SignedInUser>) -> Result<StartedLogin, FederationError> {
         let subject = visitor.map(|visitor| visitor.authentication.user.clone());
         let page = self.account_page();
         self.login.start(
@@ -76,7 +76,7 @@ impl Account {
     }
 
     /// Returns an account as its person sees it. `None` if it does not exist or is disabled.
-    pub fn view(&self, visitor: &Visitor) -> Result<Option<AccountView>, FederationError> {
+    pub fn view(&self, visitor: &SignedInUser) -> Result<Option<AccountView>, FederationError> {
         let Some(user) = self.login.active_user(&visitor.authentication)? else {
             return Ok(None);
         };
@@ -89,7 +89,7 @@ impl Account {
                 opened::of_user(connection, &user.id, now)?,
             ))
         })?;
-        let providers = self.login.config.upstreams.iter().map(|upstream| Choice {
+        let providers = self.login.config.upstreams.iter().map(|upstream| ProviderOption {
             name: upstream.settings.name.clone(),
             display_name: upstream.display_name(),
         });
@@ -114,22 +114,22 @@ impl Account {
     }
 
     /// The user, if the person may change the account now.
-    fn changeable(&self, visitor: &Visitor) -> Result<Resource, AccountError> {
+    fn changeable(&self, visitor: &SignedInUser) -> Result<Resource, AccountError> {
         if !self.is_fresh(visitor)? {
-            return Err(Complaint::NotFresh.into());
+            return Err(AccountProblem::NotFresh.into());
         }
         let user = self.login.active_user(&visitor.authentication)?;
-        Ok(user.ok_or(Complaint::Outdated)?)
+        Ok(user.ok_or(AccountProblem::Outdated)?)
     }
 
-    fn is_fresh(&self, visitor: &Visitor) -> Result<bool, FederationError> {
+    fn is_fresh(&self, visitor: &SignedInUser) -> Result<bool, FederationError> {
         let Authentication { at, amr, .. } = &visitor.authentication;
         let proved = amr.iter().any(|method| method == "mfa");
         let is_recent = at.plus(FRESH) >= self.login.directory.clock().now();
         Ok(is_recent && (proved || !self.has_authenticator(visitor)?))
     }
 
-    fn has_authenticator(&self, visitor: &Visitor) -> Result<bool, FederationError> {
+    fn has_authenticator(&self, visitor: &SignedInUser) -> Result<bool, FederationError> {
         Ok(self
             .login
             .second_factors
@@ -137,7 +137,7 @@ impl Account {
     }
 
     /// Begins a login to the account page at a given stage.
-    fn begin_login(&self, visitor: &Visitor, state: LoginState) -> Result<String, FederationError> {
+    fn begin_login(&self, visitor: &SignedInUser, state: LoginState) -> Result<String, FederationError> {
         let subject = Some(visitor.authentication.user.clone());
         let transaction = Transaction {
             request: AuthorizationRequest::of_ourselves(self.account_page(), subject),
@@ -164,10 +164,10 @@ fn own_actor() -> Actor {
 }
 
 /// Returns a change that a person makes to their own account.
-fn own_change(operation: Operation, companions: Vec<Companion>) -> Change {
+fn own_change(operation: Operation, side_records: Vec<SideRecord>) -> Change {
     Change {
         actor: own_actor(),
         operation,
-        companions,
+        side_records,
     }
 }

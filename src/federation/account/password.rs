@@ -1,6 +1,6 @@
 //! Changes of the password and the second factor on the account page.
 
-use super::{Account, AccountError, Complaint, own_change};
+use super::{Account, AccountError, AccountProblem, own_change};
 use crate::directory::DirectoryError;
 use crate::domain::patch::PatchOperation;
 use crate::domain::path::Path;
@@ -8,14 +8,14 @@ use crate::domain::{Kind, Operation, Precondition, Secret};
 use crate::federation::login::second_factor_steps::username;
 use crate::federation::login::totp;
 use crate::federation::login::transaction::LoginState;
-use crate::federation::login::visitor::Visitor;
+use crate::federation::login::visitor::SignedInUser;
 use crate::userstore::StoreError;
 
 impl Account {
     /// Sets the password, given the old one if there is one. All sessions end, this one too.
     pub fn set_password(
         &self,
-        visitor: &Visitor,
+        visitor: &SignedInUser,
         before: &Secret,
         password: &Secret,
         again: &Secret,
@@ -23,17 +23,17 @@ impl Account {
         let user = self.changeable(visitor)?;
         let has_one = self.login.directory.has_password(&user.store, &user.id)?;
         if has_one && !self.login.is_password(&user.store, Some(&user.id), before)? {
-            return Err(Complaint::WrongPassword.into());
+            return Err(AccountProblem::WrongPassword.into());
         }
         if let Err(defect) = self.login.config.passwords.check(password.expose(), &username(&user)) {
-            return Err(Complaint::Password(defect).into());
+            return Err(AccountProblem::Password(defect).into());
         }
         if password != again {
-            return Err(Complaint::PasswordsDiffer.into());
+            return Err(AccountProblem::PasswordsDiffer.into());
         }
         let users = self.login.directory.registry().resource_type(&Kind::USER);
         let Some(path) = users.and_then(|users| Path::parse("password", users).ok()) else {
-            return Err(Complaint::Impossible.into());
+            return Err(AccountProblem::Impossible.into());
         };
         let operation = Operation::Patch {
             kind: Kind::USER,
@@ -43,16 +43,16 @@ impl Account {
         };
         match self.login.directory.apply(own_change(operation, Vec::new())) {
             Ok(_) => Ok(()),
-            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(Complaint::Impossible.into()),
+            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(AccountProblem::Impossible.into()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Begins to set up an authenticator. Returns the handle of a login of the account page at that stage.
-    pub fn begin_authenticator(&self, visitor: &Visitor) -> Result<String, AccountError> {
+    pub fn begin_authenticator(&self, visitor: &SignedInUser) -> Result<String, AccountError> {
         let user = self.changeable(visitor)?;
         if self.has_authenticator(visitor)? {
-            return Err(Complaint::Outdated.into());
+            return Err(AccountProblem::Outdated.into());
         }
         let state = LoginState::Enrolling {
             authentication: visitor.authentication.clone(),
@@ -65,10 +65,10 @@ impl Account {
 
     /// Makes new recovery codes. Returns the handle of a login of the account page that shows them. The old codes stop
     /// working.
-    pub fn renew_codes(&self, visitor: &Visitor) -> Result<String, AccountError> {
+    pub fn renew_codes(&self, visitor: &SignedInUser) -> Result<String, AccountError> {
         self.changeable(visitor)?;
         if !self.has_authenticator(visitor)? {
-            return Err(Complaint::Outdated.into());
+            return Err(AccountProblem::Outdated.into());
         }
         let user = &visitor.authentication.user;
         let codes = self.login.second_factors.renew_recovery_codes(user)?;
@@ -80,7 +80,7 @@ impl Account {
     }
 
     /// Deletes the authenticator and its recovery codes. Where one is required, the next login sets up another.
-    pub fn drop_authenticator(&self, visitor: &Visitor) -> Result<(), AccountError> {
+    pub fn drop_authenticator(&self, visitor: &SignedInUser) -> Result<(), AccountError> {
         self.changeable(visitor)?;
         Ok(self.login.second_factors.remove(&visitor.authentication.user)?)
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Account, AccountError, Complaint, own_change};
+use super::{Account, AccountError, AccountProblem, own_change};
 use crate::directory::DirectoryError;
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::path::Path;
 use crate::domain::provenance::Writers;
 use crate::domain::{Attributes, Kind, Operation, Precondition, Resource};
-use crate::federation::login::visitor::Visitor;
+use crate::federation::login::visitor::SignedInUser;
 use crate::userstore::StoreError;
 
 /// Attributes that people may edit themselves, unless another source wrote them.
@@ -32,7 +32,7 @@ const LONGEST: usize = 256;
 
 /// A value of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ProfileValue {
     /// Its path, as in provenance.
     pub path: String,
     /// The value; empty if there is none.
@@ -55,10 +55,10 @@ pub enum Owner {
 }
 
 impl Account {
-    pub(crate) fn profile(&self, user: &Resource) -> Vec<Entry> {
+    pub(crate) fn profile(&self, user: &Resource) -> Vec<ProfileValue> {
         let (attributes, writers) = (user.document.attributes(), user.writers.writers());
         let values = values(&attributes);
-        let entry = |path: &str, value: String| Entry {
+        let entry = |path: &str, value: String| ProfileValue {
             owner: writers.get(path).map(|writer| self.owner(writer)),
             is_own: is_own(path, &writers),
             path: path.to_owned(),
@@ -78,18 +78,18 @@ impl Account {
     }
 
     /// Edits the profile by path; an empty text removes a value. Paths that the person may not edit are ignored.
-    pub fn edit_profile(&self, visitor: &Visitor, texts: &BTreeMap<String, String>) -> Result<(), AccountError> {
+    pub fn edit_profile(&self, visitor: &SignedInUser, texts: &BTreeMap<String, String>) -> Result<(), AccountError> {
         let user = self.changeable(visitor)?;
         let Some(users) = self.login.directory.registry().resource_type(&Kind::USER) else {
-            return Err(Complaint::Impossible.into());
+            return Err(AccountProblem::Impossible.into());
         };
         let mut operations = Vec::new();
-        for Entry { path, value, .. } in self.profile(&user).into_iter().filter(|entry| entry.is_own) {
+        for ProfileValue { path, value, .. } in self.profile(&user).into_iter().filter(|entry| entry.is_own) {
             let Some(text) = texts.get(&path).map(|text| text.trim()).filter(|text| *text != value) else {
                 continue;
             };
             if text.chars().count() > LONGEST || text.chars().any(char::is_control) {
-                return Err(Complaint::Unfit.into());
+                return Err(AccountProblem::Unfit.into());
             }
             let Ok(path) = Path::parse(&path, users) else { continue };
             operations.push(if text.is_empty() {
@@ -112,10 +112,10 @@ impl Account {
             Ok(_) => Ok(()),
             Err(DirectoryError::Invalid(invalid)) => {
                 log::info!("an edit of a profile was refused: {}", invalid.detail);
-                Err(Complaint::Unfit.into())
+                Err(AccountProblem::Unfit.into())
             }
-            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(Complaint::Impossible.into()),
-            Err(DirectoryError::NotFound(_)) => Err(Complaint::Outdated.into()),
+            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(AccountProblem::Impossible.into()),
+            Err(DirectoryError::NotFound(_)) => Err(AccountProblem::Outdated.into()),
             Err(error) => Err(error.into()),
         }
     }

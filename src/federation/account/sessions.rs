@@ -3,7 +3,7 @@
 use super::Account;
 use crate::domain::Timestamp;
 use crate::federation::error::FederationError;
-use crate::federation::login::visitor::Visitor;
+use crate::federation::login::visitor::SignedInUser;
 use crate::storage::sessions::{self, SessionRecord};
 use crate::storage::{StorageError, grants, random};
 
@@ -26,7 +26,7 @@ pub struct OpenSession {
 
 /// The sessions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum SessionSelection {
     /// The one with this reference.
     One(String),
     /// All of them.
@@ -34,7 +34,7 @@ pub enum Ending {
 }
 
 impl Account {
-    pub(crate) fn open_session(&self, record: SessionRecord, visitor: &Visitor) -> OpenSession {
+    pub(crate) fn open_session(&self, record: SessionRecord, visitor: &SignedInUser) -> OpenSession {
         let authentication = record.authentication;
         OpenSession {
             reference: reference(&record.id_hash),
@@ -49,12 +49,12 @@ impl Account {
     }
 
     /// Ends sessions and revokes the tokens that they issued. Applications that asked for logout notices get one.
-    pub fn sign_out(&self, visitor: &Visitor, ending: Ending) -> Result<(), FederationError> {
+    pub fn sign_out(&self, visitor: &SignedInUser, ending: SessionSelection) -> Result<(), FederationError> {
         let user = visitor.authentication.user.clone();
         let now = self.login.directory.clock().now();
         let ends = move |record: &SessionRecord| match &ending {
-            Ending::One(wanted) => reference(&record.id_hash) == *wanted,
-            Ending::All => true,
+            SessionSelection::One(wanted) => reference(&record.id_hash) == *wanted,
+            SessionSelection::All => true,
         };
         self.login.database.write::<_, StorageError>(move |connection| {
             for record in sessions::of_user(connection, &user, now)?

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::calls::{self, Exchange, PendingAuthorization};
-use super::provider::{Begun, CallbackParameters, Hint, Identity, IdentityProvider, LoginSecret, ProviderError};
+use super::provider::{
+    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
+};
 use crate::domain::Secret;
 use crate::federation::idp::claim::lookup;
 use crate::federation::idp::id_token::LONGEST_SUBJECT;
@@ -141,7 +143,7 @@ impl OAuth2Provider {
 }
 
 impl IdentityProvider for OAuth2Provider {
-    fn begin(&self, callback: &Url, hint: &Hint) -> Result<Begun, ProviderError> {
+    fn begin(&self, callback: &Url, hint: &LoginHint) -> Result<AuthorizationStart, ProviderError> {
         let pending = PendingAuthorization::new(&self.settings.issuer, callback);
         let mut url = self.settings.rules.authorization.clone();
         let mut query = url.query_pairs_mut();
@@ -165,7 +167,7 @@ impl IdentityProvider for OAuth2Provider {
             query.append_pair("login", login);
         }
         drop(query);
-        Ok(Begun {
+        Ok(AuthorizationStart {
             redirect: url,
             state: LoginSecret::new(pending),
         })

@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::calls::{self, Exchange, PendingAuthorization};
-use super::provider::{Begun, CallbackParameters, Hint, Identity, IdentityProvider, LoginSecret, ProviderError};
+use super::provider::{
+    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
+};
 use crate::domain::{Clock, Secret};
 use crate::federation::idp::id_token::{Expected, IdToken, TokenDefect, subject};
 use crate::federation::idp::metadata::{Metadata, MetadataCache};
@@ -213,7 +215,7 @@ impl OpenIdProvider {
 }
 
 impl IdentityProvider for OpenIdProvider {
-    fn begin(&self, callback: &Url, hint: &Hint) -> Result<Begun, ProviderError> {
+    fn begin(&self, callback: &Url, hint: &LoginHint) -> Result<AuthorizationStart, ProviderError> {
         let metadata = self.metadata.get(&self.client)?;
         let pending = PendingAuthorization::new(&self.settings.issuer, callback);
         let verifier = PkceCodeVerifier::new(pending.verifier.clone());
@@ -247,7 +249,7 @@ impl IdentityProvider for OpenIdProvider {
             query.append_pair("prompt", "login");
         }
         drop(query);
-        Ok(Begun {
+        Ok(AuthorizationStart {
             redirect: url,
             state: LoginSecret::new(pending),
         })

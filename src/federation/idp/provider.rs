@@ -12,7 +12,7 @@ use crate::http_client::HttpError;
 pub trait IdentityProvider: Send + Sync {
     /// Begins a login. Returns the authorization URL for the browser, and the state that the adapter needs when the
     /// browser comes back to `callback`.
-    fn begin(&self, callback: &Url, hint: &Hint) -> Result<Begun, ProviderError>;
+    fn begin(&self, callback: &Url, hint: &LoginHint) -> Result<AuthorizationStart, ProviderError>;
 
     /// Whether the parameters answer the login of this state. Nothing is fetched.
     fn answers(&self, parameters: &CallbackParameters, state: &LoginSecret) -> bool;
@@ -23,7 +23,7 @@ pub trait IdentityProvider: Send + Sync {
 
 /// Hints for the sign-in page of the identity provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hint {
+pub struct LoginHint {
     /// The user name that the person is likely to use there (`login_hint`).
     pub login: Option<String>,
     /// Whether the provider must authenticate again, even with a session there (`prompt=login`).
@@ -31,7 +31,7 @@ pub struct Hint {
 }
 
 /// A login that has begun at an identity provider.
-pub struct Begun {
+pub struct AuthorizationStart {
     /// The authorization URL for the browser.
     pub redirect: Url,
     /// The state that the adapter needs to verify the answer.

@@ -20,15 +20,15 @@ pub struct Edit {
 
 /// The place of one value that a login may write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target(path::AttributePath);
+pub(crate) struct ClaimTarget(path::AttributePath);
 
 /// A SCIM path that names one value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AttributePath(String);
+pub struct WritablePath(String);
 
-impl AttributePath {
-    pub(crate) fn of(target: &Target) -> Self {
+impl WritablePath {
+    pub(crate) fn of(target: &ClaimTarget) -> Self {
         Self(target.path())
     }
 
@@ -38,17 +38,17 @@ impl AttributePath {
     }
 }
 
-impl From<AttributePath> for String {
-    fn from(path: AttributePath) -> Self {
+impl From<WritablePath> for String {
+    fn from(path: WritablePath) -> Self {
         path.0
     }
 }
 
-impl TryFrom<String> for AttributePath {
+impl TryFrom<String> for WritablePath {
     type Error = String;
 
     fn try_from(path: String) -> Result<Self, String> {
-        match Target::parse(&path) {
+        match ClaimTarget::parse(&path) {
             Some(target) => Ok(Self::of(&target)),
             None => Err(format!(
                 "\"{path}\" is not the path of one value that a login may write"
@@ -71,7 +71,7 @@ const FORBIDDEN: [&str; 10] = [
     "entitlements",
 ];
 
-impl Target {
+impl ClaimTarget {
     /// Reads a path of the configuration. None if it names no single value, or one that no login may write.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let path = path::AttributePath::parse(text)?;
@@ -254,8 +254,8 @@ mod tests {
 
     const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-    fn target(path: &str) -> Target {
-        Target::parse(path).unwrap()
+    fn target(path: &str) -> ClaimTarget {
+        ClaimTarget::parse(path).unwrap()
     }
 
     fn put(path: &str, value: Value) -> Value {
@@ -290,7 +290,7 @@ mod tests {
             "urn:x",
             "a[b eq \"\\\"\"].c",
         ] {
-            assert_eq!(Target::parse(path), None, "{path}");
+            assert_eq!(ClaimTarget::parse(path), None, "{path}");
         }
     }
 
@@ -306,7 +306,7 @@ mod tests {
             "groups",
             "meta.created",
         ] {
-            assert_eq!(Target::parse(path), None, "{path}");
+            assert_eq!(ClaimTarget::parse(path), None, "{path}");
         }
     }
 

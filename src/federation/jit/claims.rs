@@ -9,7 +9,7 @@ use crate::domain::Attributes;
 use crate::domain::email::Email;
 use crate::domain::provenance::{HELD, Writers};
 use crate::federation::idp::claim::{lookup, top_level};
-use crate::federation::jit::attribute_path::{AttributePath, Edit, Target};
+use crate::federation::jit::attribute_path::{ClaimTarget, Edit, WritablePath};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::policy::SyncMode;
 use crate::federation::jit::purpose::{Purpose, PurposeAttribute};
@@ -22,8 +22,8 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "MappingText")]
 pub struct ClaimMapping {
-    from: Source,
-    to: Target,
+    from: ClaimSource,
+    to: ClaimTarget,
     mode: ClaimMode,
 }
 
@@ -53,14 +53,14 @@ struct MappingText {
 
 /// The source of the value of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
+enum ClaimSource {
     /// A claim's name, or a JSON Pointer (RFC 6901).
     Claim(String),
     /// A template over all claims, with its text.
     Template(String, Template),
 }
 
-impl Source {
+impl ClaimSource {
     fn text(&self) -> &str {
         match self {
             Self::Claim(text) | Self::Template(text, _) => text,
@@ -76,7 +76,7 @@ pub enum BadMapping {
     Template(String),
     /// The target is not an attribute that a claim may write.
     #[error(transparent)]
-    Target(#[from] BadTarget),
+    Target(#[from] BadAttributePath),
 }
 
 /// The target of a mapping is not an attribute that a claim may write.
@@ -85,7 +85,7 @@ pub enum BadMapping {
     "a claim cannot go to \"{0}\": use attribute, attribute.sub or attribute[type eq \"work\"].sub, but none that decides \
      who may enter (userName, active, password, groups, roles, entitlements) or that the server keeps"
 )]
-pub struct BadTarget(String);
+pub struct BadAttributePath(String);
 
 impl TryFrom<MappingText> for ClaimMapping {
     type Error = BadMapping;
@@ -98,18 +98,18 @@ impl TryFrom<MappingText> for ClaimMapping {
 impl ClaimMapping {
     /// Maps `from`, a claim name, a JSON Pointer (RFC 6901) or a template, to the attribute `to`, a SCIM path.
     pub fn new(from: &str, to: &str, mode: ClaimMode) -> Result<Self, BadMapping> {
-        let target = Target::parse(to).ok_or_else(|| BadTarget(to.to_owned()))?;
+        let target = ClaimTarget::parse(to).ok_or_else(|| BadAttributePath(to.to_owned()))?;
         let from = if Template::is_one(from) {
-            Source::Template(from.to_owned(), Template::parse(from).map_err(BadMapping::Template)?)
+            ClaimSource::Template(from.to_owned(), Template::parse(from).map_err(BadMapping::Template)?)
         } else {
-            Source::Claim(from.to_owned())
+            ClaimSource::Claim(from.to_owned())
         };
         Ok(Self { from, to: target, mode })
     }
 
     /// Returns the attribute that this line writes; `None` if it is ignored.
-    pub fn path(&self) -> Option<AttributePath> {
-        (self.mode != ClaimMode::Ignore).then(|| AttributePath::of(&self.to))
+    pub fn path(&self) -> Option<WritablePath> {
+        (self.mode != ClaimMode::Ignore).then(|| WritablePath::of(&self.to))
     }
 
     /// Whether later logins update the attribute from the claims.
@@ -120,8 +120,8 @@ impl ClaimMapping {
     /// Returns the top-level claims that this line reads.
     pub fn claims(&self) -> Vec<String> {
         match &self.from {
-            Source::Template(_, template) => template.claims(),
-            Source::Claim(from) => vec![top_level(from)],
+            ClaimSource::Template(_, template) => template.claims(),
+            ClaimSource::Claim(from) => vec![top_level(from)],
         }
     }
 }
@@ -159,7 +159,7 @@ pub fn email(claims: &Map<String, Value>) -> Option<Email<'_>> {
 }
 
 /// The value of a claim. An absent claim and an empty one are different.
-enum Said<'a> {
+enum ClaimValue<'a> {
     Nothing,
     Empty,
     Value(Cow<'a, Value>),
@@ -167,28 +167,28 @@ enum Said<'a> {
     Failed,
 }
 
-fn said<'a>(claims: &'a Map<String, Value>, from: &Source) -> Said<'a> {
+fn said<'a>(claims: &'a Map<String, Value>, from: &ClaimSource) -> ClaimValue<'a> {
     let from = match from {
-        Source::Claim(from) => from,
-        Source::Template(text, template) => return rendered(claims, text, template),
+        ClaimSource::Claim(from) => from,
+        ClaimSource::Template(text, template) => return rendered(claims, text, template),
     };
     match lookup(claims, from) {
-        None => Said::Nothing,
-        Some(Value::Null) => Said::Empty,
-        Some(Value::String(text)) if text.is_empty() => Said::Empty,
-        Some(Value::Array(list)) if list.is_empty() => Said::Empty,
-        Some(value) => Said::Value(Cow::Borrowed(value)),
+        None => ClaimValue::Nothing,
+        Some(Value::Null) => ClaimValue::Empty,
+        Some(Value::String(text)) if text.is_empty() => ClaimValue::Empty,
+        Some(Value::Array(list)) if list.is_empty() => ClaimValue::Empty,
+        Some(value) => ClaimValue::Value(Cow::Borrowed(value)),
     }
 }
 
-fn rendered<'a>(claims: &Map<String, Value>, text: &str, template: &Template) -> Said<'a> {
+fn rendered<'a>(claims: &Map<String, Value>, text: &str, template: &Template) -> ClaimValue<'a> {
     match template.render(claims) {
-        Rendered::Absent => Said::Nothing,
-        Rendered::Text(text) if text.is_empty() => Said::Empty,
-        Rendered::Text(text) => Said::Value(Cow::Owned(text.into())),
+        Rendered::Absent => ClaimValue::Nothing,
+        Rendered::Text(text) if text.is_empty() => ClaimValue::Empty,
+        Rendered::Text(text) => ClaimValue::Value(Cow::Owned(text.into())),
         Rendered::Failed(why) => {
             log::warn!("the template {text} gives no value: {why}");
-            Said::Failed
+            ClaimValue::Failed
         }
     }
 }
@@ -199,8 +199,8 @@ pub fn check(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Result<(
     for mapping in mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore) {
         let claim = || mapping.from.text().to_owned();
         match said(claims, &mapping.from) {
-            Said::Value(value) if !is_storable(&value) => return Err(Denial::BadClaim { claim: claim() }),
-            Said::Nothing | Said::Empty | Said::Failed if mapping.mode == ClaimMode::Require => {
+            ClaimValue::Value(value) if !is_storable(&value) => return Err(Denial::BadClaim { claim: claim() }),
+            ClaimValue::Nothing | ClaimValue::Empty | ClaimValue::Failed if mapping.mode == ClaimMode::Require => {
                 return Err(Denial::MissingClaim { claim: claim() });
             }
             _ => {}
@@ -228,7 +228,7 @@ pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String
     let mut attributes = Attributes::new();
     attributes.insert("userName".to_owned(), username.into());
     for mapping in mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore) {
-        if let Said::Value(value) = said(claims, &mapping.from) {
+        if let ClaimValue::Value(value) = said(claims, &mapping.from) {
             mapping.to.put(&mut attributes, value.into_owned());
         }
     }
@@ -236,21 +236,21 @@ pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String
 }
 
 /// Returns the values that the provider suggests and the person may change; only strings.
-pub fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Vec<(AttributePath, String)> {
+pub fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Vec<(WritablePath, String)> {
     let suggested = mappings.iter().filter(|mapping| mapping.mode == ClaimMode::Suggest);
     let text = |mapping: &ClaimMapping| match said(claims, &mapping.from) {
-        Said::Value(value) => Some((AttributePath::of(&mapping.to), value.as_str()?.to_owned())),
+        ClaimValue::Value(value) => Some((WritablePath::of(&mapping.to), value.as_str()?.to_owned())),
         _ => None,
     };
     suggested.filter_map(text).collect()
 }
 
 /// Whether the claims have a value for an attribute.
-pub fn says(mappings: &[ClaimMapping], claims: &Map<String, Value>, path: &AttributePath) -> bool {
+pub fn says(mappings: &[ClaimMapping], claims: &Map<String, Value>, path: &WritablePath) -> bool {
     let written = mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore);
     written
         .filter(|mapping| mapping.to.path() == path.as_str())
-        .any(|mapping| matches!(said(claims, &mapping.from), Said::Value(_)))
+        .any(|mapping| matches!(said(claims, &mapping.from), ClaimValue::Value(_)))
 }
 
 /// Returns the purpose that applies if none is configured: the account, with all attributes that the claims and the
@@ -272,7 +272,7 @@ pub(crate) fn account_purpose(mappings: &[ClaimMapping], claims: &Map<String, Va
 }
 
 /// The stored attributes of a user, and their writers.
-pub struct Stored<'a> {
+pub struct StoredUser<'a> {
     /// The attributes.
     pub attributes: &'a Attributes,
     /// The writer of each.
@@ -285,7 +285,7 @@ pub fn changes(
     mappings: &[ClaimMapping],
     sync: SyncMode,
     claims: &Map<String, Value>,
-    stored: &Stored<'_>,
+    stored: &StoredUser<'_>,
     writer: &str,
 ) -> Vec<Edit> {
     let synced = mappings.iter().filter(|mapping| mapping.is_kept());
@@ -300,11 +300,11 @@ pub fn changes(
             return None;
         }
         match (said(claims, &mapping.from), sync) {
-            (_, SyncMode::None) | (Said::Nothing, SyncMode::PreserveLocal) | (Said::Failed, _) => None,
-            (Said::Value(value), _) => {
+            (_, SyncMode::None) | (ClaimValue::Nothing, SyncMode::PreserveLocal) | (ClaimValue::Failed, _) => None,
+            (ClaimValue::Value(value), _) => {
                 (present != Some(&*value)).then(|| mapping.to.set_operation(stored.attributes, &value))
             }
-            (Said::Empty, _) | (Said::Nothing, SyncMode::Override) => {
+            (ClaimValue::Empty, _) | (ClaimValue::Nothing, SyncMode::Override) => {
                 (present.is_some() && is_ours()).then(|| mapping.to.clear_operation())
             }
         }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::domain::email::Email;
 use crate::domain::{Attributes, Resource, ResourceId, name, provenance};
-use crate::federation::jit::attribute_path::{AttributePath, Target};
-use crate::federation::jit::decide::Account;
+use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
+use crate::federation::jit::decide::LocalAccount;
 use crate::federation::jit::purpose::Purpose;
 use crate::storage::{Database, StorageError, mail_codes, random};
 
@@ -13,9 +13,9 @@ use crate::storage::{Database, StorageError, mail_codes, random};
 pub(crate) const LEASE_JOB: &str = "lease";
 
 /// Returns the facts about a user that the account alone holds.
-pub(crate) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
+pub(crate) fn account(resource: &Resource, purposes: &[Purpose]) -> LocalAccount {
     let attributes = resource.document.attributes();
-    Account {
+    LocalAccount {
         store: resource.store.clone(),
         id: resource.id.clone(),
         username: attributes
@@ -24,7 +24,7 @@ pub(crate) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
             .unwrap_or_default()
             .to_owned(),
         active: attributes.get("active") != Some(&Value::Bool(false)),
-        lapsed: is_lapsed(resource),
+        lease_expired: has_expired_lease(resource),
         administrator: governs(resource),
         present: purposes
             .iter()
@@ -37,8 +37,8 @@ pub(crate) fn account(resource: &Resource, purposes: &[Purpose]) -> Account {
     }
 }
 
-fn is_present(path: &AttributePath, attributes: &Attributes) -> bool {
-    Target::parse(path.as_str()).is_some_and(|target| target.value(attributes).is_some())
+fn is_present(path: &WritablePath, attributes: &Attributes) -> bool {
+    ClaimTarget::parse(path.as_str()).is_some_and(|target| target.value(attributes).is_some())
 }
 
 /// Whether an account is an administrator's, by its roles.
@@ -55,12 +55,16 @@ pub(crate) fn governs(resource: &Resource) -> bool {
 }
 
 /// Whether an account is disabled only because its lease expired.
-pub(crate) fn is_lapsed(resource: &Resource) -> bool {
+pub(crate) fn has_expired_lease(resource: &Resource) -> bool {
     !resource.is_active() && resource.writers.writers().get("active") == Some(&provenance::of_job(LEASE_JOB))
 }
 
 /// Returns the facts about an account that may belong to another person, with the address that its owner verified here.
-pub(crate) fn holder(database: &Database, resource: &Resource, purposes: &[Purpose]) -> Result<Account, StorageError> {
+pub(crate) fn holder(
+    database: &Database,
+    resource: &Resource,
+    purposes: &[Purpose],
+) -> Result<LocalAccount, StorageError> {
     let id = &resource.id;
     let proved = database.read::<_, StorageError>(|connection| mail_codes::proved(connection, id))?;
     let is_proved = |address: &&str| {
@@ -73,7 +77,7 @@ pub(crate) fn holder(database: &Database, resource: &Resource, purposes: &[Purpo
         .into_iter()
         .flatten()
         .filter_map(|email| email.get("value")?.as_str());
-    Ok(Account {
+    Ok(LocalAccount {
         verified_email: addresses.find(is_proved).map(str::to_owned),
         ..account(resource, purposes)
     })

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::policy::{GroupMode, GroupPolicy, SyncMode, Unmapped};
+use super::policy::{GroupMode, GroupPolicy, SyncMode, UnmappedGroups};
 use super::wildcard;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::path::Path;
 use crate::domain::schema::Registry;
 use crate::domain::{
-    Actor, Attributes, Change, Companion, Grant, IdentityProviderName, Kind, Operation, Precondition, Relations,
-    ResourceId, StoreName,
+    Actor, Attributes, Change, IdentityProviderName, Kind, MembershipGrant, Operation, Precondition, Relations,
+    ResourceId, SideRecord, StoreName,
 };
 use crate::federation::error::FederationError;
 use crate::federation::idp::claim::lookup;
@@ -22,7 +22,7 @@ use crate::userstore::StoreError;
 
 /// The groups that a login asserts, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Asserted {
+struct AssertedGroups {
     /// Groups that must exist.
     groups: BTreeSet<String>,
     /// Groups that are created if they do not exist.
@@ -33,7 +33,7 @@ struct Asserted {
 
 /// The changes of memberships.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Plan {
+struct GroupChanges {
     joins: Vec<ResourceId>,
     leaves: Vec<ResourceId>,
     /// Memberships that the provider granted and that another writer has already removed.
@@ -42,30 +42,30 @@ struct Plan {
 
 /// Returns the asserted groups; `None` if memberships stay as they are: sync is off, or the claim is absent and local
 /// values are preserved.
-fn asserted(policy: &GroupPolicy, sync: SyncMode, claims: &Map<String, Value>) -> Option<Asserted> {
+fn asserted(policy: &GroupPolicy, sync: SyncMode, claims: &Map<String, Value>) -> Option<AssertedGroups> {
     let names: Vec<&str> = match (lookup(claims, &policy.claim), sync) {
         (_, SyncMode::None) | (None, SyncMode::PreserveLocal) => return None,
         (Some(Value::Array(list)), _) => list.iter().filter_map(Value::as_str).collect(),
         (Some(Value::String(name)), _) => vec![name],
         _ => Vec::new(),
     };
-    let mut asserted = Asserted {
+    let mut asserted = AssertedGroups {
         groups: policy.default.iter().cloned().collect(),
-        ..Asserted::default()
+        ..AssertedGroups::default()
     };
     for name in names.into_iter().filter(|name| !name.is_empty()) {
         let mapped = policy.map.iter().find(|mapping| wildcard::matches(&mapping.from, name));
         match (mapped, policy.unmapped) {
             (Some(mapping), _) => drop(asserted.groups.insert(mapping.to.clone())),
-            (None, Unmapped::SameName) => drop(asserted.groups.insert(name.to_owned())),
-            (None, Unmapped::Create) => drop(asserted.made.insert(name.to_owned())),
-            (None, Unmapped::Drop) => asserted.dropped.push(name.to_owned()),
+            (None, UnmappedGroups::SameName) => drop(asserted.groups.insert(name.to_owned())),
+            (None, UnmappedGroups::Create) => drop(asserted.made.insert(name.to_owned())),
+            (None, UnmappedGroups::Drop) => asserted.dropped.push(name.to_owned()),
         }
     }
     Some(asserted)
 }
 
-fn plan(mode: GroupMode, wanted: &[ResourceId], present: &[ResourceId], granted: &[ResourceId]) -> Plan {
+fn plan(mode: GroupMode, wanted: &[ResourceId], present: &[ResourceId], granted: &[ResourceId]) -> GroupChanges {
     let joins = wanted.iter().filter(|group| !present.contains(group));
     let over = granted
         .iter()
@@ -73,7 +73,7 @@ fn plan(mode: GroupMode, wanted: &[ResourceId], present: &[ResourceId], granted:
     let leaves = present
         .iter()
         .filter(|group| !wanted.contains(group) && (mode == GroupMode::Override || granted.contains(group)));
-    Plan {
+    GroupChanges {
         joins: joins.cloned().collect(),
         leaves: leaves.cloned().collect(),
         forgotten: over.cloned().collect(),
@@ -170,7 +170,7 @@ impl GroupSync<'_> {
 
     fn move_member(&self, group: &ResourceId, user: &ResourceId, joins: bool) -> Result<(), DirectoryError> {
         let operation = membership(self.directory.registry(), group, user, joins)?;
-        let grant = Companion::Grant(Grant {
+        let grant = SideRecord::Grant(MembershipGrant {
             user: user.clone(),
             identity_provider: self.provider.clone(),
             granted: joins,
@@ -179,11 +179,11 @@ impl GroupSync<'_> {
         self.directory.apply(change).map(|_| ())
     }
 
-    fn change(&self, operation: Operation, companions: Vec<Companion>) -> Change {
+    fn change(&self, operation: Operation, side_records: Vec<SideRecord>) -> Change {
         Change {
             actor: self.actor.clone(),
             operation,
-            companions,
+            side_records,
         }
     }
 }
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
     use crate::federation::jit::policy::GroupMapping;
 
-    fn policy(unmapped: Unmapped) -> GroupPolicy {
+    fn policy(unmapped: UnmappedGroups) -> GroupPolicy {
         let mapping = |from: &str, to: &str| GroupMapping {
             from: from.to_owned(),
             to: to.to_owned(),
@@ -237,7 +237,7 @@ mod tests {
         }
     }
 
-    fn read(unmapped: Unmapped, sync: SyncMode, claims: Value) -> Option<Asserted> {
+    fn read(unmapped: UnmappedGroups, sync: SyncMode, claims: Value) -> Option<AssertedGroups> {
         asserted(&policy(unmapped), sync, claims.as_object().unwrap())
     }
 
@@ -253,41 +253,44 @@ mod tests {
     fn the_policy_decides_about_group_names_without_a_mapping() {
         let claims = json!({"groups": ["eng-web", "eng-db", "boss", "other", 7, ""]});
         let known = set(&["Engineering", "Managers", "Everyone"]);
-        let dropped = read(Unmapped::Drop, SyncMode::Override, claims.clone()).unwrap();
+        let dropped = read(UnmappedGroups::Drop, SyncMode::Override, claims.clone()).unwrap();
         assert_eq!(
             (&dropped.groups, &dropped.dropped[..]),
             (&known, &["other".to_owned()][..])
         );
-        let same = read(Unmapped::SameName, SyncMode::Override, claims.clone()).unwrap();
+        let same = read(UnmappedGroups::SameName, SyncMode::Override, claims.clone()).unwrap();
         assert!(same.groups.contains("other") && same.made.is_empty());
         assert_eq!(
-            read(Unmapped::Create, SyncMode::Override, claims).unwrap().made,
+            read(UnmappedGroups::Create, SyncMode::Override, claims).unwrap().made,
             set(&["other"])
         );
-        let one = read(Unmapped::Drop, SyncMode::Override, json!({"groups": "boss"})).unwrap();
+        let one = read(UnmappedGroups::Drop, SyncMode::Override, json!({"groups": "boss"})).unwrap();
         assert_eq!(one.groups, set(&["Managers", "Everyone"]));
     }
 
     #[test]
     fn an_absent_groups_claim_withdraws_only_in_override_mode() {
-        assert_eq!(read(Unmapped::Drop, SyncMode::PreserveLocal, json!({})), None);
-        assert_eq!(read(Unmapped::Drop, SyncMode::None, json!({"groups": ["boss"]})), None);
-        let nothing = read(Unmapped::Drop, SyncMode::Override, json!({})).unwrap();
+        assert_eq!(read(UnmappedGroups::Drop, SyncMode::PreserveLocal, json!({})), None);
+        assert_eq!(
+            read(UnmappedGroups::Drop, SyncMode::None, json!({"groups": ["boss"]})),
+            None
+        );
+        let nothing = read(UnmappedGroups::Drop, SyncMode::Override, json!({})).unwrap();
         assert_eq!(nothing.groups, set(&["Everyone"]));
-        let empty = read(Unmapped::Drop, SyncMode::PreserveLocal, json!({"groups": []})).unwrap();
+        let empty = read(UnmappedGroups::Drop, SyncMode::PreserveLocal, json!({"groups": []})).unwrap();
         assert_eq!(empty.groups, set(&["Everyone"]));
     }
 
     #[test]
     fn merge_withdraws_only_what_the_provider_granted() {
         let (wanted, present, granted) = (ids(&["a", "b"]), ids(&["b", "c", "d"]), ids(&["b", "c", "e"]));
-        let merged = Plan {
+        let merged = GroupChanges {
             joins: ids(&["a"]),
             leaves: ids(&["c"]),
             forgotten: ids(&["e"]),
         };
         assert_eq!(plan(GroupMode::Merge, &wanted, &present, &granted), merged);
-        let overridden = Plan {
+        let overridden = GroupChanges {
             leaves: ids(&["c", "d"]),
             ..merged
         };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::facts::{self, LEASE_JOB};
-use super::policy::Lease;
+use super::policy::AccountLease;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::path::Path;
@@ -22,7 +22,7 @@ const PAGE: i64 = 200;
 
 /// Result of one sweep of the leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lapsed {
+pub struct LeaseSweep {
     /// Number of disabled accounts.
     pub suspended: usize,
     /// Number of deleted accounts.
@@ -30,7 +30,7 @@ pub struct Lapsed {
 }
 
 /// The effect of a sweep on one account.
-enum Fate {
+enum LeaseResult {
     Stays,
     Suspended,
     Removed,
@@ -40,12 +40,16 @@ enum Fate {
 pub struct Leases {
     directory: Arc<Directory>,
     database: Database,
-    providers: Vec<(IdentityProviderName, Lease)>,
+    providers: Vec<(IdentityProviderName, AccountLease)>,
 }
 
 impl Leases {
     /// Creates the leases for the accounts of these identity providers.
-    pub fn new(directory: Arc<Directory>, database: Database, providers: Vec<(IdentityProviderName, Lease)>) -> Self {
+    pub fn new(
+        directory: Arc<Directory>,
+        database: Database,
+        providers: Vec<(IdentityProviderName, AccountLease)>,
+    ) -> Self {
         Self {
             directory,
             database,
@@ -60,24 +64,24 @@ impl Leases {
 
     /// Disables and deletes accounts whose leases have expired. Any number of processes may do it at once: each change
     /// requires the entry version that it was decided on, so it is made only once.
-    pub fn sweep(&self) -> Result<Lapsed, FederationError> {
-        let mut lapsed = Lapsed::default();
+    pub fn sweep(&self) -> Result<LeaseSweep, FederationError> {
+        let mut swept = LeaseSweep::default();
         for (provider, lease) in &self.providers {
             let mut from = None;
-            while let Some(last) = self.sweep_page(provider, lease, from.as_ref(), &mut lapsed)? {
+            while let Some(last) = self.sweep_page(provider, lease, from.as_ref(), &mut swept)? {
                 from = Some(last);
             }
         }
-        Ok(lapsed)
+        Ok(swept)
     }
 
     /// Checks the page of links after the given one. Returns the last link if there may be more.
     fn sweep_page(
         &self,
         provider: &IdentityProviderName,
-        lease: &Lease,
+        lease: &AccountLease,
         after: Option<&LinkRecord>,
-        lapsed: &mut Lapsed,
+        swept: &mut LeaseSweep,
     ) -> Result<Option<LinkRecord>, FederationError> {
         let until = self.directory.clock().now().minus(lease.span);
         let page = self
@@ -85,9 +89,9 @@ impl Leases {
             .read::<_, StorageError>(|connection| links::idle(connection, provider, until, after, PAGE))?;
         for link in &page {
             match self.judge(lease, link, until) {
-                Ok(Fate::Stays) => {}
-                Ok(Fate::Suspended) => lapsed.suspended += 1,
-                Ok(Fate::Removed) => lapsed.removed += 1,
+                Ok(LeaseResult::Stays) => {}
+                Ok(LeaseResult::Suspended) => swept.suspended += 1,
+                Ok(LeaseResult::Removed) => swept.removed += 1,
                 Err(error) => log::warn!(
                     "the lease of {} cannot be checked now and is checked again later: {error}",
                     link.resource_id
@@ -98,10 +102,10 @@ impl Leases {
         Ok(page.into_iter().next_back().filter(|_| !is_last))
     }
 
-    fn judge(&self, lease: &Lease, link: &LinkRecord, until: Timestamp) -> Result<Fate, FederationError> {
+    fn judge(&self, lease: &AccountLease, link: &LinkRecord, until: Timestamp) -> Result<LeaseResult, FederationError> {
         let user = self.directory.get(&Kind::USER, &link.resource_id, Relations::NONE)?;
         let Some(user) = user.filter(|user| is_leased(user, link)) else {
-            return Ok(Fate::Stays);
+            return Ok(LeaseResult::Stays);
         };
         let known = self
             .database
@@ -109,7 +113,7 @@ impl Leases {
         // Another link keeps the account; and the person may have signed in since the page was read.
         let is_idle = known.len() == 1 && known.iter().all(|known| known.last_login <= until);
         if !is_idle {
-            return Ok(Fate::Stays);
+            return Ok(LeaseResult::Stays);
         }
         let name = &link.link.identity_provider;
         if user.is_active() {
@@ -120,11 +124,15 @@ impl Leases {
                     user.id
                 );
             }
-            return Ok(if done { Fate::Suspended } else { Fate::Stays });
+            return Ok(if done {
+                LeaseResult::Suspended
+            } else {
+                LeaseResult::Stays
+            });
         }
         let is_over = user.modified.plus(lease.grace) <= self.directory.clock().now();
-        if !facts::is_lapsed(&user) || !is_over {
-            return Ok(Fate::Stays);
+        if !facts::has_expired_lease(&user) || !is_over {
+            return Ok(LeaseResult::Stays);
         }
         let done = once(self.directory.apply(change(remove(&user))).map(|_| ()))?;
         if done {
@@ -133,7 +141,7 @@ impl Leases {
                 user.id
             );
         }
-        Ok(if done { Fate::Removed } else { Fate::Stays })
+        Ok(if done { LeaseResult::Removed } else { LeaseResult::Stays })
     }
 }
 
@@ -176,7 +184,7 @@ fn change(operation: Operation) -> Change {
     Change {
         actor: job(),
         operation,
-        companions: Vec::new(),
+        side_records: Vec::new(),
     }
 }
 

@@ -39,7 +39,7 @@ pub struct JitPolicy {
 
 /// The lease of accounts that logins made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct AccountLease {
     /// Time from the last login until the account is disabled.
     pub span: Duration,
     /// Time from then until the account is deleted.
@@ -53,8 +53,8 @@ impl JitPolicy {
     }
 
     /// Returns the lease of accounts; `None` if they last without limit.
-    pub fn lease(&self) -> Option<Lease> {
-        self.lease_days.map(|span| Lease {
+    pub fn lease(&self) -> Option<AccountLease> {
+        self.lease_days.map(|span| AccountLease {
             span: days(span),
             grace: days(self.lease_grace_days.unwrap_or(30)),
         })
@@ -287,7 +287,7 @@ pub struct GroupPolicy {
     pub map: Vec<GroupMapping>,
     /// The rule for names without a match.
     #[serde(default)]
-    pub unmapped: Unmapped,
+    pub unmapped: UnmappedGroups,
     /// The rule for memberships that the provider does not assert.
     #[serde(default)]
     pub mode: GroupMode,
@@ -309,7 +309,7 @@ pub struct GroupMapping {
 /// The rule for names that the map does not match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unmapped {
+pub enum UnmappedGroups {
     /// Nothing.
     #[default]
     Drop,

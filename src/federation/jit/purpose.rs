@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::attribute_path::AttributePath;
+use super::attribute_path::WritablePath;
 
 /// A purpose for which attributes are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ fn first() -> u32 {
 #[serde(deny_unknown_fields)]
 pub struct PurposeAttribute {
     /// Its SCIM path, as in the claim mapping.
-    pub path: AttributePath,
+    pub path: WritablePath,
     /// Whether an account can be made without it.
     #[serde(default)]
     pub optional: bool,

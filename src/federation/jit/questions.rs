@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::password::{PasswordDefect, PasswordPolicy};
 use crate::domain::{Consent, IdentityProviderName, Secret, ServiceProviderName};
-use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::purpose::Purpose;
 
 /// Longest text of an attribute, in characters.
@@ -23,11 +23,11 @@ pub struct Questions {
     /// The purposes to agree to.
     pub purposes: Vec<Purpose>,
     /// Required attributes to fill in.
-    pub missing: Vec<AttributePath>,
+    pub missing: Vec<WritablePath>,
     /// Attributes that the person may change, with the value that the provider suggests.
-    pub suggested: Vec<(AttributePath, String)>,
+    pub suggested: Vec<(WritablePath, String)>,
     /// Problems of the last answers.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<AnswerProblem>,
     /// Earlier answers for attributes, by path.
     pub typed: BTreeMap<String, String>,
     /// The optional attributes that the person chose to have stored, in earlier answers.
@@ -36,7 +36,7 @@ pub struct Questions {
 
 /// A problem of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Problem {
+pub enum AnswerProblem {
     /// Another account has the user name.
     NameTaken,
     /// The user name is not valid.
@@ -46,7 +46,7 @@ pub enum Problem {
     /// The two passwords differ.
     PasswordsDiffer,
     /// An attribute is empty, too long or has control characters.
-    Attribute(AttributePath),
+    Attribute(WritablePath),
 }
 
 /// Answers of a person. Answers to other questions than the asked ones are ignored.
@@ -70,21 +70,21 @@ pub struct Agreement {
     /// The consents.
     pub consents: Vec<Consent>,
     /// Attributes that the person filled in.
-    pub filled: Vec<(AttributePath, String)>,
+    pub filled: Vec<(WritablePath, String)>,
     /// Suggested attributes as the person left or changed them.
-    pub changed: Vec<(AttributePath, String)>,
+    pub changed: Vec<(WritablePath, String)>,
 }
 
 /// Identity provider and application, for the consent record.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parties<'a> {
+pub(crate) struct ConsentParties<'a> {
     pub(crate) identity_provider: &'a IdentityProviderName,
     pub(crate) service_provider: &'a ServiceProviderName,
 }
 
 /// Choices of the person that are kept for the rest of the login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wishes {
+pub struct LoginPreferences {
     /// Another user name is wanted, instead of proving the account that has the first one.
     pub another_name: bool,
 }
@@ -101,12 +101,12 @@ impl Questions {
 
     /// Validates the answers. Returns the agreement, or the questions again with the problems. `username` is the name
     /// that the account would have.
-    pub(crate) fn settle(
+    pub(crate) fn validate_answers(
         self,
         answers: &Answers,
         username: &str,
         policy: PasswordPolicy,
-        parties: Parties<'_>,
+        parties: ConsentParties<'_>,
     ) -> Result<Agreement, Box<Self>> {
         let mut problems = self.problems.clone();
         let password = if self.password {
@@ -116,10 +116,10 @@ impl Questions {
         } else {
             None
         };
-        let mut text = |path: &AttributePath| match answers.attributes.get(path.as_str()).map(|text| text.trim()) {
+        let mut text = |path: &WritablePath| match answers.attributes.get(path.as_str()).map(|text| text.trim()) {
             Some(text) if is_fit(text) => Some((path.clone(), text.to_owned())),
             _ => {
-                problems.push(Problem::Attribute(path.clone()));
+                problems.push(AnswerProblem::Attribute(path.clone()));
                 None
             }
         };
@@ -139,7 +139,7 @@ impl Questions {
         }
         let asked = |path: &str| {
             let paths = self.missing.iter().chain(self.suggested.iter().map(|(path, _)| path));
-            paths.map(AttributePath::as_str).any(|known| known == path)
+            paths.map(WritablePath::as_str).any(|known| known == path)
         };
         let typed = answers.attributes.iter().filter(|(path, _)| asked(path));
         let short = |(path, text): (&String, &String)| (path.clone(), text.chars().take(LONGEST).collect());
@@ -156,14 +156,16 @@ impl Questions {
     }
 }
 
-fn chosen(answers: &Answers, username: &str, policy: PasswordPolicy) -> Result<Secret, Problem> {
+fn chosen(answers: &Answers, username: &str, policy: PasswordPolicy) -> Result<Secret, AnswerProblem> {
     let (password, again) = answers
         .passwords
         .as_ref()
-        .ok_or(Problem::Password(PasswordDefect::Short))?;
-    policy.check(password.expose(), username).map_err(Problem::Password)?;
+        .ok_or(AnswerProblem::Password(PasswordDefect::Short))?;
+    policy
+        .check(password.expose(), username)
+        .map_err(AnswerProblem::Password)?;
     if password != again {
-        return Err(Problem::PasswordsDiffer);
+        return Err(AnswerProblem::PasswordsDiffer);
     }
     Ok(password.clone())
 }
@@ -172,7 +174,7 @@ fn is_fit(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= LONGEST && !text.chars().any(char::is_control)
 }
 
-fn receipt(purpose: &Purpose, kept: &BTreeSet<String>, parties: Parties<'_>) -> Consent {
+fn receipt(purpose: &Purpose, kept: &BTreeSet<String>, parties: ConsentParties<'_>) -> Consent {
     let paths = |wanted: bool| {
         let of = purpose
             .attributes

@@ -76,7 +76,7 @@ impl Template {
     pub fn render(&self, claims: &Map<String, Value>) -> Rendered {
         let mut context = claims.clone();
         context.entry(ALL).or_insert_with(|| Value::Object(claims.clone()));
-        let mut text = Bounded(Vec::new());
+        let mut text = BoundedWriter(Vec::new());
         let outcome = ENVIRONMENT.template_from_str(&self.0).and_then(|template| {
             template
                 .render_captured_to(minijinja::Value::from(Serde(&context)), &mut text)
@@ -92,9 +92,9 @@ impl Template {
 }
 
 /// A writer with a length limit.
-struct Bounded(Vec<u8>);
+struct BoundedWriter(Vec<u8>);
 
-impl Write for Bounded {
+impl Write for BoundedWriter {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         if self.0.len() + part.len() > LONGEST {
             return Err(io::Error::other("the text is too long"));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Login;
 use super::codes::typed;
-use super::step::{Step, Wrong};
+use super::step::{CodeError, LoginStep};
 use super::transaction::{LoadedTransaction, LoginState, MailedCode};
 use crate::domain::email::Email;
 use crate::domain::login::Authentication;
@@ -15,7 +15,7 @@ use crate::federation::jit::denial::Denial;
 use crate::federation::jit::facts::verified_email_fingerprint;
 use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::storage::links::LinkRecord;
-use crate::storage::mail_codes::{self, Sending};
+use crate::storage::mail_codes::{self, SendPermission};
 use crate::storage::{Database, StorageError, links, random};
 
 /// Most codes that one login may request.
@@ -39,23 +39,23 @@ impl EmailCodes {
     }
 
     /// Counts a code that is about to be sent, or says why none may be sent now.
-    fn count(&self, user: &ResourceId, mail: &MailedCode) -> Result<Option<Wrong>, StorageError> {
+    fn count(&self, user: &ResourceId, mail: &MailedCode) -> Result<Option<CodeError>, StorageError> {
         if mail.sent >= MOST {
-            return Ok(Some(Wrong::TooMany));
+            return Ok(Some(CodeError::TooMany));
         }
         let (user, now) = (user.clone(), self.clock.now());
         let sending = self
             .database
             .write::<_, StorageError>(move |connection| Ok(mail_codes::send(connection, &user, now)?))?;
         Ok(match sending {
-            Sending::Allowed => None,
-            Sending::TooSoon => Some(Wrong::TooSoon),
-            Sending::TooMany => Some(Wrong::TooMany),
+            SendPermission::Allowed => None,
+            SendPermission::TooSoon => Some(CodeError::TooSoon),
+            SendPermission::TooMany => Some(CodeError::TooMany),
         })
     }
 
     /// Checks a code, and counts it if it is wrong.
-    fn check(&self, user: &ResourceId, mail: &MailedCode, code: &Secret) -> Result<Option<Wrong>, StorageError> {
+    fn check(&self, user: &ResourceId, mail: &MailedCode, code: &Secret) -> Result<Option<CodeError>, StorageError> {
         let (user, now) = (user.clone(), self.clock.now());
         let given = code_fingerprint(&mail.salt, &typed(code));
         let is_right = mail
@@ -65,10 +65,10 @@ impl EmailCodes {
         let address = Email::parse(&mail.address).map(|email| verified_email_fingerprint(&user, &email));
         self.database.write::<_, StorageError>(move |connection| {
             if !mail_codes::attempt(connection, &user, now)? {
-                return Ok(Some(Wrong::Locked));
+                return Ok(Some(CodeError::Locked));
             }
             if !is_right {
-                return Ok(Some(Wrong::Code));
+                return Ok(Some(CodeError::Code));
             }
             mail_codes::pass(connection, &user, address.as_deref())?;
             Ok(None)
@@ -78,7 +78,7 @@ impl EmailCodes {
 
 impl Login {
     /// Sends a code by e-mail: the first one instead of an authenticator's, or another one.
-    pub fn mail_code(&self, handle: &str) -> Result<Step, LoginError> {
+    pub fn mail_code(&self, handle: &str) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         match loaded.transaction.state.clone() {
             LoginState::Mailed { authentication, mail }
@@ -96,7 +96,7 @@ impl Login {
     }
 
     /// Goes on with an authenticator instead of a code by e-mail.
-    pub fn authenticator(&self, handle: &str) -> Result<Step, LoginError> {
+    pub fn authenticator(&self, handle: &str) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         match loaded.transaction.state.clone() {
             LoginState::Mailed { authentication, mail } if mail.or_authenticator => {
@@ -132,7 +132,7 @@ impl Login {
         policy: &ServiceProviderPolicy,
         authentication: Authentication,
         mut mail: MailedCode,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         let sender = self.config.mail.as_ref().ok_or(Denial::MailUnavailable)?;
         let now = self.directory.clock().now();
         if let Some(wrong) = self.email_codes.count(&authentication.user, &mail)? {
@@ -165,7 +165,7 @@ impl Login {
         policy: &ServiceProviderPolicy,
         (mut authentication, mail): (Authentication, MailedCode),
         code: &Secret,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         if let Some(wrong) = self.email_codes.check(&authentication.user, &mail, code)? {
             return self.refuse_code(loaded, policy, wrong);
         }

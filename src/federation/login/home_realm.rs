@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::Login;
-use super::step::Wrong;
+use super::step::CodeError;
 use crate::domain::name;
 use crate::federation::error::LoginError;
 
@@ -14,7 +14,7 @@ impl Login {
         let (mut loaded, policy) = self.load(handle)?;
         let Some(provider) = self.config.responsible(address, policy) else {
             loaded.transaction.username = address.chars().take(name::LONGEST).collect();
-            loaded.transaction.wrong = Some(Wrong::Address);
+            loaded.transaction.wrong = Some(CodeError::Address);
             self.transactions.advance(&mut loaded)?;
             return Ok(None);
         };

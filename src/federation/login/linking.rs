@@ -1,13 +1,13 @@
 //! The end of linking: a person with a session came back from an identity provider with another identity.
 
 use super::Login;
-use super::step::Step;
+use super::step::LoginStep;
 use super::transaction::LoadedTransaction;
-use super::visitor::Visitor;
+use super::visitor::SignedInUser;
 use crate::directory::DirectoryError;
 use crate::domain::{
-    Actor, Change, Companion, IdentityProviderName, Kind, Link, Operation, Precondition, Principal, ResourceId,
-    ServiceProviderName,
+    Actor, Change, IdentityProviderName, Kind, Link, Operation, Precondition, Principal, ResourceId,
+    ServiceProviderName, SideRecord,
 };
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::idp::provider::Identity;
@@ -22,8 +22,8 @@ impl Login {
         loaded: &LoadedTransaction,
         provider: &IdentityProviderName,
         identity: &Identity,
-        visitor: Visitor,
-    ) -> Result<Step, LoginError> {
+        visitor: SignedInUser,
+    ) -> Result<LoginStep, LoginError> {
         let link = Link {
             identity_provider: provider.clone(),
             issuer: identity.issuer.clone(),
@@ -70,7 +70,7 @@ impl Login {
                 operations: Vec::new(),
                 precondition: Precondition::None,
             },
-            companions: vec![Companion::Link(link)],
+            side_records: vec![SideRecord::Link(link)],
         };
         match self.directory.apply(change) {
             Ok(_) => {

@@ -19,7 +19,7 @@ use url::Url;
 
 use super::config::{FederationConfig, Upstream};
 use super::error::{FederationError, LoginError};
-use super::idp::provider::{CallbackParameters, Hint, Identity, ProviderError};
+use super::idp::provider::{CallbackParameters, Identity, LoginHint, ProviderError};
 use super::jit::approval::Approvals;
 use super::jit::claims;
 use super::jit::denial::Denial;
@@ -31,10 +31,10 @@ use crate::domain::{
     IdentityProviderName, Kind, Link, Relations, Resource, ResourceId, Secret, ServiceProviderName, StoreName, name,
 };
 use crate::storage::{Database, SecretBox, StorageError, links};
-use crate::userstore::PasswordVerdict;
+use crate::userstore::PasswordCheck;
 use email_code::EmailCodes;
 use second_factor::SecondFactors;
-use step::{LoginContext, Step};
+use step::{LoginContext, LoginStep};
 use transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction, Transactions};
 
 /// How many wrong passwords or codes end a login.
@@ -43,7 +43,7 @@ const FAILURES: u32 = 10;
 const LONGEST_PASSWORD: usize = 1024;
 
 /// A login that has begun.
-pub struct Started {
+pub struct StartedLogin {
     /// The secret that the browser keeps.
     pub handle: String,
     /// The URL to redirect to at once, if there is nothing to choose; `None` shows the sign-in page.
@@ -108,7 +108,7 @@ impl Login {
         &self,
         request: AuthorizationRequest,
         service_provider: &ServiceProviderName,
-    ) -> Result<Started, FederationError> {
+    ) -> Result<StartedLogin, FederationError> {
         let policy = self
             .config
             .policy(service_provider)
@@ -135,11 +135,11 @@ impl Login {
         let handle = self.transactions.start(&transaction)?;
         // A provider that is down is reported once the person chooses it on the page.
         let to = only.and_then(|provider| self.choose(&handle, &provider).ok());
-        Ok(Started { handle, to })
+        Ok(StartedLogin { handle, to })
     }
 
     /// The page that a login is at.
-    pub fn view(&self, handle: &str) -> Result<Step, LoginError> {
+    pub fn view(&self, handle: &str) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         Ok(self.show(&loaded, policy))
     }
@@ -162,7 +162,7 @@ impl Login {
     pub fn choose(&self, handle: &str, provider: &IdentityProviderName) -> Result<Url, LoginError> {
         let (mut loaded, policy) = self.load(handle)?;
         let upstream = self.config.allowed(provider, policy)?;
-        let hint = Hint {
+        let hint = LoginHint {
             login: loaded.transaction.request.login_hint.clone(),
             reauthenticate: loaded.transaction.request.reauthenticate,
         };
@@ -184,7 +184,7 @@ impl Login {
         handle: &str,
         provider: &IdentityProviderName,
         parameters: &CallbackParameters,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         let (mut loaded, policy) = self.load(handle)?;
         let upstream = self.config.allowed(provider, policy)?;
         let (pending, visitor) = match &loaded.transaction.state {
@@ -218,7 +218,7 @@ impl Login {
 
     /// Signs a person in with a local name and password. An unknown name answers like a wrong password, and takes as
     /// long.
-    pub fn password(&self, handle: &str, username: &str, password: &Secret) -> Result<Step, LoginError> {
+    pub fn password(&self, handle: &str, username: &str, password: &Secret) -> Result<LoginStep, LoginError> {
         let (mut loaded, policy) = self.load(handle)?;
         if !policy.local_login {
             return Err(Denial::NoLocalLogin.into());
@@ -266,14 +266,14 @@ impl Login {
         &self,
         loaded: &LoadedTransaction,
         authentication: Authentication,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         let request = &loaded.transaction.request;
         let expected = request.subject.as_ref().filter(|_| request.is_of_ourselves());
         if expected.is_some_and(|expected| *expected != authentication.user) {
             return Err(Denial::AnotherPerson.into());
         }
         self.transactions.finish(loaded)?;
-        Ok(Step::Complete(Box::new(request.clone()), authentication))
+        Ok(LoginStep::Complete(Box::new(request.clone()), authentication))
     }
 
     pub(crate) fn authentication(
@@ -296,7 +296,7 @@ impl Login {
         &self,
         mut loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         loaded.transaction.failures += 1;
         loaded.transaction.failed = true;
         if loaded.transaction.failures >= FAILURES {
@@ -320,7 +320,7 @@ impl Login {
             return Ok(false);
         }
         let verdict = self.directory.verify_password(store, id, password)?;
-        Ok(verdict == PasswordVerdict::Right && id.is_some())
+        Ok(verdict == PasswordCheck::Valid && id.is_some())
     }
 
     /// The user of an authentication, if the account exists and is active.
@@ -355,7 +355,7 @@ impl Login {
         mut loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
         state: LoginState,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         loaded.transaction.failed = false;
         loaded.transaction.wrong = None;
         loaded.transaction.state = state;
@@ -364,8 +364,8 @@ impl Login {
     }
 
     /// The page of a login as it is stored.
-    pub(crate) fn show(&self, loaded: &LoadedTransaction, policy: &ServiceProviderPolicy) -> Step {
-        Step::Show(pages::screen(&self.config, &loaded.transaction, policy))
+    pub(crate) fn show(&self, loaded: &LoadedTransaction, policy: &ServiceProviderPolicy) -> LoginStep {
+        LoginStep::Show(pages::screen(&self.config, &loaded.transaction, policy))
     }
 
     /// The login of a handle, and the policy of its application.

@@ -1,12 +1,14 @@
 //! The page that a login shows in each of its states.
 
 use super::codes::masked;
-use super::step::{ByEmail, Choice, Details, FactorPage, Local, LoginContext, Page, Screen, Wrong};
+use super::step::{
+    CodeError, Details, EmailLookupForm, FactorPage, LocalLoginForm, LoginContext, LoginPage, ProviderOption, Screen,
+};
 use super::totp;
 use super::transaction::{AssertedIdentity, LoginState, Transaction};
 use crate::domain::IdentityProviderName;
 use crate::federation::config::{FederationConfig, Upstream};
-use crate::federation::jit::attribute_path::{AttributePath, Target};
+use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
 use crate::federation::jit::claims::{self, ClaimMapping};
 use crate::federation::jit::policy::ServiceProviderPolicy;
 
@@ -26,56 +28,56 @@ pub(super) fn context(transaction: &Transaction, policy: &ServiceProviderPolicy)
     }
 }
 
-fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Page {
+fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> LoginPage {
     match &transaction.state {
-        LoginState::Proving { asserted, username, .. } => Page::LinkProof {
+        LoginState::Proving { asserted, username, .. } => LoginPage::LinkProof {
             provider: config.display_name(&asserted.provider),
             username: username.clone(),
             may_rename: config.mode(&asserted.provider, policy).asks_username(),
             failed: transaction.failed,
         },
-        LoginState::Asking { asserted, questions } => Page::Details(Box::new(Details {
+        LoginState::Asking { asserted, questions } => LoginPage::Details(Box::new(Details {
             provider: config.display_name(&asserted.provider),
             known: known(config, asserted),
             questions: questions.clone(),
         })),
-        LoginState::Waiting { provider, reference } => Page::Waiting {
+        LoginState::Waiting { provider, reference } => LoginPage::Waiting {
             provider: config.display_name(provider),
             reference: reference.clone(),
         },
         _ => match factor(config, transaction) {
-            Some(page) => Page::SecondFactor(page),
+            Some(page) => LoginPage::SecondFactor(page),
             None => sign_in(config, transaction, policy),
         },
     }
 }
 
-fn sign_in(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Page {
+fn sign_in(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> LoginPage {
     let choice = |name: &IdentityProviderName| {
-        Some(Choice {
+        Some(ProviderOption {
             name: name.clone(),
             display_name: config.upstream(name)?.display_name(),
         })
     };
-    let local = policy.local_login.then(|| Local {
+    let local = policy.local_login.then(|| LocalLoginForm {
         username: transaction.username.clone(),
         failed: transaction.failed,
     });
-    let providers: Vec<Choice> = policy.identity_providers.iter().filter_map(choice).collect();
+    let providers: Vec<ProviderOption> = policy.identity_providers.iter().filter_map(choice).collect();
     let has_domains = |upstream: &Upstream| !upstream.settings.trusted_email_domains.is_empty();
     let mut upstreams = policy
         .identity_providers
         .iter()
         .filter_map(|name| config.upstream(name));
     let asks_address = providers.len() > 1 && upstreams.any(has_domains);
-    Page::SignIn {
+    LoginPage::SignIn {
         providers,
-        by_email: asks_address.then(|| ByEmail {
+        by_email: asks_address.then(|| EmailLookupForm {
             address: Some(&transaction.username)
                 .filter(|name| name.contains('@'))
                 .cloned()
                 .unwrap_or_default(),
-            is_unknown: transaction.wrong == Some(Wrong::Address),
+            is_unknown: transaction.wrong == Some(CodeError::Address),
         }),
         local,
     }
@@ -108,14 +110,14 @@ fn factor(config: &FederationConfig, transaction: &Transaction) -> Option<Factor
 }
 
 /// The attributes that an identity provider asserts and that are stored, as texts.
-fn known(config: &FederationConfig, asserted: &AssertedIdentity) -> Vec<(AttributePath, String)> {
+fn known(config: &FederationConfig, asserted: &AssertedIdentity) -> Vec<(WritablePath, String)> {
     let Some(upstream) = config.upstream(&asserted.provider) else {
         return Vec::new();
     };
     let attributes = claims::attributes(&upstream.claims, "", &asserted.identity.claims);
-    let mut known: Vec<(AttributePath, String)> = Vec::new();
+    let mut known: Vec<(WritablePath, String)> = Vec::new();
     for path in upstream.claims.iter().filter_map(ClaimMapping::path) {
-        let value = Target::parse(path.as_str()).and_then(|target| target.value(&attributes));
+        let value = ClaimTarget::parse(path.as_str()).and_then(|target| target.value(&attributes));
         let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         known.extend(text.map(|text| (path, text)));
     }

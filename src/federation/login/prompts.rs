@@ -1,12 +1,12 @@
 //! The steps of a login between the identity provider and the application: proof of an account, questions, consent.
 
 use super::Login;
-use super::step::Step;
+use super::step::LoginStep;
 use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState};
 use crate::domain::{Link, Secret};
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
-use crate::federation::jit::admit::{Admission, Arrival};
+use crate::federation::jit::admit::{ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
 use crate::federation::jit::questions::Answers;
@@ -14,7 +14,7 @@ use crate::federation::jit::questions::Answers;
 impl Login {
     /// Proves, by its password, the account that an identity is to be linked to. The proof counts for this identity in
     /// this login alone.
-    pub fn prove(&self, handle: &str, password: &Secret) -> Result<Step, LoginError> {
+    pub fn prove(&self, handle: &str, password: &Secret) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         let LoginState::Proving {
             asserted,
@@ -40,7 +40,7 @@ impl Login {
     }
 
     /// Asks for another user name instead of linking, where people choose their names.
-    pub fn rename(&self, handle: &str) -> Result<Step, LoginError> {
+    pub fn rename(&self, handle: &str) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         let LoginState::Proving { mut asserted, .. } = loaded.transaction.state.clone() else {
             return Ok(self.show(&loaded, policy));
@@ -51,7 +51,7 @@ impl Login {
     }
 
     /// Takes a person's answers. Answers to questions that were not asked do not count.
-    pub fn answer(&self, handle: &str, mut answers: Answers) -> Result<Step, LoginError> {
+    pub fn answer(&self, handle: &str, mut answers: Answers) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         let LoginState::Asking { asserted, questions } = loaded.transaction.state.clone() else {
             return Ok(self.show(&loaded, policy));
@@ -64,15 +64,15 @@ impl Login {
     }
 
     /// Ends the first login of a person who refused consent. Nothing was written, and the identity is forgotten.
-    pub fn disagree(&self, handle: &str) -> Result<Step, LoginError> {
+    pub fn disagree(&self, handle: &str) -> Result<LoginStep, LoginError> {
         match self.back(handle)? {
-            Step::Show(_) => Err(Denial::ConsentRefused.into()),
+            LoginStep::Show(_) => Err(Denial::ConsentRefused.into()),
             other => Ok(other),
         }
     }
 
     /// Returns to the choice of providers, and forgets an identity that was to be proved.
-    pub fn back(&self, handle: &str) -> Result<Step, LoginError> {
+    pub fn back(&self, handle: &str) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         self.enter(loaded, policy, LoginState::Choosing)
     }
@@ -84,11 +84,11 @@ impl Login {
         upstream: &Upstream,
         asserted: AssertedIdentity,
         answers: Option<&Answers>,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         let policy = self.config.policy(&loaded.transaction.service_provider);
         let policy = policy.ok_or(Denial::NotUnderWay)?;
         let purposes = self.config.purposes(upstream, policy, &asserted.identity);
-        let arrival = Arrival {
+        let arrival = ProvisioningContext {
             directory: &self.directory,
             database: &self.database,
             settings: &upstream.settings,
@@ -104,11 +104,11 @@ impl Login {
         };
         let (provider, jit) = (&upstream.settings.name, &upstream.settings.jit);
         match arrival.admit()? {
-            Admission::Refused(denial) => {
+            ProvisioningResult::Refused(denial) => {
                 log::warn!("a login through {provider} was refused: {}", denial.code());
                 Err(denial.into())
             }
-            Admission::Prove(account) => {
+            ProvisioningResult::Prove(account) => {
                 let state = LoginState::Proving {
                     asserted,
                     store: account.store,
@@ -117,7 +117,7 @@ impl Login {
                 };
                 self.enter(loaded, policy, state)
             }
-            Admission::Waits => {
+            ProvisioningResult::Waits => {
                 let identity = Link {
                     identity_provider: asserted.provider.clone(),
                     issuer: asserted.identity.issuer.clone(),
@@ -128,11 +128,11 @@ impl Login {
                 let provider = asserted.provider;
                 self.enter(loaded, policy, LoginState::Waiting { provider, reference })
             }
-            Admission::Asked(questions) => {
+            ProvisioningResult::Asked(questions) => {
                 let questions = *questions;
                 self.enter(loaded, policy, LoginState::Asking { asserted, questions })
             }
-            Admission::Admitted(store, user) => {
+            ProvisioningResult::Admitted(store, user) => {
                 if let Some(groups) = &jit.groups {
                     let sync = GroupSync {
                         directory: &self.directory,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use data_encoding::BASE32_NOPAD;
 
 use super::codes::{normalised, typed};
-use super::step::Wrong;
+use super::step::CodeError;
 use super::totp;
 use crate::domain::{Clock, ResourceId, Secret, Timestamp};
-use crate::storage::factors::{self, Attempt, Factor, TOTP};
+use crate::storage::factors::{self, Factor, FactorAttempt, TOTP};
 use crate::storage::{Database, SecretBox, StorageError, random};
 
 /// Number of recovery codes of a user.
@@ -21,7 +21,7 @@ pub(crate) enum CodeCheck {
     /// A recovery code, which is now used up.
     Recovery,
     /// A code that does not count.
-    Wrong(Wrong),
+    Wrong(CodeError),
     /// The user has no second factor any more.
     Gone,
 }
@@ -47,9 +47,9 @@ impl SecondFactors {
         let secrets = Arc::clone(&self.secrets);
         self.database.write::<_, StorageError>(move |connection| {
             let factor = match factors::attempt(connection, &user, TOTP, now)? {
-                Attempt::Absent => return Ok(CodeCheck::Gone),
-                Attempt::Locked => return Ok(CodeCheck::Wrong(Wrong::Locked)),
-                Attempt::Compare(factor) => factor,
+                FactorAttempt::Absent => return Ok(CodeCheck::Gone),
+                FactorAttempt::Locked => return Ok(CodeCheck::Wrong(CodeError::Locked)),
+                FactorAttempt::Compare(factor) => factor,
             };
             if let Some(step) = step(&secrets, &user, &factor, &code, now) {
                 factors::pass(connection, &user, TOTP, step)?;
@@ -59,7 +59,7 @@ impl SecondFactors {
                 factors::pass(connection, &user, TOTP, factor.last_step)?;
                 return Ok(CodeCheck::Recovery);
             }
-            Ok(CodeCheck::Wrong(Wrong::Code))
+            Ok(CodeCheck::Wrong(CodeError::Code))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::Login;
 use super::second_factor::CodeCheck;
-use super::step::{Step, Wrong};
+use super::step::{CodeError, LoginStep};
 use super::totp;
 use super::transaction::{LoadedTransaction, LoginState, MailedCode};
 use crate::domain::login::Authentication;
@@ -19,7 +19,7 @@ impl Login {
         loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
         authentication: Authentication,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         self.refuse_locked_identity(&authentication)?;
         let enrolled = self.second_factors.has_authenticator(&authentication.user)?;
         // A person with an authenticator is asked for it after a password, and wherever it can be removed, whatever the
@@ -49,7 +49,7 @@ impl Login {
         policy: &ServiceProviderPolicy,
         authentication: Authentication,
         mail: Option<MailedCode>,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         if self.second_factors.has_authenticator(&authentication.user)? {
             return self.enter(loaded, policy, LoginState::Challenging { authentication, mail });
         }
@@ -64,7 +64,7 @@ impl Login {
     }
 
     /// Takes a code: the authenticator's, a recovery code or one that was sent by e-mail.
-    pub fn code(&self, handle: &str, code: &Secret) -> Result<Step, LoginError> {
+    pub fn code(&self, handle: &str, code: &Secret) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         match loaded.transaction.state.clone() {
             LoginState::Challenging { authentication, .. } => self.challenged(loaded, policy, authentication, code),
@@ -79,7 +79,7 @@ impl Login {
     }
 
     /// Goes on after the person has read the recovery codes.
-    pub fn read_codes(&self, handle: &str) -> Result<Step, LoginError> {
+    pub fn read_codes(&self, handle: &str) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(handle)?;
         match loaded.transaction.state.clone() {
             LoginState::Enrolled { authentication, .. } => self.finish_proved(&loaded, authentication),
@@ -93,7 +93,7 @@ impl Login {
         policy: &ServiceProviderPolicy,
         mut authentication: Authentication,
         code: &Secret,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         match self.second_factors.check(&authentication.user, code)? {
             CodeCheck::Code => {
                 authentication.amr.extend(["otp", "mfa"].map(str::to_owned));
@@ -116,9 +116,9 @@ impl Login {
         policy: &ServiceProviderPolicy,
         (mut authentication, seed): (Authentication, [u8; 20]),
         code: &Secret,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         let Some(last_step) = self.second_factors.confirmed_step(&seed, code) else {
-            return self.refuse_code(loaded, policy, Wrong::Code);
+            return self.refuse_code(loaded, policy, CodeError::Code);
         };
         self.active_user(&authentication)?.ok_or(Denial::AccountDisabled)?;
         let Some(codes) = self.second_factors.enrol(&authentication.user, &seed, last_step)? else {
@@ -134,7 +134,7 @@ impl Login {
         &self,
         loaded: &LoadedTransaction,
         authentication: Authentication,
-    ) -> Result<Step, LoginError> {
+    ) -> Result<LoginStep, LoginError> {
         self.refuse_locked_identity(&authentication)?;
         self.active_user(&authentication)?.ok_or(Denial::AccountDisabled)?;
         self.finish(loaded, authentication)
@@ -145,8 +145,8 @@ impl Login {
         &self,
         mut loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
-        wrong: Wrong,
-    ) -> Result<Step, LoginError> {
+        wrong: CodeError,
+    ) -> Result<LoginStep, LoginError> {
         loaded.transaction.wrong = Some(wrong);
         self.count_failure(loaded, policy)
     }

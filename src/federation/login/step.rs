@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::IdentityProviderName;
 use crate::domain::login::{Authentication, AuthorizationRequest};
-use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::questions::Questions;
 
 /// The outcome of a login step.
 #[derive(Debug)]
-pub enum Step {
+pub enum LoginStep {
     /// The login is complete.
     Complete(Box<AuthorizationRequest>, Authentication),
     /// A page is shown.
@@ -22,7 +22,7 @@ pub struct Screen {
     /// The login.
     pub context: LoginContext,
     /// The content of the page.
-    pub page: Page,
+    pub page: LoginPage,
 }
 
 /// The context that every page of a login needs.
@@ -36,15 +36,15 @@ pub struct LoginContext {
 
 /// The content of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Page {
+pub enum LoginPage {
     /// The choice of ways to sign in.
     SignIn {
         /// The buttons.
-        providers: Vec<Choice>,
+        providers: Vec<ProviderOption>,
         /// The form for an e-mail address, whose domain selects one of them.
-        by_email: Option<ByEmail>,
+        by_email: Option<EmailLookupForm>,
         /// The form for user name and password, if the application accepts them.
-        local: Option<Local>,
+        local: Option<LocalLoginForm>,
     },
     /// The password of an account that has the user name, as proof of ownership.
     LinkProof {
@@ -76,7 +76,7 @@ pub enum FactorPage {
     /// The code of an authenticator is asked for.
     Code {
         /// Reason why the last code did not count.
-        wrong: Option<Wrong>,
+        wrong: Option<CodeError>,
         /// Whether a code by e-mail would do as well.
         or_mail: bool,
     },
@@ -85,7 +85,7 @@ pub enum FactorPage {
         /// The masked address that it was sent to.
         address: String,
         /// Reason why the last code did not count, or why no other code was sent.
-        wrong: Option<Wrong>,
+        wrong: Option<CodeError>,
         /// Whether an authenticator would do as well.
         or_authenticator: bool,
     },
@@ -96,7 +96,7 @@ pub enum FactorPage {
         /// The seed in base 32, for typing it in.
         key: String,
         /// Reason why the last code did not count.
-        wrong: Option<Wrong>,
+        wrong: Option<CodeError>,
         /// Whether a code by e-mail would do as well.
         or_mail: bool,
     },
@@ -106,7 +106,7 @@ pub enum FactorPage {
 
 /// Reason why an input did not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Wrong {
+pub enum CodeError {
     /// No identity provider is trusted for the domain of the address.
     Address,
     /// The code is wrong or was used before.
@@ -125,14 +125,14 @@ pub struct Details {
     /// What people call the identity provider.
     pub provider: String,
     /// The attributes that the claims give and that are stored.
-    pub known: Vec<(AttributePath, String)>,
+    pub known: Vec<(WritablePath, String)>,
     /// The questions.
     pub questions: Questions,
 }
 
 /// The form for an e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ByEmail {
+pub struct EmailLookupForm {
     /// The address to prefill.
     pub address: String,
     /// Whether no identity provider is trusted for the domain of the last address.
@@ -141,7 +141,7 @@ pub struct ByEmail {
 
 /// The button of an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct ProviderOption {
     /// The identity provider.
     pub name: IdentityProviderName,
     /// Its display name.
@@ -150,7 +150,7 @@ pub struct Choice {
 
 /// The form for user name and password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Local {
+pub struct LocalLoginForm {
     /// The user name to prefill.
     pub username: String,
     /// Whether the last password was wrong.

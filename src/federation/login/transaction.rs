@@ -10,9 +10,9 @@ use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::{Identity, LoginSecret};
 use crate::federation::jit::denial::Denial;
-use crate::federation::jit::questions::{Questions, Wishes};
-use crate::federation::login::step::Wrong;
-use crate::federation::login::visitor::Visitor;
+use crate::federation::jit::questions::{LoginPreferences, Questions};
+use crate::federation::login::step::CodeError;
+use crate::federation::login::visitor::SignedInUser;
 use crate::storage::{Database, SecretBox, StorageError, login_transactions, random};
 
 /// Lifetime of a login.
@@ -32,7 +32,7 @@ pub(crate) struct Transaction {
     /// Whether the last step was a wrong password or code.
     pub(crate) failed: bool,
     /// Reason why the last input did not count.
-    pub(crate) wrong: Option<Wrong>,
+    pub(crate) wrong: Option<CodeError>,
     /// The user name or address that was typed last.
     pub(crate) username: String,
 }
@@ -56,7 +56,7 @@ pub(crate) enum LoginState {
         /// What it must answer to.
         pending: LoginSecret,
         /// The person.
-        visitor: Visitor,
+        visitor: SignedInUser,
     },
     /// An identity is known, and another account has its user name; the person must prove that account first.
     Proving {
@@ -142,7 +142,7 @@ pub(crate) struct AssertedIdentity {
     /// The account that they proved to be theirs, in this login.
     pub(crate) proved: Option<ResourceId>,
     /// Choices of the person that deviate from the policy.
-    pub(crate) wishes: Wishes,
+    pub(crate) wishes: LoginPreferences,
 }
 
 impl AssertedIdentity {
@@ -152,7 +152,7 @@ impl AssertedIdentity {
             provider: provider.clone(),
             identity,
             proved: None,
-            wishes: Wishes::default(),
+            wishes: LoginPreferences::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::login::Authentication;
 
 /// A person with a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Visitor {
+pub struct SignedInUser {
     /// The login that the session came from.
     pub authentication: Authentication,
     /// The hash of the session's cookie.

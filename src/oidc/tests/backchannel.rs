@@ -52,11 +52,11 @@ fn log_out(world: &World, session: &str) {
 #[test]
 fn logout_token_has_its_own_type_and_is_sent_once() {
     let (world, session, sid) = logged_in();
-    world.oidc.tell_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
     assert_eq!(told(&world), [] as [Value; 0]);
     log_out(&world, &session);
-    world.oidc.tell_logouts().unwrap();
-    world.oidc.tell_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
     let mut claims = told(&world);
     assert_eq!(claims.len(), 1, "it is sent once");
     let jti = claims[0].as_object_mut().unwrap().shift_remove("jti").unwrap();
@@ -76,7 +76,7 @@ fn clients_without_tokens_of_a_session_are_not_notified() {
     let session = world.login();
     world.code(&session, &[]);
     log_out(&world, &session);
-    world.oidc.tell_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
     assert!(world.outside.calls.lock().unwrap().is_empty());
 }
 
@@ -106,7 +106,7 @@ fn clients_are_notified_however_a_session_ends() {
     for (how, end) in ends {
         let (world, session, sid) = logged_in();
         end(&world, &session);
-        world.oidc.tell_logouts().unwrap();
+        world.oidc.send_logouts().unwrap();
         let told = told(&world);
         assert_eq!(told.len(), 1, "{how}");
         assert_eq!((&told[0]["sid"], &told[0]["sub"]), (&sid, &json!("u1")), "{how}");
@@ -120,10 +120,10 @@ fn new_login_of_the_same_user_keeps_the_sid() {
         .oidc
         .open_session(&super::super::fixtures::authentication(), Some(&session))
         .unwrap();
-    world.oidc.tell_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
     assert!(told(&world).is_empty());
     log_out(&world, &again);
-    world.oidc.tell_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
     assert_eq!(told(&world)[0]["sid"], sid);
 }
 
@@ -132,7 +132,7 @@ fn failed_logout_notifications_are_retried_with_backoff() {
     let (world, session, _) = logged_in();
     log_out(&world, &session);
     let calls = || {
-        world.oidc.tell_logouts().unwrap();
+        world.oidc.send_logouts().unwrap();
         world.outside.calls.lock().unwrap().len()
     };
     for (status, wait) in [(500, 5), (302, 10), (400, 20)] {
@@ -156,10 +156,10 @@ fn logout_notifications_are_discarded_after_a_day() {
     let (world, session, _) = logged_in();
     log_out(&world, &session);
     world.outside.answers(500, "");
-    world.oidc.tell_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
     world.advance(24 * 60 * 60);
     world.oidc.sweep().unwrap();
-    world.oidc.tell_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
     assert_eq!(world.outside.calls.lock().unwrap().len(), 1);
 }
 
@@ -170,7 +170,7 @@ fn several_processes_send_each_notification_once() {
     log_out(&world, &session);
     std::thread::scope(|scope| {
         for oidc in [&world.oidc, &other, &world.oidc, &other] {
-            scope.spawn(|| oidc.tell_logouts().unwrap());
+            scope.spawn(|| oidc.send_logouts().unwrap());
         }
     });
     assert_eq!(told(&world).len(), 1);
@@ -181,7 +181,7 @@ fn several_processes_send_each_notification_once() {
 fn logout_token_is_not_accepted_as_id_token_hint() {
     let (world, session, _) = logged_in();
     log_out(&world, &session);
-    world.oidc.tell_logouts().unwrap();
+    world.oidc.send_logouts().unwrap();
     let body = world.outside.calls.lock().unwrap()[0].1.clone();
     let token = url::form_urlencoded::parse(body.as_bytes())
         .next()

@@ -1,6 +1,6 @@
 //! Tests of token revocation.
 
-use super::super::Failure;
+use super::super::ClientFailure;
 use super::super::fixtures::{World, pairs};
 
 fn revoke(world: &World, fields: &[(&str, &str)]) -> Result<(), &'static str> {
@@ -8,8 +8,8 @@ fn revoke(world: &World, fields: &[(&str, &str)]) -> Result<(), &'static str> {
         .oidc
         .revoke(None, &pairs(fields))
         .map_err(|failure| match failure {
-            Failure::Refused(error) => error.code.as_str(),
-            Failure::Failed(error) => panic!("{error}"),
+            ClientFailure::Refused(error) => error.code.as_str(),
+            ClientFailure::Failed(error) => panic!("{error}"),
         })
 }
 

@@ -13,10 +13,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use references::{REFERENCE, put_off, resolve};
-use request::{Method, Operation, Request};
+use references::{REFERENCE, defer_references, resolve};
+use request::{BulkOperation, BulkRequest, Method};
 
-use super::{Caller, Fault, Prefer, Reply, Scim, ScimError, Target, Terms, parse};
+use super::{Caller, Prefer, Reply, RequestOptions, ResourceRef, Scim, ScimError, ScimErrorKind, parse};
 use crate::domain::{Kind, ResourceId};
 
 /// The maximum number of operations in one request.
@@ -30,9 +30,9 @@ impl Scim {
         if body.len() > LARGEST_PAYLOAD {
             return Err(too_large());
         }
-        let request = Request::read(parse(body)?)?;
+        let request = BulkRequest::read(parse(body)?)?;
         self.note(caller, request.deviations.iter().copied())?;
-        let mut run = Run {
+        let mut run = BulkRun {
             scim: self,
             caller,
             known: HashMap::new(),
@@ -59,16 +59,16 @@ impl Scim {
 
 /// The error for a request that is too large; names both limits (RFC 7644 §3.7.4).
 pub fn too_large() -> ScimError {
-    Fault::TooLarge.because(format!(
+    ScimErrorKind::TooLarge.because(format!(
         "A bulk request may have at most {MOST_OPERATIONS} operations (maxOperations) and {LARGEST_PAYLOAD} bytes (maxPayloadSize)."
     ))
 }
 
 /// A bulk request in progress.
-struct Run<'a> {
+struct BulkRun<'a> {
     scim: &'a Scim,
     caller: &'a Caller,
-    operations: Vec<Operation>,
+    operations: Vec<BulkOperation>,
     /// The result of each finished operation.
     results: Vec<Option<Value>>,
     /// The created resources by bulkId.
@@ -78,33 +78,33 @@ struct Run<'a> {
     /// The bulkIds of the resources to create, with the indexes of their operations.
     coming: HashMap<String, Vec<usize>>,
     /// The operations that wait for references, in the client's order.
-    pending: Vec<Pending>,
+    pending: Vec<PendingOperation>,
     errors: usize,
     most_errors: Option<usize>,
 }
 
 /// An operation that waits for the resources that it refers to.
-struct Pending {
+struct PendingOperation {
     at: usize,
     waits_for: HashSet<String>,
     /// The resource that it created already, with the operations to patch in later; none if it has not begun.
-    created: Option<(Target, Vec<Value>)>,
+    created: Option<(ResourceRef, Vec<Value>)>,
 }
 
 /// The result of one operation.
-struct Done {
+struct OperationResult {
     location: Option<String>,
     version: Option<String>,
 }
 
-impl Run<'_> {
+impl BulkRun<'_> {
     fn carry_out(&mut self) {
         for at in 0..self.operations.len() {
             if self.is_over() {
                 break;
             }
             self.begin(at);
-            self.go_on();
+            self.run_waiting();
         }
         // Operations that are still pending wait for one that was not reached, or that is pending itself.
         for pending in std::mem::take(&mut self.pending) {
@@ -141,23 +141,23 @@ impl Run<'_> {
         if let (Some((target, _)), Some(bulk_id)) = (&created, &self.operations[at].bulk_id) {
             self.known.insert(bulk_id.clone(), target.id.clone());
         }
-        self.pending.push(Pending { at, waits_for, created });
+        self.pending.push(PendingOperation { at, waits_for, created });
     }
 
     /// Carries out a POST without its open references. If that fails, it waits as a whole.
-    fn begin_to_create(&self, mut operation: Operation) -> Option<(Target, Vec<Value>)> {
+    fn begin_to_create(&self, mut operation: BulkOperation) -> Option<(ResourceRef, Vec<Value>)> {
         if operation.method != Method::Post || operation.path.contains(REFERENCE) {
             return None;
         }
         resolve(&mut operation.data, &self.known);
-        let later = put_off("", operation.data.as_object_mut()?);
+        let later = defer_references("", operation.data.as_object_mut()?);
         let kind = self.collection(&operation.path).ok()?;
         let (_, id) = self.create(&kind, &operation.data).ok()?;
-        Some((Target { kind, id }, later))
+        Some((ResourceRef { kind, id }, later))
     }
 
     /// Finishes the waiting operations whose references are all resolved or lost.
-    fn go_on(&mut self) {
+    fn run_waiting(&mut self) {
         while let Some(place) = self.pending.iter().position(|pending| {
             let mut names = pending.waits_for.iter();
             pending.waits_for.iter().any(|name| self.lost.contains(name))
@@ -172,7 +172,7 @@ impl Run<'_> {
         }
     }
 
-    fn finish(&mut self, pending: Pending) {
+    fn finish(&mut self, pending: PendingOperation) {
         let at = pending.at;
         let Some((target, later)) = pending.created else {
             let operation = self.operations[at].clone();
@@ -180,22 +180,24 @@ impl Run<'_> {
         };
         let mut patch = json!({"schemas": [super::PATCH_OP], "Operations": later});
         resolve(&mut patch, &self.known);
-        match self
-            .scim
-            .patch(self.caller, &target, patch.to_string().as_bytes(), &quietly(None))
-        {
-            Ok(reply) => self.succeeded(at, Done::of(&reply)),
+        match self.scim.patch(
+            self.caller,
+            &target,
+            patch.to_string().as_bytes(),
+            &minimal_options(None),
+        ) {
+            Ok(reply) => self.succeeded(at, OperationResult::of(&reply)),
             Err(error) => {
-                self.take_back(at, &target);
+                self.roll_back_create(at, &target);
                 self.failed(at, &error);
             }
         }
     }
 
-    fn give_up(&mut self, pending: Pending) {
+    fn give_up(&mut self, pending: PendingOperation) {
         let at = pending.at;
         if let Some((target, _)) = &pending.created {
-            self.take_back(at, target);
+            self.roll_back_create(at, target);
         }
         let mut names: Vec<&String> = pending
             .waits_for
@@ -208,11 +210,11 @@ impl Run<'_> {
     }
 
     /// Removes the resource that was created for an operation that failed.
-    fn take_back(&mut self, at: usize, target: &Target) {
+    fn roll_back_create(&mut self, at: usize, target: &ResourceRef) {
         if let Some(bulk_id) = &self.operations[at].bulk_id {
             self.known.remove(bulk_id);
         }
-        if let Err(error) = self.scim.delete(self.caller, target, &Terms::default()) {
+        if let Err(error) = self.scim.delete(self.caller, target, &RequestOptions::default()) {
             log::warn!(
                 "a {} that a failed bulk operation created could not be removed: {error}",
                 target.kind
@@ -221,7 +223,7 @@ impl Run<'_> {
     }
 
     /// Carries out an operation whose references are all known.
-    fn run(&mut self, at: usize, mut operation: Operation) {
+    fn run(&mut self, at: usize, mut operation: BulkOperation) {
         resolve(&mut operation.data, &self.known);
         let done = match operation.method {
             Method::Post => self.collection(&operation.path).and_then(|kind| {
@@ -234,7 +236,7 @@ impl Run<'_> {
             Method::Put | Method::Patch | Method::Delete => self.change(&operation),
         };
         match done {
-            Ok(reply) => self.succeeded(at, Done::of(&reply)),
+            Ok(reply) => self.succeeded(at, OperationResult::of(&reply)),
             Err(error) => self.failed(at, &error),
         }
     }
@@ -242,15 +244,15 @@ impl Run<'_> {
     fn create(&self, kind: &Kind, data: &Value) -> Result<(Reply, ResourceId), ScimError> {
         let reply = self
             .scim
-            .create(self.caller, kind, data.to_string().as_bytes(), &quietly(None))?;
+            .create(self.caller, kind, data.to_string().as_bytes(), &minimal_options(None))?;
         let location = reply.location.as_deref().unwrap_or_default();
         let id = ResourceId::new(location.rsplit('/').next().unwrap_or_default());
         Ok((reply, id))
     }
 
-    fn change(&self, operation: &Operation) -> Result<Reply, ScimError> {
+    fn change(&self, operation: &BulkOperation) -> Result<Reply, ScimError> {
         let target = self.target(&operation.path)?;
-        let (data, terms) = (operation.data.to_string(), quietly(operation.version.clone()));
+        let (data, terms) = (operation.data.to_string(), minimal_options(operation.version.clone()));
         match operation.method {
             Method::Put => self.scim.replace(self.caller, &target, data.as_bytes(), &terms),
             Method::Patch => self.scim.patch(self.caller, &target, data.as_bytes(), &terms),
@@ -265,12 +267,12 @@ impl Run<'_> {
     }
 
     /// A bulkId that is used twice is an error only if an operation refers to it.
-    fn is_ambiguous(&self, at: usize, operation: &Operation) -> Option<ScimError> {
+    fn is_ambiguous(&self, at: usize, operation: &BulkOperation) -> Option<ScimError> {
         let bulk_id = operation.bulk_id.as_ref()?;
         let first = *self.coming.get(bulk_id)?.first()?;
         let referred_to = || self.operations.iter().any(|other| other.references().contains(bulk_id));
         (operation.method == Method::Post && first != at && referred_to()).then(|| {
-            Fault::InvalidValue.because(format!(
+            ScimErrorKind::InvalidValue.because(format!(
                 "The bulkId {bulk_id} is used twice, so references to it are ambiguous."
             ))
         })
@@ -286,14 +288,15 @@ impl Run<'_> {
     fn collection(&self, path: &str) -> Result<Kind, ScimError> {
         match self.segments(path).as_slice() {
             [endpoint] => self.scim.kind_at(endpoint).ok_or_else(|| nothing_at(path)),
-            _ => Err(Fault::InvalidPath.because("The path of a POST must be that of a resource type, such as /Users.")),
+            _ => Err(ScimErrorKind::InvalidPath
+                .because("The path of a POST must be that of a resource type, such as /Users.")),
         }
     }
 
-    fn target(&self, path: &str) -> Result<Target, ScimError> {
+    fn target(&self, path: &str) -> Result<ResourceRef, ScimError> {
         let segments = self.segments(path);
         let [endpoint, id] = segments.as_slice() else {
-            return Err(Fault::InvalidPath.because("The path must be that of a resource, such as /Users/ID."));
+            return Err(ScimErrorKind::InvalidPath.because("The path must be that of a resource, such as /Users/ID."));
         };
         let kind = self.scim.kind_at(endpoint).ok_or_else(|| nothing_at(path))?;
         let id = match id.strip_prefix(REFERENCE) {
@@ -303,10 +306,10 @@ impl Run<'_> {
         if id.as_str().contains('\0') {
             return Err(nothing_at(path));
         }
-        Ok(Target { kind, id })
+        Ok(ResourceRef { kind, id })
     }
 
-    fn succeeded(&mut self, at: usize, done: Done) {
+    fn succeeded(&mut self, at: usize, done: OperationResult) {
         let mut result = self.result(at);
         result["status"] = self.operations[at].method.status().into();
         for (name, value) in [("location", done.location), ("version", done.version)] {
@@ -352,7 +355,7 @@ impl Run<'_> {
     }
 }
 
-impl Done {
+impl OperationResult {
     fn of(reply: &Reply) -> Self {
         Self {
             location: reply.location.clone(),
@@ -362,21 +365,21 @@ impl Done {
 }
 
 /// Asks for minimal responses: the bodies of single operations are not returned.
-fn quietly(version: Option<String>) -> Terms {
-    let mut terms = Terms {
+fn minimal_options(version: Option<String>) -> RequestOptions {
+    let mut terms = RequestOptions {
         prefer: Some(Prefer::Minimal),
-        ..Terms::default()
+        ..RequestOptions::default()
     };
     terms.conditions.if_match = version;
     terms
 }
 
 fn unresolved(name: &str) -> ScimError {
-    Fault::Conflict.because(format!(
+    ScimErrorKind::Conflict.because(format!(
         "{REFERENCE}{name} does not name a resource that this request creates."
     ))
 }
 
 fn nothing_at(path: &str) -> ScimError {
-    Fault::NotFound.because(format!("There is no resource or resource type at the path {path}."))
+    ScimErrorKind::NotFound.because(format!("There is no resource or resource type at the path {path}."))
 }

@@ -52,7 +52,7 @@ pub(super) fn resolve(value: &mut Value, known: &HashMap<String, ResourceId>) {
 }
 
 /// Removes every value with an open reference from a resource, and returns the PATCH operations that add it later.
-pub(super) fn put_off(prefix: &str, attributes: &mut Map<String, Value>) -> Vec<Value> {
+pub(super) fn defer_references(prefix: &str, attributes: &mut Map<String, Value>) -> Vec<Value> {
     let open = |value: &Value| {
         let mut names = HashSet::new();
         collect(value, &mut names);
@@ -71,7 +71,7 @@ pub(super) fn put_off(prefix: &str, attributes: &mut Map<String, Value>) -> Vec<
                 Value::Array(open)
             }
             Value::Object(extension) if name.contains(':') => {
-                later.extend(put_off(&format!("{path}:"), extension));
+                later.extend(defer_references(&format!("{path}:"), extension));
                 continue;
             }
             other => other.take(),

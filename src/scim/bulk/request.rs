@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 use super::references::{self, REFERENCE};
 use super::{MOST_OPERATIONS, too_large};
 use crate::scim::normalise::rule;
-use crate::scim::{Fault, ScimError};
+use crate::scim::{ScimError, ScimErrorKind};
 
 /// A well-formed bulk request.
-pub(super) struct Request {
+pub(super) struct BulkRequest {
     /// The operations in the client's order.
-    pub(super) operations: Vec<Operation>,
+    pub(super) operations: Vec<BulkOperation>,
     /// The number of errors after which to stop.
     pub(super) fail_on_errors: Option<usize>,
     /// The tolerances that reading it needed.
@@ -21,7 +21,7 @@ pub(super) struct Request {
 
 /// One operation.
 #[derive(Clone, Debug)]
-pub(super) struct Operation {
+pub(super) struct BulkOperation {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) bulk_id: Option<String>,
@@ -64,17 +64,19 @@ impl Method {
     }
 }
 
-impl Request {
+impl BulkRequest {
     pub(super) fn read(body: Value) -> Result<Self, ScimError> {
         let Value::Object(mut body) = body else {
-            return Err(Fault::InvalidSyntax.because("A bulk request is a JSON object with a list of Operations."));
+            return Err(
+                ScimErrorKind::InvalidSyntax.because("A bulk request is a JSON object with a list of Operations.")
+            );
         };
         let mut deviations = Vec::new();
         if !body.contains_key("schemas") {
             deviations.push(rule::SCHEMAS);
         }
         let Some(Value::Array(list)) = take(&mut body, "Operations", &mut deviations) else {
-            return Err(Fault::InvalidSyntax.because("A bulk request needs a list of Operations."));
+            return Err(ScimErrorKind::InvalidSyntax.because("A bulk request needs a list of Operations."));
         };
         if list.len() > MOST_OPERATIONS {
             return Err(too_large());
@@ -82,14 +84,16 @@ impl Request {
         let fail_on_errors = match take(&mut body, "failOnErrors", &mut deviations) {
             None | Some(Value::Null) => None,
             Some(number) => Some(
-                whole(&number).ok_or_else(|| Fault::InvalidValue.because("failOnErrors must be a whole number."))?,
+                whole(&number)
+                    .ok_or_else(|| ScimErrorKind::InvalidValue.because("failOnErrors must be a whole number."))?,
             ),
         };
         let mut operations = Vec::with_capacity(list.len());
         for (at, one) in list.into_iter().enumerate() {
-            let operation = Operation::read(one, &mut deviations);
-            operations
-                .push(operation.map_err(|what| Fault::InvalidSyntax.because(format!("Operations[{at}] {what}.")))?);
+            let operation = BulkOperation::read(one, &mut deviations);
+            operations.push(
+                operation.map_err(|what| ScimErrorKind::InvalidSyntax.because(format!("Operations[{at}] {what}.")))?,
+            );
         }
         deviations.sort_unstable();
         deviations.dedup();
@@ -115,7 +119,7 @@ impl Request {
     }
 }
 
-impl Operation {
+impl BulkOperation {
     /// Reads one operation, or returns the problem.
     fn read(value: Value, deviations: &mut Vec<&'static str>) -> Result<Self, &'static str> {
         let Value::Object(mut members) = value else {

@@ -20,7 +20,7 @@ pub use patch::{MOST_OPERATIONS, patch};
 /// [`crate::domain::filter::tolerance`]. P9 is that R1 to R12 hold for values of PATCH too.
 pub mod rule {
     use crate::domain::filter::tolerance;
-    use crate::scim::Fault;
+    use crate::scim::ScimErrorKind;
 
     /// A name in another case than the schema's; allowed by RFC 7643 §2.1.
     pub const NAME_CASE: &str = "R1-name-case";
@@ -77,12 +77,12 @@ pub mod rule {
     ];
 
     /// The error that a strict client gets when a rule would be needed.
-    pub(in crate::scim) fn fault(rule: &str) -> Fault {
+    pub(in crate::scim) fn fault(rule: &str) -> ScimErrorKind {
         match rule.as_bytes().first() {
-            Some(b'F') => Fault::InvalidFilter,
-            _ if rule == ELEMENT_MADE => Fault::NoTarget,
-            _ if rule == COERCED => Fault::InvalidValue,
-            _ => Fault::InvalidSyntax,
+            Some(b'F') => ScimErrorKind::InvalidFilter,
+            _ if rule == ELEMENT_MADE => ScimErrorKind::NoTarget,
+            _ if rule == COERCED => ScimErrorKind::InvalidValue,
+            _ => ScimErrorKind::InvalidSyntax,
         }
     }
 }

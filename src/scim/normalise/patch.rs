@@ -26,7 +26,7 @@ pub fn patch(
             "a PATCH request can have at most 1000 operations",
         ));
     }
-    let mut reader = Reader {
+    let mut reader = PatchReader {
         resource_type,
         deviations,
         read: Vec::with_capacity(operations.len()),
@@ -85,13 +85,13 @@ fn take(
     members.remove(&key)
 }
 
-struct Reader<'a> {
+struct PatchReader<'a> {
     resource_type: &'a ResourceType,
     deviations: &'a mut Deviations,
     read: Vec<PatchOperation>,
 }
 
-impl Reader<'_> {
+impl PatchReader<'_> {
     fn operation(&mut self, operation: Value) -> Result<(), Invalid> {
         let Value::Object(mut members) = operation else {
             return Err(Invalid::new(InvalidKind::Syntax, "an operation must be an object"));
@@ -151,7 +151,7 @@ impl Reader<'_> {
 
     /// One key of a value without a path: an attribute or a path. Unknown and read-only ones are ignored.
     fn key(&mut self, op: PatchOp, key: &str, value: Value) -> Result<(), Invalid> {
-        let Ok(parsed) = Path::parse_noting(key, self.resource_type) else {
+        let Ok(parsed) = Path::parse_with_deviations(key, self.resource_type) else {
             self.deviations.hit(rule::UNKNOWN);
             return Ok(());
         };
@@ -231,7 +231,7 @@ impl Reader<'_> {
             self.deviations.hit(rule::URN_AS_PATH);
             return self.whole(op, value);
         }
-        let parsed = Path::parse_noting(path, resource_type)?;
+        let parsed = Path::parse_with_deviations(path, resource_type)?;
         self.strict(op, parsed.path, value, &parsed.deviations)
     }
 

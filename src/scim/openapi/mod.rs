@@ -8,31 +8,31 @@ use serde_json::{Map, Value, json};
 
 use self::operation::{Operation, content, done, header, place, preferred, shows, versioned, with_id};
 use self::schemas::{reference, search};
-use super::{Fault, Prefer};
+use super::{Prefer, ScimErrorKind};
 use crate::domain::Kind;
 use crate::domain::schema::{Registry, ResourceType};
 
 /// Every fault that a client can get. Their table determines the error responses.
-const FAULTS: [Fault; 19] = [
-    Fault::InvalidFilter,
-    Fault::InvalidSyntax,
-    Fault::InvalidPath,
-    Fault::InvalidValue,
-    Fault::NoTarget,
-    Fault::Mutability,
-    Fault::TooMany,
-    Fault::InvalidCursor,
-    Fault::ExpiredCursor,
-    Fault::Unauthorized,
-    Fault::Forbidden,
-    Fault::NotFound,
-    Fault::MethodNotAllowed,
-    Fault::Uniqueness,
-    Fault::Stale,
-    Fault::TooLarge,
-    Fault::MediaType,
-    Fault::Internal,
-    Fault::Unavailable,
+const FAULTS: [ScimErrorKind; 19] = [
+    ScimErrorKind::InvalidFilter,
+    ScimErrorKind::InvalidSyntax,
+    ScimErrorKind::InvalidPath,
+    ScimErrorKind::InvalidValue,
+    ScimErrorKind::NoTarget,
+    ScimErrorKind::Mutability,
+    ScimErrorKind::TooMany,
+    ScimErrorKind::InvalidCursor,
+    ScimErrorKind::ExpiredCursor,
+    ScimErrorKind::Unauthorized,
+    ScimErrorKind::Forbidden,
+    ScimErrorKind::NotFound,
+    ScimErrorKind::MethodNotAllowed,
+    ScimErrorKind::Uniqueness,
+    ScimErrorKind::Stale,
+    ScimErrorKind::TooLarge,
+    ScimErrorKind::MediaType,
+    ScimErrorKind::Internal,
+    ScimErrorKind::Unavailable,
 ];
 /// The parameters that select the attributes of a response (RFC 7644 §3.9).
 const SHOWN: [&str; 2] = ["attributes", "excludedAttributes"];
@@ -113,18 +113,18 @@ fn collection(resource_type: &ResourceType) -> Value {
         .takes(&["prefer"])
         .reads(&format!("{kind}Input"))
         .answers(201, created)
-        .fails(&[Fault::Uniqueness]);
+        .fails(&[ScimErrorKind::Uniqueness]);
     place(kind, vec![("get", list), ("post", create)])
 }
 
 /// A resource, such as `/Users/{id}`.
 fn resource(resource_type: &ResourceType) -> Value {
     let kind = resource_type.kind.as_str();
-    let on_one = |verb: &str| Operation::new(&format!("{verb}{kind}"), kind).fails(&[Fault::NotFound]);
+    let on_one = |verb: &str| Operation::new(&format!("{verb}{kind}"), kind).fails(&[ScimErrorKind::NotFound]);
     let on_version = |verb: &str| {
         on_one(verb)
             .takes(&CONDITIONS.map(|(key, _)| key))
-            .fails(&[Fault::Stale])
+            .fails(&[ScimErrorKind::Stale])
     };
     let one = || versioned(shows(&reference(kind)));
     let write = |verb: &str, body: &str| {
@@ -136,7 +136,7 @@ fn resource(resource_type: &ResourceType) -> Value {
             .reads(&format!("{kind}{body}"))
             .answers(200, preferred(one()))
             .answers(204, preferred(versioned(unshown)))
-            .fails(&[Fault::Uniqueness])
+            .fails(&[ScimErrorKind::Uniqueness])
     };
     let get = on_one("get")
         .takes(&SHOWN)
@@ -173,13 +173,13 @@ fn me() -> Value {
         .takes(&["ifNoneMatch"])
         .answers(200, user())
         .answers(304, versioned(done("The client has this version.")))
-        .fails(&[Fault::Forbidden, Fault::NotFound]);
+        .fails(&[ScimErrorKind::Forbidden, ScimErrorKind::NotFound]);
     place(Kind::USER.as_str(), vec![("get", get)])
 }
 
 /// The paths that need no authentication (RFC 7644 §4).
 fn discovery(registry: &Registry, paths: &mut Map<String, Value>) {
-    let open = |id: &str, answer: Value, faults: &[Fault]| {
+    let open = |id: &str, answer: Value, faults: &[ScimErrorKind]| {
         let get = Operation::open(id, "Discovery").answers(200, answer).fails(faults);
         place("Discovery", vec![("get", get)])
     };
@@ -193,7 +193,11 @@ fn discovery(registry: &Registry, paths: &mut Map<String, Value>) {
     for (path, name, ids) in [("/Schemas", "Schema", urns), ("/ResourceTypes", "ResourceType", types)] {
         let list = shows(&reference(&format!("{name}List")));
         paths.insert(path.to_owned(), open(&format!("list{name}"), list, &[]));
-        let one = open(&format!("get{name}"), shows(&reference(name)), &[Fault::NotFound]);
+        let one = open(
+            &format!("get{name}"),
+            shows(&reference(name)),
+            &[ScimErrorKind::NotFound],
+        );
         paths.insert(format!("{path}/{{id}}"), with_id(one, &json!({ "enum": ids })));
     }
     let mut description = done("This description.");

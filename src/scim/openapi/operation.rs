@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::reference;
-use crate::scim::Fault;
+use crate::scim::ScimErrorKind;
 
 const JSON: &str = "application/scim+json";
 
@@ -15,10 +15,10 @@ impl Operation {
     pub(super) fn new(id: &str, tag: &str) -> Self {
         let operation = json!({ "operationId": id, "tags": [tag], "parameters": [], "responses": {} });
         Self(operation).fails(&[
-            Fault::InvalidValue,
-            Fault::Unauthorized,
-            Fault::Internal,
-            Fault::Unavailable,
+            ScimErrorKind::InvalidValue,
+            ScimErrorKind::Unauthorized,
+            ScimErrorKind::Internal,
+            ScimErrorKind::Unavailable,
         ])
     }
 
@@ -32,7 +32,7 @@ impl Operation {
     /// An operation that needs no authentication.
     pub(super) fn open(id: &str, tag: &str) -> Self {
         let operation = json!({ "operationId": id, "tags": [tag], "security": [], "responses": {} });
-        Self(operation).fails(&[Fault::Forbidden])
+        Self(operation).fails(&[ScimErrorKind::Forbidden])
     }
 
     /// Adds parameters by their names in the description.
@@ -48,7 +48,7 @@ impl Operation {
     /// Adds a required body of this schema.
     pub(super) fn reads(mut self, schema: &str) -> Self {
         self.0["requestBody"] = json!({ "required": true, "content": { JSON: { "schema": reference(schema) } } });
-        self.fails(&[Fault::TooLarge, Fault::MediaType])
+        self.fails(&[ScimErrorKind::TooLarge, ScimErrorKind::MediaType])
     }
 
     /// Adds a response.
@@ -58,7 +58,7 @@ impl Operation {
     }
 
     /// Adds the error responses of these faults.
-    pub(super) fn fails(self, faults: &[Fault]) -> Self {
+    pub(super) fn fails(self, faults: &[ScimErrorKind]) -> Self {
         faults.iter().fold(self, |operation, fault| {
             let status = fault.row().0;
             let refusal = json!({ "$ref": format!("#/components/responses/Error{status}") });

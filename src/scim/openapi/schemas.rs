@@ -13,7 +13,7 @@ use crate::scim::normalise;
 
 /// The direction in which a resource is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Direction {
     /// From the client: the attributes that it may send.
     In,
     /// To the client: the attributes that may be returned, and no others.
@@ -32,8 +32,8 @@ pub(super) fn all(registry: &Registry) -> Map<String, Value> {
     for resource_type in registry.types() {
         let kind = &resource_type.kind;
         every.push(reference(kind.as_str()));
-        schemas.insert(kind.to_string(), resource(resource_type, Way::Out));
-        schemas.insert(format!("{kind}Input"), resource(resource_type, Way::In));
+        schemas.insert(kind.to_string(), resource(resource_type, Direction::Out));
+        schemas.insert(format!("{kind}Input"), resource(resource_type, Direction::In));
         schemas.insert(format!("{kind}Patch"), patch(resource_type));
         schemas.insert(format!("{kind}List"), list(&reference(kind.as_str())));
     }
@@ -50,22 +50,22 @@ pub(super) fn all(registry: &Registry) -> Map<String, Value> {
 }
 
 /// A resource of a type.
-fn resource(resource_type: &ResourceType, way: Way) -> Value {
+fn resource(resource_type: &ResourceType, way: Direction) -> Value {
     let mut shown = writable(resource_type, way);
     let core = &resource_type.schema.id;
     let mut urns = vec![core];
     let mut required = vec!["schemas".to_owned()];
     for extension in &resource_type.extensions {
         urns.push(&extension.schema.id);
-        if extension.required && way == Way::In {
+        if extension.required && way == Direction::In {
             required.push(extension.schema.id.clone());
         }
     }
     for found in resource_type.attributes().filter(|found| found.extension.is_none()) {
         let attribute = &found.attribute;
         let is_there = match way {
-            Way::In => attribute.required && attribute.mutability != Mutability::ReadOnly,
-            Way::Out => attribute.returned == Returned::Always,
+            Direction::In => attribute.required && attribute.mutability != Mutability::ReadOnly,
+            Direction::Out => attribute.returned == Returned::Always,
         };
         if is_there && attribute.name != "schemas" {
             required.push(attribute.name.clone());
@@ -81,7 +81,7 @@ fn resource(resource_type: &ResourceType, way: Way) -> Value {
 }
 
 /// The attributes of a type, all of them optional and without `schemas`.
-fn writable(resource_type: &ResourceType, way: Way) -> Value {
+fn writable(resource_type: &ResourceType, way: Direction) -> Value {
     let mut properties = Map::new();
     for found in resource_type.attributes().filter(|found| found.extension.is_none()) {
         if found.attribute.name != "schemas" {
@@ -89,13 +89,13 @@ fn writable(resource_type: &ResourceType, way: Way) -> Value {
         }
     }
     if let Some(unique) = resource_type.name_attribute()
-        && way == Way::In
+        && way == Direction::In
         && let Some(property) = properties.get_mut(&unique.name)
     {
         property["pattern"] = name::pattern().into();
         property["maxLength"] = name::LONGEST.into();
     }
-    if way == Way::Out {
+    if way == Direction::Out {
         properties["meta"]["properties"]["resourceType"] = json!({ "const": resource_type.kind.as_str() });
     }
     for extension in &resource_type.extensions {
@@ -106,7 +106,7 @@ fn writable(resource_type: &ResourceType, way: Way) -> Value {
     closed(json!({ "type": "object", "properties": properties }))
 }
 
-fn object(attributes: &[Arc<Attribute>], way: Way) -> Value {
+fn object(attributes: &[Arc<Attribute>], way: Direction) -> Value {
     let properties: Map<String, Value> = attributes
         .iter()
         .filter_map(|attribute| property(attribute, way))
@@ -117,7 +117,7 @@ fn object(attributes: &[Arc<Attribute>], way: Way) -> Value {
         .filter(|attribute| attribute.required && attribute.mutability != Mutability::ReadOnly)
         .map(|attribute| attribute.name.as_str())
         .collect();
-    if way == Way::In && !required.is_empty() {
+    if way == Direction::In && !required.is_empty() {
         shown["required"] = json!(required);
     }
     closed(shown)
@@ -131,21 +131,21 @@ fn closed(mut object: Value) -> Value {
 
 /// An attribute by its name; none in a response if it is never returned. In a request, read-only attributes are
 /// ignored.
-fn property(attribute: &Attribute, way: Way) -> Option<(String, Value)> {
-    let goes = way == Way::In || attribute.returned != Returned::Never;
+fn property(attribute: &Attribute, way: Direction) -> Option<(String, Value)> {
+    let goes = way == Direction::In || attribute.returned != Returned::Never;
     goes.then(|| {
         let mut shown = values(attribute, way);
-        if way == Way::In && attribute.mutability == Mutability::ReadOnly {
+        if way == Direction::In && attribute.mutability == Mutability::ReadOnly {
             shown["readOnly"] = true.into();
         }
         (attribute.name.clone(), shown)
     })
 }
 
-fn values(attribute: &Attribute, way: Way) -> Value {
+fn values(attribute: &Attribute, way: Direction) -> Value {
     let mut one = match attribute.data_type {
         // A null character is refused, because not every database accepts one.
-        DataType::String | DataType::Binary | DataType::Reference if way == Way::In => {
+        DataType::String | DataType::Binary | DataType::Reference if way == Direction::In => {
             json!({ "type": "string", "pattern": "^[^\\u0000]*$" })
         }
         DataType::String | DataType::Binary | DataType::Reference => json!({ "type": "string" }),
@@ -157,7 +157,7 @@ fn values(attribute: &Attribute, way: Way) -> Value {
         DataType::DateTime => json!({ "type": "string", "format": "date-time" }),
         DataType::Complex => object(&attribute.sub_attributes, way),
     };
-    if attribute.data_type == DataType::Reference && way == Way::In {
+    if attribute.data_type == DataType::Reference && way == Direction::In {
         one["minLength"] = 1.into();
     }
     if !attribute.canonical_values.is_empty() {
@@ -165,7 +165,7 @@ fn values(attribute: &Attribute, way: Way) -> Value {
     }
     if attribute.multi_valued {
         one = json!({ "type": "array", "items": one });
-        if way == Way::In && !attribute.is_identified_by_value() {
+        if way == Direction::In && !attribute.is_identified_by_value() {
             one["maxItems"] = MOST_ELEMENTS.into();
         }
     }
@@ -253,7 +253,7 @@ fn patch(resource_type: &ResourceType) -> Value {
     let sets = json!({ "enum": ["add", "replace"] });
     let operation = json!({ "type": "object", "anyOf": [
         { "properties": { "op": sets, "path": path, "value": {} }, "required": ["op", "path", "value"] },
-        { "properties": { "op": sets, "path": false, "value": writable(resource_type, Way::In) }, "required": ["op", "value"] },
+        { "properties": { "op": sets, "path": false, "value": writable(resource_type, Direction::In) }, "required": ["op", "value"] },
         { "properties": { "op": { "const": "remove" }, "path": path }, "required": ["op", "path"] },
     ] });
     let properties = json!({ "Operations": { "type": "array", "items": operation, "minItems": 1, "maxItems": normalise::MOST_OPERATIONS } });

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::domain::Timestamp;
-use crate::federation::account::{AccountView, Entry, GivenConsent, LinkedIdentity, OpenSession, Owner};
+use crate::federation::account::{AccountView, GivenConsent, LinkedIdentity, OpenSession, Owner, ProfileValue};
 use crate::federation::jit::purpose::Wording;
 use crate::server::login::details::label;
 use crate::server::page::{Field, ProviderChoice, rendered};
@@ -21,20 +21,20 @@ pub(super) struct AccountPage {
     problem: Option<(&'static str, &'static str)>,
     username: String,
     is_fresh: bool,
-    facts: Vec<Fact>,
+    facts: Vec<ManagedValue>,
     fields: Vec<Field>,
     identities: Vec<LinkedIdentity>,
     providers: Vec<ProviderChoice>,
     has_password: bool,
     has_authenticator: bool,
     recovery_codes: String,
-    consents: Vec<Receipt>,
+    consents: Vec<ConsentReceipt>,
     sessions: Vec<OpenSession>,
 }
 
 /// An attribute value that the user cannot change here.
 #[derive(Clone, Debug)]
-struct Fact {
+struct ManagedValue {
     label: String,
     value: String,
     owner: Option<String>,
@@ -42,17 +42,17 @@ struct Fact {
 
 /// A consent in the user's language.
 #[derive(Clone, Debug)]
-struct Receipt {
+struct ConsentReceipt {
     purpose: String,
     title: String,
     text: String,
     told: String,
     is_withdrawn: bool,
-    kept: Vec<Kept>,
+    kept: Vec<KeptAttribute>,
 }
 
 #[derive(Clone, Debug)]
-struct Kept {
+struct KeptAttribute {
     path: String,
     label: String,
     is_optional: bool,
@@ -62,7 +62,7 @@ impl AccountPage {
     /// Builds the page for an account. The last parameter is the codes of what was done and of what went wrong.
     pub(super) fn new(account: AccountView, csrf: String, (done, problem): (Option<&str>, Option<&str>)) -> Self {
         let is_fresh = account.is_fresh;
-        let (own, others): (Vec<Entry>, Vec<Entry>) =
+        let (own, others): (Vec<ProfileValue>, Vec<ProfileValue>) =
             account.profile.into_iter().partition(|entry| entry.is_own && is_fresh);
         let known = |code: &&str| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         Self {
@@ -105,8 +105,8 @@ impl AccountPage {
     }
 }
 
-fn fact(entry: Entry) -> Fact {
-    Fact {
+fn fact(entry: ProfileValue) -> ManagedValue {
+    ManagedValue {
         label: label(&entry.path),
         owner: entry.owner.map(|owner| match owner {
             Owner::Person => messages::text("account.by_you").to_owned(),
@@ -117,7 +117,7 @@ fn fact(entry: Entry) -> Fact {
     }
 }
 
-fn field(entry: Entry) -> Field {
+fn field(entry: ProfileValue) -> Field {
     Field {
         name: format!("{PREFIX}{}", entry.path),
         label: label(&entry.path),
@@ -126,7 +126,7 @@ fn field(entry: Entry) -> Field {
     }
 }
 
-fn receipt(given: GivenConsent) -> Receipt {
+fn receipt(given: GivenConsent) -> ConsentReceipt {
     let tag = language::current().tag();
     let words = |wording: Option<Wording>, key| {
         wording.map_or_else(
@@ -141,7 +141,7 @@ fn receipt(given: GivenConsent) -> Receipt {
             &[("date", day(given.at)), ("application", given.application)],
         ),
     };
-    Receipt {
+    ConsentReceipt {
         purpose: given.purpose,
         title: words(given.title, "details.account"),
         text: words(given.text, "details.account_text"),
@@ -150,7 +150,7 @@ fn receipt(given: GivenConsent) -> Receipt {
         kept: given
             .kept
             .into_iter()
-            .map(|(path, is_optional)| Kept {
+            .map(|(path, is_optional)| KeptAttribute {
                 label: label(&path),
                 path,
                 is_optional,
@@ -174,12 +174,12 @@ fn minute(at: Timestamp) -> String {
 pub(in crate::server) mod tests {
     use super::*;
     use crate::domain::Link;
-    use crate::federation::login::step::Choice;
+    use crate::federation::login::step::ProviderOption;
 
     /// The fullest account page, with `name` wherever a text comes from outside.
     pub(in crate::server) fn page(name: &str) -> String {
         let (text, at) = (|| name.to_owned(), Timestamp(0));
-        let entry = |path: &str, is_own| Entry {
+        let entry = |path: &str, is_own| ProfileValue {
             path: path.to_owned(),
             value: text(),
             owner: Some(Owner::Named(text())),
@@ -207,7 +207,7 @@ pub(in crate::server) mod tests {
                 since: at,
                 last_login: at,
             }],
-            providers: vec![Choice {
+            providers: vec![ProviderOption {
                 name: text().into(),
                 display_name: text(),
             }],

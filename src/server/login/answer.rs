@@ -6,10 +6,11 @@ use url::Url;
 
 use super::{details, factor};
 use crate::federation::jit::denial::Denial;
-use crate::federation::login::step::{Choice, Local, LoginContext, Page, Screen};
+use crate::federation::login::step::{LocalLoginForm, LoginContext, LoginPage, ProviderOption, Screen};
 use crate::server::href::Href;
 use crate::server::page::{
-    Chooser, EmailForm, ErrorPage, LinkProof, LocalLogin, PasswordForm, ProviderChoice, Waiting, WayOut, respond,
+    Chooser, EmailForm, ErrorPage, LinkProof, LocalLogin, PasswordPage, ProviderChoice, ReturnLink, WaitingPage,
+    respond,
 };
 use crate::server::request_id;
 use crate::server::{language, messages};
@@ -19,17 +20,17 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
     language::prefer(&screen.context.ui_locales);
     let service_provider = called(screen.context.application);
     let html = match screen.page {
-        Page::SignIn {
+        LoginPage::SignIn {
             providers,
             local: Some(local),
             ..
-        } if providers.is_empty() => PasswordForm {
+        } if providers.is_empty() => PasswordPage {
             service_provider,
             login: local_login(local, csrf),
             other_ways: None,
         }
         .render(),
-        Page::SignIn {
+        LoginPage::SignIn {
             providers,
             by_email,
             local,
@@ -45,7 +46,7 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
             local: local.map(|local| local_login(local, csrf)),
         }
         .render(),
-        Page::LinkProof {
+        LoginPage::LinkProof {
             provider,
             username,
             may_rename,
@@ -60,14 +61,14 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
             notice: failed.then_some("wrong_proof"),
         }
         .render(),
-        Page::Waiting { provider, reference } => Waiting {
+        LoginPage::Waiting { provider, reference } => WaitingPage {
             service_provider,
             provider,
             reference,
         }
         .render(),
-        Page::SecondFactor(page) => factor::page(page, service_provider, csrf.to_owned()),
-        Page::Details(details) => details::page(*details, service_provider, csrf).render(),
+        LoginPage::SecondFactor(page) => factor::page(page, service_provider, csrf.to_owned()),
+        LoginPage::Details(details) => details::page(*details, service_provider, csrf).render(),
     };
     respond(StatusCode::OK, html, &[])
 }
@@ -94,7 +95,7 @@ pub(super) fn refused_with_way_out(denial: &Denial, context: LoginContext, publi
     let (status, code) = row(denial);
     let cancel = public_url.join("/login/cancel").ok();
     let href = cancel.and_then(|url| Href::parse(url.as_str()));
-    let way_out = href.map(|href| WayOut {
+    let way_out = href.map(|href| ReturnLink {
         name: called(context.application),
         href,
     });
@@ -120,7 +121,7 @@ fn reason(denial: &Denial) -> Option<String> {
     }
 }
 
-fn error(status: StatusCode, code: &'static str, reason: Option<String>, way_out: Option<WayOut>) -> HttpResponse {
+fn error(status: StatusCode, code: &'static str, reason: Option<String>, way_out: Option<ReturnLink>) -> HttpResponse {
     let request_id = request_id::current().unwrap_or_default();
     log::info!("a login ended on the page {code}");
     respond(
@@ -167,14 +168,14 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
     }
 }
 
-fn choice(choice: Choice) -> ProviderChoice {
+fn choice(choice: ProviderOption) -> ProviderChoice {
     ProviderChoice {
         name: choice.name.as_str().to_owned(),
         display_name: choice.display_name,
     }
 }
 
-fn local_login(local: Local, csrf: &str) -> LocalLogin {
+fn local_login(local: LocalLoginForm, csrf: &str) -> LocalLogin {
     LocalLogin {
         action: "/login/password".to_owned(),
         csrf: csrf.to_owned(),

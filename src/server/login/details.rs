@@ -7,12 +7,12 @@ use actix_web::web::{Data, Form};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::out_of_date;
-use super::{Arrived, LoginData, not_ours, own_handle, run, settle};
+use super::{ArrivedBy, LoginData, finish_step, foreign_form, own_handle, run};
 use crate::domain::Secret;
 use crate::domain::password::PasswordDefect;
-use crate::federation::jit::attribute_path::AttributePath;
+use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::purpose::{Purpose, Wording};
-use crate::federation::jit::questions::{Answers, Problem, Questions};
+use crate::federation::jit::questions::{AnswerProblem, Answers, Questions};
 use crate::federation::login::step::Details;
 use crate::server::href::Href;
 use crate::server::page::{Choosable, DetailsForm, Field, PurposeText};
@@ -23,33 +23,33 @@ const PREFIX: &str = "attribute:";
 
 /// `POST /login/details`: takes the answers, or the refusal to agree.
 pub(super) async fn answer(
-    door: Data<LoginData>,
+    login_data: Data<LoginData>,
     http: HttpRequest,
     form: Form<Vec<(String, String)>>,
 ) -> HttpResponse {
-    let Some(form) = Sent::read(form.into_inner()) else {
+    let Some(form) = DetailsFields::read(form.into_inner()) else {
         return out_of_date();
     };
-    let Some(handle) = own_handle(&door, &http, form.one("csrf")) else {
-        return not_ours(&http);
+    let Some(handle) = own_handle(&login_data, &http, form.one("csrf")) else {
+        return foreign_form(&http);
     };
-    let federation = Arc::clone(&door.federation);
+    let federation = Arc::clone(&login_data.federation);
     let step = run(move || match form.one("decision") {
         "agree" => federation.login.answer(&handle, form.answers()),
         "refuse" => federation.login.disagree(&handle),
         _ => federation.login.view(&handle),
     })
     .await;
-    settle(&door, &http, step, Arrived::ByForm).await
+    finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
 }
 
 /// The submitted form.
-struct Sent {
+struct DetailsFields {
     once: BTreeMap<String, String>,
     kept: BTreeSet<String>,
 }
 
-impl Sent {
+impl DetailsFields {
     /// Reads the fields. `None` if one occurs twice, since it is not clear which one counts.
     fn read(pairs: Vec<(String, String)>) -> Option<Self> {
         let mut sent = Self {
@@ -91,13 +91,14 @@ pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> De
         known,
         questions,
     } = details;
-    let asked = |path: &AttributePath| {
+    let asked = |path: &WritablePath| {
         let mut suggested = questions.suggested.iter();
         questions.missing.contains(path) || suggested.any(|(suggested, _)| suggested == path)
     };
     let known = known.into_iter().filter(|(path, _)| !asked(path));
-    let bad_name = |problem: &Problem| matches!(problem, Problem::NameTaken | Problem::BadName);
-    let bad_password = |problem: &Problem| matches!(problem, Problem::Password(_) | Problem::PasswordsDiffer);
+    let bad_name = |problem: &AnswerProblem| matches!(problem, AnswerProblem::NameTaken | AnswerProblem::BadName);
+    let bad_password =
+        |problem: &AnswerProblem| matches!(problem, AnswerProblem::Password(_) | AnswerProblem::PasswordsDiffer);
     let username = questions.username.clone().map(|value| Field {
         name: "username".to_owned(),
         label: messages::text("sign_in.username").to_owned(),
@@ -125,7 +126,7 @@ pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> De
 fn fields(questions: &Questions) -> Vec<Field> {
     let missing = questions.missing.iter().map(|path| (path, ""));
     let suggested = questions.suggested.iter().map(|(path, value)| (path, value.as_str()));
-    let field = |(path, value): (&AttributePath, &str)| Field {
+    let field = |(path, value): (&WritablePath, &str)| Field {
         name: format!("{PREFIX}{}", path.as_str()),
         label: label(path.as_str()),
         value: questions
@@ -133,23 +134,23 @@ fn fields(questions: &Questions) -> Vec<Field> {
             .get(path.as_str())
             .map_or(value, String::as_str)
             .to_owned(),
-        invalid: questions.problems.contains(&Problem::Attribute(path.clone())),
+        invalid: questions.problems.contains(&AnswerProblem::Attribute(path.clone())),
     };
     missing.chain(suggested).map(field).collect()
 }
 
-fn notices(problems: &[Problem]) -> Vec<(&'static str, &'static str)> {
+fn notices(problems: &[AnswerProblem]) -> Vec<(&'static str, &'static str)> {
     let mut notices = Vec::new();
     for problem in problems {
         let notice = messages::message(match problem {
-            Problem::NameTaken => "username_taken",
-            Problem::BadName => "username_unusable",
-            Problem::Password(PasswordDefect::Short) => "password_short",
-            Problem::Password(PasswordDefect::Long) => "password_long",
-            Problem::Password(PasswordDefect::Username) => "password_is_name",
-            Problem::Password(PasswordDefect::Common) => "password_common",
-            Problem::PasswordsDiffer => "passwords_differ",
-            Problem::Attribute(_) => "attribute_missing",
+            AnswerProblem::NameTaken => "username_taken",
+            AnswerProblem::BadName => "username_unusable",
+            AnswerProblem::Password(PasswordDefect::Short) => "password_short",
+            AnswerProblem::Password(PasswordDefect::Long) => "password_long",
+            AnswerProblem::Password(PasswordDefect::Username) => "password_is_name",
+            AnswerProblem::Password(PasswordDefect::Common) => "password_common",
+            AnswerProblem::PasswordsDiffer => "passwords_differ",
+            AnswerProblem::Attribute(_) => "attribute_missing",
         });
         if !notices.contains(&notice) {
             notices.push(notice);

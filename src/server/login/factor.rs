@@ -7,9 +7,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use qrcode::{Color, QrCode};
 use serde::Deserialize;
 
-use super::{Arrived, LoginData, empty, not_ours, own_handle, run, settle};
+use super::{ArrivedBy, LoginData, empty, finish_step, foreign_form, own_handle, run};
 use crate::domain::Secret;
-use crate::federation::login::step::{FactorPage, Wrong};
+use crate::federation::login::step::{CodeError, FactorPage};
 use crate::server::page::{EnrolForm, FactorForm, MailCodeForm, Picture, RecoveryCodes};
 
 #[derive(Deserialize)]
@@ -23,28 +23,28 @@ pub(super) struct CodeForm {
 }
 
 /// `POST /login/code`: checks the code of a second factor or a recovery code, or switches to another kind of code.
-pub(super) async fn code(door: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&door, &http, &form.csrf) else {
-        return not_ours(&http);
+pub(super) async fn code(login_data: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&login_data, &http, &form.csrf) else {
+        return foreign_form(&http);
     };
-    let federation = Arc::clone(&door.federation);
+    let federation = Arc::clone(&login_data.federation);
     let step = run(move || match form.decision.as_str() {
         "mail" => federation.login.mail_code(&handle),
         "authenticator" => federation.login.authenticator(&handle),
         _ => federation.login.code(&handle, &form.code),
     })
     .await;
-    settle(&door, &http, step, Arrived::ByForm).await
+    finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
 }
 
 /// `POST /login/codes`: confirms that the recovery codes were read.
-pub(super) async fn read_codes(door: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&door, &http, &form.csrf) else {
-        return not_ours(&http);
+pub(super) async fn read_codes(login_data: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
+    let Some(handle) = own_handle(&login_data, &http, &form.csrf) else {
+        return foreign_form(&http);
     };
-    let federation = Arc::clone(&door.federation);
+    let federation = Arc::clone(&login_data.federation);
     let step = run(move || federation.login.read_codes(&handle)).await;
-    settle(&door, &http, step, Arrived::ByForm).await
+    finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
 }
 
 /// Returns the page of a login that waits for its second factor.
@@ -93,13 +93,13 @@ pub(super) fn page(page: FactorPage, service_provider: String, csrf: String) -> 
 }
 
 /// The message code for a code that was rejected or not sent.
-fn notice(wrong: Wrong, not_right: &'static str) -> &'static str {
+fn notice(wrong: CodeError, not_right: &'static str) -> &'static str {
     match wrong {
-        Wrong::Address => "unknown_domain",
-        Wrong::Code => not_right,
-        Wrong::Locked => "too_many_attempts",
-        Wrong::TooSoon => "mail_too_soon",
-        Wrong::TooMany => "mail_too_many",
+        CodeError::Address => "unknown_domain",
+        CodeError::Code => not_right,
+        CodeError::Locked => "too_many_attempts",
+        CodeError::TooSoon => "mail_too_soon",
+        CodeError::TooMany => "mail_too_many",
     }
 }
 

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::Fault;
-use super::facts::Facts;
+use super::connection::LdapFailure;
 use super::filter::LdapFilter;
 use super::flavour::Flavour;
-use super::intent::{self, Pending};
+use super::intent::{self, PendingChange};
 use super::refresh::known;
-use super::settings::Unmapped;
-use super::wire::{ENTRY_EXISTS, NO_SUCH_OBJECT};
+use super::server_info::ServerInfo;
+use super::session::{ENTRY_EXISTS, NO_SUCH_OBJECT};
+use super::settings::UnmappedValues;
 use super::{Dn, LdapUserstore, is_stale, narrow};
 use crate::domain::filter::Operator;
-use crate::domain::{Attributes, Companion, Kind, Precondition, Relations, ResourceId, StoreName};
+use crate::domain::{Attributes, Kind, Precondition, Relations, ResourceId, SideRecord, StoreName};
 use crate::storage::intents::{self, Intent};
 use crate::storage::ldap_entries;
-use crate::userstore::sql::Beside;
-use crate::userstore::{Draft, PasswordChange, StoreError, Userstore, Write, WriteAction, Written};
+use crate::userstore::sql::SideWrite;
+use crate::userstore::{Draft, PasswordChange, StoreError, Userstore, Write, WriteAction, WriteResult};
 
 /// The time that the owner of an intent has before others recover it.
 pub(super) const TERM: Duration = Duration::from_secs(30);
@@ -27,14 +27,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl LdapUserstore {
-    pub(super) fn change(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+    pub(super) fn change(
+        &self,
+        write: Write,
+        side_records: Vec<SideRecord>,
+    ) -> Result<Option<WriteResult>, StoreError> {
         let begun = Instant::now();
         loop {
-            let (attempt, companions) = (write.clone(), companions.clone());
+            let (attempt, side_records) = (write.clone(), side_records.clone());
             let done = match &write.action {
-                WriteAction::Create(_) => self.create(attempt, companions).map(Some),
-                WriteAction::Delete { .. } => self.remove(attempt, companions),
-                _ => self.alter(attempt, companions),
+                WriteAction::Create(_) => self.create(attempt, side_records).map(Some),
+                WriteAction::Delete { .. } => self.remove(attempt, side_records),
+                _ => self.alter(attempt, side_records),
             };
             match done {
                 Err(StoreError::Stale) if begun.elapsed() < PATIENCE && self.is_worth_another_try(&write)? => {
@@ -57,13 +61,13 @@ impl LdapUserstore {
         Ok(now.is_none_or(|now| expected.allows(now.version)))
     }
 
-    fn create(&self, write: Write, companions: Vec<Companion>) -> Result<Written, StoreError> {
+    fn create(&self, write: Write, side_records: Vec<SideRecord>) -> Result<WriteResult, StoreError> {
         let WriteAction::Create(draft) = &write.action else {
             return Err(StoreError::Unsupported("create this"));
         };
-        let (facts, draft) = (self.facts()?, draft.clone());
-        self.check_held(&facts, &write.kind, &draft.attributes)?;
-        let mapping = facts.mapping(&write.kind);
+        let (server_info, draft) = (self.server_info()?, draft.clone());
+        self.check_mapped(&server_info, &write.kind, &draft.attributes)?;
+        let mapping = server_info.mapping(&write.kind);
         let rendered = mapping.render(&draft.attributes);
         let name = rendered.get(&mapping.rdn).and_then(|values| values.first());
         let name = name.ok_or_else(|| StoreError::Refused {
@@ -72,25 +76,25 @@ impl LdapUserstore {
         let dn = self.base(&write.kind).child(&mapping.rdn, name);
         let subject = intent::of_name(&dn);
         self.wait_for(&subject)?;
-        self.look_for_twins(&facts, &write.kind, &draft)?;
-        let pending = Pending::new(&write, &companions, (&dn, ""));
+        self.import_same_names(&server_info, &write.kind, &draft)?;
+        let pending = PendingChange::new(&write, &side_records, (&dn, ""));
         let write = without_password(write);
-        let trial = self
-            .copy
-            .try_beside(write.clone(), companions.clone(), self.begin(&subject, &pending)?)?;
-        let added = self.new_entry(&facts, &write.kind, &draft, trial.as_ref());
+        let trial =
+            self.copy
+                .try_with_side_records(write.clone(), side_records.clone(), self.begin(&subject, &pending)?)?;
+        let added = self.new_entry(&server_info, &write.kind, &draft, trial.as_ref());
         let done = added.and_then(|attributes| {
             let sets_password = draft
                 .password
                 .as_ref()
                 .filter(|_| self.settings.flavour != Flavour::ActiveDirectory);
             self.connections
-                .write(|wire| {
-                    wire.add(&dn, attributes.clone())?;
+                .write(|session| {
+                    session.add(&dn, attributes.clone())?;
                     if let Some(PasswordChange::Set(password)) = sets_password
-                        && let Err(fault) = wire.set_password(&dn, password.expose())
+                        && let Err(fault) = session.set_password(&dn, password.expose())
                     {
-                        wire.delete(&dn)?;
+                        session.delete(&dn)?;
                         return Err(fault);
                     }
                     Ok(())
@@ -103,27 +107,30 @@ impl LdapUserstore {
             }
             return Err(error);
         }
-        self.confirm_create(write, companions, (&dn, &subject))
+        self.confirm_create(write, side_records, (&dn, &subject))
     }
 
     /// Confirms that an entry was created; if that is impossible, deletes the entry again.
     pub(super) fn confirm_create(
         &self,
         write: Write,
-        companions: Vec<Companion>,
+        side_records: Vec<SideRecord>,
         (dn, subject): (&Dn, &str),
-    ) -> Result<Written, StoreError> {
-        let wanted = self.stamp_attributes();
-        let entry = self.connections.read(|wire| wire.at(dn, &wanted));
+    ) -> Result<WriteResult, StoreError> {
+        let wanted = self.id_and_version_attributes();
+        let entry = self.connections.read(|session| session.at(dn, &wanted));
         let entry = entry.map_err(|fault| self.leave(subject, fault))?;
         let Some(entry) = entry else {
             self.end(subject)?;
             return Err(StoreError::Stale);
         };
         let id = ResourceId::new(entry.id.clone());
-        let beside = self.confirmation(subject, known(id.clone(), &entry));
+        let side_write = self.confirmation(subject, known(id.clone(), &entry));
         let kind = write.kind.clone();
-        match self.copy.write_beside(Write { id, ..write }, companions, beside) {
+        match self
+            .copy
+            .write_with_side_records(Write { id, ..write }, side_records, side_write)
+        {
             Ok(Some(written)) => Ok(written),
             Ok(None) => Err(StoreError::Unsupported("create this")),
             Err(error @ (StoreError::Taken { .. } | StoreError::Stale)) => {
@@ -132,7 +139,7 @@ impl LdapUserstore {
                     self.settings.name
                 );
                 self.connections
-                    .write(|wire| wire.delete(dn))
+                    .write(|session| session.delete(dn))
                     .map_err(|fault| self.leave(subject, fault))?;
                 self.end(subject)?;
                 Err(error)
@@ -143,32 +150,32 @@ impl LdapUserstore {
 
     /// Copies existing entries with the name that a new one would get, wherever they are, so that the name counts as
     /// taken.
-    fn look_for_twins(&self, facts: &Facts, kind: &Kind, draft: &Draft) -> Result<(), StoreError> {
+    fn import_same_names(&self, server_info: &ServerInfo, kind: &Kind, draft: &Draft) -> Result<(), StoreError> {
         let resource_type = self.resource_type(kind)?;
         let Some(reference) = resource_type.resolve(&draft.key.attribute) else {
             return Ok(());
         };
-        let mapping = facts.mapping(kind);
+        let mapping = server_info.mapping(kind);
         for ldap in mapping.ldap_of(&reference) {
             let same = narrow::piece(ldap, Operator::Eq, &draft.key.name);
             if same != LdapFilter::All {
-                let twins = self.stamps(kind, &facts.filter(kind).and(same))?;
+                let twins = self.entry_versions(kind, &server_info.filter(kind).and(same))?;
                 self.refresh_all(kind, &twins)?;
             }
         }
         Ok(())
     }
 
-    fn alter(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
-        let facts = self.facts()?;
+    fn alter(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
+        let server_info = self.server_info()?;
         let Some((held, _)) = self.present(&write.kind, &write.id)? else {
             return Ok(None);
         };
         let subject = intent::of_entry(&held.entry);
         self.wait_for(&subject)?;
-        let (wanted, dn) = (self.all_attributes(&facts, &write.kind), Dn::new(&held.dn));
-        let entry = self.connections.read(|wire| wire.at(&dn, &wanted))?;
-        let Some(entry) = entry.filter(|entry| entry.stamp == held.stamp) else {
+        let (wanted, dn) = (self.all_attributes(&server_info, &write.kind), Dn::new(&held.dn));
+        let entry = self.connections.read(|session| session.at(&dn, &wanted))?;
+        let Some(entry) = entry.filter(|entry| entry.entry_version == held.entry_version) else {
             return Err(StoreError::Stale);
         };
         let Some(before) = self.copy.get(&write.kind, &write.id, Relations::NONE)? else {
@@ -179,15 +186,18 @@ impl LdapUserstore {
         {
             return Err(StoreError::Stale);
         }
-        let mut plan = self.plan(&facts, &write, &before, &entry)?;
-        let pending = Pending::new(&write, &companions, (&dn, &entry.stamp));
+        let mut plan = self.plan(&server_info, &write, &before, &entry)?;
+        let pending = PendingChange::new(&write, &side_records, (&dn, &entry.entry_version));
         let write = without_password(write);
         let begin = self.begin(&subject, &pending)?;
-        let Some(trial) = self.copy.try_beside(write.clone(), companions.clone(), begin)? else {
+        let Some(trial) = self
+            .copy
+            .try_with_side_records(write.clone(), side_records.clone(), begin)?
+        else {
             return Ok(None);
         };
         if !trial.changed {
-            return self.copy.write(write, companions);
+            return self.copy.write(write, side_records);
         }
         let members = self.member_deltas(&write.id, &dn, &trial);
         match members {
@@ -197,53 +207,53 @@ impl LdapUserstore {
                 return Err(error);
             }
         }
-        if let Err(fault) = self.carry_out(&facts, &plan, &entry) {
+        if let Err(fault) = self.carry_out(&server_info, &plan, &entry) {
             let error = self.refusal(&subject, fault)?;
             return Err(error);
         }
         let dn = plan.rename.map_or(dn, |rename| rename.dn);
-        self.confirm(write, companions, (&dn, &subject))
+        self.confirm(write, side_records, (&dn, &subject))
     }
 
     /// Confirms a change of an entry.
     pub(super) fn confirm(
         &self,
         write: Write,
-        companions: Vec<Companion>,
+        side_records: Vec<SideRecord>,
         (dn, subject): (&Dn, &str),
-    ) -> Result<Option<Written>, StoreError> {
-        let wanted = self.stamp_attributes();
-        let entry = self.connections.read(|wire| wire.at(dn, &wanted));
+    ) -> Result<Option<WriteResult>, StoreError> {
+        let wanted = self.id_and_version_attributes();
+        let entry = self.connections.read(|session| session.at(dn, &wanted));
         let entry = entry.map_err(|fault| self.leave(subject, fault))?;
         let Some(entry) = entry else {
             self.end(subject)?;
             return Ok(None);
         };
-        let beside = self.confirmation(subject, known(write.id.clone(), &entry));
-        self.copy.write_beside(write, companions, beside)
+        let side_write = self.confirmation(subject, known(write.id.clone(), &entry));
+        self.copy.write_with_side_records(write, side_records, side_write)
     }
 
-    fn remove(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+    fn remove(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
         let Some((held, _)) = self.present(&write.kind, &write.id)? else {
             return Ok(None);
         };
         let subject = intent::of_entry(&held.entry);
         self.wait_for(&subject)?;
         let dn = Dn::new(&held.dn);
-        let pending = Pending::new(&write, &companions, (&dn, &held.stamp));
+        let pending = PendingChange::new(&write, &side_records, (&dn, &held.entry_version));
         let begin = self.begin(&subject, &pending)?;
         if self
             .copy
-            .try_beside(write.clone(), companions.clone(), begin)?
+            .try_with_side_records(write.clone(), side_records.clone(), begin)?
             .is_none()
         {
             return Ok(None);
         }
-        match self.connections.write(|wire| wire.delete(&dn)) {
+        match self.connections.write(|session| session.delete(&dn)) {
             Err(fault)
                 if !matches!(
                     fault,
-                    Fault::Refused {
+                    LdapFailure::Refused {
                         code: NO_SUCH_OBJECT,
                         ..
                     }
@@ -254,16 +264,16 @@ impl LdapUserstore {
             }
             _ => {}
         }
-        self.confirm_removal(write, companions, (&dn, &subject))
+        self.confirm_removal(write, side_records, (&dn, &subject))
     }
 
     /// Confirms that an entry was removed, and removes it from groups that still name it.
     pub(super) fn confirm_removal(
         &self,
         write: Write,
-        companions: Vec<Companion>,
+        side_records: Vec<SideRecord>,
         (dn, subject): (&Dn, &str),
-    ) -> Result<Option<Written>, StoreError> {
+    ) -> Result<Option<WriteResult>, StoreError> {
         self.forget(dn).map_err(|fault| self.leave(subject, fault))?;
         let expected = Precondition::None;
         let write = Write {
@@ -271,13 +281,20 @@ impl LdapUserstore {
             ..write
         };
         let (store, subject) = (self.settings.name.clone(), subject.to_owned());
-        let beside: Beside = Arc::new(move |connection| Ok(intents::end(connection, &store, &subject)?));
-        self.copy.write_beside(write, companions, beside)
+        let side_write: SideWrite = Arc::new(move |connection| Ok(intents::end(connection, &store, &subject)?));
+        self.copy.write_with_side_records(write, side_records, side_write)
     }
 
-    pub(super) fn check_held(&self, facts: &Facts, kind: &Kind, attributes: &Attributes) -> Result<(), StoreError> {
-        if self.settings.unmapped == Unmapped::Refuse
-            && let Some(path) = facts.mapping(kind).unheld(self.resource_type(kind)?, attributes)
+    pub(super) fn check_mapped(
+        &self,
+        server_info: &ServerInfo,
+        kind: &Kind,
+        attributes: &Attributes,
+    ) -> Result<(), StoreError> {
+        if self.settings.unmapped == UnmappedValues::Refuse
+            && let Some(path) = server_info
+                .mapping(kind)
+                .unmapped_attribute(self.resource_type(kind)?, attributes)
         {
             return Err(StoreError::Refused {
                 reason: format!("{path} is not mapped to an attribute of this directory"),
@@ -290,12 +307,12 @@ impl LdapUserstore {
     fn wait_for(&self, subject: &str) -> Result<(), StoreError> {
         let (begun, store) = (Instant::now(), &self.settings.name);
         loop {
-            let under_way = self
+            let pending_subjects = self
                 .database
                 .read::<_, StoreError>(|connection| intents::of(connection, store, subject))?;
-            match under_way {
+            match pending_subjects {
                 None => return Ok(()),
-                Some(left) if left.until <= self.clock.now() => self.settle(&left)?,
+                Some(left) if left.until <= self.clock.now() => self.recover_intent(&left)?,
                 Some(_) if begun.elapsed() > PATIENCE => {
                     return Err(StoreError::Unavailable(
                         "another change of the same entry takes too long".into(),
@@ -306,7 +323,7 @@ impl LdapUserstore {
         }
     }
 
-    fn begin(&self, subject: &str, pending: &Pending) -> Result<Beside, StoreError> {
+    fn begin(&self, subject: &str, pending: &PendingChange) -> Result<SideWrite, StoreError> {
         let intent = Intent {
             subject: subject.to_owned(),
             change: serde_json::to_string(pending).map_err(|error| StoreError::Unavailable(error.into()))?,
@@ -320,7 +337,7 @@ impl LdapUserstore {
     }
 
     /// Returns the extra write that confirms a change.
-    fn confirmation(&self, subject: &str, entry: ldap_entries::KnownEntry) -> Beside {
+    fn confirmation(&self, subject: &str, entry: ldap_entries::KnownEntry) -> SideWrite {
         let (store, subject): (StoreName, String) = (self.settings.name.clone(), subject.to_owned());
         Arc::new(move |connection| {
             ldap_entries::put(connection, &store, &entry)?;
@@ -335,7 +352,7 @@ impl LdapUserstore {
     }
 
     /// Keeps the intent, since the outcome is unknown, and ends its term, so that it can be recovered at once.
-    fn leave(&self, subject: &str, fault: Fault) -> StoreError {
+    fn leave(&self, subject: &str, fault: LdapFailure) -> StoreError {
         let (store, subject, now) = (self.settings.name.clone(), subject.to_owned(), self.clock.now());
         let left = self.database.write(move |connection| {
             if let Some(intent) = intents::of(connection, &store, &subject)? {
@@ -351,8 +368,8 @@ impl LdapUserstore {
 
     /// Returns the error for a change that the directory did not make. Removes the intent, unless the outcome is
     /// unknown.
-    fn refusal(&self, subject: &str, fault: Fault) -> Result<StoreError, StoreError> {
-        if let Fault::Unreachable(_) = fault {
+    fn refusal(&self, subject: &str, fault: LdapFailure) -> Result<StoreError, StoreError> {
+        if let LdapFailure::Unreachable(_) = fault {
             return Ok(self.leave(subject, fault));
         }
         self.end(subject)?;
@@ -363,17 +380,17 @@ impl LdapUserstore {
         })
     }
 
-    fn give_up(&self, subject: &str, fault: Fault, draft: &Draft) -> StoreError {
+    fn give_up(&self, subject: &str, fault: LdapFailure, draft: &Draft) -> StoreError {
         match fault {
-            Fault::Refused { code: ENTRY_EXISTS, .. } => StoreError::Taken {
+            LdapFailure::Refused { code: ENTRY_EXISTS, .. } => StoreError::Taken {
                 attribute: draft.key.attribute.clone(),
             },
-            Fault::Unreachable(_) => self.leave(subject, fault),
-            Fault::NotTried(_) => match self.end(subject) {
+            LdapFailure::Unreachable(_) => self.leave(subject, fault),
+            LdapFailure::NotTried(_) => match self.end(subject) {
                 Ok(()) => fault.into(),
                 Err(error) => error,
             },
-            refused @ Fault::Refused { .. } => match StoreError::from(refused) {
+            refused @ LdapFailure::Refused { .. } => match StoreError::from(refused) {
                 // A constraint violation may be the directory's own rule on unique values.
                 error @ StoreError::Unavailable(_) => self.end(subject).map_or_else(|error| error, |()| error),
                 error => error,

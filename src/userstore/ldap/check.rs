@@ -3,10 +3,10 @@
 use ldap3::Scope;
 
 use super::LdapUserstore;
-use super::connection::Fault;
+use super::connection::LdapFailure;
 use super::filter::LdapFilter;
 use super::mapping::Mapping;
-use super::wire::{INSUFFICIENT_ACCESS, NO_SUCH_OBJECT};
+use super::session::{INSUFFICIENT_ACCESS, NO_SUCH_OBJECT};
 use crate::domain::Kind;
 use crate::userstore::StoreError;
 
@@ -30,31 +30,35 @@ impl LdapUserstore {
             is_good
         };
         let address = self.settings.urls.join(", ");
-        let opened = self.connections.apart(|wire| super::facts::root(wire).map(|_| ()));
-        let reached = !matches!(opened, Err(Fault::Unreachable(_) | Fault::NotTried(_)));
+        let opened = self
+            .connections
+            .unpooled(|session| super::server_info::root(session).map(|_| ()));
+        let reached = !matches!(opened, Err(LdapFailure::Unreachable(_) | LdapFailure::NotTried(_)));
         if !note(
             format!("connects to {address}"),
             opened.err().filter(|_| !reached).map(|fault| fault.to_string()),
         ) {
             return findings;
         }
-        let bound = self.connections.read(|wire| super::facts::root(wire).map(|_| ()));
+        let bound = self
+            .connections
+            .read(|session| super::server_info::root(session).map(|_| ()));
         let bound = bound.err().map(|fault| fault.to_string());
         if !note(format!("binds as {}", self.settings.bind_dn), bound) {
             return findings;
         }
-        let facts = match self.facts() {
-            Ok(facts) => facts,
+        let server_info = match self.server_info() {
+            Ok(server_info) => server_info,
             Err(error) => {
                 note("describes its features".to_owned(), Some(words(&error)));
                 return findings;
             }
         };
         for kind in [Kind::USER, Kind::GROUP] {
-            let (base, mapping) = (self.base(&kind), facts.mapping(&kind));
+            let (base, mapping) = (self.base(&kind), server_info.mapping(&kind));
             let found = self
                 .connections
-                .read(|wire| wire.search_raw(base.as_str(), Scope::Base, &LdapFilter::All, &["1.1".to_owned()]));
+                .read(|session| session.search_raw(base.as_str(), Scope::Base, &LdapFilter::All, &["1.1".to_owned()]));
             let problem = match found {
                 Ok(found) if found.is_empty() => Some("the entry does not exist or cannot be read".to_owned()),
                 Ok(_) => None,
@@ -63,9 +67,11 @@ impl LdapUserstore {
             note(format!("has {base}"), problem);
             note(
                 format!("knows the attributes of {kind}"),
-                unknown(mapping, &facts.schema),
+                unknown(mapping, &server_info.schema),
             );
-            let readable = self.stamps(&kind, &facts.filter(&kind)).map(|entries| entries.len());
+            let readable = self
+                .entry_versions(&kind, &server_info.filter(&kind))
+                .map(|entries| entries.len());
             match readable {
                 Ok(count) => note(format!("shows {count} resources of type {kind}"), None),
                 Err(error) => note(format!("shows resources of type {kind}"), Some(words(&error))),
@@ -83,12 +89,12 @@ impl LdapUserstore {
         for kind in [Kind::USER, Kind::GROUP] {
             let base = self.base(&kind);
             let nobody = base.child("cn", &format!("vestibule-check-{}", crate::storage::random::token()));
-            match self.connections.write(|wire| wire.delete(&nobody)) {
+            match self.connections.write(|session| session.delete(&nobody)) {
                 Ok(())
-                | Err(Fault::Refused {
+                | Err(LdapFailure::Refused {
                     code: NO_SUCH_OBJECT, ..
                 }) => {}
-                Err(Fault::Refused {
+                Err(LdapFailure::Refused {
                     code: INSUFFICIENT_ACCESS,
                     ..
                 }) => {

@@ -11,8 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::name::Dn;
+use super::session::{self, LdapSession};
 use super::settings::LdapSettings;
-use super::wire::{self, Wire};
 use crate::userstore::StoreError;
 
 /// The pause after a first failure; doubled with each further one, up to [`LONGEST_REST`].
@@ -21,7 +21,7 @@ const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// The reason why a directory did not carry out a request.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum LdapFailure {
     /// The server cannot be reached, or did not answer in time. The request may or may not have been carried out.
     #[error("{0}")]
     Unreachable(String),
@@ -38,18 +38,18 @@ pub(super) enum Fault {
     },
 }
 
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
+impl From<LdapFailure> for StoreError {
+    fn from(fault: LdapFailure) -> Self {
         match fault {
-            Fault::Refused {
+            LdapFailure::Refused {
                 code:
-                    wire::UNDEFINED_TYPE
-                    | wire::WRONG_MATCHING
-                    | wire::CONSTRAINT_VIOLATION
-                    | wire::WRONG_SYNTAX
-                    | wire::WRONG_DN_SYNTAX
-                    | wire::NAMING_VIOLATION
-                    | wire::OBJECT_CLASS_VIOLATION,
+                    session::UNDEFINED_TYPE
+                    | session::WRONG_MATCHING
+                    | session::CONSTRAINT_VIOLATION
+                    | session::WRONG_SYNTAX
+                    | session::WRONG_DN_SYNTAX
+                    | session::NAMING_VIOLATION
+                    | session::OBJECT_CLASS_VIOLATION,
                 text,
             } => Self::Refused { reason: text },
             fault => Self::Unavailable(fault.into()),
@@ -57,11 +57,11 @@ impl From<Fault> for StoreError {
     }
 }
 
-impl From<LdapError> for Fault {
+impl From<LdapError> for LdapFailure {
     fn from(error: LdapError) -> Self {
         match error {
             LdapError::LdapResult { result }
-                if !matches!(result.rc, wire::BUSY | wire::UNAVAILABLE | wire::SERVER_DOWN) =>
+                if !matches!(result.rc, session::BUSY | session::UNAVAILABLE | session::SERVER_DOWN) =>
             {
                 Self::Refused {
                     code: result.rc,
@@ -74,42 +74,42 @@ impl From<LdapError> for Fault {
 }
 
 /// A connection, and whether it is broken and must not be used again.
-pub(super) struct Line {
+pub(super) struct PooledConnection {
     connection: LdapConn,
-    spoilt: bool,
+    broken: bool,
 }
 
 /// Opens connections and binds them.
-struct Dial {
+struct LdapConnector {
     settings: LdapSettings,
     tls: Arc<ClientConfig>,
-    health: Arc<Health>,
+    health: Arc<ServerHealth>,
 }
 
 /// Whether the servers answer.
 #[derive(Default)]
-struct Health {
-    trouble: Mutex<Option<Trouble>>,
+struct ServerHealth {
+    outage: Mutex<Option<Outage>>,
     /// Whether a background task checks the servers; then no other caller waits for a server that did not answer.
     is_looked_after: AtomicBool,
 }
 
-struct Trouble {
+struct Outage {
     cause: String,
     failures: u32,
     rest_until: Instant,
 }
 
-impl Health {
+impl ServerHealth {
     /// Refuses attempts during the pause, and lets one through after it.
-    fn check(&self, attempt: Duration) -> Result<(), Fault> {
+    fn check(&self, attempt: Duration) -> Result<(), LdapFailure> {
         let is_looked_after = self.is_looked_after.load(Ordering::Relaxed);
-        match &mut *self.trouble() {
-            Some(trouble) if is_looked_after || trouble.rest_until > Instant::now() => {
-                Err(Fault::NotTried(trouble.cause.clone()))
+        match &mut *self.outage() {
+            Some(outage) if is_looked_after || outage.rest_until > Instant::now() => {
+                Err(LdapFailure::NotTried(outage.cause.clone()))
             }
-            Some(trouble) => {
-                trouble.rest_until = Instant::now() + attempt;
+            Some(outage) => {
+                outage.rest_until = Instant::now() + attempt;
                 Ok(())
             }
             None => Ok(()),
@@ -117,13 +117,13 @@ impl Health {
     }
 
     fn failed(&self, name: &str, cause: &str) {
-        let mut trouble = self.trouble();
-        let failures = trouble.as_ref().map_or(0, |trouble| trouble.failures) + 1;
+        let mut outage = self.outage();
+        let failures = outage.as_ref().map_or(0, |outage| outage.failures) + 1;
         if failures == 1 {
             log::warn!("userstore {name} does not answer: {cause}");
         }
         let rest = (REST * 2u32.saturating_pow(failures - 1).min(64)).min(LONGEST_REST);
-        *trouble = Some(Trouble {
+        *outage = Some(Outage {
             cause: cause.to_owned(),
             failures,
             rest_until: Instant::now() + rest,
@@ -131,25 +131,25 @@ impl Health {
     }
 
     fn answered(&self, name: &str) {
-        if self.trouble().take().is_some() {
+        if self.outage().take().is_some() {
             log::info!("userstore {name} answers again");
         }
     }
 
     fn cause(&self) -> Option<String> {
-        self.trouble().as_ref().map(|trouble| trouble.cause.clone())
+        self.outage().as_ref().map(|outage| outage.cause.clone())
     }
 
     fn failures(&self) -> u32 {
-        self.trouble().as_ref().map_or(0, |trouble| trouble.failures)
+        self.outage().as_ref().map_or(0, |outage| outage.failures)
     }
 
-    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outage(&self) -> MutexGuard<'_, Option<Outage>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Dial {
+impl LdapConnector {
     /// Opens an anonymous connection to the first server that answers.
     fn open(&self) -> Result<LdapConn, LdapError> {
         let mut failure = None;
@@ -177,15 +177,15 @@ impl Dial {
     }
 }
 
-impl r2d2::ManageConnection for Dial {
-    type Connection = Line;
+impl r2d2::ManageConnection for LdapConnector {
+    type Connection = PooledConnection;
     type Error = LdapError;
 
-    fn connect(&self) -> Result<Line, LdapError> {
+    fn connect(&self) -> Result<PooledConnection, LdapError> {
         match self.bound() {
-            Ok(connection) => Ok(Line {
+            Ok(connection) => Ok(PooledConnection {
                 connection,
-                spoilt: false,
+                broken: false,
             }),
             Err(error) => {
                 self.health.failed(self.settings.name.as_str(), &words(&error));
@@ -194,19 +194,19 @@ impl r2d2::ManageConnection for Dial {
         }
     }
 
-    fn is_valid(&self, _line: &mut Line) -> Result<(), LdapError> {
+    fn is_valid(&self, _line: &mut PooledConnection) -> Result<(), LdapError> {
         Ok(())
     }
 
-    fn has_broken(&self, line: &mut Line) -> bool {
-        line.spoilt || line.connection.is_closed()
+    fn has_broken(&self, pooled: &mut PooledConnection) -> bool {
+        pooled.broken || pooled.connection.is_closed()
     }
 }
 
 /// Returns the text of an error, with advice for common ones.
 fn words(error: &LdapError) -> String {
     match error {
-        LdapError::LdapResult { result } if result.rc == wire::INVALID_CREDENTIALS => {
+        LdapError::LdapResult { result } if result.rc == session::INVALID_CREDENTIALS => {
             "the directory rejects bind_dn and bind_password".to_owned()
         }
         LdapError::Io { source } => format!("cannot connect: {source}"),
@@ -215,26 +215,26 @@ fn words(error: &LdapError) -> String {
     }
 }
 
-/// Discards the errors that r2d2 reports, since [`Health`] has reported them already.
+/// Discards the errors that r2d2 reports, since [`ServerHealth`] has reported them already.
 #[derive(Debug)]
-struct Silent;
+struct IgnorePoolErrors;
 
-impl<E> r2d2::HandleError<E> for Silent {
+impl<E> r2d2::HandleError<E> for IgnorePoolErrors {
     fn handle_error(&self, _error: E) {}
 }
 
 /// The connections of one store.
 pub(super) struct Connections {
-    pool: r2d2::Pool<Dial>,
-    dial: Dial,
-    health: Arc<Health>,
+    pool: r2d2::Pool<LdapConnector>,
+    connector: LdapConnector,
+    health: Arc<ServerHealth>,
 }
 
 impl Connections {
     /// Creates the pool without connecting.
     pub(super) fn new(settings: &LdapSettings) -> Result<Self, String> {
-        let (tls, health) = (tls(settings)?, Arc::new(Health::default()));
-        let dial = || Dial {
+        let (tls, health) = (tls(settings)?, Arc::new(ServerHealth::default()));
+        let connector = || LdapConnector {
             settings: settings.clone(),
             tls: Arc::clone(&tls),
             health: Arc::clone(&health),
@@ -245,114 +245,134 @@ impl Connections {
             .test_on_check_out(false)
             .max_lifetime(None)
             .idle_timeout(Some(Duration::from_mins(5)))
-            .error_handler(Box::new(Silent))
-            .build_unchecked(dial());
+            .error_handler(Box::new(IgnorePoolErrors))
+            .build_unchecked(connector());
         Ok(Self {
             pool,
-            dial: dial(),
+            connector: connector(),
             health,
         })
     }
 
     /// Runs idempotent work; if the connection turns out to be dead, runs it again on a new one.
-    pub(super) fn read<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(super) fn read<T>(
+        &self,
+        work: impl Fn(&mut LdapSession<'_>) -> Result<T, LdapFailure>,
+    ) -> Result<T, LdapFailure> {
         match self.attempt(&work) {
-            Err(Fault::Unreachable(_)) if self.health.cause().is_none() => self.attempt(&work),
+            Err(LdapFailure::Unreachable(_)) if self.health.cause().is_none() => self.attempt(&work),
             settled => settled,
         }
         .inspect_err(|fault| self.note(fault))
     }
 
     /// Runs work that must not run twice, on a connection that was just checked.
-    pub(super) fn write<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
-        let alive = |wire: &mut Wire<'_>| Ok(wire.line().extended(WhoAmI).map(|_| ())?);
-        let mut line = self.line()?;
-        if self.with(&mut line, &alive).is_err() {
-            drop(line);
-            line = self.line()?;
-            self.with(&mut line, &alive).map_err(|fault| {
+    pub(super) fn write<T>(
+        &self,
+        work: impl Fn(&mut LdapSession<'_>) -> Result<T, LdapFailure>,
+    ) -> Result<T, LdapFailure> {
+        let alive = |session: &mut LdapSession<'_>| Ok(session.connection().extended(WhoAmI).map(|_| ())?);
+        let mut pooled = self.checkout()?;
+        if self.with(&mut pooled, &alive).is_err() {
+            drop(pooled);
+            pooled = self.checkout()?;
+            self.with(&mut pooled, &alive).map_err(|fault| {
                 self.note(&fault);
-                Fault::NotTried(fault.to_string())
+                LdapFailure::NotTried(fault.to_string())
             })?;
         }
-        self.with(&mut line, &work).inspect_err(|fault| self.note(fault))
+        self.with(&mut pooled, &work).inspect_err(|fault| self.note(fault))
     }
 
     /// Runs work on an anonymous connection outside the pool.
-    pub(super) fn apart<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
-        self.health.check(self.dial.settings.timeout)?;
-        self.alone(work)
+    pub(super) fn unpooled<T>(
+        &self,
+        work: impl Fn(&mut LdapSession<'_>) -> Result<T, LdapFailure>,
+    ) -> Result<T, LdapFailure> {
+        self.health.check(self.connector.settings.timeout)?;
+        self.on_new_connection(work)
     }
 
     /// Checks whether the servers answer. From the first call on, only this method tries servers that are down.
-    pub(super) fn knock(&self) -> Result<(), Fault> {
+    pub(super) fn probe(&self) -> Result<(), LdapFailure> {
         self.health.is_looked_after.store(true, Ordering::Relaxed);
         if self.health.cause().is_none() {
             return Ok(());
         }
-        self.alone(|wire| {
-            let settings = &self.dial.settings;
-            wire.bind(&Dn::new(&settings.bind_dn), settings.bind_password.expose())
-                .map_err(|fault| Fault::Unreachable(fault.to_string()))
+        self.on_new_connection(|session| {
+            let settings = &self.connector.settings;
+            session
+                .bind(&Dn::new(&settings.bind_dn), settings.bind_password.expose())
+                .map_err(|fault| LdapFailure::Unreachable(fault.to_string()))
         })
     }
 
-    fn alone<T>(&self, work: impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
-        let opened = self.dial.open().map_err(|error| Fault::Unreachable(words(&error)));
+    fn on_new_connection<T>(
+        &self,
+        work: impl Fn(&mut LdapSession<'_>) -> Result<T, LdapFailure>,
+    ) -> Result<T, LdapFailure> {
+        let opened = self
+            .connector
+            .open()
+            .map_err(|error| LdapFailure::Unreachable(words(&error)));
         let done = opened.and_then(|connection| {
-            let mut line = Line {
+            let mut pooled = PooledConnection {
                 connection,
-                spoilt: false,
+                broken: false,
             };
-            let done = self.with(&mut line, &work);
-            let _ = line.connection.unbind();
+            let done = self.with(&mut pooled, &work);
+            let _ = pooled.connection.unbind();
             done
         });
         done.inspect_err(|fault| self.note(fault))
     }
 
     /// The reason why the servers do not answer; `None` if they do.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(super) fn outage(&self) -> Option<String> {
         self.health.cause()
     }
 
-    fn note(&self, fault: &Fault) {
-        if let Fault::Unreachable(cause) = fault {
-            self.health.failed(self.dial.settings.name.as_str(), cause);
+    fn note(&self, fault: &LdapFailure) {
+        if let LdapFailure::Unreachable(cause) = fault {
+            self.health.failed(self.connector.settings.name.as_str(), cause);
         }
     }
 
-    fn attempt<T>(&self, work: &impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
-        let mut line = self.line()?;
-        self.with(&mut line, work)
+    fn attempt<T>(&self, work: &impl Fn(&mut LdapSession<'_>) -> Result<T, LdapFailure>) -> Result<T, LdapFailure> {
+        let mut pooled = self.checkout()?;
+        self.with(&mut pooled, work)
     }
 
     /// Takes a connection from the pool. Waiting callers fail as soon as a new connection attempt has failed.
-    fn line(&self) -> Result<r2d2::PooledConnection<Dial>, Fault> {
+    fn checkout(&self) -> Result<r2d2::PooledConnection<LdapConnector>, LdapFailure> {
         const GLANCE: Duration = Duration::from_millis(50);
-        let timeout = self.dial.settings.timeout;
+        let timeout = self.connector.settings.timeout;
         self.health.check(timeout)?;
         let begun = Instant::now();
         let before = self.health.failures();
         loop {
             match self.pool.get_timeout(GLANCE) {
-                Ok(line) => return Ok(line),
+                Ok(pooled) => return Ok(pooled),
                 Err(_) if self.health.failures() > before => {
-                    return Err(Fault::NotTried(self.health.cause().unwrap_or_default()));
+                    return Err(LdapFailure::NotTried(self.health.cause().unwrap_or_default()));
                 }
                 Err(_) if begun.elapsed() > timeout => {
-                    return Err(Fault::NotTried("all connections are busy".to_owned()));
+                    return Err(LdapFailure::NotTried("all connections are busy".to_owned()));
                 }
                 Err(_) => {}
             }
         }
     }
 
-    fn with<T>(&self, line: &mut Line, work: &impl Fn(&mut Wire<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
-        let done = work(&mut Wire::new(&mut line.connection, &self.dial.settings));
+    fn with<T>(
+        &self,
+        pooled: &mut PooledConnection,
+        work: &impl Fn(&mut LdapSession<'_>) -> Result<T, LdapFailure>,
+    ) -> Result<T, LdapFailure> {
+        let done = work(&mut LdapSession::new(&mut pooled.connection, &self.connector.settings));
         match &done {
-            Err(Fault::Unreachable(_)) => line.spoilt = true,
-            _ => self.health.answered(self.dial.settings.name.as_str()),
+            Err(LdapFailure::Unreachable(_)) => pooled.broken = true,
+            _ => self.health.answered(self.connector.settings.name.as_str()),
         }
         done
     }

@@ -2,32 +2,35 @@
 
 use ldap3::Scope;
 
-use super::connection::Fault;
+use super::connection::LdapFailure;
 use super::filter::LdapFilter;
 use super::flavour::{CONTROL, Flavour, PASSWORD_NOT_REQUIRED};
-use super::wire::{Delta, INVALID_CREDENTIALS, NO_SUCH_ATTRIBUTE};
+use super::session::{Delta, INVALID_CREDENTIALS, NO_SUCH_ATTRIBUTE};
 use super::{Dn, LdapUserstore};
 use crate::domain::{Kind, ResourceId, Secret};
-use crate::userstore::{PasswordVerdict, StoreError, Userstore};
+use crate::userstore::{PasswordCheck, StoreError, Userstore};
 
 impl LdapUserstore {
     /// Binds as a user on a separate connection. Wrong passwords count here too, so that this server cannot be used to
     /// guess passwords of the directory's accounts or to lock them there.
-    pub(super) fn bind_as(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+    pub(super) fn bind_as(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
         // The directory would treat an empty password as an unauthenticated bind and succeed (RFC 4513 §5.1.2).
         if password.expose().trim().is_empty() || password.expose().contains('\0') {
-            return Ok(PasswordVerdict::Wrong);
+            return Ok(PasswordCheck::Invalid);
         }
         let Some((known, _)) = self.present(&Kind::USER, id)? else {
-            return Ok(PasswordVerdict::Wrong);
+            return Ok(PasswordCheck::Invalid);
         };
         let dn = Dn::new(known.dn);
         self.copy.attempt_elsewhere(id, || {
-            match self.connections.apart(|wire| wire.bind(&dn, password.expose())) {
+            match self
+                .connections
+                .unpooled(|session| session.bind(&dn, password.expose()))
+            {
                 Ok(()) => Ok(true),
                 // The password is wrong, the account is locked or disabled, or a new password is required first:
                 // servers report these with this result or with others (RFC 4511 §4.1.9).
-                Err(Fault::Refused { code, text }) => {
+                Err(LdapFailure::Refused { code, text }) => {
                     if code != INVALID_CREDENTIALS {
                         log::info!(
                             "userstore {}: the directory refused a login: {text}",
@@ -46,31 +49,31 @@ impl LdapUserstore {
         let Some((known, _)) = self.present(&Kind::USER, id)? else {
             return Ok(false);
         };
-        let (dn, wanted) = (Dn::new(known.dn), self.stamp_attributes());
+        let (dn, wanted) = (Dn::new(known.dn), self.id_and_version_attributes());
         if self.settings.flavour == Flavour::ActiveDirectory {
-            let wanted = self.stamp_attributes_and(CONTROL);
-            let entry = self.connections.read(|wire| wire.at(&dn, &wanted))?;
+            let wanted = self.version_attributes_and(CONTROL);
+            let entry = self.connections.read(|session| session.at(&dn, &wanted))?;
             return Ok(entry.is_some_and(|entry| entry.number(CONTROL) & PASSWORD_NOT_REQUIRED == 0));
         }
         let has = LdapFilter::Present("userPassword".to_owned());
         let found = self
             .connections
-            .read(|wire| wire.search(&dn, Scope::Base, &has, &wanted))?;
+            .read(|session| session.search(&dn, Scope::Base, &has, &wanted))?;
         Ok(!found.is_empty())
     }
 
     /// Lifts the lock in our database, and the directory's if it is a temporary one.
-    pub(super) fn lift_lock(&self, id: &ResourceId) -> Result<(), StoreError> {
+    pub(super) fn clear_lock(&self, id: &ResourceId) -> Result<(), StoreError> {
         if let Some((known, _)) = self.present(&Kind::USER, id)?
             && self.settings.writable
         {
             let dn = Dn::new(known.dn);
             let lock = self.settings.flavour.lock();
-            let wanted = self.stamp_attributes_and(lock);
-            let entry = self.connections.read(|wire| wire.at(&dn, &wanted))?;
-            let facts = self.facts()?;
+            let wanted = self.version_attributes_and(lock);
+            let entry = self.connections.read(|session| session.at(&dn, &wanted))?;
+            let server_info = self.server_info()?;
             let is_off = |entry: &super::entry::Entry| {
-                facts
+                server_info
                     .mapping(&Kind::USER)
                     .switch
                     .is_some_and(|switch| super::mapping::is_off(switch, entry))
@@ -84,9 +87,9 @@ impl LdapUserstore {
                 let lifted = Delta::Replace(lock.to_owned(), none.into_iter().collect());
                 match self
                     .connections
-                    .write(|wire| wire.modify(&dn, std::slice::from_ref(&lifted), None))
+                    .write(|session| session.modify(&dn, std::slice::from_ref(&lifted), None))
                 {
-                    Err(Fault::Refused {
+                    Err(LdapFailure::Refused {
                         code: NO_SUCH_ATTRIBUTE,
                         ..
                     }) => {}
@@ -97,8 +100,8 @@ impl LdapUserstore {
         self.copy.unlock(id)
     }
 
-    fn stamp_attributes_and(&self, attribute: &str) -> Vec<String> {
-        let mut wanted = self.stamp_attributes();
+    fn version_attributes_and(&self, attribute: &str) -> Vec<String> {
+        let mut wanted = self.id_and_version_attributes();
         wanted.push(attribute.to_owned());
         wanted
     }

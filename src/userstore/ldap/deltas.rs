@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::entry::Entry;
-use super::flavour::Switch;
+use super::flavour::DisableRule;
 use super::mapping::{Mapping, Values, is_off};
-use super::wire::Delta;
+use super::session::Delta;
 
 /// Returns the modifications that bring an entry to a resource's new state, for attributes that the resource changed:
 /// single values, not whole attributes, so that values added by others stay. The naming attribute is left out if the
@@ -47,10 +47,10 @@ pub(super) fn of_attributes(
 }
 
 /// Returns the modification that enables or disables an account; `None` if it is in that state already.
-pub(super) fn of_switch(switch: Option<Switch>, off: bool, entry: &Entry) -> Option<Delta> {
+pub(super) fn of_switch(switch: Option<DisableRule>, off: bool, entry: &Entry) -> Option<Delta> {
     let switch = switch.filter(|switch| is_off(*switch, entry) != off)?;
     Some(match switch {
-        Switch::Value(attribute, value) => {
+        DisableRule::Value(attribute, value) => {
             let values = if off {
                 vec![value.as_bytes().to_vec()]
             } else {
@@ -58,7 +58,7 @@ pub(super) fn of_switch(switch: Option<Switch>, off: bool, entry: &Entry) -> Opt
             };
             Delta::Replace(attribute.to_owned(), values)
         }
-        Switch::Bit(attribute, bit) => {
+        DisableRule::Bit(attribute, bit) => {
             let control = entry.number(attribute);
             let control = if off { control | bit } else { control & !bit };
             Delta::Replace(attribute.to_owned(), vec![control.to_string().into_bytes()])

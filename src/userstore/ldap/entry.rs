@@ -14,7 +14,7 @@ pub(super) struct Entry {
     /// The server's permanent id of the entry, which survives renames.
     pub(super) id: String,
     /// The entry version, which differs after each change.
-    pub(super) stamp: String,
+    pub(super) entry_version: String,
     attributes: HashMap<String, Vec<String>>,
 }
 
@@ -39,14 +39,14 @@ impl Entry {
             .into_iter()
             .map(|(name, values)| (name.to_ascii_lowercase(), values))
             .collect();
-        let stamps = flavour.stamps().iter().map(|name| {
+        let versions = flavour.version_attributes().iter().map(|name| {
             let values = attributes.get(&name.to_ascii_lowercase());
             values.and_then(|values| values.first()).map_or("", String::as_str)
         });
         Some(Self {
             dn: Dn::new(dn),
             id,
-            stamp: stamps.collect::<Vec<_>>().join("/"),
+            entry_version: versions.collect::<Vec<_>>().join("/"),
             attributes,
         })
     }
@@ -54,7 +54,7 @@ impl Entry {
     /// Returns the entry with an empty version, which matches no state in the directory.
     pub(super) fn of_no_state(&self) -> Self {
         Self {
-            stamp: String::new(),
+            entry_version: String::new(),
             ..self.clone()
         }
     }

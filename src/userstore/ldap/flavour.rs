@@ -13,7 +13,7 @@ pub enum Flavour {
 
 /// The way in which an account is disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Switch {
+pub(super) enum DisableRule {
     /// The attribute with this value.
     Value(&'static str, &'static str),
     /// A bit in this numeric attribute.
@@ -40,7 +40,7 @@ impl Flavour {
     }
 
     /// The attributes that together form the entry version: they differ after each change of an entry.
-    pub(super) fn stamps(self) -> &'static [&'static str] {
+    pub(super) fn version_attributes(self) -> &'static [&'static str] {
         match self {
             Self::OpenLdap => &["entryCSN"],
             Self::Ds389 => &["entryusn", "modifyTimestamp"],
@@ -93,12 +93,12 @@ impl Flavour {
     }
 
     /// The way in which accounts are disabled.
-    pub(super) fn switch(self) -> Switch {
+    pub(super) fn switch(self) -> DisableRule {
         match self {
             // This value locks permanently (slapo-ppolicy(5)); other values are temporary locks.
-            Self::OpenLdap => Switch::Value("pwdAccountLockedTime", "000001010000Z"),
-            Self::Ds389 => Switch::Value("nsAccountLock", "true"),
-            Self::ActiveDirectory => Switch::Bit(CONTROL, ACCOUNT_DISABLED),
+            Self::OpenLdap => DisableRule::Value("pwdAccountLockedTime", "000001010000Z"),
+            Self::Ds389 => DisableRule::Value("nsAccountLock", "true"),
+            Self::ActiveDirectory => DisableRule::Bit(CONTROL, ACCOUNT_DISABLED),
         }
     }
 

@@ -5,15 +5,15 @@ use std::collections::{HashMap, HashSet};
 use ldap3::Scope;
 use serde_json::json;
 
-use super::connection::Fault;
+use super::connection::LdapFailure;
 use super::entry::Entry;
 use super::filter::LdapFilter;
-use super::wire::{Delta, OBJECT_CLASS_VIOLATION};
+use super::session::{Delta, OBJECT_CLASS_VIOLATION};
 use super::{Dn, LdapUserstore, deltas, is_stale};
 use crate::domain::patch::MemberStep;
 use crate::domain::{Kind, Member, Relations, ResourceId};
 use crate::storage::ldap_entries::{self, KnownEntry};
-use crate::userstore::{StoreError, Userstore, Written};
+use crate::userstore::{StoreError, Userstore, WriteResult};
 
 /// The attribute of a group that names its members.
 pub(super) const MEMBER: &str = "member";
@@ -91,7 +91,7 @@ impl LdapUserstore {
             .filter(|name| name.is_within(&self.settings.user_base) || name.is_within(&self.settings.group_base))
             .collect();
         if !unknown.is_empty() {
-            self.find_out(&unknown)?;
+            self.resolve(&unknown)?;
             ids = self.ids_of(&keys)?;
         }
         Ok(keys.iter().filter_map(|key| ids.get(key).cloned()).collect())
@@ -104,25 +104,27 @@ impl LdapUserstore {
     }
 
     /// Copies the members that a group names and the copy does not know.
-    fn find_out(&self, unknown: &[&Dn]) -> Result<(), StoreError> {
-        let (facts, wanted) = (self.facts()?, self.stamp_attributes());
-        let (users, groups) = (facts.filter(&Kind::USER), facts.filter(&Kind::GROUP));
-        let all = self.all_attributes(&facts, &Kind::GROUP);
+    fn resolve(&self, unknown: &[&Dn]) -> Result<(), StoreError> {
+        let (server_info, wanted) = (self.server_info()?, self.id_and_version_attributes());
+        let (users, groups) = (server_info.filter(&Kind::USER), server_info.filter(&Kind::GROUP));
+        let all = self.all_attributes(&server_info, &Kind::GROUP);
         for name in unknown.iter().filter(|name| name.is_within(&self.settings.group_base)) {
             let found = self
                 .connections
-                .read(|wire| wire.search(name, Scope::Base, &groups, &all))?;
-            found.iter().try_for_each(|group| self.take_in_bare(&facts, group))?;
+                .read(|session| session.search(name, Scope::Base, &groups, &all))?;
+            found
+                .iter()
+                .try_for_each(|group| self.import_without_members(&server_info, group))?;
         }
         if unknown.len() > FEW {
-            let entries = self.stamps(&Kind::USER, &users)?;
+            let entries = self.entry_versions(&Kind::USER, &users)?;
             self.refresh_all(&Kind::USER, &entries)?;
             return Ok(());
         }
         for name in unknown {
             let found = self
                 .connections
-                .read(|wire| wire.search(name, Scope::Base, &users, &wanted))?;
+                .read(|session| session.search(name, Scope::Base, &users, &wanted))?;
             self.refresh_all(&Kind::USER, &found)?;
         }
         Ok(())
@@ -133,8 +135,8 @@ impl LdapUserstore {
         let mut names = Vec::new();
         let mut wanted = MEMBER.to_owned();
         loop {
-            let attributes: Vec<String> = self.stamp_attributes().into_iter().chain([wanted]).collect();
-            let found = self.connections.read(|wire| wire.at(&entry.dn, &attributes))?;
+            let attributes: Vec<String> = self.id_and_version_attributes().into_iter().chain([wanted]).collect();
+            let found = self.connections.read(|session| session.at(&entry.dn, &attributes))?;
             let Some(found) = found else { return Ok(names) };
             let Some((part, next)) = found.range(MEMBER) else {
                 names.extend(found.values(MEMBER).iter().map(Dn::new));
@@ -150,13 +152,13 @@ impl LdapUserstore {
 
     /// Updates the groups that a user is or was in, directly or through nested groups.
     pub(super) fn refresh_groups_of(&self, user: &KnownEntry) -> Result<(), StoreError> {
-        let facts = self.facts()?;
+        let server_info = self.server_info()?;
         let (mut open, mut seen) = (vec![Dn::new(&user.dn)], HashSet::new());
         while let Some(member) = open.pop() {
-            let holds = facts
+            let holds = server_info
                 .filter(&Kind::GROUP)
                 .and(LdapFilter::equal(MEMBER, member.as_str()));
-            let groups = self.stamps(&Kind::GROUP, &holds)?;
+            let groups = self.entry_versions(&Kind::GROUP, &holds)?;
             self.refresh_all(&Kind::GROUP, &groups)?;
             open.extend(
                 groups
@@ -188,7 +190,7 @@ impl LdapUserstore {
         &self,
         group: &ResourceId,
         dn: &Dn,
-        written: &Written,
+        written: &WriteResult,
     ) -> Result<Vec<Delta>, StoreError> {
         let names = |ids: &[ResourceId]| -> Result<Vec<String>, StoreError> {
             let ids: Vec<&ResourceId> = ids.iter().collect();
@@ -215,10 +217,13 @@ impl LdapUserstore {
 
     /// Whether a group's entry names a member.
     pub(super) fn names_member(&self, group: &Dn, member: &Dn) -> Result<bool, StoreError> {
-        let (filter, wanted) = (LdapFilter::equal(MEMBER, member.as_str()), self.stamp_attributes());
+        let (filter, wanted) = (
+            LdapFilter::equal(MEMBER, member.as_str()),
+            self.id_and_version_attributes(),
+        );
         let found = self
             .connections
-            .read(|wire| wire.search(group, Scope::Base, &filter, &wanted))?;
+            .read(|session| session.search(group, Scope::Base, &filter, &wanted))?;
         Ok(!found.is_empty())
     }
 
@@ -242,27 +247,27 @@ impl LdapUserstore {
     }
 
     /// Removes a DN from every group that still lists it.
-    pub(super) fn forget(&self, dn: &Dn) -> Result<(), Fault> {
+    pub(super) fn forget(&self, dn: &Dn) -> Result<(), LdapFailure> {
         let holds = LdapFilter::equal(MEMBER, dn.as_str());
-        let wanted = self.stamp_attributes();
+        let wanted = self.id_and_version_attributes();
         let base = &self.settings.group_base;
         let groups = self
             .connections
-            .read(|wire| wire.search(base, Scope::Subtree, &holds, &wanted))?;
+            .read(|session| session.search(base, Scope::Subtree, &holds, &wanted))?;
         for group in groups {
             let gone = Delta::Delete(MEMBER.to_owned(), vec![dn.as_str().as_bytes().to_vec()]);
             let instead = Delta::Add(MEMBER.to_owned(), vec![base.as_str().as_bytes().to_vec()]);
             let done = match self
                 .connections
-                .write(|wire| wire.modify(&group.dn, std::slice::from_ref(&gone), None))
+                .write(|session| session.modify(&group.dn, std::slice::from_ref(&gone), None))
             {
                 // This is the last member of a group that must have one.
-                Err(Fault::Refused {
+                Err(LdapFailure::Refused {
                     code: OBJECT_CLASS_VIOLATION,
                     ..
                 }) => self
                     .connections
-                    .write(|wire| wire.modify(&group.dn, &[instead.clone(), gone.clone()], None)),
+                    .write(|session| session.modify(&group.dn, &[instead.clone(), gone.clone()], None)),
                 done => done,
             };
             match done {

@@ -6,7 +6,7 @@ use super::name::Dn;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Writers;
 use crate::domain::unique::UniqueValue;
-use crate::domain::{Attributes, Companion, Kind, Precondition, ResourceId, Timestamp};
+use crate::domain::{Attributes, Kind, Precondition, ResourceId, SideRecord, Timestamp};
 use crate::userstore::{Draft, PasswordChange, UniqueKey, Write, WriteAction};
 
 /// The subject of an intent about an existing entry.
@@ -21,30 +21,32 @@ pub(super) fn of_name(dn: &Dn) -> String {
 
 /// A pending change, without passwords.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Pending {
+pub(super) struct PendingChange {
     /// The DN of the entry before the change.
     pub(super) dn: String,
     /// The entry version before the change; empty if there was no entry.
-    pub(super) stamp: String,
+    #[serde(rename = "stamp")]
+    pub(super) entry_version: String,
     pub(super) kind: Kind,
     pub(super) id: ResourceId,
     pub(super) at: Timestamp,
-    pub(super) step: Step,
+    pub(super) step: IntendedAction,
     /// Whether the change also sets a password.
     pub(super) password: bool,
-    pub(super) companions: Vec<Companion>,
+    #[serde(rename = "companions")]
+    pub(super) side_records: Vec<SideRecord>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Step {
-    Create(State),
-    Replace(State),
+pub(super) enum IntendedAction {
+    Create(IntendedState),
+    Replace(IntendedState),
     Members(Vec<MemberStep>),
     Delete,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct IntendedState {
     key: UniqueKey,
     unique: Option<Vec<UniqueValue>>,
     pub(super) attributes: Attributes,
@@ -52,9 +54,9 @@ pub(super) struct State {
     members: Option<Vec<MemberStep>>,
 }
 
-impl Pending {
-    pub(super) fn new(write: &Write, companions: &[Companion], (dn, stamp): (&Dn, &str)) -> Self {
-        let state = |draft: &Draft| State {
+impl PendingChange {
+    pub(super) fn new(write: &Write, side_records: &[SideRecord], (dn, entry_version): (&Dn, &str)) -> Self {
+        let state = |draft: &Draft| IntendedState {
             key: draft.key.clone(),
             unique: draft.unique.as_ref().map(|values| values.iter().cloned().collect()),
             attributes: draft.attributes.clone(),
@@ -62,26 +64,26 @@ impl Pending {
             members: draft.members.clone(),
         };
         let (step, password) = match &write.action {
-            WriteAction::Create(draft) => (Step::Create(state(draft)), draft.password.is_some()),
-            WriteAction::Replace { draft, .. } => (Step::Replace(state(draft)), draft.password.is_some()),
-            WriteAction::Members { change, .. } => (Step::Members(change.clone()), false),
-            WriteAction::Delete { .. } | WriteAction::Keep => (Step::Delete, false),
+            WriteAction::Create(draft) => (IntendedAction::Create(state(draft)), draft.password.is_some()),
+            WriteAction::Replace { draft, .. } => (IntendedAction::Replace(state(draft)), draft.password.is_some()),
+            WriteAction::Members { change, .. } => (IntendedAction::Members(change.clone()), false),
+            WriteAction::Delete { .. } | WriteAction::Keep => (IntendedAction::Delete, false),
         };
         Self {
             dn: dn.as_str().to_owned(),
-            stamp: stamp.to_owned(),
+            entry_version: entry_version.to_owned(),
             kind: write.kind.clone(),
             id: write.id.clone(),
             at: write.at,
             step,
             password,
-            companions: companions.to_vec(),
+            side_records: side_records.to_vec(),
         }
     }
 
     /// Returns the write for the confirmation, valid for any version of the copy.
     pub(super) fn write(&self) -> Write {
-        let draft = |state: &State| Draft {
+        let draft = |state: &IntendedState| Draft {
             key: state.key.clone(),
             unique: state.unique.as_ref().map(|values| values.iter().cloned().collect()),
             attributes: state.attributes.clone(),
@@ -91,17 +93,17 @@ impl Pending {
         };
         let expected = Precondition::None;
         let action = match &self.step {
-            Step::Create(state) => WriteAction::Create(draft(state)),
-            Step::Replace(state) => WriteAction::Replace {
+            IntendedAction::Create(state) => WriteAction::Create(draft(state)),
+            IntendedAction::Replace(state) => WriteAction::Replace {
                 draft: draft(state),
                 before: None,
                 expected,
             },
-            Step::Members(change) => WriteAction::Members {
+            IntendedAction::Members(change) => WriteAction::Members {
                 change: change.clone(),
                 expected,
             },
-            Step::Delete => WriteAction::Delete { expected },
+            IntendedAction::Delete => WriteAction::Delete { expected },
         };
         Write {
             kind: self.kind.clone(),

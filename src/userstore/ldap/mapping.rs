@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::entry::Entry;
-use super::flavour::{ASCII, Flavour, Switch};
+use super::flavour::{ASCII, DisableRule, Flavour};
 use super::settings::LdapSettings;
 use crate::domain::path::AttributePath;
 use crate::domain::schema::AttributeRef;
@@ -24,7 +24,7 @@ pub(super) struct Mapping {
     /// The naming attribute of entries.
     pub(super) rdn: String,
     /// The way in which users are disabled; none if the directory has no such attribute.
-    pub(super) switch: Option<Switch>,
+    pub(super) switch: Option<DisableRule>,
     rules: Vec<Rule>,
 }
 
@@ -86,7 +86,7 @@ impl Mapping {
     /// Returns every LDAP attribute that the mapping reads or writes.
     pub(super) fn attributes(&self) -> BTreeSet<String> {
         let switch = self.switch.map(|switch| match switch {
-            Switch::Value(attribute, _) | Switch::Bit(attribute, _) => attribute.to_owned(),
+            DisableRule::Value(attribute, _) | DisableRule::Bit(attribute, _) => attribute.to_owned(),
         });
         let rules = self.rules.iter().map(|rule| rule.ldap.clone());
         rules.chain(switch).chain([self.rdn.clone()]).collect()
@@ -148,7 +148,7 @@ impl Mapping {
     }
 
     /// Returns the path of the first attribute that no LDAP attribute holds.
-    pub(super) fn unheld(&self, resource_type: &ResourceType, attributes: &Attributes) -> Option<String> {
+    pub(super) fn unmapped_attribute(&self, resource_type: &ResourceType, attributes: &Attributes) -> Option<String> {
         const OURS: [&str; 8] = [
             "schemas",
             "id",
@@ -187,7 +187,7 @@ impl Mapping {
     /// Returns the resource's attributes after its entry was changed in the directory. Only the differences from what
     /// this mapping would write for `before` are applied, so that values without an LDAP attribute are kept. `None` if
     /// the entry lacks the name that every resource must have.
-    pub(super) fn absorb(&self, before: &Attributes, entry: &Entry) -> Option<Attributes> {
+    pub(super) fn merge_entry(&self, before: &Attributes, entry: &Entry) -> Option<Attributes> {
         let expected = self.render(before);
         let mut after = before.clone();
         let leaf = entry.dn.leaf();
@@ -226,13 +226,13 @@ impl Mapping {
 }
 
 /// Whether an account is disabled.
-pub(super) fn is_off(switch: Switch, entry: &Entry) -> bool {
+pub(super) fn is_off(switch: DisableRule, entry: &Entry) -> bool {
     match switch {
-        Switch::Value(attribute, off) => entry
+        DisableRule::Value(attribute, off) => entry
             .values(attribute)
             .iter()
             .any(|value| value.eq_ignore_ascii_case(off)),
-        Switch::Bit(attribute, bit) => entry.number(attribute) & bit != 0,
+        DisableRule::Bit(attribute, bit) => entry.number(attribute) & bit != 0,
     }
 }
 

@@ -9,21 +9,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::query::{Found, Query, Start};
+use crate::domain::query::{Query, ResultPage, Start};
 use crate::domain::schema::{Registry, ResourceType};
-use crate::domain::{Clock, Companion, Kind, Relations, Resource, ResourceId, Secret, StoreName};
+use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, SideRecord, StoreName};
 use crate::storage::{Database, ldap_entries};
 use crate::userstore::sql::SqlUserstore;
-use crate::userstore::{PasswordHasher, PasswordVerdict, StoreError, Userstore, Write, WriteAction, Written};
+use crate::userstore::{PasswordCheck, PasswordHasher, StoreError, Userstore, Write, WriteAction, WriteResult};
 
-mod absorb;
 mod change;
 mod check;
 mod connection;
 mod credentials;
 mod deltas;
 mod entry;
-mod facts;
 mod filter;
 mod flavour;
 mod groups;
@@ -32,20 +30,22 @@ mod mapping;
 mod name;
 mod narrow;
 mod plan;
+mod recovery;
 mod refresh;
+mod server_info;
+mod session;
 mod settings;
-mod settle;
+mod sync;
 mod watch;
-mod wire;
 
-use connection::{Connections, Fault};
-use facts::Facts;
+use connection::{Connections, LdapFailure};
 use mapping::Mapping;
+use server_info::ServerInfo;
 
 pub use check::Finding;
 pub use flavour::Flavour;
 pub use name::Dn;
-pub use settings::{LdapSettings, Unmapped};
+pub use settings::{LdapSettings, UnmappedValues};
 
 /// The most resources of an answer that are checked one by one; for more, everything is compared.
 const FEW: usize = 20;
@@ -59,7 +59,7 @@ pub struct LdapUserstore {
     registry: Arc<Registry>,
     clock: Clock,
     /// The server's properties; known once it has answered.
-    facts: Mutex<Option<Arc<Facts>>>,
+    server_info: Mutex<Option<Arc<ServerInfo>>>,
     /// The directory's change counter when all entries of a type were last compared. Locked while comparing.
     compared: Mutex<HashMap<Kind, String>>,
 }
@@ -96,21 +96,21 @@ impl LdapUserstore {
             database,
             registry,
             clock,
-            facts: Mutex::default(),
+            server_info: Mutex::default(),
             compared: Mutex::default(),
         })
     }
 
     /// Returns the server's properties, read once.
-    fn facts(&self) -> Result<Arc<Facts>, StoreError> {
-        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(facts) = &*facts {
-            return Ok(Arc::clone(facts));
+    fn server_info(&self) -> Result<Arc<ServerInfo>, StoreError> {
+        let mut server_info = self.server_info.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server_info) = &*server_info {
+            return Ok(Arc::clone(server_info));
         }
         let known = self
             .connections
-            .read(|wire| Facts::read(wire, &self.settings, &self.registry))?;
-        Ok(Arc::clone(facts.insert(Arc::new(known))))
+            .read(|session| ServerInfo::read(session, &self.settings, &self.registry))?;
+        Ok(Arc::clone(server_info.insert(Arc::new(known))))
     }
 
     fn resource_type(&self, kind: &Kind) -> Result<&ResourceType, StoreError> {
@@ -150,24 +150,24 @@ impl Userstore for LdapUserstore {
         self.copy.is_larger(group, limit)
     }
 
-    fn find(&self, query: &Query) -> Result<Found, StoreError> {
+    fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
         if !holds(&query.kind) {
             return self.copy.find(query);
         }
-        let looks_at = query.looks_at();
-        if let (Some(filter), Start::Index(0), false) = (&query.filter, &query.page.start, looks_at.groups)
+        let relations_used = query.relations_used();
+        if let (Some(filter), Start::Index(0), false) = (&query.filter, &query.page.start, relations_used.groups)
             && let Some(found) = self.find_few(query, filter)?
         {
             return Ok(found);
         }
         self.compare(&query.kind)?;
-        if query.kind == Kind::USER && query.relations.and(looks_at).groups {
+        if query.kind == Kind::USER && query.relations.and(relations_used).groups {
             self.compare(&Kind::GROUP)?;
         }
         self.copy.find(query)
     }
 
-    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
+    fn write(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
         if !holds(&write.kind) {
             return match write.action {
                 WriteAction::Create(_) => Err(StoreError::Unsupported("hold resources of this type")),
@@ -176,17 +176,17 @@ impl Userstore for LdapUserstore {
         }
         if matches!(write.action, WriteAction::Keep) {
             return match self.present(&write.kind, &write.id)? {
-                Some(_) => self.copy.write(write, companions),
+                Some(_) => self.copy.write(write, side_records),
                 None => Ok(None),
             };
         }
         if !self.settings.writable {
             return Err(StoreError::Unsupported("accept changes: it is configured as read-only"));
         }
-        self.change(write, companions)
+        self.change(write, side_records)
     }
 
-    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
         self.bind_as(id, password)
     }
 
@@ -195,11 +195,15 @@ impl Userstore for LdapUserstore {
     }
 
     fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {
-        self.lift_lock(id)
+        self.clear_lock(id)
+    }
+
+    fn accept(&self) -> Result<(), StoreError> {
+        self.accept_content()
     }
 
     fn ping(&self) -> Result<(), StoreError> {
-        self.connections.read(facts::root)?;
+        self.connections.read(server_info::root)?;
         Ok(())
     }
 }
@@ -207,13 +211,17 @@ impl Userstore for LdapUserstore {
 impl LdapUserstore {
     /// Answers a query whose filter matches few entries, by checking only those; `None` if it matches many, or if the
     /// copy's matches cannot be verified one by one.
-    fn find_few(&self, query: &Query, filter: &crate::domain::filter::Filter) -> Result<Option<Found>, StoreError> {
-        let facts = self.facts()?;
-        let Some(narrowed) = narrow::narrow(facts.mapping(&query.kind), filter) else {
+    fn find_few(
+        &self,
+        query: &Query,
+        filter: &crate::domain::filter::Filter,
+    ) -> Result<Option<ResultPage>, StoreError> {
+        let server_info = self.server_info()?;
+        let Some(narrowed) = narrow::narrow(server_info.mapping(&query.kind), filter) else {
             return Ok(None);
         };
-        let narrowed = facts.filter(&query.kind).and(narrowed);
-        let entries = self.stamps(&query.kind, &narrowed)?;
+        let narrowed = server_info.filter(&query.kind).and(narrowed);
+        let entries = self.entry_versions(&query.kind, &narrowed)?;
         let seen = self.refresh_all(&query.kind, &entries)?;
         let found = self.copy.find(query)?;
         let is_all = found.total == Some(found.resources.len()) && found.resources.len() <= FEW;
@@ -253,11 +261,11 @@ fn holds(kind: &Kind) -> bool {
 }
 
 /// Whether a refusal means that the entry has changed in the meantime.
-fn is_stale(fault: &Fault) -> bool {
-    use wire::{ASSERTION_FAILED, NO_SUCH_ATTRIBUTE, NO_SUCH_OBJECT, VALUE_EXISTS};
+fn is_stale(fault: &LdapFailure) -> bool {
+    use session::{ASSERTION_FAILED, NO_SUCH_ATTRIBUTE, NO_SUCH_OBJECT, VALUE_EXISTS};
     matches!(
         fault,
-        Fault::Refused {
+        LdapFailure::Refused {
             code: ASSERTION_FAILED | NO_SUCH_ATTRIBUTE | NO_SUCH_OBJECT | VALUE_EXISTS,
             ..
         }

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::connection::Fault;
+use super::connection::LdapFailure;
 use super::entry::Entry;
-use super::facts::Facts;
 use super::filter::LdapFilter;
-use super::flavour::{Flavour, NORMAL_ACCOUNT, PASSWORD_NOT_REQUIRED, Switch};
+use super::flavour::{DisableRule, Flavour, NORMAL_ACCOUNT, PASSWORD_NOT_REQUIRED};
 use super::name::rdn;
-use super::wire::{Delta, Wire, unicode_password};
+use super::server_info::ServerInfo;
+use super::session::{Delta, LdapSession, unicode_password};
 use super::{Dn, LdapUserstore, deltas};
 use crate::domain::{Kind, Resource, ResourceId};
-use crate::userstore::{Draft, PasswordChange, StoreError, Write, WriteAction, Written};
+use crate::userstore::{Draft, PasswordChange, StoreError, Write, WriteAction, WriteResult};
 
 /// The operations in the directory, in this order: those most likely to be refused come first, and if a later one is
 /// refused, the earlier ones are undone. A password cannot be undone, so it comes last.
@@ -40,12 +40,12 @@ impl LdapUserstore {
     /// Returns the attributes of a new entry.
     pub(super) fn new_entry(
         &self,
-        facts: &Facts,
+        server_info: &ServerInfo,
         kind: &Kind,
         draft: &Draft,
-        trial: Option<&Written>,
+        trial: Option<&WriteResult>,
     ) -> Result<NewEntry, StoreError> {
-        let mapping = facts.mapping(kind);
+        let mapping = server_info.mapping(kind);
         let rendered = mapping.render(&draft.attributes);
         let mut attributes: NewEntry = rendered
             .iter()
@@ -54,10 +54,10 @@ impl LdapUserstore {
         attributes.push(("objectClass".to_owned(), deltas::bytes(mapping.object_classes.iter())));
         let off = draft.attributes.get("active") == Some(&Value::Bool(false));
         match mapping.switch {
-            Some(Switch::Value(attribute, value)) if off => {
+            Some(DisableRule::Value(attribute, value)) if off => {
                 attributes.push((attribute.to_owned(), vec![value.as_bytes().to_vec()]));
             }
-            Some(Switch::Bit(attribute, bit)) => {
+            Some(DisableRule::Bit(attribute, bit)) => {
                 let password = matches!(draft.password, Some(PasswordChange::Set(_)));
                 let control =
                     NORMAL_ACCOUNT | if off { bit } else { 0 } | if password { 0 } else { PASSWORD_NOT_REQUIRED };
@@ -87,7 +87,7 @@ impl LdapUserstore {
     /// Returns the operations of a write on an entry, apart from members.
     pub(super) fn plan(
         &self,
-        facts: &Facts,
+        server_info: &ServerInfo,
         write: &Write,
         before: &Resource,
         entry: &Entry,
@@ -99,8 +99,8 @@ impl LdapUserstore {
                 password: None,
             });
         };
-        self.check_held(facts, &write.kind, &draft.attributes)?;
-        let mapping = facts.mapping(&write.kind);
+        self.check_mapped(server_info, &write.kind, &draft.attributes)?;
+        let mapping = server_info.mapping(&write.kind);
         let (old, new) = (
             mapping.render(&before.document.attributes()),
             mapping.render(&draft.attributes),
@@ -132,44 +132,45 @@ impl LdapUserstore {
     }
 
     /// Executes a plan. If an operation is refused, the earlier ones are undone, as far as the directory allows.
-    pub(super) fn carry_out(&self, facts: &Facts, plan: &Plan, entry: &Entry) -> Result<(), Fault> {
-        let stamps = self.settings.flavour.stamps();
-        let while_at = (facts.asserts && stamps.len() == 1).then(|| LdapFilter::equal(stamps[0], &entry.stamp));
+    pub(super) fn carry_out(&self, server_info: &ServerInfo, plan: &Plan, entry: &Entry) -> Result<(), LdapFailure> {
+        let versions = self.settings.flavour.version_attributes();
+        let while_at =
+            (server_info.asserts && versions.len() == 1).then(|| LdapFilter::equal(versions[0], &entry.entry_version));
         let is_all = plan.rename.is_none() && plan.password.is_none();
         if plan.is_empty() {
             return Ok(());
         }
-        self.connections.write(|wire| {
-            wire.modify(&entry.dn, &plan.deltas, while_at.as_ref().filter(|_| is_all))?;
-            let undo = |wire: &mut Wire<'_>, fault: Fault| {
-                if matches!(fault, Fault::Refused { .. }) {
-                    wire.modify(&entry.dn, &deltas::inverse(&plan.deltas, entry), None)?;
+        self.connections.write(|session| {
+            session.modify(&entry.dn, &plan.deltas, while_at.as_ref().filter(|_| is_all))?;
+            let undo = |session: &mut LdapSession<'_>, fault: LdapFailure| {
+                if matches!(fault, LdapFailure::Refused { .. }) {
+                    session.modify(&entry.dn, &deltas::inverse(&plan.deltas, entry), None)?;
                 }
                 Err(fault)
             };
             if let Some(rename) = &plan.rename
-                && let Err(fault) = wire.rename(&entry.dn, &rename.to)
+                && let Err(fault) = session.rename(&entry.dn, &rename.to)
             {
-                return undo(wire, fault);
+                return undo(session, fault);
             }
             let dn = plan.rename.as_ref().map_or(&entry.dn, |rename| &rename.dn);
             if let Some(password) = &plan.password
-                && let Err(fault) = set_password(wire, dn, password)
+                && let Err(fault) = set_password(session, dn, password)
             {
-                if let (Some(rename), Fault::Refused { .. }) = (&plan.rename, &fault) {
-                    wire.rename(dn, &rename.back)?;
+                if let (Some(rename), LdapFailure::Refused { .. }) = (&plan.rename, &fault) {
+                    session.rename(dn, &rename.back)?;
                 }
-                return undo(wire, fault);
+                return undo(session, fault);
             }
             Ok(())
         })
     }
 }
 
-fn set_password(wire: &mut Wire<'_>, dn: &Dn, password: &PasswordChange) -> Result<(), Fault> {
+fn set_password(session: &mut LdapSession<'_>, dn: &Dn, password: &PasswordChange) -> Result<(), LdapFailure> {
     match password {
-        PasswordChange::Set(password) => wire.set_password(dn, password.expose()),
-        PasswordChange::Clear => wire.clear_password(dn),
+        PasswordChange::Set(password) => session.set_password(dn, password.expose()),
+        PasswordChange::Clear => session.clear_password(dn),
     }
 }
 

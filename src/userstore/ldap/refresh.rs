@@ -9,17 +9,17 @@ use std::sync::PoisonError;
 
 use ldap3::Scope;
 
-use super::connection::Fault;
+use super::connection::LdapFailure;
 use super::entry::Entry;
-use super::facts::Facts;
 use super::filter::LdapFilter;
 use super::flavour::Flavour;
-use super::wire::{WRONG_DN_SYNTAX, WRONG_MATCHING, WRONG_SYNTAX, Wire};
+use super::server_info::ServerInfo;
+use super::session::{LdapSession, WRONG_DN_SYNTAX, WRONG_MATCHING, WRONG_SYNTAX};
 use super::{LdapUserstore, intent};
 use crate::domain::change::Action;
 use crate::domain::{Attributes, Kind, Precondition, ResourceId};
 use crate::storage::intents;
-use crate::storage::ldap_entries::{self, Held, KnownEntry};
+use crate::storage::ldap_entries::{self, EntrySummary, KnownEntry};
 use crate::userstore::{StoreError, Userstore, Write, WriteAction};
 
 /// The number of entries that one search reads by permanent id.
@@ -35,22 +35,24 @@ impl LdapUserstore {
         if known.is_none() && is_of_ours(id) {
             return Ok(None);
         }
-        let facts = self.facts()?;
-        let wanted = self.stamp_attributes();
+        let server_info = self.server_info()?;
+        let wanted = self.id_and_version_attributes();
         let found = match &known {
             Some(known) => {
                 let at = super::Dn::new(&known.dn);
-                let entry = self.connections.read(|wire| wire.at(&at, &wanted))?;
+                let entry = self.connections.read(|session| session.at(&at, &wanted))?;
                 entry.filter(|entry| entry.id == known.entry)
             }
             None => None,
         };
         let entry = match (found, &known) {
-            (Some(entry), Some(known)) if entry.stamp == known.stamp => return Ok(Some((known.clone(), false))),
+            (Some(entry), Some(known)) if entry.entry_version == known.entry_version => {
+                return Ok(Some((known.clone(), false)));
+            }
             (Some(entry), _) => Some(entry),
             (None, _) => {
                 let entry = known.as_ref().map_or(id.as_str(), |known| known.entry.as_str());
-                self.by_entry(&facts, kind, entry, &wanted)?
+                self.by_entry(&server_info, kind, entry, &wanted)?
             }
         };
         let Some(entry) = entry else { return Ok(None) };
@@ -61,7 +63,7 @@ impl LdapUserstore {
     /// Returns the entry with this permanent id.
     pub(super) fn by_entry(
         &self,
-        facts: &Facts,
+        server_info: &ServerInfo,
         kind: &Kind,
         id: &str,
         wanted: &[String],
@@ -69,14 +71,14 @@ impl LdapUserstore {
         let Some(by_id) = self.entry_filter(id) else {
             return Ok(None);
         };
-        let filter = facts.filter(kind).and(by_id);
+        let filter = server_info.filter(kind).and(by_id);
         let found = self
             .connections
-            .read(|wire| wire.search(self.base(kind), Scope::Subtree, &filter, wanted));
+            .read(|session| session.search(self.base(kind), Scope::Subtree, &filter, wanted));
         match found {
             Ok(mut found) => Ok(found.pop()),
             // A text that the server does not accept as an id belongs to no entry.
-            Err(Fault::Refused {
+            Err(LdapFailure::Refused {
                 code: WRONG_SYNTAX | WRONG_MATCHING | WRONG_DN_SYNTAX,
                 ..
             }) => Ok(None),
@@ -106,47 +108,53 @@ impl LdapUserstore {
         }
     }
 
-    pub(super) fn stamp_attributes(&self) -> Vec<String> {
+    pub(super) fn id_and_version_attributes(&self) -> Vec<String> {
         let flavour = self.settings.flavour;
-        let names = [flavour.entry_id()].into_iter().chain(flavour.stamps().iter().copied());
+        let names = [flavour.entry_id()]
+            .into_iter()
+            .chain(flavour.version_attributes().iter().copied());
         names.map(str::to_owned).collect()
     }
 
     /// Returns every attribute that the copy is made of, without members.
-    pub(super) fn all_attributes(&self, facts: &Facts, kind: &Kind) -> Vec<String> {
-        let mapped = facts.mapping(kind).attributes();
-        self.stamp_attributes().into_iter().chain(mapped).collect()
+    pub(super) fn all_attributes(&self, server_info: &ServerInfo, kind: &Kind) -> Vec<String> {
+        let mapped = server_info.mapping(kind).attributes();
+        self.id_and_version_attributes().into_iter().chain(mapped).collect()
     }
 
     /// Returns the matching entries of a type, with only their versions.
-    pub(super) fn stamps(&self, kind: &Kind, filter: &LdapFilter) -> Result<Vec<Entry>, StoreError> {
-        let wanted = self.stamp_attributes();
+    pub(super) fn entry_versions(&self, kind: &Kind, filter: &LdapFilter) -> Result<Vec<Entry>, StoreError> {
+        let wanted = self.id_and_version_attributes();
         let base = self.base(kind);
         Ok(self
             .connections
-            .read(|wire| wire.search(base, Scope::Subtree, filter, &wanted))?)
+            .read(|session| session.search(base, Scope::Subtree, filter, &wanted))?)
     }
 
     /// Updates the copies of these entries, of which only the versions are known, and returns the ids of their
     /// resources.
     pub(super) fn refresh_all(&self, kind: &Kind, entries: &[Entry]) -> Result<HashSet<ResourceId>, StoreError> {
         let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
-        let held = self.held(&ids)?;
+        let held = self.summaries(&ids)?;
         let changed: Vec<&Entry> = entries
             .iter()
             .filter(|entry| differs(held.get(&entry.id), entry))
             .collect();
         if !changed.is_empty() {
-            self.absorb_all(kind, &changed)?;
+            self.sync_entries(kind, &changed)?;
         }
-        let held = if changed.is_empty() { held } else { self.held(&ids)? };
+        let held = if changed.is_empty() {
+            held
+        } else {
+            self.summaries(&ids)?
+        };
         Ok(held.into_values().map(|held| held.resource).collect())
     }
 
-    fn held(&self, ids: &[&str]) -> Result<HashMap<String, Held>, StoreError> {
+    fn summaries(&self, ids: &[&str]) -> Result<HashMap<String, EntrySummary>, StoreError> {
         let store = &self.settings.name;
         self.database
-            .read::<_, StoreError>(|connection| ldap_entries::held(connection, store, ids))
+            .read::<_, StoreError>(|connection| ldap_entries::summaries(connection, store, ids))
     }
 
     /// Updates all copies of a type, unless the directory's change counter is unchanged since the last time.
@@ -156,25 +164,29 @@ impl LdapUserstore {
 
     /// Like `compare`, with a delete limit: if more resources than `fuse` and more than a tenth of all are gone, none
     /// are removed. `None` removes any number.
-    pub(super) fn compare_within(&self, kind: &Kind, fuse: Option<usize>) -> Result<(), StoreError> {
-        let facts = self.facts()?;
+    pub(super) fn compare_within(&self, kind: &Kind, delete_limit: Option<usize>) -> Result<(), StoreError> {
+        let server_info = self.server_info()?;
         let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = self.connections.read(|wire| facts.progress(wire))?;
+        let progress = self.connections.read(|session| server_info.progress(session))?;
         if progress.is_some() && compared.get(kind) == progress.as_ref() {
             return Ok(());
         }
-        let entries = self.stamps(kind, &facts.filter(kind))?;
+        let entries = self.entry_versions(kind, &server_info.filter(kind))?;
         let store = &self.settings.name;
         let mut held = self
             .database
-            .read::<_, StoreError>(|connection| ldap_entries::all_held(connection, store, kind))?;
+            .read::<_, StoreError>(|connection| ldap_entries::all_summaries(connection, store, kind))?;
         let known = held.len();
         let changed: Vec<&Entry> = entries
             .iter()
             .filter(|entry| differs(held.remove(&entry.id).as_ref(), entry))
             .collect();
-        let is_settled = self.absorb_all(kind, &changed)?;
-        let are_gone = self.remove_gone(kind, held, fuse.map(|fuse| (fuse.max(known / 10), known)))?;
+        let is_settled = self.sync_entries(kind, &changed)?;
+        let are_gone = self.remove_gone(
+            kind,
+            held,
+            delete_limit.map(|delete_limit| (delete_limit.max(known / 10), known)),
+        )?;
         if let (Some(progress), true) = (progress, is_settled && are_gone) {
             compared.insert(kind.clone(), progress);
         } else {
@@ -188,7 +200,7 @@ impl LdapUserstore {
     fn remove_gone(
         &self,
         kind: &Kind,
-        gone: HashMap<String, Held>,
+        gone: HashMap<String, EntrySummary>,
         most: Option<(usize, usize)>,
     ) -> Result<bool, StoreError> {
         if let Some((most, known)) = most
@@ -203,9 +215,9 @@ impl LdapUserstore {
             );
             return Ok(false);
         }
-        let (mut settled, under_way) = (true, self.under_way()?);
+        let (mut settled, pending_subjects) = (true, self.pending_subjects()?);
         for (entry, held) in gone {
-            if under_way.contains(&intent::of_entry(&entry)) {
+            if pending_subjects.contains(&intent::of_entry(&entry)) {
                 settled = false;
                 continue;
             }
@@ -224,7 +236,7 @@ impl LdapUserstore {
     }
 
     /// The subjects of all pending intents.
-    pub(super) fn under_way(&self) -> Result<HashSet<String>, StoreError> {
+    pub(super) fn pending_subjects(&self) -> Result<HashSet<String>, StoreError> {
         let store = &self.settings.name;
         let intents = self
             .database
@@ -233,44 +245,45 @@ impl LdapUserstore {
     }
 
     /// Reads entries and copies them. Returns whether none had to be skipped.
-    fn absorb_all(&self, kind: &Kind, changed: &[&Entry]) -> Result<bool, StoreError> {
-        let facts = self.facts()?;
-        let wanted = self.all_attributes(&facts, kind);
+    fn sync_entries(&self, kind: &Kind, changed: &[&Entry]) -> Result<bool, StoreError> {
+        let server_info = self.server_info()?;
+        let wanted = self.all_attributes(&server_info, kind);
         let mut settled = true;
         if *kind == Kind::GROUP && changed.len() > 1 {
             // Most of their members are users, so copy those first.
-            self.take_in_new_users(&facts)?;
+            self.import_new_users(&server_info)?;
         }
         for batch in changed.chunks(BATCH) {
             let filters: Vec<LdapFilter> = batch.iter().filter_map(|entry| self.entry_filter(&entry.id)).collect();
-            let filter = facts.filter(kind).and(LdapFilter::Or(filters));
+            let filter = server_info.filter(kind).and(LdapFilter::Or(filters));
             // Read the stored versions before the entries: a confirmation in the meantime is newer.
             let ids: Vec<&str> = batch.iter().map(|entry| entry.id.as_str()).collect();
-            let held = self.held(&ids)?;
-            let read = |wire: &mut Wire<'_>| wire.search(self.base(kind), Scope::Subtree, &filter, &wanted);
+            let held = self.summaries(&ids)?;
+            let read =
+                |session: &mut LdapSession<'_>| session.search(self.base(kind), Scope::Subtree, &filter, &wanted);
             let entries = self.connections.read(read)?;
-            settled &= self.absorb_batch(&facts, kind, &entries, held)?;
+            settled &= self.sync_batch(&server_info, kind, &entries, held)?;
         }
         Ok(settled)
     }
 
     /// Copies users that have no copy yet, since group members can only be resolved to known users.
-    fn take_in_new_users(&self, facts: &Facts) -> Result<(), StoreError> {
+    fn import_new_users(&self, server_info: &ServerInfo) -> Result<(), StoreError> {
         let store = &self.settings.name;
-        let entries = self.stamps(&Kind::USER, &facts.filter(&Kind::USER))?;
+        let entries = self.entry_versions(&Kind::USER, &server_info.filter(&Kind::USER))?;
         let held = self
             .database
-            .read::<_, StoreError>(|connection| ldap_entries::all_held(connection, store, &Kind::USER))?;
+            .read::<_, StoreError>(|connection| ldap_entries::all_summaries(connection, store, &Kind::USER))?;
         let new: Vec<&Entry> = entries.iter().filter(|entry| !held.contains_key(&entry.id)).collect();
         if !new.is_empty() {
-            self.absorb_all(&Kind::USER, &new)?;
+            self.sync_entries(&Kind::USER, &new)?;
         }
         Ok(())
     }
 }
 
-fn differs(held: Option<&Held>, entry: &Entry) -> bool {
-    held.is_none_or(|held| held.stamp != entry.stamp || held.dn != entry.dn.as_str())
+fn differs(held: Option<&EntrySummary>, entry: &Entry) -> bool {
+    held.is_none_or(|held| held.entry_version != entry.entry_version || held.dn != entry.dn.as_str())
 }
 
 /// Returns the stored form of an entry.
@@ -280,7 +293,7 @@ pub(super) fn known(resource: ResourceId, entry: &Entry) -> KnownEntry {
         entry: entry.id.clone(),
         dn: entry.dn.as_str().to_owned(),
         dn_key: entry.dn.key().unwrap_or_else(|| entry.dn.as_str().to_lowercase()),
-        stamp: entry.stamp.clone(),
+        entry_version: entry.entry_version.clone(),
     }
 }
 

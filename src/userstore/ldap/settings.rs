@@ -32,7 +32,7 @@ pub struct LdapSettings {
     /// Whether entries may be written.
     pub writable: bool,
     /// The handling of values that entries have no attribute for.
-    pub unmapped: Unmapped,
+    pub unmapped: UnmappedValues,
     /// The naming attribute of new user entries, if not the flavour's.
     pub user_rdn: Option<String>,
     /// The object classes of new user entries, if not the flavour's.
@@ -55,7 +55,7 @@ pub struct LdapSettings {
 
 /// The handling of values that LDAP has no attribute for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmapped {
+pub enum UnmappedValues {
     /// They are stored in our own database.
     Keep,
     /// They are rejected.

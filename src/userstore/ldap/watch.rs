@@ -16,16 +16,16 @@ impl LdapUserstore {
     ///
     /// Call it repeatedly: after the first call, only this method waits for a server that did not answer.
     pub fn watch(&self) -> Result<(), StoreError> {
-        self.connections.knock()?;
-        self.settle_all()?;
+        self.connections.probe()?;
+        self.recover_intents()?;
         self.compare(&Kind::USER)?;
         self.compare(&Kind::GROUP)?;
         self.note_baseline()
     }
 
     /// Like `watch`, without a delete limit.
-    pub fn accept(&self) -> Result<(), StoreError> {
-        self.settle_all()?;
+    pub(super) fn accept_content(&self) -> Result<(), StoreError> {
+        self.recover_intents()?;
         self.compare_within(&Kind::USER, None)?;
         self.compare_within(&Kind::GROUP, None)?;
         self.note_baseline()
@@ -33,7 +33,7 @@ impl LdapUserstore {
 
     /// The time until the next call of `watch`: short while the directory does not answer.
     pub fn interval(&self) -> Duration {
-        match self.connections.trouble() {
+        match self.connections.outage() {
             Some(_) => self.settings.watch.min(KNOCK_EVERY),
             None => self.settings.watch,
         }

@@ -8,7 +8,7 @@ use crate::domain::{ResourceId, Secret, Timestamp};
 use crate::storage::SqlConnection;
 use crate::storage::connection::SuffixDsl;
 use crate::storage::tables::credentials;
-use crate::userstore::{PasswordVerdict, StoreError};
+use crate::userstore::{PasswordCheck, StoreError};
 
 /// Sets or removes the hash. Either way, earlier failures are cleared.
 pub(super) fn set(
@@ -40,7 +40,7 @@ pub(super) fn has(connection: &mut SqlConnection, id: &ResourceId) -> QueryResul
 }
 
 /// Checks a password against the hash.
-pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
     attempt(store, id, |hash| Ok(store.hasher.verify(hash, password)))
 }
 
@@ -50,22 +50,22 @@ pub(super) fn attempt(
     store: &SqlUserstore,
     id: &ResourceId,
     is_right: impl FnOnce(Option<&str>) -> Result<bool, StoreError>,
-) -> Result<PasswordVerdict, StoreError> {
+) -> Result<PasswordCheck, StoreError> {
     let (resource, now) = (id.clone(), store.clock.now());
     let attempt = store
         .database
         .write(move |connection| begin_attempt(connection, &resource, now).map_err(StoreError::from))?;
     match attempt {
-        Attempt::Locked(until) => Ok(PasswordVerdict::Locked { until }),
-        Attempt::Compare(hash) => {
+        PasswordAttempt::Locked(until) => Ok(PasswordCheck::Locked { until }),
+        PasswordAttempt::Compare(hash) => {
             if !is_right(hash.as_deref())? {
-                return Ok(PasswordVerdict::Wrong);
+                return Ok(PasswordCheck::Invalid);
             }
             let resource = id.clone();
             store
                 .database
                 .write(move |connection| unlock(connection, &resource).map_err(StoreError::from))?;
-            Ok(PasswordVerdict::Right)
+            Ok(PasswordCheck::Valid)
         }
     }
 }
@@ -88,12 +88,12 @@ pub(super) fn make_room(connection: &mut SqlConnection, id: &ResourceId, at: Tim
         .map(|_| ())
 }
 
-enum Attempt {
+enum PasswordAttempt {
     Locked(Timestamp),
     Compare(Option<String>),
 }
 
-fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp) -> QueryResult<Attempt> {
+fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp) -> QueryResult<PasswordAttempt> {
     let row: Option<(Option<String>, i32, i64)> = credentials::table
         .find(id.as_str())
         .select((credentials::hash, credentials::failures, credentials::locked_until))
@@ -101,10 +101,10 @@ fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp
         .load(connection)?
         .pop();
     let Some((hash, failures, until)) = row else {
-        return Ok(Attempt::Compare(None));
+        return Ok(PasswordAttempt::Compare(None));
     };
     if until > now.0 {
-        return Ok(Attempt::Locked(Timestamp(until)));
+        return Ok(PasswordAttempt::Locked(Timestamp(until)));
     }
     diesel::update(credentials::table.find(id.as_str()))
         .set((
@@ -112,7 +112,7 @@ fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp
             credentials::locked_until.eq(locked_until(failures + 1, now).0),
         ))
         .execute(connection)?;
-    Ok(Attempt::Compare(hash))
+    Ok(PasswordAttempt::Compare(hash))
 }
 
 /// Clears failures and lifts the lock.

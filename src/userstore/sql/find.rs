@@ -2,12 +2,12 @@
 
 use diesel::prelude::*;
 
-use super::landmarks::{Counts, Landmarks, counted};
+use super::checkpoints::{PageCheckpoints, ResourceCounts, counted};
 use super::members;
 use super::predicate::{Narrowed, Predicate, narrow};
 use super::row::Row;
 use crate::domain::filter::{Filter, matches};
-use crate::domain::query::{Found, Page, Place, Query, Sort, SortKey, Start, compare, cut, sort_key};
+use crate::domain::query::{Page, Query, ResultPage, Sort, SortKey, SortPosition, Start, compare, cut, sort_key};
 use crate::domain::schema::AttributeRef;
 use crate::domain::{Kind, Resource, StoreName};
 use crate::storage::SqlConnection;
@@ -20,19 +20,24 @@ const BATCH: i64 = 500;
 /// Answers a query over one store.
 pub(super) fn find(
     connection: &mut SqlConnection,
-    (store, landmarks): (&StoreName, &Landmarks),
+    (store, checkpoints): (&StoreName, &PageCheckpoints),
     query: &Query,
-) -> QueryResult<Found> {
+) -> QueryResult<ResultPage> {
     // Clients send `userName eq "…"` before every write, so it gets a prepared statement of its own.
     let mut found = match query.filter.as_ref().and_then(Filter::name_wanted) {
         Some(key) if query.page.start == Start::Index(0) => find_by_key(connection, store, query, key)?,
-        _ => search(connection, (store, landmarks), query)?,
+        _ => search(connection, (store, checkpoints), query)?,
     };
     members::attach(connection, &mut found.resources, query.relations)?;
     Ok(found)
 }
 
-fn find_by_key(connection: &mut SqlConnection, store: &StoreName, query: &Query, name: &str) -> QueryResult<Found> {
+fn find_by_key(
+    connection: &mut SqlConnection,
+    store: &StoreName,
+    query: &Query,
+    name: &str,
+) -> QueryResult<ResultPage> {
     let row = resources::table
         .filter(resources::store.eq(store.as_str()))
         .filter(resources::kind.eq(query.kind.as_str()))
@@ -42,14 +47,14 @@ fn find_by_key(connection: &mut SqlConnection, store: &StoreName, query: &Query,
         .optional()?;
     let total = usize::from(row.is_some());
     let on_page = row.filter(|_| query.page.count > 0).map(Row::into_resource);
-    Ok(Found::at_index(0, total, on_page.into_iter().collect()))
+    Ok(ResultPage::at_index(0, total, on_page.into_iter().collect()))
 }
 
 fn search(
     connection: &mut SqlConnection,
-    (store, landmarks): (&StoreName, &Landmarks),
+    (store, checkpoints): (&StoreName, &PageCheckpoints),
     query: &Query,
-) -> QueryResult<Found> {
+) -> QueryResult<ResultPage> {
     let narrowed = match &query.filter {
         Some(filter) => narrow(&query.kind, filter),
         None => Narrowed {
@@ -57,29 +62,29 @@ fn search(
             exact: true,
         },
     };
-    let scope = Scope {
+    let scope = QueryScope {
         store,
         kind: &query.kind,
         predicate: &narrowed.predicate,
-        landmarks,
+        checkpoints,
     };
-    match (narrowed.exact, Order::of(query.sort.as_ref())) {
+    match (narrowed.exact, IndexOrder::of(query.sort.as_ref())) {
         (true, Some(order)) => in_sql(connection, &scope, order, &query.page),
         _ => in_memory(connection, &scope, query),
     }
 }
 
 /// The rows that a query considers.
-struct Scope<'a> {
+struct QueryScope<'a> {
     store: &'a StoreName,
     kind: &'a Kind,
     predicate: &'a Predicate,
-    landmarks: &'a Landmarks,
+    checkpoints: &'a PageCheckpoints,
 }
 
 type Rows<'a> = resources::BoxedQuery<'a, MultiBackend>;
 
-impl Scope<'_> {
+impl QueryScope<'_> {
     fn rows(&self) -> Rows<'_> {
         let rows = resources::table
             .filter(resources::store.eq(self.store.as_str()))
@@ -98,17 +103,17 @@ impl Scope<'_> {
         if !self.is_everything() {
             return self.rows().count().get_result(connection).map(counted);
         }
-        Ok(Counts::read(connection, self.store.as_str(), self.kind.as_str())?.total)
+        Ok(ResourceCounts::read(connection, self.store.as_str(), self.kind.as_str())?.total)
     }
 
     /// Returns the rows from a position on, ordered by id, and how many of them still precede the position.
     fn rows_from(&self, connection: &mut SqlConnection, place: usize) -> QueryResult<(Rows<'_>, usize)> {
-        let landmark = if self.is_everything() {
-            self.landmarks.before(connection, (self.store, self.kind), place)?
+        let checkpoint = if self.is_everything() {
+            self.checkpoints.before(connection, (self.store, self.kind), place)?
         } else {
             None
         };
-        Ok(match landmark {
+        Ok(match checkpoint {
             Some((id, between)) => (self.rows().filter(resources::id.gt(id)), between),
             None => (self.rows(), place),
         })
@@ -154,7 +159,7 @@ macro_rules! ordered {
 
 /// A sort order that an index provides.
 #[derive(Clone, Copy)]
-struct Order {
+struct IndexOrder {
     column: Column,
     descending: bool,
 }
@@ -167,7 +172,7 @@ enum Column {
     Modified,
 }
 
-impl Order {
+impl IndexOrder {
     fn of(sort: Option<&Sort>) -> Option<Self> {
         let Some(sort) = sort else {
             return Some(Self {
@@ -212,7 +217,7 @@ impl Order {
 
     /// Restricts the rows to one side of a place. The bound on the column alone is implied, but lets the database use
     /// an index.
-    fn beyond<'a>(self, rows: Rows<'a>, place: &Place, side: Side) -> Rows<'a> {
+    fn beyond<'a>(self, rows: Rows<'a>, place: &SortPosition, side: Side) -> Rows<'a> {
         use resources::{created, id, key, modified};
         let at = place.id.as_str().to_owned();
         let larger = (side == Side::After) != self.descending;
@@ -235,13 +240,18 @@ enum Side {
 }
 
 /// Answers a query that SQL can answer completely.
-fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page: &Page) -> QueryResult<Found> {
+fn in_sql(
+    connection: &mut SqlConnection,
+    scope: &QueryScope<'_>,
+    order: IndexOrder,
+    page: &Page,
+) -> QueryResult<ResultPage> {
     match &page.start {
         Start::Index(start) => by_index(connection, scope, order, *start, page.count),
         Start::After(place) => {
             let rows = order.apply(order.beyond(scope.rows(), place, Side::After), false);
-            let (resources, more) = one_too_many(connection, rows, page.count)?;
-            Ok(Found {
+            let (resources, more) = fetch_page(connection, rows, page.count)?;
+            Ok(ResultPage {
                 total: None,
                 resources,
                 more,
@@ -249,9 +259,9 @@ fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page:
         }
         Start::Before(place) => {
             let rows = order.apply(order.beyond(scope.rows(), place, Side::Before), true);
-            let (mut resources, more) = one_too_many(connection, rows, page.count)?;
+            let (mut resources, more) = fetch_page(connection, rows, page.count)?;
             resources.reverse();
-            Ok(Found {
+            Ok(ResultPage {
                 total: None,
                 resources,
                 more,
@@ -261,7 +271,7 @@ fn in_sql(connection: &mut SqlConnection, scope: &Scope<'_>, order: Order, page:
 }
 
 /// Returns the first `count` resources and whether there are more, by selecting one more than wanted.
-fn one_too_many(connection: &mut SqlConnection, rows: Rows<'_>, count: usize) -> QueryResult<(Vec<Resource>, bool)> {
+fn fetch_page(connection: &mut SqlConnection, rows: Rows<'_>, count: usize) -> QueryResult<(Vec<Resource>, bool)> {
     let rows: Vec<Row> = rows
         .limit(clamped(count.saturating_add(1)))
         .select(Row::as_select())
@@ -272,11 +282,11 @@ fn one_too_many(connection: &mut SqlConnection, rows: Rows<'_>, count: usize) ->
 
 fn by_index(
     connection: &mut SqlConnection,
-    scope: &Scope<'_>,
-    order: Order,
+    scope: &QueryScope<'_>,
+    order: IndexOrder,
     start: usize,
     count: usize,
-) -> QueryResult<Found> {
+) -> QueryResult<ResultPage> {
     let resources: Vec<Resource> = if count == 0 {
         Vec::new()
     } else if start == 0 {
@@ -306,14 +316,14 @@ fn by_index(
     } else {
         scope.total(connection)?
     };
-    Ok(Found::at_index(start, total, resources))
+    Ok(ResultPage::at_index(start, total, resources))
 }
 
 /// Matches, and if needed sorts, the candidates from SQL in memory. At most one batch of documents is held at a time,
 /// and only the id and sort key of each match.
-fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -> QueryResult<Found> {
-    let relations = query.looks_at();
-    let mut matching: Vec<Place> = Vec::new();
+fn in_memory(connection: &mut SqlConnection, scope: &QueryScope<'_>, query: &Query) -> QueryResult<ResultPage> {
+    let relations = query.relations_used();
+    let mut matching: Vec<SortPosition> = Vec::new();
     let mut last = String::new();
     loop {
         let rows: Vec<Row> = scope
@@ -330,7 +340,7 @@ fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -
             let view = candidate.view();
             if query.filter.as_ref().is_none_or(|filter| matches(filter, &view)) {
                 let key = query.sort.as_ref().and_then(|sort| sort_key(&sort.by, &view));
-                matching.push(Place {
+                matching.push(SortPosition {
                     key,
                     id: candidate.id.clone(),
                 });
@@ -346,7 +356,7 @@ fn in_memory(connection: &mut SqlConnection, scope: &Scope<'_>, query: &Query) -
     let total = matches!(query.page.start, Start::Index(_)).then_some(matching.len());
     let (kept, more) = cut(matching, &query.page, descending, |place| place);
     let ids: Vec<String> = kept.iter().map(|place| place.id.as_str().to_owned()).collect();
-    Ok(Found {
+    Ok(ResultPage {
         total,
         resources: super::by_ids(connection, &ids)?,
         more,

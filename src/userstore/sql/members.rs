@@ -94,13 +94,13 @@ pub(super) fn change(
             }
         }
     }
-    settle(connection, group, delta, &before)
+    net_delta(connection, group, delta, &before)
 }
 
 /// Reduces a change to its net effect: a member that left and came back, or the reverse, did neither, and one that
 /// left, came back and left again left once. `before` holds the earlier bodies of members that left or were relabelled;
 /// some may have the same body again at the end.
-fn settle(
+fn net_delta(
     connection: &mut SqlConnection,
     group: &ResourceId,
     delta: MembershipDelta,

@@ -8,29 +8,29 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 
-use super::{PasswordHasher, PasswordVerdict, StoreError, Userstore, Write, Written};
-use crate::domain::query::{Found, Query};
+use super::{PasswordCheck, PasswordHasher, StoreError, Userstore, Write, WriteResult};
+use crate::domain::query::{Query, ResultPage};
 use crate::domain::schema::Registry;
-use crate::domain::{Clock, Companion, Kind, Relations, Resource, ResourceId, Secret, StoreName};
+use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, SideRecord, StoreName};
 use crate::storage::connection::any_of;
 use crate::storage::database::Retry;
 use crate::storage::tables::resources;
 use crate::storage::{Database, SqlConnection, StorageError};
 
+mod checkpoints;
 mod credentials;
 mod find;
-mod held;
 mod indexed;
-mod landmarks;
 mod members;
 mod predicate;
 mod row;
+mod side_writes;
 mod unique;
 mod write;
 
-pub(in crate::userstore) use held::Beside;
-use landmarks::Landmarks;
+use checkpoints::PageCheckpoints;
 use row::Row;
+pub(in crate::userstore) use side_writes::SideWrite;
 
 /// A userstore in Vestibule's own database.
 pub struct SqlUserstore {
@@ -39,7 +39,7 @@ pub struct SqlUserstore {
     registry: Arc<Registry>,
     hasher: PasswordHasher,
     clock: Clock,
-    landmarks: Landmarks,
+    checkpoints: PageCheckpoints,
 }
 
 impl SqlUserstore {
@@ -57,7 +57,7 @@ impl SqlUserstore {
             registry,
             hasher,
             clock,
-            landmarks: Landmarks::new(),
+            checkpoints: PageCheckpoints::new(),
         }
     }
 }
@@ -88,17 +88,17 @@ impl Userstore for SqlUserstore {
             .read(|connection| members::is_larger(connection, group, limit))
     }
 
-    fn find(&self, query: &Query) -> Result<Found, StoreError> {
+    fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
         self.database
-            .read(|connection| find::find(connection, (&self.name, &self.landmarks), query))
+            .read(|connection| find::find(connection, (&self.name, &self.checkpoints), query))
     }
 
-    fn write(&self, write: Write, companions: Vec<Companion>) -> Result<Option<Written>, StoreError> {
-        let order = write::Order::new(self, write, companions);
+    fn write(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
+        let order = write::PreparedWrite::new(self, write, side_records);
         self.database.write(move |connection| order.carry_out(connection))
     }
 
-    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordVerdict, StoreError> {
+    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
         credentials::verify(self, id, password)
     }
 

@@ -25,13 +25,13 @@ pub(super) enum Predicate {
     Any(Vec<Predicate>),
     Not(Box<Predicate>),
     /// A text column satisfies a test.
-    Column(&'static str, Test),
+    Column(&'static str, TextTest),
     /// The `active` column has this value.
     Active(bool),
     /// A time column compares with a time by this operator.
     Time(&'static str, &'static str, i64),
     /// An indexed value at this path satisfies a test.
-    Value(String, Test),
+    Value(String, TextTest),
     /// The group has this member.
     Holds(String),
     /// The user is a member of this group, which is in the same store.
@@ -40,7 +40,7 @@ pub(super) enum Predicate {
 
 /// A test of a text.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Test {
+pub(super) enum TextTest {
     Is(String),
     /// From the first (inclusive) up to the second (exclusive); lets an index find a prefix.
     Between(String, String),
@@ -135,54 +135,58 @@ fn element(kind: &Kind, filter: &Filter) -> Narrowed {
 
 fn present(kind: &Kind, attribute: &AttributeRef) -> Narrowed {
     match place(kind, attribute) {
-        Place::Key | Place::Id | Place::Time(_) => Narrowed::exact(Predicate::Constant(true)),
-        Place::ExternalId => Narrowed::exact(Predicate::Column("resources.external_id", not_empty())),
-        Place::Indexed => Narrowed::exact(Predicate::Value(attribute.path(), not_empty())),
-        Place::Active | Place::Members | Place::Groups | Place::Document => Narrowed::open(),
+        AttributeColumn::Key | AttributeColumn::Id | AttributeColumn::Time(_) => {
+            Narrowed::exact(Predicate::Constant(true))
+        }
+        AttributeColumn::ExternalId => Narrowed::exact(Predicate::Column("resources.external_id", not_empty())),
+        AttributeColumn::Indexed => Narrowed::exact(Predicate::Value(attribute.path(), not_empty())),
+        AttributeColumn::Active | AttributeColumn::Members | AttributeColumn::Groups | AttributeColumn::Document => {
+            Narrowed::open()
+        }
     }
 }
 
 /// An empty text compares as a value but is not present.
-fn not_empty() -> Test {
-    Test::Compares(" > ", String::new())
+fn not_empty() -> TextTest {
+    TextTest::Compares(" > ", String::new())
 }
 
 fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Comparand) -> Narrowed {
     match (place(kind, attribute), value) {
-        (Place::Active, Comparand::Boolean(active)) if operator == Operator::Eq => Narrowed {
+        (AttributeColumn::Active, Comparand::Boolean(active)) if operator == Operator::Eq => Narrowed {
             predicate: Predicate::Active(*active),
             // An absent `active` equals neither value, but the column is false.
             exact: *active,
         },
-        (Place::Time(column), Comparand::Moment(moment)) => match comparison(operator) {
+        (AttributeColumn::Time(column), Comparand::Moment(moment)) => match comparison(operator) {
             Some(sign) => Narrowed::exact(Predicate::Time(column, sign, moment.0)),
             None => Narrowed::open(),
         },
-        (Place::Members, Comparand::Text(id)) if operator == Operator::Eq => {
+        (AttributeColumn::Members, Comparand::Text(id)) if operator == Operator::Eq => {
             Narrowed::exact(Predicate::Holds(id.clone()))
         }
-        (Place::Groups, Comparand::Text(id)) if operator == Operator::Eq => {
+        (AttributeColumn::Groups, Comparand::Text(id)) if operator == Operator::Eq => {
             Narrowed::exact(Predicate::IsIn(id.clone()))
         }
-        (Place::Key, Comparand::Text(text)) => text_test(
+        (AttributeColumn::Key, Comparand::Text(text)) => text_test(
             operator,
             canonical(text),
             |test| Predicate::Column("resources.key", test),
             false,
         ),
-        (Place::Id, Comparand::Text(text)) => text_test(
+        (AttributeColumn::Id, Comparand::Text(text)) => text_test(
             operator,
             text.clone(),
             |test| Predicate::Column("resources.id", test),
             false,
         ),
-        (Place::ExternalId, Comparand::Text(text)) => text_test(
+        (AttributeColumn::ExternalId, Comparand::Text(text)) => text_test(
             operator,
             text.clone(),
             |test| Predicate::Column("resources.external_id", test),
             true,
         ),
-        (Place::Indexed, Comparand::Text(text)) => {
+        (AttributeColumn::Indexed, Comparand::Text(text)) => {
             let path = attribute.path();
             text_test(
                 operator,
@@ -196,7 +200,7 @@ fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Co
 }
 
 /// The column or table in which SQL finds an attribute.
-enum Place {
+enum AttributeColumn {
     Key,
     Id,
     ExternalId,
@@ -208,26 +212,26 @@ enum Place {
     Document,
 }
 
-fn place(kind: &Kind, attribute: &AttributeRef) -> Place {
+fn place(kind: &Kind, attribute: &AttributeRef) -> AttributeColumn {
     if attribute.extension.is_some() {
         return if indexed::is_indexed(attribute) {
-            Place::Indexed
+            AttributeColumn::Indexed
         } else {
-            Place::Document
+            AttributeColumn::Document
         };
     }
     let sub = attribute.sub.as_ref().map(|sub| sub.name.as_str());
     match (attribute.attribute.name.as_str(), sub) {
-        ("id", None) => Place::Id,
-        ("externalId", None) => Place::ExternalId,
-        ("meta", Some("created")) => Place::Time("resources.created"),
-        ("meta", Some("lastModified")) => Place::Time("resources.modified"),
-        ("active", None) if *kind == Kind::USER => Place::Active,
-        ("members", Some("value")) if *kind == Kind::GROUP && attribute.leaf().case_exact => Place::Members,
-        ("groups", Some("value")) if *kind == Kind::USER && attribute.leaf().case_exact => Place::Groups,
-        (_, None) if attribute.attribute.is_name => Place::Key,
-        _ if indexed::is_indexed(attribute) => Place::Indexed,
-        _ => Place::Document,
+        ("id", None) => AttributeColumn::Id,
+        ("externalId", None) => AttributeColumn::ExternalId,
+        ("meta", Some("created")) => AttributeColumn::Time("resources.created"),
+        ("meta", Some("lastModified")) => AttributeColumn::Time("resources.modified"),
+        ("active", None) if *kind == Kind::USER => AttributeColumn::Active,
+        ("members", Some("value")) if *kind == Kind::GROUP && attribute.leaf().case_exact => AttributeColumn::Members,
+        ("groups", Some("value")) if *kind == Kind::USER && attribute.leaf().case_exact => AttributeColumn::Groups,
+        (_, None) if attribute.attribute.is_name => AttributeColumn::Key,
+        _ if indexed::is_indexed(attribute) => AttributeColumn::Indexed,
+        _ => AttributeColumn::Document,
     }
 }
 
@@ -248,11 +252,16 @@ const LONGEST_PATTERN: usize = 50_000;
 
 /// Returns the test of a text that the index may hold `capped`. Order and prefixes are exact as long as the value is
 /// not longer than the index keeps.
-fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicate, may_be_capped: bool) -> Narrowed {
+fn text_test(
+    operator: Operator,
+    text: String,
+    to: impl FnOnce(TextTest) -> Predicate,
+    may_be_capped: bool,
+) -> Narrowed {
     let short = text.chars().nth(WIDTH).is_none();
     let (test, exact) = match operator {
         Operator::Eq => (
-            Test::Is(if may_be_capped {
+            TextTest::Is(if may_be_capped {
                 capped(&text).into_owned()
             } else {
                 text
@@ -266,11 +275,11 @@ fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicat
         _ if may_be_capped && !short => return Narrowed::open(),
         Operator::Sw if text.is_empty() => return Narrowed::open(),
         Operator::Sw => match after_prefix(&text) {
-            Some(end) => (Test::Between(text, end), true),
+            Some(end) => (TextTest::Between(text, end), true),
             None => return Narrowed::open(),
         },
         other => match comparison(other) {
-            Some(sign) => (Test::Compares(sign, text), true),
+            Some(sign) => (TextTest::Compares(sign, text), true),
             None => return Narrowed::open(),
         },
     };
@@ -281,13 +290,13 @@ fn text_test(operator: Operator, text: String, to: impl FnOnce(Test) -> Predicat
 }
 
 /// Returns the test for `co` or `ew` and whether it is exact; `None` if its pattern is too long for a database.
-fn like(operator: Operator, text: &str, may_be_capped: bool) -> Option<(Test, bool)> {
+fn like(operator: Operator, text: &str, may_be_capped: bool) -> Option<(TextTest, bool)> {
     let end = if operator == Operator::Co { "%" } else { "" };
     let pattern = format!("%{}{end}", escaped(text));
     match (pattern.len() > LONGEST_PATTERN, may_be_capped) {
         (true, _) => None,
-        (false, true) => Some((Test::LikeOrLong(pattern), false)),
-        (false, false) => Some((Test::Like(pattern), true)),
+        (false, true) => Some((TextTest::LikeOrLong(pattern), false)),
+        (false, false) => Some((TextTest::Like(pattern), true)),
     }
 }
 
@@ -407,17 +416,17 @@ fn balanced<'b>(
     Ok(())
 }
 
-fn push_test<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, column: &str, test: &'b Test) -> QueryResult<()> {
-    if let Test::LikeOrLong(_) = test {
+fn push_test<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, column: &str, test: &'b TextTest) -> QueryResult<()> {
+    if let TextTest::LikeOrLong(_) = test {
         out.push_sql("(");
     }
     out.push_sql(column);
     match test {
-        Test::Is(text) => {
+        TextTest::Is(text) => {
             out.push_sql(" = ");
             out.push_bind_param::<Text, _>(text)
         }
-        Test::Between(from, to) => {
+        TextTest::Between(from, to) => {
             out.push_sql(" >= ");
             out.push_bind_param::<Text, _>(from)?;
             out.push_sql(" AND ");
@@ -425,17 +434,17 @@ fn push_test<'b>(out: &mut AstPass<'_, 'b, MultiBackend>, column: &str, test: &'
             out.push_sql(" < ");
             out.push_bind_param::<Text, _>(to)
         }
-        Test::Compares(sign, text) => {
+        TextTest::Compares(sign, text) => {
             out.push_sql(sign);
             out.push_bind_param::<Text, _>(text)
         }
-        Test::Like(pattern) => {
+        TextTest::Like(pattern) => {
             out.push_sql(" LIKE ");
             out.push_bind_param::<Text, _>(pattern)?;
             out.push_sql(" ESCAPE '\\'");
             Ok(())
         }
-        Test::LikeOrLong(pattern) => {
+        TextTest::LikeOrLong(pattern) => {
             out.push_sql(" LIKE ");
             out.push_bind_param::<Text, _>(pattern)?;
             out.push_sql(" ESCAPE '\\' OR length(");

@@ -22,7 +22,7 @@ pub(super) struct Row {
     pub(super) version: i64,
     pub(super) writers: String,
     pub(super) document: String,
-    #[diesel(select_expression = Groups, select_expression_type = Groups)]
+    #[diesel(select_expression = GroupsColumn, select_expression_type = GroupsColumn)]
     groups: Option<String>,
 }
 
@@ -51,9 +51,9 @@ impl Row {
 /// because `UNION` takes no group twice. Scalar subqueries in place of joins and `EXISTS` force the databases to start
 /// at the user and go up.
 #[derive(Clone, Copy, QueryId)]
-pub(super) struct Groups;
+pub(super) struct GroupsColumn;
 
-impl QueryFragment<MultiBackend> for Groups {
+impl QueryFragment<MultiBackend> for GroupsColumn {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
         let (list, element, end) = match out.backend() {
             MultiBackend::Postgres(_) => ("json_agg(", "json_build_array(", ")::text"),
@@ -81,16 +81,16 @@ impl QueryFragment<MultiBackend> for Groups {
     }
 }
 
-impl Expression for Groups {
+impl Expression for GroupsColumn {
     type SqlType = Nullable<Text>;
 }
 
-impl ValidGrouping<()> for Groups {
+impl ValidGrouping<()> for GroupsColumn {
     type IsAggregate = is_aggregate::No;
 }
 
-impl AppearsOnTable<resources::table> for Groups {}
-impl SelectableExpression<resources::table> for Groups {}
+impl AppearsOnTable<resources::table> for GroupsColumn {}
+impl SelectableExpression<resources::table> for GroupsColumn {}
 
 fn memberships(list: &str) -> Vec<Membership> {
     let mut groups: Vec<(String, String, String)> = serde_json::from_str(list).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::storage::{SqlConnection, StorageError, random};
 use crate::userstore::StoreError;
 
 /// The store and type within which a value is unique (both empty if globally), the path and the value.
-type Place = (String, String, String, String);
+type UniqueRow = (String, String, String, String);
 
 /// Claims the values that a resource does not hold yet and releases those that it no longer wants.
 pub(super) fn claim(
@@ -20,7 +20,7 @@ pub(super) fn claim(
     (store, kind, id): (&StoreName, &Kind, &ResourceId),
     wanted: &BTreeSet<UniqueValue>,
 ) -> Result<(), StoreError> {
-    let place = |one: &UniqueValue| -> Place {
+    let place = |one: &UniqueValue| -> UniqueRow {
         let (store, kind) = if one.global {
             ("", "")
         } else {
@@ -36,8 +36,8 @@ pub(super) fn claim(
             unique_values::path,
             unique_values::value,
         ))
-        .load::<Place>(connection)?;
-    let places: BTreeSet<Place> = wanted.iter().map(place).collect();
+        .load::<UniqueRow>(connection)?;
+    let places: BTreeSet<UniqueRow> = wanted.iter().map(place).collect();
     for gone in held.iter().filter(|held| !places.contains(held)) {
         diesel::delete(unique_values::table.find(gone.clone())).execute(connection)?;
     }

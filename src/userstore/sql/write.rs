@@ -9,10 +9,10 @@ use diesel::sql_types::BigInt;
 use super::row::Row;
 use super::{SqlUserstore, credentials, indexed, members, unique};
 use crate::domain::change::MembershipDelta;
-use crate::domain::provenance::Provenance;
+use crate::domain::provenance::{self, Provenance};
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Companion, Document, Kind, Precondition, Resource, ResourceId, StoreName, Timestamp, Version,
+    Attributes, Document, Kind, Precondition, Resource, ResourceId, SideRecord, StoreName, Timestamp, Version,
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
@@ -20,36 +20,36 @@ use crate::storage::{
     SqlConnection, StorageError, approvals, consents, factors, grants, group_grants, journal, links, mail_codes,
     sessions,
 };
-use crate::userstore::{Draft, MemberChange, PasswordChange, StoreError, Write, WriteAction, Written};
+use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, Write, WriteAction, WriteResult};
 
 /// A write with everything that can be computed before the transaction begins: hashes, index values, texts.
-pub(super) struct Order {
+pub(super) struct PreparedWrite {
     store: StoreName,
     kind: Kind,
     id: ResourceId,
     at: Timestamp,
-    step: Step,
-    journal: Vec<journal::Entry>,
+    step: PreparedAction,
+    journal: Vec<journal::StoredJournalEntry>,
     /// The side records other than journal entries.
-    companions: Vec<Companion>,
+    side_records: Vec<SideRecord>,
 }
 
-enum Step {
-    Create(State),
-    Replace(State, Precondition),
-    Members(MemberChange, Precondition),
+enum PreparedAction {
+    Create(PreparedState),
+    Replace(PreparedState, Precondition),
+    Members(MemberSteps, Precondition),
     Keep,
     Delete(Precondition),
 }
 
 /// A password in the form in which it is stored.
-enum Credential {
+enum PreparedPassword {
     Hash(String),
     None,
 }
 
 /// A draft in the form in which it is stored.
-struct State {
+struct PreparedState {
     attribute: String,
     name: String,
     key: String,
@@ -64,27 +64,27 @@ struct State {
     /// Whether the previous state is known to have had the same values.
     keeps_values: bool,
     unique: Option<BTreeSet<UniqueValue>>,
-    members: Option<MemberChange>,
-    password: Option<Credential>,
+    members: Option<MemberSteps>,
+    password: Option<PreparedPassword>,
 }
 
-impl Order {
+impl PreparedWrite {
     /// Prepares a write; hashing a password happens here, outside the transaction.
-    pub(super) fn new(store: &SqlUserstore, write: Write, companions: Vec<Companion>) -> Self {
+    pub(super) fn new(store: &SqlUserstore, write: Write, side_records: Vec<SideRecord>) -> Self {
         let step = match write.action {
-            WriteAction::Create(draft) => Step::Create(State::new(store, &write.kind, draft)),
+            WriteAction::Create(draft) => PreparedAction::Create(PreparedState::new(store, &write.kind, draft)),
             WriteAction::Replace {
                 draft,
                 before,
                 expected,
             } => {
-                let mut state = State::new(store, &write.kind, draft);
+                let mut state = PreparedState::new(store, &write.kind, draft);
                 state.keeps_values = before.is_some_and(|before| values(store, &write.kind, &before) == state.values);
-                Step::Replace(state, expected)
+                PreparedAction::Replace(state, expected)
             }
-            WriteAction::Members { change, expected } => Step::Members(change, expected),
-            WriteAction::Keep => Step::Keep,
-            WriteAction::Delete { expected } => Step::Delete(expected),
+            WriteAction::Members { change, expected } => PreparedAction::Members(change, expected),
+            WriteAction::Keep => PreparedAction::Keep,
+            WriteAction::Delete { expected } => PreparedAction::Delete(expected),
         };
         let mut order = Self {
             store: store.name.clone(),
@@ -93,29 +93,29 @@ impl Order {
             at: write.at,
             step,
             journal: Vec::new(),
-            companions: Vec::new(),
+            side_records: Vec::new(),
         };
-        for companion in companions {
-            match companion {
-                Companion::Journal(entry) => order.journal.push(entry.into()),
-                other => order.companions.push(other),
+        for side_record in side_records {
+            match side_record {
+                SideRecord::Journal(entry) => order.journal.push(entry.into()),
+                other => order.side_records.push(other),
             }
         }
         order
     }
 
     /// Applies the write in the open transaction.
-    pub(super) fn carry_out(&self, connection: &mut SqlConnection) -> Result<Option<Written>, StoreError> {
+    pub(super) fn carry_out(&self, connection: &mut SqlConnection) -> Result<Option<WriteResult>, StoreError> {
         match &self.step {
-            Step::Create(state) => self.create(connection, state).map(Some),
-            Step::Replace(state, expected) => self.replace(connection, state, expected),
-            Step::Members(change, expected) => self.change_members(connection, change, expected),
-            Step::Keep => self.keep(connection),
-            Step::Delete(expected) => self.delete(connection, expected),
+            PreparedAction::Create(state) => self.create(connection, state).map(Some),
+            PreparedAction::Replace(state, expected) => self.replace(connection, state, expected),
+            PreparedAction::Members(change, expected) => self.change_members(connection, change, expected),
+            PreparedAction::Keep => self.keep(connection),
+            PreparedAction::Delete(expected) => self.delete(connection, expected),
         }
     }
 
-    fn create(&self, connection: &mut SqlConnection, state: &State) -> Result<Written, StoreError> {
+    fn create(&self, connection: &mut SqlConnection, state: &PreparedState) -> Result<WriteResult, StoreError> {
         diesel::insert_into(resources::table)
             .values((
                 resources::id.eq(self.id.as_str()),
@@ -137,7 +137,7 @@ impl Order {
         let delta = self.apply_parts(connection, state)?;
         let resource = self.resource(state, self.at, self.at, Version::FIRST);
         self.record(connection, &resource, &delta)?;
-        Ok(Written {
+        Ok(WriteResult {
             resource,
             members: delta,
             changed: true,
@@ -147,9 +147,9 @@ impl Order {
     fn replace(
         &self,
         connection: &mut SqlConnection,
-        state: &State,
+        state: &PreparedState,
         expected: &Precondition,
-    ) -> Result<Option<Written>, StoreError> {
+    ) -> Result<Option<WriteResult>, StoreError> {
         let version = match expected {
             Precondition::Versions(versions) if versions.len() == 1 => versions[0],
             _ => match self.current(connection, expected)? {
@@ -164,7 +164,7 @@ impl Order {
                 .map_or(Ok(None), |_| Err(StoreError::Stale));
         };
         if state.password.is_some() || state.closed {
-            self.put_out(connection)?;
+            self.end_sessions(connection)?;
         }
         if !state.keeps_values {
             self.update_values(connection, state)?;
@@ -172,7 +172,7 @@ impl Order {
         let delta = self.apply_parts(connection, state)?;
         let resource = self.resource(state, created, modified, version.next());
         self.record(connection, &resource, &delta)?;
-        Ok(Some(Written {
+        Ok(Some(WriteResult {
             resource,
             members: delta,
             changed: true,
@@ -183,7 +183,7 @@ impl Order {
     fn update(
         &self,
         connection: &mut SqlConnection,
-        state: &State,
+        state: &PreparedState,
         version: Version,
     ) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
         let now = self.at.0.into_sql::<BigInt>();
@@ -216,16 +216,16 @@ impl Order {
     fn change_members(
         &self,
         connection: &mut SqlConnection,
-        change: &MemberChange,
+        change: &MemberSteps,
         expected: &Precondition,
-    ) -> Result<Option<Written>, StoreError> {
+    ) -> Result<Option<WriteResult>, StoreError> {
         let Some(mut resource) = self.current(connection, expected)? else {
             return Ok(None);
         };
         let delta = members::change(connection, &self.id, change, self.writer())?;
         if delta.is_empty() {
-            self.accompany(connection)?;
-            return Ok(Some(Written {
+            self.write_side_records(connection)?;
+            return Ok(Some(WriteResult {
                 resource,
                 members: delta,
                 changed: false,
@@ -233,38 +233,42 @@ impl Order {
         }
         self.touch(connection, &mut resource)?;
         self.record(connection, &resource, &delta)?;
-        Ok(Some(Written {
+        Ok(Some(WriteResult {
             resource,
             members: delta,
             changed: true,
         }))
     }
 
-    fn keep(&self, connection: &mut SqlConnection) -> Result<Option<Written>, StoreError> {
+    fn keep(&self, connection: &mut SqlConnection) -> Result<Option<WriteResult>, StoreError> {
         let Some(resource) = self.current(connection, &Precondition::None)? else {
             return Ok(None);
         };
-        self.accompany(connection)?;
-        Ok(Some(Written {
+        self.write_side_records(connection)?;
+        Ok(Some(WriteResult {
             resource,
             members: MembershipDelta::default(),
             changed: false,
         }))
     }
 
-    fn delete(&self, connection: &mut SqlConnection, expected: &Precondition) -> Result<Option<Written>, StoreError> {
+    fn delete(
+        &self,
+        connection: &mut SqlConnection,
+        expected: &Precondition,
+    ) -> Result<Option<WriteResult>, StoreError> {
         let Some(resource) = self.current(connection, expected)? else {
             return Ok(None);
         };
         for group in members::leave_all(connection, &self.id)? {
-            self.tell_group(connection, group)?;
+            self.journal_group_change(connection, group)?;
         }
-        links::part(connection, &self.id, self.at)?;
+        links::unlink_all(connection, &self.id, self.at)?;
         consents::delete_of_user(connection, &self.id)?;
         factors::delete_of_user(connection, &self.id)?;
         mail_codes::delete_of_user(connection, &self.id)?;
         group_grants::forget(connection, &self.id)?;
-        self.put_out(connection)?;
+        self.end_sessions(connection)?;
         // The database deletes values, members and the password with the row.
         diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;
         self.record(
@@ -275,7 +279,7 @@ impl Order {
             },
             &MembershipDelta::default(),
         )?;
-        Ok(Some(Written {
+        Ok(Some(WriteResult {
             resource,
             members: MembershipDelta::default(),
             changed: true,
@@ -283,13 +287,13 @@ impl Order {
     }
 
     /// Ends the user's sessions and grants in the same transaction, so that no later change can revive them.
-    fn put_out(&self, connection: &mut SqlConnection) -> QueryResult<()> {
+    fn end_sessions(&self, connection: &mut SqlConnection) -> QueryResult<()> {
         sessions::delete_of_user(connection, &self.id, self.at)?;
         grants::revoke_of_user(connection, &self.id, self.at)
     }
 
     /// Records the change of a group that lost its member by this deletion, so that its targets learn of it.
-    fn tell_group(&self, connection: &mut SqlConnection, group: ResourceId) -> Result<(), StoreError> {
+    fn journal_group_change(&self, connection: &mut SqlConnection, group: ResourceId) -> Result<(), StoreError> {
         let Some(mut group) = locked(connection, &group)? else {
             return Ok(());
         };
@@ -327,14 +331,18 @@ impl Order {
             .map(|_| ())
     }
 
-    fn apply_parts(&self, connection: &mut SqlConnection, state: &State) -> Result<MembershipDelta, StoreError> {
+    fn apply_parts(
+        &self,
+        connection: &mut SqlConnection,
+        state: &PreparedState,
+    ) -> Result<MembershipDelta, StoreError> {
         if let Some(wanted) = &state.unique {
             unique::claim(connection, (&self.store, &self.kind, &self.id), wanted)?;
         }
         if let Some(credential) = &state.password {
             let hash = match credential {
-                Credential::Hash(hash) => Some(hash.as_str()),
-                Credential::None => None,
+                PreparedPassword::Hash(hash) => Some(hash.as_str()),
+                PreparedPassword::None => None,
             };
             credentials::set(connection, &self.id, hash, self.at)?;
         }
@@ -354,7 +362,7 @@ impl Order {
     }
 
     /// Writes only the differences.
-    fn update_values(&self, connection: &mut SqlConnection, state: &State) -> QueryResult<()> {
+    fn update_values(&self, connection: &mut SqlConnection, state: &PreparedState) -> QueryResult<()> {
         let old: Vec<(String, String)> = attribute_values::table
             .filter(attribute_values::resource_id.eq(self.id.as_str()))
             .select((attribute_values::path, attribute_values::value))
@@ -366,7 +374,7 @@ impl Order {
         self.insert_values(connection, state.values.difference(&old))
     }
 
-    fn resource(&self, state: &State, created: Timestamp, modified: Timestamp, version: Version) -> Resource {
+    fn resource(&self, state: &PreparedState, created: Timestamp, modified: Timestamp, version: Version) -> Resource {
         Resource {
             store: self.store.clone(),
             kind: self.kind.clone(),
@@ -391,23 +399,23 @@ impl Order {
         for entry in &self.journal {
             append(connection, entry, resource, delta)?;
         }
-        self.accompany(connection)
+        self.write_side_records(connection)
     }
 
-    fn accompany(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
-        for companion in &self.companions {
-            match companion {
-                Companion::Journal(_) => {}
-                Companion::Link(link) => {
+    fn write_side_records(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
+        for side_record in &self.side_records {
+            match side_record {
+                SideRecord::Journal(_) => {}
+                SideRecord::Link(link) => {
                     links::insert(connection, link, &self.store, &self.id, self.at)?;
-                    approvals::settle(connection, link)?;
+                    approvals::delete_of_identity(connection, link)?;
                 }
-                Companion::Unlink(link) => drop(links::delete(connection, link, &self.id)?),
-                Companion::Consent(consent) => {
+                SideRecord::Unlink(link) => drop(links::delete(connection, link, &self.id)?),
+                SideRecord::Consent(consent) => {
                     consents::insert(connection, consent, &self.store, &self.id, self.at)?;
                 }
-                Companion::Withdrawal(purpose) => consents::withdraw(connection, purpose, &self.id, self.at)?,
-                Companion::Grant(grant) => group_grants::set(connection, &self.id, grant)?,
+                SideRecord::Withdrawal(purpose) => consents::withdraw(connection, purpose, &self.id, self.at)?,
+                SideRecord::Grant(grant) => group_grants::set(connection, &self.id, grant)?,
             }
         }
         Ok(())
@@ -415,11 +423,12 @@ impl Order {
 
     /// The actor that grants memberships with this write.
     fn writer(&self) -> &str {
-        self.journal.first().map_or("", journal::Entry::actor)
+        let actor = self.journal.first().map(journal::StoredJournalEntry::actor);
+        actor.map_or("", provenance::writer_of)
     }
 }
 
-impl State {
+impl PreparedState {
     fn new(store: &SqlUserstore, kind: &Kind, draft: Draft) -> Self {
         let external_id = draft.attributes.get("externalId").and_then(|value| value.as_str());
         Self {
@@ -436,8 +445,8 @@ impl State {
             unique: draft.unique,
             members: draft.members,
             password: draft.password.map(|change| match change {
-                PasswordChange::Set(password) => Credential::Hash(store.hasher.hash(&password)),
-                PasswordChange::Clear => Credential::None,
+                PasswordChange::Set(password) => PreparedPassword::Hash(store.hasher.hash(&password)),
+                PasswordChange::Clear => PreparedPassword::None,
             }),
         }
     }
@@ -473,11 +482,11 @@ fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option
 
 fn append(
     connection: &mut SqlConnection,
-    entry: &journal::Entry,
+    entry: &journal::StoredJournalEntry,
     resource: &Resource,
     delta: &MembershipDelta,
 ) -> QueryResult<()> {
-    let subject = journal::Subject {
+    let subject = journal::JournalSubject {
         store: &resource.store,
         kind: &resource.kind,
         id: &resource.id,

@@ -39,7 +39,7 @@ fn synced(sync: SyncMode, claims: &Map<String, Value>, writers: &Writers) -> Vec
         &standard(),
         sync,
         claims,
-        &Stored {
+        &StoredUser {
             attributes: &attributes,
             writers,
         },
@@ -130,7 +130,7 @@ fn null_and_empty_clear_what_the_same_provider_wrote() {
 #[test]
 fn another_provider_never_clears_it() {
     let (attributes, writers) = stored_alice();
-    let stored = Stored {
+    let stored = StoredUser {
         attributes: &attributes,
         writers: &writers,
     };
@@ -150,7 +150,7 @@ fn a_suggestion_is_stored_once() {
     let claims = map(json!({"title": "Dr"}));
     assert_eq!(attributes(&mapping, "a", &claims)["title"], "Dr");
     let (attributes, writers) = stored_alice();
-    let stored = Stored {
+    let stored = StoredUser {
         attributes: &attributes,
         writers: &writers,
     };
@@ -246,7 +246,7 @@ fn a_failing_template_writes_and_clears_nothing() {
     };
     assert_eq!(check(&line(ClaimMode::Require), &claims), Err(missing));
     let (attributes, writers) = stored_alice();
-    let stored = Stored {
+    let stored = StoredUser {
         attributes: &attributes,
         writers: &writers,
     };

@@ -16,15 +16,15 @@ struct Case {
     claims: Vec<ClaimMapping>,
     service_provider: ServiceProviderPolicy,
     identity: Identity,
-    linked: Option<Account>,
-    wanted: Wanted,
+    linked: Option<LocalAccount>,
+    wanted: DesiredAccount,
     proved: Option<ResourceId>,
     purposes: Vec<Purpose>,
     given: Vec<Consent>,
-    expected: Option<Account>,
-    parted: bool,
+    expected: Option<LocalAccount>,
+    unlinked: bool,
     approval: ApprovalStatus,
-    wishes: Wishes,
+    wishes: LoginPreferences,
     answers: Option<Answers>,
 }
 
@@ -56,7 +56,7 @@ impl Case {
                 claims,
             },
             linked: None,
-            wanted: Wanted::Named {
+            wanted: DesiredAccount::Named {
                 store: StoreName::PRIMARY,
                 username: "bob".to_owned(),
                 holder: None,
@@ -65,9 +65,9 @@ impl Case {
             purposes,
             given: Vec::new(),
             expected: None,
-            parted: false,
+            unlinked: false,
             approval: ApprovalStatus::None,
-            wishes: Wishes::default(),
+            wishes: LoginPreferences::default(),
             answers: None,
         }
     }
@@ -75,7 +75,7 @@ impl Case {
     /// A first login of Bob, whose name another account has.
     fn taken() -> Self {
         let mut case = Self::new();
-        case.wanted = Wanted::Named {
+        case.wanted = DesiredAccount::Named {
             store: StoreName::PRIMARY,
             username: "bob".to_owned(),
             holder: Some(bob()),
@@ -96,9 +96,9 @@ impl Case {
         self
     }
 
-    fn holder(&mut self) -> &mut Account {
+    fn holder(&mut self) -> &mut LocalAccount {
         match &mut self.wanted {
-            Wanted::Named {
+            DesiredAccount::Named {
                 holder: Some(holder), ..
             } => holder,
             _ => panic!("nobody has the name"),
@@ -106,7 +106,7 @@ impl Case {
     }
 
     fn decide(&self) -> Decision {
-        decide(&Facts {
+        decide(&DecisionInput {
             provider: &"google".into(),
             policy: &self.policy,
             trusted_email_domains: &self.trusted,
@@ -117,7 +117,7 @@ impl Case {
             passwords: PasswordPolicy::default(),
             linked: self.linked.as_ref(),
             expected: self.expected.as_ref(),
-            parted: self.parted,
+            unlinked: self.unlinked,
             approval: &self.approval,
             given: &self.given,
             wanted: &self.wanted,
@@ -128,13 +128,13 @@ impl Case {
     }
 }
 
-fn bob() -> Account {
-    Account {
+fn bob() -> LocalAccount {
+    LocalAccount {
         store: StoreName::PRIMARY,
         id: "id-bob".into(),
         username: "bob".to_owned(),
         active: true,
-        lapsed: false,
+        lease_expired: false,
         administrator: false,
         present: Vec::new(),
         verified_email: Some("bob@example.com".to_owned()),
@@ -142,7 +142,7 @@ fn bob() -> Account {
 }
 
 fn asked() -> Decision {
-    Decision::Ask(Prompt::LinkProof(bob()))
+    Decision::Ask(LoginPrompt::LinkProof(bob()))
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn an_account_of_a_trusted_scim_client_is_linked_by_subject() {
     for mode in [JitMode::Silent, JitMode::Off] {
         let mut case = Case::taken();
         case.policy.mode = mode;
-        let expected = Account {
+        let expected = LocalAccount {
             username: "hr-4711".to_owned(),
             id: "id-hr".into(),
             ..bob()
@@ -167,7 +167,7 @@ fn an_account_of_a_trusted_scim_client_is_linked_by_subject() {
         case.expected = Some(expected.clone());
         let link = Proposal::Link(expected.clone(), Agreement::default());
         assert_eq!(case.decide(), Decision::Provision(link));
-        case.expected = Some(Account {
+        case.expected = Some(LocalAccount {
             active: false,
             ..expected
         });
@@ -178,7 +178,7 @@ fn an_account_of_a_trusted_scim_client_is_linked_by_subject() {
 #[test]
 fn an_administrator_is_not_linked_by_subject_alone() {
     let mut case = Case::taken();
-    case.expected = Some(Account {
+    case.expected = Some(LocalAccount {
         administrator: true,
         ..bob()
     });
@@ -188,7 +188,7 @@ fn an_administrator_is_not_linked_by_subject_alone() {
 #[test]
 fn a_disabled_person_stays_outside() {
     let mut case = Case::new();
-    case.linked = Some(Account { active: false, ..bob() });
+    case.linked = Some(LocalAccount { active: false, ..bob() });
     assert_eq!(case.decide(), Decision::Refuse(Denial::AccountDisabled));
 }
 
@@ -224,7 +224,7 @@ fn a_first_login_waits_for_approval_before_anything_is_asked() {
         case.policy.mode = mode;
         let free = case.decide();
         case.policy.approval = ApprovalRule::Always;
-        assert_eq!(case.decide(), Decision::Ask(Prompt::Approval));
+        assert_eq!(case.decide(), Decision::Ask(LoginPrompt::Approval));
         case.approval = ApprovalStatus::Granted;
         assert_eq!(case.decide(), free);
         let reason = "not yet".to_owned();
@@ -239,7 +239,7 @@ fn a_login_with_another_name_waits_for_approval_too() {
     case.policy.mode = JitMode::UsernamePasswordConsent;
     case.policy.approval = ApprovalRule::Always;
     case.wishes.another_name = true;
-    assert_eq!(case.decide(), Decision::Ask(Prompt::Approval));
+    assert_eq!(case.decide(), Decision::Ask(LoginPrompt::Approval));
 }
 
 #[test]
@@ -256,14 +256,20 @@ fn a_person_with_an_account_needs_no_approval() {
 #[test]
 fn only_an_account_disabled_by_its_lease_is_enabled_by_a_login() {
     let mut case = Case::new();
-    let off = Account { active: false, ..bob() };
+    let off = LocalAccount { active: false, ..bob() };
     case.linked = Some(off.clone());
     assert_eq!(case.decide(), Decision::Refuse(Denial::AccountDisabled));
-    let lapsed = Account { lapsed: true, ..off };
-    case.linked = Some(lapsed.clone());
-    assert_eq!(case.decide(), Decision::Provision(Proposal::Renew(lapsed.clone())));
+    let lease_expired = LocalAccount {
+        lease_expired: true,
+        ..off
+    };
+    case.linked = Some(lease_expired.clone());
+    assert_eq!(
+        case.decide(),
+        Decision::Provision(Proposal::Renew(lease_expired.clone()))
+    );
     let mut case = Case::taken();
-    *case.holder() = lapsed;
+    *case.holder() = lease_expired;
     case.proved = Some("id-bob".into());
     assert_eq!(case.decide(), Decision::Refuse(Denial::NameTaken));
 }
@@ -271,7 +277,7 @@ fn only_an_account_disabled_by_its_lease_is_enabled_by_a_login() {
 #[test]
 fn an_unclear_name_refuses_the_first_login_only() {
     let mut case = Case::new();
-    case.wanted = Wanted::Unclear(Denial::BadUsername);
+    case.wanted = DesiredAccount::Unclear(Denial::BadUsername);
     assert_eq!(case.decide(), Decision::Refuse(Denial::BadUsername));
     case.linked = Some(bob());
     assert_eq!(case.decide(), Decision::Complete(bob(), Agreement::default()));

@@ -8,7 +8,7 @@ use crate::federation::jit::purpose::PurposeAttribute;
 
 const GOOD: &str = "correct horse battery";
 
-fn path(text: &str) -> AttributePath {
+fn path(text: &str) -> WritablePath {
     text.to_owned().try_into().unwrap()
 }
 
@@ -51,7 +51,7 @@ const EMAIL: &str = "emails[type eq \"work\"].value";
 
 fn questions(case: &Case) -> Questions {
     match case.decide() {
-        Decision::Ask(Prompt::Details(questions)) => questions,
+        Decision::Ask(LoginPrompt::Details(questions)) => questions,
         other => panic!("not asked: {other:?}"),
     }
 }
@@ -136,13 +136,13 @@ fn an_agreement_makes_the_account_with_a_receipt() {
 #[test]
 fn a_password_that_will_not_do_is_asked_for_again() {
     for (passwords, problem) in [
-        (None, Problem::Password(PasswordDefect::Short)),
-        (Some(("short", "short")), Problem::Password(PasswordDefect::Short)),
+        (None, AnswerProblem::Password(PasswordDefect::Short)),
+        (Some(("short", "short")), AnswerProblem::Password(PasswordDefect::Short)),
         (
             Some(("Password1234", "Password1234")),
-            Problem::Password(PasswordDefect::Common),
+            AnswerProblem::Password(PasswordDefect::Common),
         ),
-        (Some((GOOD, "correct horse batterie")), Problem::PasswordsDiffer),
+        (Some((GOOD, "correct horse batterie")), AnswerProblem::PasswordsDiffer),
     ] {
         let mut case = in_mode(JitMode::PasswordConsent);
         case.answers = Some(answering(passwords));
@@ -165,7 +165,7 @@ fn a_typed_user_name_never_links_the_account_that_has_it() {
     let asked = questions(&case);
     assert_eq!(
         (asked.username.as_deref(), &asked.problems[..]),
-        (Some("bob"), &[Problem::NameTaken][..])
+        (Some("bob"), &[AnswerProblem::NameTaken][..])
     );
 }
 
@@ -185,7 +185,7 @@ fn choosing_another_name_avoids_the_proof_of_the_derived_one() {
 #[test]
 fn an_unusable_name_is_asked_for_only_where_names_are_chosen() {
     let mut case = in_mode(JitMode::UsernamePasswordConsent);
-    case.wanted = Wanted::Nameless {
+    case.wanted = DesiredAccount::Nameless {
         store: StoreName::PRIMARY,
         denial: Denial::BadUsername,
     };
@@ -194,7 +194,7 @@ fn an_unusable_name_is_asked_for_only_where_names_are_chosen() {
         username: Some("\u{202e}".to_owned()),
         ..Answers::default()
     });
-    assert_eq!(questions(&case).problems, [Problem::BadName]);
+    assert_eq!(questions(&case).problems, [AnswerProblem::BadName]);
     case.policy.mode = JitMode::Consent;
     assert_eq!(case.decide(), Decision::Refuse(Denial::BadUsername));
 }
@@ -215,7 +215,7 @@ fn missing_required_attributes_are_filled_in_by_the_person() {
         } else {
             assert_eq!(
                 questions(&case).problems,
-                [Problem::Attribute(path(EMAIL))],
+                [AnswerProblem::Attribute(path(EMAIL))],
                 "{typed:?}"
             );
         }
@@ -277,7 +277,7 @@ fn linking_a_proved_account_asks_for_no_new_password() {
 #[test]
 fn the_policy_decides_whether_a_removed_person_returns() {
     let mut case = Case::new();
-    case.parted = true;
+    case.unlinked = true;
     assert!(matches!(case.decide(), Decision::Provision(_)));
     case.policy.returning = Returning::Refuse;
     assert_eq!(case.decide(), Decision::Refuse(Denial::AccountRemoved));

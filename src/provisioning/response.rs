@@ -16,7 +16,7 @@ const DETAIL: usize = 300;
 
 /// A parsed HTTP answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct TargetResponse {
     /// Its status.
     pub(super) status: u16,
     /// How long the target asks us to wait.
@@ -38,7 +38,7 @@ pub(super) enum Body {
     Foreign,
 }
 
-impl Answer {
+impl TargetResponse {
     /// Returns a top-level attribute of the answer.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         match &self.body {
@@ -120,8 +120,8 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, body: Body) -> Answer {
-        Answer {
+    fn answer(status: u16, body: Body) -> TargetResponse {
+        TargetResponse {
             status,
             retry_after: None,
             location: None,

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use ldap3::{Scope, SearchEntry};
 
-use super::connection::Fault;
+use super::connection::LdapFailure;
 use super::filter::LdapFilter;
-use super::flavour::Switch;
+use super::flavour::DisableRule;
 use super::mapping::Mapping;
+use super::session::LdapSession;
 use super::settings::LdapSettings;
-use super::wire::Wire;
 use crate::domain::Kind;
 use crate::domain::schema::Registry;
 
@@ -17,7 +17,7 @@ use crate::domain::schema::Registry;
 const ASSERTION: &str = "1.3.6.1.1.12";
 
 /// The known properties of a server.
-pub(super) struct Facts {
+pub(super) struct ServerInfo {
     /// Whether the server supports the assertion control.
     pub(super) asserts: bool,
     users: Mapping,
@@ -29,10 +29,12 @@ pub(super) struct Facts {
 }
 
 /// Reads the root DSE (RFC 4512 §5.1).
-pub(super) fn root(wire: &mut Wire<'_>) -> Result<SearchEntry, Fault> {
+pub(super) fn root(session: &mut LdapSession<'_>) -> Result<SearchEntry, LdapFailure> {
     let attributes = ["*", "+"].map(str::to_owned);
-    let found = wire.search_raw("", Scope::Base, &LdapFilter::All, &attributes)?.pop();
-    found.ok_or_else(|| Fault::Unreachable("the server does not return its root DSE".to_owned()))
+    let found = session
+        .search_raw("", Scope::Base, &LdapFilter::All, &attributes)?
+        .pop();
+    found.ok_or_else(|| LdapFailure::Unreachable("the server does not return its root DSE".to_owned()))
 }
 
 fn values<'a>(entry: &'a SearchEntry, attribute: &str) -> &'a [String] {
@@ -43,11 +45,15 @@ fn values<'a>(entry: &'a SearchEntry, attribute: &str) -> &'a [String] {
     found.map_or(&[], |(_, values)| values)
 }
 
-impl Facts {
-    pub(super) fn read(wire: &mut Wire<'_>, settings: &LdapSettings, registry: &Registry) -> Result<Self, Fault> {
-        let root = root(wire)?;
+impl ServerInfo {
+    pub(super) fn read(
+        session: &mut LdapSession<'_>,
+        settings: &LdapSettings,
+        registry: &Registry,
+    ) -> Result<Self, LdapFailure> {
+        let root = root(session)?;
         let schema = match values(&root, "subschemaSubentry").first() {
-            Some(dn) => schema(wire, dn)?,
+            Some(dn) => schema(session, dn)?,
             None => HashSet::new(),
         };
         let mapping = |kind: &Kind, make: fn(&LdapSettings, &_) -> Result<Mapping, String>| {
@@ -56,12 +62,12 @@ impl Facts {
                 .ok_or("the resource type does not exist".to_owned());
             resource_type
                 .and_then(|resource_type| make(settings, resource_type))
-                .map_err(Fault::NotTried)
+                .map_err(LdapFailure::NotTried)
         };
         let mut users = mapping(&Kind::USER, Mapping::users)?;
         let knows = |attribute: &str| schema.is_empty() || schema.contains(&attribute.to_ascii_lowercase());
         users.switch = users.switch.filter(|switch| match switch {
-            Switch::Value(attribute, _) | Switch::Bit(attribute, _) => knows(attribute),
+            DisableRule::Value(attribute, _) | DisableRule::Bit(attribute, _) => knows(attribute),
         });
         let contexts = values(&root, "namingContexts").iter().map(super::name::Dn::new);
         let context = contexts
@@ -101,7 +107,7 @@ impl Facts {
     }
 
     /// Returns the server's change counter; `None` if it does not publish one.
-    pub(super) fn progress(&self, wire: &mut Wire<'_>) -> Result<Option<String>, Fault> {
+    pub(super) fn progress(&self, session: &mut LdapSession<'_>) -> Result<Option<String>, LdapFailure> {
         let (base, prefix) = &self.progress;
         let attributes = ["*", "+", *prefix].map(str::to_owned);
         let wanted = if base.is_empty() {
@@ -109,7 +115,7 @@ impl Facts {
         } else {
             &attributes[2..]
         };
-        let Some(entry) = wire.search_raw(base, Scope::Base, &LdapFilter::All, wanted)?.pop() else {
+        let Some(entry) = session.search_raw(base, Scope::Base, &LdapFilter::All, wanted)?.pop() else {
             return Ok(None);
         };
         let mut marks: Vec<String> = entry
@@ -124,8 +130,8 @@ impl Facts {
 }
 
 /// Returns the names of the attributes in a schema (RFC 4512 §4.2).
-fn schema(wire: &mut Wire<'_>, dn: &str) -> Result<HashSet<String>, Fault> {
-    let found = wire.search_raw(dn, Scope::Base, &LdapFilter::All, &["attributeTypes".to_owned()])?;
+fn schema(session: &mut LdapSession<'_>, dn: &str) -> Result<HashSet<String>, LdapFailure> {
+    let found = session.search_raw(dn, Scope::Base, &LdapFilter::All, &["attributeTypes".to_owned()])?;
     let definitions = found.iter().flat_map(|entry| values(entry, "attributeTypes"));
     Ok(definitions.flat_map(|definition| names(definition)).collect())
 }

@@ -8,7 +8,7 @@ use ldap3::controls::{Assertion, RawControl};
 use ldap3::exop::PasswordModify;
 use ldap3::{LdapConn, LdapError, LdapResult, Mod, Scope, SearchEntry};
 
-use super::connection::Fault;
+use super::connection::LdapFailure;
 use super::entry::Entry;
 use super::filter::LdapFilter;
 use super::flavour::{CONTROL, Flavour, NORMAL_ACCOUNT, PASSWORD_NOT_REQUIRED};
@@ -48,13 +48,13 @@ pub(super) enum Delta {
 }
 
 /// A connection with the timeout and flavour of its store.
-pub(super) struct Wire<'a> {
+pub(super) struct LdapSession<'a> {
     connection: &'a mut LdapConn,
     timeout: Duration,
     flavour: Flavour,
 }
 
-impl<'a> Wire<'a> {
+impl<'a> LdapSession<'a> {
     pub(super) fn new(connection: &'a mut LdapConn, settings: &LdapSettings) -> Self {
         Self {
             connection,
@@ -64,7 +64,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Returns the connection, with the timeout of the next operation set.
-    pub(super) fn line(&mut self) -> &mut LdapConn {
+    pub(super) fn connection(&mut self) -> &mut LdapConn {
         self.connection.with_timeout(self.timeout)
     }
 
@@ -76,7 +76,7 @@ impl<'a> Wire<'a> {
         scope: Scope,
         filter: &LdapFilter,
         attributes: &[String],
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<Entry>, LdapFailure> {
         let flavour = self.flavour;
         let raw = self.search_raw(base.as_str(), scope, filter, attributes)?;
         Ok(raw
@@ -92,7 +92,7 @@ impl<'a> Wire<'a> {
         scope: Scope,
         filter: &LdapFilter,
         attributes: &[String],
-    ) -> Result<Vec<SearchEntry>, Fault> {
+    ) -> Result<Vec<SearchEntry>, LdapFailure> {
         let begun = Instant::now();
         let mut adapters: Vec<Box<dyn Adapter<_, _>>> = vec![Box::new(EntriesOnly::new())];
         if scope != Scope::Base {
@@ -101,20 +101,20 @@ impl<'a> Wire<'a> {
         let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
         let filter = filter.to_string();
         let mut stream = self
-            .line()
+            .connection()
             .streaming_search_with(adapters, base, scope, &filter, attributes)?;
         let mut found = Vec::new();
         while let Some(entry) = stream.next()? {
             found.push(SearchEntry::construct(entry));
             let too_many = scope == Scope::Base && found.len() > 1;
             if too_many || begun.elapsed() > LONGEST_SEARCH {
-                return Err(Fault::Unreachable(
+                return Err(LdapFailure::Unreachable(
                     "the search returns too many entries or takes too long".to_owned(),
                 ));
             }
         }
         match done(stream.result()) {
-            Err(Fault::Refused {
+            Err(LdapFailure::Refused {
                 code: NO_SUCH_OBJECT, ..
             }) => Ok(Vec::new()),
             settled => settled.map(|()| found),
@@ -122,21 +122,26 @@ impl<'a> Wire<'a> {
     }
 
     /// Returns the entry with this DN, if it exists.
-    pub(super) fn at(&mut self, dn: &Dn, attributes: &[String]) -> Result<Option<Entry>, Fault> {
+    pub(super) fn at(&mut self, dn: &Dn, attributes: &[String]) -> Result<Option<Entry>, LdapFailure> {
         Ok(self.search(dn, Scope::Base, &LdapFilter::All, attributes)?.pop())
     }
 
     /// Adds an entry.
-    pub(super) fn add(&mut self, dn: &Dn, attributes: Vec<(String, Vec<Vec<u8>>)>) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, dn: &Dn, attributes: Vec<(String, Vec<Vec<u8>>)>) -> Result<(), LdapFailure> {
         let attributes: Vec<(Vec<u8>, HashSet<Vec<u8>>)> = attributes
             .into_iter()
             .map(|(name, values)| (name.into_bytes(), values.into_iter().collect()))
             .collect();
-        done(self.line().add(dn.as_str(), attributes)?)
+        done(self.connection().add(dn.as_str(), attributes)?)
     }
 
     /// Modifies an entry atomically. With `while_at`, only while the filter matches, if the server supports that.
-    pub(super) fn modify(&mut self, dn: &Dn, deltas: &[Delta], while_at: Option<&LdapFilter>) -> Result<(), Fault> {
+    pub(super) fn modify(
+        &mut self,
+        dn: &Dn,
+        deltas: &[Delta],
+        while_at: Option<&LdapFilter>,
+    ) -> Result<(), LdapFailure> {
         if deltas.is_empty() {
             return Ok(());
         }
@@ -149,7 +154,7 @@ impl<'a> Wire<'a> {
                 Delta::Replace(name, values) => Mod::Replace(name.clone().into_bytes(), set(values)),
             })
             .collect();
-        let line = self.line();
+        let line = self.connection();
         if let Some(filter) = while_at {
             let control = RawControl {
                 crit: true,
@@ -161,18 +166,18 @@ impl<'a> Wire<'a> {
     }
 
     /// Renames an entry below the same parent.
-    pub(super) fn rename(&mut self, dn: &Dn, rdn: &str) -> Result<(), Fault> {
-        done(self.line().modifydn(dn.as_str(), rdn, true, None)?)
+    pub(super) fn rename(&mut self, dn: &Dn, rdn: &str) -> Result<(), LdapFailure> {
+        done(self.connection().modifydn(dn.as_str(), rdn, true, None)?)
     }
 
     /// Removes an entry.
-    pub(super) fn delete(&mut self, dn: &Dn) -> Result<(), Fault> {
-        done(self.line().delete(dn.as_str())?)
+    pub(super) fn delete(&mut self, dn: &Dn) -> Result<(), LdapFailure> {
+        done(self.connection().delete(dn.as_str())?)
     }
 
     /// Sets a password with the extended operation (RFC 3062), so that the server hashes it and applies its password
     /// policy; Active Directory uses an attribute instead.
-    pub(super) fn set_password(&mut self, dn: &Dn, password: &str) -> Result<(), Fault> {
+    pub(super) fn set_password(&mut self, dn: &Dn, password: &str) -> Result<(), LdapFailure> {
         if self.flavour == Flavour::ActiveDirectory {
             return self.set_unicode_password(dn, password, false);
         }
@@ -181,17 +186,17 @@ impl<'a> Wire<'a> {
             old_pass: None,
             new_pass: Some(password),
         };
-        done(self.line().extended(request)?.1)
+        done(self.connection().extended(request)?.1)
     }
 
     /// Removes a password. Active Directory allows none only on disabled accounts, so a random one takes its place.
-    pub(super) fn clear_password(&mut self, dn: &Dn) -> Result<(), Fault> {
+    pub(super) fn clear_password(&mut self, dn: &Dn) -> Result<(), LdapFailure> {
         if self.flavour == Flavour::ActiveDirectory {
             let random = format!("{}aA1!", crate::storage::random::token());
             return self.set_unicode_password(dn, &random, true);
         }
         match self.modify(dn, &[Delta::Delete("userPassword".to_owned(), Vec::new())], None) {
-            Err(Fault::Refused {
+            Err(LdapFailure::Refused {
                 code: NO_SUCH_ATTRIBUTE,
                 ..
             }) => Ok(()),
@@ -200,7 +205,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Sets a password, and the flag that the account needs none.
-    fn set_unicode_password(&mut self, dn: &Dn, password: &str, is_none: bool) -> Result<(), Fault> {
+    fn set_unicode_password(&mut self, dn: &Dn, password: &str, is_none: bool) -> Result<(), LdapFailure> {
         let wanted = ["objectGUID", "uSNChanged", CONTROL].map(str::to_owned);
         let control = self
             .at(dn, &wanted)?
@@ -216,14 +221,14 @@ impl<'a> Wire<'a> {
 
     /// Binds with a DN and a password. An empty password is refused here, since the server would treat it as an
     /// unauthenticated bind and succeed (RFC 4513 §5.1.2).
-    pub(super) fn bind(&mut self, dn: &Dn, password: &str) -> Result<(), Fault> {
+    pub(super) fn bind(&mut self, dn: &Dn, password: &str) -> Result<(), LdapFailure> {
         if password.is_empty() || dn.as_str().is_empty() {
-            return Err(Fault::Refused {
+            return Err(LdapFailure::Refused {
                 code: INVALID_CREDENTIALS,
                 text: "the DN or the password is empty".to_owned(),
             });
         }
-        done(self.line().simple_bind(dn.as_str(), password)?)
+        done(self.connection().simple_bind(dn.as_str(), password)?)
     }
 }
 
@@ -234,7 +239,7 @@ pub(super) fn unicode_password(password: &str) -> Delta {
     Delta::Replace("unicodePwd".to_owned(), vec![bytes])
 }
 
-fn done(result: LdapResult) -> Result<(), Fault> {
+fn done(result: LdapResult) -> Result<(), LdapFailure> {
     if result.rc == 0 {
         Ok(())
     } else {

@@ -24,9 +24,9 @@ pub(super) const LOGOUTS_EVERY: Duration = Duration::from_secs(1);
 pub(super) const LOGOUT_TELLERS: usize = 3;
 
 /// A thread that repeats a task. It ends when this is stopped or dropped.
-pub(super) struct Sweeper(Mutex<Option<(Sender<()>, JoinHandle<()>)>>);
+pub(super) struct PeriodicTask(Mutex<Option<(Sender<()>, JoinHandle<()>)>>);
 
-impl Sweeper {
+impl PeriodicTask {
     /// Runs the task at once and then at the interval `every`.
     pub(super) fn start(every: Duration, sweep: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         Self::at_its_own_pace(move || {
@@ -62,7 +62,7 @@ impl Sweeper {
     }
 }
 
-impl Drop for Sweeper {
+impl Drop for PeriodicTask {
     fn drop(&mut self) {
         self.stop();
     }
@@ -79,7 +79,7 @@ mod tests {
     use crate::app::App;
     use crate::config::Config;
     use crate::domain::login::Authentication;
-    use crate::domain::{Actor, Change, Companion, Kind, Link, Operation, Principal, Relations, Timestamp};
+    use crate::domain::{Actor, Change, Kind, Link, Operation, Principal, Relations, SideRecord, Timestamp};
     use crate::storage::{Database, DatabaseUrl, StorageError, links, login_transactions, migrate, sessions};
 
     fn eventually(probe: impl Fn() -> bool) -> bool {
@@ -108,7 +108,7 @@ mod tests {
         let sweep = move || {
             counted.fetch_add(1, Ordering::SeqCst);
         };
-        let sweeper = Sweeper::start(Duration::from_millis(5), sweep).unwrap();
+        let sweeper = PeriodicTask::start(Duration::from_millis(5), sweep).unwrap();
         assert!(eventually(|| count.load(Ordering::SeqCst) >= 3));
         sweeper.stop();
         let at_the_end = count.load(Ordering::SeqCst);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn stopping_does_not_wait_for_the_next_sweep() {
-        let sweeper = Sweeper::start(EVERY, || {}).unwrap();
+        let sweeper = PeriodicTask::start(EVERY, || {}).unwrap();
         let began = Instant::now();
         sweeper.stop();
         sweeper.stop();
@@ -181,7 +181,7 @@ mod tests {
                 kind: Kind::USER,
                 attributes: [("userName".to_owned(), "bob".into())].into_iter().collect(),
             },
-            companions: vec![Companion::Link(link.clone())],
+            side_records: vec![SideRecord::Link(link.clone())],
         };
         let app = App::start(&config).unwrap();
         let user = app.directory.apply(login).unwrap().resource().id.clone();

@@ -4,32 +4,32 @@
 use std::sync::Arc;
 
 use super::change::{TERM, without_password};
-use super::connection::Fault;
+use super::connection::LdapFailure;
 use super::entry::Entry;
-use super::facts::Facts;
-use super::intent::{Pending, Step};
-use super::wire::Delta;
+use super::intent::{IntendedAction, PendingChange};
+use super::server_info::ServerInfo;
+use super::session::Delta;
 use super::{Dn, LdapUserstore, is_stale};
 use crate::domain::Relations;
 use crate::storage::intents::{self, Intent};
-use crate::userstore::sql::Beside;
-use crate::userstore::{StoreError, Userstore, Written};
+use crate::userstore::sql::SideWrite;
+use crate::userstore::{StoreError, Userstore, WriteResult};
 
 impl LdapUserstore {
     /// Recovers every intent whose term has ended.
-    pub(super) fn settle_all(&self) -> Result<(), StoreError> {
+    pub(super) fn recover_intents(&self) -> Result<(), StoreError> {
         let store = &self.settings.name;
         let left = self
             .database
             .read::<_, StoreError>(|connection| intents::all(connection, store))?;
         for intent in left.into_iter().filter(|intent| intent.until <= self.clock.now()) {
-            self.settle(&intent)?;
+            self.recover_intent(&intent)?;
         }
         Ok(())
     }
 
     /// Recovers one intent.
-    pub(super) fn settle(&self, intent: &Intent) -> Result<(), StoreError> {
+    pub(super) fn recover_intent(&self, intent: &Intent) -> Result<(), StoreError> {
         let (store, taken, until) = (self.settings.name.clone(), intent.clone(), self.clock.now().plus(TERM));
         let is_ours = self
             .database
@@ -37,43 +37,45 @@ impl LdapUserstore {
         if !is_ours {
             return Ok(());
         }
-        let Ok(pending) = serde_json::from_str::<Pending>(&intent.change) else {
+        let Ok(pending) = serde_json::from_str::<PendingChange>(&intent.change) else {
             log::error!(
                 "userstore {}: an intent cannot be parsed and is dropped",
                 self.settings.name
             );
             return self.end(&intent.subject);
         };
-        let facts = self.facts()?;
+        let server_info = self.server_info()?;
         let (dn, subject) = (Dn::new(&pending.dn), intent.subject.as_str());
-        let wanted = self.all_attributes(&facts, &pending.kind);
+        let wanted = self.all_attributes(&server_info, &pending.kind);
         let entry = match (&pending.step, self.known(&pending.id)?) {
-            (Step::Create(_), _) | (_, None) => self.connections.read(|wire| wire.at(&dn, &wanted))?,
-            (_, Some(known)) => self.by_entry(&facts, &pending.kind, &known.entry, &wanted)?,
+            (IntendedAction::Create(_), _) | (_, None) => self.connections.read(|session| session.at(&dn, &wanted))?,
+            (_, Some(known)) => self.by_entry(&server_info, &pending.kind, &known.entry, &wanted)?,
         };
-        let companions = pending.companions.clone();
+        let side_records = pending.side_records.clone();
         log::info!(
             "userstore {}: recovering a pending change of {}",
             self.settings.name,
             dn
         );
         match (&pending.step, entry) {
-            (Step::Create(_), Some(entry)) if is_that(&facts, &pending, &entry) => {
+            (IntendedAction::Create(_), Some(entry)) if is_created_entry(&server_info, &pending, &entry) => {
                 if pending.password {
                     // The password was never set, and the client received no answer.
-                    self.connections.write(|wire| wire.delete(&dn))?;
+                    self.connections.write(|session| session.delete(&dn))?;
                     return self.end(subject);
                 }
-                match self.confirm_create(pending.write(), companions, (&dn, subject)) {
+                match self.confirm_create(pending.write(), side_records, (&dn, subject)) {
                     Err(StoreError::Taken { .. } | StoreError::Stale) => self.end(subject),
                     done => done.map(|_| ()),
                 }
             }
-            (Step::Replace(_) | Step::Members(_), Some(entry)) if entry.stamp != pending.stamp => {
-                self.finish(&facts, &pending, &entry, subject)
+            (IntendedAction::Replace(_) | IntendedAction::Members(_), Some(entry))
+                if entry.entry_version != pending.entry_version =>
+            {
+                self.finish(&server_info, &pending, &entry, subject)
             }
-            (Step::Delete, None) => self
-                .confirm_removal(pending.write(), companions, (&dn, subject))
+            (IntendedAction::Delete, None) => self
+                .confirm_removal(pending.write(), side_records, (&dn, subject))
                 .map(|_| ()),
             // Nothing was changed in the directory.
             _ => self.end(subject),
@@ -81,24 +83,30 @@ impl LdapUserstore {
     }
 
     /// Completes a change that was begun, and confirms it.
-    fn finish(&self, facts: &Facts, pending: &Pending, entry: &Entry, subject: &str) -> Result<(), StoreError> {
+    fn finish(
+        &self,
+        server_info: &ServerInfo,
+        pending: &PendingChange,
+        entry: &Entry,
+        subject: &str,
+    ) -> Result<(), StoreError> {
         let write = pending.write();
         let Some(before) = self.copy.get(&pending.kind, &pending.id, Relations::NONE)? else {
             return self.end(subject);
         };
-        let mut plan = self.plan(facts, &write, &before, entry)?;
+        let mut plan = self.plan(server_info, &write, &before, entry)?;
         plan.password = None;
-        let nothing: Beside = Arc::new(|_| Ok(()));
-        let trial = self
-            .copy
-            .try_beside(without_password(write.clone()), pending.companions.clone(), nothing)?;
+        let nothing: SideWrite = Arc::new(|_| Ok(()));
+        let trial =
+            self.copy
+                .try_with_side_records(without_password(write.clone()), pending.side_records.clone(), nothing)?;
         if let Some(trial) = trial {
             plan.deltas.extend(self.missing_members(pending, &entry.dn, &trial)?);
         }
-        match self.carry_out(facts, &plan, entry) {
+        match self.carry_out(server_info, &plan, entry) {
             Ok(()) => {}
             Err(fault) if is_stale(&fault) => {}
-            Err(Fault::Refused { text, .. }) => {
+            Err(LdapFailure::Refused { text, .. }) => {
                 log::warn!(
                     "userstore {}: a pending change of {} cannot be completed: {text}",
                     self.settings.name,
@@ -109,12 +117,12 @@ impl LdapUserstore {
             Err(fault) => return Err(fault.into()),
         }
         let dn = plan.rename.map_or_else(|| entry.dn.clone(), |rename| rename.dn);
-        self.confirm(write, pending.companions.clone(), (&dn, subject))
+        self.confirm(write, pending.side_records.clone(), (&dn, subject))
             .map(|_| ())
     }
 
     /// Returns the modifications of members that are still missing in the directory.
-    fn missing_members(&self, pending: &Pending, dn: &Dn, trial: &Written) -> Result<Vec<Delta>, StoreError> {
+    fn missing_members(&self, pending: &PendingChange, dn: &Dn, trial: &WriteResult) -> Result<Vec<Delta>, StoreError> {
         let mut missing = Vec::new();
         for delta in self.member_deltas(&pending.id, dn, trial)? {
             let (name, values, shall_be) = match delta {
@@ -141,11 +149,11 @@ impl LdapUserstore {
 }
 
 /// Whether an entry is the one that the intent was to create.
-fn is_that(facts: &Facts, pending: &Pending, entry: &Entry) -> bool {
-    let Step::Create(state) = &pending.step else {
+fn is_created_entry(server_info: &ServerInfo, pending: &PendingChange, entry: &Entry) -> bool {
+    let IntendedAction::Create(state) = &pending.step else {
         return false;
     };
-    let rendered = facts.mapping(&pending.kind).render(&state.attributes);
+    let rendered = server_info.mapping(&pending.kind).render(&state.attributes);
     rendered
         .iter()
         .all(|(name, values)| values.iter().all(|value| entry.values(name).contains(value)))

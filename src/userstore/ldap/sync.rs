@@ -4,48 +4,53 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::facts::Facts;
 use super::refresh::known;
+use super::server_info::ServerInfo;
 use super::{LdapUserstore, intent};
 use crate::domain::change::{Action, Principal};
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::{self, Writers};
 use crate::domain::unique::unique_values;
 use crate::domain::validate::ordered;
-use crate::domain::{Actor, Attributes, Companion, JournalEntry, Kind, Precondition, Relations, Resource, ResourceId};
-use crate::storage::ldap_entries::{self, Held};
-use crate::userstore::sql::Beside;
+use crate::domain::{Actor, Attributes, JournalEntry, Kind, Precondition, Relations, Resource, ResourceId, SideRecord};
+use crate::storage::ldap_entries::{self, EntrySummary};
+use crate::userstore::sql::SideWrite;
 use crate::userstore::{Draft, StoreError, UniqueKey, Userstore, Write, WriteAction};
 
 /// The number of attempts to copy an entry that is being changed at the same time.
 const ATTEMPTS: usize = 4;
 
 /// The write, its side records and the extra write that together copy an entry.
-type Absorption = (Write, Vec<Companion>, Beside);
+type ImportWrite = (Write, Vec<SideRecord>, SideWrite);
 
 impl LdapUserstore {
-    pub(super) fn absorb_batch(
+    pub(super) fn sync_batch(
         &self,
-        facts: &Facts,
+        server_info: &ServerInfo,
         kind: &Kind,
         entries: &[Entry],
-        mut held: HashMap<String, Held>,
+        mut held: HashMap<String, EntrySummary>,
     ) -> Result<bool, StoreError> {
-        let (mut settled, under_way) = (true, self.under_way()?);
+        let (mut settled, pending_subjects) = (true, self.pending_subjects()?);
         let mut fresh = Vec::new();
         for entry in entries {
-            if under_way.contains(&intent::of_entry(&entry.id)) || under_way.contains(&intent::of_name(&entry.dn)) {
+            if pending_subjects.contains(&intent::of_entry(&entry.id))
+                || pending_subjects.contains(&intent::of_name(&entry.dn))
+            {
                 settled = false;
                 continue;
             }
             match held.remove(&entry.id) {
-                Some(held) => settled &= self.absorb(facts, kind, entry, held)?,
-                None => fresh.extend(self.take_in(facts, kind, entry)?.map(|absorption| (entry, absorption))),
+                Some(held) => settled &= self.sync_entry(server_info, kind, entry, held)?,
+                None => fresh.extend(
+                    self.import(server_info, kind, entry)?
+                        .map(|import_write| (entry, import_write)),
+                ),
             }
         }
         if !fresh.is_empty() {
-            let (entries, absorptions): (Vec<&Entry>, Vec<Absorption>) = fresh.into_iter().unzip();
-            for (outcome, entry) in self.copy.write_many(absorptions)?.into_iter().zip(entries) {
+            let (entries, import_writes): (Vec<&Entry>, Vec<ImportWrite>) = fresh.into_iter().unzip();
+            for (outcome, entry) in self.copy.write_many(import_writes)?.into_iter().zip(entries) {
                 match outcome {
                     // Another process may have copied it first.
                     None | Some(StoreError::Stale) => {}
@@ -62,34 +67,39 @@ impl LdapUserstore {
     }
 
     /// Copies a group without its members, which follow when the group itself is compared.
-    pub(super) fn take_in_bare(&self, facts: &Facts, entry: &Entry) -> Result<(), StoreError> {
+    pub(super) fn import_without_members(&self, server_info: &ServerInfo, entry: &Entry) -> Result<(), StoreError> {
         let bare = entry.of_no_state();
-        if let Some(absorption) = self.absorption(facts, &Kind::GROUP, &bare)? {
-            self.copy.write_many(vec![absorption])?;
+        if let Some(import_write) = self.import_write(server_info, &Kind::GROUP, &bare)? {
+            self.copy.write_many(vec![import_write])?;
         }
         Ok(())
     }
 
     /// Builds the records for a new entry, or `None` if it maps to no resource.
-    fn take_in(&self, facts: &Facts, kind: &Kind, entry: &Entry) -> Result<Option<Absorption>, StoreError> {
-        let mut absorption = self.absorption(facts, kind, entry)?;
+    fn import(&self, server_info: &ServerInfo, kind: &Kind, entry: &Entry) -> Result<Option<ImportWrite>, StoreError> {
+        let mut import_write = self.import_write(server_info, kind, entry)?;
         if let Some((
             Write {
                 action: WriteAction::Create(draft),
                 ..
             },
             ..,
-        )) = &mut absorption
+        )) = &mut import_write
             && *kind == Kind::GROUP
         {
             draft.members = Some(vec![MemberStep::Join(self.members_of(entry)?)]);
         }
-        Ok(absorption)
+        Ok(import_write)
     }
 
-    fn absorption(&self, facts: &Facts, kind: &Kind, entry: &Entry) -> Result<Option<Absorption>, StoreError> {
+    fn import_write(
+        &self,
+        server_info: &ServerInfo,
+        kind: &Kind,
+        entry: &Entry,
+    ) -> Result<Option<ImportWrite>, StoreError> {
         let nothing = Attributes::new();
-        let Some(attributes) = facts.mapping(kind).absorb(&nothing, entry) else {
+        let Some(attributes) = server_info.mapping(kind).merge_entry(&nothing, entry) else {
             log::debug!(
                 "userstore {}: {} is skipped: it has no value for the required name",
                 self.settings.name,
@@ -100,7 +110,7 @@ impl LdapUserstore {
         let id = ResourceId::new(entry.id.clone());
         let draft = self.draft(kind, &id, (&nothing, &Writers::new()), attributes)?;
         let diff = provenance::diff(self.resource_type(kind)?, &nothing, &draft.attributes);
-        let companions = self.journal(Action::Create, diff)?;
+        let side_records = self.journal(Action::Create, diff)?;
         let known = known(id.clone(), entry);
         let store = self.settings.name.clone();
         let write = Write {
@@ -109,18 +119,27 @@ impl LdapUserstore {
             at: self.clock.now(),
             action: WriteAction::Create(draft),
         };
-        let beside: Beside = Arc::new(move |connection| Ok(ldap_entries::put(connection, &store, &known)?));
-        Ok(Some((write, companions, beside)))
+        let side_write: SideWrite = Arc::new(move |connection| Ok(ldap_entries::put(connection, &store, &known)?));
+        Ok(Some((write, side_records, side_write)))
     }
 
     /// Updates a copy to match its entry. Returns whether it matches now.
-    fn absorb(&self, facts: &Facts, kind: &Kind, entry: &Entry, held: Held) -> Result<bool, StoreError> {
-        let (id, stamp) = (held.resource, held.stamp);
+    fn sync_entry(
+        &self,
+        server_info: &ServerInfo,
+        kind: &Kind,
+        entry: &Entry,
+        held: EntrySummary,
+    ) -> Result<bool, StoreError> {
+        let (id, entry_version) = (held.resource, held.entry_version);
         for _ in 0..ATTEMPTS {
             let Some(before) = self.copy.get(kind, &id, Relations::NONE)? else {
                 return Ok(true);
             };
-            let Some(attributes) = facts.mapping(kind).absorb(&before.document.attributes(), entry) else {
+            let Some(attributes) = server_info
+                .mapping(kind)
+                .merge_entry(&before.document.attributes(), entry)
+            else {
                 log::warn!(
                     "userstore {}: {} no longer has a name; its copy is not updated",
                     self.settings.name,
@@ -128,14 +147,17 @@ impl LdapUserstore {
                 );
                 return Ok(false);
             };
-            let (known, expected) = (known(id.clone(), entry), stamp.clone());
-            let beside: Beside = Arc::new(move |connection| {
+            let (known, expected) = (known(id.clone(), entry), entry_version.clone());
+            let side_write: SideWrite = Arc::new(move |connection| {
                 let advanced = ldap_entries::advance(connection, &known, &expected)?;
                 advanced.then_some(()).ok_or(StoreError::Stale)
             });
             let done = match self.change_to(&before, attributes, entry)? {
-                Some((write, companions)) => self.copy.write_beside(write, companions, beside).map(drop),
-                None => self.database.write(move |connection| beside(connection)),
+                Some((write, side_records)) => self
+                    .copy
+                    .write_with_side_records(write, side_records, side_write)
+                    .map(drop),
+                None => self.database.write(move |connection| side_write(connection)),
             };
             match done {
                 Ok(()) => return Ok(true),
@@ -152,8 +174,8 @@ impl LdapUserstore {
             }
             // Another writer came first, with this state or a newer one.
             match self.known(&id)? {
-                Some(now) if now.stamp == stamp => {}
-                now => return Ok(now.is_none_or(|now| now.stamp == entry.stamp)),
+                Some(now) if now.entry_version == entry_version => {}
+                now => return Ok(now.is_none_or(|now| now.entry_version == entry.entry_version)),
             }
         }
         Ok(false)
@@ -165,7 +187,7 @@ impl LdapUserstore {
         before: &Resource,
         attributes: Attributes,
         entry: &Entry,
-    ) -> Result<Option<(Write, Vec<Companion>)>, StoreError> {
+    ) -> Result<Option<(Write, Vec<SideRecord>)>, StoreError> {
         let (kind, id, old) = (&before.kind, &before.id, before.document.attributes());
         let mut draft = self.draft(kind, id, (&old, &before.writers.writers()), attributes)?;
         let steps = if *kind == Kind::GROUP {
@@ -203,7 +225,7 @@ impl LdapUserstore {
         Ok(Draft {
             key: UniqueKey::of(Some(resource_type), id, &attributes),
             unique: unique_values(resource_type, &attributes),
-            writers: provenance::stamp(before, &attributes, writers, &self.actor().writer()),
+            writers: provenance::assign_writers(before, &attributes, writers, &self.actor().writer()),
             attributes,
             members: None,
             password: None,
@@ -220,7 +242,7 @@ impl LdapUserstore {
 
     /// Returns the journal entry for a change made in the directory; none before the directory was first read
     /// completely.
-    pub(super) fn journal(&self, action: Action, diff: Attributes) -> Result<Vec<Companion>, StoreError> {
+    pub(super) fn journal(&self, action: Action, diff: Attributes) -> Result<Vec<SideRecord>, StoreError> {
         let store = &self.settings.name;
         if !self
             .database
@@ -229,7 +251,7 @@ impl LdapUserstore {
             return Ok(Vec::new());
         }
         let actor = self.actor();
-        Ok(vec![Companion::Journal(JournalEntry {
+        Ok(vec![SideRecord::Journal(JournalEntry {
             at: self.clock.now(),
             actor: actor.writer(),
             service_provider: actor.service_provider,

@@ -5,32 +5,32 @@ use std::time::Duration;
 
 use crate::domain::{Kind, TargetName, Timestamp};
 use crate::storage::outbound::{OutboundRow, OutboundState};
-use crate::storage::outbound_claim::{self, Settled};
-use crate::storage::outbound_members::{self, Groups};
+use crate::storage::outbound_claim::{self, RecordedOutcome};
+use crate::storage::outbound_members::{self, GroupSelection};
 use crate::storage::{SqlConnection, StorageError};
 
 use super::connector::PushError;
-use super::lane::{Lane, dice};
 use super::lease::Lease;
 use super::metrics::count;
-use super::push::{End, Notes, Push, Stop};
+use super::push::{Push, PushEnd, PushNotes, PushStop};
+use super::target_context::{TargetContext, dice};
 
 /// The outcome to store for one row.
-pub(super) struct Outcome {
-    settled: Settled,
-    notes: Notes,
+pub(super) struct PushOutcome {
+    settled: RecordedOutcome,
+    notes: PushNotes,
     kind: Kind,
     /// Whether the target had the resource under another id before.
     moved: bool,
     /// The id of the resource at the target, or its id before it was removed.
     account: Option<String>,
-    end: Option<End>,
+    end: Option<PushEnd>,
 }
 
 /// Returns the outcome that releases a row unchanged, due at `at`.
-pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> Outcome {
-    Outcome {
-        settled: Settled {
+pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> PushOutcome {
+    PushOutcome {
+        settled: RecordedOutcome {
             resource_id: row.resource_id.clone(),
             claimed: row.wanted,
             state: OutboundState::Pending,
@@ -41,7 +41,7 @@ pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> Outcome {
             next_attempt: at,
             last_error: row.last_error.clone(),
         },
-        notes: Notes::default(),
+        notes: PushNotes::default(),
         kind: row.kind.clone(),
         moved: false,
         account: None,
@@ -50,8 +50,8 @@ pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> Outcome {
 }
 
 /// Returns the outcome of a push; `None` if its lease is lost and the row must not be written.
-pub(super) fn outcome(push: Push<'_>, result: Result<End, Stop>) -> Result<Option<Outcome>, StorageError> {
-    let (lane, row, now) = (push.lane, push.row, push.lane.clock.now());
+pub(super) fn outcome(push: Push<'_>, result: Result<PushEnd, PushStop>) -> Result<Option<PushOutcome>, StorageError> {
+    let (context, row, now) = (push.context, push.row, push.context.clock.now());
     let mut outcome = untouched(row, now);
     outcome.settled.remote_id = push.remote.map(|id| id.0);
     outcome.account.clone_from(&outcome.settled.remote_id);
@@ -61,47 +61,47 @@ pub(super) fn outcome(push: Push<'_>, result: Result<End, Stop>) -> Result<Optio
     let settled = &mut outcome.settled;
     match result {
         Ok(end) => {
-            lane.gate.went_well();
+            context.breaker.succeeded();
             outcome.end = Some(end);
-            succeed(lane, row, &mut outcome, end);
+            succeed(context, row, &mut outcome, end);
         }
-        Err(Stop::LeaseLost) => return Ok(None),
-        Err(Stop::Fuse) => {
-            let most = lane.settings.max_deletes;
-            lane.pause(format!(
+        Err(PushStop::LeaseLost) => return Ok(None),
+        Err(PushStop::DeleteLimit) => {
+            let most = context.settings.max_deletes;
+            context.pause(format!(
                 "more than {most} accounts would be removed within an hour: review the deletions, then resume"
             ))?;
         }
-        Err(Stop::Here(cause)) => retry(lane, settled, row.attempts, None, cause),
-        Err(Stop::Target(PushError::Retry {
+        Err(PushStop::Here(cause)) => retry(context, settled, row.attempts, None, cause),
+        Err(PushStop::Target(PushError::Retry {
             after,
             unreachable,
             cause,
         })) => {
             if let Some(after) = after {
-                lane.gate.hold(now.plus(after));
+                context.breaker.hold(now.plus(after));
             }
             if unreachable {
-                lane.gate.unreachable(now, dice());
+                context.breaker.unreachable(now, dice());
             } else {
-                lane.gate.went_well();
+                context.breaker.succeeded();
             }
-            retry(lane, settled, row.attempts, after, cause);
+            retry(context, settled, row.attempts, after, cause);
         }
-        Err(Stop::Target(error @ PushError::Unauthorized { .. })) => {
-            lane.gate.went_well();
+        Err(PushStop::Target(error @ PushError::Unauthorized { .. })) => {
+            context.breaker.succeeded();
             // The target may have processed the request although the answer was lost, so the next try checks.
             settled.attempts = row.attempts;
-            lane.pause(error.to_string())?;
+            context.pause(error.to_string())?;
         }
-        Err(Stop::Target(error)) => {
-            lane.gate.went_well();
-            count(&lane.counters.failed);
+        Err(PushStop::Target(error)) => {
+            context.breaker.succeeded();
+            count(&context.counters.failed);
             (settled.state, settled.attempts, settled.last_error) =
                 (OutboundState::Failed, row.attempts, Some(error.to_string()));
             log::warn!(
                 "target {}: {} {} was not accepted: {error}",
-                lane.target(),
+                context.target(),
                 row.kind,
                 row.resource_id
             );
@@ -110,16 +110,16 @@ pub(super) fn outcome(push: Push<'_>, result: Result<End, Stop>) -> Result<Optio
     Ok(Some(outcome))
 }
 
-fn succeed(lane: &Lane, row: &OutboundRow, outcome: &mut Outcome, end: End) {
+fn succeed(context: &TargetContext, row: &OutboundRow, outcome: &mut PushOutcome, end: PushEnd) {
     let settled = &mut outcome.settled;
     settled.pushed = row.wanted;
     settled.attempts = 0;
     settled.last_error = None;
     settled.state = match end {
-        End::Synced => OutboundState::Synced,
-        End::Removed | End::Deactivated => OutboundState::Gone,
+        PushEnd::Synced => OutboundState::Synced,
+        PushEnd::Removed | PushEnd::Deactivated => OutboundState::Gone,
     };
-    if end == End::Removed {
+    if end == PushEnd::Removed {
         if settled.remote_id.is_none() {
             // The target never had it, so the delete limit does not count it.
             settled.pushed = 0;
@@ -128,33 +128,33 @@ fn succeed(lane: &Lane, row: &OutboundRow, outcome: &mut Outcome, end: End) {
     }
     match outcome.notes.refused_member.take() {
         Some(refusal) => {
-            count(&lane.counters.failed);
+            count(&context.counters.failed);
             (settled.state, settled.attempts, settled.last_error) = (OutboundState::Failed, 1, Some(refusal));
         }
-        None => count(&lane.counters.pushed),
+        None => count(&context.counters.pushed),
     }
 }
 
 /// Schedules the next try of a row.
-fn retry(lane: &Lane, settled: &mut Settled, tries: i32, after: Option<Duration>, cause: String) {
-    count(&lane.counters.retried);
+fn retry(context: &TargetContext, settled: &mut RecordedOutcome, tries: i32, after: Option<Duration>, cause: String) {
+    count(&context.counters.retried);
     settled.state = OutboundState::Retrying;
     settled.attempts = tries;
-    settled.next_attempt = lane.retry_at(lane.clock.now(), tries, after);
+    settled.next_attempt = context.retry_at(context.clock.now(), tries, after);
     settled.last_error = Some(cause);
 }
 
 /// Stores outcomes in one transaction and releases the rows.
-pub(super) fn write(lane: &Lane, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StorageError> {
+pub(super) fn write(context: &TargetContext, lease: &Lease, outcomes: Vec<PushOutcome>) -> Result<(), StorageError> {
     if outcomes.is_empty() {
         return Ok(());
     }
     let outcomes = Arc::new(outcomes);
-    let (target, owner, now) = (lane.target().clone(), lease.owner.clone(), lane.clock.now());
-    let woken: usize = lane.database.write(move |connection| {
+    let (target, owner, now) = (context.target().clone(), lease.owner.clone(), context.clock.now());
+    let woken: usize = context.database.write(move |connection| {
         let mut ours = Vec::new();
         for outcome in outcomes.iter() {
-            if outbound_claim::settle(connection, &target, &owner, &outcome.settled)? {
+            if outbound_claim::record_outcome(connection, &target, &owner, &outcome.settled)? {
                 ours.push(outcome);
             }
         }
@@ -165,7 +165,7 @@ pub(super) fn write(lane: &Lane, lease: &Lease, outcomes: Vec<Outcome>) -> Resul
         Ok::<_, StorageError>(woken)
     })?;
     if woken > 0 {
-        lane.jobs.ring();
+        context.jobs.notify();
     }
     Ok(())
 }
@@ -174,14 +174,14 @@ pub(super) fn write(lane: &Lane, lease: &Lease, outcomes: Vec<Outcome>) -> Resul
 fn follow_up(
     connection: &mut SqlConnection,
     target: &TargetName,
-    outcome: &Outcome,
+    outcome: &PushOutcome,
     now: Timestamp,
 ) -> Result<usize, StorageError> {
     let id = &outcome.settled.resource_id;
     match outcome.end {
         // A resource that never was at the target may still come: a membership can be older than its member.
-        Some(End::Removed) if outcome.settled.pushed == 0 => return Ok(0),
-        Some(End::Removed | End::Deactivated) => {
+        Some(PushEnd::Removed) if outcome.settled.pushed == 0 => return Ok(0),
+        Some(PushEnd::Removed | PushEnd::Deactivated) => {
             if outcome.kind == Kind::GROUP {
                 outbound_members::forget_group(connection, target, id)?;
             }
@@ -190,11 +190,11 @@ fn follow_up(
             return Ok(outbound_members::wake_groups(
                 connection,
                 target,
-                &Groups::Of(&former),
+                &GroupSelection::Of(&former),
                 now,
             )?);
         }
-        Some(End::Synced) | None => {}
+        Some(PushEnd::Synced) | None => {}
     }
     if outcome.moved {
         outbound_members::resend_member(connection, target, id)?;
@@ -207,10 +207,10 @@ fn follow_up(
         for (member, is_in) in &outcome.notes.members {
             outbound_members::note_sent(connection, target, id, member, *is_in)?;
         }
-        woken += outbound_members::wake_groups(connection, target, &Groups::One(id), now)?;
+        woken += outbound_members::wake_groups(connection, target, &GroupSelection::One(id), now)?;
     }
     if outcome.notes.new_remote {
-        woken += outbound_members::wake_groups(connection, target, &Groups::Of(id), now)?;
+        woken += outbound_members::wake_groups(connection, target, &GroupSelection::Of(id), now)?;
     }
     Ok(woken)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Caller, Fault, Scim, ScimError};
+use super::{Caller, Scim, ScimError, ScimErrorKind};
 use crate::domain::StoreName;
 
 /// The prefix of the extension in which a client names the userstore of a new resource; `User` or `Group` follows.
@@ -13,7 +13,7 @@ const ATTRIBUTE: &str = "userstore";
 impl Scim {
     /// Removes the name of a userstore from a new resource and returns it: from its extension attribute, or from
     /// `STORE/` in front of `userName` where that is enabled. The default is the client's own store, or PRIMARY.
-    pub(super) fn home(&self, caller: &Caller, body: &mut Value) -> Result<StoreName, ScimError> {
+    pub(super) fn select_userstore(&self, caller: &Caller, body: &mut Value) -> Result<StoreName, ScimError> {
         let own = caller.client.store.clone().unwrap_or(StoreName::PRIMARY);
         let named = match named(body)? {
             None if self.userstore_in_username => self.prefix(body),
@@ -23,7 +23,7 @@ impl Scim {
         let reached = self.directory.reach(&caller.actor);
         let is_named = |store: &&StoreName| store.as_str().eq_ignore_ascii_case(&named);
         reached.iter().find(is_named).cloned().ok_or_else(|| {
-            Fault::InvalidValue.because(format!(
+            ScimErrorKind::InvalidValue.because(format!(
                 "{ATTRIBUTE}: there is no userstore {named} that this client may write to."
             ))
         })
@@ -51,7 +51,7 @@ fn named(body: &mut Value) -> Result<Option<String>, ScimError> {
     let Some(key) = members.keys().find(|key| is_ours(key)).cloned() else {
         return Ok(None);
     };
-    let wrong = || Fault::InvalidValue.because(format!("{ATTRIBUTE} must be the name of a userstore."));
+    let wrong = || ScimErrorKind::InvalidValue.because(format!("{ATTRIBUTE} must be the name of a userstore."));
     let extension = members.remove(&key).ok_or_else(wrong)?;
     if let Some(Value::Array(schemas)) = members.get_mut("schemas") {
         schemas.retain(|schema| !schema.as_str().is_some_and(is_ours));

@@ -17,31 +17,31 @@ pub(super) const WINDOW: Duration = Duration::from_hours(1);
 
 /// Whether a worker may send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
+pub(super) enum Permit {
     /// Without restriction.
-    Open,
+    Allowed,
     /// With one row, to test whether the target answers again.
     Probe,
     /// Not now.
-    Closed,
+    Blocked,
 }
 
 /// The circuit breaker and delete limit of one target, shared by its workers.
-pub(super) struct Gate {
+pub(super) struct CircuitBreaker {
     backoff: Backoff,
     max_removals: usize,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
-struct State {
+struct BreakerState {
     failures: u32,
-    closed_until: Timestamp,
+    blocked_until: Timestamp,
     probing: bool,
     removals: VecDeque<Timestamp>,
-    fuse_off_until: Timestamp,
+    limit_off_until: Timestamp,
 }
 
-impl Gate {
+impl CircuitBreaker {
     /// Returns an instance that lets requests through and has already counted some removals.
     pub(super) fn new(backoff: Backoff, max_removals: u32, removals: usize, now: Timestamp) -> Self {
         let max_removals = usize::try_from(max_removals).unwrap_or(usize::MAX);
@@ -49,12 +49,12 @@ impl Gate {
             base: backoff.base,
             cap: backoff.cap.min(LONGEST_BREAK),
         };
-        let state = State {
+        let state = BreakerState {
             failures: 0,
-            closed_until: Timestamp(i64::MIN),
+            blocked_until: Timestamp(i64::MIN),
             probing: false,
             removals: std::iter::repeat_n(now, removals.min(max_removals)).collect(),
-            fuse_off_until: Timestamp(i64::MIN),
+            limit_off_until: Timestamp(i64::MIN),
         };
         Self {
             backoff,
@@ -63,36 +63,36 @@ impl Gate {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for permission to send. After [`Pass::Probe`], all others get [`Pass::Closed`] until [`Gate::went_well`],
-    /// [`Gate::unreachable`] or [`Gate::probed_nothing`].
-    pub(super) fn enter(&self, now: Timestamp) -> Pass {
+    /// Asks for permission to send. After [`Permit::Probe`], all others get [`Permit::Blocked`] until [`CircuitBreaker::succeeded`],
+    /// [`CircuitBreaker::unreachable`] or [`CircuitBreaker::probe_inconclusive`].
+    pub(super) fn enter(&self, now: Timestamp) -> Permit {
         let mut state = self.state();
-        if now < state.closed_until || state.probing {
-            Pass::Closed
+        if now < state.blocked_until || state.probing {
+            Permit::Blocked
         } else if state.failures >= FAILURES {
             state.probing = true;
-            Pass::Probe
+            Permit::Probe
         } else {
-            Pass::Open
+            Permit::Allowed
         }
     }
 
     /// Returns until when no request may be sent; `None` if one may.
-    pub(super) fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
-        Some(self.state().closed_until).filter(|until| now < *until)
+    pub(super) fn blocked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(self.state().blocked_until).filter(|until| now < *until)
     }
 
     /// Records that a probe ended without a result about the target.
-    pub(super) fn probed_nothing(&self) {
+    pub(super) fn probe_inconclusive(&self) {
         self.state().probing = false;
     }
 
     /// Records that the target answered.
-    pub(super) fn went_well(&self) {
+    pub(super) fn succeeded(&self) {
         let mut state = self.state();
         state.failures = 0;
         state.probing = false;
@@ -105,20 +105,20 @@ impl Gate {
         state.probing = false;
         if state.failures >= FAILURES {
             let until = now.plus(self.backoff.delay(state.failures - FAILURES + 1, dice));
-            state.closed_until = state.closed_until.max(until);
+            state.blocked_until = state.blocked_until.max(until);
         }
     }
 
     /// Stops all requests until a time that the target asked for.
     pub(super) fn hold(&self, until: Timestamp) {
         let mut state = self.state();
-        state.closed_until = state.closed_until.max(until);
+        state.blocked_until = state.blocked_until.max(until);
     }
 
     /// Counts a removal. Returns `false` if the limit for the last hour is reached, so that this one must not be sent.
-    pub(super) fn take_removal(&self, now: Timestamp) -> bool {
+    pub(super) fn count_removal(&self, now: Timestamp) -> bool {
         let mut state = self.state();
-        if now < state.fuse_off_until {
+        if now < state.limit_off_until {
             return true;
         }
         let since = now.minus(WINDOW);
@@ -133,7 +133,7 @@ impl Gate {
     }
 
     /// Uncounts a removal that was not made.
-    pub(super) fn give_removal_back(&self) {
+    pub(super) fn uncount_removal(&self) {
         self.state().removals.pop_back();
     }
 
@@ -141,9 +141,9 @@ impl Gate {
     pub(super) fn reset(&self, now: Timestamp) {
         let mut state = self.state();
         state.failures = 0;
-        state.closed_until = Timestamp(i64::MIN);
+        state.blocked_until = Timestamp(i64::MIN);
         state.removals.clear();
-        state.fuse_off_until = now.plus(WINDOW);
+        state.limit_off_until = now.plus(WINDOW);
     }
 }
 
@@ -151,8 +151,8 @@ impl Gate {
 mod tests {
     use super::*;
 
-    fn gate(max_removals: u32) -> Gate {
-        Gate::new(Backoff::default(), max_removals, 0, Timestamp(0))
+    fn breaker(max_removals: u32) -> CircuitBreaker {
+        CircuitBreaker::new(Backoff::default(), max_removals, 0, Timestamp(0))
     }
 
     fn second(second: i64) -> Timestamp {
@@ -161,50 +161,50 @@ mod tests {
 
     #[test]
     fn five_failures_stop_requests_until_a_probe_succeeds() {
-        let gate = gate(1);
+        let breaker = breaker(1);
         for _ in 0..5 {
-            assert_eq!(gate.enter(second(0)), Pass::Open);
-            gate.unreachable(second(0), 0);
+            assert_eq!(breaker.enter(second(0)), Permit::Allowed);
+            breaker.unreachable(second(0), 0);
         }
-        assert_eq!(gate.enter(second(0)), Pass::Closed);
-        assert_eq!(gate.enter(second(1)), Pass::Probe);
-        assert_eq!(gate.enter(second(1)), Pass::Closed, "one probe at a time");
-        gate.unreachable(second(1), 0);
-        assert_eq!(gate.enter(second(2)), Pass::Closed, "the wait has doubled");
-        assert_eq!(gate.enter(second(3)), Pass::Probe);
-        gate.went_well();
-        assert_eq!(gate.enter(second(3)), Pass::Open);
+        assert_eq!(breaker.enter(second(0)), Permit::Blocked);
+        assert_eq!(breaker.enter(second(1)), Permit::Probe);
+        assert_eq!(breaker.enter(second(1)), Permit::Blocked, "one probe at a time");
+        breaker.unreachable(second(1), 0);
+        assert_eq!(breaker.enter(second(2)), Permit::Blocked, "the wait has doubled");
+        assert_eq!(breaker.enter(second(3)), Permit::Probe);
+        breaker.succeeded();
+        assert_eq!(breaker.enter(second(3)), Permit::Allowed);
     }
 
     #[test]
     fn only_consecutive_failures_stop_requests() {
-        let gate = gate(1);
+        let breaker = breaker(1);
         for _ in 0..20 {
-            gate.unreachable(second(0), 0);
-            gate.went_well();
+            breaker.unreachable(second(0), 0);
+            breaker.succeeded();
         }
-        assert_eq!(gate.enter(second(0)), Pass::Open);
+        assert_eq!(breaker.enter(second(0)), Permit::Allowed);
     }
 
     #[test]
     fn requested_pause_is_not_shortened_by_a_later_one() {
-        let gate = gate(1);
-        gate.hold(second(7));
-        gate.hold(second(3));
-        assert_eq!(gate.enter(second(6)), Pass::Closed);
-        assert_eq!(gate.closed_until(second(6)), Some(second(7)));
-        assert_eq!(gate.enter(second(7)), Pass::Open);
+        let breaker = breaker(1);
+        breaker.hold(second(7));
+        breaker.hold(second(3));
+        assert_eq!(breaker.enter(second(6)), Permit::Blocked);
+        assert_eq!(breaker.blocked_until(second(6)), Some(second(7)));
+        assert_eq!(breaker.enter(second(7)), Permit::Allowed);
     }
 
     #[test]
     fn too_many_removals_in_an_hour_are_stopped_until_reset() {
-        let gate = gate(2);
-        assert!(gate.take_removal(second(0)));
-        assert!(gate.take_removal(second(1)));
-        assert!(!gate.take_removal(second(3599)));
-        assert!(gate.take_removal(second(3600)), "the first one was an hour ago");
-        assert!(!gate.take_removal(second(3600)));
-        gate.reset(second(3600));
-        assert!((0..100).all(|_| gate.take_removal(second(3601))));
+        let breaker = breaker(2);
+        assert!(breaker.count_removal(second(0)));
+        assert!(breaker.count_removal(second(1)));
+        assert!(!breaker.count_removal(second(3599)));
+        assert!(breaker.count_removal(second(3600)), "the first one was an hour ago");
+        assert!(!breaker.count_removal(second(3600)));
+        breaker.reset(second(3600));
+        assert!((0..100).all(|_| breaker.count_removal(second(3601))));
     }
 }

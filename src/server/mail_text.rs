@@ -2,15 +2,15 @@
 
 use super::{language, messages};
 use crate::federation::MailCode;
-use crate::mail::Letter;
+use crate::mail::MailMessage;
 
 /// Writes the mail that carries a code.
-pub fn code(mail: &MailCode<'_>) -> Letter {
+pub fn code(mail: &MailCode<'_>) -> MailMessage {
     language::prefer(mail.ui_locales);
     let values = [("application", mail.application), ("code", mail.code)];
     let paragraphs = ["mail.asked", "mail.code", "mail.once", "mail.never", "mail.not_you"];
     let text: Vec<String> = paragraphs.map(|key| messages::filled(key, &values)).into();
-    Letter {
+    MailMessage {
         subject: messages::filled("mail.subject", &values),
         text: text.join("\n\n") + "\n",
     }

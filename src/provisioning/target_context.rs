@@ -7,15 +7,15 @@ use std::time::Duration;
 use crate::domain::{Clock, TargetName, Timestamp};
 use crate::storage::{Database, StorageError, outbound, random, targets};
 
+use super::circuit_breaker::CircuitBreaker;
 use super::connector::Connector;
-use super::gate::Gate;
-use super::lease::Keeper;
+use super::lease::LeaseRenewer;
 use super::metrics::Counters;
 use super::settings::{OutboundRule, TargetSettings};
 use super::source::Source;
 
 /// The state that the threads of one target share.
-pub(super) struct Lane {
+pub(super) struct TargetContext {
     pub(super) settings: TargetSettings,
     /// The rules that name this target.
     pub(super) rules: Vec<OutboundRule>,
@@ -23,14 +23,14 @@ pub(super) struct Lane {
     pub(super) source: Source,
     pub(super) database: Database,
     pub(super) clock: Clock,
-    pub(super) gate: Gate,
+    pub(super) breaker: CircuitBreaker,
     pub(super) counters: Counters,
-    pub(super) keeper: Arc<Keeper>,
+    pub(super) keeper: Arc<LeaseRenewer>,
     /// Notifies when the journal has grown.
-    pub(super) news: Bell,
+    pub(super) news: Notifier,
     /// Notifies when rows are due.
-    pub(super) jobs: Bell,
-    pub(super) pace: Pace,
+    pub(super) jobs: Notifier,
+    pub(super) pace: Pacing,
     pub(super) stopping: Arc<AtomicBool>,
     /// Whether the target was paused at the last check.
     pub(super) paused: AtomicBool,
@@ -38,13 +38,13 @@ pub(super) struct Lane {
 
 /// The timing and batch size of the threads.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct Pacing {
     pub(super) poll: Duration,
     pub(super) lease: Duration,
     pub(super) batch: u16,
 }
 
-impl Lane {
+impl TargetContext {
     /// Returns the target's name.
     pub(super) fn target(&self) -> &TargetName {
         &self.settings.name
@@ -74,7 +74,7 @@ impl Lane {
         })?;
         // An administrator resumed it, here or in another process.
         if self.paused.swap(paused, Ordering::AcqRel) && !paused {
-            self.gate.reset(now);
+            self.breaker.reset(now);
         }
         Ok(due)
     }
@@ -96,27 +96,30 @@ pub(super) fn dice() -> u8 {
 
 /// Wakes sleeping threads. A notification between looking for work and sleeping is not lost.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
-    rings: Mutex<u64>,
+pub(super) struct Notifier {
+    notifications: Mutex<u64>,
     condition: Condvar,
 }
 
-impl Bell {
+impl Notifier {
     /// Returns the number of notifications so far. Read it before looking for work.
-    pub(super) fn rings(&self) -> u64 {
-        *self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn notifications(&self) -> u64 {
+        *self.notifications.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes all waiting threads.
-    pub(super) fn ring(&self) {
-        *self.rings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    pub(super) fn notify(&self) {
+        *self.notifications.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.condition.notify_all();
     }
 
     /// Sleeps until a notification after `heard`, and no longer than `span`.
     pub(super) fn wait(&self, heard: u64, span: Duration) {
-        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let notifications = self.notifications.lock().unwrap_or_else(PoisonError::into_inner);
         // The caller looks for work in either case, so the result does not matter.
-        drop(self.condition.wait_timeout_while(rings, span, |rings| *rings == heard));
+        drop(
+            self.condition
+                .wait_timeout_while(notifications, span, |notifications| *notifications == heard),
+        );
     }
 }

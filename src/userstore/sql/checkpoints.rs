@@ -20,12 +20,12 @@ const STRIDE: usize = 1000;
 
 /// The number of resources of a type in a store, and the number removed so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct ResourceCounts {
     pub(super) total: usize,
     removed: usize,
 }
 
-impl Counts {
+impl ResourceCounts {
     /// Reads the counts, which are consistent with each other.
     pub(super) fn read(connection: &mut SqlConnection, store: &str, kind: &str) -> QueryResult<Self> {
         let stripes: Vec<(i64, i64)> = resource_counts::table
@@ -42,14 +42,14 @@ impl Counts {
 
 /// The checkpoints that this process has for one store.
 #[derive(Debug)]
-pub(super) struct Landmarks {
+pub(super) struct PageCheckpoints {
     stride: usize,
-    types: Mutex<HashMap<Kind, State>>,
+    types: Mutex<HashMap<Kind, CheckpointState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    known: Option<Arc<Known>>,
+struct CheckpointState {
+    known: Option<Arc<Checkpoints>>,
     /// The number of positions scanned since then for lack of checkpoints.
     walked: usize,
     /// Whether another thread is computing the checkpoints.
@@ -58,14 +58,14 @@ struct State {
 
 /// The checkpoints of one type.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct Checkpoints {
     /// The counts for which the checkpoints were last valid.
-    counts: Counts,
+    counts: ResourceCounts,
     /// The ids at the positions `stride`, 2 × `stride`, and so on, counted from 1.
     ids: Vec<String>,
 }
 
-impl Landmarks {
+impl PageCheckpoints {
     pub(super) fn new() -> Self {
         Self::every(STRIDE)
     }
@@ -88,13 +88,13 @@ impl Landmarks {
         if place < self.stride {
             return Ok(None);
         }
-        let counts = Counts::read(connection, store.as_str(), kind.as_str())?;
+        let counts = ResourceCounts::read(connection, store.as_str(), kind.as_str())?;
         let Some(known) = self.holding(connection, (store, kind), (counts, place))? else {
             return Ok(None);
         };
         let passed = (place / self.stride).min(known.ids.len());
-        let landmark = passed.checked_sub(1).map(|at| known.ids[at].clone());
-        Ok(landmark.map(|id| (id, place - passed * self.stride)))
+        let checkpoint = passed.checked_sub(1).map(|at| known.ids[at].clone());
+        Ok(checkpoint.map(|id| (id, place - passed * self.stride)))
     }
 
     /// Returns the checkpoints if they are valid now. They are computed again only once scans have cost as much, so the
@@ -103,8 +103,8 @@ impl Landmarks {
         &self,
         connection: &mut SqlConnection,
         of: (&StoreName, &Kind),
-        (counts, place): (Counts, usize),
-    ) -> QueryResult<Option<Arc<Known>>> {
+        (counts, place): (ResourceCounts, usize),
+    ) -> QueryResult<Option<Arc<Checkpoints>>> {
         let lock = || self.types.lock().unwrap_or_else(PoisonError::into_inner);
         let ids = {
             let mut types = lock();
@@ -129,7 +129,7 @@ impl Landmarks {
         let known = found.as_ref().ok().and_then(Option::clone);
         lock().insert(
             of.1.clone(),
-            State {
+            CheckpointState {
                 known,
                 walked: 0,
                 busy: false,
@@ -143,8 +143,8 @@ impl Landmarks {
         &self,
         connection: &mut SqlConnection,
         of: (&StoreName, &Kind),
-        (counts, mut ids): (Counts, Vec<String>),
-    ) -> QueryResult<Option<Arc<Known>>> {
+        (counts, mut ids): (ResourceCounts, Vec<String>),
+    ) -> QueryResult<Option<Arc<Checkpoints>>> {
         let stride = i64::try_from(self.stride).unwrap_or(i64::MAX);
         // A checkpoint with nothing behind it would be useless.
         while (ids.len() + 1) * self.stride < counts.total {
@@ -163,17 +163,17 @@ impl Landmarks {
                 None => break,
             }
         }
-        let now = Moment::read(connection, of, ids.last())?;
+        let now = CountSnapshot::read(connection, of, ids.last())?;
         let fits = now.counts().removed == counts.removed
             && now.counts().total == ids.len() * self.stride + counted(now.behind);
         let counts = now.counts();
-        Ok(fits.then(|| Arc::new(Known { counts, ids })))
+        Ok(fits.then(|| Arc::new(Checkpoints { counts, ids })))
     }
 }
 
 /// The number of rows behind a checkpoint and the counts, from one snapshot.
 #[derive(QueryableByName)]
-struct Moment {
+struct CountSnapshot {
     #[diesel(sql_type = BigInt)]
     behind: i64,
     #[diesel(sql_type = BigInt)]
@@ -182,11 +182,11 @@ struct Moment {
     removed: i64,
 }
 
-impl Moment {
+impl CountSnapshot {
     fn read(
         connection: &mut SqlConnection,
         (store, kind): (&StoreName, &Kind),
-        landmark: Option<&String>,
+        checkpoint: Option<&String>,
     ) -> QueryResult<Self> {
         const SQL: &str = "SELECT (SELECT COUNT(*) FROM resources WHERE store = $1 AND kind = $2 AND id > $3) AS behind, \
             CAST(COALESCE(SUM(amount), 0) AS BIGINT) AS total, CAST(COALESCE(SUM(removed), 0) AS BIGINT) AS removed \
@@ -194,13 +194,13 @@ impl Moment {
         each!(connection, c => diesel::sql_query(SQL)
             .bind::<Text, _>(store.as_str())
             .bind::<Text, _>(kind.as_str())
-            .bind::<Text, _>(landmark.map_or("", String::as_str))
+            .bind::<Text, _>(checkpoint.map_or("", String::as_str))
             .prepared()
             .get_result(c))
     }
 
-    fn counts(&self) -> Counts {
-        Counts {
+    fn counts(&self) -> ResourceCounts {
+        ResourceCounts {
             total: counted(self.total),
             removed: counted(self.removed),
         }
@@ -243,7 +243,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&test_database::url(&folder)).unwrap();
         migrate::run(&database).unwrap();
-        let (landmarks, mut ids, mut next) = (Landmarks::every(7), Vec::<String>::new(), 100_000);
+        let (checkpoints, mut ids, mut next) = (PageCheckpoints::every(7), Vec::<String>::new(), 100_000);
         let read = |connection: &mut SqlConnection| {
             let mut found = 0;
             for _ in 0..300 {
@@ -270,7 +270,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                let place = landmarks.before(connection, (&STORE, &Kind::USER), at).unwrap();
+                let place = checkpoints.before(connection, (&STORE, &Kind::USER), at).unwrap();
                 let Some((id, between)) = place else { continue };
                 found += 1;
                 let known = ids.iter().position(|known| *known == id).unwrap();

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use super::{SqlUserstore, credentials, write};
-use crate::domain::{Companion, ResourceId};
+use crate::domain::{ResourceId, SideRecord};
 use crate::storage::{SqlConnection, StorageError};
-use crate::userstore::{PasswordVerdict, StoreError, Write, Written};
+use crate::userstore::{PasswordCheck, StoreError, Write, WriteResult};
 
 /// An extra write in the same transaction. It may run again on a retry.
-pub(in crate::userstore) type Beside = Arc<dyn Fn(&mut SqlConnection) -> Result<(), StoreError> + Send + Sync>;
+pub(in crate::userstore) type SideWrite = Arc<dyn Fn(&mut SqlConnection) -> Result<(), StoreError> + Send + Sync>;
 
 /// The outcome of a trial write.
-enum Trial {
+enum TrialOutcome {
     /// The write would succeed with this result.
-    Done(Option<Box<Written>>),
+    Done(Option<Box<WriteResult>>),
     /// The write fails.
     Failed(StoreError),
 }
 
-impl From<diesel::result::Error> for Trial {
+impl From<diesel::result::Error> for TrialOutcome {
     fn from(error: diesel::result::Error) -> Self {
         Self::Failed(error.into())
     }
@@ -26,16 +26,16 @@ impl From<diesel::result::Error> for Trial {
 
 impl SqlUserstore {
     /// Applies one write, its side records and an extra write atomically.
-    pub(in crate::userstore) fn write_beside(
+    pub(in crate::userstore) fn write_with_side_records(
         &self,
         write: Write,
-        companions: Vec<Companion>,
-        beside: Beside,
-    ) -> Result<Option<Written>, StoreError> {
-        let order = write::Order::new(self, write, companions);
+        side_records: Vec<SideRecord>,
+        side_write: SideWrite,
+    ) -> Result<Option<WriteResult>, StoreError> {
+        let order = write::PreparedWrite::new(self, write, side_records);
         self.database.write(move |connection| {
             let written = order.carry_out(connection)?;
-            beside(connection)?;
+            side_write(connection)?;
             Ok(written)
         })
     }
@@ -43,17 +43,17 @@ impl SqlUserstore {
     /// Applies many writes in one transaction, each completely or not at all, and returns the error of each, if any.
     pub(in crate::userstore) fn write_many(
         &self,
-        writes: Vec<(Write, Vec<Companion>, Beside)>,
+        writes: Vec<(Write, Vec<SideRecord>, SideWrite)>,
     ) -> Result<Vec<Option<StoreError>>, StoreError> {
         let orders: Vec<_> = writes
             .into_iter()
-            .map(|(write, companions, beside)| (write::Order::new(self, write, companions), beside))
+            .map(|(write, side_records, side_write)| (write::PreparedWrite::new(self, write, side_records), side_write))
             .collect();
         self.database.write(move |connection| {
-            let outcomes = orders.iter().map(|(order, beside)| {
+            let outcomes = orders.iter().map(|(order, side_write)| {
                 let done = connection.savepoint(|connection| {
                     order.carry_out(connection)?;
-                    beside(connection)
+                    side_write(connection)
                 });
                 done.err()
             });
@@ -62,26 +62,26 @@ impl SqlUserstore {
     }
 
     /// Returns the result of a write and rolls it back. `beside` is run if the write would change something.
-    pub(in crate::userstore) fn try_beside(
+    pub(in crate::userstore) fn try_with_side_records(
         &self,
         write: Write,
-        companions: Vec<Companion>,
-        beside: Beside,
-    ) -> Result<Option<Written>, StoreError> {
-        let order = write::Order::new(self, write, companions);
+        side_records: Vec<SideRecord>,
+        side_write: SideWrite,
+    ) -> Result<Option<WriteResult>, StoreError> {
+        let order = write::PreparedWrite::new(self, write, side_records);
         self.database.write(move |connection| {
-            let tried: Result<(), Trial> = connection.savepoint(|connection| {
+            let tried: Result<(), TrialOutcome> = connection.savepoint(|connection| {
                 Err(match order.carry_out(connection) {
-                    Ok(written) => Trial::Done(written.map(Box::new)),
-                    Err(error) => Trial::Failed(error),
+                    Ok(written) => TrialOutcome::Done(written.map(Box::new)),
+                    Err(error) => TrialOutcome::Failed(error),
                 })
             });
             match tried {
                 Ok(()) => Ok(None),
-                Err(Trial::Failed(error)) => Err(error),
-                Err(Trial::Done(written)) => {
+                Err(TrialOutcome::Failed(error)) => Err(error),
+                Err(TrialOutcome::Done(written)) => {
                     if written.as_ref().is_some_and(|written| written.changed) {
-                        beside(connection)?;
+                        side_write(connection)?;
                     }
                     Ok(written.map(|written| *written))
                 }
@@ -94,7 +94,7 @@ impl SqlUserstore {
         &self,
         id: &ResourceId,
         is_right: impl FnOnce() -> Result<bool, StoreError>,
-    ) -> Result<PasswordVerdict, StoreError> {
+    ) -> Result<PasswordCheck, StoreError> {
         let (resource, now) = (id.clone(), self.clock.now());
         let has_room = {
             let id = id.clone();

@@ -1,0 +1,80 @@
+//! The work that a running server repeats: cleanup, removals, logouts, leases, reports.
+
+use std::sync::Arc;
+
+use super::periodic_task::{self, PeriodicTask};
+use crate::federation::Federation;
+use crate::federation::removal::ProviderRemover;
+use crate::oidc::Oidc;
+use crate::scim::Scim;
+
+/// Removes expired records once. A failure is logged, and the next run tries again.
+pub(super) fn cleanup_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 'static {
+    move || {
+        match oidc.sweep() {
+            Ok(count) => log::debug!("{count} expired sessions, grants, tokens and keys removed"),
+            Err(error) => log::warn!("expired sessions and tokens could not be removed: {error}"),
+        }
+        let swept = federation
+            .login
+            .sweep()
+            .and_then(|logins| Ok(logins + federation.approvals.sweep()?));
+        match swept {
+            Ok(count) => log::debug!("{count} expired logins and approval requests removed"),
+            Err(error) => log::warn!("expired logins could not be removed: {error}"),
+        }
+    }
+}
+
+/// Continues removals of identity providers that another process began and did not finish.
+pub(super) fn removal_of(remover: ProviderRemover) -> impl Fn() + Send + 'static {
+    move || {
+        if let Err(error) = remover.carry_on() {
+            log::warn!("the removal of an identity provider failed and will be retried: {error}");
+        }
+    }
+}
+
+/// Starts the threads that send back-channel logouts, if a service provider has registered for them.
+pub(super) fn logout_senders(oidc: &Arc<Oidc>) -> std::io::Result<Vec<PeriodicTask>> {
+    let count = if oidc.has_backchannel_logout() {
+        periodic_task::LOGOUT_TELLERS
+    } else {
+        0
+    };
+    let start = |_| {
+        let oidc = Arc::clone(oidc);
+        PeriodicTask::start(periodic_task::LOGOUTS_EVERY, move || {
+            if let Err(error) = oidc.send_logouts() {
+                log::warn!("logouts could not be sent to service providers and will be retried: {error}");
+            }
+        })
+    };
+    (0..count).map(start).collect()
+}
+
+/// Starts the thread that disables and removes accounts with expired leases, if there are leases.
+pub(super) fn lease_keeper(federation: &Arc<Federation>) -> std::io::Result<Option<PeriodicTask>> {
+    let keep = |federation: Arc<Federation>| {
+        PeriodicTask::start(periodic_task::LEASES_EVERY, move || match federation.leases.sweep() {
+            Ok(swept) => log::debug!(
+                "{} accounts with expired leases disabled, {} removed",
+                swept.suspended,
+                swept.removed
+            ),
+            Err(error) => log::warn!("leases could not be checked, retrying later: {error}"),
+        })
+    };
+    (!federation.leases.is_empty())
+        .then(|| keep(Arc::clone(federation)))
+        .transpose()
+}
+
+/// Stores the counts of what SCIM clients did outside the standard.
+pub(super) fn keep_report_of(scim: Arc<Scim>) -> impl Fn() + Send + 'static {
+    move || {
+        if let Err(error) = scim.keep_report() {
+            log::warn!("the dialect report could not be stored and will be retried: {error}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Locks of external identities, by identity provider and subject.
+
+use super::{Context, OperationError, Right};
+use crate::domain::{IdentityProviderName, Link, ResourceId};
+use crate::storage::StorageError;
+use crate::storage::identity_locks::{self, IdentityLock};
+
+/// The longest reason, in bytes.
+const LONGEST: usize = 500;
+
+/// Locks an identity: its user cannot sign in by any method, and all their sessions end. Returns the user, if the
+/// identity has an account.
+pub fn lock(context: &Context, identity: Link, reason: &str) -> Result<Option<ResourceId>, OperationError> {
+    context.administrator.must(Right::LockIdentities)?;
+    if reason.len() > LONGEST || reason.contains(char::is_control) {
+        return Err(OperationError::Invalid(format!(
+            "The reason must be one line of at most {LONGEST} characters."
+        )));
+    }
+    let provider = identity.identity_provider.clone();
+    let lock = IdentityLock {
+        identity,
+        reason: reason.to_owned(),
+        at: context.clock.now(),
+    };
+    let user = context
+        .database
+        .write::<_, StorageError>(move |connection| Ok(identity_locks::lock(connection, &lock)?))?;
+    log::info!("{} locked an identity of {provider}", context.administrator.name());
+    Ok(user)
+}
+
+/// Unlocks an identity.
+pub fn unlock(context: &Context, identity: Link) -> Result<(), OperationError> {
+    context.administrator.must(Right::LockIdentities)?;
+    let provider = identity.identity_provider.clone();
+    let unlocked = context
+        .database
+        .write::<_, StorageError>(move |connection| Ok(identity_locks::unlock(connection, &identity)?))?;
+    if !unlocked {
+        return Err(OperationError::NotFound("This identity is not locked.".to_owned()));
+    }
+    log::info!("{} unlocked an identity of {provider}", context.administrator.name());
+    Ok(())
+}
+
+/// The locked identities.
+pub fn list(context: &Context) -> Result<Vec<IdentityLock>, OperationError> {
+    context.administrator.must(Right::Read)?;
+    Ok(context.database.read::<_, StorageError>(identity_locks::all)?)
+}
+
+/// The identity of a subject. Without an issuer it is the one of the configured identity provider.
+pub fn identity(
+    context: &Context,
+    provider: &str,
+    issuer: Option<&str>,
+    subject: &str,
+) -> Result<Link, OperationError> {
+    let name = IdentityProviderName::new(provider);
+    let known = context.names.identity_providers.iter();
+    let mut configured = known
+        .filter(|(known, _)| *known == name)
+        .map(|(_, issuer)| issuer.as_str());
+    let issuer = issuer.or_else(|| configured.next()).ok_or_else(|| {
+        OperationError::Invalid(format!(
+            "No identity provider is called {name}. Use a name of the configuration, or give --issuer."
+        ))
+    })?;
+    Ok(Link {
+        identity_provider: name,
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+    })
+}

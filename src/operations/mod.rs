@@ -1,0 +1,66 @@
+//! What administrators do: plain functions that check rights and return values. The command line prints them.
+
+pub mod approvals;
+pub mod dialects;
+pub mod error;
+pub mod identities;
+pub mod keys;
+pub mod people;
+pub mod providers;
+pub mod rights;
+pub mod targets;
+pub mod tokens;
+pub mod userstores;
+
+use std::sync::Arc;
+
+use crate::directory::Directory;
+use crate::domain::password::PasswordPolicy;
+use crate::domain::{Actor, Clock, IdentityProviderName, ServiceProviderName, TargetName};
+use crate::storage::Database;
+pub use error::OperationError;
+pub use rights::{Administrator, Right};
+
+/// The administrator, and what the operations work on.
+pub struct Context {
+    /// The administrator on whose behalf operations are carried out.
+    pub administrator: Administrator,
+    /// The change pipeline.
+    pub directory: Arc<Directory>,
+    /// The database.
+    pub database: Database,
+    /// The current time.
+    pub clock: Clock,
+    /// The configured names that operations refer to.
+    pub names: ConfiguredNames,
+    /// The rules for passwords.
+    pub passwords: PasswordPolicy,
+}
+
+/// The names in the configuration that operations refer to.
+#[derive(Clone, Debug, Default)]
+pub struct ConfiguredNames {
+    /// The service providers.
+    pub service_providers: Vec<ServiceProviderName>,
+    /// The identity providers, each with its issuer.
+    pub identity_providers: Vec<(IdentityProviderName, String)>,
+    /// The targets.
+    pub targets: Vec<TargetName>,
+}
+
+impl Context {
+    /// The actor of the administrator's changes.
+    fn actor(&self) -> Actor {
+        Actor::administrator(self.administrator.name())
+    }
+}
+
+/// The configured name that equals a text; otherwise an error that lists the known ones.
+fn configured<'a, N: AsRef<str>>(what: &'static str, names: &'a [N], name: &str) -> Result<&'a N, OperationError> {
+    let found = names.iter().find(|known| known.as_ref() == name);
+    found.ok_or_else(|| OperationError::NotConfigured {
+        what,
+        name: name.to_owned(),
+        known: names.iter().map(|known| known.as_ref().to_owned()).collect(),
+    })
+}

@@ -1,0 +1,60 @@
+//! The removal of identity providers, with the accounts and links that came from them.
+
+use std::sync::Arc;
+
+use super::{Context, OperationError, Right};
+use crate::domain::IdentityProviderName;
+use crate::federation::removal::{Affected, ProviderRemover};
+use crate::storage::removals::Removal;
+
+/// Tells every account and link that a removal would affect. Nothing is changed.
+pub fn preview(
+    context: &Context,
+    provider: &IdentityProviderName,
+    tell: impl FnMut(Affected),
+) -> Result<(), OperationError> {
+    context.administrator.must(Right::Read)?;
+    Ok(remover(context).preview(provider, tell)?)
+}
+
+/// Begins a removal, or continues one that was interrupted. From now on logins through the provider are refused.
+pub fn begin(context: &Context, provider: &IdentityProviderName, deletes: bool) -> Result<(), OperationError> {
+    context.administrator.must(Right::ManageProviders)?;
+    remover(context).begin(provider, deletes)?;
+    log::info!(
+        "{} removes the identity provider {provider}",
+        context.administrator.name()
+    );
+    Ok(())
+}
+
+/// Carries out the next step of a removal, unless another process does. Returns its progress; none if it was restored.
+pub fn step(context: &Context, provider: &IdentityProviderName) -> Result<Option<Removal>, OperationError> {
+    context.administrator.must(Right::ManageProviders)?;
+    Ok(remover(context).step(provider)?)
+}
+
+/// The removals, with their progress.
+pub fn list(context: &Context) -> Result<Vec<Removal>, OperationError> {
+    context.administrator.must(Right::Read)?;
+    Ok(remover(context).all()?)
+}
+
+/// Allows logins through a removed identity provider again. Accounts stay as they are.
+pub fn restore(context: &Context, provider: &IdentityProviderName) -> Result<(), OperationError> {
+    context.administrator.must(Right::ManageProviders)?;
+    if !remover(context).restore(provider)? {
+        return Err(OperationError::NotFound(format!(
+            "The identity provider {provider} has not been removed."
+        )));
+    }
+    log::info!(
+        "{} restored the identity provider {provider}",
+        context.administrator.name()
+    );
+    Ok(())
+}
+
+fn remover(context: &Context) -> ProviderRemover {
+    ProviderRemover::new(Arc::clone(&context.directory), context.database.clone())
+}
