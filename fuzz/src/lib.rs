@@ -23,7 +23,7 @@ use vestibule::scim::normalise::{self, Deviations, rule};
 /// The built-in types, and one with attributes of every kind.
 fn registry() -> &'static Arc<Registry> {
     static REGISTRY: LazyLock<Arc<Registry>> = LazyLock::new(|| {
-        let file = include_str!("../../tests/generate/device.json");
+        let file = include_str!("../../tests/fixtures/device.json");
         Arc::new(Registry::load(&[("device.json".to_owned(), file.to_owned())]).expect("a test loads it"))
     });
     &REGISTRY

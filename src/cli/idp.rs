@@ -171,6 +171,9 @@ fn remove(context: &Context, arguments: &Remove, json: bool) -> Result<(), Comma
             // Another process is carrying out the removal.
             std::thread::sleep(Duration::from_millis(200));
         }
+        if progress.is_hidden() && !json && last != Some(so_far) {
+            eprintln!("{}", sentence(&removal));
+        }
         progress.set_message(sentence(&removal));
         last = Some(so_far);
     }

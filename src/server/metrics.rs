@@ -1,5 +1,6 @@
 //! `/metrics` in the Prometheus text format, for loopback clients only.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -140,13 +141,17 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 
 /// Serves loopback clients only. A local proxy is a loopback client too, so it must not forward this path.
 async fn show(request: HttpRequest, metrics: Data<Metrics>) -> HttpResponse {
-    if !request.peer_addr().is_some_and(|peer| peer.ip().is_loopback()) {
+    if !may_read(request.peer_addr()) {
         return respond(StatusCode::NOT_FOUND, NotFound.render(), &[]);
     }
     let text = blocking::run(move || metrics.text()).await.unwrap_or_default();
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(text)
+}
+
+fn may_read(peer: Option<SocketAddr>) -> bool {
+    peer.is_some_and(|peer| peer.ip().is_loopback())
 }
 
 /// Middleware: counts the request and logs it without its query, which may hold secrets.
@@ -200,5 +205,23 @@ fn area(path: &str) -> &'static str {
         Some("assets" | "favicon.ico") => "assets",
         Some("healthz" | "readyz" | "metrics") => "operations",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_served_only_on_loopback() {
+        for (peer, may) in [
+            ("127.0.0.1:9", true),
+            ("[::1]:9", true),
+            ("192.0.2.1:9", false),
+            ("10.0.0.1:9", false),
+        ] {
+            assert_eq!(may_read(Some(peer.parse().unwrap())), may, "{peer}");
+        }
+        assert!(!may_read(None));
     }
 }

@@ -8,7 +8,6 @@ be written, and the server must be alive with bounded memory at the end.
 import argparse
 import json
 import socket
-import time
 from urllib.parse import quote
 
 from rig import GROUP, Checks, Vestibule, database, folder, operations, service_provider, user
@@ -58,25 +57,22 @@ class Prober:
             lines.append("Content-Type: application/scim+json")
         return raw(self.server, "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n", more=body)
 
-    def refused(self, name, method, path, body=b"", headers=(), statuses=range(400, 500), scim_error=True, seconds=3):
-        """The request is refused with one of the statuses, as a SCIM error, in time."""
-        began = time.monotonic()
+    def refused(self, name, method, path, body=b"", headers=(), statuses=range(400, 500), scim_error=True):
+        """The request is refused with one of the statuses, as a SCIM error. A server that hangs is a failed request."""
         status, head, answer = self.send(method, "/scim/v2" + path, body if isinstance(body, bytes) else body.encode(), headers)
-        took = time.monotonic() - began
-        good = status in statuses and took < seconds
+        good = status in statuses
         if good and scim_error:
             try:
                 error = json.loads(answer)
                 good = ERROR in error["schemas"] and str(error["status"]) == str(status) and b"application/scim+json" in head.lower()
             except (ValueError, KeyError, TypeError):
                 good = False
-        self.checks.that(name, good, f"{status} after {took:.1f} s, {answer[:200]!r}")
+        self.checks.that(name, good, f"{status} {answer[:200]!r}")
 
-    def survives(self, name, method, path, body=b"", headers=(), seconds=3):
+    def survives(self, name, method, path, body=b"", headers=()):
         """The request may succeed or be refused, but never fails inside the server."""
-        began = time.monotonic()
         status, _, answer = self.send(method, "/scim/v2" + path, body if isinstance(body, bytes) else body.encode(), headers)
-        self.checks.that(name, 200 <= status < 500 and time.monotonic() - began < seconds, f"{status} {answer[:200]!r}")
+        self.checks.that(name, 200 <= status < 500, f"{status} {answer[:200]!r}")
 
 
 def bodies(probe):
@@ -97,8 +93,8 @@ def bodies(probe):
         "a user nested too deep": b'{"userName":"x","name":' + b'{"a":' * DEEP + b"1" + b"}" * (DEEP + 1),
     }.items():
         probe.refused(f"POST /Users refuses {name}", "POST", "/Users", body)
-    probe.refused("POST /Users refuses a body of 20 MiB", "POST", "/Users", b'{"userName":"' + b"a" * (20 << 20) + b'"}', statuses=[400, 413], seconds=10)
-    probe.refused("POST /Users refuses a Content-Length of 1 TiB", "POST", "/Users", b"{", headers=[f"Content-Length: {1 << 40}"], statuses=[400, 413], seconds=5)
+    probe.refused("POST /Users refuses a body of 20 MiB", "POST", "/Users", b'{"userName":"' + b"a" * (20 << 20) + b'"}', statuses=[400, 413])
+    probe.refused("POST /Users refuses a Content-Length of 1 TiB", "POST", "/Users", b"{", headers=[f"Content-Length: {1 << 40}"], statuses=[400, 413])
     probe.refused("POST /Users refuses another content type", "POST", "/Users", json.dumps(user("nobody")), headers=["Content-Type: text/xml"], statuses=[400, 415])
 
 

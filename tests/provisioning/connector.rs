@@ -1,7 +1,7 @@
 //! The contract of every connector. Runs against a target inside the test, and against each real one in
 //! `VESTIBULE_TEST_SCIM_TARGETS="url|token url|token"`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -336,9 +336,8 @@ fn every_failure_of_a_target_says_what_to_do_next() {
 fn a_target_is_not_waited_for_beyond_the_timeout() {
     let (fake, connector) = fake();
     fake.fail("POST", Fault::Hang(Duration::from_secs(30)), 1);
-    let begun = Instant::now();
-    connector.create(&Kind::USER, &user("ann")).unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    let error = connector.create(&Kind::USER, &user("ann")).unwrap_err();
+    assert!(format!("{error:?}").contains("did not answer in time"), "{error:?}");
 }
 
 #[test]

@@ -1,0 +1,697 @@
+//! Checks in the source which room may use which. The table of rooms is in `ARCHITECTURE.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Each room and the other rooms that it may use.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("storage", &["domain"]),
+    ("http_client", &["domain"]),
+    ("mail", &["domain", "storage"]),
+    ("userstore", &["domain"]),
+    ("directory", &["domain", "userstore", "storage"]),
+    ("scim", &["domain", "directory", "storage"]),
+    ("federation", &["domain", "directory", "storage", "http_client", "mail"]),
+    ("oidc", &["domain", "directory", "storage", "http_client"]),
+    ("provisioning", &["domain", "directory", "storage", "http_client"]),
+    (
+        "operations",
+        &[
+            "domain",
+            "directory",
+            "storage",
+            "scim",
+            "oidc",
+            "provisioning",
+            "federation",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "app",
+            "operations",
+            "domain",
+            "directory",
+            "storage",
+            "scim",
+            "federation",
+            "oidc",
+            "provisioning",
+            "mail",
+        ],
+    ),
+    ("app", EVERYTHING),
+    ("config", EVERYTHING),
+    ("cli", EVERYTHING),
+    ("demo", EVERYTHING),
+    ("main", EVERYTHING),
+    ("lib", EVERYTHING),
+];
+
+const EVERYTHING: &[&str] = &[
+    "app",
+    "cli",
+    "config",
+    "demo",
+    "directory",
+    "domain",
+    "federation",
+    "http_client",
+    "mail",
+    "oidc",
+    "operations",
+    "provisioning",
+    "scim",
+    "server",
+    "storage",
+    "userstore",
+];
+
+/// The types of `userstore` that every area may use: errors and password verdicts, but no store itself.
+const ANSWERS: &[&str] = &["StoreError", "PasswordCheck"];
+
+/// The places where crates that shape the architecture may be used.
+const CRATES: &[(&str, &[&str])] = &[
+    ("diesel", &["src/storage/", "src/userstore/sql/"]),
+    ("diesel_migrations", &["src/storage/"]),
+    ("actix_web", &["src/server/", "src/demo/", "src/cli/"]),
+    ("lettre", &["src/mail/"]),
+    ("reqwest", &["src/http_client/", "src/demo/", "src/cli/health.rs"]),
+    ("ldap3", &["src/userstore/ldap/"]),
+];
+
+/// The storeys of the federation, from the lowest: a file may name its own storey and those below it.
+const STOREYS: &[&[&str]] = &[
+    &["federation/idp/", "federation/error.rs", "federation/jit/denial.rs"],
+    &["federation/jit/"],
+    &["federation/config.rs", "federation/unlink.rs"],
+    &["federation/login/"],
+    &[
+        "federation/account/",
+        "federation/removal.rs",
+        "federation/rehearsal.rs",
+    ],
+    &["federation/mod.rs"],
+];
+
+/// The crates that `domain` may use.
+const PURE: &[&str] = &[
+    "chrono",
+    "icu_casemap",
+    "icu_normalizer",
+    "proptest",
+    "scim_v2",
+    "serde",
+    "serde_json",
+    "thiserror",
+];
+
+/// The comments between which the code map of `ARCHITECTURE.md` stands.
+const MAP_BEGINS: &str = "<!-- begin code map -->\n";
+const MAP_ENDS: &str = "<!-- end code map -->";
+
+/// The longest name of a test, in characters.
+const LONGEST_TEST_NAME: usize = 60;
+
+/// The maximum length of a file, in lines.
+const LONGEST: usize = 500;
+
+#[test]
+fn rooms_name_only_what_the_table_allows() {
+    let crates = dependencies();
+    let offences: Vec<String> = sources()
+        .iter()
+        .flat_map(|(path, text)| {
+            offences(path, text, &crates)
+                .into_iter()
+                .map(move |(line, what)| format!("{path}:{line}: {what}"))
+        })
+        .collect();
+    assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
+}
+
+#[test]
+fn a_planted_import_is_found() {
+    let crates: BTreeSet<String> = ["diesel", "actix_web", "url"].map(str::to_owned).into();
+    let found = |path: &str, text: &str| -> Vec<usize> {
+        let found = offences(path, text, &crates);
+        found.into_iter().map(|(line, _)| line).collect()
+    };
+    assert_eq!(
+        found("src/scim/mod.rs", "use std::fmt;\nuse crate::oidc::Client;\n"),
+        [2]
+    );
+    assert_eq!(found("src/scim/list.rs", "fn f() { crate::server::serve(); }"), [1]);
+    assert_eq!(found("src/scim/list.rs", "use super::super::server::serve;"), [1]);
+    assert_eq!(found("src/scim/list.rs", "use crate::{server, oidc};"), [1]);
+    assert_eq!(
+        found("src/oidc/mod.rs", "use crate::userstore::sql::SqlUserstore;"),
+        [1]
+    );
+    assert_eq!(
+        found("src/oidc/mod.rs", "use crate::userstore::{StoreError, Userstore};"),
+        [1]
+    );
+    assert_eq!(found("src/federation/mod.rs", "use diesel::prelude::*;"), [1]);
+    assert_eq!(
+        found("src/provisioning/mod.rs", "let server = actix_web::App::new();"),
+        [1]
+    );
+    assert_eq!(
+        found("src/domain/mod.rs", "use crate::storage::Database;\nuse url::Url;"),
+        [1, 2]
+    );
+    assert_eq!(found("src/userstore/memory.rs", "use crate::storage::random;"), [1]);
+    assert_eq!(found("src/newroom/mod.rs", ""), [1]);
+}
+
+#[test]
+fn what_the_table_allows_is_no_offence() {
+    let crates: BTreeSet<String> = ["diesel", "actix_web", "url"].map(str::to_owned).into();
+    for (path, text) in [
+        (
+            "src/scim/mod.rs",
+            "//! See [`crate::server::scim`].\nuse crate::domain::Kind;",
+        ),
+        ("src/scim/error.rs", "use crate::userstore::StoreError;"),
+        (
+            "src/oidc/login.rs",
+            "use crate::userstore::{PasswordCheck, StoreError};",
+        ),
+        (
+            "src/userstore/sql/row.rs",
+            "use crate::storage::tables;\nuse diesel::prelude::*;",
+        ),
+        ("src/server/scim.rs", "use crate::scim::Scim;\nuse actix_web::web;"),
+        ("src/app.rs", "use crate::userstore::sql::SqlUserstore;"),
+        (
+            "src/provisioning/mod.rs",
+            "use super::provisioning::scim;\nlet url = url::Url::parse;",
+        ),
+    ] {
+        assert_eq!(offences(path, text, &crates), [], "{path}: {text}");
+    }
+}
+
+#[test]
+fn no_file_is_too_long_or_vaguely_named() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        if lines > LONGEST {
+            wrong.push(format!("{path}: {lines} lines; at most {LONGEST}"));
+        }
+        for (at, line) in text.lines().enumerate() {
+            if let Some(name) = declared(line).filter(|name| is_drawer(name)) {
+                wrong.push(format!("{path}:{}: {name} is too vague a name", at + 1));
+            }
+        }
+        let stem = Path::new(&path).file_stem().unwrap().to_str().unwrap();
+        if is_drawer(stem) {
+            wrong.push(format!("{path}: its name is too vague"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn the_code_map_holds_every_file_with_its_first_sentence() {
+    let path = root().join("ARCHITECTURE.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (head, rest) = text.split_once(MAP_BEGINS).unwrap();
+    let (map, tail) = rest.split_once(MAP_ENDS).unwrap();
+    let expected = code_map(&sources());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{head}{MAP_BEGINS}{expected}{MAP_ENDS}{tail}")).unwrap();
+        return;
+    }
+    assert!(
+        map == expected,
+        "the code map is stale: UPDATE_DOCS=1 cargo test --test it architecture writes it"
+    );
+}
+
+#[test]
+fn names_outside_the_code_map_exist() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (head, rest) = text.split_once(MAP_BEGINS).unwrap();
+    let prose = format!("{head}{}", rest.split_once(MAP_ENDS).unwrap().1);
+    let files: Vec<String> = sources().into_iter().map(|(path, _)| path).collect();
+    let missing: Vec<&str> = prose
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.ends_with(".rs") && !name.contains('*'))
+        .filter(|name| !root().join(name).exists() && !files.iter().any(|file| file.ends_with(&format!("/{name}"))))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "ARCHITECTURE.md names what is not there: {}",
+        missing.join(", ")
+    );
+}
+
+#[test]
+fn every_page_of_the_docs_is_linked() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let contributing = std::fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let pages = std::fs::read_dir(root().join("docs")).unwrap();
+    let names = pages.map(|page| page.unwrap().file_name().into_string().unwrap());
+    for name in names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "md")) {
+        let link = format!("docs/{name}");
+        assert!(readme.contains(&link), "README.md does not link {link}");
+        assert!(contributing.contains(&link), "CONTRIBUTING.md does not link {link}");
+    }
+}
+
+#[test]
+fn test_names_are_short_claims() {
+    let mut long = Vec::new();
+    for (path, text) in sources_below(&["src", "tests"]) {
+        let mut is_test = false;
+        for line in text.lines() {
+            is_test |= line.trim_start().starts_with("#[test]") || line.contains("_web::test]");
+            if let Some(name) = line.trim_start().split("fn ").nth(1).filter(|_| is_test) {
+                let name = name.split('(').next().unwrap();
+                if name.len() > LONGEST_TEST_NAME {
+                    long.push(format!("{path}: {name} ({})", name.len()));
+                }
+                is_test = false;
+            }
+        }
+    }
+    assert!(long.is_empty(), "\n{}\n", long.join("\n"));
+}
+
+#[test]
+fn comments_state_their_subject_first() {
+    let (mut lines, mut riddles) = (0, Vec::new());
+    for (path, text) in sources_below(&["src", "tests"]) {
+        for (at, line) in text.lines().enumerate() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else {
+                continue;
+            };
+            lines += 1;
+            let first = comment
+                .trim_start_matches(['/', '!'])
+                .split_whitespace()
+                .next()
+                .unwrap_or_default();
+            if ["What", "Who", "Whom", "Whose", "Nobody", "Whoever"].contains(&first) {
+                riddles.push(format!("{path}:{}", at + 1));
+            }
+        }
+    }
+    assert!(
+        riddles.len() * 100 < lines,
+        "{} of {lines}:\n{}",
+        riddles.len(),
+        riddles.join("\n")
+    );
+}
+
+/// The map of all files that are not tests: a table for each room, made from the first sentence of each file.
+fn code_map(sources: &[(String, String)]) -> String {
+    let mut rooms: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (path, text) in sources {
+        let file = path.trim_start_matches("src/");
+        if is_test(file) || file == "lib.rs" {
+            continue;
+        }
+        let room = file.split('/').next().unwrap().trim_end_matches(".rs");
+        let row = format!("| `{path}` | {} |", first_sentence(path, text));
+        rooms.entry(room).or_default().push(row);
+    }
+    let table = |(room, rows): (&&str, &Vec<String>)| {
+        format!(
+            "\n### `{room}`\n\n| file | holds |\n| --- | --- |\n{}\n",
+            rows.join("\n")
+        )
+    };
+    rooms.iter().map(table).collect::<String>() + "\n"
+}
+
+/// The first sentence of the comment that opens a file.
+fn first_sentence(path: &str, text: &str) -> String {
+    let opening = text
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .take_while(|line| !line.is_empty());
+    let opening: Vec<&str> = opening.map(str::trim).collect();
+    assert!(!opening.is_empty(), "{path} has no opening comment");
+    let opening = opening.join(" ");
+    let sentence = opening.split(". ").next().unwrap();
+    sentence
+        .trim_end_matches('.')
+        .replace("[`", "`")
+        .replace("`]", "`")
+        .replace('|', "\\|")
+}
+
+#[test]
+fn the_federation_is_built_in_storeys() {
+    let wrong: Vec<String> = imports()
+        .into_iter()
+        .filter(|(from, to)| storey(from).is_some_and(|own| storey(to).is_some_and(|other| other > own)))
+        .map(|(from, to)| format!("{from} names {to}"))
+        .collect();
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn no_circle_crosses_folders() {
+    let circles: Vec<String> = circles(&imports())
+        .into_iter()
+        .filter(|circle| circle.iter().any(|file| folder(file) != folder(&circle[0])))
+        .map(|circle| circle.join(" - "))
+        .collect();
+    assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
+}
+
+#[test]
+fn a_planted_circle_is_found() {
+    let arrow = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    let arrows = [
+        arrow("a/x.rs", "b/y.rs"),
+        arrow("b/y.rs", "c.rs"),
+        arrow("c.rs", "a/x.rs"),
+        arrow("c.rs", "d.rs"),
+    ];
+    assert_eq!(circles(&arrows.into()), [["a/x.rs", "b/y.rs", "c.rs"]]);
+}
+
+// ---- imports ----
+
+fn storey(file: &str) -> Option<usize> {
+    let named = |storey: &&&[&str]| storey.iter().any(|place| *place == file);
+    let within = |storey: &&&[&str]| storey.iter().any(|place| file.starts_with(place));
+    let exact = STOREYS.iter().position(|storey| named(&storey));
+    exact.or_else(|| STOREYS.iter().position(|storey| within(&storey)))
+}
+
+/// The folder of a file. `app.rs` counts as a file of `app/`.
+fn folder(file: &str) -> &str {
+    let stem = file.trim_end_matches(".rs");
+    if root().join("src").join(stem).is_dir() {
+        return stem;
+    }
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Which file names something of which other, without tests. Paths are below `src`.
+fn imports() -> BTreeSet<(String, String)> {
+    let texts: Vec<(String, String)> = sources()
+        .into_iter()
+        .map(|(path, text)| (path.trim_start_matches("src/").to_owned(), text))
+        .collect();
+    let files: BTreeSet<String> = texts.iter().map(|(file, _)| file.clone()).collect();
+    let exports: BTreeMap<(String, String), String> = texts
+        .iter()
+        .flat_map(|(file, text)| paths(file, text, true).into_iter().map(move |path| (file, path)))
+        .filter_map(|(file, path)| {
+            let name = path.last()?.clone();
+            Some(((file.clone(), name), file_of(&path, &files)?))
+        })
+        .collect();
+    let mut found = BTreeSet::new();
+    for (file, text) in texts.iter().filter(|(file, _)| !is_test(file)) {
+        for path in paths(file, text, false) {
+            let Some(mut to) = file_of(&path, &files) else { continue };
+            // A name that a module passes on is where it is defined.
+            while let Some(defined) = path.last().and_then(|name| exports.get(&(to.clone(), name.clone()))) {
+                if *defined == to {
+                    break;
+                }
+                to.clone_from(defined);
+            }
+            if to != *file && !is_test(&to) {
+                found.insert((file.clone(), to));
+            }
+        }
+    }
+    found
+}
+
+/// The paths that a file names outside its tests, from the crate's root: those that it passes on (`pub use`), or all others.
+fn paths(file: &str, text: &str, passed_on: bool) -> Vec<Vec<String>> {
+    let module = module_of(file);
+    let code = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+    let code: Vec<&str> = code.filter(|line| !line.trim_start().starts_with("//")).collect();
+    let mut found = Vec::new();
+    for statement in statements(&code) {
+        if statement.starts_with("pub use ") != passed_on {
+            continue;
+        }
+        // A visibility names no import.
+        let statement = match statement.strip_prefix("pub(in ") {
+            Some(item) => item.split_once(')').map_or(item, |(_, item)| item).to_owned(),
+            None => statement,
+        };
+        for name in names(&statement) {
+            let (base, leaves) = name.split_once('{').unwrap_or((&name, ""));
+            let base = base.trim_end_matches("::");
+            let mut leaves: Vec<&str> = leaves.trim_end_matches('}').split(',').map(str::trim).collect();
+            leaves.retain(|leaf| !leaf.is_empty() && *leaf != "self");
+            let named = leaves.iter().map(|leaf| format!("{base}::{leaf}"));
+            let named: Vec<String> = if leaves.is_empty() {
+                vec![base.to_owned()]
+            } else {
+                named.collect()
+            };
+            found.extend(named.iter().filter_map(|name| absolute(&module, name)));
+        }
+    }
+    found
+}
+
+/// The lines of code, with each `use` that spans lines as one.
+fn statements(code: &[&str]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in code {
+        let line = line.trim();
+        if open {
+            if let Some(last) = found.last_mut() {
+                last.push_str(line);
+            }
+        } else {
+            found.push(line.to_owned());
+        }
+        let begins = line.starts_with("use ") || line.starts_with("pub use ");
+        open = (open || begins) && !line.ends_with(';');
+    }
+    found
+}
+
+fn is_test(file: &str) -> bool {
+    file.ends_with("tests.rs")
+        || file.contains("/tests/")
+        || file.ends_with("fixtures.rs")
+        || file.ends_with("test_database.rs")
+}
+
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// A path as it stands from the crate's root; none for other crates. `child::Name` in a module counts if the child exists.
+fn absolute(module: &[String], name: &str) -> Option<Vec<String>> {
+    let segments: Vec<&str> = name.split("::").collect();
+    let supers = segments.iter().take_while(|segment| **segment == "super").count();
+    let (base, rest): (&[String], &[&str]) = match segments[0] {
+        "crate" => (&[], &segments[1..]),
+        "self" => (module, &segments[1..]),
+        "super" => (module.get(..module.len().checked_sub(supers)?)?, &segments[supers..]),
+        _ => (module, &segments[..]),
+    };
+    let rest = rest.iter().take_while(|segment| !segment.starts_with('{'));
+    Some(
+        base.iter()
+            .cloned()
+            .chain(rest.map(|&segment| segment.to_owned()))
+            .collect(),
+    )
+}
+
+/// The file of the deepest module that a path goes through.
+fn file_of(path: &[String], files: &BTreeSet<String>) -> Option<String> {
+    (1..=path.len()).rev().find_map(|length| {
+        let stem = path[..length].join("/");
+        [format!("{stem}.rs"), format!("{stem}/mod.rs")]
+            .into_iter()
+            .find(|file| files.contains(file))
+    })
+}
+
+/// The groups of files that reach each other, each sorted.
+fn circles(arrows: &BTreeSet<(String, String)>) -> Vec<Vec<String>> {
+    let reach = |from: &str| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(file) = next.pop() {
+            for (_, to) in arrows.iter().filter(|(source, _)| *source == file) {
+                if seen.insert(to.clone()) {
+                    next.push(to.clone());
+                }
+            }
+        }
+        seen
+    };
+    let files: BTreeSet<&String> = arrows.iter().map(|(from, _)| from).collect();
+    let reached: Vec<(&String, BTreeSet<String>)> = files.into_iter().map(|file| (file, reach(file))).collect();
+    let mut found: BTreeSet<Vec<String>> = BTreeSet::new();
+    for (file, seen) in reached.iter().filter(|(file, seen)| seen.contains(*file)) {
+        let back = |other: &&(&String, BTreeSet<String>)| seen.contains(other.0) && other.1.contains(*file);
+        found.insert(reached.iter().filter(back).map(|(other, _)| (*other).clone()).collect());
+    }
+    found.into_iter().collect()
+}
+
+// ---- reading ----
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file under `src`: its path and its text.
+fn sources() -> Vec<(String, String)> {
+    sources_below(&["src"])
+}
+
+/// Every Rust file below some folders by its path, and its text.
+fn sources_below(folders: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The dependencies in `Cargo.toml`, as Rust spells them.
+fn dependencies() -> BTreeSet<String> {
+    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let names = manifest["dependencies"].as_table().unwrap().keys();
+    names.map(|name| name.replace('-', "_")).collect()
+}
+
+/// The lines with a forbidden import, counted from 1, and the reason.
+fn offences(path: &str, text: &str, crates: &BTreeSet<String>) -> Vec<(usize, String)> {
+    let room = path
+        .trim_start_matches("src/")
+        .split('/')
+        .next()
+        .unwrap()
+        .trim_end_matches(".rs");
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+        return vec![(1, format!("the table of rooms has no {room}"))];
+    };
+    let mut found = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        for name in names(line) {
+            let segments: Vec<&str> = name.split("::").collect();
+            let complaint = match ours(&segments) {
+                Some(rest) => room_offence(path, room, allowed, rest),
+                None => crate_offence(path, room, segments[0], crates),
+            };
+            found.extend(complaint.map(|complaint| (at + 1, complaint)));
+        }
+    }
+    found
+}
+
+/// The path after `crate::`, or after enough `super::` to leave the room.
+fn ours<'a>(segments: &'a [&'a str]) -> Option<&'a [&'a str]> {
+    let supers = segments.iter().take_while(|segment| **segment == "super").count();
+    let rest = &segments[supers..];
+    match segments[0] {
+        "crate" => Some(&segments[1..]),
+        "super" if supers > 1 && rest.first().is_some_and(|name| EVERYTHING.contains(name)) => Some(rest),
+        _ => None,
+    }
+}
+
+fn room_offence(path: &str, room: &str, allowed: &[&str], rest: &[&str]) -> Option<String> {
+    let other = rest.first().copied().unwrap_or_default();
+    let is_test = path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("fixtures.rs");
+    if other.is_empty() {
+        return Some("import each room in its own `use`, not several in braces".to_owned());
+    }
+    let is_allowed = other == room
+        || allowed.contains(&other)
+        || !EVERYTHING.contains(&other)
+        || (other == "storage" && keeps_records(path))
+        // Tests of HTTP use a real store.
+        || (other == "userstore" && room == "server" && is_test)
+        || (other == "userstore" && answers_alone(rest));
+    (!is_allowed).then(|| format!("{room} may not use {}", rest.join("::")))
+}
+
+/// Whether it is a userstore that keeps records in our database: the SQL store, or the copy of a directory.
+fn keeps_records(path: &str) -> bool {
+    path.starts_with("src/userstore/sql/") || path.starts_with("src/userstore/ldap/")
+}
+
+/// Whether a path into `userstore` names only types from `ANSWERS`.
+fn answers_alone(rest: &[&str]) -> bool {
+    let inner = rest.get(1).copied().unwrap_or_default();
+    let mut names = inner.trim_matches(['{', '}']).split(',').map(str::trim);
+    names.all(|name| ANSWERS.contains(&name))
+}
+
+fn crate_offence(path: &str, room: &str, name: &str, crates: &BTreeSet<String>) -> Option<String> {
+    let fixed = CRATES.iter().find(|(of, _)| *of == name);
+    let misplaced = fixed.is_some_and(|(_, places)| !places.iter().any(|place| path.starts_with(place)));
+    let impure = room == "domain" && crates.contains(name) && !PURE.contains(&name);
+    (misplaced || impure).then(|| format!("{room} may not use the crate {name}"))
+}
+
+/// The paths in a line: names joined by `::`, the last of which may be a list in braces.
+fn names(line: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    let mut rest = line;
+    while let Some(at) = rest.find("::") {
+        let begin = rest[..at].rfind(|c: char| !is_name(c)).map_or(0, |before| before + 1);
+        let path = &rest[begin..];
+        let mut end = path.find(|c: char| !is_name(c) && c != ':').unwrap_or(path.len());
+        if path[..end].ends_with("::") && path[end..].starts_with('{') {
+            end += path[end..].find('}').map_or(1, |close| close + 1);
+        }
+        let name = path[..end].trim_end_matches("::").replace("crate::{", "crate::::{");
+        if !name.starts_with(':') && !name.is_empty() {
+            found.push(name);
+        }
+        rest = &path[end.max(2)..];
+    }
+    found
+}
+
+/// The name that a line declares.
+fn declared(line: &str) -> Option<&str> {
+    let mut words = line.trim_start().split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.find(|word| ["struct", "enum", "trait", "mod", "type"].contains(word))?;
+    words.next()
+}
+
+fn is_drawer(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    ["util", "utils", "helper", "helpers", "misc"].contains(&lower.as_str()) || lower.ends_with("manager")
+}

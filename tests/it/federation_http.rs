@@ -1,0 +1,352 @@
+//! The front door over HTTP: cookies, forms and responses to bad input.
+
+use std::sync::Arc;
+
+use crate::fixtures::front_door::{Rig, request};
+use actix_web::cookie::Cookie;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::{App, web};
+use serde_json::json;
+use url::Url;
+use vestibule::server::language;
+use vestibule::server::login::{COOKIE, Completed, LoginData, routes};
+use vestibule::storage::StorageError;
+use vestibule::storage::approvals::{self, Ruling, Verdict};
+
+const RIGHT: &str = "correct horse battery";
+
+fn login_data(rig: &Rig) -> LoginData {
+    let answer = |answer: &str| Url::parse(&format!("https://wiki.example/callback?{answer}")).unwrap();
+    LoginData {
+        federation: Arc::clone(&rig.federation),
+        complete: Arc::new(move |_, _, before| {
+            let before = before.map_or_else(String::new, |before| format!("&before={before}"));
+            Some(Completed {
+                session: Cookie::new("session", "opened"),
+                location: answer(&format!("code=1{before}")),
+            })
+        }),
+        cancel: Arc::new(move |_| Some(answer("error=access_denied"))),
+        session_cookie: "session",
+    }
+}
+
+fn rig() -> Rig {
+    let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}}));
+    rig.user(&json!({"userName": "bob", "password": RIGHT}));
+    rig
+}
+
+async fn call(rig: &Rig, request: TestRequest) -> ServiceResponse {
+    let app = App::new().app_data(web::Data::new(login_data(rig))).configure(routes);
+    let app = init_service(app.wrap(from_fn(language::assign))).await;
+    call_service(&app, request.to_request()).await.map_into_boxed_body()
+}
+
+fn with(handle: &str, request: TestRequest) -> TestRequest {
+    request.cookie(Cookie::new(COOKIE, handle.to_owned()))
+}
+
+async fn text(response: ServiceResponse) -> String {
+    String::from_utf8(read_body(response).await.to_vec()).unwrap()
+}
+
+/// The CSRF token on the login's current page.
+async fn csrf(rig: &Rig, handle: &str) -> String {
+    let page = text(call(rig, with(handle, TestRequest::get().uri("/login"))).await).await;
+    let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form with a token");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn post(path: &str, fields: &[(&str, &str)]) -> TestRequest {
+    TestRequest::post().uri(path).set_form(fields)
+}
+
+fn location(response: &ServiceResponse) -> &str {
+    response.headers().get("location").unwrap().to_str().unwrap()
+}
+
+#[actix_web::test]
+async fn login_start_sets_a_protected_cookie() {
+    let rig = rig();
+    let response = vestibule::server::login::start(&login_data(&rig), request(), "wiki".into()).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(response.headers().get("location").unwrap(), "/login");
+    let cookie = response.cookies().find(|cookie| cookie.name() == COOKIE).unwrap();
+    assert_eq!(cookie.value().len(), 43);
+    let text = cookie.to_string();
+    for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"] {
+        assert!(text.contains(attribute), "{attribute} in {text}");
+    }
+}
+
+#[actix_web::test]
+async fn the_right_password_leads_on_with_a_session() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", RIGHT)];
+    let response = call(&rig, with(&handle, post("/login/password", &fields))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let cookies: Vec<String> = response.response().cookies().map(|cookie| cookie.to_string()).collect();
+    assert!(
+        cookies.iter().any(|cookie| cookie.starts_with("session=opened")),
+        "{cookies:?}"
+    );
+    assert!(
+        cookies.iter().any(|cookie| cookie.starts_with("vestibule-login=;")),
+        "{cookies:?}"
+    );
+    assert!(text(response).await.contains("https://wiki.example/callback?code=1"));
+}
+
+#[actix_web::test]
+async fn page_language_is_from_ui_locales_or_accept_language() {
+    let rig = rig();
+    let page = async |ui_locales: &[&str], accept: &str| {
+        let mut request = request();
+        request.ui_locales = ui_locales.iter().map(|tag| (*tag).to_owned()).collect();
+        let handle = rig.federation.login.start(request, &"wiki".into()).unwrap().handle;
+        let get = TestRequest::get()
+            .uri("/login")
+            .insert_header(("Accept-Language", accept));
+        text(call(&rig, with(&handle, get)).await).await
+    };
+    let german = "<html lang=\"de\">";
+    assert!(page(&["de-CH"], "en").await.contains(german));
+    assert!(
+        page(&[], "de, en;q=0.5")
+            .await
+            .contains("Weiter zu <strong>Wiki</strong>")
+    );
+    assert!(!page(&["en"], "de").await.contains(german));
+}
+
+#[actix_web::test]
+async fn a_login_takes_the_place_of_the_session_before() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", RIGHT)];
+    let request = with(&handle, post("/login/password", &fields)).cookie(Cookie::new("session", "earlier"));
+    assert!(text(call(&rig, request).await).await.contains("before=earlier"));
+}
+
+#[actix_web::test]
+async fn a_refusal_shows_the_way_out_as_long_as_the_login_stands() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("identity_provider", "nobody")];
+    let page = text(call(&rig, with(&handle, post("/login/idp", &fields))).await).await;
+    assert!(
+        page.contains("Back to Wiki") && page.contains("https://id.example/login/cancel"),
+        "{page}"
+    );
+    assert!(page.contains("href=\"/login\">Try again"), "{page}");
+    call(&rig, with(&handle, TestRequest::get().uri("/login/cancel"))).await;
+    let page = text(call(&rig, with(&handle, post("/login/idp", &fields))).await).await;
+    assert!(page.contains("expired_login"), "{page}");
+    assert!(!page.contains("Back to") && !page.contains("Try again"), "{page}");
+}
+
+#[actix_web::test]
+async fn a_form_of_another_login_is_told_to_be_out_of_date() {
+    let rig = rig();
+    let token = csrf(&rig, &rig.start()).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", RIGHT)];
+    let page = text(call(&rig, with(&rig.start(), post("/login/password", &fields))).await).await;
+    assert!(page.contains("This form has expired"), "{page}");
+}
+
+#[actix_web::test]
+async fn a_wrong_password_leads_back_to_the_page() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", "wrong")];
+    let response = call(&rig, with(&handle, post("/login/password", &fields))).await;
+    assert_eq!(
+        (response.status(), location(&response)),
+        (StatusCode::SEE_OTHER, "/login")
+    );
+    let page = text(call(&rig, with(&handle, TestRequest::get().uri("/login"))).await).await;
+    assert!(page.contains("Sign-in failed") && !page.contains("wrong\""));
+}
+
+#[actix_web::test]
+async fn a_form_from_elsewhere_does_nothing() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let before = rig.federation.login.view(&handle);
+    for path in ["/login/idp", "/login/password", "/login/prove"] {
+        let good = [
+            ("csrf", token.as_str()),
+            ("identity_provider", "google"),
+            ("username", "bob"),
+            ("password", RIGHT),
+        ];
+        let forged = [
+            with(&handle, post(path, &good[1..])),
+            with(&handle, post(path, &good)).insert_header(("Origin", "https://evil.example")),
+            with(&handle, post(path, &good)).insert_header(("Sec-Fetch-Site", "cross-site")),
+            with(&rig.start(), post(path, &good)),
+            post(path, &good),
+        ];
+        for request in forged {
+            assert_eq!(call(&rig, request).await.status(), StatusCode::BAD_REQUEST, "{path}");
+        }
+        let by_link = call(&rig, with(&handle, TestRequest::get().uri(path))).await;
+        assert!(by_link.status().is_client_error(), "{path}");
+    }
+    assert_eq!(
+        format!("{:?}", rig.federation.login.view(&handle)),
+        format!("{before:?}")
+    );
+}
+
+#[actix_web::test]
+async fn a_login_through_a_provider_goes_there_and_back() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("identity_provider", "google")];
+    let sent = text(call(&rig, with(&handle, post("/login/idp", &fields))).await).await;
+    assert!(sent.contains("https://idp.example/authorize?state="));
+    let returned = rig.away(&handle, &json!({"sub": "1", "nick": "alice"}));
+    let query = format!(
+        "code={}&state={}",
+        returned.get("code").unwrap(),
+        returned.get("state").unwrap()
+    );
+    let uri = format!("/federation/google/callback?{query}");
+    let response = call(&rig, with(&handle, TestRequest::get().uri(&uri))).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(location(&response), "https://wiki.example/callback?code=1");
+    let again = call(&rig, with(&handle, TestRequest::get().uri(&uri))).await;
+    assert_eq!(again.status(), StatusCode::BAD_REQUEST);
+}
+
+#[actix_web::test]
+async fn giving_up_leads_back_to_the_application() {
+    let rig = rig();
+    let response = call(&rig, with(&rig.start(), TestRequest::get().uri("/login/cancel"))).await;
+    assert_eq!(location(&response), "https://wiki.example/callback?error=access_denied");
+}
+
+#[actix_web::test]
+async fn bad_input_is_never_our_fault() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let long = "x".repeat(5000);
+    let odd = ["", "\0", "%00", "' OR 1=1", "<script>", long.as_str()];
+    for text in odd {
+        let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let requests = [
+            TestRequest::get()
+                .uri("/login")
+                .cookie(Cookie::new(COOKIE, encoded.clone())),
+            with(
+                &handle,
+                TestRequest::get().uri(&format!("/federation/google/callback?code={encoded}&state={encoded}")),
+            ),
+            with(
+                &handle,
+                TestRequest::get().uri(&format!("/federation/x{encoded}/callback?error={encoded}")),
+            ),
+            with(
+                &handle,
+                TestRequest::get().uri("/federation/google/callback?state=a&state=b"),
+            ),
+            with(
+                &handle,
+                post("/login/idp", &[("csrf", token.as_str()), ("identity_provider", text)]),
+            ),
+            with(
+                &handle,
+                post(
+                    "/login/password",
+                    &[("csrf", token.as_str()), ("username", text), ("password", text)],
+                ),
+            ),
+            with(
+                &handle,
+                post(
+                    "/login/prove",
+                    &[("csrf", token.as_str()), ("decision", text), ("password", text)],
+                ),
+            ),
+            with(
+                &handle,
+                post(
+                    "/login/password",
+                    &[("csrf", token.as_str()), ("username", "a"), ("username", "b")],
+                ),
+            ),
+            with(
+                &handle,
+                post(
+                    "/login/code",
+                    &[("csrf", token.as_str()), ("decision", text), ("code", text)],
+                ),
+            ),
+            with(
+                &handle,
+                TestRequest::post().uri("/login/password").set_payload(text.to_owned()),
+            ),
+        ];
+        for request in requests {
+            let response = call(&rig, request).await;
+            assert!(!response.status().is_server_error(), "{text:?}: {}", response.status());
+        }
+    }
+}
+
+/// Returns from the provider with a login of Bob: the response, and the login's page afterwards.
+async fn come_back(rig: &Rig) -> (ServiceResponse, String) {
+    let handle = rig.start();
+    let returned = rig.away(&handle, &json!({"sub": "sub-bob", "nick": "bob"}));
+    let (code, state) = (returned.get("code").unwrap(), returned.get("state").unwrap());
+    let back = TestRequest::get().uri(&format!("/federation/google/callback?code={code}&state={state}"));
+    let response = call(rig, with(&handle, back)).await;
+    let page = text(call(rig, with(&handle, TestRequest::get().uri("/login"))).await).await;
+    (response, page)
+}
+
+#[actix_web::test]
+async fn approval_pages_show_the_reference_or_the_refusal_reason() {
+    let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}, "approval": "always"}));
+    let (response, page) = come_back(&rig).await;
+    assert_eq!(
+        (response.status(), location(&response)),
+        (StatusCode::SEE_OTHER, "/login")
+    );
+    let now = rig.clock.now();
+    let queue = rig
+        .database
+        .read::<_, StorageError>(|connection| approvals::all(connection, now));
+    let id = queue.unwrap()[0].id.clone();
+    for part in [id.as_str(), "/login/cancel", "Waiting for approval"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let ruling = Ruling {
+        verdict: Verdict::Refused,
+        reason: "Ask <Ann>.".to_owned(),
+        by: "ann".to_owned(),
+        at: now,
+    };
+    rig.database
+        .write::<_, StorageError>(move |connection| Ok(approvals::rule(connection, &id, &ruling)?))
+        .unwrap();
+    let (response, _) = come_back(&rig).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let page = text(response).await;
+    for part in ["approval_refused", "Ask &#60;Ann&#62;.", "/login/cancel"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}

@@ -1,0 +1,285 @@
+//! Removing an identity provider together with the accounts that it created.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::fixtures::front_door::{ISSUER, Rig, completed, google, refused};
+use serde_json::{Value, json};
+use vestibule::app::Core;
+use vestibule::config::Config;
+use vestibule::domain::change::{Action, JournalPosition};
+use vestibule::domain::{
+    Actor, Change, Kind, Link, Operation, Principal, Relations, ResourceId, Secret, SideRecord, StoreName,
+};
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::removal::{ProviderRemover, RemovalEffect};
+use vestibule::storage::{StorageError, journal, links};
+
+fn rig() -> Rig {
+    Rig::new(
+        json!({"mode": "silent", "username": {"claim": "nick"}, "groups": {"claim": "groups", "unmapped": "create"}}),
+    )
+}
+
+fn person(name: &str) -> Value {
+    json!({"sub": format!("sub-{name}"), "nick": name, "groups": ["eng"]})
+}
+
+fn link(provider: &str, subject: &str) -> Link {
+    Link {
+        identity_provider: provider.to_owned().into(),
+        issuer: ISSUER.to_owned(),
+        subject: subject.to_owned(),
+    }
+}
+
+fn add_link(rig: &Rig, user: &ResourceId, link: Link) {
+    let (user, now) = (user.clone(), rig.clock.now());
+    let write = move |connection: &mut _| Ok(links::insert(connection, &link, &StoreName::PRIMARY, &user, now)?);
+    rig.database.write::<_, StorageError>(write).unwrap();
+}
+
+/// One account of each kind: from the provider alone, with another identity or a password, administrator, not from it.
+fn people(rig: &Rig) -> BTreeMap<&'static str, ResourceId> {
+    let came = |name: &str| completed(rig.login(&person(name))).user;
+    let mut people: BTreeMap<&str, ResourceId> = BTreeMap::new();
+    people.insert("alone", came("alone"));
+    let both = came("both");
+    add_link(rig, &both, link("other", "both"));
+    people.insert("both", both);
+    let secret = came("secret");
+    rig.replace(
+        &secret,
+        &json!({"userName": "secret", "password": "correct horse battery"}),
+    );
+    people.insert("secret", secret);
+    let admin = came("admin");
+    rig.replace(&admin, &json!({"userName": "admin", "roles": [{"value": "admin"}]}));
+    people.insert("admin", admin);
+    let made = rig.user(&json!({"userName": "made"}));
+    add_link(rig, &made, link("google", "sub-made"));
+    people.insert("made", made);
+    people
+}
+
+fn remover(rig: &Rig) -> ProviderRemover {
+    ProviderRemover::new(Arc::clone(&rig.directory), rig.database.clone())
+}
+
+fn remove(rig: &Rig, deletes: bool) -> (i64, i64) {
+    let remover = remover(rig);
+    remover.begin(&google(), deletes).unwrap();
+    for _ in 0..10 {
+        let removal = remover.step(&google()).unwrap().unwrap();
+        if removal.finished.is_some() {
+            return (removal.accounts, removal.links);
+        }
+    }
+    panic!("no end")
+}
+
+fn linked(rig: &Rig, user: &ResourceId) -> Vec<String> {
+    let links = rig
+        .database
+        .read::<_, StorageError>(|connection| links::of_user(connection, user))
+        .unwrap();
+    links
+        .iter()
+        .map(|link| link.link.identity_provider.to_string())
+        .collect()
+}
+
+#[test]
+fn removal_preview_lists_all_accounts_and_changes_nothing() {
+    let rig = rig();
+    let people = people(&rig);
+    let mut fates = BTreeMap::new();
+    remover(&rig)
+        .preview(&google(), |affected| {
+            fates.insert(affected.username, affected.fate);
+        })
+        .unwrap();
+    let expected = [
+        ("admin", RemovalEffect::Administrator),
+        ("alone", RemovalEffect::Account),
+        ("both", RemovalEffect::OtherIdentity),
+        ("made", RemovalEffect::OtherSource),
+        ("secret", RemovalEffect::Password),
+    ];
+    assert_eq!(fates, expected.map(|(name, fate)| (name.to_owned(), fate)).into());
+    assert_eq!(rig.users().len(), people.len());
+    completed(rig.login(&person("alone")));
+}
+
+#[test]
+fn removal_deletes_sole_provider_accounts_and_unlinks_others() {
+    let rig = rig();
+    let people = people(&rig);
+    let key = Secret::new("correct horse battery");
+    assert_eq!(remove(&rig, true), (1, 4));
+    let names: Vec<&str> = people
+        .iter()
+        .filter(|(_, id)| rig.directory.get(&Kind::USER, id, Relations::NONE).unwrap().is_some())
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(names, ["admin", "both", "made", "secret"]);
+    assert_eq!(linked(&rig, &people["both"]), ["other"]);
+    for name in ["admin", "made", "secret", "alone"] {
+        assert!(linked(&rig, &people[name]).is_empty(), "{name}");
+    }
+    let relations = Relations {
+        groups: true,
+        members: false,
+    };
+    let both = rig
+        .directory
+        .get(&Kind::USER, &people["both"], relations)
+        .unwrap()
+        .unwrap();
+    assert!(
+        both.groups.is_empty(),
+        "the memberships that the provider granted are removed"
+    );
+    let handle = rig.start();
+    completed(rig.federation.login.password(&handle, "secret", &key));
+}
+
+#[test]
+fn removal_can_disable_first_and_be_undone() {
+    let rig = rig();
+    let people = people(&rig);
+    assert_eq!(remove(&rig, false), (1, 0));
+    assert!(!rig.get(&people["alone"]).is_active());
+    assert!(rig.get(&people["both"]).is_active());
+    assert_eq!(linked(&rig, &people["both"]), ["google", "other"]);
+    assert_eq!(refused(rig.login(&person("both"))), Denial::UnknownProvider);
+    assert!(remover(&rig).restore(&google()).unwrap());
+    completed(rig.login(&person("both")));
+    assert_eq!(refused(rig.login(&person("alone"))), Denial::AccountDisabled);
+    assert_eq!(remove(&rig, true), (1, 4), "and deleting can follow");
+}
+
+#[test]
+fn provider_under_removal_admits_no_login() {
+    let rig = rig();
+    let handle = rig.start();
+    let returned = rig.away(&handle, &person("late"));
+    remover(&rig).begin(&google(), true).unwrap();
+    assert_eq!(refused(rig.back(&handle, &returned)), Denial::UnknownProvider);
+    assert!(rig.users().is_empty());
+}
+
+#[test]
+fn a_removal_in_one_process_keeps_another_from_it() {
+    let rig = rig();
+    people(&rig);
+    let now = rig.clock.now();
+    let (first, second) = (remover(&rig), remover(&rig));
+    first.begin(&google(), true).unwrap();
+    let claim = move |connection: &mut _| {
+        let until = now.plus(Duration::from_mins(1));
+        Ok(vestibule::storage::removals::claim(connection, &google(), now, until)?)
+    };
+    assert!(rig.database.write::<_, StorageError>(claim).unwrap().is_some());
+    assert_eq!(second.step(&google()).unwrap().unwrap().accounts, 0);
+    rig.clock.advance(Duration::from_secs(61));
+    assert_eq!(
+        second.step(&google()).unwrap().unwrap().accounts,
+        1,
+        "the claim of a dead process has expired"
+    );
+}
+
+const PEOPLE: usize = 400;
+
+/// Accounts that the provider created, in a database of their own.
+fn crowd(config: &Config) -> Core {
+    let core = Core::open(config).unwrap();
+    let actor = Actor {
+        principal: Principal::Login {
+            identity_provider: google(),
+        },
+        service_provider: "wiki".into(),
+    };
+    for number in 0..PEOPLE {
+        let attributes = json!({"userName": format!("user{number}")})
+            .as_object()
+            .unwrap()
+            .clone();
+        let operation = Operation::Create {
+            store: StoreName::PRIMARY,
+            kind: Kind::USER,
+            attributes,
+        };
+        let change = Change {
+            actor: actor.clone(),
+            operation,
+            side_records: vec![SideRecord::Link(link("google", &format!("s{number}")))],
+        };
+        core.directory.apply(change).unwrap();
+    }
+    core
+}
+
+fn deletions(core: &Core) -> Vec<ResourceId> {
+    let records = core
+        .database
+        .read::<_, StorageError>(|connection| journal::after(connection, JournalPosition::default(), 10_000))
+        .unwrap();
+    let deletions = records.into_iter().filter(|record| record.action == Action::Delete);
+    deletions.map(|record| record.id).collect()
+}
+
+#[test]
+fn killed_removal_resumes_and_repeats_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    let text = format!(
+        "server = {{ listen = \"127.0.0.1:1\", public_url = \"http://127.0.0.1:1\" }}\n\
+         database.url = \"sqlite:{path}/vestibule.db\"\n\
+         security.master_key = {{ file = \"{path}/master.key\" }}\n\
+         userstores = [{{ name = \"PRIMARY\", kind = \"sql\" }}]\n"
+    );
+    let core = crowd(&Config::read(&text, &[]).unwrap());
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, &text).unwrap();
+    let run = || {
+        Command::new(env!("CARGO_BIN_EXE_vestibule"))
+            .args([
+                "--config",
+                file.to_str().unwrap(),
+                "idp",
+                "remove",
+                "google",
+                "--delete",
+                "--yes",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let mut child = run();
+    let begun = Instant::now();
+    while deletions(&core).len() < 20 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "nothing happens");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = deletions(&core).len();
+    assert!(before < PEOPLE, "killed too late to show anything");
+    let done = run().wait_with_output().unwrap();
+    let (out, err) = (
+        String::from_utf8(done.stdout).unwrap(),
+        String::from_utf8(done.stderr).unwrap(),
+    );
+    assert!(done.status.success() && out.contains("accounts deleted"), "{out}{err}");
+    assert!(err.contains("in progress"), "progress is shown: {err}");
+    let mut all = deletions(&core);
+    all.sort();
+    all.dedup();
+    assert_eq!((all.len(), deletions(&core).len()), (PEOPLE, PEOPLE));
+}
