@@ -181,12 +181,7 @@ pub struct App {
     pub database: Database,
     /// The public URL of the server.
     pub public_url: String,
-    cleanup: PeriodicTask,
-    report_keeper: PeriodicTask,
-    logout_senders: Vec<PeriodicTask>,
-    remover: PeriodicTask,
-    lease_keeper: Option<PeriodicTask>,
-    watchers: Vec<PeriodicTask>,
+    tasks: Vec<PeriodicTask>,
 }
 
 impl App {
@@ -230,18 +225,12 @@ impl App {
                 engine.wake();
             }
         });
-        let (oidc, federation) = (Arc::new(oidc), Arc::new(federation));
-        let sweep = tasks::cleanup_of(Arc::clone(&oidc), Arc::clone(&federation));
-        let cleanup = PeriodicTask::start(periodic_task::EVERY, sweep).map_err(StartError::PeriodicTask)?;
-        let scim = Arc::new(scim);
-        let keep = tasks::keep_report_of(Arc::clone(&scim));
-        let report_keeper = PeriodicTask::start(periodic_task::REPORT_EVERY, keep).map_err(StartError::PeriodicTask)?;
-        let logout_senders = tasks::logout_senders(&oidc).map_err(StartError::PeriodicTask)?;
-        let remove = tasks::removal_of(ProviderRemover::new(Arc::clone(&directory), database.clone()));
-        let remover = PeriodicTask::start(periodic_task::REMOVALS_EVERY, remove).map_err(StartError::PeriodicTask)?;
-        let lease_keeper = tasks::lease_keeper(&federation).map_err(StartError::PeriodicTask)?;
-        let watchers = ldap_stores.iter().map(|store| userstores::watcher(store, &engine));
-        let watchers = watchers.collect::<Result<_, _>>().map_err(StartError::PeriodicTask)?;
+        let (oidc, federation, scim) = (Arc::new(oidc), Arc::new(federation), Arc::new(scim));
+        let remover = ProviderRemover::new(Arc::clone(&directory), database.clone());
+        let mut tasks = tasks::start(&oidc, &federation, &scim, remover).map_err(StartError::PeriodicTask)?;
+        for store in &ldap_stores {
+            tasks.push(userstores::watcher(store, &engine).map_err(StartError::PeriodicTask)?);
+        }
         Ok(Self {
             directory,
             scim,
@@ -250,23 +239,13 @@ impl App {
             engine,
             database,
             public_url,
-            cleanup,
-            report_keeper,
-            logout_senders,
-            remover,
-            lease_keeper,
-            watchers,
+            tasks,
         })
     }
 
     /// Stops the outbound engine. Pending work is finished, or continued at the next start.
     pub fn stop(&self) {
-        self.cleanup.stop();
-        self.report_keeper.stop();
-        self.remover.stop();
-        self.logout_senders.iter().for_each(PeriodicTask::stop);
-        self.lease_keeper.iter().for_each(PeriodicTask::stop);
-        self.watchers.iter().for_each(PeriodicTask::stop);
+        self.tasks.iter().for_each(PeriodicTask::stop);
         tasks::keep_report_of(Arc::clone(&self.scim))();
         self.engine.stop();
     }

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod domain;
 pub mod federation;
 pub mod http_client;
+pub mod jose;
 pub mod mail;
 pub mod oidc;
 pub mod operations;

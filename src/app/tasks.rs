@@ -8,8 +8,27 @@ use crate::federation::removal::ProviderRemover;
 use crate::oidc::Oidc;
 use crate::scim::Scim;
 
+/// Starts the tasks that every server repeats.
+pub(super) fn start(
+    oidc: &Arc<Oidc>,
+    federation: &Arc<Federation>,
+    scim: &Arc<Scim>,
+    remover: ProviderRemover,
+) -> std::io::Result<Vec<PeriodicTask>> {
+    let cleanup = cleanup_of(Arc::clone(oidc), Arc::clone(federation));
+    let report = keep_report_of(Arc::clone(scim));
+    let mut tasks = vec![
+        PeriodicTask::start(periodic_task::EVERY, cleanup)?,
+        PeriodicTask::start(periodic_task::REPORT_EVERY, report)?,
+        PeriodicTask::start(periodic_task::REMOVALS_EVERY, removal_of(remover))?,
+    ];
+    tasks.extend(logout_senders(oidc)?);
+    tasks.extend(lease_keeper(federation)?);
+    Ok(tasks)
+}
+
 /// Removes expired records once. A failure is logged, and the next run tries again.
-pub(super) fn cleanup_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 'static {
+fn cleanup_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 'static {
     move || {
         match oidc.sweep() {
             Ok(count) => log::debug!("{count} expired sessions, grants, tokens and keys removed"),
@@ -27,7 +46,7 @@ pub(super) fn cleanup_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl F
 }
 
 /// Continues removals of identity providers that another process began and did not finish.
-pub(super) fn removal_of(remover: ProviderRemover) -> impl Fn() + Send + 'static {
+fn removal_of(remover: ProviderRemover) -> impl Fn() + Send + 'static {
     move || {
         if let Err(error) = remover.carry_on() {
             log::warn!("the removal of an identity provider failed and will be retried: {error}");
@@ -36,7 +55,7 @@ pub(super) fn removal_of(remover: ProviderRemover) -> impl Fn() + Send + 'static
 }
 
 /// Starts the threads that send back-channel logouts, if a service provider has registered for them.
-pub(super) fn logout_senders(oidc: &Arc<Oidc>) -> std::io::Result<Vec<PeriodicTask>> {
+fn logout_senders(oidc: &Arc<Oidc>) -> std::io::Result<Vec<PeriodicTask>> {
     let count = if oidc.has_backchannel_logout() {
         periodic_task::LOGOUT_TELLERS
     } else {
@@ -54,7 +73,7 @@ pub(super) fn logout_senders(oidc: &Arc<Oidc>) -> std::io::Result<Vec<PeriodicTa
 }
 
 /// Starts the thread that disables and removes accounts with expired leases, if there are leases.
-pub(super) fn lease_keeper(federation: &Arc<Federation>) -> std::io::Result<Option<PeriodicTask>> {
+fn lease_keeper(federation: &Arc<Federation>) -> std::io::Result<Option<PeriodicTask>> {
     let keep = |federation: Arc<Federation>| {
         PeriodicTask::start(periodic_task::LEASES_EVERY, move || match federation.leases.sweep() {
             Ok(swept) => log::debug!(

@@ -15,7 +15,7 @@ use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, ServiceProviderName};
 use crate::federation::idp::tenant::PLACEHOLDER;
 use crate::federation::jit::policy::SecondFactor;
-use crate::provisioning::{Auth, Deprovision, Profile, TargetSettings, Verb};
+use crate::provisioning::{Auth, ConnectorSettings, Deprovision, Profile, ScimTargetSettings, TargetSettings, Verb};
 use crate::storage::DatabaseUrl;
 
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -147,16 +147,13 @@ fn target(mut r: TableReader, environment: Environment<'_>) -> Option<TargetSett
         &[("auto", None), ("patch", Some(Verb::Patch)), ("put", Some(Verb::Put))],
     );
     let profile = Profile {
-        user_verb: verb,
-        group_verb: verb,
         deprovision: r.word(
             "deprovision",
             &[("delete", Deprovision::Delete), ("deactivate", Deprovision::Deactivate)],
         ),
-        members_per_request: r.number("members_per_request", 100, 10_000) as usize,
         forbidden: r.texts("forbidden"),
-        ..Profile::default()
     };
+    let members_per_request = r.number("members_per_request", 100, 10_000) as usize;
     let limits = (
         r.flag("allow_private_network", false),
         r.number("concurrency", 4, 64),
@@ -165,13 +162,19 @@ fn target(mut r: TableReader, environment: Environment<'_>) -> Option<TargetSett
     let max_deletes = r.number("max_deletes_per_hour", 100, 1_000_000);
     r.done();
     let (allow_private_network, concurrency, timeout) = limits;
+    let scim = ScimTargetSettings {
+        allow_private_network,
+        timeout,
+        user_verb: verb,
+        group_verb: verb,
+        members_per_request,
+        ..ScimTargetSettings::new(base_url.parse().ok()?, auth?)
+    };
     Some(TargetSettings {
         profile,
-        allow_private_network,
         concurrency: u16::try_from(concurrency).unwrap_or(u16::MAX),
-        timeout,
         max_deletes,
-        ..TargetSettings::new(name, base_url.parse().ok()?, auth?)
+        ..TargetSettings::new(name, ConnectorSettings::Scim(scim))
     })
 }
 

@@ -9,7 +9,8 @@ use super::sections::{Environment, check_slug};
 use super::{ScimClientSettings, ServiceProvider};
 use crate::domain::StoreName;
 use crate::federation::jit::policy::ServiceProviderPolicy;
-use crate::oidc::{Algorithm, Client, ClientKeys, Endpoint, Lifetimes, read_set};
+use crate::jose::{Algorithm, read_set};
+use crate::oidc::{Client, ClientKeys, Endpoint, Lifetimes};
 use crate::provisioning::OutboundRule;
 
 /// The lifetime of a SCIM token from the client credentials grant.

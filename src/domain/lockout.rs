@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use super::Timestamp;
+use super::backoff::Backoff;
 
 /// The wrong guess in a row at which locking starts.
 const FREE_FAILURES: i32 = 5;
-/// The first lock; each further failure doubles it, up to [`LONGEST_LOCK`].
-const FIRST_LOCK: Duration = Duration::from_secs(30);
-const LONGEST_LOCK: Duration = Duration::from_mins(15);
+/// The locks: the first one, and the longest.
+const LOCKS: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_mins(15));
 
 /// Returns the end of the lock after the `failures`-th wrong guess in a row; a time before `now` if there is no lock.
 pub fn locked_until(failures: i32, now: Timestamp) -> Timestamp {
     if failures < FREE_FAILURES {
         return Timestamp(0);
     }
-    let doublings = u32::try_from(failures - FREE_FAILURES).unwrap_or_default().min(10);
-    now.plus((FIRST_LOCK * 2_u32.pow(doublings)).min(LONGEST_LOCK))
+    let locks = u32::try_from(failures - FREE_FAILURES + 1).unwrap_or_default();
+    now.plus(LOCKS.wait(locks))
 }
 
 #[cfg(test)]

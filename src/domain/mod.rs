@@ -1,6 +1,7 @@
 //! Types and pure rules that all modules share: no HTTP, no SQL, and time only as an argument.
 
 pub mod address;
+pub mod backoff;
 pub mod change;
 pub mod clock;
 pub mod email;

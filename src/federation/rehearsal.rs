@@ -99,7 +99,7 @@ fn pass(
     pages: &mut Vec<Value>,
 ) -> Result<RehearsalEnding, LoginError> {
     let to = login.choose(handle, provider)?;
-    let parameters: CallbackParameters = to.query_pairs().map(|(name, value)| (name, value)).collect();
+    let parameters: CallbackParameters = to.query_pairs().collect();
     let mut step = login.callback(handle, provider, &parameters)?;
     loop {
         let page = match step {

@@ -10,10 +10,10 @@ use super::Oidc;
 use super::client::Client;
 use super::client_authentication::REFUSED;
 use super::error::ClientFailure;
-use super::jws::Compact;
 use super::parameters::Parameters;
-use super::public_key::ALGORITHMS;
 use crate::domain::Timestamp;
+use crate::jose::ALGORITHMS;
+use crate::jose::jws::Compact;
 use crate::storage::{StorageError, client_assertions, random};
 
 /// The only supported `client_assertion_type`.

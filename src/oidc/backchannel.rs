@@ -10,8 +10,10 @@ use serde_json::{Map, Value, json};
 use super::client::Client;
 use super::endpoint::{CallError, Endpoint};
 use super::keys::KeysError;
-use super::{Oidc, OidcError, jws};
+use super::{Oidc, OidcError};
 use crate::domain::Timestamp;
+use crate::domain::backoff::Backoff;
+use crate::jose::jws;
 use crate::storage::logouts::{self, Logout};
 use crate::storage::{StorageError, random};
 
@@ -21,9 +23,8 @@ const LIFETIME: Duration = Duration::from_mins(2);
 /// How long a process keeps a notification that it sends from the others. No request takes that long.
 const LEASE: Duration = Duration::from_mins(1);
 
-/// The first wait after a failure. Each wait is twice the one before, up to the longest.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// The waits after failed attempts.
+const RETRIES: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_hours(1));
 
 /// After this time, a notification is discarded.
 const GIVEN_UP: Duration = Duration::from_hours(24);
@@ -87,7 +88,12 @@ impl Oidc {
         self.database.write::<_, StorageError>(move |connection| {
             match sent {
                 Ok(()) => logouts::delete(connection, &logout.id)?,
-                Err(_) => logouts::postpone(connection, &logout, now, now.plus(wait(logout.attempts)))?,
+                Err(_) => logouts::postpone(
+                    connection,
+                    &logout,
+                    now,
+                    now.plus(RETRIES.wait(u32::try_from(logout.attempts).unwrap_or_default())),
+                )?,
             }
             Ok(())
         })?;
@@ -129,12 +135,4 @@ impl Oidc {
         let signer = self.keys.signer(client.id_token_alg)?;
         Ok(jws::write(&signer, jws::LOGOUT_TOKEN, &claims).map_err(KeysError::from)?)
     }
-}
-
-/// Returns how long to wait after this number of attempts.
-fn wait(attempts: i32) -> Duration {
-    let doubled = 1_u32
-        .checked_shl(u32::try_from(attempts - 1).unwrap_or(0))
-        .unwrap_or(u32::MAX);
-    FIRST_WAIT.saturating_mul(doubled).min(LONGEST_WAIT)
 }

@@ -3,38 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::client_keys::ClientKeys;
 use super::endpoint::Endpoint;
 use super::redirect;
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
-
-/// How ID tokens are signed (RFC 7518 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Deserialize)]
-pub enum Algorithm {
-    /// RSA with SHA-256, which every client can verify.
-    #[default]
-    #[serde(rename = "RS256")]
-    Rs256,
-    /// ECDSA on the curve P-256 with SHA-256.
-    #[serde(rename = "ES256")]
-    Es256,
-}
-
-impl Algorithm {
-    /// All supported algorithms.
-    pub const ALL: [Self; 2] = [Self::Rs256, Self::Es256];
-
-    /// Returns its JOSE name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
-        }
-    }
-}
+use crate::jose::Algorithm;
 
 /// The lifetimes of the tokens that a client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::endpoint::{CallError, Endpoint};
-use super::public_key::{PublicKey, read_set};
 use crate::domain::{Clock, Timestamp};
 use crate::http_client::HttpClients;
+use crate::jose::{PublicKey, read_set};
 
 /// How long published keys are cached.
 const FRESH: Duration = Duration::from_hours(1);

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::authorize::SCOPES;
 use super::claims::CLAIMS;
-use super::client::Algorithm;
 use super::client_authentication::METHODS;
-use super::public_key::ALGORITHMS;
 use super::{Oidc, client_credentials};
+use crate::jose::ALGORITHMS;
+use crate::jose::Algorithm;
 
 impl Oidc {
     /// Returns the discovery document.

@@ -8,13 +8,12 @@ use crate::http_client::{HttpClients, HttpError, HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::public_key::read_set;
-use super::signing_key::{SigningKey, generate};
-use super::{
-    Algorithm, Authorized, Client, ClientKeys, Dependencies, Endpoint, Lifetimes, Oidc, Settings, TokenResponse, Users,
-};
+use super::{Authorized, Client, ClientKeys, Dependencies, Endpoint, Lifetimes, Oidc, Settings, TokenResponse, Users};
 use crate::domain::login::Authentication;
 use crate::domain::{Clock, Document, Kind, Resource, Secret, StoreName, Timestamp, Version};
+use crate::jose::Algorithm;
+use crate::jose::read_set;
+use crate::jose::signing_key::{SigningKey, generate};
 use crate::storage::signing_keys::{self, SigningKeyRecord};
 use crate::storage::{Database, SecretBox, SqlConnection, StorageError, migrate, test_database};
 

@@ -4,7 +4,7 @@ use super::authorize::{self, AuthorizeError, ErrorDelivery, Prompt, ValidRequest
 use super::client::Client;
 use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
 use super::pushed::IncomingRequest;
-use super::{CODE_LIFETIME, Oidc, jws, redirect};
+use super::{CODE_LIFETIME, Oidc, keys, redirect};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{Relations, ResourceId};
 use crate::storage::grants::{self, Grant};
@@ -128,7 +128,7 @@ impl Oidc {
 
     /// Returns the user that an ID token of this server names. It may have expired (OpenID Connect Core §3.1.2.1).
     fn hinted(&self, hint: &str) -> Result<Option<ResourceId>, OidcError> {
-        let claims = jws::read(&*self.keys.set()?, hint);
+        let claims = keys::claims_of_id_token(&*self.keys.set()?, hint);
         Ok(claims.and_then(|claims| Some(claims.get("sub")?.as_str()?.into())))
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::{OidcError, PageError, PageFailure};
 use super::parameters::Parameters;
-use super::{Oidc, id_token, jws, redirect};
+use super::{Oidc, id_token, keys, redirect};
 use crate::storage::{random, sessions};
 
 /// The longest accepted `state`, in bytes.
@@ -65,7 +65,7 @@ impl Oidc {
         let Some(token) = parameters.get("id_token_hint") else {
             return Ok(None);
         };
-        let claims = jws::read(&*self.keys.set()?, token)
+        let claims = keys::claims_of_id_token(&*self.keys.set()?, token)
             .filter(|claims| claims.get("iss").is_some_and(|iss| *iss == self.issuer));
         let text = |name: &str| claims.as_ref()?.get(name)?.as_str().map(str::to_owned);
         Ok(text("sid")

@@ -31,30 +31,25 @@ pub(crate) mod fixtures;
 mod flow;
 mod id_token;
 mod introspection;
-mod jws;
 mod keys;
 mod logout;
 mod parameters;
 mod pkce;
-mod public_key;
 mod pushed;
 pub mod redirect;
 mod revocation;
 mod session;
-mod signing_key;
 mod token;
 mod userinfo;
 
-pub use client::{Algorithm, Client, Lifetimes};
+pub use client::{Client, Lifetimes};
 pub use client_keys::ClientKeys;
 pub use endpoint::Endpoint;
 pub use error::{ClientFailure, ErrorCode, OAuthError, OidcError, PageError, PageFailure};
 pub use flow::Authorized;
 pub use keys::{KeysError, PUBLISHED_FRESH};
 pub use logout::{Confirmation, LoggedOut};
-pub use public_key::{PublicKey, read_set};
 pub use pushed::Pushed;
-pub use signing_key::BadKey;
 pub use token::TokenResponse;
 
 /// The lifetime of an authorization code.

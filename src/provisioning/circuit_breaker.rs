@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 
-use super::settings::Backoff;
+use crate::domain::backoff::Backoff;
 
 /// The number of consecutive failures that open the circuit.
 const FAILURES: u32 = 5;
@@ -104,7 +104,7 @@ impl CircuitBreaker {
         state.failures += 1;
         state.probing = false;
         if state.failures >= FAILURES {
-            let until = now.plus(self.backoff.delay(state.failures - FAILURES + 1, dice));
+            let until = now.plus(self.backoff.jittered(state.failures - FAILURES + 1, dice));
             state.blocked_until = state.blocked_until.max(until);
         }
     }
@@ -152,7 +152,12 @@ mod tests {
     use super::*;
 
     fn breaker(max_removals: u32) -> CircuitBreaker {
-        CircuitBreaker::new(Backoff::default(), max_removals, 0, Timestamp(0))
+        CircuitBreaker::new(
+            Backoff::new(std::time::Duration::from_secs(1), std::time::Duration::from_hours(1)),
+            max_removals,
+            0,
+            Timestamp(0),
+        )
     }
 
     fn second(second: i64) -> Timestamp {

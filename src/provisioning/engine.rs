@@ -11,10 +11,10 @@ use crate::storage::{Database, StorageError, outbound, targets};
 
 use super::circuit_breaker::{CircuitBreaker, WINDOW};
 use super::connector::Connector;
+use super::kinds;
 use super::lease::LeaseRenewer;
 use super::metrics::{Counters, TargetMetrics};
 use super::operate::{self, ReplayScope, TargetStatus, is_waiting};
-use super::scim::ScimConnector;
 use super::settings::{Settings, TargetSettings};
 use super::source::Source;
 use super::target_context::{Notifier, Pacing, TargetContext};
@@ -56,14 +56,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts one reader and several workers for each target, with a SCIM connector. Blocks briefly, so it must not be
+    /// Starts one reader and several workers for each target. Blocks briefly, so it must not be
     /// called from asynchronous code.
     pub fn start(settings: Settings, source: Source, database: Database, clock: Clock) -> Result<Self, EngineError> {
         let connector_clock = clock.clone();
-        let connect = move |target: &TargetSettings| {
-            ScimConnector::new(target, connector_clock.clone())
-                .map(|connector| Arc::new(connector) as Arc<dyn Connector>)
-        };
+        let connect = move |target: &TargetSettings| kinds::connect(target, &connector_clock);
         Self::start_with(settings, &connect, source, database, clock)
     }
 

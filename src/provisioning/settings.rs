@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use url::Url;
-
-use crate::domain::{Secret, ServiceProviderName, TargetName};
+use super::scim::ScimTargetSettings;
+use crate::domain::backoff::Backoff;
+use crate::domain::{ServiceProviderName, TargetName};
 
 /// The settings of the engine.
 #[derive(Clone, Debug)]
@@ -50,18 +50,12 @@ pub struct OutboundRule {
 pub struct TargetSettings {
     /// Its name.
     pub name: TargetName,
-    /// The base URL of its SCIM endpoints, such as `https://chat.example.com/scim/v2`.
-    pub base_url: Url,
-    /// The authentication of requests.
-    pub auth: Auth,
-    /// Its deviations from the defaults.
+    /// The kind of its connector, with the connector's own settings.
+    pub connector: ConnectorSettings,
+    /// What it gets, and what happens when a user is deleted.
     pub profile: Profile,
-    /// Whether it may have a loopback or private address.
-    pub allow_private_network: bool,
     /// The number of concurrent requests.
     pub concurrency: u16,
-    /// The timeout of one request.
-    pub timeout: Duration,
     /// The wait of a resource after a failed push.
     pub backoff: Backoff,
     /// The number of accounts that may be removed or deactivated in an hour before the target pauses until an
@@ -69,148 +63,43 @@ pub struct TargetSettings {
     pub max_deletes: u32,
 }
 
+/// The kinds of connectors. A further kind is a further variant, and an arm in `kinds.rs`.
+#[derive(Clone, Debug)]
+pub enum ConnectorSettings {
+    /// SCIM 2.0.
+    Scim(ScimTargetSettings),
+}
+
 impl TargetSettings {
-    /// Returns a target with the default limits: 4 concurrent requests, 30 seconds each, 100 removals an hour, public
-    /// addresses only.
-    pub fn new(name: impl Into<TargetName>, base_url: Url, auth: Auth) -> Self {
+    /// Returns a target with the default limits: 4 concurrent requests, 100 removals an hour.
+    pub fn new(name: impl Into<TargetName>, connector: ConnectorSettings) -> Self {
         Self {
             name: name.into(),
-            base_url,
-            auth,
+            connector,
             profile: Profile::default(),
-            allow_private_network: false,
             concurrency: 4,
-            timeout: Duration::from_secs(30),
-            backoff: Backoff::default(),
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_hours(1)),
             max_deletes: 100,
         }
     }
 }
 
-/// The authentication of requests to a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// No authentication.
-    None,
-    /// `Authorization: Bearer …` (RFC 6750).
-    Bearer(Secret),
-    /// `Authorization: Basic …` (RFC 7617).
-    Basic {
-        /// The user name.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// A custom header, such as an API key.
-    Header {
-        /// The header's name.
-        name: String,
-        /// Its value.
-        value: Secret,
-    },
-}
-
-/// The deviations of a target from the defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a target gets, whatever its connector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// How users are updated; `None`: as the target's `ServiceProviderConfig` says.
-    pub user_verb: Option<Verb>,
-    /// How groups are updated; `None`: as the target's `ServiceProviderConfig` says.
-    pub group_verb: Option<Verb>,
-    /// How many members one request may add or remove.
-    pub members_per_request: usize,
     /// The handling of an account whose user was deleted here.
     pub deprovision: Deprovision,
     /// Attributes that are never sent, compared without case: those that the target refuses, and those that the schema
     /// never returns.
     pub forbidden: Vec<String>,
-    /// The page size of searches.
-    pub page: u32,
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        Self {
-            user_verb: None,
-            group_verb: None,
-            members_per_request: 100,
-            deprovision: Deprovision::Delete,
-            forbidden: Vec::new(),
-            page: 100,
-        }
-    }
-}
-
-/// The HTTP method of updates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// PATCH with the changes only (RFC 7644 §3.5.2).
-    Patch,
-    /// PUT with the complete resource (RFC 7644 §3.5.1).
-    Put,
 }
 
 /// The handling of an account at the target whose user was deleted here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deprovision {
     /// It is deleted.
+    #[default]
     Delete,
     /// It stays, with `active` set to false.
     Deactivate,
-}
-
-/// Exponential backoff: waits that double with each try, up to a cap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// The wait after the first try.
-    pub base: Duration,
-    /// The longest wait.
-    pub cap: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            base: Duration::from_secs(1),
-            cap: Duration::from_hours(1),
-        }
-    }
-}
-
-impl Backoff {
-    /// Returns the wait after the `attempt`-th try, counted from 1. `dice` (0 to 255) shortens it by up to a half, so
-    /// that pushes that failed together are not retried together.
-    pub fn delay(&self, attempt: u32, dice: u8) -> Duration {
-        let whole = self
-            .base
-            .saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1).min(31)))
-            .min(self.cap);
-        whole.mul_f64(1.0 - f64::from(dice) / 510.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waiting_times_double_up_to_the_cap() {
-        let backoff = Backoff {
-            base: Duration::from_secs(1),
-            cap: Duration::from_mins(1),
-        };
-        let delays: Vec<u64> = [1, 2, 3, 6, 7, 1000]
-            .map(|attempt| backoff.delay(attempt, 0).as_secs())
-            .to_vec();
-        assert_eq!(delays, [1, 2, 4, 32, 60, 60]);
-    }
-
-    #[test]
-    fn jitter_shortens_a_wait_by_half_at_most() {
-        let backoff = Backoff {
-            base: Duration::from_secs(8),
-            cap: Duration::from_mins(1),
-        };
-        assert_eq!(backoff.delay(1, 255), Duration::from_secs(4));
-    }
 }

@@ -61,7 +61,7 @@ impl TargetContext {
         now.plus(
             self.settings
                 .backoff
-                .delay(attempt, dice())
+                .jittered(attempt, dice())
                 .max(after.unwrap_or_default()),
         )
     }

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn what_the_application_asks_for_comes_first() {
+    async fn language_of_the_application_comes_first() {
         assert_eq!(answered("de", &["fr", "en-GB"]).await, "en");
         assert_eq!(answered("de", &["fr", "tlh"]).await, "de");
     }

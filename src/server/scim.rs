@@ -96,9 +96,8 @@ async fn dispatch(
         ScimRoute::Discovery(segments) if method == Method::GET => discovery(request, &segments, &scim),
         ScimRoute::Root if method == Method::GET => {
             let call = Call::begin(request, scim).await?;
-            Ok(ScimResponse::Reply(
-                call.run(|c| c.scim.list(&c.caller, None, &c.terms)).await?,
-            ))
+            let list = |c: &Call| c.scim.list(&c.caller, None, &c.terms);
+            Ok(ScimResponse::Reply(call.run(list).await?))
         }
         ScimRoute::Collection(kind) if matches!(method, Method::GET | Method::POST) => {
             let call = Call::begin(request, scim).await?;
@@ -122,9 +121,8 @@ async fn dispatch(
         ScimRoute::Bulk if method == Method::POST => {
             let call = Call::begin(request, scim).await?;
             let body = limited_body(request, payload, bulk::LARGEST_PAYLOAD, bulk::too_large).await?;
-            Ok(ScimResponse::Reply(
-                call.run(move |c| c.scim.bulk(&c.caller, &body)).await?,
-            ))
+            let bulk = move |c: &Call| c.scim.bulk(&c.caller, &body);
+            Ok(ScimResponse::Reply(call.run(bulk).await?))
         }
         ScimRoute::Me if method == Method::GET => {
             let (header, terms) = (authorization(request), terms(request)?);
@@ -134,9 +132,8 @@ async fn dispatch(
         }
         ScimRoute::Resource(target) if matches!(method, Method::GET | Method::PUT | Method::PATCH | Method::DELETE) => {
             let call = Call::begin(request, scim).await?;
-            Ok(ScimResponse::Reply(
-                resource(call, &method, target, (request, payload)).await?,
-            ))
+            let answer = resource(call, &method, target, (request, payload)).await;
+            Ok(ScimResponse::Reply(answer?))
         }
         _ => Err(ScimErrorResponse {
             error: ScimErrorKind::MethodNotAllowed

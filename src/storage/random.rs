@@ -2,8 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::HEXLOWER;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
+use subtle::ConstantTimeEq;
 
 /// 256 random bits from the operating system, as 43 URL-safe characters.
 pub fn token() -> String {
@@ -22,21 +24,14 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 /// Returns the SHA-256 of a random value in hexadecimal, for storage. A value of 256 bits needs neither salt nor
 /// stretching.
 pub fn fingerprint(value: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let hash = digest(&SHA256, value.as_bytes());
-    let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    HEXLOWER.encode(digest(&SHA256, value.as_bytes()).as_ref())
 }
 
 /// Compares in constant time.
 pub fn equal(one: &str, other: &str) -> bool {
     // Compare digests, so that the lengths are equal for any input.
     let (one, other) = (digest(&SHA256, one.as_bytes()), digest(&SHA256, other.as_bytes()));
-    one.as_ref()
-        .iter()
-        .zip(other.as_ref())
-        .fold(0, |difference, (a, b)| difference | (a ^ b))
-        == 0
+    one.as_ref().ct_eq(other.as_ref()).into()
 }
 
 #[cfg(test)]

@@ -216,7 +216,7 @@ fn a_filtered_path_on_an_absent_list_makes_the_element() {
 }
 
 #[test]
-fn what_is_required_stays_however_it_is_taken_away() {
+fn required_attribute_cannot_be_removed_by_any_path() {
     let path = wiki().user(&unique("ann"));
     let name = wiki().get(&path).body["userName"].clone();
     for operation in [

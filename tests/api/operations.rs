@@ -63,7 +63,7 @@ fn every_answer_carries_the_headers_that_protect_it() {
 }
 
 #[test]
-fn what_is_personal_is_kept_in_no_cache() {
+fn personal_answers_are_not_cacheable() {
     let path = wiki().user(&unique("ann"));
     assert!(wiki().get(&path).header("cache-control").contains("no-store"));
     assert!(anonymous().get("/").header("cache-control").contains("no-store"));

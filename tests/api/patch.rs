@@ -96,7 +96,7 @@ fn a_patch_happens_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn what_the_server_assigns_cannot_be_patched() {
+fn server_assigned_attributes_cannot_be_patched() {
     let path = wiki().user(&unique("ann"));
     wiki()
         .patch(&path, &json!([{ "op": "replace", "path": "id", "value": "other" }]))

@@ -93,7 +93,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         "User",
         "all attributes; `groups` is read-only and follows the memberships; a password is never returned",
         &[
-            "what_was_created_is_what_is_read",
+            "created_resource_is_read_back_unchanged",
             "a_password_is_taken_and_never_shown",
             "groups_of_a_user_change_through_groups_alone",
         ],
@@ -113,7 +113,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         "enterprise extension",
         "all attributes",
         &[
-            "what_was_created_is_what_is_read",
+            "created_resource_is_read_back_unchanged",
             "r11_a_manager_may_be_a_text_a_list_or_empty",
         ],
     ),
@@ -179,7 +179,10 @@ pub(crate) const SECTIONS: &[Section] = &[
         "7644 §3.4.1",
         "reading one",
         "also by HEAD",
-        &["what_was_created_is_what_is_read", "a_head_is_a_get_without_its_body"],
+        &[
+            "created_resource_is_read_back_unchanged",
+            "a_head_is_a_get_without_its_body",
+        ],
     ),
     section(
         "7644 §3.4.2",
@@ -262,7 +265,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         "attributes, sub-attributes and elements; not required or read-only ones",
         &[
             "removal_by_filter_or_list_removes_only_those_elements",
-            "what_is_required_stays_however_it_is_taken_away",
+            "required_attribute_cannot_be_removed_by_any_path",
             "a_remove_without_a_path_has_no_target",
         ],
     ),

@@ -84,7 +84,7 @@ fn strict_accepts_what_conformance_suites_send() {
 }
 
 #[test]
-fn what_the_standard_allows_is_taken() {
+fn every_form_of_the_standard_is_accepted() {
     let path = strict().user(&unique("s"));
     strict()
         .find("Users", "USERNAME eq \"x\" and not (title pr)")

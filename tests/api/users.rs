@@ -23,7 +23,7 @@ fn a_new_user_gets_201_with_location_etag_and_meta() {
 }
 
 #[test]
-fn what_was_created_is_what_is_read() {
+fn created_resource_is_read_back_unchanged() {
     let body = json!({ "schemas": [USER, ENTERPRISE], "userName": unique("ann"), "title": "Dr", "externalId": "7",
         "emails": [{ "value": "a@example.com", "type": "work", "primary": true }], ENTERPRISE: { "department": "Ops" } });
     let made = wiki().post("/scim/v2/Users", &body).gives(201);

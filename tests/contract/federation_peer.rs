@@ -100,7 +100,7 @@ fn a_person_comes_in_through_a_certified_provider() {
     let consent = browser.visit(login, Some(&[("email", &user), ("password", &password)]));
     let back = browser.visit(consent, Some(&[("allow", "1")]));
 
-    let returned: CallbackParameters = back.query_pairs().map(|(name, value)| (name, value)).collect();
+    let returned: CallbackParameters = back.query_pairs().collect();
     assert!(provider.answers(&returned, &begun.state));
     let identity = provider.finish(&returned, &begun.state).unwrap();
     assert_eq!(identity.issuer, issuer);

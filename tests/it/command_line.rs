@@ -280,7 +280,7 @@ fn a_token_can_be_revoked_once() {
 }
 
 #[test]
-fn what_a_script_reads_is_json_alone() {
+fn json_output_holds_json_alone() {
     let place = Place::new();
     assert_eq!(place.json("check")["ok"], true);
     assert!(!place.json("migrate")["applied"].as_array().unwrap().is_empty());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vestibule::config::{Config, ConfigProblem, MasterKey};
 use vestibule::oidc::{ClientKeys, Endpoint};
-use vestibule::provisioning::Auth;
+use vestibule::provisioning::{Auth, ConnectorSettings, ScimTargetSettings};
 
 const SHIPPED: &str = include_str!("../../config.toml");
 
@@ -49,6 +49,12 @@ fn uncommented() -> String {
         }
     };
     SHIPPED.lines().map(setting).collect::<Vec<_>>().join("\n")
+}
+
+/// The connector's settings of the first target.
+fn scim_target(config: &Config) -> &ScimTargetSettings {
+    let ConnectorSettings::Scim(settings) = &config.targets[0].connector;
+    settings
 }
 
 #[test]
@@ -133,7 +139,7 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
-fn what_one_section_says_of_another_is_checked() {
+fn references_between_sections_are_checked() {
     let text = "[[service_providers]]\nname = \"wiki\"\ninbound_userstore = \"X\"\nidentity_providers = [\"g\"]\noutbound = [{ target = \"t\" }]\n";
     assert_eq!(
         keys(read(text, &[])),
@@ -259,7 +265,10 @@ fn numbers_and_flags_come_from_the_environment_too() {
     )
     .unwrap();
     assert_eq!(
-        (config.targets[0].concurrency, config.targets[0].allow_private_network),
+        (
+            config.targets[0].concurrency,
+            scim_target(&config).allow_private_network
+        ),
         (7, true)
     );
 }
@@ -280,7 +289,7 @@ fn secrets_come_from_the_text_the_environment_or_a_file() {
         let text =
             format!("[[targets]]\nname = \"t\"\nbase_url = \"https://t.example\"\nauth = {{ bearer = {secret} }}\n");
         let config = read(&text, &[("TOKEN", "from-env")])?;
-        match &config.targets[0].auth {
+        match &scim_target(&config).auth {
             Auth::Bearer(secret) => Ok(secret.expose().to_owned()),
             _ => Ok("not a bearer".to_owned()),
         }
@@ -493,7 +502,7 @@ fn passwords_for_a_directory_never_go_in_clear() {
 }
 
 #[test]
-fn what_a_directory_lacks_is_told() {
+fn check_reports_missing_parts_of_a_directory() {
     let text = "[[userstores]]\nname = \"CORP\"\nkind = \"ldap\"\nflavour = \"novell\"\nuser_base = \"people\"\n";
     assert_eq!(
         keys(read(text, &[])),

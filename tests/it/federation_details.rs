@@ -100,7 +100,7 @@ fn consent_creates_account_link_and_receipt_at_once() {
 }
 
 #[test]
-fn what_is_not_agreed_to_is_not_stored_then_or_later() {
+fn attributes_without_consent_are_never_stored() {
     let purposes =
         json!([{"name": "profile", "attributes": [{"path": "name.givenName"}, {"path": EMAIL, "optional": true}]}]);
     let mut jit = in_mode("consent");

@@ -190,7 +190,7 @@ fn each_claim_defect_has_its_own_reason() {
 }
 
 #[test]
-fn what_the_standard_allows_is_accepted() {
+fn standard_forms_are_accepted() {
     let rig = Rig::new();
     let at_hash = |text: &str| B64.encode(&ring::digest::digest(&ring::digest::SHA512, text.as_bytes()).as_ref()[..32]);
     let cases: [(&str, Value); 7] = [
@@ -255,7 +255,7 @@ fn a_token_that_another_key_signed_is_refused() {
 }
 
 #[test]
-fn what_is_no_token_is_refused() {
+fn malformed_id_token_is_refused() {
     let rig = Rig::new();
     let (_, pending) = rig.begin();
     for text in ["", ".", "..", "a.b.c", "e30.e30", "e30.e30.e30", "W10.W10.AA"] {

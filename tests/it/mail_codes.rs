@@ -386,7 +386,7 @@ fn mail_code_does_not_replace_an_enrolled_authenticator() {
 }
 
 #[test]
-fn whoever_is_switched_off_meanwhile_stays_outside() {
+fn user_disabled_during_the_login_is_denied() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let (handle, _) = arrive(&rig, &bob());
     let user = rig.users()[0].id.clone();
@@ -482,7 +482,7 @@ async fn page_and_mail_are_in_the_language_of_the_person() {
 }
 
 #[actix_web::test]
-async fn what_the_application_asks_for_comes_first_in_the_mail_too() {
+async fn mail_uses_the_language_that_the_application_asks_for() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
     let mut english = request();

@@ -232,7 +232,7 @@ fn schema_decides_who_reads_and_writes_an_attribute() {
 }
 
 #[test]
-fn what_is_required_and_what_type_it_has_is_checked() {
+fn required_attributes_and_types_are_checked() {
     let server = Server::start();
     server
         .post("/Devices", &json!({"schemas": [DEVICE], "label": "x"}))

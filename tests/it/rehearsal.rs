@@ -254,7 +254,7 @@ fn a_refusal_says_why_and_fails() {
 }
 
 #[test]
-fn what_a_person_would_be_asked_is_shown_and_taken_as_answered() {
+fn questions_are_shown_and_assumed_answered() {
     let world = World::new(r#"{ mode = "username_password_consent", username = { claim = "nick" } }"#);
     let (status, outcome) = world.rehearse(&bob());
     assert_eq!((status, &outcome["outcome"]), (0, &json!({"let_in": true})));
@@ -272,7 +272,7 @@ fn what_a_person_would_be_asked_is_shown_and_taken_as_answered() {
 }
 
 #[test]
-fn what_cannot_be_rehearsed_says_what_is_missing() {
+fn impossible_rehearsal_says_what_is_missing() {
     let world = World::new(SILENT);
     let rehearse = |arguments: &[&str], input: &str| world.run(&[&["rehearse"], arguments].concat(), input);
     for (arguments, input, said) in [

@@ -107,7 +107,7 @@ fn pages_by_index_cross_the_borders_of_stores() {
 }
 
 #[test]
-fn what_is_sorted_is_sorted_across_stores() {
+fn sorting_spans_userstores() {
     let service = four();
     let down = users(&service, &json!({"sortBy": "displayName", "sortOrder": "descending"}));
     assert_eq!(names(&down), ["d", "c", "b", "a"]);
@@ -230,7 +230,7 @@ fn unreachable_store_does_not_affect_the_others() {
 }
 
 #[test]
-fn what_may_be_in_a_dead_store_is_unavailable_and_not_absent() {
+fn resource_of_an_unreachable_store_is_503_not_404() {
     let service = Service::over(one_and_a_dead_one);
     let target = ResourceRef {
         kind: Kind::USER,

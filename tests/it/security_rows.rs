@@ -33,7 +33,7 @@ fn tests_under(folder: &Path, found: &mut BTreeSet<String>) {
                 if line.starts_with("#[") && line.contains("test]") {
                     is_test = true;
                 } else if line.starts_with("fn ")
-                    && (line.contains("(world: &World)") || path.ends_with("tests/ldap.rs"))
+                    && (line.contains("(world: &World)") || path.ends_with("contract/ldap.rs"))
                 {
                     // A test of the userstore contract, or of a directory server.
                     found.insert(line[3..].split('(').next().unwrap().to_owned());

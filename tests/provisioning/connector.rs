@@ -5,27 +5,27 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use url::Url;
-use vestibule::domain::{Attributes, Clock, Kind, Secret, TargetName};
+use vestibule::domain::{Attributes, Clock, Kind, Secret};
 use vestibule::provisioning::connector::{MemberChange, MemberUpdateMode};
 use vestibule::provisioning::plan::{AttributeChange, Update};
-use vestibule::provisioning::{Auth, Connector, PushError, RemoteId, ScimConnector, TargetSettings, Verb};
+use vestibule::provisioning::{Auth, Connector, PushError, RemoteId, ScimConnector, ScimTargetSettings, Verb};
 use vestibule::storage::random;
 
 use crate::fake_target::{FakeTarget, Fault};
 
 struct Subject {
     connector: ScimConnector,
-    settings: TargetSettings,
+    settings: ScimTargetSettings,
     token: String,
 }
 
 impl Subject {
-    fn new(url: Url, token: &str, change: impl FnOnce(&mut TargetSettings)) -> Self {
-        let mut settings = TargetSettings::new(TargetName::new("t"), url, Auth::Bearer(Secret::new(token)));
+    fn new(url: Url, token: &str, change: impl FnOnce(&mut ScimTargetSettings)) -> Self {
+        let mut settings = ScimTargetSettings::new(url, Auth::Bearer(Secret::new(token)));
         settings.allow_private_network = true;
         settings.timeout = Duration::from_secs(5);
         change(&mut settings);
-        let connector = ScimConnector::new(&settings, Clock::system()).unwrap();
+        let connector = ScimConnector::new(&settings, 4, Clock::system()).unwrap();
         Self {
             connector,
             settings,
@@ -47,9 +47,9 @@ impl Subject {
 
 /// Every target for which the contract is checked, also with PUT instead of PATCH.
 fn subjects() -> Vec<Subject> {
-    let put = |settings: &mut TargetSettings| {
-        settings.profile.user_verb = Some(Verb::Put);
-        settings.profile.group_verb = Some(Verb::Put);
+    let put = |settings: &mut ScimTargetSettings| {
+        settings.user_verb = Some(Verb::Put);
+        settings.group_verb = Some(Verb::Put);
     };
     let fake = FakeTarget::start();
     let mut subjects = vec![
@@ -366,7 +366,7 @@ fn a_redirect_is_not_followed_and_credentials_go_nowhere_else() {
 #[test]
 fn a_target_that_ignores_the_filter_is_looked_through() {
     let fake = FakeTarget::start();
-    let connector = Subject::new(fake.url.clone(), "t", |settings| settings.profile.page = 3).connector;
+    let connector = Subject::new(fake.url.clone(), "t", |settings| settings.page = 3).connector;
     fake.with(|state| state.ignores_filters = true);
     let ids: Vec<RemoteId> = (0..8)
         .map(|index| connector.create(&Kind::USER, &user(&format!("n{index}"))).unwrap())

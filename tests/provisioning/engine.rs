@@ -162,7 +162,7 @@ fn a_group_that_was_first_seen_as_a_member_is_pushed_as_a_group() {
 fn a_target_without_patch_gets_whole_groups() {
     let (world, fake) = (World::new(), FakeTarget::start());
     let mut settings = target("chat", &fake);
-    settings.profile.group_verb = Some(Verb::Put);
+    crate::world::scim(&mut settings).group_verb = Some(Verb::Put);
     let engine = world.engine(vec![settings]);
     world.user("u1", "ann");
     world.user("u2", "bob");

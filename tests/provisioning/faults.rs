@@ -244,7 +244,7 @@ fn refused_resource_blocks_no_other_and_recovers_on_change() {
 }
 
 #[test]
-fn what_failed_can_be_replayed() {
+fn failed_rows_can_be_replayed() {
     let (world, fake, engine) = start();
     fake.fail("POST /Users", Fault::Status(400), 1);
     world.user("u1", "ann");

@@ -9,7 +9,7 @@ use vestibule::storage::outbound::{self, OutboundState};
 use vestibule::storage::{StorageError, random};
 
 use crate::fake_target::FakeTarget;
-use crate::world::{World, chat, count, settled, target};
+use crate::world::{World, chat, count, scim, settled, target};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
@@ -21,8 +21,8 @@ fn targets(fake: &FakeTarget) -> Vec<(TargetSettings, String)> {
     {
         let (url, token) = peer.split_once('|').expect("url|token");
         let mut settings = target("chat", fake);
-        settings.base_url = Url::parse(url).unwrap();
-        settings.auth = Auth::Bearer(Secret::new(token));
+        scim(&mut settings).base_url = Url::parse(url).unwrap();
+        scim(&mut settings).auth = Auth::Bearer(Secret::new(token));
         targets.push((settings, token.to_owned()));
     }
     targets
@@ -39,9 +39,9 @@ fn person(name: &str, title: Option<&str>, department: &str) -> Value {
 #[test]
 fn a_day_in_the_life_arrives_at_every_target() {
     let fake = FakeTarget::start();
-    for (settings, token) in targets(&fake) {
+    for (mut settings, token) in targets(&fake) {
         let world = World::new();
-        let base = settings.base_url.clone();
+        let base = scim(&mut settings).base_url.clone();
         let engine = world.engine(vec![settings]);
         let tag = &random::fingerprint(&random::token())[..10];
         let (ann, bob, team) = (format!("a{tag}"), format!("b{tag}"), format!("g{tag}"));

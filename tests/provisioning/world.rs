@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::RunQueryDsl;
 use serde_json::{Value, json};
+use vestibule::domain::backoff::Backoff;
 use vestibule::domain::change::{Action, MembershipDelta};
 use vestibule::domain::provenance;
 use vestibule::domain::schema::Registry;
@@ -13,7 +14,9 @@ use vestibule::domain::{
     Attributes, Clock, Document, JournalEntry, Kind, Member, Resource, ResourceId, Secret, StoreName, TargetName,
     Version,
 };
-use vestibule::provisioning::{Auth, Backoff, Engine, OutboundRule, Settings, Source, TargetSettings};
+use vestibule::provisioning::{
+    Auth, ConnectorSettings, Engine, OutboundRule, ScimTargetSettings, Settings, Source, TargetSettings,
+};
 use vestibule::storage::journal::{self, JournalSubject};
 use vestibule::storage::outbound::OutboundState;
 use vestibule::storage::{Database, DatabaseUrl, StorageError, each, migrate, random};
@@ -221,18 +224,21 @@ fn fresh_schema(server: &str) -> DatabaseUrl {
 
 /// Settings of a target in the test, with short timeouts.
 pub(crate) fn target(name: &str, fake: &FakeTarget) -> TargetSettings {
-    let mut settings = TargetSettings::new(
-        TargetName::new(name),
-        fake.url.clone(),
-        Auth::Bearer(Secret::new("s3cret-token")),
-    );
-    settings.allow_private_network = true;
-    settings.timeout = Duration::from_millis(500);
-    settings.backoff = Backoff {
-        base: Duration::from_millis(10),
-        cap: Duration::from_millis(100),
+    let scim = ScimTargetSettings {
+        allow_private_network: true,
+        timeout: Duration::from_millis(500),
+        ..ScimTargetSettings::new(fake.url.clone(), Auth::Bearer(Secret::new("s3cret-token")))
     };
-    settings.max_deletes = 1000;
+    TargetSettings {
+        backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(100)),
+        max_deletes: 1000,
+        ..TargetSettings::new(TargetName::new(name), ConnectorSettings::Scim(scim))
+    }
+}
+
+/// The settings of the SCIM connector of a target.
+pub(crate) fn scim(target: &mut TargetSettings) -> &mut ScimTargetSettings {
+    let ConnectorSettings::Scim(settings) = &mut target.connector;
     settings
 }
 

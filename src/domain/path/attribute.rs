@@ -35,8 +35,8 @@ impl AttributePath {
         let (extension, rest) = split_urn(text)?;
         let (attribute, selector, sub) = match rest.split_once('[') {
             Some((attribute, rest)) => {
-                let (selector, after) = rest.split_once("\"]")?;
-                let (name, value) = selector.split_once(" eq \"")?;
+                let (name, rest) = rest.split_once(" eq \"")?;
+                let (value, after) = rest.split_once("\"]")?;
                 if value.contains(['"', '\\']) {
                     return None;
                 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::domain::{IdentityProviderName, Link};
 use crate::federation::idp::id_token::TokenDefect;
 use crate::http_client::HttpError;
 
@@ -86,6 +87,17 @@ pub struct Identity {
     pub subject: String,
     /// All claims, unchanged.
     pub claims: Map<String, Value>,
+}
+
+impl Identity {
+    /// The link of this identity at a configured identity provider.
+    pub fn link(&self, identity_provider: &IdentityProviderName) -> Link {
+        Link {
+            identity_provider: identity_provider.clone(),
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+        }
+    }
 }
 
 /// Reason why an identity provider gave no identity.

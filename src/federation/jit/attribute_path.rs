@@ -75,8 +75,8 @@ impl ClaimTarget {
     /// Reads a path of the configuration. None if it names no single value, or one that no login may write.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let path = path::AttributePath::parse(text)?;
-        let is_forbidden = |name: &&str| name.eq_ignore_ascii_case(&path.attribute);
-        if path.extension.is_none() && FORBIDDEN.iter().any(|name| is_forbidden(&name)) {
+        let is_same = |name: &&str| name.eq_ignore_ascii_case(&path.attribute);
+        if path.extension.is_none() && FORBIDDEN.iter().any(is_same) {
             return None;
         }
         (path.selector.is_none() || path.sub.is_some()).then_some(Self(path))

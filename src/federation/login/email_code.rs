@@ -34,7 +34,7 @@ impl EmailCodes {
     fn trusted_address(&self, user: &Resource) -> Result<Option<String>, StorageError> {
         let links = self
             .database
-            .read::<_, StorageError>(|connection| Ok(links::of_user(connection, &user.id)?))?;
+            .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
         Ok(trusted_address(user, &links))
     }
 

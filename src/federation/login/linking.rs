@@ -24,11 +24,7 @@ impl Login {
         identity: &Identity,
         visitor: SignedInUser,
     ) -> Result<LoginStep, LoginError> {
-        let link = Link {
-            identity_provider: provider.clone(),
-            issuer: identity.issuer.clone(),
-            subject: identity.subject.clone(),
-        };
+        let link = identity.link(provider);
         let user = &visitor.authentication.user;
         let now = self.directory.clock().now();
         let (session, locked, known, removal) = self.database.read::<_, StorageError>(|connection| {

@@ -28,7 +28,7 @@ use super::jit::policy::ServiceProviderPolicy;
 use crate::directory::Directory;
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{
-    IdentityProviderName, Kind, Link, Relations, Resource, ResourceId, Secret, ServiceProviderName, StoreName, name,
+    IdentityProviderName, Kind, Relations, Resource, ResourceId, Secret, ServiceProviderName, StoreName, name,
 };
 use crate::storage::{Database, SecretBox, StorageError, links};
 use crate::userstore::PasswordCheck;
@@ -336,11 +336,7 @@ impl Login {
         identity: &Identity,
         user: &ResourceId,
     ) -> Result<(), FederationError> {
-        let link = Link {
-            identity_provider: upstream.settings.name.clone(),
-            issuer: identity.issuer.clone(),
-            subject: identity.subject.clone(),
-        };
+        let link = identity.link(&upstream.settings.name);
         let now = self.directory.clock().now();
         let verified = claims::verified_email(&identity.claims).map(|email| verified_email_fingerprint(user, &email));
         self.database.write(move |connection| {

@@ -3,9 +3,10 @@
 use super::Login;
 use super::step::LoginStep;
 use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState};
-use crate::domain::{Link, Secret};
+use crate::domain::{Actor, ResourceId, Secret, StoreName};
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
+use crate::federation::idp::provider::Identity;
 use crate::federation::jit::admit::{ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
@@ -67,7 +68,7 @@ impl Login {
     pub fn disagree(&self, handle: &str) -> Result<LoginStep, LoginError> {
         match self.back(handle)? {
             LoginStep::Show(_) => Err(Denial::ConsentRefused.into()),
-            other => Ok(other),
+            complete @ LoginStep::Complete(..) => Ok(complete),
         }
     }
 
@@ -118,13 +119,9 @@ impl Login {
                 self.enter(loaded, policy, state)
             }
             ProvisioningResult::Waits => {
-                let identity = Link {
-                    identity_provider: asserted.provider.clone(),
-                    issuer: asserted.identity.issuer.clone(),
-                    subject: asserted.identity.subject.clone(),
-                };
-                let (claims, span) = (&asserted.identity.claims, jit.approval_span());
-                let reference = self.approvals.request(identity, claims, span, &policy.name)?;
+                let (identity, span) = (&asserted.identity, jit.approval_span());
+                let link = identity.link(&asserted.provider);
+                let reference = self.approvals.request(link, &identity.claims, span, &policy.name)?;
                 let provider = asserted.provider;
                 self.enter(loaded, policy, LoginState::Waiting { provider, reference })
             }
@@ -133,17 +130,7 @@ impl Login {
                 self.enter(loaded, policy, LoginState::Asking { asserted, questions })
             }
             ProvisioningResult::Admitted(store, user) => {
-                if let Some(groups) = &jit.groups {
-                    let sync = GroupSync {
-                        directory: &self.directory,
-                        database: &self.database,
-                        provider,
-                        policy: groups,
-                        sync: jit.sync,
-                        actor: arrival.actor(),
-                    };
-                    sync.run(&store, &user, &asserted.identity.claims)?;
-                }
+                self.sync_groups(upstream, arrival.actor(), (&store, &user), &asserted.identity)?;
                 self.record_login(upstream, &asserted.identity, &user)?;
                 let amr: &[&str] = if asserted.proved.is_some() {
                     &["fed", "pwd"]
@@ -154,5 +141,26 @@ impl Login {
                 self.complete(loaded, policy, authentication)
             }
         }
+    }
+
+    /// Brings the groups of a user up to what the identity provider asserts, if it asserts groups.
+    fn sync_groups(
+        &self,
+        upstream: &Upstream,
+        actor: Actor,
+        (store, user): (&StoreName, &ResourceId),
+        identity: &Identity,
+    ) -> Result<(), LoginError> {
+        let jit = &upstream.settings.jit;
+        let Some(policy) = &jit.groups else { return Ok(()) };
+        let sync = GroupSync {
+            directory: &self.directory,
+            database: &self.database,
+            provider: &upstream.settings.name,
+            policy,
+            sync: jit.sync,
+            actor,
+        };
+        Ok(sync.run(store, user, &identity.claims)?)
     }
 }

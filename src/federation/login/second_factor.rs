@@ -37,7 +37,7 @@ impl SecondFactors {
     /// Whether a user has an authenticator.
     pub(crate) fn has_authenticator(&self, user: &ResourceId) -> Result<bool, StorageError> {
         self.database
-            .read::<_, StorageError>(|connection| Ok(factors::has(connection, user, TOTP)?))
+            .read::<_, StorageError>(|connection| factors::has(connection, user, TOTP))
     }
 
     /// Checks a code in one transaction with the count of wrong ones, so that parallel guesses are counted.

@@ -154,7 +154,7 @@ impl Login {
     fn refuse_locked_identity(&self, authentication: &Authentication) -> Result<(), LoginError> {
         let locked = self
             .database
-            .read::<_, StorageError>(|connection| Ok(identity_locks::of_user(connection, &authentication.user)?))
+            .read::<_, StorageError>(|connection| identity_locks::of_user(connection, &authentication.user))
             .map_err(FederationError::from)?;
         locked.map_or(Ok(()), |reason| Err(Denial::IdentityLocked { reason }.into()))
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ring::hmac;
+use data_encoding::BASE32_NOPAD;
+use totp_rs::{Algorithm, TOTP};
 
 use crate::domain::Timestamp;
 use crate::storage::random;
@@ -24,22 +25,19 @@ pub(crate) fn step_of(seed: &[u8], code: &str, now: Timestamp, last: i64) -> Opt
     let mut found = None;
     // All steps are compared, so that the duration does not reveal which one matched.
     for step in present - DRIFT..=present + DRIFT {
-        if random::equal(&code_at(seed, step), code) && step > last {
+        let is_code = code_at(seed, step).is_some_and(|expected| random::equal(&expected, code));
+        if is_code && step > last {
             found = Some(step);
         }
     }
     found
 }
 
-/// The code of a step (RFC 4226 §5.3).
-fn code_at(seed: &[u8], step: i64) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, seed);
-    let hash = hmac::sign(&key, &step.to_be_bytes());
-    let hash = hash.as_ref();
-    let at = usize::from(hash[hash.len() - 1] & 0xf);
-    let bytes = [hash[at] & 0x7f, hash[at + 1], hash[at + 2], hash[at + 3]];
-    let number = u32::from_be_bytes(bytes) % 10_u32.pow(6);
-    format!("{number:0DIGITS$}")
+/// The code of a step; none before 1970 and for a seed that is too short.
+fn code_at(seed: &[u8], step: i64) -> Option<String> {
+    let at = u64::try_from(step).ok()?.checked_mul(STEP.as_secs())?;
+    let codes = TOTP::new(Algorithm::SHA1, DIGITS, 0, STEP.as_secs(), seed.to_vec()).ok()?;
+    Some(codes.generate(at))
 }
 
 /// Returns the `otpauth` URI that the QR code holds.
@@ -55,17 +53,7 @@ pub(crate) fn uri(seed: &[u8], issuer: &str, account: &str) -> String {
 
 /// Encodes in base 32 without padding (RFC 4648 §6), for people who type the seed instead of scanning it.
 pub(crate) fn base32(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let mut text = String::new();
-    for group in bytes.chunks(5) {
-        let mut bits = [0; 8];
-        bits[3..3 + group.len()].copy_from_slice(group);
-        let number = u64::from_be_bytes(bits);
-        for at in 0..(group.len() * 8).div_ceil(5) {
-            text.push(char::from(ALPHABET[(number >> (35 - 5 * at) & 31) as usize]));
-        }
-    }
-    text
+    BASE32_NOPAD.encode(bytes)
 }
 
 #[cfg(test)]
@@ -104,8 +92,11 @@ mod tests {
     fn a_code_counts_once_and_only_after_the_last_one() {
         let step = step_of(SEED, "287082", at(59), 0).unwrap();
         assert_eq!(step_of(SEED, "287082", at(59), step), None);
-        assert_eq!(step_of(SEED, &code_at(SEED, step - 1), at(59), step), None);
-        assert_eq!(step_of(SEED, &code_at(SEED, step + 1), at(59), step), Some(step + 1));
+        assert_eq!(step_of(SEED, &code_at(SEED, step - 1).unwrap(), at(59), step), None);
+        assert_eq!(
+            step_of(SEED, &code_at(SEED, step + 1).unwrap(), at(59), step),
+            Some(step + 1)
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::fixtures::{START, World, code_of, robot_key, with};
-use super::super::{Algorithm, jws};
-use crate::oidc::signing_key::{SigningKey, generate};
+use crate::jose::signing_key::{SigningKey, generate};
+use crate::jose::{Algorithm, jws};
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::fixtures::{START, World, pairs, redirect, with};
-use super::super::jws::{self, Compact};
 use crate::domain::ResourceId;
+use crate::jose::jws::Compact;
 use crate::storage::{StorageError, sessions};
 
 /// Returns the claims of every logout token sent so far. Each has a valid signature and its own `typ`.
@@ -25,7 +25,11 @@ fn told(world: &World) -> Vec<Value> {
         assert_eq!(read.header["typ"], "logout+jwt");
         let key = jwks.by_kid(read.header["kid"].as_str().unwrap()).unwrap();
         assert!(key.verify(read.signed.as_bytes(), &read.signature));
-        assert_eq!(jws::read(&jwks, &token), None, "not accepted as an ID token");
+        assert_eq!(
+            crate::oidc::keys::claims_of_id_token(&jwks, &token),
+            None,
+            "not accepted as an ID token"
+        );
         Value::Object(read.claims)
     };
     calls.iter().map(claims).collect()
@@ -37,7 +41,8 @@ fn logged_in() -> (World, String, Value) {
     world.outside.answers(200, "");
     let session = world.login();
     let tokens = world.redeem(&world.code(&session, &[]), &[]).unwrap();
-    let claims = jws::read(&world.oidc.keys.set().unwrap(), &tokens.id_token.unwrap()).unwrap();
+    let claims =
+        crate::oidc::keys::claims_of_id_token(&world.oidc.keys.set().unwrap(), &tokens.id_token.unwrap()).unwrap();
     (world, session, claims["sid"].clone())
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::TokenResponse;
 use super::super::fixtures::{START, World, code_of, robot_key, with};
-use super::super::jws;
+use crate::jose::jws;
 use crate::storage::{StorageError, random, scim_tokens};
 
 /// Returns a form of the client `robot` with a new assertion.

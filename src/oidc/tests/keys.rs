@@ -8,9 +8,9 @@ use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, C
 use openidconnect::{AccessToken, AccessTokenHash, ClientId, IssuerUrl, Nonce};
 use serde_json::{Value, json};
 
+use super::super::TokenResponse;
 use super::super::fixtures::{START, VERIFIER, World};
 use super::super::keys::Keys;
-use super::super::{TokenResponse, jws};
 use crate::domain::{Clock, Secret};
 use crate::storage::SecretBox;
 
@@ -92,8 +92,8 @@ fn a_refreshed_id_token_names_the_same_login_without_the_nonce() {
     let second = world.refresh(&first.refresh_token.unwrap(), &[]).unwrap();
     let keys = world.oidc.keys.set().unwrap();
     let (first, second) = (
-        jws::read(&keys, &first.id_token.unwrap()).unwrap(),
-        jws::read(&keys, &second.id_token.unwrap()).unwrap(),
+        crate::oidc::keys::claims_of_id_token(&keys, &first.id_token.unwrap()).unwrap(),
+        crate::oidc::keys::claims_of_id_token(&keys, &second.id_token.unwrap()).unwrap(),
     );
     for same in ["iss", "sub", "aud", "auth_time", "sid", "amr"] {
         assert_eq!(first[same], second[same], "{same}");
@@ -109,7 +109,8 @@ fn narrower_refresh_gives_an_id_token_with_fewer_claims() {
     let world = World::new();
     let refresh_token = world.tokens().refresh_token.unwrap();
     let narrowed = world.refresh(&refresh_token, &[("scope", "openid")]).unwrap();
-    let claims = jws::read(&world.oidc.keys.set().unwrap(), &narrowed.id_token.unwrap()).unwrap();
+    let claims =
+        crate::oidc::keys::claims_of_id_token(&world.oidc.keys.set().unwrap(), &narrowed.id_token.unwrap()).unwrap();
     assert_eq!((claims.get("email"), &claims["sub"]), (None, &json!("u1")));
 }
 
@@ -192,10 +193,10 @@ fn keys_are_published_before_they_sign_and_until_tokens_expire() {
     assert_ne!(kid(), old);
     world.advance(12 * 60 * 60 - 1);
     world.oidc.sweep().unwrap();
-    assert!(jws::read(&world.oidc.keys.set().unwrap(), &last).is_some());
+    assert!(crate::oidc::keys::claims_of_id_token(&world.oidc.keys.set().unwrap(), &last).is_some());
     world.advance(1);
     world.oidc.sweep().unwrap();
-    assert!(jws::read(&world.oidc.keys.set().unwrap(), &last).is_none());
+    assert!(crate::oidc::keys::claims_of_id_token(&world.oidc.keys.set().unwrap(), &last).is_none());
     assert_eq!(world.oidc.jwks().unwrap()["keys"].as_array().unwrap().len(), 2);
 }
 

@@ -175,7 +175,7 @@ impl LdapUserstore {
         self.wait_for(&subject)?;
         let (wanted, dn) = (self.all_attributes(&server_info, &write.kind), Dn::new(&held.dn));
         let entry = self.connections.read(|session| session.at(&dn, &wanted))?;
-        let Some(entry) = entry.filter(|entry| entry.entry_version == held.entry_version) else {
+        let Some(entry) = entry.filter(|entry| entry.version == held.entry_version) else {
             return Err(StoreError::Stale);
         };
         let Some(before) = self.copy.get(&write.kind, &write.id, Relations::NONE)? else {
@@ -187,7 +187,7 @@ impl LdapUserstore {
             return Err(StoreError::Stale);
         }
         let mut plan = self.plan(&server_info, &write, &before, &entry)?;
-        let pending = PendingChange::new(&write, &side_records, (&dn, &entry.entry_version));
+        let pending = PendingChange::new(&write, &side_records, (&dn, &entry.version));
         let write = without_password(write);
         let begin = self.begin(&subject, &pending)?;
         let Some(trial) = self

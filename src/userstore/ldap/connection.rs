@@ -13,11 +13,11 @@ use rustls::{ClientConfig, RootCertStore};
 use super::name::Dn;
 use super::session::{self, LdapSession};
 use super::settings::LdapSettings;
+use crate::domain::backoff::Backoff;
 use crate::userstore::StoreError;
 
-/// The pause after a first failure; doubled with each further one, up to [`LONGEST_REST`].
-const REST: Duration = Duration::from_millis(500);
-const LONGEST_REST: Duration = Duration::from_secs(5);
+/// The pauses after failures in a row.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
 
 /// The reason why a directory did not carry out a request.
 #[derive(Debug, thiserror::Error)]
@@ -122,11 +122,10 @@ impl ServerHealth {
         if failures == 1 {
             log::warn!("userstore {name} does not answer: {cause}");
         }
-        let rest = (REST * 2u32.saturating_pow(failures - 1).min(64)).min(LONGEST_REST);
         *outage = Some(Outage {
             cause: cause.to_owned(),
             failures,
-            rest_until: Instant::now() + rest,
+            rest_until: Instant::now() + PAUSES.wait(failures),
         });
     }
 

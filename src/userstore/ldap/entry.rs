@@ -14,7 +14,7 @@ pub(super) struct Entry {
     /// The server's permanent id of the entry, which survives renames.
     pub(super) id: String,
     /// The entry version, which differs after each change.
-    pub(super) entry_version: String,
+    pub(super) version: String,
     attributes: HashMap<String, Vec<String>>,
 }
 
@@ -46,7 +46,7 @@ impl Entry {
         Some(Self {
             dn: Dn::new(dn),
             id,
-            entry_version: versions.collect::<Vec<_>>().join("/"),
+            version: versions.collect::<Vec<_>>().join("/"),
             attributes,
         })
     }
@@ -54,7 +54,7 @@ impl Entry {
     /// Returns the entry with an empty version, which matches no state in the directory.
     pub(super) fn of_no_state(&self) -> Self {
         Self {
-            entry_version: String::new(),
+            version: String::new(),
             ..self.clone()
         }
     }

@@ -135,7 +135,7 @@ impl LdapUserstore {
     pub(super) fn carry_out(&self, server_info: &ServerInfo, plan: &Plan, entry: &Entry) -> Result<(), LdapFailure> {
         let versions = self.settings.flavour.version_attributes();
         let while_at =
-            (server_info.asserts && versions.len() == 1).then(|| LdapFilter::equal(versions[0], &entry.entry_version));
+            (server_info.asserts && versions.len() == 1).then(|| LdapFilter::equal(versions[0], &entry.version));
         let is_all = plan.rename.is_none() && plan.password.is_none();
         if plan.is_empty() {
             return Ok(());

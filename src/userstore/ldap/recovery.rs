@@ -70,7 +70,7 @@ impl LdapUserstore {
                 }
             }
             (IntendedAction::Replace(_) | IntendedAction::Members(_), Some(entry))
-                if entry.entry_version != pending.entry_version =>
+                if entry.version != pending.entry_version =>
             {
                 self.finish(&server_info, &pending, &entry, subject)
             }

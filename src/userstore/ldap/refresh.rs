@@ -46,7 +46,7 @@ impl LdapUserstore {
             None => None,
         };
         let entry = match (found, &known) {
-            (Some(entry), Some(known)) if entry.entry_version == known.entry_version => {
+            (Some(entry), Some(known)) if entry.version == known.entry_version => {
                 return Ok(Some((known.clone(), false)));
             }
             (Some(entry), _) => Some(entry),
@@ -283,7 +283,7 @@ impl LdapUserstore {
 }
 
 fn differs(held: Option<&EntrySummary>, entry: &Entry) -> bool {
-    held.is_none_or(|held| held.entry_version != entry.entry_version || held.dn != entry.dn.as_str())
+    held.is_none_or(|held| held.entry_version != entry.version || held.dn != entry.dn.as_str())
 }
 
 /// Returns the stored form of an entry.
@@ -293,7 +293,7 @@ pub(super) fn known(resource: ResourceId, entry: &Entry) -> KnownEntry {
         entry: entry.id.clone(),
         dn: entry.dn.as_str().to_owned(),
         dn_key: entry.dn.key().unwrap_or_else(|| entry.dn.as_str().to_lowercase()),
-        entry_version: entry.entry_version.clone(),
+        entry_version: entry.version.clone(),
     }
 }
 

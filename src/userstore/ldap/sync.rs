@@ -175,7 +175,7 @@ impl LdapUserstore {
             // Another writer came first, with this state or a newer one.
             match self.known(&id)? {
                 Some(now) if now.entry_version == entry_version => {}
-                now => return Ok(now.is_none_or(|now| now.entry_version == entry.entry_version)),
+                now => return Ok(now.is_none_or(|now| now.entry_version == entry.version)),
             }
         }
         Ok(false)

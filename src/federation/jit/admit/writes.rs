@@ -197,11 +197,7 @@ impl ProvisioningContext<'_> {
     }
 
     pub(super) fn link_record(&self) -> Link {
-        Link {
-            identity_provider: self.settings.name.clone(),
-            issuer: self.identity.issuer.clone(),
-            subject: self.identity.subject.clone(),
-        }
+        self.identity.link(&self.settings.name)
     }
 
     /// Returns the side records to write with the account: the link, if it is new, and the consents.

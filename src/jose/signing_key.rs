@@ -12,7 +12,7 @@ use ring::signature::{
 use rsa::pkcs1::EncodeRsaPrivateKey;
 use serde_json::{Value, json};
 
-use super::client::Algorithm;
+use super::algorithm::Algorithm;
 
 /// The size of RSA keys, in bits.
 const RSA_BITS: usize = 2048;
@@ -28,13 +28,13 @@ enum PrivateKey {
 }
 
 /// A key pair that signs ID tokens.
-pub(super) struct SigningKey {
+pub(crate) struct SigningKey {
     kid: String,
     pair: PrivateKey,
 }
 
 /// Generates a private key: PKCS#1 for RSA, PKCS#8 for P-256, both in DER. RSA is slow.
-pub(super) fn generate(algorithm: Algorithm) -> Result<Vec<u8>, BadKey> {
+pub(crate) fn generate(algorithm: Algorithm) -> Result<Vec<u8>, BadKey> {
     match algorithm {
         Algorithm::Rs256 => {
             let key = rsa::RsaPrivateKey::new(&mut rand_core::OsRng, RSA_BITS).map_err(|_| BadKey)?;
@@ -50,7 +50,7 @@ pub(super) fn generate(algorithm: Algorithm) -> Result<Vec<u8>, BadKey> {
 
 impl SigningKey {
     /// Parses the output of [`generate`].
-    pub(super) fn read(algorithm: Algorithm, der: &[u8]) -> Result<Self, BadKey> {
+    pub(crate) fn read(algorithm: Algorithm, der: &[u8]) -> Result<Self, BadKey> {
         let pair = match algorithm {
             Algorithm::Rs256 => PrivateKey::Rsa(RsaKeyPair::from_der(der).map_err(|_| BadKey)?),
             Algorithm::Es256 => {
@@ -66,18 +66,18 @@ impl SigningKey {
     }
 
     /// Returns the RFC 7638 thumbprint of the public part.
-    pub(super) fn kid(&self) -> &str {
+    pub(crate) fn kid(&self) -> &str {
         &self.kid
     }
 
-    pub(super) fn algorithm(&self) -> Algorithm {
+    pub(crate) fn algorithm(&self) -> Algorithm {
         match self.pair {
             PrivateKey::Rsa(_) => Algorithm::Rs256,
             PrivateKey::P256(_) => Algorithm::Es256,
         }
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BadKey> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BadKey> {
         let random = SystemRandom::new();
         match &self.pair {
             PrivateKey::Rsa(pair) => {
@@ -91,7 +91,7 @@ impl SigningKey {
     }
 
     /// Returns whether this key made the signature of the message.
-    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.pair {
             PrivateKey::Rsa(pair) => {
                 let public = PublicKeyComponents::<Vec<u8>>::from(pair.public());
@@ -104,7 +104,7 @@ impl SigningKey {
     }
 
     /// Returns the public part as a published JWK.
-    pub(super) fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let mut jwk = public(&self.pair);
         jwk["kid"] = json!(self.kid);
         jwk["alg"] = json!(self.algorithm().name());

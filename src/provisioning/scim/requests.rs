@@ -9,11 +9,11 @@ use http::{Method, Request};
 use serde_json::Value;
 use url::Url;
 
-use super::connector::PushError;
 use super::response::{Body, TargetResponse, retry_after};
-use super::settings::{Auth, TargetSettings};
+use super::settings::{Auth, ScimTargetSettings};
 use crate::domain::Clock;
 use crate::http_client::{HttpClient, HttpError, HttpResponse, HttpSettings};
+use crate::provisioning::connector::PushError;
 
 /// Sends requests to one target.
 pub(super) struct Http {
@@ -34,7 +34,7 @@ pub(super) struct PathAndQuery<'a> {
 
 impl Http {
     /// Creates the client for a target.
-    pub(super) fn new(target: &TargetSettings, clock: Clock) -> Result<Self, String> {
+    pub(super) fn new(target: &ScimTargetSettings, idle_connections: usize, clock: Clock) -> Result<Self, String> {
         if !matches!(target.base_url.scheme(), "http" | "https") {
             return Err("base_url must begin with https:// or http://".to_owned());
         }
@@ -43,7 +43,7 @@ impl Http {
             allow_plain_http: true,
             timeout: target.timeout,
             total: target.timeout,
-            idle_connections: usize::from(target.concurrency),
+            idle_connections,
         })
         .map_err(|error| error.to_string())?;
         Ok(Self {

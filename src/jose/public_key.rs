@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// The supported signature algorithms. All are asymmetric, and `none` is not supported. `Ed25519` is the RFC 9864 name
 /// of `EdDSA` on that curve.
-pub(super) const ALGORITHMS: [&str; 5] = ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"];
+pub const ALGORITHMS: [&str; 5] = ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"];
 
 /// The number of keys of a set that are read.
 const MOST: usize = 20;
@@ -68,12 +68,12 @@ impl PublicKey {
     }
 
     /// Returns whether the key has this `kid`; true if the signature names none.
-    pub(super) fn is_called(&self, kid: Option<&str>) -> bool {
+    pub(crate) fn is_called(&self, kid: Option<&str>) -> bool {
         kid.is_none_or(|kid| self.kid.as_deref() == Some(kid))
     }
 
     /// Returns whether this key made the signature of the message. The key determines which algorithms are allowed.
-    pub(super) fn verify(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verify(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let algorithm = one_name(algorithm);
         if self.algorithm.as_deref().is_some_and(|own| one_name(own) != algorithm) {
             return false;
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn key_with_alg_verifies_no_other_algorithm() {
-        use super::super::client::Algorithm;
+        use super::super::algorithm::Algorithm;
         use super::super::signing_key::{SigningKey, generate};
         let own = SigningKey::read(Algorithm::Rs256, &generate(Algorithm::Rs256).unwrap()).unwrap();
         let mut jwk = own.jwk();

@@ -1,5 +1,10 @@
 //! The connector for SCIM 2.0 targets (RFC 7644), tolerant of known deviations.
 
+pub(super) mod preview;
+mod requests;
+mod response;
+mod settings;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,10 +14,10 @@ use serde_json::{Value, json};
 use crate::domain::{Attributes, Clock, Kind, ResourceId, name};
 
 use super::connector::{Connector, MemberChange, MemberUpdateMode, PushError, RemoteId, RemoteResource};
-use super::http::{Http, PathAndQuery};
 use super::plan::{Update, patch_operations};
-use super::response::TargetResponse;
-use super::settings::{Profile, TargetSettings, Verb};
+use requests::{Http, PathAndQuery};
+use response::TargetResponse;
+pub use settings::{Auth, ScimTargetSettings, Verb};
 
 const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
@@ -22,7 +27,7 @@ const MOST_PAGES: usize = 1000;
 /// A SCIM 2.0 target.
 pub struct ScimConnector {
     http: Http,
-    profile: Profile,
+    settings: ScimTargetSettings,
     /// Whether the target's `ServiceProviderConfig` announces PATCH; fetched once.
     patch: OnceLock<bool>,
     /// Whether the target announced PATCH but refused it.
@@ -31,10 +36,10 @@ pub struct ScimConnector {
 
 impl ScimConnector {
     /// Creates a connector without making a request. Not to be called from asynchronous code.
-    pub fn new(target: &TargetSettings, clock: Clock) -> Result<Self, String> {
+    pub fn new(settings: &ScimTargetSettings, idle_connections: usize, clock: Clock) -> Result<Self, String> {
         Ok(Self {
-            http: Http::new(target, clock)?,
-            profile: target.profile.clone(),
+            http: Http::new(settings, idle_connections, clock)?,
+            settings: settings.clone(),
             patch: OnceLock::new(),
             patch_refused: AtomicBool::new(false),
         })
@@ -64,9 +69,9 @@ impl ScimConnector {
 
     fn verb(&self, kind: &Kind) -> Result<Verb, PushError> {
         let told = if *kind == Kind::GROUP {
-            self.profile.group_verb
+            self.settings.group_verb
         } else {
-            self.profile.user_verb
+            self.settings.user_verb
         };
         if let Some(verb) = told {
             return Ok(verb);
@@ -99,7 +104,7 @@ impl ScimConnector {
 
     /// Returns one page of a search, from the `start`-th result on; `None` if the target refuses this filter.
     fn page(&self, kind: &Kind, filter: &str, start: usize) -> Result<Option<Vec<Value>>, PushError> {
-        let (start, count) = (start.to_string(), self.profile.page.to_string());
+        let (start, count) = (start.to_string(), self.settings.page.to_string());
         let mut query = vec![("filter", filter), ("count", count.as_str())];
         if start != "1" {
             query.push(("startIndex", start.as_str()));
@@ -235,7 +240,7 @@ impl Connector for ScimConnector {
 
     fn membership(&self) -> Result<MemberUpdateMode, PushError> {
         Ok(match self.verb(&Kind::GROUP)? {
-            Verb::Patch => MemberUpdateMode::Changes(self.profile.members_per_request.max(1)),
+            Verb::Patch => MemberUpdateMode::Changes(self.settings.members_per_request.max(1)),
             Verb::Put => MemberUpdateMode::Whole,
         })
     }

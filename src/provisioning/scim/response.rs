@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::domain::Timestamp;
 
-use super::connector::PushError;
+use crate::provisioning::connector::PushError;
 
 /// The longest wait that a `Retry-After` can cause.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
