@@ -1,4 +1,5 @@
-//! The limit that the benchmark sets beside Vestibule: a bare actix server with diesel that does the same work without any protocol.
+//! The limit of the benchmark: a bare actix server with diesel that does the same work as Vestibule without any
+//! protocol.
 //!
 //! `limit --serve PORT DATABASE_URL ROWS`; `scripts/bench` runs it. It keeps ready-made documents in one table, reads them by
 //! primary key or by name, and writes them durably: on SQLite through one writer with group commit, on PostgreSQL from a pool.
@@ -27,7 +28,7 @@ const PRAGMAS: &str =
     "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;";
 const CREATE: &str = "CREATE TABLE bench_rows (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, body TEXT NOT NULL)";
 const PAGE: i64 = 100;
-/// The most writes that share a commit, as in Vestibule.
+/// The maximum number of writes in one commit, as in Vestibule.
 const GROUP: usize = 128;
 
 type SqlitePool = Pool<ConnectionManager<SqliteConnection>>;
@@ -45,7 +46,7 @@ enum Write {
     Activate { id: String, active: bool },
 }
 
-/// Runs one expression on a connection from whichever pool there is.
+/// Runs one expression on a connection from the pool of the store.
 macro_rules! on {
     ($store:expr, $connection:ident => $run:expr) => {
         match $store {
@@ -61,7 +62,7 @@ macro_rules! on {
     };
 }
 
-/// What a write does, on either kind of connection.
+/// Carries out a write on a connection of either database.
 macro_rules! perform {
     ($write:expr, $connection:expr) => {
         match $write {
@@ -173,7 +174,7 @@ fn found(body: Option<String>) -> HttpResponse {
     }
 }
 
-/// A ready-made document, no database: what actix itself can do.
+/// Answers a ready-made document without the database: the limit of actix itself.
 async fn fixed() -> HttpResponse {
     found(Some(document("0", "u0@example.com")))
 }

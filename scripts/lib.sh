@@ -75,11 +75,11 @@ need_pypi() {
   ) 9>"$CACHE/venv-$name.lock" || die "could not install $*"
 }
 
-# The newest PostgreSQL on the machine; installs Debian's when there is none. Sets PGBIN.
+# need_postgres: finds the newest PostgreSQL on the machine, or installs Debian's; sets PGBIN.
 need_postgres() {
   PGBIN="$(find /usr/lib/postgresql -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V | tail -1 | xargs -r dirname)"
   if [ -z "$PGBIN" ]; then
-    # Without this the package would make and start a cluster of its own.
+    # Keeps the package from creating and starting a cluster.
     as_root mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
     need_apt postgresql
     PGBIN="$(find /usr/lib/postgresql -maxdepth 3 -path '*/bin/initdb' | sort -V | tail -1 | xargs -r dirname)"
@@ -89,7 +89,7 @@ need_postgres() {
 
 # --- ports and processes ------------------------------------------------------------------------
 
-# free_port: a port that is free, with the three after it: some peers listen on several.
+# free_port: prints a free port, followed by three more free ports, because some peers listen on several.
 free_port() {
   python3 - <<'PYTHON'
 import contextlib, socket

@@ -119,7 +119,7 @@ impl Core {
     }
 
     /// Checks that the LDAP userstores answer and match their configuration. Changes nothing in them.
-    pub fn check_connections(config: &Config) -> Result<Vec<(StoreName, Vec<Finding>)>, StartError> {
+    pub(crate) fn check_connections(config: &Config) -> Result<Vec<(StoreName, Vec<Finding>)>, StartError> {
         let shared = (
             database(config)?,
             Arc::new(registry(config)?),

@@ -1,4 +1,4 @@
-//! Cursors of a search, at a service that holds its people in memory.
+//! Cursors of a search, issued by a service with users in memory.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) struct Service {
     pub(crate) cursor: String,
 }
 
-/// One for all inputs.
+/// The service, shared by all inputs.
 pub(crate) fn service() -> &'static Service {
     static SERVICE: LazyLock<Service> = LazyLock::new(Service::start);
     &SERVICE
@@ -31,7 +31,7 @@ impl Service {
         let hasher = PasswordHasher::new();
         let people = Arc::new(MemoryUserstore::new(StoreName::PRIMARY, hasher.clone(), clock.clone()));
         let directory = Directory::new(vec![people], Arc::clone(super::registry()), hasher, clock);
-        // Nothing is asked of it: people are in memory, and nobody logs in.
+        // The database is not used: users are in memory, and there are no logins.
         let file = std::env::temp_dir().join(format!("vestibule-cursors-{}.db", std::process::id()));
         let database = Database::open(&DatabaseUrl::Sqlite(file.clone())).expect("a temporary file can be written");
         let _ = std::fs::remove_file(file);

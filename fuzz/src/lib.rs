@@ -1,5 +1,5 @@
-//! What no input may do: one function for each thing that clients send. It panics if a promise is broken, and does
-//! nothing else. cargo-fuzz feeds them (`fuzz_targets/`), and so does `tests/fuzz_corpora.rs` with what was found before.
+//! Checks that hold for every input: one function for each thing that clients send, which panics if a check fails.
+//! cargo-fuzz calls them (`fuzz_targets/`), and so does `tests/fuzz_corpora.rs` with inputs that were found before.
 
 mod cursor;
 mod print;
@@ -33,7 +33,7 @@ fn types() -> &'static [ResourceType] {
     registry().types()
 }
 
-/// A resource of each type, with what the server adds.
+/// Returns a resource of a type, with the attributes that the server adds.
 fn sample(resource_type: &ResourceType) -> Attributes {
     let sample = match resource_type.kind.as_str() {
         "User" => json!({
@@ -53,7 +53,7 @@ fn sample(resource_type: &ResourceType) -> Attributes {
     sample.as_object().expect("an object").clone()
 }
 
-/// A filter: what is understood is understood again in the words of the standard, and means the same.
+/// Filters: a parsed filter, printed in standard syntax, parses again and means the same.
 pub fn filter(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     for resource_type in types() {
@@ -67,7 +67,7 @@ pub fn filter(data: &[u8]) {
                 };
                 assert_eq!(again.filter, parsed.filter, "{printed}");
                 assert_eq!(matches(&again.filter, &sample(resource_type)), answer);
-                // Only a constant takes an attribute that is not there.
+                // A constant is printed as a comparison of an unknown attribute.
                 let strict =
                     |name: &&str| *name == tolerance::UNKNOWN_ATTRIBUTE || *name == tolerance::BRACKETS_ON_SINGLE;
                 assert!(again.deviations.iter().all(strict), "{printed}: {:?}", again.deviations);
@@ -79,7 +79,7 @@ pub fn filter(data: &[u8]) {
     }
 }
 
-/// None if spelling it out made the filter longer, or deeper, than one may be.
+/// Parses a printed filter; `None` if printing made it longer or deeper than the limits allow.
 fn parsed_again(printed: &str, resource_type: &ResourceType) -> Option<filter::Parsed> {
     let is_large = printed.len() > filter::LONGEST || printed.matches(['(', '[']).count() >= filter::DEEPEST / 2;
     match filter::parse_with_deviations(printed, resource_type) {
@@ -89,7 +89,7 @@ fn parsed_again(printed: &str, resource_type: &ResourceType) -> Option<filter::P
     }
 }
 
-/// A path of PATCH: what is understood is understood again in the words of the standard.
+/// PATCH paths: a parsed path, printed in standard syntax, parses again to the same path.
 pub fn patch_path(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     for resource_type in types() {
@@ -111,7 +111,7 @@ pub fn patch_path(data: &[u8]) {
     }
 }
 
-/// A body of PATCH: strict operations are strict, and what they make is valid and leaves what is read-only.
+/// PATCH bodies: normalised operations are strict; their result is valid, and leaves read-only attributes unchanged.
 pub fn patch_body(data: &[u8]) {
     let Ok(sent) = serde_json::from_slice::<Value>(data) else {
         return;
@@ -133,7 +133,7 @@ pub fn patch_body(data: &[u8]) {
     }
 }
 
-/// Strict operations, sent as they are, stay as they are.
+/// Checks that strict operations are normalised to themselves.
 fn normalised_again(resource_type: &ResourceType, operations: &[PatchOperation]) {
     let sent: Vec<Value> = operations.iter().map(as_sent).collect();
     if sent
@@ -146,11 +146,11 @@ fn normalised_again(resource_type: &ResourceType, operations: &[PatchOperation])
     let request = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": sent});
     match normalise::patch(resource_type, request, &mut deviations) {
         Ok(again) => assert!(again == operations, "{sent:?}\nbecame\n{again:?}"),
-        // Spelt out, its filter nests too deeply.
+        // The printed filter nests too deeply.
         Err(error) if error.kind == InvalidKind::Path => return,
         Err(error) => panic!("{sent:?}: {error}"),
     }
-    // Taking away is written with null, an empty list or a list; the rules for those count each use.
+    // A remove is sent as null, an empty list or a list; the rules for those count each use.
     let allowed = [
         rule::UNASSIGNED,
         rule::REFERENCE,
@@ -175,7 +175,7 @@ fn as_sent(operation: &PatchOperation) -> Value {
     sent
 }
 
-/// A whole resource: its strict form is strict, is a valid resource, and can replace the one that is there.
+/// Whole resources: the normalised form is strict and valid, and can replace the existing resource.
 pub fn resource_body(data: &[u8]) {
     let Ok(sent) = serde_json::from_slice::<Value>(data) else {
         return;
@@ -200,7 +200,7 @@ pub fn resource_body(data: &[u8]) {
     }
 }
 
-/// A resource is valid, or misses what only a look at the whole can tell; what is valid can be stored and read.
+/// Checks that a resource is valid, or fails only a check of the whole; a valid one can be stored and read.
 fn accepted(resource_type: &ResourceType, attributes: Attributes) {
     const WHOLE: [&str; 6] = [
         "is required",
@@ -238,23 +238,23 @@ pub fn query(data: &[u8]) {
             let _ = parameters.sort(resource_type);
             let _ = parameters.filter(resource_type);
             let projection = parameters.projection(resource_type);
-            // Asking twice is asking the same.
+            // Parsing twice gives the same result.
             assert_eq!(projection, parameters.projection(resource_type));
             assert_eq!(
-                Projection::default_of(resource_type),
+                Projection::parse(resource_type, None, None),
                 Projection::parse(resource_type, None, Some(" "))
             );
         }
     }
 }
 
-/// A cursor: what was not given out is refused, however much of it is like what was.
+/// Cursors: a cursor that the server did not issue is refused, however similar it is to an issued one.
 pub fn cursor(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let service = cursor::service();
     let given = service.cursor.as_str();
     assert!(service.page(given).is_ok());
-    // The input itself, and put into what was given out.
+    // The input itself, and the input added to an issued cursor.
     let at = text.len() % given.len();
     for forged in [
         text.to_owned(),
@@ -268,7 +268,7 @@ pub fn cursor(data: &[u8]) {
     }
 }
 
-/// `If-Match` and `If-None-Match`: a version that we gave out is known again, whatever stands around it.
+/// `If-Match` and `If-None-Match`: a version that the server issued is recognised, whatever surrounds it.
 pub fn entity_tags(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let conditions = |tags: String| Conditions {

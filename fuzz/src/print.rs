@@ -1,16 +1,16 @@
-//! Filters and paths in the words of the standard (RFC 7644 §3.4.2.2, §3.5.2).
+//! Prints filters and paths in standard syntax (RFC 7644 §3.4.2.2, §3.5.2).
 
 use serde_json::Value;
 use vestibule::domain::filter::{Comparand, Filter, Operator};
 use vestibule::domain::path::Path;
 use vestibule::domain::schema::AttributeRef;
 
-/// A filter over resources. What is always or never so is said of an attribute that no type has.
+/// Prints a filter over resources. A constant becomes a comparison of an attribute that no type has.
 pub(crate) fn filter(filter: &Filter) -> String {
     printed(filter, &AttributeRef::path)
 }
 
-/// A path of PATCH.
+/// Prints a path of PATCH.
 pub(crate) fn path(path: &Path) -> String {
     let whole = AttributeRef {
         sub: None,
@@ -28,7 +28,7 @@ pub(crate) fn path(path: &Path) -> String {
     }
 }
 
-/// A part as it is called in brackets; an element that is no object is its own `value`.
+/// The name of a sub-attribute in brackets; an element that is no object is its own `value`.
 fn part(attribute: &AttributeRef) -> String {
     attribute
         .sub

@@ -2,10 +2,10 @@
 """A SCIM 2.0 target that fails on purpose: flaky_target.py PORT LEDGER
 
 It keeps users and groups in memory and writes one JSON line per request to LEDGER before it answers, so that the ledger
-tells what arrived, how often and in which order, whatever was killed meanwhile.
+tells what arrived, how often and in which order, also if the server was killed meanwhile.
 
 POST /control/faults {"rules": [{"match": "POST .*/Users", "do": "500", "p": 0.3, "times": 5}]}
-  match   regular expression over "METHOD PATH"; p probability (1); times how often (for ever)
+  match   regular expression over "METHOD PATH"; p probability (1); times the number of requests (unlimited)
   do      a status code | 429:SECONDS and 503:SECONDS with Retry-After | drop: close before any work |
           ate: do the work, then close without an answer | hang:SECONDS, then close | slow:MILLISECONDS until
           it answers | late:MILLISECONDS until it does the work |
@@ -160,7 +160,7 @@ def set_attribute(target, verb, name, value):
 
 
 def work(method, kind, rid, query, body):
-    """One SCIM request; the status and the answer."""
+    """Carries out one SCIM request; returns the status and the answer."""
     store = STORES[kind]
     if method == "GET" and rid:
         return 200, store.get(rid)

@@ -1,8 +1,9 @@
-// An OpenID provider that lies in one place at a time, on request. It signs everybody in without a form.
+// An OpenID provider with one defect per login, on request. It has no login form: every login succeeds.
 //   node hostile-issuer.mjs PORT         REDIRECT_URIS=a,b
-// Control (for tests alone):
-//   GET /control/defects                 all lies, by name
-//   POST /control/next {"defect":"alg_none","claims":{…}}   the next login tells this lie, and these claims besides; no defect is an honest one
+// Control, for tests only:
+//   GET /control/defects                 the names of all defects
+//   POST /control/next {"defect":"alg_none","claims":{…}}   the next login has this defect and these claims;
+//                                        without a defect it is correct
 import { createHmac, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import http from 'node:http';
 
@@ -23,7 +24,7 @@ const hs256 = (secret) => (text) => createHmac('sha256', secret).update(text).di
 const honest = { alg: 'RS256', kid: 'good', typ: 'JWT' };
 const pem = good.publicKey.export({ type: 'spki', format: 'pem' });
 
-/** Lies in the claims; the signature is good. */
+/** Defects of the claims; the signature is valid. */
 const CLAIMS = {
   iss_other: (c) => { c.iss = 'https://accounts.example.org'; }, iss_slash: (c) => { c.iss += '/'; }, iss_missing: (c) => { delete c.iss; },
   aud_other: (c) => { c.aud = 'somebody-else'; }, aud_missing: (c) => { delete c.aud; }, aud_list_of_others: (c) => { c.aud = ['x', 'y']; },
@@ -36,7 +37,7 @@ const CLAIMS = {
   email_verified_text: (c) => { c.email_verified = 'true'; }, email_verified_number: (c) => { c.email_verified = 1; },
 };
 
-/** Lies in the header or the signature. */
+/** Defects of the header or the signature. */
 const TOKENS = {
   alg_none: (c) => signed({ alg: 'none', typ: 'JWT' }, c, () => ''),
   alg_None: (c) => signed({ alg: 'None', typ: 'JWT' }, c, () => ''),
@@ -53,7 +54,7 @@ const TOKENS = {
   garbage: () => 'not.a.jwt',
 };
 
-/** Lies elsewhere. */
+/** Defects of the redirect, the token response and userinfo. */
 const OTHER = ['code_of_another_login', 'iss_of_another_issuer', 'iss_withheld', 'state_other', 'userinfo_other_sub', 'no_id_token', 'token_error', 'access_denied'];
 
 const codes = new Map();
@@ -77,7 +78,7 @@ function authorize(response, query) {
   if (defect === 'iss_withheld') delete sent.iss;
   if (defect === 'state_other') sent.state = 'of-another-login';
   if (defect === 'access_denied') { delete sent.code; sent.error = 'access_denied'; sent.error_description = '<script>alert(1)</script>'; }
-  // Redeemed by nobody: a code that was handed out in another browser's login, with another nonce.
+  // A correct login also issues a code that is not redeemed, as if for another browser: it has another nonce.
   if (!defect) { former = randomBytes(12).toString('hex'); codes.set(former, { claims, nonce: 'of-another-login' }); }
   for (const [name, value] of Object.entries(sent)) url.searchParams.set(name, value ?? '');
   response.writeHead(302, { location: url.href });

@@ -2,11 +2,12 @@
 //   node oauth2-provider.mjs github|facebook PORT        REDIRECT_URIS=a,b
 // github:   /login/oauth/authorize, /login/oauth/access_token (a form, or JSON if asked for; errors come with 200), /user, /user/emails
 // facebook: /dialog/oauth, /oauth/access_token (JSON), /me with fields and appsecret_proof; errors are objects with status 400
-// Control (for tests alone):
+// Control, for tests only:
 //   GET /control/accounts, PATCH /control/accounts/LOGIN   merge into one account (github: {"login": "new"} renames it)
 //   POST /control/next {"path":"/user","status":200,"type":"application/json","body":"…"}   the next answer there
 //   POST /control/issuer "…"                               the iss of the next answer to the browser (RFC 9207); GitHub's own otherwise
-//   GET|DELETE /control/requests                           what was asked: method, path with query, authorization scheme, status
+//   GET|DELETE /control/requests                           the requests: method, path with query, authorization
+//                                                          scheme, status
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import http from 'node:http';
 
@@ -27,14 +28,14 @@ const codes = new Map();
 const tokens = new Map();
 const requests = [];
 let next = [];
-let issuer; // of the next answer alone
+let issuer; // of the next answer only
 
 const escape = (text) => String(text ?? '').replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 const answer = (response, status, type, body, headers) => { response.writeHead(status, { 'content-type': `${type}; charset=utf-8`, 'cache-control': 'no-store', ...headers }); response.end(body); };
 const json = (response, status, value) => answer(response, status, 'application/json', JSON.stringify(value));
 async function bodyOf(request) { let text = ''; for await (const chunk of request) text += chunk; return text; }
 
-/** The login form, and the way back with a code. */
+/** Shows the login form, and redirects back with a code. */
 async function authorize(request, response, query) {
   const redirect = query.get('redirect_uri');
   if (query.get('client_id') !== client.id || !client.redirects.includes(redirect)) return answer(response, 404, 'text/html', 'Unknown application.');

@@ -1,11 +1,11 @@
 // An external OpenID provider: npm oidc-provider with a login form, accounts from a file, and a control surface.
 //   node oidc-provider.mjs DIR PORT        MODULES=folder with node_modules, REDIRECT_URIS=a,b, ACCOUNTS=file
-// Control (for tests alone):
+// Control, for tests only:
 //   GET /control/accounts                  all accounts, by subject
 //   PUT|PATCH|DELETE /control/accounts/SUB set, merge or remove one
 //   POST /control/rotate-keys {"keep":n}   a new signing key, the newest n old ones stay published (default 1)
 //   POST /control/faults [{"path":"/token","status":503,"times":1,"hang":false}]
-//   GET|DELETE /control/requests           what was asked: method, path, status
+//   GET|DELETE /control/requests           the requests: method, path, status
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -59,7 +59,7 @@ function build() {
       accountId: id,
       claims: () => { const { password, ...claims } = accounts[id]; return { sub: id, ...claims }; },
     },
-    // Nobody is asked for consent: the client is trusted.
+    // No consent is asked for: the client is trusted.
     loadExistingGrant: async (context) => {
       const grant = new context.oidc.provider.Grant({ clientId: context.oidc.client.clientId, accountId: context.oidc.session.accountId });
       grant.addOIDCScope(context.oidc.params.scope);

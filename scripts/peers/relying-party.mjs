@@ -1,4 +1,4 @@
-// A relying party on npm express-openid-connect: / demands a login and answers the claims as JSON.
+// A relying party on npm express-openid-connect: / requires a login and returns the claims as JSON.
 //   node relying-party.mjs PORT     MODULES, OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET
 import { createRequire } from 'node:module';
 import { join } from 'node:path';

@@ -34,7 +34,7 @@ function keep(Resource, store, unique) {
     store.set(id, value);
     return value;
   });
-  // SCIMMY's own filter heeds case where userName has none; without it the target answers with everybody, as many do.
+  // Returns every resource for any filter, as many targets do: SCIMMY's own filter would compare userName with case.
   Resource.egress(({ id }) => {
     if (!id) return [...store.values()];
     if (!store.has(id)) throw missing(id);

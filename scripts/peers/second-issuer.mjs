@@ -1,7 +1,8 @@
-// A second OpenID provider, written by others than the first: npm oauth2-mock-server. It has no login form: whoever comes is the
-// person that was set last.
+// A second, independent implementation of an OpenID provider: npm oauth2-mock-server. It has no login form: every login
+// is the person that was set last.
 //   node second-issuer.mjs PORT            MODULES=folder with node_modules
-// Control, for tests alone, on PORT + 1: PUT /person {"sub": …} sets who comes; POST /rotate-keys makes a new key, the old one stays.
+// Control, for tests only, on PORT + 1: PUT /person {"sub": …} sets the person; POST /rotate-keys adds a new key and
+// keeps the old one.
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

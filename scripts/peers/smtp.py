@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A mail server that insists on STARTTLS and on a name and a password: smtp.py PORT CERTIFICATE KEY SPOOL
+"""A mail server that requires STARTTLS, a user name and a password: smtp.py PORT CERTIFICATE KEY SPOOL
 
 It writes one JSON line to SPOOL for each mail: {"from": ..., "to": [...], "text": ...}.
 """

@@ -25,8 +25,10 @@ mod sections;
 mod service_providers;
 mod userstores;
 
-pub use reader::{ConfigProblem, parse_span};
-pub use userstores::{UserstoreKind, UserstoreSettings};
+pub use reader::ConfigProblem;
+
+pub(crate) use reader::parse_span;
+pub(crate) use userstores::{UserstoreKind, UserstoreSettings};
 
 /// All settings.
 #[derive(Clone, Debug)]

@@ -309,7 +309,7 @@ impl TableReader {
 const SECRET_FORMS: &str = "must be a string, { env = \"NAME\" } or { file = \"path\" }";
 
 /// Reads `30s`, `10m`, `12h` or `90d`.
-pub fn parse_span(text: &str) -> Option<Duration> {
+pub(crate) fn parse_span(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {
         "s" => 1,

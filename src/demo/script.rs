@@ -227,36 +227,33 @@ impl TourRun {
     fn found(&self, base: &str, token: &str, user_name: &str) -> Result<Option<Value>, String> {
         let filter: String =
             url::form_urlencoded::byte_serialize(format!("userName eq \"{user_name}\"").as_bytes()).collect();
-        let (status, list) = self.scim(base, token, (Method::GET, &format!("/Users?filter={filter}")), None)?;
+        let (status, list) = send(
+            self.client.get(format!("{base}/scim/v2/Users?filter={filter}")),
+            token,
+            None,
+        )?;
         expect(status == 200, || format!("{base} answers {status}: {list}"))?;
         Ok(list["Resources"].get(0).cloned())
     }
 
     fn hub(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
-        self.scim(&self.tour.hub, &self.tour.hub_token, (method, path), body)
+        let request = self.client.request(method, format!("{}/scim/v2{path}", self.tour.hub));
+        send(request, &self.tour.hub_token, body)
     }
+}
 
-    fn scim(
-        &self,
-        base: &str,
-        token: &str,
-        (method, path): (Method, &str),
-        body: Option<&Value>,
-    ) -> Result<(u16, Value), String> {
-        let mut request = self
-            .client
-            .request(method, format!("{base}/scim/v2{path}"))
-            .bearer_auth(token);
-        if let Some(body) = body {
-            request = request
-                .header("Content-Type", "application/scim+json")
-                .body(body.to_string());
-        }
-        let answer = request.send().map_err(|error| error.to_string())?;
-        let status = answer.status().as_u16();
-        let text = answer.text().map_err(|error| error.to_string())?;
-        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+/// Sends a SCIM request with a token.
+fn send(request: reqwest::blocking::RequestBuilder, token: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
+    let mut request = request.bearer_auth(token);
+    if let Some(body) = body {
+        request = request
+            .header("Content-Type", "application/scim+json")
+            .body(body.to_string());
     }
+    let answer = request.send().map_err(|error| error.to_string())?;
+    let status = answer.status().as_u16();
+    let text = answer.text().map_err(|error| error.to_string())?;
+    Ok((status, serde_json::from_str(&text).unwrap_or_default()))
 }
 
 /// Polls until there is a result.

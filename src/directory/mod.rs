@@ -17,7 +17,7 @@ mod lock;
 mod stores;
 
 use lock::Locks;
-pub use stores::MultiStoreResult;
+pub(crate) use stores::MultiStoreResult;
 
 /// Access to all userstores: reads, and changes through the pipeline.
 pub struct Directory {
@@ -180,7 +180,7 @@ impl Directory {
 
     /// Calls `listener` after every change made here, so that the outbound engine need not poll for them. Only the
     /// first listener is kept.
-    pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));
     }
 

@@ -7,7 +7,7 @@ use crate::userstore::StoreError;
 
 /// The result of a query over several stores.
 #[derive(Clone, Debug)]
-pub struct MultiStoreResult {
+pub(crate) struct MultiStoreResult {
     /// The matches of the stores that answered.
     pub found: ResultPage,
     /// The stores that were unavailable; their matches are missing.
@@ -16,7 +16,7 @@ pub struct MultiStoreResult {
 
 impl Directory {
     /// The names of all stores, in the order of the configuration.
-    pub fn store_names(&self) -> impl Iterator<Item = &StoreName> {
+    pub(crate) fn store_names(&self) -> impl Iterator<Item = &StoreName> {
         self.stores().iter().map(|store| store.name())
     }
 
@@ -26,7 +26,7 @@ impl Directory {
     }
 
     /// Returns a resource if the actor reaches it. Other stores are not queried.
-    pub fn get_for(
+    pub(crate) fn get_for(
         &self,
         actor: &Actor,
         kind: &Kind,
@@ -38,7 +38,7 @@ impl Directory {
     }
 
     /// Returns the resource of a type with this name from the first of the stores that has one.
-    pub fn named_over(
+    pub(crate) fn named_over(
         &self,
         stores: &[StoreName],
         kind: &Kind,
@@ -49,7 +49,7 @@ impl Directory {
 
     /// Returns the matches in any of the stores, in the order that the query asks for. A page at an index costs as much
     /// as all pages before it.
-    pub fn find_over(&self, stores: &[StoreName], query: &Query) -> Result<MultiStoreResult, DirectoryError> {
+    pub(crate) fn find_over(&self, stores: &[StoreName], query: &Query) -> Result<MultiStoreResult, DirectoryError> {
         if let [store] = stores {
             let (found, unavailable) = (self.find(store, query)?, Vec::new());
             return Ok(MultiStoreResult { found, unavailable });

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Refused are loopback, private, link-local, shared, multicast, documentation and reserved ranges (RFC 6890), addresses
 /// that carry an IPv4 address inside (mapped, NAT64, 6to4, Teredo: the inner one would be reached), and the metadata
 /// services of clouds, one of which has a public address.
-pub fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

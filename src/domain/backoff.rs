@@ -25,7 +25,7 @@ impl Backoff {
 
     /// The same wait, shortened by up to a half. `dice` (0 to 255) decides, so that work that failed together is not
     /// retried together.
-    pub fn jittered(&self, failures: u32, dice: u8) -> Duration {
+    pub(crate) fn jittered(&self, failures: u32, dice: u8) -> Duration {
         self.wait(failures).mul_f64(1.0 - f64::from(dice) / 510.0)
     }
 }

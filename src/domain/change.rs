@@ -76,7 +76,7 @@ impl Actor {
 
     /// The name under which the journal records this actor: like [`Actor::writer`], and with an administrator's name, as
     /// in `admin:ann`.
-    pub fn journal_name(&self) -> String {
+    pub(crate) fn journal_name(&self) -> String {
         match &self.principal {
             Principal::Administrator { name } => format!("{}:{name}", provenance::ADMINISTRATOR),
             _ => self.writer(),

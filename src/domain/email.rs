@@ -25,17 +25,17 @@ impl<'a> Email<'a> {
     }
 
     /// Whether the address belongs to exactly this domain, not to one below it.
-    pub fn is_at(&self, domain: &str) -> bool {
+    pub(crate) fn is_at(&self, domain: &str) -> bool {
         self.domain.eq_ignore_ascii_case(domain)
     }
 
     /// The mailbox in canonical form: the domain in lower case.
-    pub fn mailbox(&self) -> String {
+    pub(crate) fn mailbox(&self) -> String {
         format!("{}@{}", self.local, self.domain.to_ascii_lowercase())
     }
 
     /// Whether both are the same mailbox for linking accounts: the domain in any case, the local part exactly.
-    pub fn same_mailbox(&self, other: &Self) -> bool {
+    pub(crate) fn same_mailbox(&self, other: &Self) -> bool {
         self.mailbox() == other.mailbox()
     }
 }

@@ -11,7 +11,7 @@ const FREE_FAILURES: i32 = 5;
 const LOCKS: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_mins(15));
 
 /// Returns the end of the lock after the `failures`-th wrong guess in a row; a time before `now` if there is no lock.
-pub fn locked_until(failures: i32, now: Timestamp) -> Timestamp {
+pub(crate) fn locked_until(failures: i32, now: Timestamp) -> Timestamp {
     if failures < FREE_FAILURES {
         return Timestamp(0);
     }

@@ -35,7 +35,7 @@ pub struct AuthorizationRequest {
 
 impl AuthorizationRequest {
     /// A request of this server itself: the user returns to one of its pages, logged in as `subject` if that is given.
-    pub fn of_ourselves(page: String, subject: Option<ResourceId>) -> Self {
+    pub(crate) fn of_ourselves(page: String, subject: Option<ResourceId>) -> Self {
         Self {
             client_id: String::new(),
             redirect_uri: page,

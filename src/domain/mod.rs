@@ -7,7 +7,7 @@ pub mod clock;
 pub mod email;
 pub mod filter;
 pub mod ids;
-pub mod lockout;
+pub(crate) mod lockout;
 pub mod login;
 pub mod multi_valued;
 pub mod name;
@@ -25,8 +25,11 @@ pub mod secret;
 pub mod unique;
 pub mod validate;
 
-pub use change::{Actor, Change, Consent, JournalEntry, Link, MembershipGrant, Operation, Principal, SideRecord};
+pub use change::{Actor, Change, Consent, JournalEntry, Link, Operation, Principal, SideRecord};
+
+pub(crate) use change::MembershipGrant;
 pub use clock::{Clock, Timestamp};
 pub use ids::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Version};
-pub use resource::{Attributes, Document, Member, Membership, Precondition, Relations, Resource};
+pub(crate) use resource::Membership;
+pub use resource::{Attributes, Document, Member, Precondition, Relations, Resource};
 pub use secret::Secret;

@@ -37,7 +37,7 @@ pub fn append(attribute: &Attribute, list: &mut Vec<Value>, new: Vec<Value>) -> 
 }
 
 /// Removes repeated elements. Does nothing where their `value` identifies them: it is immutable, so there are none.
-pub fn drop_repeated(attribute: &Attribute, list: &mut Vec<Value>) {
+pub(crate) fn drop_repeated(attribute: &Attribute, list: &mut Vec<Value>) {
     if list.len() > 1 && !attribute.is_identified_by_value() {
         let mut known = HashSet::new();
         list.retain(|element| known.insert(identity(attribute, element)));
@@ -45,7 +45,7 @@ pub fn drop_repeated(attribute: &Attribute, list: &mut Vec<Value>) {
 }
 
 /// Removes the listed elements: by `value`, else by all the parts that are given. Returns their number.
-pub fn remove_listed(attribute: &Attribute, list: &mut Vec<Value>, listed: &[Value]) -> usize {
+pub(crate) fn remove_listed(attribute: &Attribute, list: &mut Vec<Value>, listed: &[Value]) -> usize {
     let exact = attribute.sub("value").is_none_or(|value| value.case_exact);
     let folded = |text: &str| if exact { text.to_owned() } else { canonical(text) };
     let value_of = |element: &Value| element.get("value").and_then(Value::as_str).map(folded);
@@ -61,7 +61,7 @@ pub fn remove_listed(attribute: &Attribute, list: &mut Vec<Value>, listed: &[Val
 
 /// Leaves `primary` true on one element at most: the last of the preferred ones that has it, else the last one. Returns
 /// whether another one lost it.
-pub fn keep_one_primary(list: &mut [Value], preferred: &[usize]) -> bool {
+pub(crate) fn keep_one_primary(list: &mut [Value], preferred: &[usize]) -> bool {
     let is_primary = |element: &Value| element.get("primary") == Some(&Value::Bool(true));
     let chosen = preferred
         .iter()

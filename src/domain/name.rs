@@ -77,7 +77,7 @@ fn is_invisible(character: char) -> bool {
 /// Returns a regular expression (ECMA 262, with `u`) that matches a text of visible characters of which at least one is
 /// not a blank. With [`LONGEST`] it is equivalent to [`check`], except for names whose canonical form is more than
 /// twice that long.
-pub fn pattern() -> String {
+pub(crate) fn pattern() -> String {
     let mut ranges = String::new();
     for (first, last) in INVISIBLE {
         ranges += &escaped(first);

@@ -16,13 +16,13 @@ pub type Writers = BTreeMap<String, String>;
 pub const HELD: &str = "held:admin";
 
 /// The writer of values that users set in their own accounts.
-pub const PERSON: &str = "self";
+pub(crate) const PERSON: &str = "self";
 
 /// The writer of what administrators write, whichever of them it is.
-pub const ADMINISTRATOR: &str = "admin";
+pub(crate) const ADMINISTRATOR: &str = "admin";
 
 /// The writer that an actor of the journal is.
-pub fn writer_of(actor: &str) -> &str {
+pub(crate) fn writer_of(actor: &str) -> &str {
     match actor.split_once(':') {
         Some((ADMINISTRATOR, _)) => ADMINISTRATOR,
         _ => actor,
@@ -35,7 +35,7 @@ pub fn of_provider(name: &IdentityProviderName) -> String {
 }
 
 /// A job of the server as a writer.
-pub fn of_job(name: &str) -> String {
+pub(crate) fn of_job(name: &str) -> String {
     format!("job:{name}")
 }
 
@@ -75,7 +75,7 @@ const UNRECORDED: [&str; 5] = ["schemas", "id", "meta", "members", "groups"];
 
 /// Returns the writer of each value of `after`: `writer` where the value differs from `before`, else its previous
 /// writer. Removed values have no writer.
-pub fn assign_writers(before: &Attributes, after: &Attributes, writers: &Writers, writer: &str) -> Writers {
+pub(crate) fn assign_writers(before: &Attributes, after: &Attributes, writers: &Writers, writer: &str) -> Writers {
     let old = values(before);
     let stamped = values(after).into_iter().filter_map(|(path, value)| {
         let known = if old.get(&path) == Some(&value) {

@@ -29,7 +29,7 @@ pub struct Query {
 
 impl Query {
     /// Returns the relations that the filter and the order use.
-    pub fn relations_used(&self) -> Relations {
+    pub(crate) fn relations_used(&self) -> Relations {
         let by_filter = self.filter.as_ref().map_or(Relations::NONE, Filter::relations_used);
         let by_sort = self
             .sort
@@ -121,7 +121,7 @@ pub struct ResultPage {
 
 impl ResultPage {
     /// A page that begins at an index of a result of known size.
-    pub fn at_index(start: usize, total: usize, resources: Vec<Resource>) -> Self {
+    pub(crate) fn at_index(start: usize, total: usize, resources: Vec<Resource>) -> Self {
         Self {
             total: Some(total),
             more: start.saturating_add(resources.len()) < total,
@@ -145,7 +145,7 @@ pub enum SortKey {
 
 /// The sort key of a resource's whole view; none if the attribute is absent. Of a multi-valued attribute the primary
 /// value counts, else the first (RFC 7644 §3.4.2.3).
-pub fn sort_key(by: &AttributeRef, view: &Attributes) -> Option<SortKey> {
+pub(crate) fn sort_key(by: &AttributeRef, view: &Attributes) -> Option<SortKey> {
     let holder = match &by.extension {
         Some(urn) => view.get(urn)?.as_object()?,
         None => view,
@@ -178,7 +178,7 @@ fn key_of(attribute: &Attribute, value: &Value) -> Option<SortKey> {
 }
 
 /// Orders two positions: absent keys last when ascending, first when descending; ties always by ascending id.
-pub fn compare(one: &SortPosition, other: &SortPosition, descending: bool) -> Ordering {
+pub(crate) fn compare(one: &SortPosition, other: &SortPosition, descending: bool) -> Ordering {
     let keys = match (&one.key, &other.key) {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Greater,
@@ -190,7 +190,12 @@ pub fn compare(one: &SortPosition, other: &SortPosition, descending: bool) -> Or
 
 /// Cuts a page out of all matches, which are sorted. `place` returns the position of one. The flag says whether there
 /// are more.
-pub fn cut<T>(matching: Vec<T>, page: &Page, descending: bool, place: impl Fn(&T) -> &SortPosition) -> (Vec<T>, bool) {
+pub(crate) fn cut<T>(
+    matching: Vec<T>,
+    page: &Page,
+    descending: bool,
+    place: impl Fn(&T) -> &SortPosition,
+) -> (Vec<T>, bool) {
     let before = |mark: &SortPosition| matching.partition_point(|one| compare(place(one), mark, descending).is_lt());
     let upto = |mark: &SortPosition| matching.partition_point(|one| compare(place(one), mark, descending).is_le());
     let (first, end) = match &page.start {

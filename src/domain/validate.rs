@@ -10,7 +10,7 @@ use super::resource::Attributes;
 use super::schema::{Attribute, DataType, Mutability, ResourceType};
 
 /// The maximum length of a list; lists whose elements are identified by `value`, such as `members`, have no limit.
-pub const MOST_ELEMENTS: usize = 1000;
+pub(crate) const MOST_ELEMENTS: usize = 1000;
 
 /// A validation error of a resource or a change, in the terms of RFC 7644 §3.12.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ impl Invalid {
     }
 
     /// Adds the index of the PATCH operation, counted from 0, to the message.
-    pub fn in_operation(self, index: usize) -> Self {
+    pub(crate) fn in_operation(self, index: usize) -> Self {
         Self {
             kind: self.kind,
             detail: format!("Operations[{index}]: {}", self.detail),

@@ -236,7 +236,7 @@ pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<WritablePath>
 }
 
 /// Returns the claims that a login through this provider reads.
-pub fn read_claims(settings: &IdentityProviderSettings) -> Vec<String> {
+pub(crate) fn read_claims(settings: &IdentityProviderSettings) -> Vec<String> {
     let rules = match &settings.kind {
         ProviderKind::Oidc(rules) => rules.clone(),
         ProviderKind::OAuth2(_) => OpenIdRules::default(),

@@ -13,8 +13,10 @@ mod unlink;
 use std::sync::Arc;
 
 use account::Account;
-pub use config::{FederationConfig, MailCode, MailSender, Upstream, kept_attributes, read_claims};
-pub use error::{FederationError, LoginError};
+pub(crate) use config::read_claims;
+pub use config::{FederationConfig, MailCode, MailSender, Upstream, kept_attributes};
+pub(crate) use error::FederationError;
+pub use error::LoginError;
 use jit::approval::Approvals;
 use jit::lease::Leases;
 use login::Login;

@@ -126,7 +126,7 @@ impl ProviderRemover {
     }
 
     /// Runs every unfinished removal to its end.
-    pub fn carry_on(&self) -> Result<(), FederationError> {
+    pub(crate) fn carry_on(&self) -> Result<(), FederationError> {
         for removal in self.all()?.into_iter().filter(|removal| removal.finished.is_none()) {
             let mut before = removal;
             while let Some(now) = self.step(&before.identity_provider)? {

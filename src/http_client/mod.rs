@@ -27,7 +27,7 @@ pub type HttpResponse = Response<Vec<u8>>;
 /// Why a request brought no answer. No variant shows a URL: it may hold a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Only `https` is spoken, and `http` where the settings allow it.
+    /// The scheme is neither `https` nor, where the settings allow it, `http`.
     #[error("the address is not an https URL")]
     Scheme,
     /// The host is, or resolves to, an address that is not on the public internet.
@@ -50,24 +50,24 @@ pub enum HttpError {
     Interrupted(#[source] Box<dyn StdError + Send + Sync>),
 }
 
-/// What a client may call, and how long that may take.
+/// The addresses that a client may call, and its time limits.
 #[derive(Clone, Copy, Debug)]
-pub struct HttpSettings {
+pub(crate) struct HttpSettings {
     /// Whether loopback and private addresses may be called.
     pub allow_private_network: bool,
-    /// Whether plain `http` is spoken.
+    /// Whether plain `http` is allowed.
     pub allow_plain_http: bool,
     /// How long a connection, and each wait for bytes, may take.
     pub timeout: Duration,
     /// How long a whole answer may take.
     pub total: Duration,
-    /// How many idle connections are kept for each host.
+    /// The number of idle connections that are kept for each host.
     pub idle_connections: usize,
 }
 
 impl HttpSettings {
-    /// The usual limits. Plain `http` is spoken on private networks alone.
-    pub fn new(allow_private_network: bool) -> Self {
+    /// The default limits. Plain `http` is allowed only together with private addresses.
+    pub(crate) fn new(allow_private_network: bool) -> Self {
         Self {
             allow_private_network,
             allow_plain_http: allow_private_network,
@@ -79,7 +79,7 @@ impl HttpSettings {
 }
 
 /// Sends requests within its settings. Methods block.
-pub struct HttpClient {
+pub(crate) struct HttpClient {
     client: reqwest::blocking::Client,
     guard: Guard,
     settings: HttpSettings,
@@ -87,7 +87,7 @@ pub struct HttpClient {
 
 impl HttpClient {
     /// Prepares a client; nothing is sent yet.
-    pub fn new(settings: HttpSettings) -> Result<Self, HttpError> {
+    pub(crate) fn new(settings: HttpSettings) -> Result<Self, HttpError> {
         let guard = Guard {
             allow_private_network: settings.allow_private_network,
         };
@@ -108,8 +108,8 @@ impl HttpClient {
         })
     }
 
-    /// Checks whether `url` may be called, as far as that shows before its host is resolved.
-    pub fn check(&self, url: &Url) -> Result<(), HttpError> {
+    /// Checks a URL before its host is resolved: its scheme, and its host if that is an address.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), HttpError> {
         match url.scheme() {
             "https" => {}
             "http" if self.settings.allow_plain_http => {}
@@ -119,7 +119,7 @@ impl HttpClient {
     }
 
     /// Sends a request and reads the whole answer. A redirect is an answer like any other.
-    pub fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    pub(crate) fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let request: reqwest::blocking::Request = request.try_into().map_err(failure)?;
         // The connector does not resolve a literal address, so it is checked here.
         self.check(request.url())?;
@@ -188,7 +188,7 @@ enum Source {
 type Script = dyn Fn(HttpRequest) -> Result<HttpResponse, HttpError> + Send + Sync;
 
 impl HttpClients {
-    /// Prepares both clients with the usual limits.
+    /// Prepares both clients with the default limits.
     pub fn new() -> Result<Self, HttpError> {
         Ok(Self(Source::Network {
             public: HttpClient::new(HttpSettings::new(false))?,

@@ -1,10 +1,9 @@
 //! JSON Web Signatures and keys (RFC 7515, RFC 7517): signing with our own keys, verifying with those of clients.
 
 mod algorithm;
-pub mod jws;
+pub(crate) mod jws;
 mod public_key;
-pub mod signing_key;
+pub(crate) mod signing_key;
 
-pub use algorithm::Algorithm;
-pub use public_key::{ALGORITHMS, PublicKey, read_set};
-pub use signing_key::BadKey;
+pub(crate) use algorithm::Algorithm;
+pub(crate) use public_key::{ALGORITHMS, PublicKey, read_set};

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// The supported signature algorithms. All are asymmetric, and `none` is not supported. `Ed25519` is the RFC 9864 name
 /// of `EdDSA` on that curve.
-pub const ALGORITHMS: [&str; 5] = ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"];
+pub(crate) const ALGORITHMS: [&str; 5] = ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"];
 
 /// The number of keys of a set that are read.
 const MOST: usize = 20;
@@ -36,7 +36,7 @@ enum Material {
 }
 
 /// Returns the keys of a JWK set that can verify signatures; others are ignored (RFC 7517 §5).
-pub fn read_set(set: &Value) -> Option<Vec<PublicKey>> {
+pub(crate) fn read_set(set: &Value) -> Option<Vec<PublicKey>> {
     let keys = set.get("keys")?.as_array()?;
     Some(keys.iter().take(MOST).filter_map(PublicKey::read).collect())
 }

@@ -38,7 +38,7 @@ pub struct MailSettings {
 
 impl MailSettings {
     /// Whether the server is on this machine, judged by its name alone.
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         let address = self.host.parse::<IpAddr>();
         self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }

@@ -9,7 +9,7 @@ use super::pkce;
 use crate::domain::login::AuthorizationRequest;
 
 /// The supported scopes.
-pub const SCOPES: [&str; 5] = ["openid", "profile", "email", "groups", "offline_access"];
+pub(crate) const SCOPES: [&str; 5] = ["openid", "profile", "email", "groups", "offline_access"];
 
 /// The longest accepted `scope`, `state`, `nonce` and hint, in bytes.
 const LONGEST_SCOPE: usize = 1024;
@@ -24,7 +24,7 @@ const LONGEST_WISH: usize = 4096;
 
 /// A valid request, with the conditions that depend on the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValidRequest {
+pub(crate) struct ValidRequest {
     /// The request.
     pub request: AuthorizationRequest,
     /// Which pages may or must be shown to the user.
@@ -37,7 +37,7 @@ pub struct ValidRequest {
 
 /// The meaning of the `prompt` parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prompt {
+pub(crate) enum Prompt {
     /// Show a login page if it is needed.
     Any,
     /// Show no page: answer at once, or with an error.
@@ -48,7 +48,7 @@ pub enum Prompt {
 
 /// A refused request, and where its error is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthorizeError {
+pub(crate) struct AuthorizeError {
     /// What is wrong.
     pub error: OAuthError,
     /// Where the error is delivered.
@@ -57,7 +57,7 @@ pub struct AuthorizeError {
 
 /// Where an error of the authorization endpoint goes (RFC 6749 §4.1.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ErrorDelivery {
+pub(crate) enum ErrorDelivery {
     /// On a page to the user, because the client or its redirect URI is not verified.
     Page(PageError),
     /// Back to the client.

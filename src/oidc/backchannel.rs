@@ -37,12 +37,12 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 impl Oidc {
     /// Returns whether any client has a back-channel logout URI.
-    pub fn has_backchannel_logout(&self) -> bool {
+    pub(crate) fn has_backchannel_logout(&self) -> bool {
         self.clients.any(|client| client.backchannel_logout.is_some())
     }
 
     /// Sends the logout notifications that are due, for a few seconds at most.
-    pub fn send_logouts(&self) -> Result<(), OidcError> {
+    pub(crate) fn send_logouts(&self) -> Result<(), OidcError> {
         let began = Instant::now();
         while began.elapsed() < SHIFT {
             let now = self.clock.now();

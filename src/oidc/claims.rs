@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::{Attributes, Resource};
 
 /// The claims that scopes can request, for the discovery document.
-pub const CLAIMS: [&str; 10] = [
+pub(crate) const CLAIMS: [&str; 10] = [
     "name",
     "given_name",
     "family_name",

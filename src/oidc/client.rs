@@ -72,25 +72,25 @@ pub struct Client {
 
 impl Client {
     /// Returns whether it is a public client, one without a secret or keys.
-    pub fn is_public(&self) -> bool {
+    pub(crate) fn is_public(&self) -> bool {
         self.secret.is_none() && self.keys.is_none()
     }
 
     /// Whether it must use PKCE.
-    pub fn needs_pkce(&self) -> bool {
+    pub(crate) fn needs_pkce(&self) -> bool {
         self.require_pkce || self.is_public()
     }
 
     /// Returns whether a code may be sent to `uri`. It must equal a registered URI byte for byte; only the port of a
     /// loopback address may differ, for public clients (RFC 8252 §7.3).
-    pub fn may_redirect_to(&self, uri: &str) -> bool {
+    pub(crate) fn may_redirect_to(&self, uri: &str) -> bool {
         self.redirect_uris.iter().any(|registered| {
             registered == uri || (self.is_public() && redirect::differs_in_loopback_port(registered, uri))
         })
     }
 
     /// Returns whether it accepts users who logged in like this.
-    pub fn accepts(&self, authentication: &Authentication) -> bool {
+    pub(crate) fn accepts(&self, authentication: &Authentication) -> bool {
         let by = match &authentication.identity_provider {
             Some(name) => self.identity_providers.contains(name),
             None => self.local_login,

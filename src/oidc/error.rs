@@ -108,27 +108,27 @@ pub struct PageError {
 
 impl PageError {
     /// No client has this `client_id`.
-    pub const UNKNOWN_CLIENT: Self = Self {
+    pub(crate) const UNKNOWN_CLIENT: Self = Self {
         code: "invalid_client",
         message: "The application that sent you here is not registered. Tell its operator.",
     };
     /// The `redirect_uri` is not registered.
-    pub const REDIRECT_URI: Self = Self {
+    pub(crate) const REDIRECT_URI: Self = Self {
         code: "invalid_redirect_uri",
         message: "The application that sent you here gave a return address that is not registered. Tell its operator.",
     };
     /// A parameter that decides where the answer goes is missing or repeated.
-    pub const MALFORMED: Self = Self {
+    pub(crate) const MALFORMED: Self = Self {
         code: "invalid_request",
         message: "The application that sent you here sent an invalid request. Go back and try again, or tell its operator.",
     };
     /// The `request_uri` names no valid pushed request of this client.
-    pub const REQUEST_URI: Self = Self {
+    pub(crate) const REQUEST_URI: Self = Self {
         code: "invalid_request",
         message: "The request that the application prepared has expired or was already used. Go back and try again.",
     };
     /// The `post_logout_redirect_uri` is not registered.
-    pub const AFTER_LOGOUT: Self = Self {
+    pub(crate) const AFTER_LOGOUT: Self = Self {
         code: "invalid_redirect_uri",
         message: "The application asked to send you to an address that is not registered. You are still logged in.",
     };

@@ -8,7 +8,8 @@ use crate::http_client::{HttpClients, HttpError, HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Authorized, Client, ClientKeys, Dependencies, Endpoint, Lifetimes, Oidc, Settings, TokenResponse, Users};
+use super::token::TokenResponse;
+use super::{Authorized, Client, ClientKeys, Dependencies, Endpoint, Lifetimes, Oidc, Settings, Users};
 use crate::domain::login::Authentication;
 use crate::domain::{Clock, Document, Kind, Resource, Secret, StoreName, Timestamp, Version};
 use crate::jose::Algorithm;

@@ -20,7 +20,7 @@ use crate::storage::{Database, SecretBox, StorageError};
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How long others may cache the published keys (`Cache-Control: max-age` of the JWKS).
-pub const PUBLISHED_FRESH: Duration = Duration::from_mins(5);
+pub(crate) const PUBLISHED_FRESH: Duration = Duration::from_mins(5);
 
 /// How long a new key is published before it signs: twice the time that others may cache the old set.
 const AHEAD: Duration = Duration::from_mins(10);

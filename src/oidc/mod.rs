@@ -42,15 +42,16 @@ mod session;
 mod token;
 mod userinfo;
 
-pub use client::{Client, Lifetimes};
+pub use client::Client;
+
+pub(crate) use client::Lifetimes;
 pub use client_keys::ClientKeys;
 pub use endpoint::Endpoint;
-pub use error::{ClientFailure, ErrorCode, OAuthError, OidcError, PageError, PageFailure};
+pub use error::ClientFailure;
+pub(crate) use error::{ErrorCode, OAuthError, OidcError, PageFailure};
 pub use flow::Authorized;
-pub use keys::{KeysError, PUBLISHED_FRESH};
-pub use logout::{Confirmation, LoggedOut};
-pub use pushed::Pushed;
-pub use token::TokenResponse;
+pub(crate) use keys::PUBLISHED_FRESH;
+pub(crate) use logout::{Confirmation, LoggedOut};
 
 /// The lifetime of an authorization code.
 const CODE_LIFETIME: Duration = Duration::from_mins(1);
@@ -68,14 +69,14 @@ pub struct Settings {
 
 impl Settings {
     /// The default session lifetime.
-    pub const SESSION_LIFETIME: Duration = Duration::from_hours(12);
+    pub(crate) const SESSION_LIFETIME: Duration = Duration::from_hours(12);
 }
 
 /// Looks up a user in any userstore.
 pub type Users = Arc<dyn Fn(&ResourceId, Relations) -> Result<Option<Resource>, DirectoryError> + Send + Sync>;
 
 /// Returns a lookup through the directory.
-pub fn users_of(directory: Arc<Directory>) -> Users {
+pub(crate) fn users_of(directory: Arc<Directory>) -> Users {
     Arc::new(move |id, relations| directory.get(&Kind::USER, id, relations))
 }
 
@@ -144,7 +145,7 @@ impl Oidc {
     }
 
     /// Returns whether browsers use TLS; this decides the name and attributes of the session cookie.
-    pub fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.issuer.starts_with("https://")
     }
 
@@ -155,7 +156,7 @@ impl Oidc {
 
     /// Generates new signing keys. They are published at once and sign after ten minutes; the old ones stay published
     /// as long as tokens that they signed may be in use.
-    pub fn rotate_keys(&self) -> Result<(), OidcError> {
+    pub(crate) fn rotate_keys(&self) -> Result<(), OidcError> {
         Ok(self.keys.rotate()?)
     }
 

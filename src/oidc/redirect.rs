@@ -7,7 +7,7 @@ const LOOPBACK: [&str; 2] = ["http://127.0.0.1", "http://[::1]"];
 
 /// Returns whether both URIs are on the same loopback address and differ only in the port (RFC 8252 §7.3). Compares
 /// bytes without parsing: a parser and a browser may read a URI differently.
-pub fn differs_in_loopback_port(registered: &str, asked: &str) -> bool {
+pub(crate) fn differs_in_loopback_port(registered: &str, asked: &str) -> bool {
     match (without_port(registered), without_port(asked)) {
         (Some(registered), Some(asked)) => registered == asked,
         _ => false,

@@ -1,4 +1,4 @@
-//! What SCIM clients do outside the standard.
+//! Counts of the deviations from the standard in the requests of SCIM clients.
 
 use super::{Context, OperationError, Right};
 use crate::domain::ServiceProviderName;

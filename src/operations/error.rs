@@ -51,7 +51,7 @@ pub enum OperationError {
 
 impl OperationError {
     /// Whether the request itself is wrong, so that it cannot succeed by trying again.
-    pub fn is_usage(&self) -> bool {
+    pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::NotConfigured { .. } | Self::Invalid(_))
     }
 }

@@ -1,4 +1,4 @@
-//! What administrators do: plain functions that check rights and return values. The command line prints them.
+//! The operations of administrators: plain functions that check rights and return values. The command line prints them.
 
 pub mod approvals;
 pub mod dialects;
@@ -7,7 +7,7 @@ pub mod identities;
 pub mod keys;
 pub mod people;
 pub mod providers;
-pub mod rights;
+pub(crate) mod rights;
 pub mod targets;
 pub mod tokens;
 pub mod userstores;
@@ -18,10 +18,11 @@ use crate::directory::Directory;
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Actor, Clock, IdentityProviderName, ServiceProviderName, TargetName};
 use crate::storage::Database;
-pub use error::OperationError;
-pub use rights::{Administrator, Right};
+pub(crate) use error::OperationError;
+pub use rights::Administrator;
+pub(crate) use rights::Right;
 
-/// The administrator, and what the operations work on.
+/// The administrator, and the parts of the server that the operations use.
 pub struct Context {
     /// The administrator on whose behalf operations are carried out.
     pub administrator: Administrator,

@@ -100,7 +100,7 @@ pub fn unlock(context: &Context, user: &UserRef) -> Result<Resource, OperationEr
 }
 
 /// Removes the second factor and the recovery codes of a user. `false` if there were none.
-pub fn reset_factor(context: &Context, user: &UserRef) -> Result<(Resource, bool), OperationError> {
+pub(crate) fn reset_factor(context: &Context, user: &UserRef) -> Result<(Resource, bool), OperationError> {
     context.administrator.must(Right::RecoverAccounts)?;
     let user = find(context, user)?;
     let id = user.id.clone();

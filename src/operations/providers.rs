@@ -7,7 +7,7 @@ use crate::domain::IdentityProviderName;
 use crate::federation::removal::{Affected, ProviderRemover};
 use crate::storage::removals::Removal;
 
-/// Tells every account and link that a removal would affect. Nothing is changed.
+/// Reports every account and link that a removal would affect. Nothing is changed.
 pub fn preview(
     context: &Context,
     provider: &IdentityProviderName,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::error::OperationError;
 
-/// What an administrator may do.
+/// A right of an administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     /// Read what operations show.
@@ -80,7 +80,7 @@ impl Administrator {
     }
 
     /// A person with access to the configuration and the database of the server. They may do everything.
-    pub fn at_the_shell(name: impl Into<String>) -> Self {
+    pub(crate) fn at_the_shell(name: impl Into<String>) -> Self {
         Self::new(name, Right::ALL)
     }
 

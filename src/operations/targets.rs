@@ -47,7 +47,7 @@ pub fn resume<'a>(context: &'a Context, target: &str) -> Result<&'a TargetName, 
 }
 
 /// The resources that a replay would send again, by target. Without a target all targets are meant.
-pub fn preview_replay<'a>(
+pub(crate) fn preview_replay<'a>(
     context: &'a Context,
     target: Option<&str>,
     scope: &ReplayScope,

@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// Like [`Engine::start`], with connectors made by `connect`.
-    pub fn start_with(
+    pub(crate) fn start_with(
         settings: Settings,
         connect: &Connect<'_>,
         source: Source,

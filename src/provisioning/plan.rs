@@ -40,7 +40,7 @@ pub struct AttributeChange {
 
 impl TargetOperation {
     /// Returns whether a user loses access by it.
-    pub fn is_removal(&self) -> bool {
+    pub(crate) fn is_removal(&self) -> bool {
         match self {
             Self::Delete | Self::Deactivate => true,
             Self::Update(update) => update
@@ -57,7 +57,7 @@ const NEVER_SENT: [&str; 5] = ["id", "meta", "groups", "members", "password"];
 
 /// Returns the attributes to send: without those that are never sent or empty, and with the resource id as
 /// `externalId`, so that a resource whose creation was not confirmed can be found again.
-pub fn outgoing(resource: &Resource, profile: &Profile) -> Attributes {
+pub(crate) fn outgoing(resource: &Resource, profile: &Profile) -> Attributes {
     let mut attributes = Attributes::new();
     for (name, value) in resource.document.attributes() {
         if is_forbidden(&Location::top(&name), profile) {
@@ -128,7 +128,7 @@ fn without_empty(value: Value, level: &Level<'_>, profile: &Profile) -> Option<V
 
 /// Returns what the target may have after a push with an unknown result. Attributes that were sent earlier or removed
 /// here since are null, an unknown value, so that all of them are sent or removed again.
-pub fn doubted(sent: &Attributes, lost: &[String], profile: &Profile) -> Attributes {
+pub(crate) fn doubted(sent: &Attributes, lost: &[String], profile: &Profile) -> Attributes {
     let mut doubted: Attributes = sent
         .iter()
         .map(|(name, value)| (name.clone(), unknown(value)))
@@ -258,7 +258,7 @@ fn difference(sent: &Attributes, current: &Attributes) -> Vec<AttributeChange> {
 }
 
 /// Returns the PATCH operations of changes (RFC 7644 §3.5.2).
-pub fn patch_operations(changes: &[AttributeChange]) -> Vec<Value> {
+pub(crate) fn patch_operations(changes: &[AttributeChange]) -> Vec<Value> {
     changes
         .iter()
         .map(|change| match &change.value {

@@ -28,7 +28,7 @@ pub struct RemoteState {
 }
 
 /// A placeholder for an id that the target will assign.
-pub const NEW_ID: &str = "{id that the target gives}";
+pub(crate) const NEW_ID: &str = "{id that the target gives}";
 
 /// Returns the requests that bring a target to the state of a resource.
 pub fn requests(target: &TargetSettings, known: Option<&RemoteState>, resource: &Resource) -> Vec<PlannedRequest> {

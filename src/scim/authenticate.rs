@@ -71,7 +71,7 @@ impl Scim {
     }
 
     /// Like `authenticate`, from memory alone; `None` if the token was not validated recently.
-    pub fn recognise(&self, authorization: Option<&str>) -> Option<Caller> {
+    pub(crate) fn recognise(&self, authorization: Option<&str>) -> Option<Caller> {
         let token = self
             .recent_tokens
             .get(&random::fingerprint(bearer(authorization).ok()?))?;

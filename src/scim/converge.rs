@@ -29,16 +29,27 @@ pub struct Adoption {
     pub attribute: Option<String>,
 }
 
+/// A resource to be created.
+pub(super) struct NewResource<'a> {
+    pub(super) resource_type: &'a ResourceType,
+    pub(super) store: &'a StoreName,
+    pub(super) attributes: Attributes,
+}
+
 impl Scim {
     /// Creates the resource, or updates the existing one. `anew` returns the attributes once more: few requests need
     /// them again, and a copy for all would cost as much as parsing them.
     pub(super) fn create_or_converge(
         &self,
         caller: &Caller,
-        resource_type: &ResourceType,
-        (store, attributes): (&StoreName, Attributes),
+        wanted: NewResource<'_>,
         anew: impl FnOnce() -> Result<Attributes, ScimError>,
     ) -> Result<Resource, ScimError> {
+        let NewResource {
+            resource_type,
+            store,
+            attributes,
+        } = wanted;
         if let Some(id) = self.adoptable(caller, resource_type, &attributes)? {
             return self.take_over(caller, resource_type, id, attributes);
         }

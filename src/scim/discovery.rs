@@ -10,7 +10,7 @@ use super::{Scim, ScimError, ScimErrorKind, bulk, openapi};
 
 impl Scim {
     /// `GET /ServiceProviderConfig` (RFC 7643 §5).
-    pub fn service_provider_config(&self) -> &str {
+    pub(crate) fn service_provider_config(&self) -> &str {
         self.service_provider_config.get_or_init(|| self.describe())
     }
 
@@ -79,7 +79,7 @@ impl Scim {
     }
 
     /// `GET /ResourceTypes`.
-    pub fn resource_types(&self) -> String {
+    pub(crate) fn resource_types(&self) -> String {
         list(
             self.directory
                 .registry()
@@ -90,7 +90,7 @@ impl Scim {
     }
 
     /// `GET /ResourceTypes/{name}`.
-    pub fn one_resource_type(&self, name: &str) -> Result<String, ScimError> {
+    pub(crate) fn one_resource_type(&self, name: &str) -> Result<String, ScimError> {
         let found = self
             .directory
             .registry()

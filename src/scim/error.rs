@@ -112,7 +112,7 @@ pub struct ScimError {
 
 impl ScimError {
     /// The body of the response.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let (status, scim_type) = self.fault.row();
         let mut body = json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],

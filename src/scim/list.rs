@@ -14,7 +14,7 @@ use crate::domain::resource::Resource;
 use crate::domain::schema::ResourceType;
 
 /// The number of resources on a page when the client sends no `count`.
-pub const DEFAULT_PAGE: usize = 100;
+pub(crate) const DEFAULT_PAGE: usize = 100;
 /// The maximum number of resources on a page.
 pub const LARGEST_PAGE: usize = 1000;
 
@@ -90,7 +90,7 @@ impl ListParameters {
     }
 
     /// Whether the client names the attributes that it wants.
-    pub fn names_attributes(&self) -> bool {
+    pub(crate) fn names_attributes(&self) -> bool {
         self.attributes.is_some()
     }
 
@@ -143,7 +143,7 @@ impl ListParameters {
     }
 
     /// Whether the page is the first or follows a cursor, is at most of the default size and is unsorted.
-    pub fn is_plain_page(&self) -> bool {
+    pub(crate) fn is_plain_page(&self) -> bool {
         self.sort_by.is_none() && self.count() <= DEFAULT_PAGE && self.start_index() == 1
     }
 
@@ -202,7 +202,7 @@ fn number(name: &str, value: &str) -> Result<i64, ScimError> {
 
 /// The metadata of a list response.
 #[derive(Debug, Default)]
-pub struct ListEnvelope {
+pub(crate) struct ListEnvelope {
     /// The number of all matching resources, if known.
     pub total: Option<usize>,
     /// The position of the first resource, if paging is by index.
@@ -219,7 +219,7 @@ pub struct ListEnvelope {
 const WARNING: &str = "urn:vestibule:params:scim:api:messages:2.0:Warning";
 
 /// Renders a list response; resources are rendered one after the other into one text.
-pub fn render(
+pub(crate) fn render(
     frame: &ListEnvelope,
     resources: &[Resource],
     mut resource: impl FnMut(&Resource, &mut String),

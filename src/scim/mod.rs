@@ -30,9 +30,10 @@ mod search;
 mod userstore_selection;
 
 pub use authenticate::{ScimClient, ScimClients};
-pub use converge::Adoption;
+pub(crate) use converge::Adoption;
+use converge::NewResource;
 pub use error::{ScimError, ScimErrorKind};
-pub use report::DialectReport;
+pub(crate) use report::DialectReport;
 
 use authenticate::RecentTokens;
 use etag::Conditions;
@@ -188,7 +189,12 @@ impl Scim {
             self.select_userstore(caller, &mut value)?;
             Ok(normalise::body(resource_type, value, &mut Deviations::default())?)
         };
-        let created = self.create_or_converge(caller, resource_type, (&store, attributes), anew)?;
+        let wanted = NewResource {
+            resource_type,
+            store: &store,
+            attributes,
+        };
+        let created = self.create_or_converge(caller, wanted, anew)?;
         self.written(201, created, resource_type, terms)
     }
 
@@ -261,7 +267,7 @@ impl Scim {
     }
 
     /// The resource type of a path segment, such as `Users`.
-    pub fn kind_at(&self, endpoint: &str) -> Option<Kind> {
+    pub(crate) fn kind_at(&self, endpoint: &str) -> Option<Kind> {
         self.directory
             .registry()
             .by_endpoint(endpoint)
@@ -269,18 +275,18 @@ impl Scim {
     }
 
     /// Whether authentication takes less time than handing it to another thread.
-    pub fn authenticates_quickly(&self) -> bool {
+    pub(crate) fn authenticates_quickly(&self) -> bool {
         self.database.reads_are_quick()
     }
 
     /// Whether reading one resource takes less time than handing it to another thread.
-    pub fn reads_are_quick(&self) -> bool {
+    pub(crate) fn reads_are_quick(&self) -> bool {
         self.stores_are_near && self.database.reads_are_quick()
     }
 
     /// Whether a list request is cheap: it asks for one resource by its name, as clients do before every write, or for
     /// a plain page of users.
-    pub fn is_quick(&self, kind: &Kind, terms: &RequestOptions) -> bool {
+    pub(crate) fn is_quick(&self, kind: &Kind, terms: &RequestOptions) -> bool {
         let filter = self
             .resource_type(kind)
             .and_then(|resource_type| terms.parameters.filter(resource_type));

@@ -37,14 +37,14 @@ impl DialectReport {
     }
 
     /// The counts since the process started.
-    pub fn snapshot(&self) -> DialectCounts {
+    pub(crate) fn snapshot(&self) -> DialectCounts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 }
 
 impl Scim {
     /// Adds the counts since the last call to the database, where `vestibule dialects` reads them.
-    pub fn keep_report(&self) -> Result<(), StorageError> {
+    pub(crate) fn keep_report(&self) -> Result<(), StorageError> {
         let lock = || self.report.0.lock().unwrap_or_else(PoisonError::into_inner);
         let unkept = std::mem::take(&mut lock().unkept);
         if unkept.is_empty() {

@@ -45,7 +45,7 @@ impl Asset {
     }
 
     /// Serves the file at its path.
-    pub fn mount(&'static self, config: &mut web::ServiceConfig) {
+    pub(crate) fn mount(&'static self, config: &mut web::ServiceConfig) {
         config.route(&self.path, web::get().to(move || async { self.response() }));
     }
 
@@ -62,7 +62,7 @@ impl Asset {
 }
 
 /// The style sheet of every page.
-pub fn style() -> &'static Asset {
+pub(crate) fn style() -> &'static Asset {
     &STYLE
 }
 

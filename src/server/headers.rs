@@ -15,7 +15,7 @@ const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; 
 /// Default headers for responses that do not set their own: pages, JSON and errors of the framework.
 ///
 /// `https` says whether the public URL uses TLS; only then is Strict-Transport-Security sent (RFC 6797 §7.2).
-pub fn defaults(https: bool) -> DefaultHeaders {
+pub(crate) fn defaults(https: bool) -> DefaultHeaders {
     let headers = DefaultHeaders::new()
         .add((CONTENT_SECURITY_POLICY, NOTHING))
         .add((X_FRAME_OPTIONS, "DENY"))
@@ -37,7 +37,7 @@ pub fn defaults(https: bool) -> DefaultHeaders {
 ///
 /// `targets` are further addresses that the response to a form may redirect to: Chromium checks the whole chain of
 /// redirects after a POST against `form-action`.
-pub fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) {
+pub(crate) fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) {
     let mut policy = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
                       form-action 'self'"
         .to_owned();

@@ -44,7 +44,7 @@ impl Href {
     }
 
     /// The address's origin (or bare scheme) as a Content-Security-Policy names it (CSP 3 §2.3.1).
-    pub fn csp_source(&self) -> &str {
+    pub(crate) fn csp_source(&self) -> &str {
         &self.source
     }
 }

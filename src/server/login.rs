@@ -35,7 +35,7 @@ const COOKIE_AGE: i64 = 600;
 /// Blocks; `None` if it fails.
 pub type Complete = dyn Fn(&AuthorizationRequest, &Authentication, Option<&str>) -> Option<Completed> + Send + Sync;
 /// Tells the application that the person cancelled (`access_denied`, RFC 6749 §4.1.2.1). Blocks; `None` if it fails.
-pub type Cancel = dyn Fn(&AuthorizationRequest) -> Option<Url> + Send + Sync;
+pub(crate) type Cancel = dyn Fn(&AuthorizationRequest) -> Option<Url> + Send + Sync;
 
 /// The response to a completed login.
 pub struct Completed {

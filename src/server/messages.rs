@@ -72,7 +72,7 @@ pub fn filled(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> String {
 }
 
 /// A text with values for its placeholders, each in `<strong>`.
-pub fn phrase(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> Phrase {
+pub(crate) fn phrase(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> Phrase {
     let mut html = String::new();
     // Writing into a String does not fail.
     for part in parts(text(key)) {
@@ -91,7 +91,7 @@ pub fn phrase(key: &'static str, values: &[(&str, impl AsRef<str>)]) -> Phrase {
 
 /// A text as escaped HTML.
 #[derive(Clone, Debug)]
-pub struct Phrase(String);
+pub(crate) struct Phrase(String);
 
 impl fmt::Display for Phrase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -54,7 +54,7 @@ struct PushLabels {
 }
 
 /// Counts requests, and collects the metrics of the application when they are scraped.
-pub struct Metrics {
+pub(crate) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<AreaLabels, Histogram>,
     scim: Arc<Scim>,
@@ -63,7 +63,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Metrics of one application.
-    pub fn new(scim: Arc<Scim>, engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(scim: Arc<Scim>, engine: Arc<Engine>) -> Self {
         let buckets = || Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]);
         Self {
             requests: Family::default(),

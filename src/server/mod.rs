@@ -22,7 +22,7 @@ pub mod messages;
 pub mod metrics;
 pub mod oidc;
 pub mod page;
-pub mod request_id;
+pub(crate) mod request_id;
 pub mod scim;
 
 use crate::app::App;

@@ -196,7 +196,7 @@ fn log_failure(failure: &PageFailure) {
 }
 
 /// The value of the session's cookie.
-pub fn session_of(oidc: &Oidc, http: &HttpRequest) -> Option<String> {
+pub(crate) fn session_of(oidc: &Oidc, http: &HttpRequest) -> Option<String> {
     http.cookie(cookie_name(oidc)).map(|cookie| cookie.value().to_owned())
 }
 

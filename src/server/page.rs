@@ -9,9 +9,6 @@ use super::headers;
 use super::href::Href;
 use super::messages;
 
-/// The name of the form field that carries the CSRF token, on every form of every page.
-pub const CSRF_FIELD: &str = "csrf";
-
 /// Builds the response for a page. `targets` are other origins that the response to its forms may redirect to.
 pub fn respond(status: StatusCode, html: String, targets: &[Href]) -> HttpResponse {
     let mut response = HttpResponseBuilder::new(status);
@@ -21,7 +18,7 @@ pub fn respond(status: StatusCode, html: String, targets: &[Href]) -> HttpRespon
 
 /// The link from a final page back to the application that sent the person.
 #[derive(Clone, Debug)]
-pub struct ReturnLink {
+pub(crate) struct ReturnLink {
     /// The display name of the application.
     pub name: String,
     /// An address from its registration, never one from the request.
@@ -30,7 +27,7 @@ pub struct ReturnLink {
 
 /// An identity provider that can be chosen.
 #[derive(Clone, Debug)]
-pub struct ProviderChoice {
+pub(crate) struct ProviderChoice {
     /// Its name in the configuration, which the form sends as `identity_provider`.
     pub name: String,
     /// What people call it.
@@ -46,7 +43,7 @@ impl ProviderChoice {
 
 /// The form for a username and a password; it posts `csrf`, `username` and `password`.
 #[derive(Clone, Debug)]
-pub struct LocalLogin {
+pub(crate) struct LocalLogin {
     /// The path that it posts to.
     pub action: String,
     /// The CSRF token.
@@ -66,7 +63,7 @@ impl LocalLogin {
 /// The sign-in methods for a service provider; posts `csrf` and `identity_provider`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "chooser.html")]
-pub struct Chooser {
+pub(crate) struct Chooser {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The path that a choice is posted to.
@@ -83,7 +80,7 @@ pub struct Chooser {
 
 /// The form for an e-mail address; it posts `csrf` and `email`.
 #[derive(Clone, Debug)]
-pub struct EmailForm {
+pub(crate) struct EmailForm {
     /// The initial value.
     pub address: String,
     /// The code of what went wrong, if this is not the first try.
@@ -99,7 +96,7 @@ impl EmailForm {
 /// The page for local login only.
 #[derive(Clone, Debug, Template)]
 #[template(path = "password.html")]
-pub struct PasswordPage {
+pub(crate) struct PasswordPage {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The form.
@@ -142,7 +139,7 @@ impl LinkProof {
 /// `password_again`, `keep` once for each optional attribute that may be kept, and one field for each of `fields`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "details.html")]
-pub struct DetailsForm {
+pub(crate) struct DetailsForm {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The display name of the identity provider.
@@ -167,7 +164,7 @@ pub struct DetailsForm {
 
 /// A text field.
 #[derive(Clone, Debug)]
-pub struct Field {
+pub(crate) struct Field {
     /// The name of the form field.
     pub name: String,
     /// What people call it.
@@ -180,7 +177,7 @@ pub struct Field {
 
 /// A purpose in the user's language.
 #[derive(Clone, Debug)]
-pub struct PurposeText {
+pub(crate) struct PurposeText {
     /// The title of the purpose.
     pub title: String,
     /// The description of the purpose.
@@ -199,7 +196,7 @@ pub struct PurposeText {
 
 /// An optional attribute.
 #[derive(Clone, Debug)]
-pub struct Choosable {
+pub(crate) struct Choosable {
     /// The attribute path that the form sends.
     pub path: String,
     /// The name that people see.
@@ -211,7 +208,7 @@ pub struct Choosable {
 /// Says that an administrator must approve the account first.
 #[derive(Clone, Debug, Template)]
 #[template(path = "waiting.html")]
-pub struct WaitingPage {
+pub(crate) struct WaitingPage {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The display name of the identity provider.
@@ -223,7 +220,7 @@ pub struct WaitingPage {
 /// Asks for the code of the second factor; posts `csrf` and `code`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "factor.html")]
-pub struct FactorForm {
+pub(crate) struct FactorForm {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The CSRF token.
@@ -238,7 +235,7 @@ pub struct FactorForm {
 /// one) or `authenticator`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "mail_code.html")]
-pub struct MailCodeForm {
+pub(crate) struct MailCodeForm {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The CSRF token.
@@ -254,7 +251,7 @@ pub struct MailCodeForm {
 /// Sets up a second factor; posts `csrf` and `code`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "enrol.html")]
-pub struct EnrolForm {
+pub(crate) struct EnrolForm {
     /// The display name of the service provider.
     pub service_provider: String,
     /// The CSRF token.
@@ -283,7 +280,7 @@ pub struct RecoveryCodes {
 
 /// A QR code as one SVG path.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// The width in modules.
     pub width: usize,
     /// The path of the dark modules.
@@ -317,7 +314,7 @@ impl EnrolForm {
 /// Asks whether to end the session; the hidden fields show that the form comes from this server.
 #[derive(Clone, Debug, Template)]
 #[template(path = "logout_confirm.html")]
-pub struct LogoutConfirm {
+pub(crate) struct LogoutConfirm {
     /// The path that the form posts to.
     pub action: &'static str,
     /// The hidden fields, by name.
@@ -327,7 +324,7 @@ pub struct LogoutConfirm {
 /// Says that the session has ended.
 #[derive(Clone, Debug, Template)]
 #[template(path = "logged_out.html")]
-pub struct LoggedOutPage {
+pub(crate) struct LoggedOutPage {
     /// The link back to the application, if it is known.
     pub way_out: Option<ReturnLink>,
 }
@@ -338,7 +335,7 @@ pub struct LoggedOutPage {
 /// redirect, but not past this page.
 #[derive(Clone, Debug, Template)]
 #[template(path = "onward.html")]
-pub struct RedirectPage {
+pub(crate) struct RedirectPage {
     /// The display name of the destination.
     pub name: String,
     /// The address.
@@ -348,7 +345,7 @@ pub struct RedirectPage {
 /// An error that cannot be sent back to the application.
 #[derive(Clone, Debug, Template)]
 #[template(path = "error.html")]
-pub struct ErrorPage {
+pub(crate) struct ErrorPage {
     /// The stable code, one of [`messages::message`].
     pub code: &'static str,
     /// An administrator's explanation for the person.
@@ -370,7 +367,7 @@ impl ErrorPage {
 /// The page at `/`: what this server is, and links for operators.
 #[derive(Clone, Debug, Template)]
 #[template(path = "home.html")]
-pub struct Home {
+pub(crate) struct Home {
     /// The public URL of this server, without a slash at its end.
     pub public_url: String,
 }
@@ -384,7 +381,7 @@ macro_rules! render {
     ($($page:ident),*) => {$(
         impl $page {
             /// The page as HTML.
-            pub fn render(&self) -> String {
+            pub(crate) fn render(&self) -> String {
                 rendered(self)
             }
         }

@@ -1,5 +1,8 @@
 use super::*;
 
+/// The name of the hidden field that holds a form's token.
+const CSRF_FIELD: &str = "csrf";
+
 const HOSTILE: &str = "\"><svg onload=alert(1)>'{{7*7}}&";
 
 fn hostile() -> String {

@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// The id of the current request, if there is one.
-pub fn current() -> Option<String> {
+pub(crate) fn current() -> Option<String> {
     IN_TASK
         .try_with(String::clone)
         .ok()

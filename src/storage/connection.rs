@@ -49,7 +49,7 @@ impl Drop for RollbackGuard<'_> {
 impl SqlConnection {
     /// Runs `work` in a transaction that may write. On SQLite it takes the write lock first (`BEGIN IMMEDIATE`): a
     /// transaction that reads, then writes, would fail at once if another commit came between.
-    pub fn write_transaction<T, E: From<diesel::result::Error>>(
+    pub(crate) fn write_transaction<T, E: From<diesel::result::Error>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -61,7 +61,7 @@ impl SqlConnection {
     }
 
     /// Runs `work` in a savepoint of the open transaction: if it fails or panics, only its own writes are undone.
-    pub fn savepoint<T, E: From<diesel::result::Error>>(
+    pub(crate) fn savepoint<T, E: From<diesel::result::Error>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -83,14 +83,14 @@ impl SqlConnection {
 
 /// A statement with a database-specific tail.
 #[derive(Debug, Clone, Copy)]
-pub struct Suffix<Q> {
+pub(crate) struct Suffix<Q> {
     query: Q,
     postgres: &'static str,
     sqlite: &'static str,
 }
 
 /// Adds [`Suffix`] to every statement.
-pub trait SuffixDsl: Sized {
+pub(crate) trait SuffixDsl: Sized {
     /// Appends `tail` on both databases.
     fn suffix(self, tail: &'static str) -> Suffix<Self> {
         Suffix {
@@ -139,10 +139,10 @@ impl<Q> diesel::RunQueryDsl<SqlConnection> for Suffix<Q> {}
 /// time, since their number may be unbounded. It respects this type only where rows are loaded, so an update uses
 /// `RETURNING`.
 #[derive(Debug, Clone, Copy)]
-pub struct Prepared<Q>(Q);
+pub(crate) struct Prepared<Q>(Q);
 
 /// Adds [`Prepared`] to every statement.
-pub trait PreparedDsl: Sized {
+pub(crate) trait PreparedDsl: Sized {
     /// Prepares the statement once. Its text must not depend on values.
     fn prepared(self) -> Prepared<Self> {
         Prepared(self)
@@ -175,13 +175,13 @@ impl<Q, C: Connection> diesel::RunQueryDsl<C> for Prepared<Q> {}
 /// A text column that equals one of a list. The list is one bound value, so the statement is prepared once for lists of
 /// every length, and no database limits that.
 #[derive(Debug, Clone)]
-pub struct AnyOf<C> {
+pub(crate) struct AnyOf<C> {
     column: C,
     list: String,
 }
 
 /// Whether `column` is one of `texts`.
-pub fn any_of<'a, C>(column: C, texts: impl IntoIterator<Item = &'a str>) -> AnyOf<C> {
+pub(crate) fn any_of<'a, C>(column: C, texts: impl IntoIterator<Item = &'a str>) -> AnyOf<C> {
     let texts: serde_json::Value = texts.into_iter().collect();
     AnyOf {
         column,

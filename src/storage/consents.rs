@@ -23,7 +23,7 @@ pub struct ConsentRecord {
 
 impl ConsentRecord {
     /// Returns the consent as it is in force: after a withdrawal, nothing is granted.
-    pub fn effective(self) -> Consent {
+    pub(crate) fn effective(self) -> Consent {
         if self.withdrawn.is_none() {
             return self.consent;
         }
@@ -134,7 +134,7 @@ pub fn of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> Quer
 }
 
 /// Deletes every receipt of a user, as deleting the user does.
-pub fn delete_of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
+pub(crate) fn delete_of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
     diesel::delete(consents::table.filter(consents::resource_id.eq(resource_id.as_str())))
         .execute(connection)
         .map(|_| ())

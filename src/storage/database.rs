@@ -149,7 +149,7 @@ impl StorageError {
 }
 
 /// A pooled connection, and whether it is broken.
-pub struct Pooled {
+pub(crate) struct Pooled {
     connection: SqlConnection,
     broken: bool,
 }
@@ -308,7 +308,7 @@ impl Database {
     }
 
     /// Whether a read by key needs neither the network nor a wait for a connection.
-    pub fn reads_are_quick(&self) -> bool {
+    pub(crate) fn reads_are_quick(&self) -> bool {
         matches!(*self.url, DatabaseUrl::Sqlite(_)) && self.readers.state().idle_connections > 0
     }
 

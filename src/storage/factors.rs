@@ -91,7 +91,7 @@ pub fn attempt(
 }
 
 /// Records a correct code: clears the failures and stores the time step of the code.
-pub fn pass(connection: &mut SqlConnection, user: &ResourceId, kind: &str, last_step: i64) -> QueryResult<()> {
+pub(crate) fn pass(connection: &mut SqlConnection, user: &ResourceId, kind: &str, last_step: i64) -> QueryResult<()> {
     diesel::update(factors::table.find((user.as_str(), kind)))
         .set((
             factors::last_step.eq(last_step),
@@ -103,7 +103,11 @@ pub fn pass(connection: &mut SqlConnection, user: &ResourceId, kind: &str, last_
 }
 
 /// Replaces all recovery codes with new ones, given by their hashes.
-pub fn set_recovery_codes(connection: &mut SqlConnection, user: &ResourceId, hashes: &[String]) -> QueryResult<()> {
+pub(crate) fn set_recovery_codes(
+    connection: &mut SqlConnection,
+    user: &ResourceId,
+    hashes: &[String],
+) -> QueryResult<()> {
     diesel::delete(recovery_codes::table.filter(recovery_codes::resource_id.eq(user.as_str()))).execute(connection)?;
     for hash in hashes {
         diesel::insert_into(recovery_codes::table)
@@ -124,7 +128,7 @@ pub fn use_recovery_code(connection: &mut SqlConnection, user: &ResourceId, hash
 }
 
 /// Returns the number of recovery codes that a user has left.
-pub fn recovery_codes_left(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<i64> {
+pub(crate) fn recovery_codes_left(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<i64> {
     recovery_codes::table
         .filter(recovery_codes::resource_id.eq(user.as_str()))
         .count()
@@ -132,7 +136,7 @@ pub fn recovery_codes_left(connection: &mut SqlConnection, user: &ResourceId) ->
 }
 
 /// Deletes all of a user's factors and recovery codes; returns the number of factors.
-pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<usize> {
+pub(crate) fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<usize> {
     diesel::delete(recovery_codes::table.filter(recovery_codes::resource_id.eq(user.as_str()))).execute(connection)?;
     diesel::delete(factors::table.filter(factors::resource_id.eq(user.as_str()))).execute(connection)
 }

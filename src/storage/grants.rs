@@ -47,7 +47,7 @@ pub struct Grant {
 
 impl Grant {
     /// Whether it is neither revoked nor expired at `now`.
-    pub fn is_live(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires > now
     }
 }
@@ -86,7 +86,12 @@ pub fn by_code(connection: &mut SqlConnection, code_hash: &str) -> QueryResult<O
 }
 
 /// Uses up the code of a live grant, which is then valid until `expires`. Of several concurrent calls, one gets `true`.
-pub fn take_code(connection: &mut SqlConnection, id: &str, now: Timestamp, expires: Timestamp) -> QueryResult<bool> {
+pub(crate) fn take_code(
+    connection: &mut SqlConnection,
+    id: &str,
+    now: Timestamp,
+    expires: Timestamp,
+) -> QueryResult<bool> {
     let unused = grants::table.find(id).filter(
         grants::code_used
             .is_null()
@@ -120,7 +125,7 @@ pub fn revoke_of_session(connection: &mut SqlConnection, session_hash: &str, now
 }
 
 /// Revokes all grants of a user.
-pub fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
+pub(crate) fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
     diesel::update(grants::table.filter(grants::resource_id.eq(user.as_str()).and(grants::revoked.is_null())))
         .set(grants::revoked.eq(Some(now.0)))
         .returning(grants::id)
@@ -130,7 +135,7 @@ pub fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Ti
 }
 
 /// Moves the grants of a session to the session that replaces it.
-pub fn move_to_session(connection: &mut SqlConnection, from: &str, to: &str) -> QueryResult<()> {
+pub(crate) fn move_to_session(connection: &mut SqlConnection, from: &str, to: &str) -> QueryResult<()> {
     diesel::update(grants::table.filter(grants::session_hash.eq(from)))
         .set(grants::session_hash.eq(to))
         .execute(connection)

@@ -61,7 +61,7 @@ pub fn all(connection: &mut SqlConnection, store: &StoreName) -> QueryResult<Vec
 }
 
 /// Takes over an intent whose owner is no longer working on it. `false` if another process did so first.
-pub fn take_over(
+pub(crate) fn take_over(
     connection: &mut SqlConnection,
     store: &StoreName,
     intent: &Intent,

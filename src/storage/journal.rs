@@ -52,7 +52,7 @@ impl StoredJournalEntry {
     }
 
     /// Returns the entry for another resource that this change affected only in its members.
-    pub fn of_members(&self) -> Self {
+    pub(crate) fn of_members(&self) -> Self {
         Self {
             action: Action::Update,
             diff: "{}".to_owned(),

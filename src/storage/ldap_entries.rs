@@ -176,7 +176,7 @@ pub fn summaries(
 }
 
 /// Returns the stored data of all entries of a type, keyed by the directory's permanent ids.
-pub fn all_summaries(
+pub(crate) fn all_summaries(
     connection: &mut SqlConnection,
     store: &StoreName,
     kind: &Kind,
@@ -206,12 +206,12 @@ pub fn all_summaries(
 }
 
 /// Whether a directory was read completely once.
-pub fn has_baseline(connection: &mut SqlConnection, store: &StoreName) -> QueryResult<bool> {
+pub(crate) fn has_baseline(connection: &mut SqlConnection, store: &StoreName) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(ldap_baselines::table.find(store.as_str()))).get_result(connection)
 }
 
 /// Records that a directory was read completely.
-pub fn set_baseline(connection: &mut SqlConnection, store: &StoreName, at: Timestamp) -> QueryResult<()> {
+pub(crate) fn set_baseline(connection: &mut SqlConnection, store: &StoreName, at: Timestamp) -> QueryResult<()> {
     diesel::insert_into(ldap_baselines::table)
         .values((ldap_baselines::store.eq(store.as_str()), ldap_baselines::at.eq(at.0)))
         .suffix(" ON CONFLICT DO NOTHING")

@@ -168,7 +168,7 @@ pub fn idle(
 }
 
 /// Deletes every link of a user, as deleting the user does, and records that the subjects were linked before.
-pub fn unlink_all(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
+pub(crate) fn unlink_all(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
     let gone: Vec<(String, String, String)> =
         diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str())))
             .returning((links::identity_provider, links::issuer, links::subject))

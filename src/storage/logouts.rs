@@ -12,7 +12,7 @@ use crate::domain::{ResourceId, Timestamp};
 
 /// The data about a session that a service provider has received.
 #[derive(Clone, Debug)]
-pub struct SessionClient {
+pub(crate) struct SessionClient {
     /// The session.
     pub session_hash: String,
     /// The service provider's `client_id`.
@@ -39,7 +39,7 @@ pub struct Logout {
 
 /// Records that a service provider knows a session, unless that has ended by `now`; the session cannot end before the
 /// open transaction does.
-pub fn record_session_client(
+pub(crate) fn record_session_client(
     connection: &mut SqlConnection,
     learned: &SessionClient,
     now: Timestamp,
@@ -60,7 +60,7 @@ pub fn record_session_client(
 }
 
 /// Moves the records of a session to the session that replaces it.
-pub fn move_to_session(connection: &mut SqlConnection, from: &str, to: &str) -> QueryResult<()> {
+pub(crate) fn move_to_session(connection: &mut SqlConnection, from: &str, to: &str) -> QueryResult<()> {
     diesel::update(session_clients::table.filter(session_clients::session_hash.eq(from)))
         .set(session_clients::session_hash.eq(to))
         .execute(connection)
@@ -139,7 +139,12 @@ pub fn delete(connection: &mut SqlConnection, id: &str) -> QueryResult<()> {
 }
 
 /// Schedules another attempt at `at`, and postpones the other due notifications of the same service provider.
-pub fn postpone(connection: &mut SqlConnection, logout: &Logout, now: Timestamp, at: Timestamp) -> QueryResult<()> {
+pub(crate) fn postpone(
+    connection: &mut SqlConnection,
+    logout: &Logout,
+    now: Timestamp,
+    at: Timestamp,
+) -> QueryResult<()> {
     let own = logouts::table
         .find(&logout.id)
         .filter(logouts::attempts.eq(logout.attempts));

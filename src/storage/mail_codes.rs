@@ -93,7 +93,7 @@ pub fn attempt(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp
 }
 
 /// Records a correct code: clears the failures and stores the fingerprint of the address that it proves.
-pub fn pass(connection: &mut SqlConnection, user: &ResourceId, address: Option<&str>) -> QueryResult<()> {
+pub(crate) fn pass(connection: &mut SqlConnection, user: &ResourceId, address: Option<&str>) -> QueryResult<()> {
     diesel::update(mail_codes::table.find(user.as_str()))
         .set(mail_codes::proved.eq(address))
         .execute(connection)?;
@@ -118,7 +118,7 @@ fn set_failures(connection: &mut SqlConnection, user: &ResourceId, failures: i32
 }
 
 /// Deletes the counts of a user.
-pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
+pub(crate) fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
     diesel::delete(mail_codes::table.find(user.as_str()))
         .execute(connection)
         .map(|_| ())

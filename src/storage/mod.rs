@@ -30,7 +30,7 @@ pub mod removals;
 pub mod scim_tokens;
 pub mod secret_box;
 pub mod sessions;
-pub mod signing_keys;
+pub(crate) mod signing_keys;
 pub mod tables;
 pub mod targets;
 #[cfg(test)]

@@ -227,7 +227,7 @@ pub fn counts(connection: &mut SqlConnection, target: &TargetName) -> QueryResul
 }
 
 /// Returns the time of the oldest change that was not pushed to the target yet; `None` if it has all.
-pub fn oldest_change(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Option<Timestamp>> {
+pub(crate) fn oldest_change(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<Option<Timestamp>> {
     outbound::table
         .filter(outbound::target.eq(target.as_str()))
         .filter(outbound::state.eq_any(DUE.map(OutboundState::as_str)))
@@ -236,7 +236,7 @@ pub fn oldest_change(connection: &mut SqlConnection, target: &TargetName) -> Que
 }
 
 /// Returns the number of resources deleted at the target since a time.
-pub fn removed_since(connection: &mut SqlConnection, target: &TargetName, since: Timestamp) -> QueryResult<i64> {
+pub(crate) fn removed_since(connection: &mut SqlConnection, target: &TargetName, since: Timestamp) -> QueryResult<i64> {
     outbound::table
         .filter(outbound::target.eq(target.as_str()))
         .filter(outbound::state.eq(OutboundState::Gone.as_str()))
@@ -268,7 +268,7 @@ pub fn replay(
 }
 
 /// Like `replay`, for one resource in any state other than in flight. Returns the number of rows: 0 or 1.
-pub fn replay_one(
+pub(crate) fn replay_one(
     connection: &mut SqlConnection,
     target: &TargetName,
     id: &ResourceId,

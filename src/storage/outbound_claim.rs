@@ -91,7 +91,7 @@ fn due(
 
 /// Extends the lease on an owner's rows. Returns the number of rows that it still held: none once the lease has
 /// expired.
-pub fn renew(
+pub(crate) fn renew(
     connection: &mut SqlConnection,
     target: &TargetName,
     owner: &str,
@@ -111,7 +111,7 @@ pub fn renew(
 
 /// The outcome of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordedOutcome {
+pub(crate) struct RecordedOutcome {
     /// The resource.
     pub resource_id: ResourceId,
     /// The value of `wanted` when the push began.
@@ -134,7 +134,7 @@ pub struct RecordedOutcome {
 
 /// Stores the outcome of a push and releases the row. `false`, without a change, if another worker holds the row by
 /// now.
-pub fn record_outcome(
+pub(crate) fn record_outcome(
     connection: &mut SqlConnection,
     target: &TargetName,
     owner: &str,

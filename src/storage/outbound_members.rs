@@ -41,7 +41,7 @@ pub fn want(
 }
 
 /// Makes members that the target does not know due as users: a membership that points to no user is useless.
-pub fn want_unknown(
+pub(crate) fn want_unknown(
     connection: &mut SqlConnection,
     target: &TargetName,
     group: &ResourceId,
@@ -122,7 +122,7 @@ pub fn remote_members(
 }
 
 /// Records that an addition or removal was sent to the target, unless the opposite is wanted by now.
-pub fn note_sent(
+pub(crate) fn note_sent(
     connection: &mut SqlConnection,
     target: &TargetName,
     group: &ResourceId,
@@ -143,7 +143,7 @@ pub fn note_sent(
 }
 
 /// Marks all members of a group as not sent, for example after the group was created again.
-pub fn resend_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
+pub(crate) fn resend_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
     let rows = || {
         outbound_members::table
             .filter(outbound_members::target.eq(target.as_str()))
@@ -157,7 +157,7 @@ pub fn resend_group(connection: &mut SqlConnection, target: &TargetName, group: 
 }
 
 /// Marks the wanted memberships of one group or of all as not sent, so that they are sent again.
-pub fn resend_wanted(
+pub(crate) fn resend_wanted(
     connection: &mut SqlConnection,
     target: &TargetName,
     group: Option<&ResourceId>,
@@ -177,7 +177,11 @@ pub fn resend_wanted(
 }
 
 /// Marks a member's memberships as not sent, for example after the member was created again with another remote id.
-pub fn resend_member(connection: &mut SqlConnection, target: &TargetName, member: &ResourceId) -> QueryResult<()> {
+pub(crate) fn resend_member(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    member: &ResourceId,
+) -> QueryResult<()> {
     diesel::update(
         outbound_members::table
             .filter(outbound_members::target.eq(target.as_str()))
@@ -221,7 +225,7 @@ pub fn leave_all(
 }
 
 /// Deletes the member rows of a group that the target no longer has.
-pub fn forget_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
+pub(crate) fn forget_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
     diesel::delete(
         outbound_members::table
             .filter(outbound_members::target.eq(target.as_str()))
@@ -238,7 +242,7 @@ struct Group {
 }
 
 /// Makes synced groups due that have memberships to be sent. Returns their number.
-pub fn wake_groups(
+pub(crate) fn wake_groups(
     connection: &mut SqlConnection,
     target: &TargetName,
     which: &GroupSelection<'_>,
@@ -277,7 +281,7 @@ pub fn wake_groups(
 
 /// The groups that [`wake_groups`] checks.
 #[derive(Clone, Copy, Debug)]
-pub enum GroupSelection<'a> {
+pub(crate) enum GroupSelection<'a> {
     /// Every group.
     All,
     /// The groups that have a row for one member.

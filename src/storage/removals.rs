@@ -36,7 +36,8 @@ type Row = (
     i64,
 );
 
-fn removal((identity_provider, action, started, finished, issuer, subject, accounts, links): Row) -> Removal {
+fn removal(row: Row) -> Removal {
+    let (identity_provider, action, started, finished, issuer, subject, accounts, links) = row;
     Removal {
         identity_provider,
         deletes: action == "delete",
@@ -157,7 +158,7 @@ pub fn advance(connection: &mut SqlConnection, removal: &Removal, until: Timesta
 }
 
 /// Cancels a removal, so that users can log in through the provider again. `false` if there was none.
-pub fn lift(connection: &mut SqlConnection, provider: &IdentityProviderName) -> QueryResult<bool> {
+pub(crate) fn lift(connection: &mut SqlConnection, provider: &IdentityProviderName) -> QueryResult<bool> {
     diesel::delete(removals::table.find(provider.as_str()))
         .execute(connection)
         .map(|rows| rows == 1)

@@ -8,7 +8,7 @@ use super::tables::scim_tokens;
 use crate::domain::{ServiceProviderName, Timestamp};
 
 /// The prefix of all tokens, which lets secret scanners find leaked ones.
-pub const PREFIX: &str = "vst_";
+pub(crate) const PREFIX: &str = "vst_";
 
 /// A stored token.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
@@ -33,7 +33,7 @@ pub struct ScimToken {
 
 /// The data of a token to be created.
 #[derive(Clone, Debug)]
-pub struct NewScimToken {
+pub(crate) struct NewScimToken {
     /// The service provider that it speaks for.
     pub service_provider: ServiceProviderName,
     /// The client that obtains it with its own credentials; none if an administrator creates it.
@@ -68,7 +68,7 @@ pub fn create(
 }
 
 /// Creates a token and returns its id and the token itself.
-pub fn issue(connection: &mut SqlConnection, issue: &NewScimToken) -> QueryResult<(String, String)> {
+pub(crate) fn issue(connection: &mut SqlConnection, issue: &NewScimToken) -> QueryResult<(String, String)> {
     let token = format!("{PREFIX}{}", random::token());
     let id = uuid::Uuid::now_v7().to_string();
     diesel::insert_into(scim_tokens::table)

@@ -43,12 +43,12 @@ impl SecretBox {
     }
 
     /// Generates a key that is never stored: once it is dropped, its sealed values cannot be opened.
-    pub fn ephemeral() -> Result<Self, KeyError> {
+    pub(crate) fn ephemeral() -> Result<Self, KeyError> {
         Self::from_secret(&Secret::new(STANDARD.encode(random::bytes::<32>())))
     }
 
     /// Reads the key from a file; creates the file, readable only by its owner, if it does not exist.
-    pub fn from_file(path: &Path) -> Result<Self, KeyError> {
+    pub(crate) fn from_file(path: &Path) -> Result<Self, KeyError> {
         let failed = |cause| KeyError::File {
             path: path.display().to_string(),
             cause,
@@ -70,7 +70,7 @@ impl SecretBox {
     }
 
     /// Seals `plain` for the record that `context` names, such as `signing_keys/KID`.
-    pub fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
         let nonce = random::bytes::<NONCE_LEN>();
         let mut sealed = plain.to_vec();
         self.0

@@ -130,7 +130,7 @@ pub fn delete(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> 
 }
 
 /// Ends every session of a user and queues notifications to the service providers that know them.
-pub fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
+pub(crate) fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
     let ended: Vec<(String, ResourceId)> =
         diesel::delete(sessions::table.filter(sessions::resource_id.eq(user.as_str())))
             .returning((sessions::id_hash, sessions::resource_id))

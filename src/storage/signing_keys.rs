@@ -8,7 +8,7 @@ use crate::domain::Timestamp;
 
 /// A stored key.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct SigningKeyRecord {
+pub(crate) struct SigningKeyRecord {
     /// The key id: the RFC 7638 thumbprint of its public part.
     pub kid: String,
     /// The algorithm it signs with, as JOSE names it (RFC 7518 §3.1).
@@ -25,7 +25,7 @@ pub struct SigningKeyRecord {
 
 /// Prevents other processes from adding keys until the open transaction ends. On SQLite the transaction already has the
 /// write lock.
-pub fn lock(connection: &mut SqlConnection) -> QueryResult<()> {
+pub(crate) fn lock(connection: &mut SqlConnection) -> QueryResult<()> {
     use diesel::connection::SimpleConnection;
     match connection {
         SqlConnection::Postgres(c) => c.batch_execute("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"),
@@ -34,14 +34,14 @@ pub fn lock(connection: &mut SqlConnection) -> QueryResult<()> {
 }
 
 /// Returns all keys, the one that signs from the latest time first.
-pub fn all(connection: &mut SqlConnection) -> QueryResult<Vec<SigningKeyRecord>> {
+pub(crate) fn all(connection: &mut SqlConnection) -> QueryResult<Vec<SigningKeyRecord>> {
     signing_keys::table
         .order((signing_keys::signs_from.desc(), signing_keys::kid))
         .load(connection)
 }
 
 /// Adds a key.
-pub fn insert(connection: &mut SqlConnection, key: &SigningKeyRecord) -> QueryResult<()> {
+pub(crate) fn insert(connection: &mut SqlConnection, key: &SigningKeyRecord) -> QueryResult<()> {
     diesel::insert_into(signing_keys::table)
         .values((
             signing_keys::kid.eq(&key.kid),
@@ -55,7 +55,7 @@ pub fn insert(connection: &mut SqlConnection, key: &SigningKeyRecord) -> QueryRe
 }
 
 /// Marks every active key as retired at `at`.
-pub fn retire_all(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<()> {
+pub(crate) fn retire_all(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<()> {
     diesel::update(signing_keys::table.filter(signing_keys::retired.is_null()))
         .set(signing_keys::retired.eq(Some(at.0)))
         .execute(connection)
@@ -63,6 +63,6 @@ pub fn retire_all(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<
 }
 
 /// Deletes the keys that retired by `at`; returns their number.
-pub fn delete_retired(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<usize> {
+pub(crate) fn delete_retired(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<usize> {
     diesel::delete(signing_keys::table.filter(signing_keys::retired.le(at.0))).execute(connection)
 }

@@ -10,7 +10,7 @@ use crate::domain::change::JournalPosition;
 
 /// Creates the target's row if it has none. A new target starts at the beginning of the journal, so that it receives
 /// every change that its service providers ever made.
-pub fn ensure(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<()> {
+pub(crate) fn ensure(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<()> {
     diesel::insert_into(targets::table)
         .values((
             targets::target.eq(target.as_str()),
@@ -54,7 +54,7 @@ struct Unread {
 }
 
 /// Like [`cursor`], and locks the position until the transaction ends.
-pub fn lock_cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<JournalPosition> {
+pub(crate) fn lock_cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<JournalPosition> {
     let place: Vec<(i64, i64)> = targets::table
         .filter(targets::target.eq(target.as_str()))
         .select((targets::cursor_tx, targets::cursor_seq))
@@ -65,7 +65,7 @@ pub fn lock_cursor(connection: &mut SqlConnection, target: &TargetName) -> Query
 }
 
 /// Stores the target's position in the journal.
-pub fn move_cursor(connection: &mut SqlConnection, target: &TargetName, to: JournalPosition) -> QueryResult<()> {
+pub(crate) fn move_cursor(connection: &mut SqlConnection, target: &TargetName, to: JournalPosition) -> QueryResult<()> {
     diesel::update(targets::table.find(target.as_str()))
         .set((
             targets::cursor_tx.eq(to.transaction),

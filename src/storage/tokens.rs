@@ -58,7 +58,7 @@ pub fn insert_access(connection: &mut SqlConnection, grant_id: &str, token: &New
 }
 
 /// Stores a refresh token.
-pub fn insert_refresh(
+pub(crate) fn insert_refresh(
     connection: &mut SqlConnection,
     grant_id: &str,
     token: &NewToken,
@@ -111,7 +111,7 @@ pub fn take_refresh(connection: &mut SqlConnection, hash: &str, now: Timestamp) 
 }
 
 /// Deletes an access token.
-pub fn delete_access(connection: &mut SqlConnection, hash: &str) -> QueryResult<()> {
+pub(crate) fn delete_access(connection: &mut SqlConnection, hash: &str) -> QueryResult<()> {
     diesel::delete(access_tokens::table.find(hash))
         .execute(connection)
         .map(|_| ())

@@ -128,14 +128,15 @@ impl Userstore for MemoryUserstore {
         };
         let mut state = self.state();
         state.check_links(&side_records)?;
+        let key = WriteKey {
+            kind: &write.kind,
+            id: &write.id,
+            at: write.at,
+        };
         let written = match write.action {
-            WriteAction::Create(draft) => Some(state.create(&self.name, (write.kind, write.id, write.at), draft)?),
-            WriteAction::Replace { draft, expected, .. } => {
-                state.replace((&write.kind, &write.id, write.at), draft, &expected)?
-            }
-            WriteAction::Members { change, expected } => {
-                state.change_members((&write.kind, &write.id, write.at), &change, &expected)?
-            }
+            WriteAction::Create(draft) => Some(state.create(&self.name, key, draft)?),
+            WriteAction::Replace { draft, expected, .. } => state.replace(key, draft, &expected)?,
+            WriteAction::Members { change, expected } => state.change_members(key, &change, &expected)?,
             WriteAction::Keep => state.keep(&write.kind, &write.id)?,
             WriteAction::Delete { expected } => state.delete(&write.kind, &write.id, write.at, &expected)?,
         };
@@ -195,7 +196,12 @@ impl Userstore for MemoryUserstore {
 }
 
 /// The type, id and time of a write.
-type WriteKey<'a> = (&'a Kind, &'a ResourceId, Timestamp);
+#[derive(Clone, Copy)]
+struct WriteKey<'a> {
+    kind: &'a Kind,
+    id: &'a ResourceId,
+    at: Timestamp,
+}
 
 impl MemoryState {
     fn with_relations(&self, entry: &StoredResource, relations: Relations) -> Resource {
@@ -277,17 +283,13 @@ impl MemoryState {
         Ok(())
     }
 
-    fn create(
-        &mut self,
-        store: &StoreName,
-        (kind, id, at): (Kind, ResourceId, Timestamp),
-        draft: Draft,
-    ) -> Result<WriteResult, StoreError> {
-        self.check_key(&kind, &id, &draft)?;
-        self.check_unique(&kind, &id, &draft)?;
+    fn create(&mut self, store: &StoreName, key: WriteKey<'_>, draft: Draft) -> Result<WriteResult, StoreError> {
+        let WriteKey { kind, id, at } = key;
+        self.check_key(kind, id, &draft)?;
+        self.check_unique(kind, id, &draft)?;
         let resource = Resource {
             store: store.clone(),
-            kind,
+            kind: kind.clone(),
             id: id.clone(),
             version: Version::FIRST,
             created: at,
@@ -307,7 +309,7 @@ impl MemoryState {
             members,
             password: Credential::default(),
         };
-        self.resources.insert(id, entry);
+        self.resources.insert(id.clone(), entry);
         Ok(WriteResult {
             resource,
             members: delta,
@@ -317,10 +319,11 @@ impl MemoryState {
 
     fn replace(
         &mut self,
-        (kind, id, at): WriteKey<'_>,
+        key: WriteKey<'_>,
         draft: Draft,
         expected: &Precondition,
     ) -> Result<Option<WriteResult>, StoreError> {
+        let WriteKey { kind, id, at } = key;
         if self.entry(kind, id, expected)?.is_none() {
             return Ok(None);
         }
@@ -344,10 +347,11 @@ impl MemoryState {
 
     fn change_members(
         &mut self,
-        (kind, id, at): WriteKey<'_>,
+        key: WriteKey<'_>,
         change: &MemberSteps,
         expected: &Precondition,
     ) -> Result<Option<WriteResult>, StoreError> {
+        let WriteKey { kind, id, at } = key;
         let Some(entry) = self.entry(kind, id, expected)? else {
             return Ok(None);
         };

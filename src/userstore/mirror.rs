@@ -14,10 +14,10 @@ use crate::domain::unique::unique_values;
 use crate::domain::{Kind, Member, Relations, Resource, ResourceId, Secret, SideRecord, StoreName};
 
 /// Copies the other records of a user.
-pub type CopyRecords = dyn Fn(&ResourceId) -> Result<(), StoreError> + Send + Sync;
+pub(crate) type CopyRecords = dyn Fn(&ResourceId) -> Result<(), StoreError> + Send + Sync;
 
 /// A mirror of a store.
-pub struct Mirror {
+pub(crate) struct Mirror {
     origin: Arc<dyn Userstore>,
     copy: SqlUserstore,
     registry: Arc<Registry>,
@@ -27,7 +27,7 @@ pub struct Mirror {
 
 impl Mirror {
     /// Mirrors `origin` in `copy`, a store of the same name in a database of its own.
-    pub fn new(
+    pub(crate) fn new(
         origin: Arc<dyn Userstore>,
         copy: SqlUserstore,
         registry: Arc<Registry>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod ldap;
 pub mod memory;
-pub mod mirror;
+pub(crate) mod mirror;
 mod password;
 pub mod sql;
 
@@ -152,7 +152,7 @@ impl UniqueKey {
 }
 
 /// The changes to a group's members, in order. Adding a present member or removing an absent one has no effect.
-pub type MemberSteps = Vec<MemberStep>;
+pub(crate) type MemberSteps = Vec<MemberStep>;
 
 /// A change of a password.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,7 +40,10 @@ fn rules() -> BTreeMap<(String, u32), (String, String)> {
                 about.push(text.to_owned());
                 continue;
             }
-            let name = line.strip_prefix("pub const ").and_then(|line| line.split('"').nth(1));
+            let constant = ["pub const ", "pub(crate) const "]
+                .iter()
+                .find_map(|start| line.strip_prefix(start));
+            let name = constant.and_then(|line| line.split('"').nth(1));
             if let Some((letter, number)) = name.and_then(place_of) {
                 let text = about.join(" ").trim_end_matches('.').replace('|', "\\|");
                 rules.insert((letter, number), (name.unwrap().to_owned(), text));

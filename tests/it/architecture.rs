@@ -84,7 +84,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ldap3", &["src/userstore/ldap/"]),
 ];
 
-/// The storeys of the federation, from the lowest: a file may name its own storey and those below it.
+/// The layers of the federation, from the lowest: a file may name its own layer and those below it.
 const STOREYS: &[&[&str]] = &[
     &["federation/idp/", "federation/error.rs", "federation/jit/denial.rs"],
     &["federation/jit/"],
@@ -314,6 +314,57 @@ fn comments_state_their_subject_first() {
     );
 }
 
+#[test]
+fn no_tuple_hides_a_sixth_parameter() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let mut rest = &text[..];
+        while let Some(at) = rest.find("fn ") {
+            rest = &rest[at + 3..];
+            let Some((name, parameters)) = signature(rest) else {
+                continue;
+            };
+            let flattened: usize = parameters.iter().map(|one| members(one)).sum();
+            if parameters.iter().any(|one| one.starts_with('(')) && flattened > 5 {
+                wrong.push(format!("{path}: {name} takes {flattened}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// The name and the parameters of a function, from behind `fn`.
+fn signature(text: &str) -> Option<(&str, Vec<String>)> {
+    let open = text.find('(')?;
+    let name = text[..open].split('<').next()?;
+    name.chars().all(|c| c.is_alphanumeric() || c == '_').then_some(())?;
+    let (mut depth, mut parameters, mut current) = (0, Vec::new(), String::new());
+    for sign in text[open..].replace("->", "  ").chars() {
+        match sign {
+            '(' | '[' | '<' | '{' => depth += 1,
+            ')' | ']' | '>' | '}' => depth -= 1,
+            _ => {}
+        }
+        match (sign, depth) {
+            (_, 0) => break,
+            (',', 1) => parameters.push(std::mem::take(&mut current)),
+            ('(', 1) => {}
+            _ => current.push(sign),
+        }
+    }
+    parameters.push(current);
+    parameters.retain(|one| !one.trim().is_empty());
+    Some((name, parameters.iter().map(|one| one.trim().to_owned()).collect()))
+}
+
+/// The number of names that a parameter binds.
+fn members(parameter: &str) -> usize {
+    match parameter.strip_prefix('(').and_then(|rest| rest.split_once("):")) {
+        Some((names, _)) => names.split(',').filter(|name| !name.trim().is_empty()).count(),
+        None => 1,
+    }
+}
+
 /// The map of all files that are not tests: a table for each room, made from the first sentence of each file.
 fn code_map(sources: &[(String, String)]) -> String {
     let mut rooms: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -402,7 +453,7 @@ fn folder(file: &str) -> &str {
     file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Which file names something of which other, without tests. Paths are below `src`.
+/// Returns the pairs of files of which the first names something of the second, without tests. Paths are below `src`.
 fn imports() -> BTreeSet<(String, String)> {
     let texts: Vec<(String, String)> = sources()
         .into_iter()
@@ -421,7 +472,7 @@ fn imports() -> BTreeSet<(String, String)> {
     for (file, text) in texts.iter().filter(|(file, _)| !is_test(file)) {
         for path in paths(file, text, false) {
             let Some(mut to) = file_of(&path, &files) else { continue };
-            // A name that a module passes on is where it is defined.
+            // A re-exported name belongs to the file that defines it.
             while let Some(defined) = path.last().and_then(|name| exports.get(&(to.clone(), name.clone()))) {
                 if *defined == to {
                     break;
@@ -436,7 +487,8 @@ fn imports() -> BTreeSet<(String, String)> {
     found
 }
 
-/// The paths that a file names outside its tests, from the crate's root: those that it passes on (`pub use`), or all others.
+/// Returns the paths that a file names outside its tests, from the crate's root: its re-exports (`pub use`), or all
+/// others.
 fn paths(file: &str, text: &str, passed_on: bool) -> Vec<Vec<String>> {
     let module = module_of(file);
     let code = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// A person in Chromium on the account page: looks, signs in once more, changes each thing, and is signed out everywhere.
+// A person in Chromium on the account page: views it, signs in again, changes every part, and signs out everywhere.
 //   account_walk.mjs [FOLDER]     screenshots go to FOLDER (target/screenshots); accessibility violations (axe) fail
 import { createHmac } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -22,7 +22,7 @@ const server = await serve('--upstream', '--redirect-uri', `${party}/callback`, 
 const relying = peer('relying-party', join(folder, 'party'), port, { OIDC_ISSUER: server.URL, OIDC_CLIENT_ID: server.CLIENT_ID, OIDC_CLIENT_SECRET: server.CLIENT_SECRET });
 const look = looker(server.URL, process.argv[2], 'account-');
 
-/** Signs in at the identity provider, if the browser is there. */
+/** Signs in at the identity provider; chooses it first if the browser is on a page of Vestibule. */
 async function signIn(page, email = 'alice@example.com', password = 'alice-at-upstream') {
   if (page.url().startsWith(server.URL)) await page.locator('button[name=identity_provider]').first().click();
   await page.locator('input[type=email]').waitFor();
@@ -57,16 +57,16 @@ try {
   await page.goto(`${server.URL}/account`);
   await look(page, 'whole');
   checks.that('a session opens the page', (await text(page)).includes('alice@example.com'));
-  checks.that('it says who keeps a value', /Alice\s+from /.test(await text(page)), await text(page));
+  checks.that('it shows where a value comes from', /Alice\s+from /.test(await text(page)), await text(page));
 
   await page.getByLabel('Nickname').fill('Ali');
   await page.getByRole('button', { name: 'Save' }).click();
   await page.getByRole('status').waitFor();
-  checks.that('what is one’s own is written', (await alice()).nickName === 'Ali');
+  checks.that('people can edit their own values', (await alice()).nickName === 'Ali');
 
   await page.getByRole('button', { name: /^Stop storing/ }).click();
   await page.getByRole('status').waitFor();
-  checks.that('what is taken back is removed', !(await alice()).emails);
+  checks.that('a withdrawn consent removes the value', !(await alice()).emails);
   await page.getByRole('button', { name: /^Unlink/ }).click();
   await page.getByText('This is your last way to sign in').waitFor();
   await look(page, 'last-way-in');
@@ -79,7 +79,7 @@ try {
   await page.getByLabel('Confirm password').fill(GOOD);
   await page.getByRole('button', { name: 'Set a password' }).click();
   await page.getByText('Your password is changed').waitFor();
-  checks.that('the browser that changed it stays signed in', (await text(page)).includes('Current password'));
+  checks.that('the browser that changed the password stays signed in', (await text(page)).includes('Current password'));
 
   await page.getByRole('button', { name: 'Set up authenticator app' }).click();
   await look(page, 'enrol');
@@ -91,10 +91,10 @@ try {
   await page.getByRole('button', { name: 'Turn on' }).click();
   await page.locator('.codes').waitFor();
   await look(page, 'codes');
-  checks.that('ten codes', await page.locator('.codes li').count() === 10);
+  checks.that('there are ten recovery codes', await page.locator('.codes li').count() === 10);
   await page.getByRole('button', { name: 'I have saved them' }).click();
   await settle(page);
-  checks.that('it is set up', (await text(page)).includes('Recovery codes left: 10'));
+  checks.that('the authenticator is set up', (await text(page)).includes('Recovery codes left: 10'));
 
   const phone = await browser.newContext({ locale: 'de-AT' });
   const german = await phone.newPage();
@@ -110,19 +110,19 @@ try {
   await settle(german);
   await look(german, 'konto');
   checks.that('the other browser sees both sessions', await german.locator('section').last().locator('.rows > li').count() === 2);
-  checks.that('and has no way to end others’', await german.locator('input[name=csrf]').first().getAttribute('value') !== await page.locator('input[name=csrf]').first().getAttribute('value'));
+  checks.that('each session has its own CSRF token', await german.locator('input[name=csrf]').first().getAttribute('value') !== await page.locator('input[name=csrf]').first().getAttribute('value'));
 
   await page.goto(`${server.URL}/account`);
   await page.getByRole('button', { name: 'Sign out everywhere' }).click();
   await page.getByText('You are signed out').first().waitFor();
   await look(page, 'signed-out');
   await german.goto(`${server.URL}/account`);
-  checks.that('and so is the other browser', await german.getByLabel('Benutzername').count() === 1);
+  checks.that('the other browser is signed out as well', await german.getByLabel('Benutzername').count() === 1);
 
   const forged = await context.request.post(`${server.URL}/account/sessions`, { form: { csrf: 'guessed' } });
-  checks.that('nobody without a session posts a form', !(await forged.text()).includes('signed out'));
+  checks.that('a form posted without a session is refused', !(await forged.text()).includes('signed out'));
 } catch (error) {
-  checks.that('the walk came to its end', false, error);
+  checks.that('the walk finished', false, error);
 } finally {
   relying.stop();
   await server.stop();

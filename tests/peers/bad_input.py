@@ -17,7 +17,7 @@ DEEP = 100_000
 
 
 def raw(server, data, patience=10, more=b""):
-    """Sends bytes as they are; the status, the headers and the body of the answer. Status 0: closed without an answer."""
+    """Sends bytes as they are; returns the status, the headers and the body of the answer. Status 0: closed without an answer."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=patience) as s:
         s.settimeout(patience)
         answer = b""
@@ -49,7 +49,7 @@ class Prober:
         self.checks, self.server, self.scim = checks, server, scim
 
     def send(self, method, path, body=b"", headers=()):
-        """A request built by hand, with the token, closing the connection."""
+        """Sends a request built by hand, with the token, that closes the connection."""
         lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {self.scim.token}", "Connection: close", *headers]
         if body and not any(h.lower().startswith("content-length") for h in headers):
             lines.append(f"Content-Length: {len(body)}")
@@ -58,7 +58,7 @@ class Prober:
         return raw(self.server, "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n", more=body)
 
     def refused(self, name, method, path, body=b"", headers=(), statuses=range(400, 500), scim_error=True):
-        """The request is refused with one of the statuses, as a SCIM error. A server that hangs is a failed request."""
+        """Checks that the request is refused with one of the statuses, as a SCIM error. A server that hangs is a failed request."""
         status, head, answer = self.send(method, "/scim/v2" + path, body if isinstance(body, bytes) else body.encode(), headers)
         good = status in statuses
         if good and scim_error:
@@ -70,7 +70,7 @@ class Prober:
         self.checks.that(name, good, f"{status} {answer[:200]!r}")
 
     def survives(self, name, method, path, body=b"", headers=()):
-        """The request may succeed or be refused, but never fails inside the server."""
+        """Checks that the request succeeds or is refused, and does not fail inside the server."""
         status, _, answer = self.send(method, "/scim/v2" + path, body if isinstance(body, bytes) else body.encode(), headers)
         self.checks.that(name, 200 <= status < 500, f"{status} {answer[:200]!r}")
 
@@ -152,7 +152,7 @@ def filters(probe):
         "a filter that is a number": {"filter": 5}, "a count that is a list": {"count": [1]}, "attributes that are objects": {"attributes": [{}]}, "a start that is text": {"startIndex": "x"},
     }.items():
         probe.refused(f"a search refuses {name}", "POST", "/.search", json.dumps({**search, "filter": "id pr", **more}))
-    probe.refused("a search is not read", "GET", "/Users/.search", statuses=[405])
+    probe.refused("a search with GET is refused", "GET", "/Users/.search", statuses=[405])
     probe.survives("a search for a million attributes is harmless", "POST", "/.search", json.dumps({"attributes": ["userName,USERNAME"] * 200_000}))
 
 
@@ -208,7 +208,7 @@ def main():
     server.start()
     scim = server.scim()
     status, alice, _ = scim.request("POST", "/Users", user("alice@example.com", title="Queen"))
-    checks.that("a good user is taken", status == 201, (status, alice))
+    checks.that("a valid user is created", status == 201, (status, alice))
     before, memory = scim.request("GET", "/Users")[1], server.memory()
     probe = Prober(checks, server, scim)
     bodies(probe)
@@ -222,7 +222,7 @@ def main():
     growth = server.memory() - memory
     checks.that("memory grew by less than 150 MiB", growth < 150, f"{growth:.0f} MiB")
     log = server.log.read_text(errors="replace")
-    checks.that("the log tells of no panic and no token", "panicked" not in log and scim.token not in log)
+    checks.that("the log has no panic and no token", "panicked" not in log and scim.token not in log)
     checks.finish()
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A userstore in OpenLDAP: what clients, logins and other tools write there, and what its failures do.
 
-What others change reaches a target. A directory that stops, hangs or shows another certificate stops its own people alone. A
-server that is killed between a write in the directory and its own record of it settles that when it starts again.
+Changes by other tools reach a target. A directory that stops, hangs or has a wrong certificate affects only its own users. A
+server that is killed between a write in the directory and its own record of it recovers the intent at the next start.
 """
 
 import os
@@ -26,7 +26,7 @@ ADD, MODIFY, DELETE, RENAME, EXTENDED = 0x68, 0x66, 0x4A, 0x6C, 0x77
 
 
 class Directory:
-    """The directory, as another tool sees it."""
+    """The directory, accessed with OpenLDAP's tools."""
 
     def __init__(self, path):
         self.path, self.port = path, free_port()
@@ -43,7 +43,7 @@ class Directory:
             raise AssertionError(done.stderr)
 
     def entry(self, base, condition):
-        """The attributes of the one entry that meets a condition; None if there is none."""
+        """Returns the attributes of the only entry that matches a filter; None if there is not exactly one."""
         done = self.tool("ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-b", base, condition, "*", "pwdAccountLockedTime")
         entries = [block for block in done.stdout.strip().split("\n\n") if block]
         if len(entries) != 1:
@@ -60,7 +60,7 @@ class Directory:
         return self.tool("ldapwhoami", as_dn=dn, password=password).returncode == 0
 
     def certificate(self, subject, of_authority):
-        """Puts another certificate in place; gives what puts the right one back."""
+        """Installs another certificate; returns a function that restores the right one."""
         home = self.path / "openldap"
         right = {name: (home / name).read_bytes() for name in ("cert.pem", "key.pem")}
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3", "-subj", "/CN=other"]
@@ -81,7 +81,7 @@ class Directory:
 
 
 class Wire:
-    """Stands between a server and the directory. It can keep an answer back once the directory has done what was asked."""
+    """A proxy between a server and the directory. It can withhold an answer after the directory has carried out the operation."""
 
     def __init__(self, to):
         self.to, self.keep, self.kept, self.refuse = to, None, threading.Event(), False
@@ -138,9 +138,9 @@ def inbound(checks, scim, directory):
     status, ann, _ = scim.request("POST", "/Users", user("ann", emails=mail, password=PASSWORD, nickName="Annie"))
     entry = directory.person("ann") or {}
     checks.that("a created user is an entry", status == 201 and entry.get("mail") == ["ann@example.com"] and entry.get("givenName") == ["Ann"], entry)
-    checks.that("the id is the directory's own", ann["id"] == (directory.tool("ldapsearch", "-LLL", "-b", PEOPLE, "(uid=ann)", "entryUUID").stdout.split("entryUUID: ")[-1].strip()))
-    checks.that("the password opens the directory", directory.opens(entry["dn"][0], PASSWORD))
-    checks.that("what LDAP has no place for is kept", scim.request("GET", f"/Users/{ann['id']}")[1].get("nickName") == "Annie")
+    checks.that("the id is the entryUUID", ann["id"] == (directory.tool("ldapsearch", "-LLL", "-b", PEOPLE, "(uid=ann)", "entryUUID").stdout.split("entryUUID: ")[-1].strip()))
+    checks.that("the user can bind with the password", directory.opens(entry["dn"][0], PASSWORD))
+    checks.that("an attribute without an LDAP counterpart is kept", scim.request("GET", f"/Users/{ann['id']}")[1].get("nickName") == "Annie")
     scim.request("PATCH", f"/Users/{ann['id']}", operations({"op": "replace", "path": "title", "value": "Engineer (lead), \"R&D\" * \\"}))
     checks.that("a changed attribute changes the entry", directory.person("ann").get("title") == ["Engineer (lead), \"R&D\" * \\"], directory.person("ann"))
     scim.request("PATCH", f"/Users/{ann['id']}", operations({"op": "replace", "path": "userName", "value": "ann, lee+1"}))
@@ -153,27 +153,27 @@ def inbound(checks, scim, directory):
     checks.that("a group holds its members' names", directory.entry(GROUPS, "(cn=staff)").get("member", [""])[0].endswith(PEOPLE), directory.entry(GROUPS, "(cn=staff)"))
     directory.change(f"dn: uid=dee,{PEOPLE}\nobjectClass: inetOrgPerson\nuid: dee\ncn: Dee Dee\nsn: Dee\nmail: dee@example.com\n")
     found = scim.find("/Users", "emails.value", "dee@example.com")
-    checks.that("what others add is found at once", [one["userName"] for one in found] == ["dee"], found)
+    checks.that("an entry added by another tool is found at once", [one["userName"] for one in found] == ["dee"], found)
     status, refused, _ = scim.request("POST", "/Users", user("DEE"))
     checks.that("a name that is taken in the directory is 409", status == 409 and refused.get("scimType") == "uniqueness", refused)
     _, page, _ = scim.request("GET", "/Users?count=0")
-    checks.that("the total is the directory's", page["totalResults"] == 2, page)
+    checks.that("totalResults counts the entries", page["totalResults"] == 2, page)
     scim.request("DELETE", f"/Users/{ann['id']}")
-    checks.that("a deleted user is no entry and in no group", not directory.entry(PEOPLE, "(uid=ann, lee\\2b1)") and scim.request("GET", f"/Groups/{group['id']}")[1].get("members") in (None, []))
+    checks.that("a deleted user has no entry and is in no group", not directory.entry(PEOPLE, "(uid=ann, lee\\2b1)") and scim.request("GET", f"/Groups/{group['id']}")[1].get("members") in (None, []))
     status, page, _ = scim.request("GET", "/Users?" + urlencode({"filter": 'userName eq "*)(uid=*"'}))
-    checks.that("metacharacters find nobody", status == 200 and page["totalResults"] == 0, page)
+    checks.that("filter metacharacters match no user", status == 200 and page["totalResults"] == 0, page)
 
 
 def others(checks, directory, place):
-    """What other tools change arrives at the target of the service provider that the directory is of."""
+    """Changes by other tools arrive at the target of the directory's service provider."""
     directory.change(f"dn: uid=eve,{PEOPLE}\nobjectClass: inetOrgPerson\nuid: eve@example.com\ncn: Eve\nsn: Eve\nmail: eve@example.com\n".replace("uid=eve,", "uid=eve@example.com,"))
-    checks.that("who is added by others arrives", eventually(lambda: place.user("eve@example.com")))
+    checks.that("a user added by another tool arrives", eventually(lambda: place.user("eve@example.com")))
     directory.change(f"dn: uid=eve@example.com,{PEOPLE}\nchangetype: modify\nreplace: title\ntitle: Baker\n")
-    checks.that("what others change arrives", eventually(lambda: place.user("eve@example.com").get("title") == "Baker"), place.user("eve@example.com"))
+    checks.that("a change by another tool arrives", eventually(lambda: place.user("eve@example.com").get("title") == "Baker"), place.user("eve@example.com"))
     directory.change(f"dn: cn=crew,{GROUPS}\nobjectClass: groupOfNames\ncn: crew\nmember: uid=eve@example.com,{PEOPLE}\n")
-    checks.that("a group that others add arrives with its member", eventually(lambda: place.holds("crew", "eve@example.com")))
+    checks.that("a group added by another tool arrives with its member", eventually(lambda: place.holds("crew", "eve@example.com")))
     directory.change(f"dn: uid=eve@example.com,{PEOPLE}\nchangetype: delete\n")
-    checks.that("who is removed by others leaves", eventually(lambda: not place.user("eve@example.com")))
+    checks.that("a user deleted by another tool is removed", eventually(lambda: not place.user("eve@example.com")))
 
 
 def logins(checks, server, directory):
@@ -194,17 +194,17 @@ def logins(checks, server, directory):
         return isinstance(end, str) and "code=" in end
 
     done = directory.tool("ldappasswd", "-s", PASSWORD, f"uid=dee,{PEOPLE}")
-    checks.that("a password of the directory opens the door", done.returncode == 0 and local(PASSWORD), done.stderr)
+    checks.that("a password of the directory signs in", done.returncode == 0 and local(PASSWORD), done.stderr)
     directory.change(f"dn: uid=dee,{PEOPLE}\nchangetype: modify\nreplace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n")
     try:
         locked = local(PASSWORD)
     except AssertionError:
         locked = False
-    checks.that("a lock of the directory shuts it", not locked)
+    checks.that("an account locked in the directory cannot sign in", not locked)
 
 
 def primary_answers(scim, count=200):
-    """How many of `count` pairs of requests to PRIMARY, a create and a read, succeed."""
+    """Returns how many of `count` pairs of requests to PRIMARY, a create and a read, succeed."""
     answered = 0
     for _ in range(count):
         created, one, _ = scim.request("POST", "/Users", user(secrets.token_hex(6)))
@@ -214,7 +214,7 @@ def primary_answers(scim, count=200):
 
 
 def asks(scim, stop):
-    """Asks for people of the directory, again and again, until told to stop."""
+    """Requests users of the directory repeatedly, until told to stop."""
     while not stop.is_set():
         try:
             scim.request("GET", "/Users?count=1")
@@ -224,7 +224,7 @@ def asks(scim, stop):
 
 
 def faults(checks, server, directory):
-    """A directory that hangs or is gone holds up nobody else, and needs no restart afterwards."""
+    """A directory that hangs or is down delays no other userstore, and the server needs no restart afterwards."""
     corp, primary = server.scim("hr"), server.scim("office")
     _, before, _ = corp.request("GET", "/Users?count=0")
 
@@ -238,7 +238,7 @@ def faults(checks, server, directory):
         asker.start()
     os.killpg(directory.pid(), signal.SIGSTOP)
     time.sleep(3)
-    checks.that("PRIMARY waits for no hung directory", primary_answers(primary.twin()) == 200)
+    checks.that("a hung directory does not delay PRIMARY", primary_answers(primary.twin()) == 200)
     status, refused, headers = corp.twin().request("GET", "/Users?count=0")
     checks.that("a hung directory is 503 with Retry-After", status == 503 and headers["Retry-After"], (status, refused))
     os.killpg(directory.pid(), signal.SIGCONT)
@@ -246,7 +246,7 @@ def faults(checks, server, directory):
     directory.stop()
     status, refused, _ = corp.twin().request("POST", "/Users", user("nobody"))
     checks.that("a stopped directory is 503", status == 503, refused)
-    checks.that("PRIMARY waits for no directory that is gone", primary_answers(primary.twin()) == 200)
+    checks.that("a stopped directory does not delay PRIMARY", primary_answers(primary.twin()) == 200)
     status, ready, _ = fetch("GET", server.url + "/readyz")
     checks.that("the server stays ready and says what is down", status == 200 and ready["status"] == "degraded" and ready["checks"]["userstore CORP"] == "down", ready)
     directory.start()
@@ -261,11 +261,11 @@ def faults(checks, server, directory):
         undo()
         directory.start()
         checks.that("with the right one it works again by itself", eventually(works, 15))
-    checks.that("nobody was made meanwhile", directory.person("nobody") is None)
+    checks.that("no user was created meanwhile", directory.person("nobody") is None)
 
 
 def killed(checks, path, directory):
-    """Killed after the directory did it and before anything here says so: settled by the next start, once."""
+    """A server killed after a write in the directory and before its own record recovers the intent at the next start, once."""
     path = path / "killed"
     path.mkdir()
     wire = Wire(directory.port)
@@ -296,10 +296,10 @@ def killed(checks, path, directory):
         server.start()
         scim = Vestibule.scim(server, "hr")
         settled = eventually(holds, 40)
-        checks.that(f"{name} that was cut off is settled", done and settled, server.tail(5))
-        checks.that(f"{name} that was cut off leaves nothing behind", eventually(lambda: count(path, "intents") == 0, 40))
+        checks.that(f"{name} that was interrupted is recovered", done and settled, server.tail(5))
+        checks.that(f"{name} that was interrupted leaves no intent behind", eventually(lambda: count(path, "intents") == 0, 40))
     journal = count(path, "journal")
-    # Whoever is deleted leaves the group first.
+    # The journal also has the removal of the deleted user from the group.
     checks.that("each change is in the journal once", journal == 8, journal)
     server.kill()
 
@@ -333,7 +333,7 @@ def main():
     others(checks, directory, Target(flaky))
     logins(checks, server, directory)
     faults(checks, server, directory)
-    checks.that("the log tells of no panic and no password", not re.search(r"panicked|vestibule-at-openldap", server.log.read_text(errors="replace")) and PASSWORD not in server.log.read_text(errors="replace"))
+    checks.that("the log has no panic and no password", not re.search(r"panicked|vestibule-at-openldap", server.log.read_text(errors="replace")) and PASSWORD not in server.log.read_text(errors="replace"))
     server.kill()
     killed(checks, path, directory)
     checks.finish()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fifty browsers of one person come back from the external provider at the same moment for the first time.
 
-There must be one user, one link, and no failure inside the server; the same when a SCIM client creates that user in between.
+There must be one user, one link, and no failure inside the server; also when a SCIM client creates that user in between.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from rig import Browser, Checks, Page, Peer, Vestibule, database, fetch, folder, free_port, service_provider, upstream, user
 
-RETURN = "http://127.0.0.1:9/callback"  # nobody listens there: the rig reads the redirect
+RETURN = "http://127.0.0.1:9/callback"  # no server listens there: the rig reads the redirect
 PEOPLE = {"alice@example.com": "alice-at-upstream", "bob@example.com": "bob-at-upstream", "carol@example.com": "carol-at-upstream"}
 
 
 class Login:
-    """One browser's way through the front door."""
+    """One login in one browser."""
 
     def __init__(self, server, secret):
         self.server, self.secret, self.browser = server, secret, Browser()
@@ -32,7 +32,7 @@ class Login:
         self.place, self.outcome, self.subject = None, None, None
 
     def until_callback(self, account):
-        """Everything up to the redirect back to Vestibule, which is not followed yet."""
+        """Logs in up to the redirect back to Vestibule, which is not followed yet."""
         challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "client_id": "wiki", "response_type": "code", "redirect_uri": RETURN, "scope": "openid email profile", "state": self.state,
@@ -83,7 +83,7 @@ def together(jobs):
 
 
 def links(database_url, resource):
-    """How many links name this user."""
+    """Returns the number of links of this user."""
     if database_url.startswith("sqlite:"):
         with sqlite3.connect(database_url.removeprefix("sqlite:")) as connection:
             return connection.execute("select count(*) from links where resource_id = ?", (resource,)).fetchone()[0]
@@ -107,7 +107,7 @@ def race(checks, name, server, database_url, scim, account, parallel, extra=()):
     found = scim.find("/Users", "userName", account)
     checks.that(f"{name}: one user", len(found) == 1, [row["id"] for row in found])
     subjects = {login.subject for login in logins if login.subject}
-    checks.that(f"{name}: everybody who got in is the same person", len(subjects) <= 1, subjects)
+    checks.that(f"{name}: all successful logins are the same person", len(subjects) <= 1, subjects)
     linked = links(database_url, found[0]["id"]) if found else -1
     return outcomes, linked
 
@@ -122,7 +122,7 @@ def run(checks, kind, parallel):
 
     name = f"{kind}, first logins"
     outcomes, linked = race(checks, name, server, address, scim, "alice@example.com", parallel)
-    checks.that(f"{name}: everybody got in", outcomes == {"in": parallel}, dict(outcomes))
+    checks.that(f"{name}: every login succeeds", outcomes == {"in": parallel}, dict(outcomes))
     checks.that(f"{name}: one link", linked == 1, linked)
 
     # At once, the POST tends to win; a moment later, the logins do.

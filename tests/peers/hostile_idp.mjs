@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-// An OpenID provider that lies in one place at a time (scripts/peers/hostile-issuer.mjs): every lie ends on a page of refusal, makes nobody, and
-// stands in the log with a reason of its own.
+// An OpenID provider with one defect at a time (scripts/peers/hostile-issuer.mjs): every defect ends on an error page,
+// creates no user, and is in the log with its own reason.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Browser, checks, freePort, peer, scim, serve } from './rig.mjs';
 
-const BACK = 'http://127.0.0.1:9/callback'; // nobody listens there: the driver reads the redirect
+const BACK = 'http://127.0.0.1:9/callback'; // no server listens there: the driver reads the redirect
 const folder = mkdtempSync(join(tmpdir(), 'vestibule-hostile.'));
 const port = await freePort();
 const hostile = peer('hostile-issuer', folder, await freePort(), { REDIRECT_URIS: `http://127.0.0.1:${port}/federation/hostile/callback` });
@@ -15,7 +15,7 @@ const server = await serve('--port', String(port), '--redirect-uri', BACK, '--id
   jit: { mode: 'silent', username: { claim: 'email' } },
 }));
 
-/** Each lie, and the reason in the log. */
+/** Each defect, and its reason in the log. */
 const REFUSED = {
   alg_none: 'id_token_alg', alg_None: 'id_token_alg', alg_hs256_public_key: 'id_token_alg', alg_hs256_client_secret: 'id_token_alg',
   es256_zero_signature: 'id_token_signature', signature_cut: 'id_token_signature', key_of_another_issuer: 'id_token_signature',
@@ -30,16 +30,16 @@ const REFUSED = {
   at_hash_other: 'id_token_at_hash', userinfo_other_sub: 'userinfo_sub',
   iss_of_another_issuer: 'idp_mix_up', iss_withheld: 'idp_mix_up', token_error: 'idp_error',
 };
-/** Lies that end on another page. */
+/** Defects that end on another page, with its code. */
 const PAGES = { state_other: 'expired_login', access_denied: 'provider_refused' };
-/** Lies that are told of the address alone: it does not count as verified. */
+/** Defects of `email_verified` only: the address counts as not verified. */
 const HARMLESS = ['email_verified_text', 'email_verified_number'];
 
 const log = () => readFileSync(server.LOG, 'utf8');
 const users = async () => (await scim(server, 'GET', '/Users?count=0')).body.totalResults;
 const plan = (body) => fetch(`${hostile.OIDC_CONTROL}/next`, { method: 'POST', body: JSON.stringify(body) });
 
-/** One login; the page or the redirect at its end. */
+/** Logs in once; returns the page or the redirect at the end. */
 async function login(defect, claims) {
   await plan({ defect, claims });
   const browser = new Browser();
@@ -59,9 +59,9 @@ async function login(defect, claims) {
 try {
   const told = await (await fetch(`${hostile.OIDC_CONTROL}/defects`)).json();
   const known = [...Object.keys(REFUSED), ...Object.keys(PAGES), ...HARMLESS];
-  checks.that('every lie that is told is expected here', told.length === known.length && told.every((defect) => known.includes(defect)), told.filter((defect) => !known.includes(defect)));
+  checks.that('every defect of the issuer is expected here', told.length === known.length && told.every((defect) => known.includes(defect)), told.filter((defect) => !known.includes(defect)));
 
-  // The honest login of somebody else comes first: it makes the account, and leaves a code of another login behind.
+  // An honest login of another person comes first: it creates the account, and leaves a code of another login.
   const honest = await login(undefined, { sub: 'honest-1', email: 'honest@example.com', name: 'Honest' });
   checks.that('an honest login comes back with a code', honest.place?.searchParams.has('code'), honest);
   const before = await users();
@@ -79,17 +79,18 @@ try {
     checks.that(`${defect}: ends on the page ${code}`, !end.place && end.status >= 400 && end.code === code && !end.text.includes('<script>alert(1)'), { ...end, text: end.text?.slice(0, 200) });
   }
   const after = await users();
-  checks.that('no lie made a user', after === before, after);
+  checks.that('no defect created a user', after === before, after);
 
-  // Where an address must be verified, a text or a number verifies nothing: the person is asked for the password of the account of that name.
+  // An `email_verified` that is a text or a number does not count: the person is asked for the password of the account
+  // with that user name.
   for (const defect of HARMLESS) {
     const end = await login(defect, { sub: `harmless-${defect}`, email: 'honest@example.com' });
-    checks.that(`${defect}: the account of that name is not handed over`, !end.place && end.status === 200 && /type="?password/.test(end.text), { ...end, text: end.text?.slice(0, 200) });
+    checks.that(`${defect}: the account with that user name is not handed over`, !end.place && end.status === 200 && /type="?password/.test(end.text), { ...end, text: end.text?.slice(0, 200) });
   }
-  checks.that('nobody was made of them', (await users()) === before);
-  checks.that('the log holds no secret of ours', !log().includes(hostile.OIDC_CLIENT_SECRET));
+  checks.that('these logins created no user', (await users()) === before);
+  checks.that('the log contains no client secret', !log().includes(hostile.OIDC_CLIENT_SECRET));
 } catch (error) {
-  checks.that('the lies came to their end', false, error);
+  checks.that('the logins finished', false, error);
 } finally {
   await server.stop();
   hostile.stop();

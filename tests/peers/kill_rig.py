@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Nothing acknowledged is lost: kill_rig.py [--kills 200] [--database sqlite|postgres] [--writers 8]
+"""No acknowledged change is lost: kill_rig.py [--kills 200] [--database sqlite|postgres] [--writers 8]
 
 Writers create, change and delete users and add them to groups through SCIM while the server is killed with SIGKILL at
 random moments and restarted, and while the outbound target answers three requests in ten with an error. Every answer
@@ -28,7 +28,7 @@ FAULTS = [
 
 
 class Ledger:
-    """What the writers know: acknowledged states, and what went wrong."""
+    """The records of the writers: acknowledged states, and errors."""
 
     def __init__(self, path):
         self.lock, self.file = threading.Lock(), path.open("w", buffering=1)
@@ -42,7 +42,7 @@ class Ledger:
 
 
 class Writer(threading.Thread):
-    """Owns its users and one group, so that nobody else changes them; adds its users to a shared group as well."""
+    """Owns its users and one group, which no other writer changes; adds its users to a shared group as well."""
 
     def __init__(self, number, scim, ledger, shared, stop):
         super().__init__(daemon=True)
@@ -63,7 +63,7 @@ class Writer(threading.Thread):
                 self.delete(self.random.choice(self.mine))
 
     def send(self, method, path, body=None):
-        """The status and the body, or None when nobody knows whether it happened."""
+        """Sends a request; returns the status and the body, or None if the outcome is unknown."""
         try:
             status, answer, _ = self.scim.request(method, path, body)
         except (OSError, ValueError):
@@ -76,7 +76,7 @@ class Writer(threading.Thread):
         return status, answer
 
     def read(self, path):
-        """A read that waits until the server is back."""
+        """Reads a path; waits until the server is back."""
         while True:
             try:
                 status, answer, _ = self.scim.request("GET", path)
@@ -96,7 +96,7 @@ class Writer(threading.Thread):
             return False
 
     def settle(self, what, seen, before, after):
-        """Decides an unknown outcome by what is there now."""
+        """Decides an unknown outcome by the state that was read afterwards."""
         with self.ledger.lock:
             self.ledger.unknown += 1
             self.ledger.applied += seen == after
@@ -184,7 +184,7 @@ class Writer(threading.Thread):
 
 
 def kill_and_restart(server, kills):
-    """Kills the server `kills` times; the seconds that each restart took."""
+    """Kills the server `kills` times; returns the seconds that each restart took."""
     times = []
     for n in range(1, kills + 1):
         time.sleep(random.uniform(0.05, 0.5))
@@ -196,7 +196,7 @@ def kill_and_restart(server, kills):
 
 
 def everything(scim, path):
-    """Every resource of a kind, page by page, and how many there are said to be."""
+    """Returns every resource of a kind, read page by page, and `totalResults`."""
     found, start = [], 1
     while True:
         _, page, _ = scim.request("GET", f"{path}?startIndex={start}&count=200")
@@ -207,7 +207,7 @@ def everything(scim, path):
 
 
 def compare_source(ledger, scim):
-    """Vestibule against what was acknowledged: lost, torn, extra."""
+    """Compares Vestibule with the acknowledged changes; returns lost, torn and extra ones."""
     lost, torn, extra, held = [], [], [], {}
     rows, total = everything(scim, "/Users")
     if total != len(rows):
@@ -235,12 +235,12 @@ def compare_source(ledger, scim):
 
 
 def compare_target(ledger, scim, control):
-    """The target against what was acknowledged: lost, torn, duplicates and leftovers."""
+    """Compares the target with the acknowledged changes; returns lost and torn ones, and duplicates and leftovers."""
     state = fetch("GET", control + "/state")[1]
     lost, torn, extra, by_name, by_external = [], [], [], {}, {}
     for rid, row in state["Users"].items():
         if not row.get("active", True) and row["userName"] not in ledger.users:
-            continue  # deleted here and switched off there
+            continue  # deleted in Vestibule and deactivated at the target
         for index, key in ((by_name, row["userName"].casefold()), (by_external, row.get("externalId"))):
             if key and key in index:
                 extra.append(f"two users at the target have {key}")
@@ -283,7 +283,7 @@ def main():
     options = options.parse_args()
     checks, path = Checks(), folder("kill")
     peer = Peer("flaky-target", path)
-    # The delete fuse would rightly stop a target that sees this many deletes.
+    # The delete limit would pause a target that gets this many deletes.
     chat = target("chat", peer, **FUSE_OFF)
     server = Vestibule(path, database(options.database, path), service_provider(outbound=[{"target": "chat"}]), chat)
     server.start()
@@ -300,7 +300,7 @@ def main():
     stop.set()
     for writer in writers:
         writer.join(60)
-    checks.that("every writer came to its end", not any(writer.is_alive() for writer in writers))
+    checks.that("every writer finished", not any(writer.is_alive() for writer in writers))
 
     fetch("POST", peer["SCIM_CONTROL"] + "/faults", {"rules": []})
     began, scim = time.monotonic(), scim.twin()
@@ -314,11 +314,11 @@ def main():
     print(f"      {len(ledger.users)} users, {sum(map(len, ledger.groups.values()))} memberships, {requests} requests at the target, drained in {drained:.1f} s")
     if times:
         print(f"      restart: median {statistics.median(times) * 1000:.0f} ms, worst {max(times) * 1000:.0f} ms")
-    checks.that("the run did enough to mean something", ledger.acknowledged > 10 * max(options.kills, 1), ledger.acknowledged)
+    checks.that("the run had enough acknowledged changes", ledger.acknowledged > 10 * max(options.kills, 1), ledger.acknowledged)
     checks.that("no acknowledged change is lost in Vestibule", not ledger.lost + lost, (len(ledger.lost + lost), (ledger.lost + lost)[:5]))
     checks.that("no change is half done in Vestibule", not ledger.torn + torn, (len(ledger.torn + torn), (ledger.torn + torn)[:5]))
-    checks.that("nothing is in Vestibule that should not be", not extra, (len(extra), extra[:5]))
-    checks.that("no request was answered oddly", not ledger.odd, (len(ledger.odd), ledger.odd[:5]))
+    checks.that("Vestibule has no extra users or members", not extra, (len(extra), extra[:5]))
+    checks.that("no request got an unexpected status", not ledger.odd, (len(ledger.odd), ledger.odd[:5]))
     checks.that("every acknowledged change is at the target", not target_lost, (len(target_lost), target_lost[:5]))
     checks.that("no change is half done at the target", not target_torn, (len(target_torn), target_torn[:5]))
     checks.that("no duplicates and no leftovers at the target", not target_extra, (len(target_extra), target_extra[:5]))

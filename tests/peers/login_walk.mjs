@@ -15,7 +15,7 @@ const relying = peer('relying-party', folder, port, { OIDC_ISSUER: server.URL, O
 const browser = await launch();
 const look = looker(server.URL, process.argv[2]);
 
-/** Goes on from page to page as a person would, until the relying party is back. */
+/** Goes from page to page as a person would, until the browser is back at the relying party. */
 async function walk(page, name, { account, password, through }) {
   const visited = [];
   page.on('framenavigated', (frame) => visited.push(new URL(frame.url()).host));
@@ -42,7 +42,7 @@ async function walk(page, name, { account, password, through }) {
   return visited;
 }
 
-/** One login in a context; what the relying party learnt. */
+/** Logs in once in a browser context; returns what the relying party received, and the visited hosts. */
 async function login(context, name, who) {
   const page = await context.newPage();
   const complaints = [];
@@ -61,7 +61,7 @@ async function login(context, name, who) {
   return { ...seen, visited };
 }
 
-/** Takes a site's cookies away: it asks again who is there. */
+/** Deletes the session cookies of the relying party, so that it asks for a login again. */
 async function forget(context, origin) {
   const kept = (await context.cookies()).filter((cookie) => !cookie.name.startsWith('appSession'));
   await context.clearCookies();
@@ -73,25 +73,25 @@ try {
   const alice = { account: 'alice@example.com', password: 'alice-at-upstream', through: true };
   const outside = await browser.newContext();
   const first = await login(outside, 'first-login', alice);
-  checks.that('the external provider was asked', first.visited.includes(new URL(server.OIDC_ISSUER).host), first.visited.join(' '));
+  checks.that('the login went through the external provider', first.visited.includes(new URL(server.OIDC_ISSUER).host), first.visited.join(' '));
   const found = (await scim(server, 'GET', '/Users?filter=userName%20eq%20%22alice%40example.com%22')).body;
   checks.that('the first login made one user', found.totalResults === 1, found);
   const made = found.Resources?.[0] ?? {};
-  checks.that('with the names that the provider told', made.name?.givenName === 'Alice' && made.name?.familyName === 'Liddell', made);
-  checks.that('the relying party sees the same person by e-mail', (first.userinfo?.email ?? first.claims?.email) === 'alice@example.com', first);
+  checks.that('the user has the names from the provider', made.name?.givenName === 'Alice' && made.name?.familyName === 'Liddell', made);
+  checks.that('the relying party gets the e-mail address', (first.userinfo?.email ?? first.claims?.email) === 'alice@example.com', first);
   await outside.close();
 
   const returning = await browser.newContext();
   const second = await login(returning, 'second-login', alice);
   checks.that('the second login is the same user', second.claims?.sub === first.claims?.sub, second.claims);
-  checks.that('and made no other', (await scim(server, 'GET', '/Users')).body.totalResults === 1);
+  checks.that('the second login created no other user', (await scim(server, 'GET', '/Users')).body.totalResults === 1);
   await forget(returning, party);
   const third = await login(returning, 'third-login', alice);
-  checks.that('a session asks for nothing', third.claims?.sub === first.claims?.sub && !third.visited.includes(new URL(server.OIDC_ISSUER).host), third);
+  checks.that('a login with a session asks for nothing', third.claims?.sub === first.claims?.sub && !third.visited.includes(new URL(server.OIDC_ISSUER).host), third);
   const page = await returning.newPage();
   await page.goto(`${server.URL}/oauth2/logout`);
   await look(page, 'logout-question');
-  checks.that('a logout that anybody could have sent is asked for', await page.getByRole('heading', { name: 'Sign out?' }).count() === 1, await page.title());
+  checks.that('a logout without an ID token hint must be confirmed', await page.getByRole('heading', { name: 'Sign out?' }).count() === 1, await page.title());
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByRole('heading', { name: 'signed out' }).waitFor();
   await look(page, 'logged-out');
@@ -103,7 +103,7 @@ try {
   checks.that('a local user is made through SCIM', (await localUser(server, 'lee@example.com')).status === 201);
   const inside = await browser.newContext({ viewport: { width: 360, height: 640 } });
   const local = await login(inside, 'local-login', { account: 'lee@example.com', password: PASSWORD, through: false });
-  checks.that('the local login is another person, and asked nobody else', local.claims?.sub !== first.claims?.sub && !local.visited.includes(new URL(server.OIDC_ISSUER).host));
+  checks.that('the local login is another person, without the external provider', local.claims?.sub !== first.claims?.sub && !local.visited.includes(new URL(server.OIDC_ISSUER).host));
   await inside.close();
 
   const refused = await browser.newContext();
@@ -114,13 +114,13 @@ try {
   await wrong.locator('form:has(input[type=password]) button').first().click();
   await wrong.waitForLoadState('load');
   await look(wrong, 'wrong-password');
-  checks.that('a wrong password stays at Vestibule and says so', wrong.url().startsWith(server.URL) && await wrong.locator('[role=alert]').count() > 0, wrong.url());
+  checks.that('a wrong password stays on the page, with an error', wrong.url().startsWith(server.URL) && await wrong.locator('[role=alert]').count() > 0, wrong.url());
   await wrong.route((url) => url.href.startsWith(party), (route) => route.abort('aborted'));
   await wrong.locator('input[type=password]:visible').first().fill(PASSWORD);
   await wrong.locator('form:has(input[type=password]) button').first().click();
   await wrong.getByRole('heading', { name: 'Redirecting to' }).waitFor();
   await look(wrong, 'on-the-way');
-  checks.that('who is not led on can go on by hand', (await wrong.getByRole('link', { name: /^Continue to/ }).getAttribute('href')).startsWith(`${party}/callback?code=`));
+  checks.that('without a redirect there is a link to continue', (await wrong.getByRole('link', { name: /^Continue to/ }).getAttribute('href')).startsWith(`${party}/callback?code=`));
   await refused.close();
 
   const denied = await browser.newContext();
@@ -131,11 +131,11 @@ try {
   await away.waitForURL((url) => url.href.startsWith(server.URL));
   await look(away, 'refused-by-the-provider');
   await away.getByRole('link', { name: 'Try again' }).click();
-  checks.that('a login that was refused elsewhere can be tried again', await away.locator('input[type=password]').count() > 0, away.url());
+  checks.that('a login that the provider refused can be tried again', await away.locator('input[type=password]').count() > 0, away.url());
   await away.goBack();
   await away.getByRole('link', { name: /^Back to/ }).click();
   await away.waitForURL((url) => url.href.startsWith(party));
-  checks.that('or given up: the relying party learns of it', (await away.locator('body').innerText()).includes('access_denied'), await away.locator('body').innerText());
+  checks.that('going back to the relying party answers access_denied', (await away.locator('body').innerText()).includes('access_denied'), await away.locator('body').innerText());
   await away.goto(`${server.URL}/login`);
   await look(away, 'no-login');
   await away.goto(`${server.URL}/oauth2/authorize?client_id=nobody`);
@@ -146,7 +146,7 @@ try {
   await look(away, 'home');
   await denied.close();
 
-  checks.that('somebody has the name of a person at the provider', (await localUser(server, 'carol@example.com')).status === 201);
+  checks.that('a local user has the user name of a person at the provider', (await localUser(server, 'carol@example.com')).status === 201);
   const linking = await browser.newContext();
   const carol = await linking.newPage();
   await carol.goto(`${party}/`);
@@ -172,7 +172,7 @@ try {
   checks.that('the login page works without JavaScript', await plain.locator('form input[type=password]').count() > 0, plain.url());
   await noScripts.close();
 } catch (error) {
-  checks.that('the walk came to its end', false, error);
+  checks.that('the walk finished', false, error);
 } finally {
   await browser.close();
   relying.stop();

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// A person in Chromium at a first login that asks for something, one Vestibule per mode.
+// A person in Chromium at a first login that asks questions, with one Vestibule per JIT mode.
 //   modes_walk.mjs [FOLDER]     screenshots go to FOLDER (target/screenshots); accessibility violations (axe) fail
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ const PROFILE = {
 const folder = mkdtempSync(join(tmpdir(), 'vestibule-modes.'));
 const browser = await launch();
 
-/** A Vestibule in one mode with its relying party; `walk` gets what it needs to walk. */
+/** Runs `walk` with a Vestibule in one JIT mode and its relying party. */
 async function inMode(mode, jit, walk) {
   const port = await freePort();
   const party = `http://127.0.0.1:${port}`;
@@ -28,14 +28,14 @@ async function inMode(mode, jit, walk) {
   try {
     await walk({ server, party, look: looker(server.URL, process.argv[2], `${mode}-`) });
   } catch (error) {
-    checks.that(`${mode}: the walk came to its end`, false, error);
+    checks.that(`${mode}: the walk finished`, false, error);
   } finally {
     relying.stop();
     await server.stop();
   }
 }
 
-/** A page of a new browser that has signed in at the provider and stands at what Vestibule asks, or at the application. */
+/** Signs in at the provider in a new browser; returns its page, which shows Vestibule's question or the application. */
 async function arrive({ server, party }, email, password, locale = 'en-GB') {
   const context = await browser.newContext({ locale });
   const page = await context.newPage();
@@ -55,21 +55,21 @@ const claims = async (page, party) => {
   await page.waitForURL((url) => url.href.startsWith(party));
   return JSON.parse(await page.locator('body').innerText()).claims;
 };
-/** Whether the browser would not send the form as it is. */
+/** Whether the browser refuses to submit the form as it is. */
 const stays = async (page) => !(await page.locator('form').first().evaluate((form) => form.checkValidity()));
 
 await inMode('consent', { purposes: ['profile'] }, async ({ server, party, look }) => {
   const page = await arrive({ server, party }, ...alice);
   await look(page, 'question');
-  checks.that('what the provider says is shown and cannot be edited', (await page.locator('main').innerText()).includes('Alice') && await page.locator('input[value="Alice"]').count() === 0);
-  checks.that('what is optional is not ticked', !await page.getByRole('checkbox', { name: 'E-mail address' }).isChecked());
-  checks.that('what is missing must be filled in', await stays(page));
+  checks.that('values from the provider are shown and cannot be edited', (await page.locator('main').innerText()).includes('Alice') && await page.locator('input[value="Alice"]').count() === 0);
+  checks.that('optional attributes are not ticked', !await page.getByRole('checkbox', { name: 'E-mail address' }).isChecked());
+  checks.that('missing values must be filled in', await stays(page));
   await page.getByRole('button', { name: 'I do not agree' }).click();
   await look(page, 'refused');
-  checks.that('who does not agree has no account', (await users(server)).totalResults === 0 && await page.getByText('consent_refused').count() === 1);
+  checks.that('refusing consent creates no account', (await users(server)).totalResults === 0 && await page.getByText('consent_refused').count() === 1);
   await page.getByRole('link', { name: /^Back to/ }).click();
   await page.waitForURL((url) => url.href.startsWith(party));
-  checks.that('and the application learns of it', (await page.locator('body').innerText()).includes('access_denied'));
+  checks.that('the application gets access_denied', (await page.locator('body').innerText()).includes('access_denied'));
 
   const german = await arrive({ server, party }, ...alice, 'de-AT');
   await look(german, 'frage');
@@ -78,9 +78,9 @@ await inMode('consent', { purposes: ['profile'] }, async ({ server, party, look 
   await second.goto(`${server.URL}/login`);
   await german.getByLabel('Rufname').fill('Ali');
   await german.getByRole('button', { name: 'Zustimmen und fortfahren' }).click();
-  checks.that('an agreement leads on', Boolean((await claims(german, party)).sub));
+  checks.that('consent completes the login', Boolean((await claims(german, party)).sub));
   const made = (await users(server)).Resources?.[0] ?? {};
-  checks.that('with what was agreed to and filled in, and nothing else', made.nickName === 'Ali' && made.name?.givenName === 'Alice' && !made.emails, made);
+  checks.that('the account has only the agreed and filled-in values', made.nickName === 'Ali' && made.name?.givenName === 'Alice' && !made.emails, made);
   await second.getByLabel('Rufname').fill('Other');
   await second.getByRole('button', { name: 'Zustimmen und fortfahren' }).click();
   await second.getByText('expired_login').waitFor();
@@ -97,7 +97,7 @@ await inMode('password_consent', {}, async ({ server, party, look }) => {
     await page.getByLabel('Confirm password').fill(two);
     await page.getByRole('button', { name: 'Agree and continue' }).click();
     await page.getByRole('alert').filter({ hasText: code }).waitFor();
-    checks.that(`a password that will not do is asked for again: ${code}`, await page.locator('input[type=password]').first().inputValue() === '');
+    checks.that(`an unacceptable password is asked for again: ${code}`, await page.locator('input[type=password]').first().inputValue() === '');
   }
   await look(page, 'will-not-do');
   await page.getByLabel('New password').fill(GOOD);
@@ -109,11 +109,11 @@ await inMode('password_consent', {}, async ({ server, party, look }) => {
   await local.getByLabel('Username').fill('alice@example.com');
   await local.getByLabel('Password').fill(GOOD);
   await local.getByRole('button', { name: 'Sign in' }).click();
-  checks.that('the password that was chosen opens the same account', (await claims(local, party)).sub === sub);
+  checks.that('the chosen password signs in to the same account', (await claims(local, party)).sub === sub);
 });
 
 await inMode('username_password_consent', {}, async ({ server, party, look }) => {
-  checks.that('somebody has the derived name', (await localUser(server, 'alice@example.com', { displayName: 'The other Alice' })).status === 201);
+  checks.that('another user has the derived user name', (await localUser(server, 'alice@example.com', { displayName: 'The other Alice' })).status === 201);
   const page = await arrive({ server, party }, ...alice);
   await look(page, 'whose-account');
   await page.getByRole('button', { name: 'Choose another username' }).click();
@@ -129,10 +129,10 @@ await inMode('username_password_consent', {}, async ({ server, party, look }) =>
   await page.getByRole('alert').filter({ hasText: 'taken' }).waitFor();
   await look(page, 'taken');
   const other = (await users(server)).Resources;
-  checks.that('a name that is taken leaves its account as it was', other.length === 1 && other[0].displayName === 'The other Alice' && other[0].meta.version === 'W/"1"', other);
+  checks.that('choosing a taken user name leaves its account unchanged', other.length === 1 && other[0].displayName === 'The other Alice' && other[0].meta.version === 'W/"1"', other);
   await answer('wonder.alice');
   await claims(page, party);
-  checks.that('a free one makes the account', (await users(server)).Resources.some((user) => user.userName === 'wonder.alice'));
+  checks.that('a free user name creates the account', (await users(server)).Resources.some((user) => user.userName === 'wonder.alice'));
 });
 
 await browser.close();

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-// Plain OAuth 2.0 in the shapes of GitHub and Facebook (scripts/peers/oauth2-provider.mjs), through their presets with other addresses: logins, a renamed
-// account, whose address counts as verified, and answers that are none.
+// Plain OAuth 2.0 in the shapes of GitHub and Facebook (scripts/peers/oauth2-provider.mjs), by their presets with other
+// endpoints: logins, a renamed account, verified addresses, and invalid answers.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Browser, checks, freePort, peer, scim, serve } from './rig.mjs';
 
-const BACK = 'http://127.0.0.1:9/callback'; // nobody listens there: the driver reads the redirect
+const BACK = 'http://127.0.0.1:9/callback'; // no server listens there: the driver reads the redirect
 const folder = mkdtempSync(join(tmpdir(), 'vestibule-oauth2.'));
 const port = await freePort();
 const start = async (name) => peer(`${name}-like`, join(folder, name), await freePort(), { REDIRECT_URIS: `http://127.0.0.1:${port}/federation/${name}/callback` });
@@ -35,13 +35,13 @@ const log = () => readFileSync(server.LOG, 'utf8');
 const control = (provider, method, path, body) => fetch(provider.OAUTH2_CONTROL + path, { method, body: body && JSON.stringify(body) }).then((response) => response.json());
 const people = async () => (await scim(server, 'GET', '/Users?count=50')).body.Resources;
 
-/** One login, up to the code for the application; or the page that refuses it, as an error. */
+/** Logs in once, up to the application's code; throws an error with the page that refuses the login. */
 const login = (idp, account, password) => new Browser().walk(`${server.URL}/oauth2/authorize?${new URLSearchParams({
   response_type: 'code', client_id: server.CLIENT_ID, redirect_uri: BACK, scope: 'openid', state: 's', idp_hint: idp,
   code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM', code_challenge_method: 'S256',
 })}`, BACK, account, password);
 
-/** One login that must be refused, for a reason that the log has. */
+/** Checks that a login is refused, with this reason in the log. */
 async function refused(name, reason, idp, account, password) {
   const from = log().length;
   let error = '';
@@ -56,7 +56,7 @@ try {
   const asked = await control(github, 'GET', '/requests');
   const calls = asked.filter(({ path }) => path.startsWith('/user'));
   checks.that('github: the token went into the header and never into a URL', calls.length === 2 && calls.every(({ scheme }) => scheme === 'Bearer') && !asked.some(({ path }) => /access_token=|client_secret=/.test(path)), asked);
-  checks.that('github: the browser brought a challenge along', asked.some(({ path }) => path.includes('code_challenge_method=S256')));
+  checks.that('github: the authorization request has a PKCE challenge', asked.some(({ path }) => path.includes('code_challenge_method=S256')));
 
   await checks.works('github: a second login', () => login('github', 'octo', 'octo-at-upstream'));
   checks.that('github: it is the same account', (await people()).length === 1 && (await people())[0].id === octo.id);
@@ -64,18 +64,18 @@ try {
   await control(github, 'PATCH', '/accounts/octo', { login: 'octavia', name: 'Octavia' });
   await checks.works('github: a login after the name was changed there', () => login('github', 'octavia', 'octo-at-upstream'));
   const renamed = await people();
-  checks.that('github: it is the same account still, and knows the new name', renamed.length === 1 && renamed[0].id === octo.id && renamed[0].nickName === 'octavia', renamed);
+  checks.that('github: it is still the same account, with the new name', renamed.length === 1 && renamed[0].id === octo.id && renamed[0].nickName === 'octavia', renamed);
 
   await control(github, 'PATCH', '/accounts/hubot', { login: 'octo' });
-  await checks.works('github: somebody else takes the old name', () => login('github', 'octo', 'hubot-at-upstream'));
+  await checks.works('github: another account takes the old name', () => login('github', 'octo', 'hubot-at-upstream'));
   const both = await people();
   const other = both.find(({ id }) => id !== octo.id);
-  checks.that('github: and gets an account of their own', both.length === 2 && other.nickName === 'octo' && other.displayName === 'octo', both);
-  checks.that('github: the address of the public profile counts for nothing, an unverified one is not verified', other?.emails?.[0].value === 'hubot@example.com' && other.title === 'not verified', other);
+  checks.that('github: that person gets a separate account', both.length === 2 && other.nickName === 'octo' && other.displayName === 'octo', both);
+  checks.that('github: the address of the public profile is ignored, and an unverified one counts as not verified', other?.emails?.[0].value === 'hubot@example.com' && other.title === 'not verified', other);
 
   await checks.works('facebook: a first login', () => login('facebook', 'fay', 'fay-at-upstream'));
   const fay = (await people()).find(({ displayName }) => displayName === 'Fay Book');
-  checks.that('facebook: the claims are there, and the address is not verified whatever is said', fay?.emails?.[0].value === 'fay@example.com' && fay.title === 'not verified' && fay.name.formatted === 'Book, Fay' && fay.photos?.[0].value === 'https://example.com/fay.jpg', fay);
+  checks.that('facebook: the claims are mapped, and the address never counts as verified', fay?.emails?.[0].value === 'fay@example.com' && fay.title === 'not verified' && fay.name.formatted === 'Book, Fay' && fay.photos?.[0].value === 'https://example.com/fay.jpg', fay);
   await checks.works('facebook: a second login', () => login('facebook', 'fay', 'fay-at-upstream'));
   const count = (await people()).length;
   checks.that('facebook: it is the same account', count === 3, count);
@@ -91,7 +91,7 @@ try {
     ['a page in place of a token', 'idp_unusable', { path: TOKEN, type: 'text/html', body: '<html>maintenance</html>' }],
     ['a redirect in place of a token', 'idp_unusable', { path: TOKEN, status: 302, headers: { location: `${github.OAUTH2_URL}/user` }, body: '{}' }],
     ['a server in trouble', 'idp_unavailable', { path: TOKEN, status: 503, type: 'text/html', body: 'down' }],
-    ['a token that is good for nothing', 'idp_unusable', { path: TOKEN, body: '{"access_token":"x","token_type":"bearer"}' }],
+    ['a token that the API does not accept', 'idp_unusable', { path: TOKEN, body: '{"access_token":"x","token_type":"bearer"}' }],
     ['a list in place of a person', 'idp_unusable', { path: '/user', body: '[]' }],
     ['no addresses', 'idp_unusable', { path: '/user/emails', status: 404, body: '{"message":"Not Found"}' }],
     ['an answer without end', 'idp_unavailable', { path: '/user', body: `{"id":1,"x":"${'x'.repeat(2 << 20)}"}` }],
@@ -108,9 +108,9 @@ try {
   await control(facebook, 'POST', '/next', { path: '/me', status: 400, body: '{"error":{"message":"<script>alert(1)</script>","type":"OAuthException","code":190}}' });
   await refused('facebook: an error of the Graph is refused', 'idp_unusable', 'facebook', 'fay', 'fay-at-upstream');
   checks.that('no refusal made a user', (await people()).length === count);
-  checks.that('the log holds no secret of ours', !log().includes(github.OAUTH2_CLIENT_SECRET));
+  checks.that('the log contains no client secret', !log().includes(github.OAUTH2_CLIENT_SECRET));
 } catch (error) {
-  checks.that('the logins came to their end', false, error);
+  checks.that('the logins finished', false, error);
 } finally {
   await server.stop();
   github.stop();

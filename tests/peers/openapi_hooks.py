@@ -1,4 +1,4 @@
-"""What schemathesis needs to know of SCIM, which no schema says: openapi.py loads it."""
+"""The rules of SCIM that a schema cannot express, for schemathesis; openapi.py loads this file."""
 
 import json
 import re
@@ -46,7 +46,7 @@ schemathesis.openapi.format("scim-cursor", st.just(""))
 
 @schemathesis.hook
 def map_headers(context, headers):
-    """Every other condition becomes one that can hold: a random tag is nobody's version, and all would end there."""
+    """Makes about half of the conditions true: a random tag matches no version, so every request would fail there."""
     headers = dict(headers or {})
     if len(str(headers.get("If-Match", ""))) % 2:
         headers["If-Match"] = "*"
@@ -55,12 +55,12 @@ def map_headers(context, headers):
     return headers
 
 
-# Each check that meets something which a schema cannot say is taken in the form below; openapi.py leaves out the original.
+# Where a schema cannot express a rule, these checks replace the originals, which openapi.py leaves out.
 
 
 @schemathesis.check
 def accepts_what_is_described(ctx, response, case):
-    """positive_data_acceptance, but for what depends on the resource: its version (412), and where a path of a PATCH leads."""
+    """positive_data_acceptance, except for versions (412), the paths of a PATCH, and a cursor with a startIndex."""
     if response.status_code != 412 and not (case.method == "PATCH" and names_paths(case.body)) and not {"cursor", "startIndex"} <= set(case.query or {}):
         positive_data_acceptance(ctx, response, case)
 
@@ -78,18 +78,18 @@ def refuses_what_is_not_described(ctx, response, case):
 
 
 def is_tolerated(case):
-    """Whether what is wrong with a request may be understood all the same."""
+    """Whether the defect of a request may be tolerated."""
     tags = [value for name, value in (case.headers or {}).items() if name.lower() in ("if-match", "if-none-match")]
     return (
-        # The description of a body is strict; what is wrong in one may be understood. What is no object or list is nothing.
+        # The description of a body is strict, but a defect may be tolerated, unless the body is no object or list.
         isinstance(case.body, (dict, list)) and is_negative(case, ParameterLocation.BODY)
-        # An empty parameter is none.
+        # An empty parameter counts as absent.
         or "" in (case.query or {}).values()
-        # An order of another name is the default.
+        # An unknown sort order counts as the default.
         or (case.query or {}).get("sortOrder", "ascending") not in ("ascending", "descending")
-        # A tag that is none of ours names no version.
+        # A malformed tag matches no version.
         or any(not re.fullmatch(r'\*|(W/)?"[^"]*"(, *(W/)?"[^"]*")*', str(tag)) for tag in tags)
-        # OPTIONS tells of the path, whatever is there.
+        # OPTIONS describes the path, even if no resource is there.
         or case.method == "OPTIONS"
     )
 
@@ -101,13 +101,13 @@ def is_negative(case, location):
 
 @schemathesis.check
 def answers_as_described(ctx, response, case):
-    """response_schema_conformance, but for 201 without a body, which the client has asked for."""
+    """response_schema_conformance, except for a 201 without a body, which the client has asked for."""
     if response.headers.get("preference-applied") != ["return=minimal"]:
         response_schema_conformance(ctx, response, case)
 
 
 @schemathesis.check
 def nothing_is_left_of_what_was_deleted(ctx, response, case):
-    """use_after_free, but for OPTIONS, which tells of the path."""
+    """use_after_free, except for OPTIONS, which describes the path."""
     if case.method != "OPTIONS":
         use_after_free(ctx, response, case)

@@ -9,7 +9,7 @@ from rig import FUSE_OFF, GROUP, Checks, Peer, Vestibule, database, eventually, 
 
 
 class Target:
-    """Looks into a downstream system with its own SCIM API."""
+    """Reads a target through its SCIM API."""
 
     def __init__(self, peer):
         self.peer = peer
@@ -60,17 +60,17 @@ def lifecycle(checks, scim, downstream):
     scim.request("DELETE", f"/Groups/{team['id']}")
     arrives("a deleted group is gone", lambda t: not t.group("Team"))
     scim.request("DELETE", f"/Users/{ben['id']}")
-    arrives("a deleted user is gone or switched off", lambda t: not (t.user("ben@example.com") or {}).get("active"))
+    arrives("a deleted user is gone or deactivated", lambda t: not (t.user("ben@example.com") or {}).get("active"))
 
 
 def patches(peer):
-    """The bodies of the PATCH requests that a target has had, in order."""
+    """Returns the bodies of the PATCH requests that a target has received, in order."""
     lines = map(json.loads, Path(peer["SCIM_LEDGER"]).read_text().splitlines())
     return [json.dumps(line["body"]) for line in lines if line["method"] == "PATCH"]
 
 
 def smallest(checks, scim, peer):
-    """A change is told by what changed, not by everything."""
+    """A change is sent as the changed attributes, not as the whole resource."""
     place = Target(peer)
     made = [scim.request("POST", "/Users", user(f"{name}@example.com", title="Clerk"))[1] for name in ("una", "vic", "wes")]
     _, crew, _ = scim.request("POST", "/Groups", {"schemas": [GROUP], "displayName": "Crew", "members": [{"value": row["id"]} for row in made[:2]]})
@@ -89,11 +89,11 @@ def smallest(checks, scim, peer):
     scim.request("PATCH", f"/Users/{made[0]['id']}", operations({"op": "replace", "path": "title", "value": "Captain"}))
     scim.request("PATCH", f"/Users/{made[1]['id']}", operations({"op": "replace", "path": "title", "value": "Mate"}))
     eventually(lambda: place.user("vic@example.com").get("title") == "Mate")
-    checks.that("flaky: a change that changes nothing is not told", len(patches(peer)) == before + 1, patches(peer)[before:])
+    checks.that("flaky: a change that changes nothing is not sent", len(patches(peer)) == before + 1, patches(peer)[before:])
 
 
 def logins(checks, server, provider, downstream):
-    """Who comes in through the external provider reaches the targets that learn of logins, and no other."""
+    """A user who logs in through the external provider is sent to the targets with `jit`, and to no other."""
 
     def enter():
         login = Login(server, "wiki-secret-0123456789abcdef")
@@ -110,15 +110,15 @@ def logins(checks, server, provider, downstream):
     fetch("PATCH", provider["OIDC_CONTROL"] + "/accounts/1001", {"given_name": "Alicia"})
     checks.that("a later login goes through", enter() == "in")
     for name in ("scim2-server", "flaky"):
-        checks.that(f"{name}: what changed at a later login arrives", eventually(lambda: named(downstream[name], "Alicia")), downstream[name].user("alice@example.com"))
-    checks.that("scimmy: learns of no login", downstream["scimmy"].user("alice@example.com") is None, downstream["scimmy"].user("alice@example.com"))
+        checks.that(f"{name}: a change at a later login arrives", eventually(lambda: named(downstream[name], "Alicia")), downstream[name].user("alice@example.com"))
+    checks.that("scimmy: a target without jit gets no user of a login", downstream["scimmy"].user("alice@example.com") is None, downstream["scimmy"].user("alice@example.com"))
 
 
 def adoption(checks, scim, downstream):
-    """A user that a target has already is taken over, not made twice."""
+    """A user that a target already has is adopted, not created twice."""
     for name, place in downstream.items():
         status, made, _ = fetch("POST", place.peer["SCIM_URL"] + "/Users", user("known@example.com"), place.peer["SCIM_TOKEN"], {"Content-Type": "application/scim+json"})
-        checks.that(f"{name}: has a user of its own", status == 201, made)
+        checks.that(f"{name}: already has a user", status == 201, made)
     before = {name: place.user("known@example.com")["id"] for name, place in downstream.items()}
     scim.request("POST", "/Users", user("known@example.com", title="Adopted"))
     for name, place in downstream.items():
@@ -140,7 +140,7 @@ def answered_late(checks, scim, peer):
 
 
 def answered_wrongly(checks, scim, peer):
-    """A target that ignores filters must not make Vestibule adopt, and overwrite, somebody else."""
+    """A target that ignores filters must not make Vestibule adopt, and overwrite, another user."""
     place = Target(peer)
     before = {row["id"]: row for row in place.rows("Users")}
     fetch("POST", peer["SCIM_CONTROL"] + "/faults", {"rules": [{"match": "GET .*/Users", "do": "unfiltered"}, {"match": "POST .*/Users", "do": "ate", "times": 1}]})
@@ -148,11 +148,11 @@ def answered_wrongly(checks, scim, peer):
     checks.that("flaky: a target that ignores filters still gets the user", eventually(lambda: place.user("unfiltered@example.com"), 60))
     fetch("POST", peer["SCIM_CONTROL"] + "/faults", {"rules": []})
     after = {row["id"]: row for row in place.rows("Users") if row["id"] in before}
-    checks.that("flaky: and nobody else was overwritten", after == before)
+    checks.that("flaky: no other user was overwritten", after == before)
 
 
 def dead_letter(checks, server, scim, peer):
-    """What the target will never take is kept aside and told; after the cause is mended it is replayed."""
+    """A change that the target rejects becomes a dead letter, which is reported, and replayed after the cause is fixed."""
     fetch("POST", peer["SCIM_CONTROL"] + "/faults", {"rules": [{"match": "POST .*/Users", "do": "400"}]})
     scim.request("POST", "/Users", user("refused@example.com"))
 

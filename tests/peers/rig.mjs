@@ -1,4 +1,5 @@
-// What the drivers in JavaScript share: a running Vestibule, packages from npm, checks, and a browser without a screen or scripts.
+// Shared by the drivers in JavaScript: a running Vestibule, packages from npm, checks, and a browser without a screen
+// or scripts.
 import { execFileSync, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -18,11 +19,11 @@ export const checks = {
     console.log(holds ? `ok    ${name}` : `FAIL  ${name}${detail === undefined ? '' : `: ${String(detail?.stack ?? (typeof detail === 'string' ? detail : JSON.stringify(detail))).slice(0, 600)}`}`);
     return holds;
   },
-  /** The attempt must succeed; its value, or undefined. */
+  /** Checks that the attempt succeeds; returns its value, or undefined. */
   async works(name, attempt) {
     try { const value = await attempt(); this.that(name, true); return value; } catch (error) { this.that(name, false, error.cause ? `${error} ${error.cause?.message ?? JSON.stringify(error.cause)}` : error); return undefined; }
   },
-  /** The attempt must be refused with this OAuth error. */
+  /** Checks that the attempt is refused with this OAuth error. */
   async refused(name, code, attempt) {
     try { await attempt(); this.that(name, false, 'it was accepted'); } catch (error) {
       // A refusal of a client that used Basic comes as a challenge (RFC 6749 section 5.2).
@@ -36,10 +37,10 @@ export const checks = {
   },
 };
 
-/** An attribute's text without its entities. */
+/** Decodes the entities of an attribute. */
 const plain = (text) => text.replace(/&#(\d+);/g, (_, code) => String.fromCharCode(code)).replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&quot;', '"').replaceAll('&amp;', '&');
 
-/** Installs a set of packages and gives a function that imports one of them. */
+/** Installs a set of packages and returns a function that imports one of them. */
 export function packages(name) {
   const folder = facts(execFileSync(PEER, ['install', name], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })).NODE_FOLDER;
   const { resolve } = createRequire(join(folder, 'x.js'));
@@ -48,7 +49,7 @@ export function packages(name) {
 
 export const freePort = () => new Promise((done) => { const server = createServer().listen(0, '127.0.0.1', () => { const { port } = server.address(); server.close(() => done(port)); }); });
 
-/** Starts an empty Vestibule with serve.py; its facts and stop(). */
+/** Starts an empty Vestibule with serve.py; returns its facts and stop(). */
 export async function serve(...options) {
   const child = spawn('python3', [join(HERE, 'serve.py'), ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
@@ -60,13 +61,13 @@ export async function serve(...options) {
   return { ...facts(text), stop };
 }
 
-/** Starts a peer; its facts and stop(). */
+/** Starts a peer; returns its facts and stop(). */
 export function peer(name, folder, port, environment = {}) {
   const text = execFileSync(PEER, [name, folder, String(port)], { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' });
   return { ...facts(text), stop: () => execFileSync(PEER, ['stop', folder]) };
 }
 
-/** One SCIM request; status and body. */
+/** Sends one SCIM request; returns status and body. */
 export async function scim(server, method, path, body) {
   const response = await fetch(server.SCIM_URL + path, { method, headers: { authorization: `Bearer ${server.SCIM_TOKEN}`, 'content-type': 'application/scim+json' }, body: body && JSON.stringify(body) });
   const text = await response.text();
@@ -96,7 +97,7 @@ export class Browser {
     return response;
   }
 
-  /** Goes on from url until a redirect to an address that starts with `until`; that address. */
+  /** Follows redirects and forms from `url` until a redirect to an address that starts with `until`; returns it. */
   async walk(url, until, account, password) {
     let form;
     for (let step = 0; step < 15; step += 1) {

@@ -1,4 +1,4 @@
-"""What the drivers beside this file share: peers, a Vestibule of their own, a SCIM client, a browser without JavaScript.
+"""Shared by the drivers in this folder: peers, a Vestibule for each driver, a SCIM client, a browser without JavaScript.
 
 Standard library only. The program under test is $VESTIBULE_BIN, or target/debug/vestibule.
 """
@@ -26,14 +26,14 @@ BINARY = os.environ.get("VESTIBULE_BIN") or str(ROOT / "target/debug/vestibule")
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-FUSE_OFF = {"max_deletes_per_hour": 1_000_000}  # for targets of which many users leave
+FUSE_OFF = {"max_deletes_per_hour": 1_000_000}  # for targets that many users are removed from
 PASSWORD = "correct horse battery staple 9"
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the exit handlers stop all started processes
 
 
 class Checks:
-    """Prints one line per check and remembers the verdict."""
+    """Prints one line per check and counts the results."""
 
     def __init__(self):
         self.passed, self.failed = 0, 0
@@ -53,7 +53,7 @@ class Checks:
 
 
 def free_port():
-    """A port that is free, with the three after it: some peers listen on several."""
+    """Returns a free port, followed by three more free ports, because some peers listen on several."""
     while True:
         with contextlib.ExitStack() as held:
             port = 0
@@ -68,7 +68,7 @@ def free_port():
 
 
 def eventually(probe, seconds=30, pause=0.2):
-    """The first true value of `probe`, or its last value after `seconds`."""
+    """Returns the first true value of `probe`, or its last value after `seconds`."""
     end = time.monotonic() + seconds
     while True:
         value = probe()
@@ -78,7 +78,7 @@ def eventually(probe, seconds=30, pause=0.2):
 
 
 def folder(name):
-    """A temporary folder, removed at exit unless $KEEP is set. The database server, another user, may enter it."""
+    """A temporary folder, removed at exit unless $KEEP is set. The database server, which runs as another user, may enter it."""
     path = Path(tempfile.mkdtemp(prefix=f"vestibule-{name}."))
     path.chmod(0o755)
     if os.environ.get("KEEP"):
@@ -117,7 +117,7 @@ def software(name):
 
 
 def fetch(method, url, body=None, token=None, headers=None, timeout=30):
-    """One request; the status, the parsed or raw body, the headers."""
+    """Sends one request; returns the status, the parsed or raw body, the headers."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
     sent = {"Authorization": f"Bearer {token}"} if token else {}
@@ -137,7 +137,7 @@ def fetch(method, url, body=None, token=None, headers=None, timeout=30):
 
 
 def postgres_database(path):
-    """The address of a new, empty database; on $VESTIBULE_TEST_POSTGRES_URL, else on a server of its own."""
+    """Returns the URL of a new, empty database, on $VESTIBULE_TEST_POSTGRES_URL or else on a new server."""
     url = os.environ.get("VESTIBULE_TEST_POSTGRES_URL") or Peer("postgres", path)["POSTGRES_URL"]
     name = "t" + secrets.token_hex(6)
     subprocess.run(["psql", "-q", url, "-c", f"create database {name}"], check=True)
@@ -145,7 +145,7 @@ def postgres_database(path):
 
 
 def database(kind, path):
-    """The address of an empty database of `kind`, sqlite or postgres."""
+    """Returns the URL of an empty database of `kind`, sqlite or postgres."""
     return f"sqlite:{path}/vestibule.db" if kind == "sqlite" else postgres_database(path)
 
 
@@ -153,7 +153,7 @@ def database(kind, path):
 
 
 def toml(table):
-    """The lines of one table; values are strings, numbers, booleans, lists and (inline) dictionaries."""
+    """Returns the lines of one TOML table; values are strings, numbers, booleans, lists and (inline) dictionaries."""
     return "\n".join(f"{key} = {toml_value(value)}" for key, value in table.items()) + "\n"
 
 
@@ -177,7 +177,7 @@ def upstream(peer, jit=None, **more):
 
 def service_provider(name="wiki", **more):
     """A service provider; give redirect_uris, identity_providers, outbound and so on. Without redirect_uris it only provisions.
-    What is None is left out, also where there is a usual value."""
+    Keys with the value None are left out, also those that have a default here."""
     table = {"name": name, "inbound_userstore": "PRIMARY", **more}
     if table.get("redirect_uris"):
         table = {"client_id": name, "client_secret": f"{name}-secret-0123456789abcdef", "local_login": True, **table}
@@ -220,7 +220,7 @@ class Vestibule:
         atexit.register(self.kill)
 
     def start(self, seconds=60):
-        """Starts the server; the seconds until it said that it is ready."""
+        """Starts the server; returns the seconds until it was ready."""
         began = time.monotonic()
         with self.log.open("a") as log:
             self.process = subprocess.Popen([BINARY, "serve", "--config", str(self.config)], cwd=self.path, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -244,13 +244,13 @@ class Vestibule:
         return self.process is not None and self.process.poll() is None
 
     def kill(self, how=signal.SIGKILL):
-        """Ends the server: at once, or as a service manager would with SIGTERM."""
+        """Stops the server: with SIGKILL, or with another signal, such as the SIGTERM of a service manager."""
         if self.alive():
             self.process.send_signal(how)
             self.process.wait(60)
 
     def command(self, *arguments):
-        """Runs a subcommand on the same configuration; its exit status and what it printed."""
+        """Runs a subcommand with the same configuration; returns its exit status, standard output and standard error."""
         done = subprocess.run([BINARY, *arguments, "--config", str(self.config)], cwd=self.path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         return done.returncode, done.stdout.strip(), done.stderr.strip()
 
@@ -266,22 +266,22 @@ class Vestibule:
         return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())[1]) / 1024
 
     def memory_of_its_own(self):
-        """The same without the pages of files, such as the database's, that the operating system may take back."""
+        """Resident memory in MiB without the pages of files, such as the database's, which the operating system may reclaim."""
         return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())[1]) / 1024
 
 
 class Scim:
-    """A SCIM client that keeps its connection. One thread each."""
+    """A SCIM client that keeps its connection open, for one thread."""
 
     def __init__(self, base, token):
         self.base, self.token, self.connection = base, token, None
 
     def twin(self):
-        """The same client with a connection of its own."""
+        """Returns a client with the same token and its own connection."""
         return Scim(self.base, self.token)
 
     def request(self, method, path, body=None, headers=None, timeout=15):
-        """One request; the status, the parsed body, the headers. A broken connection raises OSError."""
+        """Sends one request; returns the status, the parsed body, the headers. A broken connection raises OSError."""
         parts = urlsplit(self.base)
         sent = {"Authorization": f"Bearer {self.token}", "Accept": "application/scim+json", **(headers or {})}
         if body is not None:
@@ -304,7 +304,7 @@ class Scim:
             self.connection = None
 
     def find(self, path, attribute, value):
-        """The resources with this value."""
+        """Returns the resources whose attribute has this value."""
         condition = quote(f"{attribute} eq {json.dumps(value)}")
         status, page, _ = self.request("GET", f"{path}?filter={condition}")
         if status != 200:
@@ -375,7 +375,7 @@ class Browser:
         self.cookies = {}
 
     def request(self, method, url, data=None, headers=None):
-        """One request without following a redirect; the status, the Location, the body."""
+        """Sends one request without following redirects; returns the status, the Location, the body."""
         parts = urlsplit(url)
         jar = self.cookies.setdefault(parts.netloc, {})
         sent = {"Accept": "text/html", "Cookie": "; ".join(f"{k}={v}" for k, v in jar.items()), **(headers or {})}
@@ -407,10 +407,10 @@ class Browser:
             jar[name.strip()] = value
 
     def walk(self, url, until, account, password, through="upstream"):
-        """Goes on from `url`, filling in what pages ask for, until a redirect to an address that starts with `until`.
+        """Follows redirects and fills in forms from `url` on, until a redirect to an address that starts with `until`.
 
         `through` names the identity provider to choose on Vestibule's pages; None logs in with the local password.
-        Returns that address (not fetched), or the Page on which there was no way on: an error, or a question for a password
+        Returns that address (not fetched), or the Page that cannot be continued: an error, or a question for a password
         when `password` is empty.
         """
         method, data = "GET", None

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""SCIM as independent suites understand it: scim_conformance.py [--database sqlite|postgres|openldap], all unless one is named.
+"""Runs independent SCIM suites: scim_conformance.py [--database sqlite|postgres|openldap], all unless one is named.
 
 Runs scim2-tester and scim-sanity (PyPI), and the recorded clients in $VESTIBULE_CASES (beside the repository), if that folder exists.
-What a suite skips fails too, unless it is in SKIPPED.
+A skipped check fails too, unless it is in SKIPPED.
 """
 
 import argparse
@@ -21,10 +21,11 @@ SKIPPED = {
     f"scim-sanity: {name} Lifecycle": "agents are resource types of a draft (draft-abbey-scim-agent-extension)"
     for name in ("Agent CRUD", "AgenticApplication CRUD", "Agent Rapid")
 }
-# The recordings of the standard itself, and what they say that a server SHOULD take and a strict one does not.
+# The recordings of the standard itself, and those of them that a server SHOULD accept but a strict one refuses.
 STANDARD = "rfc-core"
 LENIENT = {"rfc-56", "rfc-117", "rfc-151", "rfc-161", "rfc-163", "rfc-173", "rfc-174"}
-# The recordings' player writes the Host header itself, beside the one of Python's library; a server must refuse two (RFC 9112 §3.2).
+# The player of the recordings sends its own Host header in addition to that of Python's library; a server must refuse
+# two (RFC 9112 §3.2).
 PLAYER = """
 import http.client, runpy, sys
 class OneHost(http.client.HTTPConnection):
@@ -43,7 +44,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def scim2_tester(scim):
-    """Each result of scim2-tester: name, verdict, detail. It wants an empty store."""
+    """Yields each result of scim2-tester: name, verdict, detail. The store must be empty."""
     environment = {**os.environ, "SCIM_CLI_HEADERS": f"Authorization: Bearer {scim.token}", "NO_COLOR": "1", "COLUMNS": "400"}
     command = [software("scim2-tester") / "bin/scim2", "--url", scim.base, "test"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -55,7 +56,7 @@ def scim2_tester(scim):
 
 
 def scim_sanity(scim):
-    """The same of scim-sanity."""
+    """Yields each result of scim-sanity: name, verdict, detail."""
     command = [software("scim-sanity") / "bin/scim-sanity", "probe", scim.base, "--token", scim.token, "--i-accept-side-effects", "--strict", "--json-output"]
     done = subprocess.run(command, capture_output=True, text=True)
     if not done.stdout.startswith("{"):
@@ -66,7 +67,7 @@ def scim_sanity(scim):
 
 
 def recordings(scim, path, pattern="*"):
-    """The same of what recorded clients sent and have to get; "should" counts as much as "must"."""
+    """Yields each result of the recorded clients: name, verdict, detail; "should" counts as much as "must"."""
     report = path / "recordings.json"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-c", PLAYER, CASES / "replay.py", scim.base, scim.token, *sorted(CASES.glob(f"{pattern}.jsonl")), "--json", report]
@@ -93,7 +94,7 @@ def strict(checks, path):
 
 
 def judge(checks, kind, suite, results):
-    """Counts what passed, names what was skipped, and fails on everything else, also on silence."""
+    """Counts passed checks, prints skipped ones, and fails on everything else, also if there is no result."""
     count = 0
     for name, verdict, detail in results:
         count += 1
@@ -103,7 +104,7 @@ def judge(checks, kind, suite, results):
         else:
             checks.that(f"{kind}, {label}", verdict in ("pass", "success"), f"{verdict}: {detail}")
     if not count:
-        checks.that(f"{kind}, {suite} checks something", False)
+        checks.that(f"{kind}, {suite} has results", False)
 
 
 def main():
@@ -126,7 +127,7 @@ def main():
             judge(checks, kind, "recorded", recordings(scim, path))
         else:
             print(f"left out: there are no recorded clients at {CASES}", flush=True)
-        checks.that(f"{kind}, the log tells of no panic", "panicked" not in server.log.read_text(errors="replace"))
+        checks.that(f"{kind}, the log has no panic", "panicked" not in server.log.read_text(errors="replace"))
         server.kill()
     if options.database in (None, "sqlite"):
         strict(checks, folder("conformance"))

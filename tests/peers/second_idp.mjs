@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-// Logins through a second OpenID provider that others wrote (npm oauth2-mock-server): the first, the next, changed claims, a new key.
+// Logins through an independent OpenID provider (npm oauth2-mock-server): a first and a second login, changed claims, a
+// new key.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Browser, checks, freePort, peer, scim, serve } from './rig.mjs';
 
-const BACK = 'http://127.0.0.1:9/callback'; // nobody listens there: the driver reads the redirect
+const BACK = 'http://127.0.0.1:9/callback'; // no server listens there: the driver reads the redirect
 const folder = mkdtempSync(join(tmpdir(), 'vestibule-second.'));
 const issuer = peer('second-issuer', folder, await freePort());
 const server = await serve('--redirect-uri', BACK, '--identity-provider', JSON.stringify({
@@ -22,19 +23,19 @@ const login = () => new Browser().walk(`${server.URL}/oauth2/authorize?${new URL
 try {
   await checks.works('a first login', login);
   const [dan] = await people();
-  checks.that('the account has what the provider said', dan?.userName === 'dan@example.com' && dan.name?.givenName === 'Dan', dan);
+  checks.that('the account has the claims of the provider', dan?.userName === 'dan@example.com' && dan.name?.givenName === 'Dan', dan);
   await checks.works('the next login', login);
   checks.that('it is the same account, and nothing changed', (await people()).length === 1 && (await people())[0].meta.version === dan.meta.version);
   await control('PUT', '/person', { sub: 'dan', email: 'dan@example.com', email_verified: true, given_name: 'Daniel' });
-  await checks.works('a login with another name', login);
-  checks.that('the account has it', (await people())[0].name.givenName === 'Daniel');
+  await checks.works('a login with a changed name', login);
+  checks.that('the account has the new name', (await people())[0].name.givenName === 'Daniel');
   await control('POST', '/rotate-keys');
   await checks.works('a login after a new key was published', login);
   await control('PUT', '/person', { sub: 'eve', email: 'dan@example.com', email_verified: false });
   const asked = await login().then(() => '', (error) => String(error));
-  checks.that('whoever brings another subject and the same address gets no account of anybody', !asked.includes('code=') && (await people()).length === 1, asked);
+  checks.that('another subject with the same address gets no account', !asked.includes('code=') && (await people()).length === 1, asked);
 } catch (error) {
-  checks.that('the logins came to their end', false, error);
+  checks.that('the logins finished', false, error);
 } finally {
   await server.stop();
   issuer.stop();

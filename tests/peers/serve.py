@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Serves an empty Vestibule until it is ended, for drivers in other languages.
+"""Serves an empty Vestibule until it is stopped, for drivers in other languages.
 
 Prints KEY=value lines (URL, SCIM_URL, SCIM_TOKEN, DATABASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG, PID and the peer's facts), then READY.
 """

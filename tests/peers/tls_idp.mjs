@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// A provider whose certificate nobody vouches for, of its own host or of another: it is asked nothing, and the person is told.
+// A provider with an untrusted certificate, for its own host or for another: it gets no request, and the person sees an
+// error.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import https from 'node:https';
@@ -7,11 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Browser, checks, freePort, serve } from './rig.mjs';
 
-const BACK = 'http://127.0.0.1:9/callback'; // nobody listens there
+const BACK = 'http://127.0.0.1:9/callback'; // no server listens there
 const folder = mkdtempSync(join(tmpdir(), 'vestibule-tls.'));
 const asked = [];
 
-/** A server with a certificate of its own making, for `host`. */
+/** Starts a server with a self-signed certificate for `host`. */
 async function provider(name, host) {
   const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)];
   execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, '-subj', `/CN=${host}`, '-addext', `subjectAltName=${host === '127.0.0.1' ? 'IP' : 'DNS'}:${host}`], { stdio: 'ignore' });
@@ -40,6 +41,6 @@ for (const { name, server, issuer } of providers) {
     server.close();
   }
 }
-checks.that('no provider was asked anything', asked.length === 0, asked);
+checks.that('no provider got a request', asked.length === 0, asked);
 rmSync(folder, { recursive: true, force: true });
 checks.finish();

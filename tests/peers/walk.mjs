@@ -1,4 +1,5 @@
-// What walks in a browser share: Chromium, pages looked at in both themes and on a small phone, and their accessibility (axe).
+// Shared by the walks in a browser: Chromium, screenshots in both themes and on a small phone, and accessibility checks
+// (axe).
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { HERE, checks, packages } from './rig.mjs';
@@ -9,7 +10,7 @@ const { AxeBuilder } = await load('@axe-core/playwright');
 
 export const launch = () => chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking'] });
 
-/** Gives look(page, name): a screenshot in the folder, and if the page is of the server at `ours`, all that is checked of a page. */
+/** Returns look(page, name), which takes a screenshot, and checks the page if it is of the server at `ours`. */
 export function looker(ours, folder, prefix = '') {
   const shots = folder || join(HERE, '../../target/screenshots');
   mkdirSync(shots, { recursive: true });
@@ -29,13 +30,13 @@ export function looker(ours, folder, prefix = '') {
     await page.emulateMedia({ colorScheme: 'light' });
     await page.setViewportSize({ width: 320, height: 640 });
     await shoot('-320');
-    checks.that(`${name}: nothing sticks out of 320 pixels`, await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+    checks.that(`${name}: the page fits into 320 pixels`, await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
     await page.setViewportSize(size);
     await page.emulateMedia({ colorScheme: null });
   };
 }
 
-/** Waits until the browser stands on a page that does not send it on. */
+/** Waits until the browser is on a page that does not redirect. */
 export async function settle(page) {
   for (let hop = 0; hop < 5; hop += 1) {
     const here = page.url();

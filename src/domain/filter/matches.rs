@@ -16,7 +16,7 @@ pub fn matches(filter: &Filter, resource: &Attributes) -> bool {
 }
 
 /// Whether one element of a complex attribute meets the inner filter of [`Filter::Element`] or of a PATCH path.
-pub fn matches_element(filter: &Filter, element: &Value) -> bool {
+pub(crate) fn matches_element(filter: &Filter, element: &Value) -> bool {
     holds(filter, FilterInput::Element(element))
 }
 

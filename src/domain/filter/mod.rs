@@ -10,8 +10,11 @@ use super::clock::Timestamp;
 use super::resource::Relations;
 use super::schema::AttributeRef;
 
-pub use matches::{matches, matches_element};
-pub use parse::{Parsed, ValueFilter, parse, parse_value_filter, parse_with_deviations};
+pub use matches::matches;
+
+pub(crate) use matches::matches_element;
+pub(crate) use parse::parse_value_filter;
+pub use parse::{Parsed, parse, parse_with_deviations};
 
 /// The longest filter that is accepted, in bytes.
 pub const LONGEST: usize = 8 * 1024;
@@ -26,23 +29,23 @@ pub mod tolerance {
     /// An attribute that the resource type does not have; it counts as absent.
     pub const UNKNOWN_ATTRIBUTE: &str = "F1-unknown-attribute";
     /// A text without its quotes.
-    pub const UNQUOTED_TEXT: &str = "F2-unquoted-text";
+    pub(crate) const UNQUOTED_TEXT: &str = "F2-unquoted-text";
     /// A boolean or number in quotes, or a boolean in another case.
-    pub const LITERAL_SPELLING: &str = "F3-literal-spelling";
+    pub(crate) const LITERAL_SPELLING: &str = "F3-literal-spelling";
     /// A value after `pr`; it is ignored.
-    pub const VALUE_AFTER_PR: &str = "F4-value-after-pr";
+    pub(crate) const VALUE_AFTER_PR: &str = "F4-value-after-pr";
     /// `not` without parentheses.
-    pub const BARE_NOT: &str = "F5-bare-not";
+    pub(crate) const BARE_NOT: &str = "F5-bare-not";
     /// A blank missing where the grammar has one, or a `+`, tab or line break in its place.
-    pub const BLANKS: &str = "F6-blanks";
+    pub(crate) const BLANKS: &str = "F6-blanks";
     /// `emails[type eq "work"].value eq "x"`.
-    pub const AFTER_BRACKETS: &str = "F7-comparison-after-brackets";
+    pub(crate) const AFTER_BRACKETS: &str = "F7-comparison-after-brackets";
     /// Brackets after an attribute that has one value only.
     pub const BRACKETS_ON_SINGLE: &str = "F8-brackets-on-single-value";
     /// A date without a time.
-    pub const DATE_ONLY: &str = "F9-date-only";
+    pub(crate) const DATE_ONLY: &str = "F9-date-only";
     /// An extension's attribute without its URN.
-    pub const UNQUALIFIED: &str = "F10-unqualified-extension";
+    pub(crate) const UNQUALIFIED: &str = "F10-unqualified-extension";
 }
 
 /// A comparison operator.
@@ -124,7 +127,7 @@ impl Filter {
     }
 
     /// Returns the relations that it uses.
-    pub fn relations_used(&self) -> Relations {
+    pub(crate) fn relations_used(&self) -> Relations {
         match self {
             Self::Constant(_) => Relations::NONE,
             Self::And(terms) | Self::Or(terms) => terms
@@ -139,7 +142,7 @@ impl Filter {
     }
 
     /// Returns the wanted name if the whole filter is an equality of the type's name attribute.
-    pub fn name_wanted(&self) -> Option<&str> {
+    pub(crate) fn name_wanted(&self) -> Option<&str> {
         match self {
             Self::Compare {
                 attribute:
@@ -158,7 +161,7 @@ impl Filter {
 
 impl AttributeRef {
     /// The relation that it belongs to, if any.
-    pub fn relations_used(&self) -> Relations {
+    pub(crate) fn relations_used(&self) -> Relations {
         Relations {
             members: self.attribute.name == "members",
             groups: self.attribute.name == "groups",

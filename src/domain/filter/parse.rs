@@ -19,7 +19,7 @@ pub struct Parsed {
 
 /// The filter in the brackets of a PATCH path, `members[…`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ValueFilter<'a> {
+pub(crate) struct ValueFilter<'a> {
     /// The filter over one element.
     pub filter: Filter,
     /// The text after it: `]` and the rest, or nothing if the bracket was never closed.
@@ -48,7 +48,7 @@ pub fn parse_with_deviations(text: &str, resource_type: &ResourceType) -> Result
 }
 
 /// Reads the filter after the `[` of a PATCH path (RFC 7644 §3.5.2) up to its `]`.
-pub fn parse_value_filter<'a>(text: &'a str, attribute: &AttributeRef) -> Result<ValueFilter<'a>, Invalid> {
+pub(crate) fn parse_value_filter<'a>(text: &'a str, attribute: &AttributeRef) -> Result<ValueFilter<'a>, Invalid> {
     let mut parser = Parser::new(text)?;
     let filter = parser.any(&NameScope::Element(attribute))?;
     Ok(ValueFilter {

@@ -28,7 +28,7 @@ pub fn apply(
 /// Whether an operation has to create the element that its value path describes, since none matches. RFC 7644 §3.5.2.3
 /// would let a replace fail then; clients rely on the element (P7). Members are excluded: they are not part of a
 /// document.
-pub fn makes_elements(resource_type: &ResourceType, before: &Attributes, operations: &[PatchOperation]) -> bool {
+pub(crate) fn makes_elements(resource_type: &ResourceType, before: &Attributes, operations: &[PatchOperation]) -> bool {
     let mut after = before.clone();
     operations.iter().any(|operation| {
         let made = makes_element(&after, operation);

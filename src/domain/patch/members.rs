@@ -24,7 +24,7 @@ pub enum MemberStep {
 
 /// Returns the operations as steps if each is valid, is about `members` alone and determines by itself which members it
 /// adds or removes. A group of any size then need not be read. `None` also for no operations at all.
-pub fn members_only(operations: &[PatchOperation]) -> Option<Vec<MemberStep>> {
+pub(crate) fn members_only(operations: &[PatchOperation]) -> Option<Vec<MemberStep>> {
     if operations.is_empty() {
         return None;
     }
@@ -71,7 +71,7 @@ fn step(operation: &PatchOperation) -> Option<MemberStep> {
 }
 
 /// Elements of `members` as they are stored; `None` if one has no `value`.
-pub fn as_members(elements: &[Value]) -> Option<Vec<Member>> {
+pub(crate) fn as_members(elements: &[Value]) -> Option<Vec<Member>> {
     let member = |element: &Value| {
         let id = ResourceId::new(element.get("value")?.as_str()?);
         Some(Member {

@@ -10,8 +10,11 @@ use serde_json::Value;
 
 use super::path::Path;
 
-pub use apply::{apply, makes_elements};
-pub use members::{MemberStep, as_members, members_only};
+pub use apply::apply;
+
+pub(crate) use apply::makes_elements;
+pub use members::MemberStep;
+pub(crate) use members::{as_members, members_only};
 
 /// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +84,7 @@ impl fmt::Debug for PatchOperation {
 
 /// Whether an operation is about this core attribute. If one is about `password` and the result has none, the password
 /// is to be cleared.
-pub fn touches(operations: &[PatchOperation], attribute: &str) -> bool {
+pub(crate) fn touches(operations: &[PatchOperation], attribute: &str) -> bool {
     operations.iter().any(|operation| match &operation.path {
         Some(path) => path.attribute.extension.is_none() && path.attribute.attribute.name == attribute,
         None => operation

@@ -8,7 +8,7 @@ const CORE: &str = "urn:ietf:params:scim:schemas:core:2.0:";
 /// A path that names one attribute, or a part of it: `attribute`, `attribute.sub`, `attribute[sub eq "value"]` or
 /// `attribute[sub eq "value"].sub`, each perhaps after the URN of an extension and a colon.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttributePath {
+pub(crate) struct AttributePath {
     /// The URN of the extension; none for the core schema and the common attributes.
     pub extension: Option<String>,
     /// The attribute.
@@ -21,7 +21,7 @@ pub struct AttributePath {
 
 /// A choice of elements by the text of one sub-attribute.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Selector {
+pub(crate) struct Selector {
     /// The sub-attribute.
     pub attribute: String,
     /// Its text, without quotation marks and backslashes.
@@ -31,7 +31,7 @@ pub struct Selector {
 impl AttributePath {
     /// Reads a path. A URN ends at the last colon before a selector, whatever its segments look like; the URN of a core
     /// schema is left out. None if the text is not such a path.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (extension, rest) = split_urn(text)?;
         let (attribute, selector, sub) = match rest.split_once('[') {
             Some((attribute, rest)) => {
@@ -68,7 +68,7 @@ impl AttributePath {
     }
 
     /// The path of the whole attribute, without selector and sub-attribute.
-    pub fn of_attribute(&self) -> Self {
+    pub(crate) fn of_attribute(&self) -> Self {
         Self {
             selector: None,
             sub: None,
@@ -77,7 +77,7 @@ impl AttributePath {
     }
 
     /// The path of the selected elements, without the sub-attribute.
-    pub fn of_elements(&self) -> Self {
+    pub(crate) fn of_elements(&self) -> Self {
         Self {
             sub: None,
             ..self.clone()
@@ -85,7 +85,7 @@ impl AttributePath {
     }
 
     /// The names that lead to the value in a document: the URN, the attribute, the sub-attribute.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let urn = self.extension.as_deref();
         urn.into_iter()
             .chain([self.attribute.as_str()])

@@ -11,7 +11,7 @@ pub struct Location(String);
 
 impl Location {
     /// A name at the top level: an attribute, or the URN of an extension.
-    pub fn top(name: &str) -> Self {
+    pub(crate) fn top(name: &str) -> Self {
         Self(name.to_owned())
     }
 
@@ -28,12 +28,12 @@ impl Location {
     }
 
     /// Whether a name at the top level is the URN of an extension.
-    pub fn is_extension(name: &str) -> bool {
+    pub(crate) fn is_extension(name: &str) -> bool {
         name.contains(':')
     }
 
     /// Whether a text that a person wrote names this place, in any case, with or without the URN of the core schema.
-    pub fn is_named_by(&self, text: &str) -> bool {
+    pub(crate) fn is_named_by(&self, text: &str) -> bool {
         let is_same = |text: &str| text.eq_ignore_ascii_case(&self.0);
         is_same(text) || AttributePath::parse(text).is_some_and(|path| is_same(&path.to_string()))
     }

@@ -4,6 +4,6 @@ mod attribute;
 mod location;
 mod resolved;
 
-pub use attribute::{AttributePath, Selector};
+pub(crate) use attribute::{AttributePath, Selector};
 pub use location::Location;
-pub use resolved::{ParsedPath, Path, tolerance};
+pub use resolved::{Path, tolerance};

@@ -10,13 +10,13 @@ use crate::domain::validate::{Invalid, InvalidKind};
 /// Accepted deviations of a path from the grammar of RFC 7644 §3.5.2.
 pub mod tolerance {
     /// A dot in place of the colon after an extension's URN.
-    pub const DOT_AFTER_URN: &str = "P4-dot-after-urn";
+    pub(crate) const DOT_AFTER_URN: &str = "P4-dot-after-urn";
     /// The last `]` of a path is missing.
-    pub const MISSING_BRACKET: &str = "P10-missing-bracket";
+    pub(crate) const MISSING_BRACKET: &str = "P10-missing-bracket";
     /// An extension's attribute without its URN.
-    pub const UNQUALIFIED: &str = "P11-unqualified-extension";
+    pub(crate) const UNQUALIFIED: &str = "P11-unqualified-extension";
     /// A comparison as the whole path, `members.value eq "x"` (erratum 7122 to RFC 7644).
-    pub const COMPARISON_AS_PATH: &str = "P12-comparison-as-path";
+    pub(crate) const COMPARISON_AS_PATH: &str = "P12-comparison-as-path";
 }
 
 /// The target of an operation.

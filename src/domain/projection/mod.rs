@@ -52,11 +52,6 @@ impl Projection {
         projection
     }
 
-    /// What is returned by default.
-    pub fn default_of(resource_type: &ResourceType) -> Self {
-        Self::parse(resource_type, None, None)
-    }
-
     /// The relations that the response shows, so that no other is read.
     pub fn relations(&self) -> Relations {
         self.relations

@@ -51,7 +51,7 @@ pub fn view(resource: &Resource, resource_type: &ResourceType, base_url: &str) -
 impl Projection {
     /// Appends the JSON text of a resource, as far as it is shown. Relations must have been read as
     /// [`Projection::relations`] asks; those that are not shown are left out even if they were read.
-    pub fn render(&self, resource: &Resource, resource_type: &ResourceType, base_url: &str, out: &mut String) {
+    pub(crate) fn render(&self, resource: &Resource, resource_type: &ResourceType, base_url: &str, out: &mut String) {
         match split_schemas(resource.document.text()) {
             Some((schemas, rest)) if self.whole_document => {
                 out.push_str(schemas);

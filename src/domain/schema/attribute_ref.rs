@@ -24,7 +24,7 @@ impl AttributeRef {
     }
 
     /// Returns its value in `attributes` if it is a single string.
-    pub fn single_text<'a>(&self, attributes: &'a Map<String, Value>) -> Option<&'a str> {
+    pub(crate) fn single_text<'a>(&self, attributes: &'a Map<String, Value>) -> Option<&'a str> {
         let holder = match &self.extension {
             Some(urn) => attributes.get(urn)?.as_object()?,
             None => attributes,

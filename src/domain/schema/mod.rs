@@ -13,9 +13,9 @@ use std::sync::Arc;
 use super::ids::Kind;
 
 pub use attribute_ref::AttributeRef;
-pub use load::{SchemaError, SchemaProblem};
+pub(crate) use load::SchemaError;
 pub use registry::Registry;
-pub use resolve::common_attributes;
+pub(crate) use resolve::common_attributes;
 
 /// The data types of RFC 7643 §2.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Attribute {
 
     /// Whether the elements of the list are identified by `value` alone, as a group's members are: the `value` is
     /// immutable, so two elements with the same `value` are the same element.
-    pub fn is_identified_by_value(&self) -> bool {
+    pub(crate) fn is_identified_by_value(&self) -> bool {
         self.multi_valued
             && self
                 .sub("value")

@@ -66,7 +66,7 @@ impl Registry {
 
     /// The resource type that is served at an endpoint, with or without its slash. Lower case is accepted, as in
     /// `users`.
-    pub fn by_endpoint(&self, endpoint: &str) -> Option<&ResourceType> {
+    pub(crate) fn by_endpoint(&self, endpoint: &str) -> Option<&ResourceType> {
         let wanted = endpoint.strip_prefix('/').unwrap_or(endpoint);
         self.types.iter().find(|resource_type| {
             let own = resource_type.endpoint.trim_start_matches('/');

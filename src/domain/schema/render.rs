@@ -57,7 +57,7 @@ impl Uniqueness {
 
 impl Schema {
     /// The schema as `/Schemas` shows it, without `meta.location`, which depends on the server's address.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let attributes: Vec<_> = self
             .attributes
             .iter()
@@ -76,7 +76,7 @@ impl Schema {
 
 impl ResourceType {
     /// The resource type as `/ResourceTypes` shows it, without `meta.location`.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let extensions: Vec<_> = self
             .extensions
             .iter()

@@ -11,7 +11,7 @@ use crate::domain::schema::AttributeRef;
 /// # Panics
 ///
 /// Never: the file is part of the program.
-pub fn common_attributes() -> &'static [Arc<Attribute>] {
+pub(crate) fn common_attributes() -> &'static [Arc<Attribute>] {
     static COMMON: LazyLock<Vec<Arc<Attribute>>> = LazyLock::new(|| {
         let document = serde_json::from_str(include_str!("../../../schemas/common.json"))
             .expect("the common attributes are part of the program and a test reads them");
@@ -38,7 +38,7 @@ impl ResourceType {
 
     /// Resolves a path to an extension attribute although it lacks the URN, which RFC 7644 §3.10 requires. `None`
     /// unless exactly one extension has such an attribute.
-    pub fn resolve_unqualified(&self, path: &str) -> Option<AttributeRef> {
+    pub(crate) fn resolve_unqualified(&self, path: &str) -> Option<AttributeRef> {
         let mut found = self
             .extensions
             .iter()

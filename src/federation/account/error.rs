@@ -20,7 +20,7 @@ pub enum AccountError {
     Failed(#[from] FederationError),
 }
 
-/// What the person must correct.
+/// A problem that the person must correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountProblem {
     /// The last login is too old, or lacks the second factor.

@@ -12,9 +12,10 @@ mod sessions;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use consents::GivenConsent;
-pub use identities::{LinkedIdentity, LinkingRedirect};
-pub use profile::{Owner, ProfileValue};
+pub(crate) use consents::GivenConsent;
+pub(crate) use identities::{LinkedIdentity, LinkingRedirect};
+pub use profile::Owner;
+pub(crate) use profile::ProfileValue;
 pub use sessions::{OpenSession, SessionSelection};
 
 use super::error::FederationError;
@@ -55,7 +56,7 @@ pub struct AccountView {
     pub sessions: Vec<OpenSession>,
 }
 
-/// What people do with their own account. Methods block.
+/// The operations of people on their own account. Methods block.
 pub struct Account {
     login: Arc<Login>,
 }

@@ -100,7 +100,7 @@ impl TokenDefect {
 }
 
 /// The values that a token must match.
-pub struct Expected<'a> {
+pub(crate) struct Expected<'a> {
     /// The issuer that was asked.
     pub issuer: &'a str,
     /// Our `client_id` there.
@@ -116,7 +116,7 @@ pub struct Expected<'a> {
 }
 
 /// A parsed token, not verified yet.
-pub struct IdToken<'a> {
+pub(crate) struct IdToken<'a> {
     signed: &'a str,
     signature: Vec<u8>,
     algorithm: Algorithm,
@@ -126,7 +126,7 @@ pub struct IdToken<'a> {
 
 impl<'a> IdToken<'a> {
     /// Parses a token and rejects what no key could make valid. `allowed` are the algorithms of the issuer.
-    pub fn parse(token: &'a str, allowed: &[Algorithm]) -> Result<Self, TokenDefect> {
+    pub(crate) fn parse(token: &'a str, allowed: &[Algorithm]) -> Result<Self, TokenDefect> {
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenDefect::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(TokenDefect::Malformed)?;
         let header = object(header)?;
@@ -170,7 +170,11 @@ impl<'a> IdToken<'a> {
     /// Returns the claims, if one of the issuer's keys verifies the signature and all values match.
     ///
     /// [`TokenDefect::UnknownKey`] means that newly fetched keys may help.
-    pub fn verify(&self, keys: &CoreJsonWebKeySet, expected: &Expected<'_>) -> Result<Map<String, Value>, TokenDefect> {
+    pub(crate) fn verify(
+        &self,
+        keys: &CoreJsonWebKeySet,
+        expected: &Expected<'_>,
+    ) -> Result<Map<String, Value>, TokenDefect> {
         let key = self.signer(keys)?;
         check_claims(&self.claims, expected)?;
         let access_token = AccessToken::new(expected.access_token.to_owned());

@@ -20,7 +20,7 @@ use crate::http_client::{HttpClient, HttpError, HttpSettings};
 
 /// Our client registration at an OAuth 2.0 provider, and how to read the user from its API.
 #[derive(Clone, Debug)]
-pub struct OAuth2Settings {
+pub(crate) struct OAuth2Settings {
     /// Issuer name in links; nothing is fetched from it.
     pub issuer: String,
     /// Our `client_id` there.
@@ -75,14 +75,14 @@ pub struct FurtherCall {
 }
 
 /// An OAuth 2.0 provider.
-pub struct OAuth2Provider {
+pub(crate) struct OAuth2Provider {
     settings: OAuth2Settings,
     client: HttpClient,
 }
 
 impl OAuth2Provider {
     /// Creates the provider. Nothing is fetched before the first login.
-    pub fn new(settings: OAuth2Settings) -> Result<Self, HttpError> {
+    pub(crate) fn new(settings: OAuth2Settings) -> Result<Self, HttpError> {
         let client = HttpClient::new(HttpSettings::new(settings.allow_private_network))?;
         let rules = &settings.rules;
         let further = rules.calls.iter().map(|call| &call.endpoint);

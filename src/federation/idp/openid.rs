@@ -18,7 +18,7 @@ use crate::federation::idp::tenant::IssuerRule;
 use crate::http_client::{HttpClient, HttpError, HttpSettings};
 
 /// The standard claim that says whether `email` is verified (OpenID Connect Core §5.1).
-pub const EMAIL_VERIFIED: &str = "email_verified";
+pub(crate) const EMAIL_VERIFIED: &str = "email_verified";
 
 /// Deviations of an OpenID provider from the standard, and restrictions on its users.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

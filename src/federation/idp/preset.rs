@@ -6,7 +6,7 @@ use url::Url;
 use crate::federation::idp::tenant::is_guid;
 
 /// Settings that apply where the configuration sets nothing.
-pub struct Preset {
+pub(crate) struct Preset {
     /// Its name in the configuration.
     pub name: &'static str,
     /// The setting that some of its values are built from.
@@ -20,7 +20,7 @@ pub struct Preset {
 }
 
 /// All presets.
-pub const PRESETS: [Preset; 6] = [
+pub(crate) const PRESETS: [Preset; 6] = [
     Preset::plain("google", GOOGLE),
     Preset::plain("github", GITHUB),
     Preset::plain("facebook", FACEBOOK),
@@ -130,12 +130,12 @@ impl Preset {
     }
 
     /// Returns the preset with a name.
-    pub fn named(name: &str) -> Option<&'static Self> {
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
     /// Whether the parameter accepts this value.
-    pub fn takes(&self, value: &str) -> bool {
+    pub(crate) fn takes(&self, value: &str) -> bool {
         match self.parameter {
             Some("tenant") => is_guid(value) || ["common", "organizations"].contains(&value),
             Some(_) => Url::parse(&format!("https://{value}")).is_ok_and(|url| {
@@ -148,7 +148,7 @@ impl Preset {
 
     /// Returns the settings with the value of the parameter filled in. Without a value, settings that need one are left
     /// out.
-    pub fn settings(&self, value: Option<&str>) -> Table {
+    pub(crate) fn settings(&self, value: Option<&str>) -> Table {
         let place = format!("{{{}}}", self.parameter.unwrap_or_default());
         let one_tenant = value.is_some_and(is_guid) && !self.of_one_tenant.is_empty();
         let mut settings = table(self.settings);

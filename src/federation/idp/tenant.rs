@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 use crate::federation::idp::id_token::TokenDefect;
 
 /// Placeholder for the tenant in the issuer identifier of a multi-tenant provider.
-pub const PLACEHOLDER: &str = "{tenantid}";
+pub(crate) const PLACEHOLDER: &str = "{tenantid}";
 
 /// The issuer that a token must come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssuerRule {
+pub(crate) struct IssuerRule {
     /// The issuer identifier; with [`PLACEHOLDER`], those of all tenants.
     pub issuer: String,
     /// The allowed tenants; all if empty.
@@ -18,12 +18,12 @@ pub struct IssuerRule {
 
 impl IssuerRule {
     /// Whether the rule covers several issuers.
-    pub fn is_of_many(&self) -> bool {
+    pub(crate) fn is_of_many(&self) -> bool {
         self.issuer.contains(PLACEHOLDER)
     }
 
     /// Returns the issuer that a token with these claims must name: that of the tenant in `tid`.
-    pub fn expected(&self, claims: &Map<String, Value>) -> Result<String, TokenDefect> {
+    pub(crate) fn expected(&self, claims: &Map<String, Value>) -> Result<String, TokenDefect> {
         if !self.is_of_many() {
             return Ok(self.issuer.clone());
         }
@@ -36,7 +36,7 @@ impl IssuerRule {
     }
 
     /// Whether an answer may name this issuer (RFC 9207), as far as can be checked without a token.
-    pub fn admits(&self, issuer: &str) -> bool {
+    pub(crate) fn admits(&self, issuer: &str) -> bool {
         match self.issuer.split_once(PLACEHOLDER) {
             None => issuer == self.issuer,
             Some((before, after)) => issuer
@@ -48,14 +48,14 @@ impl IssuerRule {
 
     /// Whether a key that is published for the issuer `of` may sign for `issuer`. A key of one tenant never signs for
     /// another.
-    pub fn key_signs_for(of: &str, issuer: &str, claims: &Map<String, Value>) -> bool {
+    pub(crate) fn key_signs_for(of: &str, issuer: &str, claims: &Map<String, Value>) -> bool {
         let tenant = claims.get("tid").and_then(Value::as_str).unwrap_or_default();
         of.replace(PLACEHOLDER, tenant) == issuer
     }
 }
 
 /// Whether a text is a GUID, like a tenant id: `8-4-4-4-12` hexadecimal digits.
-pub fn is_guid(text: &str) -> bool {
+pub(crate) fn is_guid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
 }

@@ -32,7 +32,7 @@ impl Condition {
 
 impl ApprovalRule {
     /// Whether a first login with these claims waits for approval.
-    pub fn applies(&self, claims: &Map<String, Value>) -> bool {
+    pub(crate) fn applies(&self, claims: &Map<String, Value>) -> bool {
         let any = |conditions: &[Condition]| conditions.iter().any(|condition| condition.is_true(claims));
         match self {
             Self::None => false,
@@ -114,7 +114,7 @@ impl Approvals {
 }
 
 /// Returns the claims of a person who waits, for the approver; empty if they cannot be opened.
-pub fn claims_of(approval: &Approval, secrets: &SecretBox) -> Map<String, Value> {
+pub(crate) fn claims_of(approval: &Approval, secrets: &SecretBox) -> Map<String, Value> {
     let plain = secrets.open(&context(&approval.id), &approval.sealed);
     let claims = plain.ok().and_then(|plain| serde_json::from_slice(&plain).ok());
     claims.unwrap_or_default()
@@ -133,7 +133,7 @@ pub(crate) fn status(approval: Approval) -> ApprovalStatus {
 
 /// The answer to a request for approval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ApprovalStatus {
+pub(crate) enum ApprovalStatus {
     /// No answer yet, or no request.
     #[default]
     None,

@@ -236,7 +236,7 @@ pub fn attributes(mappings: &[ClaimMapping], username: &str, claims: &Map<String
 }
 
 /// Returns the values that the provider suggests and the person may change; only strings.
-pub fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Vec<(WritablePath, String)> {
+pub(crate) fn suggestions(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Vec<(WritablePath, String)> {
     let suggested = mappings.iter().filter(|mapping| mapping.mode == ClaimMode::Suggest);
     let text = |mapping: &ClaimMapping| match said(claims, &mapping.from) {
         ClaimValue::Value(value) => Some((WritablePath::of(&mapping.to), value.as_str()?.to_owned())),

@@ -17,7 +17,7 @@ use crate::federation::jit::questions::{
 
 /// The facts that the decision is based on.
 #[derive(Clone, Copy, Debug)]
-pub struct DecisionInput<'a> {
+pub(crate) struct DecisionInput<'a> {
     /// The identity provider of the login.
     pub provider: &'a IdentityProviderName,
     /// The provisioning policy of the provider.
@@ -56,7 +56,7 @@ pub struct DecisionInput<'a> {
 
 /// A local account, as far as the decision needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalAccount {
+pub(crate) struct LocalAccount {
     /// Its store.
     pub store: StoreName,
     /// Its id.
@@ -78,7 +78,7 @@ pub struct LocalAccount {
 
 /// The account that a first login would make.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DesiredAccount {
+pub(crate) enum DesiredAccount {
     /// The userstore is not known, or no account can be made.
     Unclear(Denial),
     /// The userstore is known, but the rule gives no valid user name.
@@ -101,7 +101,7 @@ pub enum DesiredAccount {
 
 /// The next action of the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// The person is this user; the attributes are updated from the claims.
     Complete(LocalAccount, Agreement),
     /// A change must be written first.
@@ -114,7 +114,7 @@ pub enum Decision {
 
 /// A change that must be written before the login completes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proposal {
+pub(crate) enum Proposal {
     /// A new account, linked.
     Create {
         /// In this store.
@@ -132,7 +132,7 @@ pub enum Proposal {
 
 /// A step that the person must take before the login goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LoginPrompt {
+pub(crate) enum LoginPrompt {
     /// A proof that the account with the user name is theirs: its password.
     LinkProof(LocalAccount),
     /// Answers to the questions that an account is made with.
@@ -142,7 +142,7 @@ pub enum LoginPrompt {
 }
 
 /// Decides the next action. Equal facts always give the same decision.
-pub fn decide(input: &DecisionInput<'_>) -> Decision {
+pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     if let Err(denial) = admissible(input) {
         return Decision::Refuse(denial);
     }

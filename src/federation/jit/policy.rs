@@ -48,7 +48,7 @@ pub struct AccountLease {
 
 impl JitPolicy {
     /// Returns the time that a first login waits, and then the time that an approval can be used.
-    pub fn approval_span(&self) -> Duration {
+    pub(crate) fn approval_span(&self) -> Duration {
         days(self.approval_days.unwrap_or(14))
     }
 
@@ -85,17 +85,17 @@ pub enum JitMode {
 
 impl JitMode {
     /// Whether the person is asked for consent.
-    pub fn asks_consent(self) -> bool {
+    pub(crate) fn asks_consent(self) -> bool {
         !matches!(self, Self::Silent | Self::Off)
     }
 
     /// Whether the person chooses a password.
-    pub fn asks_password(self) -> bool {
+    pub(crate) fn asks_password(self) -> bool {
         matches!(self, Self::PasswordConsent | Self::UsernamePasswordConsent)
     }
 
     /// Whether the person chooses a user name.
-    pub fn asks_username(self) -> bool {
+    pub(crate) fn asks_username(self) -> bool {
         self == Self::UsernamePasswordConsent
     }
 }
@@ -208,7 +208,7 @@ impl SecondFactor {
     }
 
     /// Whether it may send e-mail.
-    pub fn mails(self) -> bool {
+    pub(crate) fn mails(self) -> bool {
         matches!(self, Self::EmailOtp | Self::Any)
     }
 

@@ -61,7 +61,7 @@ pub enum Wording {
 
 impl Wording {
     /// Returns the text in a language, else in English, else in any language.
-    pub fn in_language(&self, tag: &str) -> &str {
+    pub(crate) fn in_language(&self, tag: &str) -> &str {
         match self {
             Self::Same(text) => text,
             Self::By(texts) => texts
@@ -75,5 +75,5 @@ impl Wording {
 
 impl Purpose {
     /// Name of the purpose that applies if none is configured.
-    pub const ACCOUNT: &str = "account";
+    pub(crate) const ACCOUNT: &str = "account";
 }

@@ -64,7 +64,7 @@ pub struct Answers {
 
 /// The valid answers, which the account is made with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Agreement {
+pub(crate) struct Agreement {
     /// The password that was chosen.
     pub password: Option<Secret>,
     /// The consents.
@@ -84,7 +84,7 @@ pub(crate) struct ConsentParties<'a> {
 
 /// Choices of the person that are kept for the rest of the login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoginPreferences {
+pub(crate) struct LoginPreferences {
     /// Another user name is wanted, instead of proving the account that has the first one.
     pub another_name: bool,
 }

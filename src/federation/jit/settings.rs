@@ -34,7 +34,7 @@ pub struct IdentityProviderSettings {
     #[serde(default)]
     pub allow_private_network: bool,
     /// If not empty, the only e-mail domains that it is trusted for. A person with another address is refused, and a
-    /// verified address of these domains can link ([`OnConflict::LinkVerifiedEmail`]).
+    /// verified address of these domains can link ([`LinkVerifiedEmail`](super::policy::OnConflict::LinkVerifiedEmail)).
     #[serde(default)]
     pub trusted_email_domains: Vec<String>,
     /// The provisioning policy.

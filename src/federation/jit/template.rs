@@ -34,11 +34,11 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// A template with valid syntax. The text is kept instead of the compiled form, since rendering is rare.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(String);
+pub(crate) struct Template(String);
 
 /// The result of rendering a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rendered {
+pub(crate) enum Rendered {
     /// A text, which may be empty.
     Text(String),
     /// It refers to a claim that is absent.
@@ -49,12 +49,12 @@ pub enum Rendered {
 
 impl Template {
     /// Whether a text is a template.
-    pub fn is_one(text: &str) -> bool {
+    pub(crate) fn is_one(text: &str) -> bool {
         text.contains("{{") || text.contains("{%")
     }
 
     /// Parses a template; the error describes the defect.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match ENVIRONMENT.template_from_str(text) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(error) => Err(error.to_string()),
@@ -62,7 +62,7 @@ impl Template {
     }
 
     /// Returns the top-level claims that it may read.
-    pub fn claims(&self) -> Vec<String> {
+    pub(crate) fn claims(&self) -> Vec<String> {
         let names = ENVIRONMENT
             .template_from_str(&self.0)
             .map(|template| template.undeclared_variables(false));
@@ -73,7 +73,7 @@ impl Template {
     }
 
     /// Renders the template, without blanks at either end.
-    pub fn render(&self, claims: &Map<String, Value>) -> Rendered {
+    pub(crate) fn render(&self, claims: &Map<String, Value>) -> Rendered {
         let mut context = claims.clone();
         context.entry(ALL).or_insert_with(|| Value::Object(claims.clone()));
         let mut text = BoundedWriter(Vec::new());

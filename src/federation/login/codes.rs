@@ -19,7 +19,7 @@ pub(super) fn normalised(code: &str) -> String {
         .collect()
 }
 
-/// An address that its owner recognises, and that tells nobody else the mailbox.
+/// Masks an address: its owner recognises it, and others do not learn the mailbox.
 pub(super) fn masked(address: &str) -> String {
     let (local, domain) = address.split_once('@').unwrap_or((address, ""));
     let mut characters = local.chars();

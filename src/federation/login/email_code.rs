@@ -163,9 +163,15 @@ impl Login {
         &self,
         loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
-        (mut authentication, mail): (Authentication, MailedCode),
         code: &Secret,
     ) -> Result<LoginStep, LoginError> {
+        let LoginState::Mailed {
+            mut authentication,
+            mail,
+        } = loaded.transaction.state.clone()
+        else {
+            return Ok(self.show(&loaded, policy));
+        };
         if let Some(wrong) = self.email_codes.check(&authentication.user, &mail, code)? {
             return self.refuse_code(loaded, policy, wrong);
         }

@@ -1,7 +1,7 @@
 //! One login as a state machine: choose a provider, go there, come back, prove what must be proved, be admitted.
 
 mod codes;
-pub mod email_code;
+pub(crate) mod email_code;
 mod home_realm;
 mod linking;
 mod pages;
@@ -37,7 +37,7 @@ use second_factor::SecondFactors;
 use step::{LoginContext, LoginStep};
 use transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction, Transactions};
 
-/// How many wrong passwords or codes end a login.
+/// The number of wrong passwords or codes that ends a login.
 const FAILURES: u32 = 10;
 /// Longest password that is compared, in bytes.
 const LONGEST_PASSWORD: usize = 1024;
@@ -309,7 +309,7 @@ impl Login {
         Ok(self.show(&loaded, policy))
     }
 
-    /// Whether it is the password of the account. A locked account answers as with a wrong one.
+    /// Returns whether it is the password of the account. For a locked account every password is wrong.
     pub(crate) fn is_password(
         &self,
         store: &StoreName,

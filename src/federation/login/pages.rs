@@ -20,7 +20,7 @@ pub(super) fn screen(config: &FederationConfig, transaction: &Transaction, polic
     }
 }
 
-/// What every page of a login shows of it.
+/// The context that every page of a login shows.
 pub(super) fn context(transaction: &Transaction, policy: &ServiceProviderPolicy) -> LoginContext {
     LoginContext {
         application: policy.display_name.clone(),

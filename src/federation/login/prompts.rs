@@ -3,10 +3,9 @@
 use super::Login;
 use super::step::LoginStep;
 use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState};
-use crate::domain::{Actor, ResourceId, Secret, StoreName};
+use crate::domain::{ResourceId, Secret, StoreName};
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
-use crate::federation::idp::provider::Identity;
 use crate::federation::jit::admit::{ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
@@ -130,7 +129,7 @@ impl Login {
                 self.enter(loaded, policy, LoginState::Asking { asserted, questions })
             }
             ProvisioningResult::Admitted(store, user) => {
-                self.sync_groups(upstream, arrival.actor(), (&store, &user), &asserted.identity)?;
+                self.sync_groups(upstream, &arrival, &store, &user)?;
                 self.record_login(upstream, &asserted.identity, &user)?;
                 let amr: &[&str] = if asserted.proved.is_some() {
                     &["fed", "pwd"]
@@ -147,9 +146,9 @@ impl Login {
     fn sync_groups(
         &self,
         upstream: &Upstream,
-        actor: Actor,
-        (store, user): (&StoreName, &ResourceId),
-        identity: &Identity,
+        arrival: &ProvisioningContext<'_>,
+        store: &StoreName,
+        user: &ResourceId,
     ) -> Result<(), LoginError> {
         let jit = &upstream.settings.jit;
         let Some(policy) = &jit.groups else { return Ok(()) };
@@ -159,8 +158,8 @@ impl Login {
             provider: &upstream.settings.name,
             policy,
             sync: jit.sync,
-            actor,
+            actor: arrival.actor(),
         };
-        Ok(sync.run(store, user, &identity.claims)?)
+        Ok(sync.run(store, user, &arrival.identity.claims)?)
     }
 }

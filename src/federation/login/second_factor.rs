@@ -1,4 +1,4 @@
-//! Authenticators and recovery codes in the database: who has them, and whether a code is right.
+//! Authenticators and recovery codes in the database, and the check of codes.
 
 use std::sync::Arc;
 

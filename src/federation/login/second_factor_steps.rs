@@ -68,12 +68,8 @@ impl Login {
         let (loaded, policy) = self.load(handle)?;
         match loaded.transaction.state.clone() {
             LoginState::Challenging { authentication, .. } => self.challenged(loaded, policy, authentication, code),
-            LoginState::Mailed { authentication, mail } => {
-                self.check_mailed_code(loaded, policy, (authentication, mail), code)
-            }
-            LoginState::Enrolling {
-                authentication, seed, ..
-            } => self.enrol(loaded, policy, (authentication, seed), code),
+            LoginState::Mailed { .. } => self.check_mailed_code(loaded, policy, code),
+            LoginState::Enrolling { .. } => self.enrol(loaded, policy, code),
             _ => Ok(self.show(&loaded, policy)),
         }
     }
@@ -114,9 +110,16 @@ impl Login {
         &self,
         loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
-        (mut authentication, seed): (Authentication, [u8; 20]),
         code: &Secret,
     ) -> Result<LoginStep, LoginError> {
+        let LoginState::Enrolling {
+            mut authentication,
+            seed,
+            ..
+        } = loaded.transaction.state.clone()
+        else {
+            return Ok(self.show(&loaded, policy));
+        };
         let Some(last_step) = self.second_factors.confirmed_step(&seed, code) else {
             return self.refuse_code(loaded, policy, CodeError::Code);
         };

@@ -48,7 +48,7 @@ pub enum LoginPage {
     },
     /// The password of an account that has the user name, as proof of ownership.
     LinkProof {
-        /// What people call the identity provider.
+        /// The display name of the identity provider.
         provider: String,
         /// The user name of the account.
         username: String,
@@ -61,7 +61,7 @@ pub enum LoginPage {
     Details(Box<Details>),
     /// The login waits for approval.
     Waiting {
-        /// What people call the identity provider.
+        /// The display name of the identity provider.
         provider: String,
         /// The reference of the request for approval.
         reference: String,
@@ -122,7 +122,7 @@ pub enum CodeError {
 /// The attributes that a person sees and the questions before an account is made or used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Details {
-    /// What people call the identity provider.
+    /// The display name of the identity provider.
     pub provider: String,
     /// The attributes that the claims give and that are stored.
     pub known: Vec<(WritablePath, String)>,

@@ -44,16 +44,16 @@ pub(crate) enum LoginState {
     Choosing,
     /// The browser is at an identity provider.
     Away {
-        /// Which.
+        /// The identity provider.
         provider: IdentityProviderName,
-        /// What it must answer to.
+        /// The state of the adapter, which the answer is checked against.
         pending: LoginSecret,
     },
     /// The browser is at an identity provider, for an identity that a person adds to their account.
     Linking {
-        /// Which.
+        /// The identity provider.
         provider: IdentityProviderName,
-        /// What it must answer to.
+        /// The state of the adapter, which the answer is checked against.
         pending: LoginSecret,
         /// The person.
         visitor: SignedInUser,
@@ -71,7 +71,7 @@ pub(crate) enum LoginState {
     },
     /// An identity is known, and the person must answer questions first.
     Asking {
-        /// Who it is.
+        /// The identity.
         asserted: AssertedIdentity,
         /// The questions.
         questions: Questions,
@@ -137,9 +137,9 @@ pub(crate) struct MailedCode {
 pub(crate) struct AssertedIdentity {
     /// The identity provider.
     pub(crate) provider: IdentityProviderName,
-    /// Their identity there.
+    /// The identity at that provider.
     pub(crate) identity: Identity,
-    /// The account that they proved to be theirs, in this login.
+    /// The account that the person proved to be theirs, in this login.
     pub(crate) proved: Option<ResourceId>,
     /// Choices of the person that deviate from the policy.
     pub(crate) wishes: LoginPreferences,

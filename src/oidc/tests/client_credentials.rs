@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::super::TokenResponse;
 use super::super::fixtures::{START, World, code_of, robot_key, with};
+use super::super::token::TokenResponse;
 use crate::jose::jws;
 use crate::storage::{StorageError, random, scim_tokens};
 

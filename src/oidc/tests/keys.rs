@@ -8,9 +8,9 @@ use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, C
 use openidconnect::{AccessToken, AccessTokenHash, ClientId, IssuerUrl, Nonce};
 use serde_json::{Value, json};
 
-use super::super::TokenResponse;
 use super::super::fixtures::{START, VERIFIER, World};
 use super::super::keys::Keys;
+use super::super::token::TokenResponse;
 use crate::domain::{Clock, Secret};
 use crate::storage::SecretBox;
 
@@ -210,7 +210,7 @@ fn signing_keys_do_not_open_with_another_master_key() {
         world.clock.clone(),
         std::time::Duration::ZERO,
     );
-    assert!(matches!(opened, Err(super::super::KeysError::Sealed(_))));
+    assert!(matches!(opened, Err(super::super::keys::KeysError::Sealed(_))));
 }
 
 /// OC30.

@@ -6,7 +6,7 @@ use super::super::{LoggedOut, PageFailure};
 const BYE: (&str, &str) = ("post_logout_redirect_uri", "https://app.example/bye");
 
 /// Returns a session and its tokens.
-fn logged_in(world: &World) -> (String, super::super::TokenResponse) {
+fn logged_in(world: &World) -> (String, super::super::token::TokenResponse) {
     let session = world.login();
     let tokens = world.redeem(&world.code(&session, &[]), &[]).unwrap();
     (session, tokens)

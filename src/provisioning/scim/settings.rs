@@ -21,7 +21,7 @@ pub struct ScimTargetSettings {
     pub user_verb: Option<Verb>,
     /// How groups are updated; `None`: as the target's `ServiceProviderConfig` says.
     pub group_verb: Option<Verb>,
-    /// How many members one request may add or remove.
+    /// The number of members that one request may add or remove.
     pub members_per_request: usize,
     /// The page size of searches.
     pub page: u32,

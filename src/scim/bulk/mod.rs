@@ -20,9 +20,9 @@ use super::{Caller, Prefer, Reply, RequestOptions, ResourceRef, Scim, ScimError,
 use crate::domain::{Kind, ResourceId};
 
 /// The maximum number of operations in one request.
-pub const MOST_OPERATIONS: usize = 1000;
+pub(crate) const MOST_OPERATIONS: usize = 1000;
 /// The maximum size of one request in bytes.
-pub const LARGEST_PAYLOAD: usize = 1024 * 1024;
+pub(crate) const LARGEST_PAYLOAD: usize = 1024 * 1024;
 
 impl Scim {
     /// `POST /Bulk`. The request as a whole is refused only if it is malformed or too large.
@@ -58,7 +58,7 @@ impl Scim {
 }
 
 /// The error for a request that is too large; names both limits (RFC 7644 §3.7.4).
-pub fn too_large() -> ScimError {
+pub(crate) fn too_large() -> ScimError {
     ScimErrorKind::TooLarge.because(format!(
         "A bulk request may have at most {MOST_OPERATIONS} operations (maxOperations) and {LARGEST_PAYLOAD} bytes (maxPayloadSize)."
     ))

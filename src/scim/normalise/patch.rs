@@ -10,7 +10,7 @@ use crate::domain::schema::{Extension, Mutability, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
 /// The maximum number of operations in one request.
-pub const MOST_OPERATIONS: usize = 1000;
+pub(crate) const MOST_OPERATIONS: usize = 1000;
 
 /// The operations of a PATCH request (RFC 7644 §3.5.2) in strict form, each with a path. An error names the operation
 /// by its index in the request.

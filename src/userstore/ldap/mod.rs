@@ -42,7 +42,7 @@ use connection::{Connections, LdapFailure};
 use mapping::Mapping;
 use server_info::ServerInfo;
 
-pub use check::Finding;
+pub(crate) use check::Finding;
 pub use flavour::Flavour;
 pub use name::Dn;
 pub use settings::{LdapSettings, UnmappedValues};

@@ -15,7 +15,7 @@ impl Dn {
     }
 
     /// Whether it is a valid distinguished name.
-    pub fn is_well_formed(&self) -> bool {
+    pub(crate) fn is_well_formed(&self) -> bool {
         parts(&self.0).is_some()
     }
 

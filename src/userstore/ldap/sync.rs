@@ -23,6 +23,12 @@ const ATTEMPTS: usize = 4;
 /// The write, its side records and the extra write that together copy an entry.
 type ImportWrite = (Write, Vec<SideRecord>, SideWrite);
 
+/// The stored attributes of a resource, and the writer of each.
+pub(super) struct Stored<'a> {
+    pub(super) attributes: &'a Attributes,
+    pub(super) writers: &'a Writers,
+}
+
 impl LdapUserstore {
     pub(super) fn sync_batch(
         &self,
@@ -108,7 +114,13 @@ impl LdapUserstore {
             return Ok(None);
         };
         let id = ResourceId::new(entry.id.clone());
-        let draft = self.draft(kind, &id, (&nothing, &Writers::new()), attributes)?;
+        let draft = {
+            let stored = Stored {
+                attributes: &nothing,
+                writers: &Writers::new(),
+            };
+            self.draft(kind, &id, stored, attributes)?
+        };
         let diff = provenance::diff(self.resource_type(kind)?, &nothing, &draft.attributes);
         let side_records = self.journal(Action::Create, diff)?;
         let known = known(id.clone(), entry);
@@ -189,7 +201,13 @@ impl LdapUserstore {
         entry: &Entry,
     ) -> Result<Option<(Write, Vec<SideRecord>)>, StoreError> {
         let (kind, id, old) = (&before.kind, &before.id, before.document.attributes());
-        let mut draft = self.draft(kind, id, (&old, &before.writers.writers()), attributes)?;
+        let mut draft = {
+            let stored = Stored {
+                attributes: &old,
+                writers: &before.writers.writers(),
+            };
+            self.draft(kind, id, stored, attributes)?
+        };
         let steps = if *kind == Kind::GROUP {
             self.member_steps(id, entry)?
         } else {
@@ -217,7 +235,7 @@ impl LdapUserstore {
         &self,
         kind: &Kind,
         id: &ResourceId,
-        (before, writers): (&Attributes, &Writers),
+        stored: Stored<'_>,
         attributes: Attributes,
     ) -> Result<Draft, StoreError> {
         let resource_type = self.resource_type(kind)?;
@@ -225,7 +243,7 @@ impl LdapUserstore {
         Ok(Draft {
             key: UniqueKey::of(Some(resource_type), id, &attributes),
             unique: unique_values(resource_type, &attributes),
-            writers: provenance::assign_writers(before, &attributes, writers, &self.actor().writer()),
+            writers: provenance::assign_writers(stored.attributes, &attributes, stored.writers, &self.actor().writer()),
             attributes,
             members: None,
             password: None,

@@ -32,7 +32,7 @@ impl LdapUserstore {
     }
 
     /// The time until the next call of `watch`: short while the directory does not answer.
-    pub fn interval(&self) -> Duration {
+    pub(crate) fn interval(&self) -> Duration {
         match self.connections.outage() {
             Some(_) => self.settings.watch.min(KNOCK_EVERY),
             None => self.settings.watch,
