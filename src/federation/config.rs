@@ -7,7 +7,7 @@ use super::idp::oauth2::{OAuth2Provider, OAuth2Settings};
 use super::idp::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
 use super::idp::provider::{Identity, IdentityProvider};
 use super::jit::attribute_path::WritablePath;
-use super::jit::claims::{self, ClaimMapping};
+use super::jit::claim_mapping::{self, ClaimMapping};
 use super::jit::denial::Denial;
 use super::jit::policy::{JitMode, SecondFactor, ServiceProviderPolicy, StoreRule, SyncMode, UsernameRule};
 use super::jit::purpose::Purpose;
@@ -219,7 +219,7 @@ impl FederationConfig {
             purposes.extend(known.filter(|known| !purposes.contains(known)).cloned());
         }
         if purposes.is_empty() {
-            purposes.push(claims::account_purpose(&upstream.claims, &identity.claims));
+            purposes.push(claim_mapping::account_purpose(&upstream.claims, &identity.claims));
         }
         purposes
     }
@@ -264,7 +264,7 @@ fn wanted_claims(settings: &IdentityProviderSettings, rules: &OpenIdRules) -> Ve
 
 fn mappings(settings: &IdentityProviderSettings) -> Vec<ClaimMapping> {
     if settings.claims.is_empty() {
-        claims::standard()
+        claim_mapping::standard()
     } else {
         settings.claims.clone()
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::client_keys::ClientKeys;
 use super::endpoint::Endpoint;
 use super::redirect;
-use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 use crate::jose::Algorithm;
 
@@ -87,16 +86,6 @@ impl Client {
         self.redirect_uris.iter().any(|registered| {
             registered == uri || (self.is_public() && redirect::differs_in_loopback_port(registered, uri))
         })
-    }
-
-    /// Returns whether it accepts users who logged in like this.
-    pub(crate) fn accepts(&self, authentication: &Authentication) -> bool {
-        let by = match &authentication.identity_provider {
-            Some(name) => self.identity_providers.contains(name),
-            None => self.local_login,
-        };
-        let used = |required: &&str| authentication.amr.iter().any(|method| method == required);
-        by && (self.required_methods.is_empty() || self.required_methods.iter().any(used))
     }
 
     /// Returns the problems in the settings, one sentence each.
@@ -195,24 +184,5 @@ mod tests {
             ..confidential()
         };
         assert_eq!(client.problems().len(), 4, "{:?}", client.problems());
-    }
-
-    #[test]
-    fn login_by_an_unlisted_identity_provider_is_refused() {
-        let mut login = super::super::fixtures::authentication();
-        assert!(confidential().accepts(&login));
-        login.identity_provider = Some("github".into());
-        assert!(!confidential().accepts(&login));
-        login.identity_provider = Some("google".into());
-        assert!(confidential().accepts(&login));
-        login.identity_provider = None;
-        assert!(
-            !Client {
-                local_login: false,
-                required_methods: &[],
-                ..confidential()
-            }
-            .accepts(&login)
-        );
     }
 }

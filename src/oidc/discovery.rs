@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::authorize::SCOPES;
+use super::authorization_request::SCOPES;
 use super::claims::CLAIMS;
 use super::client_authentication::METHODS;
 use super::{Oidc, client_credentials};

@@ -15,8 +15,10 @@ use crate::storage::{
     sessions, tokens,
 };
 
+mod accepted_login;
 mod assertion;
-pub mod authorize;
+mod authorization_endpoint;
+pub mod authorization_request;
 mod backchannel;
 pub mod claims;
 pub mod client;
@@ -28,7 +30,6 @@ mod endpoint;
 pub mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
-mod flow;
 mod id_token;
 mod introspection;
 mod keys;
@@ -44,12 +45,12 @@ mod userinfo;
 
 pub use client::Client;
 
+pub use authorization_endpoint::Authorized;
 pub(crate) use client::Lifetimes;
 pub use client_keys::ClientKeys;
 pub use endpoint::Endpoint;
 pub use error::ClientFailure;
 pub(crate) use error::{ErrorCode, OAuthError, OidcError, PageFailure};
-pub use flow::Authorized;
 pub(crate) use keys::PUBLISHED_FRESH;
 pub(crate) use logout::{Confirmation, LoggedOut};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Oidc;
-use super::authorize::{self, ErrorDelivery};
+use super::authorization_request::{self, ErrorDelivery};
 use super::error::{ClientFailure, ErrorCode, PageError, PageFailure};
 use super::parameters::Parameters;
 use crate::storage::pushed_requests::{self, PushedRequest};
@@ -61,7 +61,7 @@ impl Oidc {
         let mut request: Vec<_> = parameters.to_vec();
         request.retain(|(name, _)| name != "client_id");
         request.push(("client_id".to_owned(), client.client_id.clone()));
-        authorize::validate(&request, &self.clients).map_err(|refused| match refused.deliver {
+        authorization_request::validate(&request, &self.clients).map_err(|refused| match refused.deliver {
             ErrorDelivery::Page(_) => ErrorCode::InvalidRequest.because("redirect_uri is not registered."),
             ErrorDelivery::Redirect { .. } => refused.error,
         })?;

@@ -1,4 +1,4 @@
-//! The bearer tokens of SCIM clients.
+//! Creates, lists and revokes the bearer tokens of SCIM clients.
 
 use std::time::Duration;
 

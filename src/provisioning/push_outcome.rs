@@ -1,4 +1,4 @@
-//! Stores the outcomes of pushes: row states, sent members, and groups waiting for a new member.
+//! Decides and stores the outcome of a push: done, retried later, failed, or the target paused or held back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,8 +140,17 @@ fn retry(context: &TargetContext, settled: &mut RecordedOutcome, tries: i32, aft
     count(&context.counters.retried);
     settled.state = OutboundState::Retrying;
     settled.attempts = tries;
-    settled.next_attempt = context.retry_at(context.clock.now(), tries, after);
+    settled.next_attempt = next_try(context, tries, after);
     settled.last_error = Some(cause);
+}
+
+/// Returns when a row is due again after so many tries: after a backoff, and not before the target's `Retry-After`.
+fn next_try(context: &TargetContext, tries: i32, after: Option<Duration>) -> Timestamp {
+    let backoff = context
+        .settings
+        .backoff
+        .jittered(u32::try_from(tries).unwrap_or(1), dice());
+    context.clock.now().plus(backoff.max(after.unwrap_or_default()))
 }
 
 /// Stores outcomes in one transaction and releases the rows.

@@ -55,17 +55,6 @@ impl TargetContext {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Returns when a resource is due again after its `attempt`-th try.
-    pub(super) fn retry_at(&self, now: Timestamp, attempt: i32, after: Option<Duration>) -> Timestamp {
-        let attempt = u32::try_from(attempt).unwrap_or(1);
-        now.plus(
-            self.settings
-                .backoff
-                .jittered(attempt, dice())
-                .max(after.unwrap_or_default()),
-        )
-    }
-
     /// Returns whether rows are due. It only reads, so that idle workers can call it often.
     pub(super) fn has_work(&self, now: Timestamp) -> Result<bool, StorageError> {
         let (paused, due) = self.database.read::<_, StorageError>(|connection| {

@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use scim_v2::models::errors::{ScimHttpError, ScimType};
+use scim_v2::schema_urns;
 use serde_json::{Value, json};
 
 use crate::directory::DirectoryError;
@@ -114,15 +116,13 @@ impl ScimError {
     /// The body of the response.
     pub(crate) fn to_json(&self) -> Value {
         let (status, scim_type) = self.fault.row();
-        let mut body = json!({
-            "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
-            "status": status.to_string(),
-            "detail": self.detail,
-        });
-        if let Some(scim_type) = scim_type {
-            body["scimType"] = scim_type.into();
-        }
-        body
+        let body = ScimHttpError {
+            schemas: vec![schema_urns::ERROR.to_owned()],
+            scim_type: scim_type.map(|keyword| ScimType::from(keyword.to_owned())),
+            detail: Some(self.detail.clone()),
+            status: status.to_string(),
+        };
+        json!(body)
     }
 
     /// Logs a server error with all its causes.

@@ -59,9 +59,6 @@ pub struct Settings {
     pub userstore_in_username: bool,
 }
 
-/// The schema of a PATCH request.
-const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
-
 /// Characters that are escaped in a path segment (RFC 3986 §2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 

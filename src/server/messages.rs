@@ -1,4 +1,4 @@
-//! The texts that people read, by key and language.
+//! Looks up the texts of pages and mails in `locales/`, by key and language.
 //!
 //! Texts come only from `locales/`. Content from a URL or another server appears only as a value of a placeholder.
 

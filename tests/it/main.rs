@@ -34,6 +34,7 @@ mod rehearsal;
 mod removal;
 mod scim_search;
 mod scim_stores;
+mod scim_v2_models;
 mod second_factor;
 mod security_rows;
 mod vectors;

@@ -10,7 +10,7 @@ use crate::domain::{Consent, Kind, Relations, Resource, ResourceId, StoreName, n
 use crate::federation::error::FederationError;
 use crate::federation::idp::provider::Identity;
 use crate::federation::jit::approval::{self, ApprovalStatus};
-use crate::federation::jit::claims::ClaimMapping;
+use crate::federation::jit::claim_mapping::ClaimMapping;
 use crate::federation::jit::decide::{
     Decision, DecisionInput, DesiredAccount, LocalAccount, LoginPrompt, Proposal, decide,
 };

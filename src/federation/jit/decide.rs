@@ -7,7 +7,7 @@ use crate::domain::{Consent, IdentityProviderName, ResourceId, StoreName};
 use crate::federation::idp::provider::Identity;
 use crate::federation::jit::approval::ApprovalStatus;
 use crate::federation::jit::attribute_path::WritablePath;
-use crate::federation::jit::claims::{self, ClaimMapping};
+use crate::federation::jit::claim_mapping::{self, ClaimMapping};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::policy::{JitMode, JitPolicy, OnConflict, Returning, ServiceProviderPolicy};
 use crate::federation::jit::purpose::Purpose;
@@ -246,7 +246,7 @@ fn newcomer(input: &DecisionInput<'_>, username: &str) -> Questions {
         password: mode.asks_password(),
         purposes: input.purposes.to_vec(),
         missing: missing(input, &[]),
-        suggested: claims::suggestions(input.claims, &input.identity.claims),
+        suggested: claim_mapping::suggestions(input.claims, &input.identity.claims),
         ..Questions::default()
     }
 }
@@ -271,7 +271,7 @@ fn missing(input: &DecisionInput<'_>, present: &[WritablePath]) -> Vec<WritableP
         let known = attribute.optional
             || present.contains(&attribute.path)
             || missing.contains(&attribute.path)
-            || claims::says(input.claims, &input.identity.claims, &attribute.path);
+            || claim_mapping::says(input.claims, &input.identity.claims, &attribute.path);
         if !known {
             missing.push(attribute.path.clone());
         }
@@ -298,9 +298,9 @@ fn admissible(input: &DecisionInput<'_>) -> Result<(), Denial> {
         return Err(Denial::ProviderNotAllowed);
     }
     let claims = &input.identity.claims;
-    claims::check(input.claims, claims)?;
+    claim_mapping::check(input.claims, claims)?;
     let said = claims.get("email").is_some_and(|email| !email.is_null() && email != "");
-    match claims::email(claims) {
+    match claim_mapping::email(claims) {
         None if said => Err(Denial::BadEmail),
         Some(email) if !input.trusted_email_domains.is_empty() && !is_trusted(input, &email) => {
             Err(Denial::EmailDomain)
@@ -333,7 +333,7 @@ fn conflict(input: &DecisionInput<'_>, holder: &LocalAccount) -> Decision {
 /// Whether the provider and the owner both verified the same address, the provider is trusted for its domain by
 /// configuration, and the account is not an administrator's.
 fn verified_on_both_sides(input: &DecisionInput<'_>, holder: &LocalAccount) -> bool {
-    let asserted = claims::verified_email(&input.identity.claims);
+    let asserted = claim_mapping::verified_email(&input.identity.claims);
     let ours = holder.verified_email.as_deref().and_then(Email::parse);
     match (asserted, ours) {
         (Some(asserted), Some(ours)) => {

@@ -3,7 +3,7 @@
 pub(crate) mod admit;
 pub mod approval;
 pub mod attribute_path;
-pub mod claims;
+pub mod claim_mapping;
 pub(crate) mod decide;
 pub mod denial;
 pub(crate) mod facts;

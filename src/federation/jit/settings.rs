@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::claims::ClaimMapping;
+use super::claim_mapping::ClaimMapping;
 use super::policy::{JitPolicy, SecondFactor};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
 use crate::federation::idp::oauth2::OAuth2Rules;

@@ -21,7 +21,7 @@ use super::config::{FederationConfig, Upstream};
 use super::error::{FederationError, LoginError};
 use super::idp::provider::{CallbackParameters, Identity, LoginHint, ProviderError};
 use super::jit::approval::Approvals;
-use super::jit::claims;
+use super::jit::claim_mapping;
 use super::jit::denial::Denial;
 use super::jit::facts::verified_email_fingerprint;
 use super::jit::policy::ServiceProviderPolicy;
@@ -338,7 +338,8 @@ impl Login {
     ) -> Result<(), FederationError> {
         let link = identity.link(&upstream.settings.name);
         let now = self.directory.clock().now();
-        let verified = claims::verified_email(&identity.claims).map(|email| verified_email_fingerprint(user, &email));
+        let verified =
+            claim_mapping::verified_email(&identity.claims).map(|email| verified_email_fingerprint(user, &email));
         self.database.write(move |connection| {
             links::touch(connection, &link, verified.as_deref(), now).map_err(StorageError::from)
         })?;

@@ -9,7 +9,7 @@ use super::transaction::{AssertedIdentity, LoginState, Transaction};
 use crate::domain::IdentityProviderName;
 use crate::federation::config::{FederationConfig, Upstream};
 use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
-use crate::federation::jit::claims::{self, ClaimMapping};
+use crate::federation::jit::claim_mapping::{self, ClaimMapping};
 use crate::federation::jit::policy::ServiceProviderPolicy;
 
 /// The page of a login, with its context.
@@ -114,7 +114,7 @@ fn known(config: &FederationConfig, asserted: &AssertedIdentity) -> Vec<(Writabl
     let Some(upstream) = config.upstream(&asserted.provider) else {
         return Vec::new();
     };
-    let attributes = claims::attributes(&upstream.claims, "", &asserted.identity.claims);
+    let attributes = claim_mapping::attributes(&upstream.claims, "", &asserted.identity.claims);
     let mut known: Vec<(WritablePath, String)> = Vec::new();
     for path in upstream.claims.iter().filter_map(ClaimMapping::path) {
         let value = ClaimTarget::parse(path.as_str()).and_then(|target| target.value(&attributes));

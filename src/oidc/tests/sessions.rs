@@ -1,7 +1,6 @@
 //! Tests of login sessions.
 
-use super::super::Client;
-use super::super::fixtures::{World, authentication, confidential};
+use super::super::fixtures::{World, authentication};
 
 #[test]
 fn a_session_returns_its_login_until_it_expires() {
@@ -59,18 +58,4 @@ fn login_of_another_user_revokes_the_previous_grants() {
     other.user = "u2".into();
     world.oidc.open_session(&other, Some(&before)).unwrap();
     assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));
-}
-
-#[test]
-fn required_second_factor_refuses_sessions_without_one() {
-    let strict = Client {
-        required_methods: &["mfa"],
-        ..confidential()
-    };
-    let mut login = authentication();
-    assert!(confidential().accepts(&login) && !strict.accepts(&login));
-    login.amr.push("mfa".to_owned());
-    assert!(strict.accepts(&login));
-    login.identity_provider = Some("other".into());
-    assert!(!strict.accepts(&login));
 }

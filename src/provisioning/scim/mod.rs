@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Method;
+use scim_v2::schema_urns;
 use serde_json::{Value, json};
 
 use crate::domain::{Attributes, Clock, Kind, ResourceId, name};
@@ -18,8 +19,6 @@ use super::plan::{Update, patch_operations};
 use requests::{Http, PathAndQuery};
 use response::TargetResponse;
 pub use settings::{Auth, ScimTargetSettings, Verb};
-
-const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// The number of pages that are searched at a target that ignores filters.
 const MOST_PAGES: usize = 1000;
@@ -292,7 +291,7 @@ pub(super) fn endpoint(kind: &Kind) -> String {
 
 /// Returns the body of a PATCH request (RFC 7644 §3.5.2).
 pub(super) fn patch_body(operations: &[Value]) -> Value {
-    json!({ "schemas": [PATCH_SCHEMA], "Operations": operations })
+    json!({ "schemas": [schema_urns::PATCH_OP], "Operations": operations })
 }
 
 /// Returns an id that is safe as a path segment; some targets use numbers.

@@ -11,6 +11,7 @@ mod request;
 
 use std::collections::{HashMap, HashSet};
 
+use scim_v2::schema_urns;
 use serde_json::{Value, json};
 
 use references::{REFERENCE, defer_references, resolve};
@@ -47,7 +48,7 @@ impl Scim {
         run.carry_out();
         let results: Vec<Value> = run.results.into_iter().flatten().collect();
         let body = json!({
-            "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkResponse"],
+            "schemas": [schema_urns::BULK_RESPONSE],
             "Operations": results,
         });
         Ok(Reply {
@@ -178,7 +179,7 @@ impl BulkRun<'_> {
             let operation = self.operations[at].clone();
             return self.run(at, operation);
         };
-        let mut patch = json!({"schemas": [super::PATCH_OP], "Operations": later});
+        let mut patch = json!({"schemas": [schema_urns::PATCH_OP], "Operations": later});
         resolve(&mut patch, &self.known);
         match self.scim.patch(
             self.caller,

@@ -11,7 +11,7 @@ use super::refresh::known;
 use super::server_info::ServerInfo;
 use super::session::{ENTRY_EXISTS, NO_SUCH_OBJECT};
 use super::settings::UnmappedValues;
-use super::{Dn, LdapUserstore, is_stale, narrow};
+use super::{Dn, LdapUserstore, from_scim_filter, is_stale};
 use crate::domain::filter::Operator;
 use crate::domain::{Attributes, Kind, Precondition, Relations, ResourceId, SideRecord, StoreName};
 use crate::storage::intents::{self, Intent};
@@ -157,7 +157,7 @@ impl LdapUserstore {
         };
         let mapping = server_info.mapping(kind);
         for ldap in mapping.ldap_of(&reference) {
-            let same = narrow::piece(ldap, Operator::Eq, &draft.key.name);
+            let same = from_scim_filter::piece(ldap, Operator::Eq, &draft.key.name);
             if same != LdapFilter::All {
                 let twins = self.entry_versions(kind, &server_info.filter(kind).and(same))?;
                 self.refresh_all(kind, &twins)?;

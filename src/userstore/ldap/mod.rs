@@ -24,11 +24,11 @@ mod deltas;
 mod entry;
 mod filter;
 mod flavour;
+mod from_scim_filter;
 mod groups;
 mod intent;
 mod mapping;
 mod name;
-mod narrow;
 mod plan;
 mod recovery;
 mod refresh;
@@ -217,7 +217,7 @@ impl LdapUserstore {
         filter: &crate::domain::filter::Filter,
     ) -> Result<Option<ResultPage>, StoreError> {
         let server_info = self.server_info()?;
-        let Some(narrowed) = narrow::narrow(server_info.mapping(&query.kind), filter) else {
+        let Some(narrowed) = from_scim_filter::narrow(server_info.mapping(&query.kind), filter) else {
             return Ok(None);
         };
         let narrowed = server_info.filter(&query.kind).and(narrowed);

@@ -8,7 +8,7 @@ use crate::domain::{
     Actor, Change, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource, SideRecord, StoreName,
 };
 use crate::federation::jit::attribute_path::{ClaimTarget, Edit};
-use crate::federation::jit::claims::{self, ClaimMapping, StoredUser};
+use crate::federation::jit::claim_mapping::{self, ClaimMapping, StoredUser};
 use crate::federation::jit::lease;
 use crate::federation::jit::questions::{self, Agreement};
 use crate::userstore::StoreError;
@@ -21,7 +21,7 @@ impl ProvisioningContext<'_> {
         agreement: &Agreement,
     ) -> Result<CreatedAccount, DirectoryError> {
         let mappings = self.kept(&agreement.consents);
-        let mut attributes = claims::attributes(&mappings, username, &self.identity.claims);
+        let mut attributes = claim_mapping::attributes(&mappings, username, &self.identity.claims);
         for (path, text) in &agreement.changed {
             if let Some(target) = ClaimTarget::parse(path.as_str()) {
                 target.put(&mut attributes, text.as_str().into());
@@ -161,7 +161,7 @@ impl ProvisioningContext<'_> {
             attributes: &attributes,
             writers: &resource.writers.writers(),
         };
-        let edits = claims::changes(
+        let edits = claim_mapping::changes(
             &self.kept(given),
             self.settings.jit.sync,
             &self.identity.claims,

@@ -35,11 +35,11 @@ impl Case {
         let Value::Object(claims) = claims else {
             panic!("not an object")
         };
-        let purposes = vec![claims::account_purpose(&claims::standard(), &claims)];
+        let purposes = vec![claim_mapping::account_purpose(&claim_mapping::standard(), &claims)];
         Self {
             policy: JitPolicy::default(),
             trusted: Vec::new(),
-            claims: claims::standard(),
+            claims: claim_mapping::standard(),
             service_provider: ServiceProviderPolicy {
                 name: ServiceProviderName::from("wiki"),
                 display_name: "Wiki".to_owned(),

@@ -31,7 +31,7 @@ fn profile(version: u32) -> Purpose {
             attribute("emails[type eq \"work\"].value", false),
             attribute("title", true),
         ],
-        ..crate::federation::jit::claims::account_purpose(&[], &serde_json::Map::new())
+        ..crate::federation::jit::claim_mapping::account_purpose(&[], &serde_json::Map::new())
     }
 }
 
@@ -226,7 +226,7 @@ fn missing_required_attributes_are_filled_in_by_the_person() {
 fn a_suggestion_may_be_changed_and_nothing_else_may() {
     let mut case = in_mode(JitMode::Consent).claim("nick", json!("bobby"));
     case.claims
-        .push(ClaimMapping::new("nick", "nickName", claims::ClaimMode::Suggest).unwrap());
+        .push(ClaimMapping::new("nick", "nickName", claim_mapping::ClaimMode::Suggest).unwrap());
     assert_eq!(questions(&case).suggested, [(path("nickName"), "bobby".to_owned())]);
     case.answers = Some(Answers {
         attributes: [("nickName", "Robert"), ("displayName", "Admin"), ("roles", "admin")]

@@ -1,6 +1,6 @@
-//! The authorization endpoint: from a request to a code (OpenID Connect Core §3.1.2).
+//! The authorization endpoint: from a request to a code, or a refusal (OpenID Connect Core §3.1.2).
 
-use super::authorize::{self, AuthorizeError, ErrorDelivery, Prompt, ValidRequest};
+use super::authorization_request::{self, AuthorizeError, ErrorDelivery, Prompt, ValidRequest};
 use super::client::Client;
 use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
 use super::pushed::IncomingRequest;
@@ -67,7 +67,7 @@ impl Oidc {
 
     /// Returns the request if it is valid, and pushed if the client requires that.
     fn asked(&self, brought: &IncomingRequest<'_>) -> Result<ValidRequest, AuthorizeError> {
-        let asked = authorize::validate(&brought.parameters, &self.clients)?;
+        let asked = authorization_request::validate(&brought.parameters, &self.clients)?;
         let client = self.clients.get(&asked.request.client_id);
         if client.is_some_and(|client| client.require_pushed_requests) && !brought.was_pushed {
             return Err(AuthorizeError {
