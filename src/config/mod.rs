@@ -23,6 +23,7 @@ mod mail;
 mod reader;
 mod sections;
 mod service_providers;
+mod target;
 mod userstores;
 
 pub use reader::ConfigProblem;

@@ -9,13 +9,13 @@ use super::identity_provider::identity_provider;
 use super::mail::mail;
 use super::reader::{ConfigProblem, TableReader};
 use super::service_providers::service_provider;
+use super::target::target;
 use super::userstores::{UserstoreKind, userstore};
 use super::{Config, Log, MasterKey, ScimSettings, Server};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, ServiceProviderName};
 use crate::federation::idp::tenant::PLACEHOLDER;
 use crate::federation::jit::policy::SecondFactor;
-use crate::provisioning::{Auth, ConnectorSettings, Deprovision, Profile, ScimTargetSettings, TargetSettings, Verb};
 use crate::storage::DatabaseUrl;
 
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -135,75 +135,6 @@ fn log(mut r: TableReader) -> Log {
     let filter = r.text("level").unwrap_or_else(|| "info".to_owned());
     r.done();
     Log { json, filter }
-}
-
-fn target(mut r: TableReader, environment: Environment<'_>) -> Option<TargetSettings> {
-    let name = r.needed("name");
-    check_slug(&r, &name);
-    r.word("connector", &[("scim", ())]);
-    let (base_url, auth) = (r.url("base_url"), target_auth(&mut r, environment));
-    let verb = r.word(
-        "update",
-        &[("auto", None), ("patch", Some(Verb::Patch)), ("put", Some(Verb::Put))],
-    );
-    let profile = Profile {
-        deprovision: r.word(
-            "deprovision",
-            &[("delete", Deprovision::Delete), ("deactivate", Deprovision::Deactivate)],
-        ),
-        forbidden: r.texts("forbidden"),
-    };
-    let members_per_request = r.number("members_per_request", 100, 10_000) as usize;
-    let limits = (
-        r.flag("allow_private_network", false),
-        r.number("concurrency", 4, 64),
-        r.span("timeout", Duration::from_secs(30)),
-    );
-    let max_deletes = r.number("max_deletes_per_hour", 100, 1_000_000);
-    r.done();
-    let (allow_private_network, concurrency, timeout) = limits;
-    let scim = ScimTargetSettings {
-        allow_private_network,
-        timeout,
-        user_verb: verb,
-        group_verb: verb,
-        members_per_request,
-        ..ScimTargetSettings::new(base_url.parse().ok()?, auth?)
-    };
-    Some(TargetSettings {
-        profile,
-        concurrency: u16::try_from(concurrency).unwrap_or(u16::MAX),
-        max_deletes,
-        ..TargetSettings::new(name, ConnectorSettings::Scim(scim))
-    })
-}
-
-fn target_auth(r: &mut TableReader, environment: Environment<'_>) -> Option<Auth> {
-    if !r.has("auth") {
-        r.problem("auth", "is missing; such as auth = { bearer = { env = \"NAME\" } }");
-        return None;
-    }
-    let mut auth = r.table("auth");
-    let read = match (auth.has("bearer"), auth.has("username"), auth.has("header")) {
-        (true, false, false) => auth.secret("bearer", environment).map(Auth::Bearer),
-        (false, true, false) => {
-            let user = auth.needed("username");
-            secret_needed(&mut auth, "password", environment).map(|password| Auth::Basic { user, password })
-        }
-        (false, false, true) => {
-            let name = auth.needed("header");
-            secret_needed(&mut auth, "value", environment).map(|value| Auth::Header { name, value })
-        }
-        _ => {
-            r.problem(
-                "auth",
-                "must contain bearer, or username and password, or header and value",
-            );
-            return None;
-        }
-    };
-    auth.done();
-    read
 }
 
 pub(super) fn secret_needed(r: &mut TableReader, key: &str, environment: Environment<'_>) -> Option<Secret> {
