@@ -13,36 +13,44 @@ use vestibule::storage::random;
 
 use crate::fake_target::{FakeTarget, Fault};
 
+/// Reads a resource by its endpoint and id.
+type Peek = dyn Fn(&str, &RemoteId) -> Value;
+
+/// A connector under test, and a way to read at its target without it.
 struct Subject {
-    connector: ScimConnector,
-    settings: ScimTargetSettings,
-    token: String,
+    name: String,
+    connector: Box<dyn Connector>,
+    peek: Box<Peek>,
 }
 
 impl Subject {
-    fn new(url: Url, token: &str, change: impl FnOnce(&mut ScimTargetSettings)) -> Self {
-        let mut settings = ScimTargetSettings::new(url, Auth::Bearer(Secret::new(token)));
-        settings.allow_private_network = true;
-        settings.timeout = Duration::from_secs(5);
-        change(&mut settings);
-        let connector = ScimConnector::new(&settings, 4, Clock::system()).unwrap();
+    fn scim(url: Url, token: &str, change: impl FnOnce(&mut ScimTargetSettings)) -> Self {
+        let (settings, token) = (scim_settings(url, token, change), token.to_owned());
+        let base_url = settings.base_url.clone();
         Self {
-            connector,
-            settings,
-            token: token.to_owned(),
+            name: base_url.to_string(),
+            connector: Box::new(ScimConnector::new(&settings, 4, Clock::system()).unwrap()),
+            peek: Box::new(move |endpoint, id| {
+                let client = reqwest::blocking::Client::builder().build().unwrap();
+                let resource = format!("{base_url}/{endpoint}/{}", id.0);
+                let answer = client.get(resource).bearer_auth(&token).send().unwrap();
+                serde_json::from_str(&answer.text().unwrap()).unwrap_or_default()
+            }),
         }
     }
 
     /// Reads a resource at the target without the connector.
     fn peek(&self, endpoint: &str, id: &RemoteId) -> Value {
-        let client = reqwest::blocking::Client::builder().build().unwrap();
-        let answer = client
-            .get(format!("{}/{endpoint}/{}", self.settings.base_url, id.0))
-            .bearer_auth(&self.token)
-            .send()
-            .unwrap();
-        serde_json::from_str(&answer.text().unwrap()).unwrap_or_default()
+        (self.peek)(endpoint, id)
     }
+}
+
+fn scim_settings(url: Url, token: &str, change: impl FnOnce(&mut ScimTargetSettings)) -> ScimTargetSettings {
+    let mut settings = ScimTargetSettings::new(url, Auth::Bearer(Secret::new(token)));
+    settings.allow_private_network = true;
+    settings.timeout = Duration::from_secs(5);
+    change(&mut settings);
+    settings
 }
 
 /// Every target for which the contract is checked, also with PUT instead of PATCH.
@@ -53,8 +61,8 @@ fn subjects() -> Vec<Subject> {
     };
     let fake = FakeTarget::start();
     let mut subjects = vec![
-        Subject::new(fake.url.clone(), "t", |_| {}),
-        Subject::new(fake.url, "t", put),
+        Subject::scim(fake.url.clone(), "t", |_| {}),
+        Subject::scim(fake.url, "t", put),
     ];
     for peer in std::env::var("VESTIBULE_TEST_SCIM_TARGETS")
         .unwrap_or_default()
@@ -62,17 +70,20 @@ fn subjects() -> Vec<Subject> {
     {
         let (url, token) = peer.split_once('|').expect("url|token");
         let url = Url::parse(url).unwrap();
-        subjects.extend([Subject::new(url.clone(), token, |_| {}), Subject::new(url, token, put)]);
+        subjects.extend([
+            Subject::scim(url.clone(), token, |_| {}),
+            Subject::scim(url, token, put),
+        ]);
     }
     subjects
 }
 
 fn fake() -> (FakeTarget, ScimConnector) {
     let fake = FakeTarget::start();
-    let subject = Subject::new(fake.url.clone(), "s3cret-token", |settings| {
+    let settings = scim_settings(fake.url.clone(), "s3cret-token", |settings| {
         settings.timeout = Duration::from_millis(400);
     });
-    (fake, subject.connector)
+    (fake, ScimConnector::new(&settings, 4, Clock::system()).unwrap())
 }
 
 fn attributes(value: Value) -> Attributes {
@@ -110,7 +121,7 @@ fn a_created_user_is_found_by_external_id_and_by_name() {
                 .id,
             id,
             "{}",
-            subject.settings.base_url
+            subject.name
         );
         assert_eq!(
             subject
@@ -172,12 +183,7 @@ fn an_update_changes_what_it_names_and_nothing_else() {
             ("/name/familyName", &json!("Smith")),
             ("/title", &json!("Dr")),
         ] {
-            assert_eq!(
-                there.pointer(path),
-                Some(wanted),
-                "{path} at {}",
-                subject.settings.base_url
-            );
+            assert_eq!(there.pointer(path), Some(wanted), "{path} at {}", subject.name);
         }
         full.remove("title");
         let changes = vec![AttributeChange {
@@ -188,12 +194,7 @@ fn an_update_changes_what_it_names_and_nothing_else() {
             .connector
             .update(&Kind::USER, &id, &Update { changes, full })
             .unwrap();
-        assert_eq!(
-            subject.peek("Users", &id).get("title"),
-            None,
-            "{}",
-            subject.settings.base_url
-        );
+        assert_eq!(subject.peek("Users", &id).get("title"), None, "{}", subject.name);
     }
 }
 
@@ -246,7 +247,7 @@ fn a_taken_name_is_a_conflict() {
             subject.connector.create(&Kind::USER, &taken),
             Err(PushError::Conflict),
             "{}",
-            subject.settings.base_url
+            subject.name
         );
     }
 }
@@ -288,7 +289,7 @@ fn members_join_and_leave() {
         let mut wanted: Vec<&str> = members[1..].iter().map(|id| id.0.as_str()).collect();
         ids.sort_unstable();
         wanted.sort_unstable();
-        assert_eq!(ids, wanted, "{}", subject.settings.base_url);
+        assert_eq!(ids, wanted, "{}", subject.name);
     }
 }
 
@@ -366,7 +367,7 @@ fn a_redirect_is_not_followed_and_credentials_go_nowhere_else() {
 #[test]
 fn a_target_that_ignores_the_filter_is_looked_through() {
     let fake = FakeTarget::start();
-    let connector = Subject::new(fake.url.clone(), "t", |settings| settings.page = 3).connector;
+    let connector = Subject::scim(fake.url.clone(), "t", |settings| settings.page = 3).connector;
     fake.with(|state| state.ignores_filters = true);
     let ids: Vec<RemoteId> = (0..8)
         .map(|index| connector.create(&Kind::USER, &user(&format!("n{index}"))).unwrap())
@@ -416,7 +417,7 @@ fn a_private_address_is_refused_unless_it_is_meant() {
     let mut localhost = fake.url.clone();
     localhost.set_host(Some("localhost")).unwrap();
     for url in [fake.url.clone(), localhost] {
-        let subject = Subject::new(url, "t", |settings| settings.allow_private_network = false);
+        let subject = Subject::scim(url, "t", |settings| settings.allow_private_network = false);
         match subject.connector.probe() {
             Err(PushError::Retry { cause, .. }) => assert!(cause.contains("allow_private_network"), "{cause}"),
             other => panic!("{other:?}"),
