@@ -133,7 +133,7 @@ impl Core {
             .collect())
     }
 
-    /// What operations on behalf of an administrator work on.
+    /// The stores, services and rights that operations of an administrator use.
     pub fn operations(&self, config: &Config, administrator: Administrator) -> operations::Context {
         let providers = config.identity_providers.iter();
         let service_providers = config.service_providers.iter();

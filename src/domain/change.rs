@@ -115,7 +115,7 @@ pub enum Operation {
         id: ResourceId,
         /// The new attributes in strict form.
         attributes: Attributes,
-        /// What must hold of the stored version.
+        /// The condition on the stored version.
         precondition: Precondition,
     },
     /// Applies operations in order, all or none.
@@ -126,7 +126,7 @@ pub enum Operation {
         id: ResourceId,
         /// The operations in strict form.
         operations: Vec<PatchOperation>,
-        /// What must hold of the stored version.
+        /// The condition on the stored version.
         precondition: Precondition,
     },
     /// Assigns existing values to another writer in provenance. The values do not change.
@@ -144,7 +144,7 @@ pub enum Operation {
         kind: Kind,
         /// Which one.
         id: ResourceId,
-        /// What must hold of the stored version.
+        /// The condition on the stored version.
         precondition: Precondition,
     },
 }

@@ -49,7 +49,7 @@ pub(crate) enum Prompt {
 /// A refused request, and where its error is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuthorizeError {
-    /// What is wrong.
+    /// The error and its description.
     pub error: OAuthError,
     /// Where the error is delivered.
     pub deliver: ErrorDelivery,

@@ -102,7 +102,7 @@ pub struct OAuthError {
 pub struct PageError {
     /// Names the page's text: `invalid_client`, `invalid_redirect_uri`, `invalid_request`.
     pub code: &'static str,
-    /// What happened and what to do next.
+    /// The message: the fault and the next step.
     pub message: &'static str,
 }
 

@@ -84,7 +84,7 @@ pub enum PushError {
         after: Option<Duration>,
         /// Whether the target as a whole is failing, not only this request.
         unreachable: bool,
-        /// What happened.
+        /// The cause, for the log.
         cause: String,
     },
     /// The target refused the request for good.

@@ -34,7 +34,7 @@ pub enum EngineError {
     Settings {
         /// The target.
         target: TargetName,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A thread could not be started.

@@ -52,7 +52,7 @@ pub struct TargetSettings {
     pub name: TargetName,
     /// The kind of its connector, with the connector's own settings.
     pub connector: ConnectorSettings,
-    /// What it gets, and what happens when a user is deleted.
+    /// The attributes that it never gets, and whether deleted users are deleted or deactivated there.
     pub profile: Profile,
     /// The number of concurrent requests.
     pub concurrency: u16,
@@ -84,7 +84,7 @@ impl TargetSettings {
     }
 }
 
-/// What a target gets, whatever its connector.
+/// The rules for every kind of target: attributes that it never gets, and what becomes of deleted users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// The handling of an account whose user was deleted here.

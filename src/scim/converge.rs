@@ -37,13 +37,13 @@ pub(super) struct NewResource<'a> {
 }
 
 impl Scim {
-    /// Creates the resource, or updates the existing one. `anew` returns the attributes once more: few requests need
+    /// Creates the resource, or updates the existing one. `again` returns the attributes again: few requests need
     /// them again, and a copy for all would cost as much as parsing them.
     pub(super) fn create_or_converge(
         &self,
         caller: &Caller,
         wanted: NewResource<'_>,
-        anew: impl FnOnce() -> Result<Attributes, ScimError>,
+        again: impl FnOnce() -> Result<Attributes, ScimError>,
     ) -> Result<Resource, ScimError> {
         let NewResource {
             resource_type,
@@ -63,7 +63,7 @@ impl Scim {
             Err(error) if taken(&error).is_none() => return Err(error),
             Err(error) => error,
         };
-        let mut attributes = anew()?;
+        let mut attributes = again()?;
         let Some((attribute, holder)) = self.holder(store, resource_type, &attributes, &error)? else {
             return Err(error);
         };

@@ -181,7 +181,7 @@ impl Scim {
         let mut value = parse(body)?;
         let store = self.select_userstore(caller, &mut value)?;
         let attributes = self.normalised(caller, resource_type, value)?;
-        let anew = || {
+        let again = || {
             let mut value = parse(body)?;
             self.select_userstore(caller, &mut value)?;
             Ok(normalise::body(resource_type, value, &mut Deviations::default())?)
@@ -191,7 +191,7 @@ impl Scim {
             store: &store,
             attributes,
         };
-        let created = self.create_or_converge(caller, wanted, anew)?;
+        let created = self.create_or_converge(caller, wanted, again)?;
         self.written(201, created, resource_type, terms)
     }
 
@@ -383,8 +383,8 @@ impl Scim {
             });
         }
         let resource = if relations.members {
-            let anew = self.directory.get(&resource.kind, &resource.id, relations)?;
-            anew.unwrap_or(resource)
+            let current = self.directory.get(&resource.kind, &resource.id, relations)?;
+            current.unwrap_or(resource)
         } else {
             resource
         };

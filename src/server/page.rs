@@ -30,7 +30,7 @@ pub(crate) struct ReturnLink {
 pub(crate) struct ProviderChoice {
     /// Its name in the configuration, which the form sends as `identity_provider`.
     pub name: String,
-    /// What people call it.
+    /// The display name.
     pub display_name: String,
 }
 
@@ -167,7 +167,7 @@ pub(crate) struct DetailsForm {
 pub(crate) struct Field {
     /// The name of the form field.
     pub name: String,
-    /// What people call it.
+    /// The display name.
     pub label: String,
     /// The initial value.
     pub value: String,

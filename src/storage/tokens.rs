@@ -14,31 +14,31 @@ pub struct NewToken {
     pub hash: String,
     /// The scopes, with spaces between.
     pub scope: String,
-    /// When it stops being good.
+    /// When it expires.
     pub expires: Timestamp,
 }
 
 /// A stored access token.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 pub struct AccessToken {
-    /// What it came of.
+    /// The grant that it was issued for.
     #[diesel(embed)]
     pub grant: Grant,
     /// The scopes, with spaces between.
     pub scope: String,
-    /// When it stops being good.
+    /// When it expires.
     pub expires: Timestamp,
 }
 
 /// A stored refresh token.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 pub struct RefreshToken {
-    /// What it came of.
+    /// The grant that it was issued for.
     #[diesel(embed)]
     pub grant: Grant,
     /// The scopes, with spaces between.
     pub scope: String,
-    /// When it stops being good.
+    /// When it expires.
     pub expires: Timestamp,
     /// The time of its use; a second use is a sign of theft.
     pub used: Option<Timestamp>,

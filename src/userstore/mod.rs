@@ -92,14 +92,14 @@ pub enum WriteAction {
     Members {
         /// The members that join or leave.
         change: MemberSteps,
-        /// What must hold of the stored version.
+        /// The condition on the stored version.
         expected: Precondition,
     },
     /// Leaves the resource unchanged and writes the side records other than journal entries.
     Keep,
     /// Deletes the resource, its memberships in groups, its password and its links.
     Delete {
-        /// What must hold of the stored version.
+        /// The condition on the stored version.
         expected: Precondition,
     },
 }

@@ -95,7 +95,7 @@ fn remove(value: &mut Value, name: &str) {
     value.as_object_mut().unwrap().remove(name);
 }
 
-/// What the adapter remembers of a login.
+/// The state that the adapter keeps of a login.
 fn memory(state: &LoginSecret) -> Value {
     serde_json::to_value(state).unwrap()
 }

@@ -79,7 +79,7 @@ impl Rig {
     }
 }
 
-/// What the adapter remembers of a login.
+/// The state that the adapter keeps of a login.
 fn memory(state: &LoginSecret) -> Value {
     serde_json::to_value(state).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What the models of the `scim_v2` crate read of the PATCH requests that known clients send, which is why this server
+//! Counts the PATCH requests of known clients that the models of the `scim_v2` crate read: the reason why this server
 //! reads PATCH requests itself (see `ARCHITECTURE.md`).
 
 use serde_json::Value;

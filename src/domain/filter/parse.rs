@@ -13,7 +13,7 @@ use crate::domain::validate::{Invalid, InvalidKind};
 pub struct Parsed {
     /// The filter.
     pub filter: Filter,
-    /// What in it is outside the grammar; each name once.
+    /// The deviations from the grammar; each name once.
     pub deviations: Vec<&'static str>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct ValueFilter<'a> {
     pub filter: Filter,
     /// The text after it: `]` and the rest, or nothing if the bracket was never closed.
     pub rest: &'a str,
-    /// What in it is outside the grammar; each name once.
+    /// The deviations from the grammar; each name once.
     pub deviations: Vec<&'static str>,
 }
 

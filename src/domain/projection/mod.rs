@@ -21,7 +21,7 @@ pub struct Projection {
 
 #[derive(Clone, Debug, PartialEq)]
 enum AttributeSelection {
-    /// What is returned by default.
+    /// The attributes that are returned by default.
     Default,
     /// `attributes`: these, and the attributes that are always returned.
     Only(Vec<AttributeRef>),

@@ -119,7 +119,7 @@ pub struct Schema {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// The description.
     pub description: String,
     /// Its attributes, in the order in which they are returned.
     pub attributes: Vec<Arc<Attribute>>,
@@ -141,7 +141,7 @@ pub struct ResourceType {
     pub kind: Kind,
     /// Where it is served, such as `/Users`.
     pub endpoint: String,
-    /// What it is for.
+    /// The description.
     pub description: String,
     /// Its core schema.
     pub schema: Arc<Schema>,

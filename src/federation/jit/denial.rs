@@ -18,13 +18,13 @@ pub enum Denial {
     /// The request for approval was refused.
     #[error("the request for approval was refused")]
     NotApproved {
-        /// What the person is told besides; empty for nothing.
+        /// An additional message for the person; empty if there is none.
         reason: String,
     },
     /// An identity of the person is locked.
     #[error("an identity of the person is locked")]
     IdentityLocked {
-        /// What the person is told besides; empty for nothing.
+        /// An additional message for the person; empty if there is none.
         reason: String,
     },
     /// The identity is linked to another account.
