@@ -11,7 +11,7 @@ use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};
 use serde_json::{Value, json};
-use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal, ResourceId, Secret};
+use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal, Secret};
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::jit::questions::Answers;
@@ -19,7 +19,7 @@ use vestibule::federation::login::step::{CodeError, FactorPage, LoginPage, Login
 use vestibule::mail::Encryption;
 use vestibule::server::language;
 use vestibule::server::login::{COOKIE, LoginData, routes};
-use vestibule::storage::{StorageError, factors, links};
+use vestibule::storage::{StorageError, links};
 
 const GOOD: &str = "correct horse battery";
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
@@ -69,19 +69,6 @@ fn wrong_of(step: Outcome) -> Option<CodeError> {
         LoginPage::SecondFactor(FactorPage::MailCode { wrong, .. }) => wrong,
         other => panic!("not asked for a mailed code: {other:?}"),
     }
-}
-
-fn set_up_authenticator(rig: &Rig, user: &ResourceId) {
-    let factor = factors::Factor {
-        sealed: Vec::new(),
-        last_step: 0,
-    };
-    let (owner, now) = (user.clone(), rig.clock.now());
-    rig.database
-        .write::<_, StorageError>(move |connection| {
-            Ok(factors::insert(connection, &owner, factors::TOTP, &factor, now)?)
-        })
-        .unwrap();
 }
 
 #[test]
@@ -349,7 +336,7 @@ fn any_factor_prefers_an_enrolled_authenticator() {
     let (rig, smtp) = rig(SecondFactor::Any);
     let (handle, _) = arrive(&rig, &bob());
     let user = completed(enter(&rig, &handle, &smtp.code())).user;
-    set_up_authenticator(&rig, &user);
+    rig.set_up_authenticator(&user);
     rig.clock.advance(HALF_A_MINUTE);
     let (handle, step) = arrive(&rig, &bob());
     let page = LoginPage::SecondFactor(FactorPage::Code {
@@ -374,7 +361,7 @@ fn any_factor_without_email_enrols_an_authenticator() {
 fn mail_code_does_not_replace_an_enrolled_authenticator() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let user = rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
-    set_up_authenticator(&rig, &user);
+    rig.set_up_authenticator(&user);
     let (handle, step) = sign_in(&rig, "lee");
     let page = LoginPage::SecondFactor(FactorPage::Code {
         wrong: None,

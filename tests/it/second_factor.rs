@@ -10,7 +10,6 @@ use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::SecondFactor;
 use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::step::{CodeError, FactorPage, LoginPage, LoginStep};
-use vestibule::storage::{StorageError, factors};
 
 const GOOD: &str = "correct horse battery";
 
@@ -226,16 +225,7 @@ fn enrolled_second_factor_is_required_after_a_password() {
     let user = rig.user(&json!({"userName": "lee", "password": GOOD}));
     let enter = |rig: &Rig| rig.federation.login.password(&rig.start(), "lee", &Secret::new(GOOD));
     completed(enter(&rig));
-    let factor = factors::Factor {
-        sealed: Vec::new(),
-        last_step: 0,
-    };
-    let (owner, now) = (user.clone(), rig.clock.now());
-    rig.database
-        .write::<_, StorageError>(move |connection| {
-            Ok(factors::insert(connection, &owner, factors::TOTP, &factor, now)?)
-        })
-        .unwrap();
+    rig.set_up_authenticator(&user);
     assert_eq!(shown(enter(&rig)), asked(None));
 }
 
