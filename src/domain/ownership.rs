@@ -43,8 +43,8 @@ impl Ownership {
             Some((path, owner)) => Err(Invalid::new(
                 InvalidKind::Mutability,
                 format!(
-                    "{path} is kept in step with the identity provider {owner} and changes there; an administrator can \
-                     take it over with vestibule user transfer"
+                    "{path} is synchronised from the identity provider {owner}: change it there. An administrator can take it \
+                     over with vestibule user transfer."
                 ),
             )),
         }
@@ -164,7 +164,7 @@ mod tests {
             let rewritten = [("title", "admin"), KEPT[1]];
             let detail = check(actor, &[], &rewritten).unwrap_err();
             assert!(
-                detail.starts_with("title is kept") && detail.contains("google"),
+                detail.starts_with("title is synchronised") && detail.contains("google"),
                 "{detail}"
             );
             assert!(check(actor, &[], &KEPT[..1]).is_err(), "the address is gone");

@@ -25,7 +25,7 @@ use crate::userstore::{StoreError, Userstore, Write, WriteAction};
 /// The number of entries that one search reads by permanent id.
 const BATCH: usize = 100;
 /// The delete limit: the most resources that may vanish at once before an accident is assumed.
-const FUSE: usize = 10;
+const DELETE_LIMIT: usize = 10;
 
 impl LdapUserstore {
     /// Returns the entry of a resource, and whether the copy had to be updated; `None` if the directory no longer has
@@ -159,10 +159,10 @@ impl LdapUserstore {
 
     /// Updates all copies of a type, unless the directory's change counter is unchanged since the last time.
     pub(super) fn compare(&self, kind: &Kind) -> Result<(), StoreError> {
-        self.compare_within(kind, Some(FUSE))
+        self.compare_within(kind, Some(DELETE_LIMIT))
     }
 
-    /// Like `compare`, with a delete limit: if more resources than `fuse` and more than a tenth of all are gone, none
+    /// Like `compare`, with a delete limit: if more resources than the limit and more than a tenth of all are gone, none
     /// are removed. `None` removes any number.
     pub(super) fn compare_within(&self, kind: &Kind, delete_limit: Option<usize>) -> Result<(), StoreError> {
         let server_info = self.server_info()?;
