@@ -50,13 +50,14 @@ pub fn list(context: &Context) -> Result<Vec<IdentityLock>, OperationError> {
     Ok(context.database.read::<_, StorageError>(identity_locks::all)?)
 }
 
-/// The identity of a subject. Without an issuer it is the one of the configured identity provider.
+/// The identity to lock or unlock, by its subject. Without an issuer it is the one of the configured identity provider.
 pub fn identity(
     context: &Context,
     provider: &str,
     issuer: Option<&str>,
     subject: &str,
 ) -> Result<Link, OperationError> {
+    context.administrator.must(Right::LockIdentities)?;
     let name = IdentityProviderName::new(provider);
     let known = context.names.identity_providers.iter();
     let mut configured = known
