@@ -1,5 +1,6 @@
 //! The composition root: builds the application from its configuration and all adapters.
 
+mod attribute_paths;
 mod periodic_task;
 pub mod rehearsal;
 mod tasks;
@@ -12,7 +13,7 @@ use crate::config::{Config, MasterKey, ServiceProvider};
 use crate::directory::Directory;
 use crate::domain::ownership::Ownership;
 use crate::domain::schema::{Registry, SchemaError};
-use crate::domain::{Clock, IdentityProviderName, Kind, StoreName};
+use crate::domain::{Clock, IdentityProviderName, StoreName};
 use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::settings::TrustedScimSource;
 use crate::federation::removal::ProviderRemover;
@@ -67,9 +68,12 @@ pub enum StartError {
     /// The OpenID provider cannot start.
     #[error("the OpenID provider cannot start: {0}")]
     Oidc(#[from] OidcError),
-    /// The HTTP clients for identity providers or service providers cannot be set up.
-    #[error("requests to identity providers and service providers cannot be set up: {0}")]
-    Upstream(#[from] HttpError),
+    /// An identity provider is configured wrongly.
+    #[error("the identity provider {0} cannot be used: {1}")]
+    IdentityProvider(IdentityProviderName, HttpError),
+    /// The HTTP clients for service providers cannot be set up.
+    #[error("requests to service providers cannot be set up: {0}")]
+    HttpClient(#[from] HttpError),
     /// The outbound engine cannot start.
     #[error("outbound provisioning cannot start: {0}")]
     Engine(#[from] EngineError),
@@ -79,9 +83,9 @@ pub enum StartError {
     /// Mail cannot be sent.
     #[error("mail cannot be set up: {0}")]
     Mail(#[from] MailError),
-    /// `adopts_by` names an attribute that the user schema does not have.
-    #[error("service_providers: adopts_by names {0}, which is not an attribute of the user schema")]
-    AdoptsBy(String),
+    /// An attribute path of the configuration is not in the user schema, or not spelled as there.
+    #[error("{0}")]
+    AttributePath(String),
     /// The public URL cannot be used.
     #[error("server.public_url cannot be used: {0}")]
     PublicUrl(#[from] url::ParseError),
@@ -205,7 +209,7 @@ impl App {
         );
         let settings = scim::Settings {
             base_url: format!("{public_url}/scim/v2"),
-            clients: scim_clients(config, directory.registry())?,
+            clients: scim_clients(config),
             cursor_lifetime: config.scim.cursor_lifetime,
             stores_are_near: ldap_stores.is_empty(),
             userstore_in_username: config.scim.userstore_in_username,
@@ -251,7 +255,7 @@ impl App {
     }
 }
 
-fn scim_clients(config: &Config, registry: &Registry) -> Result<ScimClients, StartError> {
+fn scim_clients(config: &Config) -> ScimClients {
     let issuer = |name: &IdentityProviderName| {
         let known = config.identity_providers.iter().find(|provider| provider.name == *name);
         known.map(|provider| provider.issuer.clone())
@@ -259,15 +263,6 @@ fn scim_clients(config: &Config, registry: &Registry) -> Result<ScimClients, Sta
     let mut clients = ScimClients::new();
     for provider in &config.service_providers {
         let settings = &provider.scim;
-        let known = |path: &String| {
-            registry
-                .resource_type(&Kind::USER)
-                .and_then(|user| user.resolve(path))
-                .is_some()
-        };
-        if let Some(path) = settings.adopts_by.as_ref().filter(|path| !known(path)) {
-            return Err(StartError::AdoptsBy(path.clone()));
-        }
         let adoption = settings.adopts.clone().and_then(|identity_provider| {
             Some(Adoption {
                 issuer: issuer(&identity_provider)?,
@@ -282,14 +277,19 @@ fn scim_clients(config: &Config, registry: &Registry) -> Result<ScimClients, Sta
         };
         clients.insert(provider.policy.name.clone(), client);
     }
-    Ok(clients)
+    clients
+}
+
+/// Checks the settings of federated login without any request: the addresses of identity providers, the mail server.
+pub(crate) fn check_federation(config: &Config) -> Result<(), StartError> {
+    federation_config(config, &Clock::system()).map(|_| ())
 }
 
 fn federation_config(config: &Config, clock: &Clock) -> Result<FederationConfig, StartError> {
-    let upstreams = config
-        .identity_providers
-        .iter()
-        .map(|settings| Upstream::open(settings.clone(), clock.clone()));
+    let upstreams = config.identity_providers.iter().map(|settings| {
+        Upstream::open(settings.clone(), clock.clone())
+            .map_err(|cause| StartError::IdentityProvider(settings.name.clone(), cause))
+    });
     Ok(FederationConfig {
         public_url: config.server.public_url.parse()?,
         upstreams: upstreams.collect::<Result<_, _>>()?,
@@ -394,10 +394,12 @@ fn secret_box(key: &MasterKey) -> Result<SecretBox, KeyError> {
 
 /// The built-in schemas and those of the configured folder.
 pub fn registry(config: &Config) -> Result<Registry, StartError> {
-    let Some(folder) = &config.scim.schemas else {
-        return Ok(Registry::builtin());
+    let registry = match &config.scim.schemas {
+        Some(folder) => Registry::load(&documents(folder)?)?,
+        None => Registry::builtin(),
     };
-    Ok(Registry::load(&documents(folder)?)?)
+    attribute_paths::check(config, &registry).map_err(StartError::AttributePath)?;
+    Ok(registry)
 }
 
 fn documents(folder: &Path) -> Result<Vec<(String, String)>, StartError> {

@@ -24,6 +24,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: bool) -> Result<(), CommandError> {
     let registry = app::registry(config)?;
+    app::check_federation(config)?;
     let replayed = arguments
         .golden
         .as_deref()

@@ -112,7 +112,9 @@ pub(crate) enum CommandError {
 impl From<StartError> for CommandError {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Schema(_) => Self::Usage(error.to_string()),
+            StartError::Schema(_) | StartError::AttributePath(_) | StartError::IdentityProvider(..) => {
+                Self::Usage(error.to_string())
+            }
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -14,12 +14,14 @@ pub fn preview(
     tell: impl FnMut(Affected),
 ) -> Result<(), OperationError> {
     context.administrator.must(Right::Read)?;
+    known(context, provider)?;
     Ok(remover(context).preview(provider, tell)?)
 }
 
 /// Begins a removal, or continues one that was interrupted. From now on logins through the provider are refused.
 pub fn begin(context: &Context, provider: &IdentityProviderName, deletes: bool) -> Result<(), OperationError> {
     context.administrator.must(Right::ManageProviders)?;
+    known(context, provider)?;
     remover(context).begin(provider, deletes)?;
     log::info!(
         "{} removes the identity provider {provider}",
@@ -53,6 +55,27 @@ pub fn restore(context: &Context, provider: &IdentityProviderName) -> Result<(),
         context.administrator.name()
     );
     Ok(())
+}
+
+/// Fails if a provider is neither configured nor has links or a removal, which is a misspelled name.
+fn known(context: &Context, provider: &IdentityProviderName) -> Result<(), OperationError> {
+    let remover = remover(context);
+    let mut configured = context.names.identity_providers.iter();
+    let mut removals = remover.all()?.into_iter();
+    if configured.any(|(name, _)| name == provider) || removals.any(|removal| removal.identity_provider == *provider) {
+        return Ok(());
+    }
+    let mut is_linked = false;
+    remover.preview(provider, |_| is_linked = true)?;
+    if is_linked {
+        return Ok(());
+    }
+    let names = context.names.identity_providers.iter();
+    Err(OperationError::NotConfigured {
+        what: "identity provider",
+        name: provider.to_string(),
+        known: names.map(|(name, _)| name.to_string()).collect(),
+    })
 }
 
 fn remover(context: &Context) -> ProviderRemover {

@@ -1,6 +1,7 @@
 //! The account page: what people see and change of their own account, against a real directory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, shown};
@@ -14,6 +15,7 @@ use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::step::{FactorPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
+use vestibule::federation::removal::ProviderRemover;
 use vestibule::storage::factors::{self, Factor};
 use vestibule::storage::{StorageError, links, random, sessions};
 
@@ -274,6 +276,17 @@ fn the_answer_of_one_provider_does_not_link_through_another() {
     let returned = back(&rig, &away.to, "bob-too");
     let step = rig.federation.login.callback(&away.handle, &google(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
+}
+
+#[test]
+fn removed_provider_is_no_other_way_to_sign_in() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    entered(linked(&rig, &visitor, "bob-too"));
+    let remover = ProviderRemover::new(Arc::clone(&rig.directory), rig.database.clone());
+    remover.begin(&"other".into(), false).unwrap();
+    let unlinked = complaint(rig.federation.account.unlink(&visitor, &link("google", "sub-bob")));
+    assert_eq!(unlinked, Err(AccountProblem::LastWayIn));
 }
 
 #[test]

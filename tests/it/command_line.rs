@@ -481,3 +481,66 @@ fn check_tells_that_a_code_by_mail_is_no_strong_factor() {
     assert_eq!(nowhere.status, 2);
     assert!(nowhere.err.contains("service_providers[0].mfa"), "{}", nowhere.err);
 }
+
+#[test]
+fn attribute_paths_must_be_spelled_as_in_the_schema() {
+    const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let checked = |to: &str| {
+        let provider = format!(
+            r#"
+            [[identity_providers]]
+            name = "google"
+            issuer = "https://idp.example"
+            client_id = "us"
+            claims = [{{ from = "c", to = '{to}' }}]
+            "#
+        );
+        let done = Place::with(&provider).run("check");
+        (done.status, done.err)
+    };
+    for (to, canonical) in [
+        ("Title".to_owned(), "title".to_owned()),
+        (
+            r#"emails[Type eq "work"].value"#.to_owned(),
+            r#"emails[type eq "work"].value"#.to_owned(),
+        ),
+        (
+            format!("{}:department", URN.to_uppercase()),
+            format!("{URN}:department"),
+        ),
+        (format!("{URN}:Manager.value"), format!("{URN}:manager.value")),
+    ] {
+        let (status, err) = checked(&to);
+        assert_eq!(status, 2, "{to}: {err}");
+        assert!(err.contains(&format!("{to} is spelled {canonical}")), "{err}");
+        assert_eq!(checked(&canonical).0, 0, "{canonical}");
+    }
+    let (status, err) = checked("urn:scim:wso2:schema:country");
+    assert!(
+        status == 2 && err.contains("is not an attribute of the user schema"),
+        "{err}"
+    );
+}
+
+#[test]
+fn check_refuses_an_identity_provider_that_cannot_be_used() {
+    let provider = r#"
+        [[identity_providers]]
+        name = "inside"
+        issuer = "https://127.0.0.1:1"
+        client_id = "us"
+    "#;
+    let done = Place::with(provider).run("check");
+    assert_eq!(done.status, 2);
+    assert!(done.err.contains("inside"), "{}", done.err);
+}
+
+#[test]
+fn removal_of_an_unknown_identity_provider_is_refused() {
+    let place = Place::new();
+    for command in ["idp remove googel --disable --yes", "idp preview googel"] {
+        let done = place.run(command);
+        assert_ne!(done.status, 0, "{command}: {}", done.out);
+        assert!(done.err.contains("googel"), "{command}: {}", done.err);
+    }
+}

@@ -13,6 +13,7 @@ use vestibule::domain::change::{Action, JournalPosition};
 use vestibule::domain::{
     Actor, Change, Kind, Link, Operation, Principal, Relations, ResourceId, Secret, SideRecord, StoreName,
 };
+use vestibule::federation::LoginError;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::removal::{ProviderRemover, RemovalEffect};
 use vestibule::storage::{StorageError, journal, links};
@@ -78,6 +79,15 @@ fn remove(rig: &Rig, deletes: bool) -> (i64, i64) {
         }
     }
     panic!("no end")
+}
+
+/// Whether a login may be sent to the identity provider.
+fn is_asked(rig: &Rig) -> bool {
+    match rig.federation.login.choose(&rig.start(), &google()) {
+        Ok(_) => true,
+        Err(LoginError::Denied(Denial::UnknownProvider)) => false,
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 fn linked(rig: &Rig, user: &ResourceId) -> Vec<String> {
@@ -154,7 +164,7 @@ fn removal_can_disable_first_and_be_undone() {
     assert!(!rig.get(&people["alone"]).is_active());
     assert!(rig.get(&people["both"]).is_active());
     assert_eq!(linked(&rig, &people["both"]), ["google", "other"]);
-    assert_eq!(refused(rig.login(&person("both"))), Denial::UnknownProvider);
+    assert!(!is_asked(&rig));
     assert!(remover(&rig).restore(&google()).unwrap());
     completed(rig.login(&person("both")));
     assert_eq!(refused(rig.login(&person("alone"))), Denial::AccountDisabled);
@@ -169,6 +179,13 @@ fn provider_under_removal_admits_no_login() {
     remover(&rig).begin(&google(), true).unwrap();
     assert_eq!(refused(rig.back(&handle, &returned)), Denial::UnknownProvider);
     assert!(rig.users().is_empty());
+}
+
+#[test]
+fn removed_provider_is_not_asked_any_more() {
+    let rig = rig();
+    remover(&rig).begin(&google(), false).unwrap();
+    assert!(!is_asked(&rig));
 }
 
 #[test]

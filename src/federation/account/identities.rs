@@ -53,7 +53,8 @@ impl Account {
         self.changeable(visitor)?;
         let config = &self.login.config;
         let policy = config.policy(&ServiceProviderName::RESIDENT);
-        let upstream = config.allowed(provider, policy.ok_or(Denial::ProviderNotAllowed)?)?;
+        let policy = policy.ok_or(Denial::ProviderNotAllowed)?;
+        let upstream = self.login.allowed(provider, policy)?;
         let begun = upstream
             .provider
             .begin(&config.callback_url(provider), &LoginHint::default())
@@ -84,8 +85,7 @@ impl Account {
         let policy = self.login.config.policy(&ServiceProviderName::RESIDENT);
         let allows_passwords = policy.is_some_and(|policy| policy.local_login);
         let by_password = allows_passwords && self.login.directory.has_password(&user.store, &user.id)?;
-        let by_identity = |other: &LinkRecord| self.login.config.upstream(&other.link.identity_provider).is_some();
-        if !by_password && !others.iter().any(by_identity) {
+        if !by_password && !self.any_usable(&others)? {
             return Err(AccountProblem::LastWayIn.into());
         }
         let unlinking = UnlinkContext {
@@ -97,5 +97,16 @@ impl Account {
         unlinking.unlink(&user.id, link)?;
         log::info!("user {} unlinked an identity of {provider}", user.id);
         Ok(())
+    }
+
+    /// Whether a person can sign in with any of these identities: its provider is configured and not removed.
+    fn any_usable(&self, identities: &[LinkRecord]) -> Result<bool, StorageError> {
+        for identity in identities {
+            let provider = &identity.link.identity_provider;
+            if self.login.config.upstream(provider).is_some() && !self.login.is_removed(provider)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

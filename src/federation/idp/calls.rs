@@ -41,8 +41,15 @@ impl PendingAuthorization {
     }
 }
 
-/// Whether parameters carry the state of a pending authorization request.
+/// The parameters of an authorization response (RFC 6749 §4.1.2, RFC 9207 §2).
+const RESPONSE: [&str; 4] = ["state", "code", "iss", "error"];
+
+/// Whether parameters carry the state of a pending authorization request, and none of a response's more than once
+/// (RFC 6749 §3.1).
 pub(crate) fn carry_state(parameters: &CallbackParameters, state: &LoginSecret) -> bool {
+    if RESPONSE.iter().any(|name| parameters.repeat(name)) {
+        return false;
+    }
     let pending = state.read::<PendingAuthorization>();
     let given = parameters.get("state");
     given.is_some_and(|given| pending.is_ok_and(|pending| random::equal(given, &pending.state)))
@@ -134,5 +141,25 @@ pub(crate) fn refusal(response: &HttpResponse) -> ProviderError {
             "its answer has status {} and unexpected content",
             response.status().as_u16()
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_parameter_of_the_response_is_no_answer() {
+        let callback = Url::parse("https://door.example/callback").unwrap();
+        let pending = PendingAuthorization::new("https://idp.example", &callback);
+        let state = LoginSecret::new(&pending);
+        let carry = |more: &[(&str, &str)]| {
+            let given = [("state", pending.state.as_str()), ("code", "c")];
+            carry_state(&given.iter().chain(more).copied().collect(), &state)
+        };
+        assert!(carry(&[]) && carry(&[("iss", "https://idp.example"), ("x", "1"), ("x", "2")]));
+        for name in RESPONSE {
+            assert!(!carry(&[(name, "a"), (name, "a")]), "{name}");
+        }
     }
 }

@@ -69,6 +69,11 @@ impl CallbackParameters {
             _ => None,
         }
     }
+
+    /// Whether a parameter occurs more than once.
+    pub fn repeat(&self, name: &str) -> bool {
+        self.0.iter().filter(|(known, _)| known == name).count() > 1
+    }
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for CallbackParameters {

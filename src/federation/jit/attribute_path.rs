@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::domain::Attributes;
 use crate::domain::patch::PatchOp;
 use crate::domain::path::{self, Selector};
+use crate::domain::schema::ResourceType;
 
 /// One PATCH operation (RFC 7644 §3.5.2), with its path as text.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,30 @@ pub struct WritablePath(String);
 impl WritablePath {
     pub(crate) fn of(target: &ClaimTarget) -> Self {
         Self(target.path())
+    }
+
+    /// The path with names spelled as in the schema. None if a resource type has no such attribute.
+    pub(crate) fn canonical(&self, resource_type: &ResourceType) -> Option<Self> {
+        let path = path::AttributePath::parse(&self.0)?;
+        let whole = path::AttributePath {
+            selector: None,
+            ..path.clone()
+        };
+        let found = resource_type.resolve(&whole.to_string())?;
+        let selector = match path.selector {
+            None => None,
+            Some(selector) => Some(Selector {
+                attribute: found.attribute.sub(&selector.attribute)?.name.clone(),
+                ..selector
+            }),
+        };
+        let canonical = path::AttributePath {
+            extension: found.extension,
+            attribute: found.attribute.name.clone(),
+            selector,
+            sub: found.sub.map(|sub| sub.name.clone()),
+        };
+        Some(Self(canonical.to_string()))
     }
 
     /// The path.

@@ -30,7 +30,7 @@ use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{
     IdentityProviderName, Kind, Relations, Resource, ResourceId, Secret, ServiceProviderName, StoreName, name,
 };
-use crate::storage::{Database, SecretBox, StorageError, links};
+use crate::storage::{Database, SecretBox, StorageError, links, removals};
 use crate::userstore::PasswordCheck;
 use email_code::EmailCodes;
 use second_factor::SecondFactors;
@@ -158,10 +158,31 @@ impl Login {
         self.transactions.sweep()
     }
 
+    /// The identity provider, if an application lets users sign in through it and it is not removed.
+    pub(crate) fn allowed(
+        &self,
+        provider: &IdentityProviderName,
+        policy: &ServiceProviderPolicy,
+    ) -> Result<&Upstream, LoginError> {
+        let upstream = self.config.allowed(provider, policy)?;
+        if self.is_removed(provider)? {
+            return Err(Denial::UnknownProvider.into());
+        }
+        Ok(upstream)
+    }
+
+    /// Whether an administrator removed an identity provider that the configuration still has.
+    pub(crate) fn is_removed(&self, provider: &IdentityProviderName) -> Result<bool, StorageError> {
+        let removal = self
+            .database
+            .read::<_, StorageError>(|connection| removals::find(connection, provider))?;
+        Ok(removal.is_some())
+    }
+
     /// Sends the person to an identity provider. A second choice replaces the first.
     pub fn choose(&self, handle: &str, provider: &IdentityProviderName) -> Result<Url, LoginError> {
         let (mut loaded, policy) = self.load(handle)?;
-        let upstream = self.config.allowed(provider, policy)?;
+        let upstream = self.allowed(provider, policy)?;
         let hint = LoginHint {
             login: loaded.transaction.request.login_hint.clone(),
             reauthenticate: loaded.transaction.request.reauthenticate,
@@ -186,7 +207,7 @@ impl Login {
         parameters: &CallbackParameters,
     ) -> Result<LoginStep, LoginError> {
         let (mut loaded, policy) = self.load(handle)?;
-        let upstream = self.config.allowed(provider, policy)?;
+        let upstream = self.allowed(provider, policy)?;
         let (pending, visitor) = match &loaded.transaction.state {
             LoginState::Away {
                 provider: asked,

@@ -195,15 +195,18 @@ impl Transactions {
             .database
             .read::<_, StorageError>(|connection| login_transactions::find(connection, &hash, now))?;
         Ok(found.and_then(|row| {
-            let plain = self.secrets.open(&context(&hash), &row.sealed);
-            let transaction = plain.ok().and_then(|plain| serde_json::from_slice(&plain).ok());
-            if transaction.is_none() {
+            let Ok(plain) = self.secrets.open(&context(&hash), &row.sealed) else {
                 log::error!("a login transaction cannot be opened: is this the master key that sealed it?");
-            }
+                return None;
+            };
+            let Ok(transaction) = serde_json::from_slice(&plain) else {
+                log::warn!("a login that another version of Vestibule began cannot go on: the person must start again");
+                return None;
+            };
             Some(LoadedTransaction {
                 hash,
                 revision: row.revision,
-                transaction: transaction?,
+                transaction,
             })
         }))
     }

@@ -56,14 +56,7 @@ impl ScimConnector {
     ) -> Result<TargetResponse, PushError> {
         self.http
             .send(method, place, body)?
-            .judge()
-            .map_err(|error| match error {
-                PushError::Refused { status, detail } => PushError::Refused {
-                    status,
-                    detail: self.http.redact(&detail),
-                },
-                other => other,
-            })
+            .judge(|detail| self.http.redact(detail))
     }
 
     fn verb(&self, kind: &Kind) -> Result<Verb, PushError> {

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::response::{Body, TargetResponse, retry_after};
 use super::settings::{Auth, ScimTargetSettings};
-use crate::domain::Clock;
+use crate::domain::{Clock, Secret};
 use crate::http_client::{HttpClient, HttpError, HttpResponse, HttpSettings};
 use crate::provisioning::connector::PushError;
 
@@ -115,16 +115,30 @@ impl Http {
 
     /// Removes the credentials from a text that a target returned.
     pub(super) fn redact(&self, text: &str) -> String {
-        let secret = match &self.auth {
-            Auth::None => return text.to_owned(),
-            Auth::Bearer(secret) | Auth::Basic { password: secret, .. } | Auth::Header { value: secret, .. } => secret,
-        };
-        if secret.expose().is_empty() {
-            text.to_owned()
-        } else {
-            text.replace(secret.expose(), "[hidden]")
+        redacted(&self.auth, text)
+    }
+}
+
+/// Returns the text without the credentials, which a target may repeat as they were sent or decoded.
+fn redacted(auth: &Auth, text: &str) -> String {
+    let mut hidden = Vec::new();
+    match auth {
+        Auth::None => {}
+        Auth::Bearer(secret) | Auth::Header { value: secret, .. } => hidden.push(secret.expose().to_owned()),
+        Auth::Basic { user, password } => {
+            hidden.push(basic(user, password));
+            hidden.push(password.expose().to_owned());
         }
     }
+    let hidden = hidden.iter().filter(|secret| !secret.is_empty());
+    hidden.fold(text.to_owned(), |text, secret| {
+        text.replace(secret.as_str(), "[hidden]")
+    })
+}
+
+/// Returns the credentials of HTTP Basic authentication (RFC 7617 §2).
+fn basic(user: &str, password: &Secret) -> String {
+    STANDARD.encode(format!("{user}:{}", password.expose()))
 }
 
 /// Returns the header that authenticates requests.
@@ -132,10 +146,7 @@ fn credentials(auth: &Auth) -> Result<Option<(HeaderName, HeaderValue)>, String>
     let (name, value) = match auth {
         Auth::None => return Ok(None),
         Auth::Bearer(token) => (AUTHORIZATION, format!("Bearer {}", token.expose())),
-        Auth::Basic { user, password } => (
-            AUTHORIZATION,
-            format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose()))),
-        ),
+        Auth::Basic { user, password } => (AUTHORIZATION, format!("Basic {}", basic(user, password))),
         Auth::Header { name, value } => {
             let name = HeaderName::try_from(name).map_err(|_| format!("{name} is not a valid header name"))?;
             (name, value.expose().to_owned())
@@ -160,7 +171,6 @@ fn failure(error: &HttpError) -> PushError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Secret;
 
     #[test]
     fn each_auth_setting_becomes_one_header() {
@@ -189,6 +199,23 @@ mod tests {
             assert!(!format!("{header:?}").contains("s3cret"));
         }
         assert_eq!(credentials(&Auth::None), Ok(None));
+    }
+
+    #[test]
+    fn credentials_in_an_answer_are_hidden_in_every_form() {
+        let auth = Auth::Basic {
+            user: "me".to_owned(),
+            password: Secret::new("s3cret"),
+        };
+        for text in ["you sent Basic bWU6czNjcmV0", "wrong password s3cret"] {
+            let shown = redacted(&auth, text);
+            assert!(
+                shown.contains("[hidden]") && !shown.contains("s3cret") && !shown.contains("bWU6"),
+                "{shown}"
+            );
+        }
+        assert_eq!(redacted(&Auth::Bearer(Secret::new("t0ken")), "no t0ken"), "no [hidden]");
+        assert_eq!(redacted(&Auth::Bearer(Secret::new("")), "as it is"), "as it is");
     }
 
     #[test]

@@ -47,8 +47,8 @@ impl TargetResponse {
         }
     }
 
-    /// Returns a successful answer, or the error.
-    pub(super) fn judge(self) -> Result<Self, PushError> {
+    /// Returns a successful answer, or the error. `redact` removes the credentials from the target's error text.
+    pub(super) fn judge(self, redact: impl FnOnce(&str) -> String) -> Result<Self, PushError> {
         let foreign = self.body == Body::Foreign;
         match self.status {
             200..=299 if !foreign => Ok(self),
@@ -67,7 +67,7 @@ impl TargetResponse {
             408 | 425 | 429 | 500 | 502..=504 | 506..=599 => Err(self.later()),
             _ => Err(PushError::Refused {
                 status: self.status,
-                detail: self.detail(),
+                detail: self.detail(redact),
             }),
         }
     }
@@ -82,18 +82,14 @@ impl TargetResponse {
     }
 
     /// Returns the target's error text, if the body is a SCIM error (RFC 7644 §3.12). Other bodies may contain
-    /// anything.
-    fn detail(&self) -> String {
+    /// anything. It is cut after `redact`, which would not know a part of a credential.
+    fn detail(&self, redact: impl FnOnce(&str) -> String) -> String {
         let words: Vec<&str> = ["scimType", "detail"]
             .iter()
             .filter_map(|name| self.get(name)?.as_str())
             .collect();
-        let text: String = words
-            .join(": ")
-            .chars()
-            .filter(|character| !character.is_control())
-            .take(DETAIL)
-            .collect();
+        let printable = words.join(": ").replace(char::is_control, "");
+        let text: String = redact(&printable).chars().take(DETAIL).collect();
         if text.is_empty() {
             "it gave no reason".to_owned()
         } else {
@@ -105,8 +101,9 @@ impl TargetResponse {
 /// Reads `Retry-After`: seconds or a date (RFC 9110 §10.2.3).
 pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
-    let wait = if let Ok(seconds) = text.parse::<u64>() {
-        Duration::from_secs(seconds)
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number has are the longest wait too.
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let until = DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis();
         Duration::from_millis(u64::try_from(until - now.0).unwrap_or(0))
@@ -153,7 +150,7 @@ mod tests {
             (503, Body::Empty, "unreachable"),
             (504, Body::Empty, "unreachable"),
         ] {
-            let verdict = match answer(status, body.clone()).judge() {
+            let verdict = match answer(status, body.clone()).judge(str::to_owned) {
                 Ok(_) => "ok",
                 Err(PushError::Retry { unreachable: true, .. }) => "unreachable",
                 Err(PushError::Retry { .. }) => "retry",
@@ -176,12 +173,13 @@ mod tests {
         );
         assert_eq!(retry_after("Mon, 23 Nov 2026 07:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("99999999999", now), Some(LONGEST_WAIT));
+        assert_eq!(retry_after("99999999999999999999", now), Some(LONGEST_WAIT));
         assert_eq!(retry_after("soon", now), None);
     }
 
     #[test]
     fn refusals_quote_only_scim_errors_and_limit_their_length() {
-        let refused = |body| match answer(400, body).judge() {
+        let refused = |body| match answer(400, body).judge(|text| text.replace("s3cret", "[hidden]")) {
             Err(PushError::Refused { detail, .. }) => detail,
             other => panic!("{other:?}"),
         };
@@ -190,6 +188,8 @@ mod tests {
             "invalidValue: no!"
         );
         assert_eq!(refused(Body::Json(json!({"detail": "x".repeat(5000)}))).len(), DETAIL);
+        let cut_within = format!("{}s3cret", "x".repeat(DETAIL - 3));
+        assert!(!refused(Body::Json(json!({ "detail": cut_within }))).contains("s3c"));
         assert_eq!(refused(Body::Foreign), "it gave no reason");
         assert_eq!(refused(Body::Json(json!({"user": "alice"}))), "it gave no reason");
     }
