@@ -1,4 +1,4 @@
-//! Status, replay, pause and resume of a target, for the CLI and the console.
+//! Status, replay, pause and resume of a target, for administrators.
 //!
 //! They use only the database, and work while an engine is running.
 
