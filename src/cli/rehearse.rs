@@ -139,7 +139,7 @@ fn record(folder: &Path, login: &RehearsedLogin, config: &Config) -> Result<(), 
     let path = folder.join(name);
     let text = serde_json::to_string_pretty(&golden).map_err(CommandError::failed)? + "\n";
     std::fs::write(&path, text).map_err(CommandError::failed)?;
-    println!("{} is written. Review it before you share it.", path.display());
+    eprintln!("{} is written. Review it before you share it.", path.display());
     Ok(())
 }
 

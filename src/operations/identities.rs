@@ -58,6 +58,9 @@ pub fn identity(
     subject: &str,
 ) -> Result<Link, OperationError> {
     context.administrator.must(Right::LockIdentities)?;
+    if subject.is_empty() {
+        return Err(OperationError::Invalid("The subject is empty.".to_owned()));
+    }
     let name = IdentityProviderName::new(provider);
     let known = context.names.identity_providers.iter();
     let mut configured = known

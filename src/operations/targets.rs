@@ -32,6 +32,11 @@ pub fn status(context: &Context) -> Result<Vec<TargetReport>, OperationError> {
 pub fn pause<'a>(context: &'a Context, target: &str, reason: &str) -> Result<&'a TargetName, OperationError> {
     context.administrator.must(Right::ManageTargets)?;
     let target = known(context, target)?;
+    if reason.trim().is_empty() {
+        return Err(OperationError::Invalid(
+            "The reason is empty: leave it out, or say why.".to_owned(),
+        ));
+    }
     operate::pause(&context.database, target, reason)?;
     log::info!("{} paused the target {target}", context.administrator.name());
     Ok(target)

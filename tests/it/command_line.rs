@@ -544,3 +544,32 @@ fn removal_of_an_unknown_identity_provider_is_refused() {
         assert!(done.err.contains("googel"), "{command}: {}", done.err);
     }
 }
+
+#[test]
+fn empty_reasons_and_subjects_are_refused() {
+    let target = r#"
+        [[targets]]
+        name = "mail"
+        base_url = "https://mail.example/scim"
+        auth = { bearer = "secret" }
+    "#;
+    let place = Place::with(target);
+    for arguments in [
+        &["targets", "pause", "mail", "--reason", ""][..],
+        &[
+            "identity",
+            "lock",
+            "--idp",
+            "google",
+            "--issuer",
+            "https://idp.example",
+            "--subject",
+            "",
+        ],
+    ] {
+        let config = place.0.path().join("config.toml").display().to_string();
+        let done = run(&[&["--config", config.as_str()], arguments].concat(), "");
+        assert_eq!(done.status, 2, "{arguments:?}: {} {}", done.out, done.err);
+        assert!(done.err.contains("is empty"), "{arguments:?}: {}", done.err);
+    }
+}
