@@ -1,8 +1,12 @@
 //! Applies a change: checks it against the schema, computes the new state, and writes it with its journal entry.
 
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{Directory, DirectoryError, Outcome};
+use crate::domain::backoff::Backoff;
 use crate::domain::change::{Action, Transfer};
 use crate::domain::patch::{self, MemberStep, PatchOperation};
 use crate::domain::schema::ResourceType;
@@ -14,8 +18,10 @@ use crate::domain::{
 };
 use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, UniqueKey, Write, WriteAction, WriteResult};
 
-/// The maximum number of attempts when another process changes the resource at the same time.
-const ATTEMPTS: usize = 8;
+/// The maximum number of attempts when others change the resource at the same time.
+const ATTEMPTS: u32 = 40;
+/// The waits between the attempts, about two seconds in all.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(100));
 
 impl Directory {
     /// Applies one change: it is checked, written and journalled together, or not at all.
@@ -83,6 +89,8 @@ struct ChangeContext<'a> {
 struct NextState {
     attributes: Attributes,
     members: Option<MemberSteps>,
+    /// Whether `members` was computed from the present members, and so holds only for the version that was read.
+    rests_on_members: bool,
     password: Option<PasswordChange>,
     /// The writer of each value, if the change does not determine it.
     writers: Option<provenance::Writers>,
@@ -174,6 +182,8 @@ impl ChangeContext<'_> {
         })
     }
 
+    /// Computes the members from those that are present. They are read after the version that the write will expect, so
+    /// that a change of them in between makes that write stale.
     fn patched_with_members(
         &self,
         before: &Resource,
@@ -195,6 +205,7 @@ impl ChangeContext<'_> {
         );
         let mut next = patched(self.resource_type(&before.kind)?, &attributes, operations)?;
         next.members.get_or_insert_with(|| vec![MemberStep::Clear]);
+        next.rests_on_members = true;
         Ok(next)
     }
 
@@ -210,6 +221,7 @@ impl ChangeContext<'_> {
             Ok(NextState {
                 attributes: stored.attributes.clone(),
                 members: None,
+                rests_on_members: false,
                 password: None,
                 writers: (writers != stored.writers).then_some(writers),
             })
@@ -234,7 +246,8 @@ impl ChangeContext<'_> {
         }
     }
 
-    /// Computes the new state from the present one and writes it; retries if the resource was changed concurrently.
+    /// Computes the new state from the present one and writes it; starts again if the resource was changed meanwhile. A
+    /// change without a precondition is never answered with a conflict that its client cannot have caused.
     fn retry_on_conflict(
         &self,
         kind: &Kind,
@@ -254,7 +267,14 @@ impl ChangeContext<'_> {
             };
             let next = next(self, &before, &stored)?;
             match self.write(before, stored, next, precondition) {
-                Err(DirectoryError::Store(StoreError::Stale)) if attempt < ATTEMPTS => attempt += 1,
+                Err(DirectoryError::Store(StoreError::Stale)) if attempt < ATTEMPTS => {
+                    std::thread::sleep(BACKOFF.jittered(attempt, dice()));
+                    attempt += 1;
+                }
+                Err(DirectoryError::Store(StoreError::Stale)) if *precondition == Precondition::None => {
+                    let busy = format!("{kind} {id} is changed by others all the time");
+                    return Err(StoreError::Unavailable(busy.into()).into());
+                }
                 settled => return settled,
             }
         }
@@ -270,6 +290,12 @@ impl ChangeContext<'_> {
         let resource_type = self.resource_type(&before.kind)?;
         let has_other_change = next.password.is_some() || next.writers.is_some();
         let transfers = next.writers.is_some();
+        let read_version = Precondition::Versions(vec![before.version]);
+        let expected_of_members = if next.rests_on_members {
+            read_version.clone()
+        } else {
+            precondition.clone()
+        };
         let draft = self.draft(resource_type, &before.id, next, &stored);
         if !transfers {
             let ownership = &self.directory.ownership;
@@ -280,12 +306,12 @@ impl ChangeContext<'_> {
             WriteAction::Replace {
                 draft,
                 before: Some(stored.attributes),
-                expected: Precondition::Versions(vec![before.version]),
+                expected: read_version,
             }
         } else if let Some(change) = draft.members {
             WriteAction::Members {
                 change,
-                expected: precondition.clone(),
+                expected: expected_of_members,
             }
         } else if self.side_records.is_empty() {
             return Ok(Outcome::Unchanged(before));
@@ -364,6 +390,11 @@ impl ChangeContext<'_> {
     }
 }
 
+/// Returns a random number from 0 to 255.
+fn dice() -> u8 {
+    RandomState::new().hash_one(()).to_le_bytes()[0]
+}
+
 /// Applies operations to attributes.
 fn patched(
     resource_type: &ResourceType,
@@ -399,7 +430,11 @@ fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<
     };
     let members = match attributes.remove("members") {
         Some(Value::Array(elements)) if has_members(resource_type) => {
-            let without = || Invalid::new(InvalidKind::Value, "each element of members needs a value");
+            let without = || {
+                let longest = ResourceId::LONGEST;
+                let detail = format!("each element of members needs a value, of at most {longest} characters");
+                Invalid::new(InvalidKind::Value, detail)
+            };
             Some(vec![MemberStep::Replace(
                 patch::as_members(&elements).ok_or_else(without)?,
             )])
@@ -412,6 +447,7 @@ fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<
     Ok(NextState {
         attributes,
         members,
+        rests_on_members: false,
         password,
         writers: None,
     })

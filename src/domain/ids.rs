@@ -75,6 +75,17 @@ text_newtype!(
     Kind
 );
 
+impl ResourceId {
+    /// The most characters of an id and of a reference to one, such as the `value` of a member. It fits every key and
+    /// index that holds ids, several of them together included.
+    pub const LONGEST: usize = 256;
+
+    /// Whether this text can be stored as an id or as a reference to one.
+    pub fn is_storable(&self) -> bool {
+        self.0.chars().count() <= Self::LONGEST && !self.0.contains('\0')
+    }
+}
+
 impl Kind {
     /// The resource type `User`.
     pub const USER: Self = Self(Cow::Borrowed("User"));

@@ -184,6 +184,10 @@ impl From<StoreError> for ScimError {
                 ScimErrorKind::Unavailable,
                 "The userstore does not answer at the moment. Try again shortly.".to_owned(),
             ),
+            StoreError::Failed(_) => (
+                ScimErrorKind::Internal,
+                "The server could not carry this out. Its log has the details.".to_owned(),
+            ),
         };
         Self {
             fault,

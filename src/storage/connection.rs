@@ -46,6 +46,16 @@ impl Drop for RollbackGuard<'_> {
     }
 }
 
+/// The end of a transaction.
+pub(super) enum TransactionEnd<T, E> {
+    /// The database has committed it.
+    Committed(T),
+    /// The work failed; nothing was written.
+    Failed(E),
+    /// The work succeeded with this value, and COMMIT failed.
+    CommitFailed(T, diesel::result::Error),
+}
+
 impl SqlConnection {
     /// Runs `work` in a transaction that may write. On SQLite it takes the write lock first (`BEGIN IMMEDIATE`): a
     /// transaction that reads, then writes, would fail at once if another commit came between.
@@ -58,6 +68,29 @@ impl SqlConnection {
             Self::Postgres(c) => AnsiTransactionManager::begin_transaction(c)?,
         }
         self.finish(work)
+    }
+
+    /// Like [`SqlConnection::write_transaction`] on PostgreSQL, and tells a failed COMMIT, whose outcome may be unknown,
+    /// from failed work, which was rolled back.
+    pub(super) fn transaction_in_steps<T, E: From<diesel::result::Error>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> TransactionEnd<T, E> {
+        if let Err(error) = each!(&mut *self, c => AnsiTransactionManager::begin_transaction(c)) {
+            return TransactionEnd::Failed(error.into());
+        }
+        let mut unfinished = RollbackGuard(self, false);
+        let value = match work(unfinished.0) {
+            Ok(value) => value,
+            Err(error) => return TransactionEnd::Failed(error),
+        };
+        match each!(&mut *unfinished.0, c => AnsiTransactionManager::commit_transaction(c)) {
+            Ok(()) => {
+                unfinished.1 = true;
+                TransactionEnd::Committed(value)
+            }
+            Err(error) => TransactionEnd::CommitFailed(value, error),
+        }
     }
 
     /// Runs `work` in a savepoint of the open transaction: if it fails or panics, only its own writes are undone.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use diesel::result::Error as DieselError;
 
 use super::connection::SqlConnection;
-use super::database::StorageError;
+use super::error::StorageError;
 
 /// The most jobs that share one commit.
 const GROUP: usize = 128;

@@ -11,7 +11,7 @@ use vestibule::provisioning::plan::{AttributeChange, Update};
 use vestibule::provisioning::{Auth, Connector, PushError, RemoteId, ScimConnector, ScimTargetSettings, Verb};
 use vestibule::storage::random;
 
-use crate::fake_target::{FakeTarget, Fault};
+use crate::fixtures::fake_target::{FakeTarget, Fault};
 
 /// Reads a resource by its endpoint and id.
 type Peek = dyn Fn(&str, &RemoteId) -> Value;

@@ -9,7 +9,7 @@ use vestibule::domain::{Clock, Kind, Relations, Resource, ResourceId};
 use vestibule::provisioning::{Engine, OutboundRule, Settings, Source};
 use vestibule::storage::{Database, DatabaseUrl};
 
-use crate::fake_target::{FakeTarget, Fault, Rule};
+use crate::fixtures::fake_target::{FakeTarget, Fault, Rule};
 use crate::world::{World, eventually, resource, target};
 
 const DATABASE: &str = "VESTIBULE_TEST_CRASH_DATABASE";

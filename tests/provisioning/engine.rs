@@ -8,7 +8,7 @@ use vestibule::provisioning::Verb;
 use vestibule::storage::StorageError;
 use vestibule::storage::outbound::{self, OutboundState};
 
-use crate::fake_target::FakeTarget;
+use crate::fixtures::fake_target::FakeTarget;
 use crate::world::{World, chat, count, eventually, members, names, settled, start, target};
 
 #[test]

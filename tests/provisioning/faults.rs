@@ -10,7 +10,7 @@ use vestibule::storage::outbound::OutboundState;
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{StorageError, targets};
 
-use crate::fake_target::{FakeTarget, Fault, Rule};
+use crate::fixtures::fake_target::{FakeTarget, Fault, Rule};
 use crate::world::{World, chat, count, eventually, members, names, remote_members, settled, start, target};
 
 #[test]

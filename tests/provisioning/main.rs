@@ -4,7 +4,8 @@
 mod connector;
 mod crash;
 mod engine;
-mod fake_target;
 mod faults;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
 mod peers;
 mod world;

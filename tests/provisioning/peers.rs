@@ -8,7 +8,7 @@ use vestibule::provisioning::{Auth, TargetSettings};
 use vestibule::storage::outbound::{self, OutboundState};
 use vestibule::storage::{StorageError, random};
 
-use crate::fake_target::FakeTarget;
+use crate::fixtures::fake_target::FakeTarget;
 use crate::world::{World, chat, count, scim, settled, target};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";

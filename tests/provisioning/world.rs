@@ -21,7 +21,7 @@ use vestibule::storage::journal::{self, JournalSubject};
 use vestibule::storage::outbound::OutboundState;
 use vestibule::storage::{Database, DatabaseUrl, StorageError, each, migrate, random};
 
-use crate::fake_target::FakeTarget;
+use crate::fixtures::fake_target::FakeTarget;
 
 pub(crate) type Resources = Arc<Mutex<BTreeMap<ResourceId, Resource>>>;
 

@@ -70,10 +70,11 @@ fn step(operation: &PatchOperation) -> Option<MemberStep> {
     }
 }
 
-/// Elements of `members` as they are stored; `None` if one has no `value`.
+/// Elements of `members` as they are stored; `None` if one has no `value` or a longer one than an id can have.
 pub(crate) fn as_members(elements: &[Value]) -> Option<Vec<Member>> {
     let member = |element: &Value| {
         let id = ResourceId::new(element.get("value")?.as_str()?);
+        id.is_storable().then_some(())?;
         Some(Member {
             id,
             body: element.to_string(),

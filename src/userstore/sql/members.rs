@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 
 use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
 use crate::domain::{Kind, Member, Relations, Resource, ResourceId};
-use crate::storage::SqlConnection;
-use crate::storage::connection::any_of;
+use crate::storage::connection::PreparedDsl;
 use crate::storage::tables::members;
+use crate::storage::{SqlConnection, each};
 
 /// Rows per statement; both databases limit the number of bound values.
 const CHUNK: usize = 500;
@@ -78,17 +79,18 @@ pub(super) fn change(
                     .iter()
                     .map(|member| (member.id.as_str(), member.body.as_str()))
                     .collect();
-                let mut unwanted = Vec::new();
+                let (mut unwanted, mut renamed) = (Vec::new(), Vec::new());
                 for (id, body) in present_with_bodies(connection, group)? {
                     match bodies.get(id.as_str()) {
                         None => unwanted.push(id),
                         Some(wanted) if *wanted != body => {
-                            relabel(connection, group, &id, wanted)?;
+                            renamed.push((id.as_str().to_owned(), (*wanted).to_owned()));
                             before.entry(id).or_insert(body);
                         }
                         Some(_) => {}
                     }
                 }
+                relabel(connection, group, &renamed)?;
                 leave(connection, group, &unwanted, &mut delta, &mut before)?;
                 join(connection, group, wanted, granted_by, &mut delta)?;
             }
@@ -121,12 +123,12 @@ fn net_delta(
         .collect();
     let mut relabelled = Vec::new();
     if !stayed.is_empty() {
-        let now: Vec<(String, String)> = members::table
-            .filter(members::group_id.eq(group.as_str()))
-            .filter(any_of(members::member_id, stayed.into_iter().map(ResourceId::as_str)))
-            .select((members::member_id, members::body))
-            .load(connection)?;
-        let now = now.into_iter().map(|(id, body)| (ResourceId::from(id), body));
+        const POSTGRES: &str = "SELECT m.member_id, m.body FROM json_array_elements_text($1::json) AS listed (id) \
+            JOIN members m ON m.group_id = $2 AND m.member_id = listed.id";
+        const SQLITE: &str = "SELECT m.member_id, m.body FROM json_each($1) listed \
+            JOIN members m ON m.group_id = $2 AND m.member_id = listed.value";
+        let now = of_list(connection, (POSTGRES, SQLITE), group, stayed.into_iter())?;
+        let now = now.into_iter().map(|row| (ResourceId::from(row.member_id), row.body));
         relabelled.extend(now.filter(|(id, body)| before.get(id) != Some(body)).map(|(id, _)| id));
     }
     relabelled.sort();
@@ -139,6 +141,33 @@ fn net_delta(
         left: once(delta.left, -1),
         relabelled,
     })
+}
+
+#[derive(QueryableByName)]
+struct MemberRow {
+    #[diesel(sql_type = Text)]
+    member_id: String,
+    #[diesel(sql_type = Text)]
+    body: String,
+}
+
+/// Runs a statement about those members of a group (`$2`) whose ids are in a list (`$1`, JSON): both databases number `$n`
+/// alike as long as they first appear in order. Each is looked up by its key, so the cost grows with the list alone.
+fn of_list<'a>(
+    connection: &mut SqlConnection,
+    (postgres, sqlite): (&str, &str),
+    group: &ResourceId,
+    ids: impl Iterator<Item = &'a ResourceId>,
+) -> QueryResult<Vec<MemberRow>> {
+    let list: serde_json::Value = ids.map(ResourceId::as_str).collect();
+    let sql = match connection {
+        SqlConnection::Postgres(_) => postgres,
+        SqlConnection::Sqlite(_) => sqlite,
+    };
+    each!(connection, c => diesel::sql_query(sql)
+        .bind::<Text, _>(list.to_string())
+        .bind::<Text, _>(group.as_str())
+        .get_results(c))
 }
 
 fn present(connection: &mut SqlConnection, group: &ResourceId) -> QueryResult<Vec<ResourceId>> {
@@ -157,12 +186,25 @@ fn present_with_bodies(connection: &mut SqlConnection, group: &ResourceId) -> Qu
     Ok(rows.into_iter().map(|(id, body)| (id.into(), body)).collect())
 }
 
-fn relabel(connection: &mut SqlConnection, group: &ResourceId, member: &ResourceId, body: &str) -> QueryResult<()> {
-    let row = members::table
-        .filter(members::group_id.eq(group.as_str()))
-        .filter(members::member_id.eq(member.as_str()));
-    diesel::update(row).set(members::body.eq(body)).execute(connection)?;
-    Ok(())
+/// Gives members new bodies, as pairs of id and body.
+fn relabel(connection: &mut SqlConnection, group: &ResourceId, renamed: &[(String, String)]) -> QueryResult<()> {
+    const POSTGRES: &str = "UPDATE members SET body = pair ->> 1 FROM json_array_elements($1::json) pair \
+        WHERE group_id = $2 AND member_id = pair ->> 0";
+    const SQLITE: &str = "UPDATE members SET body = pair.value ->> 1 FROM json_each($1) pair \
+        WHERE group_id = $2 AND member_id = pair.value ->> 0";
+    if renamed.is_empty() {
+        return Ok(());
+    }
+    let sql = match connection {
+        SqlConnection::Postgres(_) => POSTGRES,
+        SqlConnection::Sqlite(_) => SQLITE,
+    };
+    let pairs = serde_json::json!(renamed).to_string();
+    each!(connection, c => diesel::sql_query(sql)
+        .bind::<Text, _>(pairs)
+        .bind::<Text, _>(group.as_str())
+        .execute(c))
+    .map(|_| ())
 }
 
 fn join(
@@ -214,29 +256,57 @@ fn leave(
     delta: &mut MembershipDelta,
     before: &mut HashMap<ResourceId, String>,
 ) -> QueryResult<()> {
-    let of_group = members::table.filter(members::group_id.eq(group.as_str()));
-    let shown = (members::member_id, members::body);
-    let left: Vec<(String, String)> = match leaving {
+    let left: Vec<MemberRow> = match leaving {
+        [] => Vec::new(),
         // A single member is found by its key, whatever group size the planner estimates.
-        [one] => diesel::delete(of_group.filter(members::member_id.eq(one.as_str())))
-            .returning(shown)
-            .get_results(connection)?,
-        many => diesel::delete(of_group.filter(any_of(members::member_id, many.iter().map(ResourceId::as_str))))
-            .returning(shown)
-            .get_results(connection)?,
+        [one] => diesel::delete(
+            members::table
+                .filter(members::group_id.eq(group.as_str()))
+                .filter(members::member_id.eq(one.as_str())),
+        )
+        .returning((members::member_id, members::body))
+        .get_results::<(String, String)>(connection)?
+        .into_iter()
+        .map(|(member_id, body)| MemberRow { member_id, body })
+        .collect(),
+        many => {
+            const POSTGRES: &str = "DELETE FROM members m USING json_array_elements_text($1::json) AS listed (id) \
+                WHERE m.group_id = $2 AND m.member_id = listed.id RETURNING m.member_id, m.body";
+            const SQLITE: &str = "DELETE FROM members WHERE member_id IN (SELECT value FROM json_each($1)) AND group_id = $2 \
+                RETURNING member_id, body";
+            of_list(connection, (POSTGRES, SQLITE), group, many.iter())?
+        }
     };
-    for (id, body) in left {
-        let id = ResourceId::from(id);
+    for MemberRow { member_id, body } in left {
+        let id = ResourceId::from(member_id);
         delta.left.push(id.clone());
         before.entry(id).or_insert(body);
     }
     Ok(())
 }
 
-/// Removes a resource from every group and returns those groups.
+/// Locks a resource together with the groups that hold it, in the order of their ids. Changes that lock several resources
+/// do so in this order, so that none waits for another in a circle; a group that the resource joins meanwhile is locked
+/// later, and a deadlock that this causes is retried.
+pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<()> {
+    const SQL: &str = "SELECT id FROM resources WHERE id = $1 OR id IN (SELECT group_id FROM members WHERE member_id = $1) \
+        ORDER BY id FOR UPDATE";
+    match connection {
+        // The transaction already holds SQLite's only write lock.
+        SqlConnection::Sqlite(_) => Ok(()),
+        SqlConnection::Postgres(c) => diesel::sql_query(SQL)
+            .bind::<Text, _>(member.as_str())
+            .prepared()
+            .execute(c)
+            .map(|_| ()),
+    }
+}
+
+/// Removes a resource from every group and returns those groups, in the order of their ids.
 pub(super) fn leave_all(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<Vec<ResourceId>> {
-    let groups: Vec<String> = diesel::delete(members::table.filter(members::member_id.eq(member.as_str())))
+    let mut groups: Vec<String> = diesel::delete(members::table.filter(members::member_id.eq(member.as_str())))
         .returning(members::group_id)
         .get_results(connection)?;
+    groups.sort_unstable();
     Ok(groups.into_iter().map(ResourceId::from).collect())
 }

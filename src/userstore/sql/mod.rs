@@ -13,7 +13,7 @@ use crate::domain::query::{Query, ResultPage};
 use crate::domain::schema::Registry;
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, SideRecord, StoreName};
 use crate::storage::connection::any_of;
-use crate::storage::database::Retry;
+use crate::storage::error::Retry;
 use crate::storage::tables::resources;
 use crate::storage::{Database, SqlConnection, StorageError};
 
@@ -125,7 +125,8 @@ impl From<StorageError> for StoreError {
             StorageError::Taken { index } => Self::Taken {
                 attribute: attribute_of(&index).to_owned(),
             },
-            other => Self::Unavailable(other.into()),
+            unavailable @ StorageError::Unavailable(_) => Self::Unavailable(unavailable.into()),
+            failed @ StorageError::Failed(_) => Self::Failed(failed),
         }
     }
 }
@@ -140,6 +141,7 @@ impl Retry for StoreError {
     fn storage(&self) -> Option<&StorageError> {
         match self {
             Self::Unavailable(cause) => cause.downcast_ref(),
+            Self::Failed(cause) => Some(cause),
             _ => None,
         }
     }

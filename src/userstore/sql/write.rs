@@ -257,6 +257,8 @@ impl PreparedWrite {
         connection: &mut SqlConnection,
         expected: &Precondition,
     ) -> Result<Option<WriteResult>, StoreError> {
+        // Groups first: a change of a group locks the group, then its memberships.
+        members::lock_with_groups(connection, &self.id)?;
         let Some(resource) = self.current(connection, expected)? else {
             return Ok(None);
         };
