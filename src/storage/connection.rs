@@ -70,6 +70,20 @@ impl SqlConnection {
         self.finish(work)
     }
 
+    /// Runs several reads on one state of the database, whatever is committed meanwhile.
+    pub(crate) fn snapshot<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, diesel::result::Error>,
+    ) -> Result<T, diesel::result::Error> {
+        match self {
+            Self::Sqlite(c) => AnsiTransactionManager::begin_transaction_sql(c, "BEGIN")?,
+            Self::Postgres(c) => {
+                AnsiTransactionManager::begin_transaction_sql(c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            }
+        }
+        self.finish(work)
+    }
+
     /// Like [`SqlConnection::write_transaction`] on PostgreSQL, and tells a failed COMMIT, whose outcome may be unknown,
     /// from failed work, which was rolled back.
     pub(super) fn transaction_in_steps<T, E: From<diesel::result::Error>>(

@@ -68,7 +68,7 @@ impl Userstore for SqlUserstore {
     }
 
     fn get(&self, kind: &Kind, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, StoreError> {
-        self.database.read(|connection| {
+        let read = |connection: &mut SqlConnection| {
             let row = resources::table
                 .find(id.as_str())
                 .filter(resources::store.eq(self.name.as_str()))
@@ -80,7 +80,13 @@ impl Userstore for SqlUserstore {
             let mut found = vec![row.into_resource()];
             members::attach(connection, &mut found, relations)?;
             Ok(found.pop())
-        })
+        };
+        if relations.members && *kind == Kind::GROUP {
+            // The members of the version that the row shows, not those of a later one.
+            self.database.read(|connection| connection.snapshot(read))
+        } else {
+            self.database.read(read)
+        }
     }
 
     fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError> {
@@ -89,8 +95,12 @@ impl Userstore for SqlUserstore {
     }
 
     fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
-        self.database
-            .read(|connection| find::find(connection, (&self.name, &self.checkpoints), query))
+        let read = |connection: &mut SqlConnection| find::find(connection, (&self.name, &self.checkpoints), query);
+        if query.relations.members && query.kind == Kind::GROUP {
+            self.database.read(|connection| connection.snapshot(read))
+        } else {
+            self.database.read(read)
+        }
     }
 
     fn write(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
