@@ -93,6 +93,7 @@ fn as_json(TargetReport { status, failures }: &TargetReport) -> Value {
         "paused": status.paused,
         "counts": counts,
         "oldest_change": status.oldest_change.map(|at| at.to_string()),
+        "parked": status.parked,
         "failed": failed,
     })
 }
@@ -114,6 +115,10 @@ fn print(TargetReport { status, failures }: &TargetReport) {
     }
     if let Some(oldest) = status.oldest_change {
         println!("  waiting since {oldest}");
+    }
+    if status.parked > 0 {
+        let records = plural(usize::try_from(status.parked).unwrap_or_default(), "change");
+        println!("  set aside: {records} that could not be recorded for it (the log has the causes)");
     }
     for row in failures {
         println!(

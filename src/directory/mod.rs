@@ -107,6 +107,17 @@ impl Directory {
         Ok(self.store(&group.store)?.is_larger(&group.id, limit)?)
     }
 
+    /// Returns the ids of at most `limit` members of a group in a store, in order, from the first after `after` on.
+    pub(crate) fn member_ids(
+        &self,
+        store: &StoreName,
+        group: &ResourceId,
+        after: Option<&ResourceId>,
+        limit: usize,
+    ) -> Result<Vec<ResourceId>, DirectoryError> {
+        Ok(self.store(store)?.member_ids(group, after, limit)?)
+    }
+
     /// Returns the matches in one store.
     pub fn find(&self, store: &StoreName, query: &Query) -> Result<ResultPage, DirectoryError> {
         Ok(self.store(store)?.find(query)?)

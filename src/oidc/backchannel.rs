@@ -15,7 +15,7 @@ use crate::domain::Timestamp;
 use crate::domain::backoff::Backoff;
 use crate::jose::jws;
 use crate::storage::logouts::{self, Logout};
-use crate::storage::{StorageError, random};
+use crate::storage::{StorageError, random, sweep};
 
 /// The lifetime of a logout token (§2.4).
 const LIFETIME: Duration = Duration::from_mins(2);
@@ -64,9 +64,9 @@ impl Oidc {
     /// Discards notifications that have been due for too long, and returns their number.
     pub(super) fn expire_logouts(&self) -> Result<usize, OidcError> {
         let since = Timestamp(self.clock.now().0 - i64::try_from(GIVEN_UP.as_millis()).unwrap_or(i64::MAX));
-        let count = self
-            .database
-            .write::<_, StorageError>(move |connection| Ok(logouts::delete_older(connection, since)?))?;
+        let count = sweep::in_steps(&self.database, move |connection, limit| {
+            logouts::delete_older(connection, since, limit)
+        })?;
         if count > 0 {
             log::warn!("gave up on {count} logout notifications that were not accepted within a day");
         }

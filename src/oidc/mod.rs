@@ -11,8 +11,8 @@ use crate::directory::{Directory, DirectoryError};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
 use crate::http_client::HttpClients;
 use crate::storage::{
-    Database, SecretBox, StorageError, client_assertions, grants, identity_locks, pushed_requests, scim_tokens,
-    sessions, tokens,
+    Database, SecretBox, client_assertions, grants, identity_locks, pushed_requests, scim_tokens, sessions, sweep,
+    tokens,
 };
 
 mod accepted_login;
@@ -165,14 +165,17 @@ impl Oidc {
     /// records.
     pub fn sweep(&self) -> Result<usize, OidcError> {
         let now = self.clock.now();
-        let removed = self.database.write::<_, StorageError>(move |connection| {
-            Ok(sessions::delete_expired(connection, now)?
-                + tokens::delete_expired(connection, now)?
-                + grants::delete_expired(connection, now)?
-                + client_assertions::delete_expired(connection, now)?
-                + pushed_requests::delete_expired(connection, now)?
-                + scim_tokens::delete_expired(connection, now)?)
-        })?;
+        let mut removed = 0;
+        for delete in [
+            sessions::delete_expired,
+            tokens::delete_expired,
+            grants::delete_expired,
+            client_assertions::delete_expired,
+            pushed_requests::delete_expired,
+            scim_tokens::delete_expired,
+        ] {
+            removed += sweep::in_steps(&self.database, move |connection, limit| delete(connection, now, limit))?;
+        }
         Ok(removed + self.expire_logouts()? + self.keys.sweep()?)
     }
 

@@ -12,6 +12,19 @@ use super::plan::Update;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RemoteId(pub String);
 
+impl RemoteId {
+    /// The most bytes of an id that a target may give.
+    pub const LONGEST: usize = 1024;
+
+    /// Returns the id that a target gave; `None` if it is empty, longer than [`RemoteId::LONGEST`] or holds a control
+    /// character. Such an id could not be stored, or not be sent back.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        let is_usable = !text.is_empty() && text.len() <= Self::LONGEST && !text.chars().any(char::is_control);
+        is_usable.then_some(Self(text))
+    }
+}
+
 /// A resource that was found at a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteResource {

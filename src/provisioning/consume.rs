@@ -1,23 +1,27 @@
 //! Reads the journal and records which resources each target must get.
 //!
 //! The rows and the journal position are written in one transaction, so that no change is lost or applied twice if the
-//! process dies.
+//! process dies. A transaction writes a bounded number of rows: a record about more members is applied in several, the
+//! last of which moves the position. Each checks that no other process has moved it, and writes only what another try
+//! would write again.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::directory::DirectoryError;
-use crate::domain::change::{Action, JournalRecord};
-use crate::domain::{Kind, Relations, ResourceId, ServiceProviderName, TargetName, Timestamp};
+use crate::domain::change::{Action, JournalPosition, JournalRecord};
+use crate::domain::{Kind, ResourceId, ServiceProviderName, TargetName, Timestamp};
 use crate::storage::outbound::{self, OutboundChange};
-use crate::storage::outbound_members::{self, GroupSelection};
-use crate::storage::{SqlConnection, StorageError, journal, targets};
+use crate::storage::outbound_members::{self, GroupSelection, UnknownMembers};
+use crate::storage::{SqlConnection, StorageError, journal, parked_records, targets};
 
 use super::target_context::TargetContext;
 
 /// The number of records that one step reads.
 const STEP: i64 = 500;
+/// The most rows that one transaction writes.
+const ROWS: usize = 500;
 /// The number of idle rounds between two searches for waiting groups that were not woken.
 const SWEEP: u32 = 20;
 
@@ -74,48 +78,56 @@ fn sweep(context: &TargetContext) {
     }
 }
 
-/// The input of one step.
-struct JournalBatch {
-    target: TargetName,
-    now: Timestamp,
-    records: Vec<(JournalRecord, bool)>,
-    /// The members of groups that the target does not know yet.
-    newcomers: HashMap<ResourceId, Vec<ResourceId>>,
-}
-
 /// Processes the next records. Returns how many it read; 0 at the end of the journal.
 pub(super) fn step(context: &TargetContext) -> Result<usize, ConsumeError> {
-    let target = context.target().clone();
+    let target = context.target();
     let (position, records) = context.database.read::<_, StorageError>(|connection| {
-        let position = targets::cursor(connection, &target)?;
+        let position = targets::cursor(connection, target)?;
         Ok((position, journal::after(connection, position, STEP)?))
     })?;
-    let (Some(end), read) = (records.last().map(|record| record.position), records.len()) else {
-        return Ok(0);
-    };
-    let records: Vec<_> = records
-        .into_iter()
-        .map(|record| (listens(context, &record), record))
-        .map(|(l, r)| (r, l))
-        .collect();
-    let newcomers = newcomers(context, &records)?;
-    let step = Arc::new(JournalBatch {
-        target,
+    let read = records.len();
+    let mut reader = Reader {
+        context,
+        position,
         now: context.clock.now(),
-        records,
-        newcomers,
-    });
-    context.database.write(move |connection| {
-        // Another process may have processed these records meanwhile.
-        if targets::lock_cursor(connection, &step.target)? != position {
-            return Ok(());
+        rejected: None,
+    };
+    let mut records: VecDeque<_> = records.into_iter().map(|record| Record::of(context, record)).collect();
+    while !records.is_empty() && !context.is_stopping() {
+        if !reader.apply_next(&mut records)? {
+            // Another process has read on meanwhile.
+            break;
         }
-        for (record, listens) in &step.records {
-            step.apply(connection, record, *listens)?;
-        }
-        Ok::<_, StorageError>(targets::move_cursor(connection, &step.target, end)?)
-    })?;
+    }
     Ok(read)
+}
+
+/// A record, and whether this target is told of it.
+struct Record {
+    record: JournalRecord,
+    listens: bool,
+    /// The members that a group has already when it becomes known.
+    newcomers: Vec<ResourceId>,
+}
+
+impl Record {
+    fn of(context: &TargetContext, record: JournalRecord) -> Self {
+        let listens = listens(context, &record);
+        Self {
+            record,
+            listens,
+            newcomers: Vec::new(),
+        }
+    }
+
+    fn is_of_group(&self) -> bool {
+        self.record.kind == Kind::GROUP && self.record.action != Action::Delete
+    }
+
+    /// The most rows that the record writes.
+    fn rows(&self) -> usize {
+        1 + self.newcomers.len() + 2 * self.record.members.joined.len() + self.record.members.left.len()
+    }
 }
 
 /// Returns whether the service provider that made the change lists the target, and for a login, whether it has `jit`
@@ -128,84 +140,319 @@ fn listens(context: &TargetContext, record: &JournalRecord) -> bool {
         .any(|rule| rule.service_provider == record.service_provider && (rule.jit || !is_login))
 }
 
-/// Reads the members of groups that become known with these records: earlier members must be sent as well.
-fn newcomers(
-    context: &TargetContext,
-    records: &[(JournalRecord, bool)],
-) -> Result<HashMap<ResourceId, Vec<ResourceId>>, ConsumeError> {
-    let mut found = HashMap::new();
-    for (record, listens) in records {
-        if !listens || record.kind != Kind::GROUP || record.action == Action::Delete || found.contains_key(&record.id) {
-            continue;
-        }
-        let known: bool = context.database.read::<_, StorageError>(|connection| {
-            // It may be known already as a member of another group, without its type.
-            Ok(outbound::find(connection, context.target(), &record.id)?.is_some_and(|row| row.kind == Kind::GROUP))
-        })?;
-        if !known {
-            let relations = Relations {
-                members: true,
-                groups: false,
-            };
-            let group = context.source.get(&record.kind, &record.id, relations)?;
-            let members = group.map(|group| group.members.into_iter().map(|member| member.id).collect());
-            found.insert(record.id.clone(), members.unwrap_or_default());
-        }
-    }
-    Ok(found)
+/// Applies records from a position on.
+struct Reader<'a> {
+    context: &'a TargetContext,
+    position: JournalPosition,
+    now: Timestamp,
+    /// What the database rejected of the record that is applied in parts.
+    rejected: Option<StorageError>,
 }
 
-impl JournalBatch {
-    fn apply(&self, connection: &mut SqlConnection, record: &JournalRecord, listens: bool) -> Result<(), StorageError> {
+impl Reader<'_> {
+    /// Applies as many of the next records as fit into a transaction, or the next one in several. False if another
+    /// process has moved the position.
+    fn apply_next(&mut self, records: &mut VecDeque<Record>) -> Result<bool, ConsumeError> {
+        let mut batch = Vec::new();
+        let mut rows = 0;
+        while let Some(mut next) = records.pop_front() {
+            let is_small = self.is_small(&mut next)?;
+            if is_small && rows + next.rows() <= ROWS {
+                rows += next.rows();
+                batch.push(Arc::new(next));
+            } else if batch.is_empty() {
+                return self.apply_large(&Arc::new(next));
+            } else {
+                records.push_front(next);
+                break;
+            }
+        }
+        let records: Arc<[Arc<Record>]> = batch.into();
+        match self.write(Arc::clone(&records)) {
+            Err(error @ StorageError::Failed(_)) => {
+                log::warn!(
+                    "target {}: cannot read some records together: {error}",
+                    self.context.target()
+                );
+                self.apply_separately(&records)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// Whether everything that the record causes fits into one transaction. Reads the members of a group that becomes
+    /// known.
+    fn is_small(&self, record: &mut Record) -> Result<bool, ConsumeError> {
+        if !record.listens || !record.is_of_group() {
+            return Ok(record.rows() <= ROWS);
+        }
+        let JournalRecord { id, store, .. } = &record.record;
+        if self.is_known(id)? {
+            let has_unknown: bool = self
+                .context
+                .database
+                .read::<_, StorageError>(|c| outbound_members::has_unknown(c, self.context.target(), id))?;
+            return Ok(!has_unknown && record.rows() <= ROWS);
+        }
+        record.newcomers = self.context.source.member_ids(store, id, None, ROWS)?;
+        let is_small = 2 * record.newcomers.len() + record.rows() <= ROWS;
+        if !is_small {
+            record.newcomers.clear();
+        }
+        Ok(is_small)
+    }
+
+    /// Applies records one by one, and in parts where the database rejects something, so that the rest goes on.
+    fn apply_separately(&mut self, records: &[Arc<Record>]) -> Result<bool, ConsumeError> {
+        for record in records {
+            let still_ours = match self.write([Arc::clone(record)].into()) {
+                Err(StorageError::Failed(_)) => self.apply_large(record)?,
+                done => done?,
+            };
+            if !still_ours {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn write(&mut self, records: Arc<[Arc<Record>]>) -> Result<bool, StorageError> {
+        let end = records.last().map(|record| record.record.position);
+        let now = self.now;
+        self.transaction(end, move |connection, target| {
+            for record in records.iter() {
+                let writes = RecordWrites { target, record, now };
+                writes.members(connection)?;
+                writes.resource(connection)?;
+                writes.unknown_members(connection)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs writes in a transaction if the position is still this one, and moves it to `end`. Returns whether it was.
+    fn transaction(
+        &mut self,
+        end: Option<JournalPosition>,
+        writes: impl Fn(&mut SqlConnection, &TargetName) -> Result<(), StorageError> + Send + 'static,
+    ) -> Result<bool, StorageError> {
+        let (target, position) = (self.context.target().clone(), self.position);
+        let still_ours = self.context.database.write(move |connection| {
+            if targets::lock_cursor(connection, &target)? != position {
+                return Ok(false);
+            }
+            writes(connection, &target)?;
+            if let Some(end) = end {
+                targets::move_cursor(connection, &target, end)?;
+            }
+            Ok::<_, StorageError>(true)
+        })?;
+        if let (true, Some(end)) = (still_ours, end) {
+            self.position = end;
+        }
+        Ok(still_ours)
+    }
+
+    /// Whether the target knows a group. It may know it as a member of another group, without its type.
+    fn is_known(&self, id: &ResourceId) -> Result<bool, StorageError> {
+        let known = self
+            .context
+            .database
+            .read::<_, StorageError>(|connection| outbound::find(connection, self.context.target(), id))?;
+        Ok(known.is_some_and(|row| row.kind == Kind::GROUP))
+    }
+
+    /// Applies a record about many members. The group becomes known only after all its members were recorded.
+    fn apply_large(&mut self, record: &Arc<Record>) -> Result<bool, ConsumeError> {
+        match self.apply_in_parts(record) {
+            Err(ConsumeError::Storage(error @ StorageError::Failed(_))) => Ok(self.park(record, &error)?),
+            done => done,
+        }
+    }
+
+    fn apply_in_parts(&mut self, record: &Arc<Record>) -> Result<bool, ConsumeError> {
+        let becomes_known = record.listens && record.is_of_group() && !self.is_known(&record.record.id)?;
+        if becomes_known && !self.record_present_members(record)? {
+            return Ok(false);
+        }
+        let members = &record.record.members;
+        for (ids, is_in) in [(&members.joined, true), (&members.left, false)] {
+            for part in ids.chunks(ROWS) {
+                if !self.record_members(record, part.to_vec(), is_in)? {
+                    return Ok(false);
+                }
+            }
+        }
+        let (last, now) = (Arc::clone(record), self.now);
+        if !self.transaction(None, move |connection, target| {
+            let writes = RecordWrites {
+                target,
+                record: &last,
+                now,
+            };
+            writes.resource(connection)
+        })? {
+            return Ok(false);
+        }
+        if record.listens && record.is_of_group() && !self.record_unknown_members(record)? {
+            return Ok(false);
+        }
+        match self.rejected.take() {
+            Some(error) => Ok(self.park(record, &error)?),
+            None => Ok(self.transaction(Some(record.record.position), |_, _| Ok(()))?),
+        }
+    }
+
+    fn record_present_members(&mut self, record: &Arc<Record>) -> Result<bool, ConsumeError> {
+        let (store, group) = (&record.record.store, &record.record.id);
+        let mut last: Option<ResourceId> = None;
+        loop {
+            let ids = self.context.source.member_ids(store, group, last.as_ref(), ROWS)?;
+            let Some(end) = ids.last() else { return Ok(true) };
+            last = Some(end.clone());
+            if !self.record_members(record, ids, true)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Records members. Where the database rejects one of them, the others are recorded without it.
+    fn record_members(&mut self, record: &Record, ids: Vec<ResourceId>, is_in: bool) -> Result<bool, ConsumeError> {
+        match self.record_members_together(record, ids.clone(), is_in) {
+            Err(StorageError::Failed(_)) if ids.len() > 1 => {
+                for id in ids {
+                    if !self.record_members(record, vec![id], is_in)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Err(error @ StorageError::Failed(_)) => {
+                self.rejected = Some(error);
+                Ok(true)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    fn record_members_together(
+        &mut self,
+        record: &Record,
+        ids: Vec<ResourceId>,
+        is_in: bool,
+    ) -> Result<bool, StorageError> {
+        let group = record.record.id.clone();
+        let listens = record.listens;
+        self.transaction(None, move |connection, target| {
+            if !listens && outbound::find(connection, target, &group)?.is_none() {
+                return Ok(());
+            }
+            Ok(outbound_members::want(connection, target, &group, &ids, is_in)?)
+        })
+    }
+
+    fn record_unknown_members(&mut self, record: &Record) -> Result<bool, ConsumeError> {
+        let now = self.now;
+        loop {
+            let group = record.record.id.clone();
+            let (target, position) = (self.context.target().clone(), self.position);
+            let written: Option<usize> = self.context.database.write(move |connection| {
+                if targets::lock_cursor(connection, &target)? != position {
+                    return Ok(None);
+                }
+                let count =
+                    outbound_members::want_unknown(connection, &target, &group, &UnknownMembers::AtMost(ROWS), now)?;
+                Ok::<_, StorageError>(Some(count))
+            })?;
+            match written {
+                None => return Ok(false),
+                Some(count) if count < ROWS => return Ok(true),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Notes a record that the database rejects, in whole or in part, and goes on behind it.
+    fn park(&mut self, record: &Record, error: &StorageError) -> Result<bool, StorageError> {
+        let JournalRecord { position, id, kind, .. } = &record.record;
+        log::error!(
+            "target {}: a change of {kind} {id} (journal {}.{}) cannot be recorded as a whole; what is rejected is set aside and does not reach the target: {error}",
+            self.context.target(),
+            position.transaction,
+            position.sequence,
+        );
+        let (position, cause, now) = (*position, error.to_string(), self.now);
+        self.transaction(Some(position), move |connection, target| {
+            Ok(parked_records::insert(connection, target, position, &cause, now)?)
+        })
+    }
+}
+
+/// The rows of one record at one target.
+struct RecordWrites<'a> {
+    target: &'a TargetName,
+    record: &'a Record,
+    now: Timestamp,
+}
+
+impl RecordWrites<'_> {
+    /// Whether the record concerns the target. Changes of other service providers are not sent on their own, but go
+    /// along with the next change that is sent. Deletions are always sent, since the account could not be removed
+    /// otherwise. Changes by administrators, jobs and users themselves are sent to every target that has a copy.
+    fn concerns(&self, connection: &mut SqlConnection) -> Result<bool, StorageError> {
+        let Record { record, listens, .. } = self.record;
         if record.kind != Kind::USER && record.kind != Kind::GROUP {
+            return Ok(false);
+        }
+        // A resource that the target never got needs no deletion.
+        if *listens && record.action != Action::Delete {
+            return Ok(true);
+        }
+        Ok(outbound::find(connection, self.target, &record.id)?.is_some())
+    }
+
+    fn members(&self, connection: &mut SqlConnection) -> Result<(), StorageError> {
+        let record = &self.record.record;
+        if !self.record.is_of_group() || !self.concerns(connection)? {
             return Ok(());
         }
-        // Changes of other service providers are not sent on their own, but go along with the next change that is sent.
-        // Deletions are always sent, since the account could not be removed otherwise. Changes by administrators, jobs
-        // and users themselves are sent to every target that has a copy.
-        let known = (!listens)
-            .then(|| outbound::find(connection, &self.target, &record.id))
-            .transpose()?
-            .flatten();
-        if !listens && known.is_none() {
-            return Ok(());
-        }
-        if record.action == Action::Delete {
-            return self.delete(connection, record, listens);
-        }
-        if listens || record.service_provider == ServiceProviderName::RESIDENT {
-            outbound::want(connection, &self.target, &wanted(record), self.now)?;
-        }
-        if record.kind == Kind::GROUP {
-            self.members(connection, record)?;
-            if listens {
-                outbound_members::want_unknown(connection, &self.target, &record.id, self.now)?;
+        let changes = [
+            (&self.record.newcomers, true),
+            (&record.members.joined, true),
+            (&record.members.left, false),
+        ];
+        for (ids, is_in) in changes {
+            if !ids.is_empty() {
+                outbound_members::want(connection, self.target, &record.id, ids, is_in)?;
             }
         }
         Ok(())
     }
 
-    fn delete(
-        &self,
-        connection: &mut SqlConnection,
-        record: &JournalRecord,
-        listens: bool,
-    ) -> Result<(), StorageError> {
-        // A resource that the target never got needs no deletion.
-        if listens && outbound::find(connection, &self.target, &record.id)?.is_none() {
+    fn resource(&self, connection: &mut SqlConnection) -> Result<(), StorageError> {
+        let Record { record, listens, .. } = self.record;
+        if !self.concerns(connection)? {
             return Ok(());
         }
-        Ok(outbound::want(connection, &self.target, &wanted(record), self.now)?)
+        let is_told =
+            *listens || record.action == Action::Delete || record.service_provider == ServiceProviderName::RESIDENT;
+        if is_told {
+            outbound::want(connection, self.target, &wanted(record), self.now)?;
+        }
+        Ok(())
     }
 
-    fn members(&self, connection: &mut SqlConnection, record: &JournalRecord) -> Result<(), StorageError> {
-        let newcomers = self.newcomers.get(&record.id).into_iter().flatten();
-        let changes = newcomers
-            .chain(&record.members.joined)
-            .map(|member| (member, true))
-            .chain(record.members.left.iter().map(|member| (member, false)));
-        for (member, is_in) in changes {
-            outbound_members::want(connection, &self.target, &record.id, member, is_in)?;
+    /// Makes the members that the target does not know due as users.
+    fn unknown_members(&self, connection: &mut SqlConnection) -> Result<(), StorageError> {
+        let Record {
+            record,
+            newcomers,
+            listens,
+        } = self.record;
+        if *listens && self.record.is_of_group() {
+            let joined = newcomers.iter().chain(&record.members.joined);
+            let which = UnknownMembers::Listed(joined.cloned().collect());
+            outbound_members::want_unknown(connection, self.target, &record.id, &which, self.now)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 
 use crate::domain::{ResourceId, TargetName, Timestamp};
 use crate::storage::outbound::{OutboundRow, OutboundState};
-use crate::storage::{Database, StorageError, outbound, outbound_members, targets};
+use crate::storage::{Database, StorageError, outbound, outbound_members, parked_records, targets};
 
 /// The states whose rows can be sent again: all but those being sent and those that are gone.
 const REPLAYABLE: [OutboundState; 4] = [
@@ -25,6 +25,8 @@ pub struct TargetStatus {
     pub counts: Vec<(OutboundState, i64)>,
     /// The time of the oldest change that it does not have yet.
     pub oldest_change: Option<Timestamp>,
+    /// The number of journal records that could not be recorded for it and were set aside; the log has the causes.
+    pub parked: i64,
 }
 
 /// The resources to push again.
@@ -54,31 +56,72 @@ pub fn status(database: &Database, target: &TargetName) -> Result<TargetStatus, 
             paused: targets::paused(connection, target)?,
             counts: outbound::counts(connection, target)?,
             oldest_change: outbound::oldest_change(connection, target)?,
+            parked: parked_records::count(connection, target)?,
         })
     })
 }
 
-/// Makes rows due again, to be sent in full, and returns their number. A running engine picks them up.
+/// The most rows that one step of a replay changes.
+const STEP: i64 = 500;
+
+/// Makes rows due again, to be sent in full, and returns their number. A running engine picks them up. It works in steps,
+/// so that nobody waits for it long; one that is interrupted may be repeated.
 pub fn replay(
     database: &Database,
     target: &TargetName,
     which: ReplayScope,
     now: Timestamp,
 ) -> Result<usize, StorageError> {
-    let name = target.clone();
-    database.write(move |connection| {
-        Ok(match &which {
-            ReplayScope::Failed => outbound::replay(connection, &name, &[OutboundState::Failed], now)?,
-            ReplayScope::Resource(id) => {
-                outbound_members::resend_wanted(connection, &name, Some(id))?;
-                outbound::replay_one(connection, &name, id, now)?
-            }
-            ReplayScope::Everything => {
-                outbound_members::resend_wanted(connection, &name, None)?;
-                outbound::replay(connection, &name, &REPLAYABLE, now)?
-            }
-        })
-    })
+    match which {
+        ReplayScope::Failed => replay_states(database, target, &[OutboundState::Failed], now),
+        ReplayScope::Resource(id) => {
+            resend_members(database, target, Some(&id))?;
+            let name = target.clone();
+            database.write(move |connection| Ok(outbound::replay_one(connection, &name, &id, now)?))
+        }
+        ReplayScope::Everything => {
+            resend_members(database, target, None)?;
+            replay_states(database, target, &REPLAYABLE, now)
+        }
+    }
+}
+
+fn replay_states(
+    database: &Database,
+    target: &TargetName,
+    states: &'static [OutboundState],
+    now: Timestamp,
+) -> Result<usize, StorageError> {
+    let (mut total, mut last) = (0, String::new());
+    loop {
+        let (target, after) = (target.clone(), last);
+        let (count, end) = database.write::<_, StorageError>(move |connection| {
+            Ok(outbound::replay(connection, &target, states, now, (&after, STEP))?)
+        })?;
+        total += count;
+        match end {
+            Some(end) => last = end,
+            None => return Ok(total),
+        }
+    }
+}
+
+fn resend_members(database: &Database, target: &TargetName, group: Option<&ResourceId>) -> Result<(), StorageError> {
+    let first = group.map_or("", ResourceId::as_str).to_owned();
+    let (mut last, alone) = (Some((first, String::new())), group.is_some());
+    while let Some((group, after)) = last {
+        let target = target.clone();
+        last = database.write::<_, StorageError>(move |connection| {
+            Ok(outbound_members::resend_wanted(
+                connection,
+                &target,
+                (&group, &after),
+                alone,
+                STEP,
+            )?)
+        })?;
+    }
+    Ok(())
 }
 
 /// Returns the rows that [`replay`] would make due again, at most `limit` per state.

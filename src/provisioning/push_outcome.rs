@@ -27,6 +27,28 @@ pub(super) struct PushOutcome {
     end: Option<PushEnd>,
 }
 
+impl PushOutcome {
+    /// Returns the outcome to store in place of one that the database rejects: the row needs an administrator. What the
+    /// target said is left out.
+    fn unstorable(&self, error: &StorageError) -> Self {
+        Self {
+            settled: RecordedOutcome {
+                state: OutboundState::Failed,
+                remote_id: None,
+                sent: None,
+                attempts: self.settled.attempts.max(1),
+                last_error: Some(error.to_string().replace('\0', "")),
+                ..self.settled.clone()
+            },
+            notes: PushNotes::default(),
+            kind: self.kind.clone(),
+            moved: false,
+            account: None,
+            end: None,
+        }
+    }
+}
+
 /// Returns the outcome that releases a row unchanged, due at `at`.
 pub(super) fn untouched(row: &OutboundRow, at: Timestamp) -> PushOutcome {
     PushOutcome {
@@ -153,12 +175,35 @@ fn next_try(context: &TargetContext, tries: i32, after: Option<Duration>) -> Tim
     context.clock.now().plus(backoff.max(after.unwrap_or_default()))
 }
 
-/// Stores outcomes in one transaction and releases the rows.
+/// Stores outcomes in one transaction and releases the rows. If the database rejects one, each is stored separately, so
+/// that the others are not sent again.
 pub(super) fn write(context: &TargetContext, lease: &Lease, outcomes: Vec<PushOutcome>) -> Result<(), StorageError> {
     if outcomes.is_empty() {
         return Ok(());
     }
-    let outcomes = Arc::new(outcomes);
+    let outcomes: Vec<Arc<PushOutcome>> = outcomes.into_iter().map(Arc::new).collect();
+    match write_together(context, lease, outcomes.clone()) {
+        Err(StorageError::Failed(_)) => {}
+        done => return done,
+    }
+    for outcome in outcomes {
+        match write_together(context, lease, vec![Arc::clone(&outcome)]) {
+            Err(error @ StorageError::Failed(_)) => {
+                log::error!(
+                    "target {}: the outcome for {} {} cannot be stored: {error}",
+                    context.target(),
+                    outcome.kind,
+                    outcome.settled.resource_id
+                );
+                write_together(context, lease, vec![Arc::new(outcome.unstorable(&error))])?;
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+fn write_together(context: &TargetContext, lease: &Lease, outcomes: Vec<Arc<PushOutcome>>) -> Result<(), StorageError> {
     let (target, owner, now) = (context.target().clone(), lease.owner.clone(), context.clock.now());
     let woken: usize = context.database.write(move |connection| {
         let mut ours = Vec::new();

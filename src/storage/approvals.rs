@@ -4,7 +4,7 @@ use std::fmt;
 
 use diesel::prelude::*;
 
-use super::connection::{SqlConnection, SuffixDsl};
+use super::connection::{SqlConnection, SuffixDsl, any_of};
 use super::tables::approvals;
 use crate::domain::{Link, ServiceProviderName, Timestamp};
 
@@ -225,9 +225,14 @@ pub fn delete_of_identity(connection: &mut SqlConnection, identity: &Link) -> Qu
     diesel::delete(of(identity)).execute(connection).map(|_| ())
 }
 
-/// Deletes expired requests; returns their number.
-pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    diesel::delete(approvals::table.filter(approvals::expires.le(now.0))).execute(connection)
+/// Deletes at most `limit` expired requests; returns their number.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = approvals::table
+        .filter(approvals::expires.le(now.0))
+        .select(approvals::id)
+        .limit(limit)
+        .load(connection)?;
+    diesel::delete(approvals::table.filter(any_of(approvals::id, next.iter().map(String::as_str)))).execute(connection)
 }
 
 #[diesel::dsl::auto_type]

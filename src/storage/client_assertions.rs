@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::{SqlConnection, each};
+use super::connection::{SqlConnection, any_of, each};
 use super::tables::client_assertions;
 use crate::domain::Timestamp;
 
@@ -19,7 +19,15 @@ pub fn take(connection: &mut SqlConnection, jti_hash: &str, expires: Timestamp) 
     .map(|rows| rows == 1)
 }
 
-/// Deletes the assertions that expired by `now`; returns their number.
-pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    diesel::delete(client_assertions::table.filter(client_assertions::expires.le(now.0))).execute(connection)
+/// Deletes at most `limit` of the assertions that expired by `now`; returns their number.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = client_assertions::table
+        .filter(client_assertions::expires.le(now.0))
+        .select(client_assertions::jti_hash)
+        .limit(limit)
+        .load(connection)?;
+    diesel::delete(
+        client_assertions::table.filter(any_of(client_assertions::jti_hash, next.iter().map(String::as_str))),
+    )
+    .execute(connection)
 }

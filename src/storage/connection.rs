@@ -70,6 +70,11 @@ impl SqlConnection {
         self.finish(work)
     }
 
+    /// Whether this is a connection to PostgreSQL.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     /// Runs several reads on one state of the database, whatever is committed meanwhile.
     pub(crate) fn snapshot<T>(
         &mut self,

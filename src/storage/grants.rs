@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 
 use super::columns::WordList;
-use super::connection::{PreparedDsl, SqlConnection};
+use super::connection::{PreparedDsl, SqlConnection, any_of};
 use super::tables::grants;
 use crate::domain::{ResourceId, StoreName, Timestamp};
 
@@ -142,7 +142,12 @@ pub(crate) fn move_to_session(connection: &mut SqlConnection, from: &str, to: &s
         .map(|_| ())
 }
 
-/// Deletes the grants that expired by `now`, with their tokens; returns the number of grants.
-pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    diesel::delete(grants::table.filter(grants::expires.le(now.0))).execute(connection)
+/// Deletes at most `limit` of the grants that expired by `now`, with their tokens; returns the number of grants.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = grants::table
+        .filter(grants::expires.le(now.0))
+        .select(grants::id)
+        .limit(limit)
+        .load(connection)?;
+    diesel::delete(grants::table.filter(any_of(grants::id, next.iter().map(String::as_str)))).execute(connection)
 }

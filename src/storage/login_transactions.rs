@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::SqlConnection;
+use super::connection::{SqlConnection, any_of};
 use super::tables::login_transactions;
 use crate::domain::Timestamp;
 
@@ -76,9 +76,17 @@ pub fn finish(connection: &mut SqlConnection, handle_hash: &str, seen: i64) -> Q
     .map(|rows| rows == 1)
 }
 
-/// Deletes the transactions that expired by `now`; returns their number.
-pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    diesel::delete(login_transactions::table.filter(login_transactions::expires.le(now.0))).execute(connection)
+/// Deletes at most `limit` of the transactions that expired by `now`; returns their number.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = login_transactions::table
+        .filter(login_transactions::expires.le(now.0))
+        .select(login_transactions::handle_hash)
+        .limit(limit)
+        .load(connection)?;
+    diesel::delete(
+        login_transactions::table.filter(any_of(login_transactions::handle_hash, next.iter().map(String::as_str))),
+    )
+    .execute(connection)
 }
 
 #[cfg(test)]

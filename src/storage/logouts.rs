@@ -160,7 +160,12 @@ pub(crate) fn postpone(
         .map(|_| ())
 }
 
-/// Gives up the notifications that were created by `since`; returns their number.
-pub fn delete_older(connection: &mut SqlConnection, since: Timestamp) -> QueryResult<usize> {
-    diesel::delete(logouts::table.filter(logouts::created.le(since.0))).execute(connection)
+/// Gives up at most `limit` of the notifications that were created by `since`; returns their number.
+pub fn delete_older(connection: &mut SqlConnection, since: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = logouts::table
+        .filter(logouts::created.le(since.0))
+        .select(logouts::id)
+        .limit(limit)
+        .load(connection)?;
+    diesel::delete(logouts::table.filter(any_of(logouts::id, next.iter().map(String::as_str)))).execute(connection)
 }

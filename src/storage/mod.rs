@@ -25,6 +25,7 @@ pub mod migrate;
 pub mod outbound;
 pub mod outbound_claim;
 pub mod outbound_members;
+pub mod parked_records;
 mod pool;
 mod postgres_transaction;
 pub mod pushed_requests;
@@ -34,6 +35,7 @@ pub mod scim_tokens;
 pub mod secret_box;
 pub mod sessions;
 pub(crate) mod signing_keys;
+pub(crate) mod sweep;
 pub mod tables;
 pub mod targets;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::connection::{SqlConnection, each};
+use super::connection::{SqlConnection, any_of, each};
 use super::tables::outbound;
 use crate::domain::{Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Timestamp, Version};
 
@@ -246,17 +246,28 @@ pub(crate) fn removed_since(connection: &mut SqlConnection, target: &TargetName,
         .get_result(connection)
 }
 
-/// Makes every row of a target in one of the states due now and clears what was sent, so that everything is sent again.
-/// Returns the number of rows.
+/// Makes rows of a target due now and clears what was sent, so that everything is sent again: those in one of the states
+/// among the next `limit` resources after `after`. Returns the number of rows, and the last of these resources; `None`
+/// at the end.
 pub fn replay(
     connection: &mut SqlConnection,
     target: &TargetName,
     states: &[OutboundState],
     now: Timestamp,
-) -> QueryResult<usize> {
-    diesel::update(
+    (after, limit): (&str, i64),
+) -> QueryResult<(usize, Option<String>)> {
+    let next: Vec<String> = outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(outbound::resource_id.gt(after))
+        .order(outbound::resource_id)
+        .limit(limit)
+        .select(outbound::resource_id)
+        .load(connection)?;
+    let Some(last) = next.last() else { return Ok((0, None)) };
+    let count = diesel::update(
         outbound::table
             .filter(outbound::target.eq(target.as_str()))
+            .filter(any_of(outbound::resource_id, next.iter().map(String::as_str)))
             .filter(outbound::state.eq_any(states.iter().map(|state| state.as_str()))),
     )
     .set((
@@ -264,7 +275,8 @@ pub fn replay(
         outbound::sent.eq(None::<String>),
         outbound::next_attempt.eq(now.0),
     ))
-    .execute(connection)
+    .execute(connection)?;
+    Ok((count, Some(last.clone())))
 }
 
 /// Like `replay`, for one resource in any state other than in flight. Returns the number of rows: 0 or 1.
@@ -285,4 +297,25 @@ pub(crate) fn replay_one(
         outbound::next_attempt.eq(now.0),
     ))
     .execute(connection)
+}
+
+/// Deletes at most `limit` rows of resources that were deleted at the target before a time: nothing refers to them any
+/// more, since an id is never used again. Returns their number.
+pub(crate) fn delete_gone(connection: &mut SqlConnection, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let gone = || outbound::table.filter(outbound::state.eq(OutboundState::Gone.as_str()));
+    let next: Vec<(String, String)> = gone()
+        .filter(outbound::next_attempt.lt(before.0))
+        .select((outbound::target, outbound::resource_id))
+        .limit(limit)
+        .load(connection)?;
+    let mut count = 0;
+    for (target, id) in &next {
+        count += diesel::delete(
+            outbound::table
+                .find((target, id))
+                .filter(outbound::state.eq(OutboundState::Gone.as_str())),
+        )
+        .execute(connection)?;
+    }
+    Ok(count)
 }

@@ -149,7 +149,7 @@ pub(crate) fn record_outcome(
         .bind::<BigInt, _>(settled.pushed)
         .bind::<Integer, _>(settled.attempts)
         .bind::<BigInt, _>(settled.next_attempt.0)
-        .bind::<Nullable<Text>, _>(settled.last_error.as_deref())
+        .bind::<Nullable<Text>, _>(settled.last_error.as_deref().map(|text| text.replace('\0', "")))
         .bind::<BigInt, _>(settled.claimed)
         .bind::<Text, _>(settled.state.as_str())
         .bind::<Text, _>(target.as_str())

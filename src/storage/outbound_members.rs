@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::connection::{PreparedDsl, SqlConnection, each};
+use super::connection::{PreparedDsl, SqlConnection, any_of, each};
 use super::tables::{outbound, outbound_members};
 use crate::domain::{Kind, ResourceId, TargetName, Timestamp};
 
@@ -19,45 +19,99 @@ pub struct DifferingMember {
     pub remote_id: Option<String>,
 }
 
-/// Records whether a member should be in the group, and marks it as not sent: a request in progress, or one whose
-/// answer was lost, may have done the opposite.
+/// Records whether members should be in the group, and marks them as not sent: a request in progress, or one whose answer
+/// was lost, may have done the opposite. The list is one bound value.
 pub fn want(
     connection: &mut SqlConnection,
     target: &TargetName,
     group: &ResourceId,
-    member: &ResourceId,
+    members: &[ResourceId],
     wanted: bool,
 ) -> QueryResult<()> {
-    const SQL: &str = "INSERT INTO outbound_members (target, group_id, member_id, wanted, sent) VALUES ($1, $2, $3, $4, $5) \
-        ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent";
-    each!(connection, c => diesel::sql_query(SQL)
+    const TAIL: &str =
+        "ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent";
+    let listed = match connection {
+        SqlConnection::Postgres(_) => {
+            "SELECT DISTINCT $1, $2, id, $3, $4 FROM json_array_elements_text($5::json) AS listed (id)"
+        }
+        SqlConnection::Sqlite(_) => "SELECT DISTINCT $1, $2, value, $3, $4 FROM json_each($5) WHERE true",
+    };
+    let ids: serde_json::Value = members.iter().map(ResourceId::as_str).collect();
+    let sql = format!("INSERT INTO outbound_members (target, group_id, member_id, wanted, sent) {listed} {TAIL}");
+    each!(connection, c => diesel::sql_query(sql)
         .bind::<Text, _>(target.as_str())
         .bind::<Text, _>(group.as_str())
-        .bind::<Text, _>(member.as_str())
         .bind::<Bool, _>(wanted)
         .bind::<Bool, _>(!wanted)
+        .bind::<Text, _>(ids.to_string())
+        .prepared()
         .execute(c))
     .map(|_| ())
 }
 
-/// Makes members that the target does not know due as users: a membership that points to no user is useless.
+/// The members among which [`want_unknown`] looks for those that the target does not know.
+#[derive(Clone, Debug)]
+pub(crate) enum UnknownMembers {
+    /// These.
+    Listed(Vec<ResourceId>),
+    /// All of the group, and no more than so many are made due.
+    AtMost(usize),
+}
+
+/// The memberships to be sent of a group whose members the target does not know.
+const UNKNOWN: &str = "m.wanted <> m.sent AND m.wanted AND NOT EXISTS (SELECT 1 FROM outbound u WHERE u.target = m.target AND u.resource_id = m.member_id AND u.state <> 'gone')";
+
+/// Whether a group has wanted members that the target does not know.
+pub(crate) fn has_unknown(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    group: &ResourceId,
+) -> QueryResult<bool> {
+    let sql = format!(
+        "SELECT m.group_id FROM outbound_members m WHERE m.target = $1 AND m.group_id = $2 AND {UNKNOWN} LIMIT 1"
+    );
+    let found: Vec<Group> = each!(connection, c => diesel::sql_query(sql)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(group.as_str())
+        .prepared()
+        .load(c))?;
+    Ok(found.iter().any(|row| !row.group_id.is_empty()))
+}
+
+/// Makes members that the target does not know due as users: a membership that points to no user is useless. Returns how
+/// many it made due.
 pub(crate) fn want_unknown(
     connection: &mut SqlConnection,
     target: &TargetName,
     group: &ResourceId,
+    which: &UnknownMembers,
     now: Timestamp,
 ) -> QueryResult<usize> {
-    const SQL: &str = "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
+    let (ids, limit) = match which {
+        UnknownMembers::Listed(ids) if ids.is_empty() => return Ok(0),
+        UnknownMembers::Listed(ids) => (Some(ids.iter().map(ResourceId::as_str).collect()), i64::MAX),
+        UnknownMembers::AtMost(limit) => (None, i64::try_from(*limit).unwrap_or(i64::MAX)),
+    };
+    let listed = match (connection.is_postgres(), &ids) {
+        (_, None) => "$5 = ''",
+        (true, Some(_)) => "m.member_id = ANY (ARRAY (SELECT json_array_elements_text($5::json)))",
+        (false, Some(_)) => "m.member_id IN (SELECT value FROM json_each($5))",
+    };
+    let sql = format!(
+        "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
         SELECT g.target, m.member_id, $1, g.store, g.service_provider, 'pending', 1, 0, 0, $2, 0, g.changed \
         FROM outbound_members m JOIN outbound g ON g.target = m.target AND g.resource_id = m.group_id \
-        WHERE m.target = $3 AND m.group_id = $4 AND m.wanted <> m.sent AND m.wanted \
-        AND NOT EXISTS (SELECT 1 FROM outbound u WHERE u.target = m.target AND u.resource_id = m.member_id AND u.state <> 'gone') \
-        ON CONFLICT (target, resource_id) DO UPDATE SET state = 'pending', next_attempt = excluded.next_attempt";
-    each!(connection, c => diesel::sql_query(SQL)
+        WHERE m.target = $3 AND m.group_id = $4 AND {listed} AND {UNKNOWN} LIMIT $6 \
+        ON CONFLICT (target, resource_id) DO UPDATE SET state = 'pending', next_attempt = excluded.next_attempt"
+    );
+    each!(connection, c => diesel::sql_query(sql)
         .bind::<Text, _>(Kind::USER.as_str())
         .bind::<BigInt, _>(now.0)
         .bind::<Text, _>(target.as_str())
         .bind::<Text, _>(group.as_str())
+        .bind::<Text, _>(ids.map_or_else(String::new, |ids: serde_json::Value| ids.to_string()))
+        .bind::<BigInt, _>(limit)
+        .prepared()
         .execute(c))
 }
 
@@ -156,24 +210,47 @@ pub(crate) fn resend_group(connection: &mut SqlConnection, target: &TargetName, 
         .map(|_| ())
 }
 
-/// Marks the wanted memberships of one group or of all as not sent, so that they are sent again.
+/// Marks wanted memberships as not sent, so that they are sent again: those among the next `limit` after the member
+/// `after` of a group, and of the groups after it unless `alone`. Returns the last of them; `None` at the end.
 pub(crate) fn resend_wanted(
     connection: &mut SqlConnection,
     target: &TargetName,
-    group: Option<&ResourceId>,
-) -> QueryResult<()> {
-    let rows = outbound_members::table
-        .filter(outbound_members::target.eq(target.as_str()))
-        .filter(outbound_members::wanted.eq(true));
-    match group {
-        Some(group) => diesel::update(rows.filter(outbound_members::group_id.eq(group.as_str())))
-            .set(outbound_members::sent.eq(false))
-            .execute(connection)?,
-        None => diesel::update(rows)
-            .set(outbound_members::sent.eq(false))
-            .execute(connection)?,
-    };
-    Ok(())
+    (group, after): (&str, &str),
+    alone: bool,
+    limit: i64,
+) -> QueryResult<Option<(String, String)>> {
+    let rows = || outbound_members::table.filter(outbound_members::target.eq(target.as_str()));
+    let keys = (outbound_members::group_id, outbound_members::member_id);
+    let mut next: Vec<(String, String)> = rows()
+        .filter(outbound_members::group_id.eq(group))
+        .filter(outbound_members::member_id.gt(after))
+        .order(keys)
+        .limit(limit)
+        .select(keys)
+        .load(connection)?;
+    if next.is_empty() && !alone {
+        next = rows()
+            .filter(outbound_members::group_id.gt(group))
+            .order(keys)
+            .limit(limit)
+            .select(keys)
+            .load(connection)?;
+        // One group at a time.
+        let first = next.first().map(|(group, _)| group.clone());
+        next.retain(|(group, _)| Some(group) == first.as_ref());
+    }
+    if let Some((group, _)) = next.first() {
+        let members = next.iter().map(|(_, member)| member.as_str());
+        diesel::update(
+            rows()
+                .filter(outbound_members::group_id.eq(group))
+                .filter(any_of(outbound_members::member_id, members))
+                .filter(outbound_members::wanted.eq(true)),
+        )
+        .set(outbound_members::sent.eq(false))
+        .execute(connection)?;
+    }
+    Ok(next.pop())
 }
 
 /// Marks a member's memberships as not sent, for example after the member was created again with another remote id.
@@ -268,7 +345,7 @@ pub(crate) fn wake_groups(
     diesel::update(
         outbound::table
             .filter(outbound::target.eq(target.as_str()))
-            .filter(outbound::resource_id.eq_any(ids))
+            .filter(any_of(outbound::resource_id, ids))
             .filter(outbound::state.eq("synced")),
     )
     .set((

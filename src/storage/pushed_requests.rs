@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::{PreparedDsl, SqlConnection};
+use super::connection::{PreparedDsl, SqlConnection, any_of};
 use super::tables::pushed_requests;
 use crate::domain::Timestamp;
 
@@ -49,7 +49,13 @@ pub fn take(
         .map(|mut taken| taken.pop())
 }
 
-/// Deletes the requests that expired by `now`; returns their number.
-pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    diesel::delete(pushed_requests::table.filter(pushed_requests::expires.le(now.0))).execute(connection)
+/// Deletes at most `limit` of the requests that expired by `now`; returns their number.
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = pushed_requests::table
+        .filter(pushed_requests::expires.le(now.0))
+        .select(pushed_requests::handle_hash)
+        .limit(limit)
+        .load(connection)?;
+    diesel::delete(pushed_requests::table.filter(any_of(pushed_requests::handle_hash, next.iter().map(String::as_str))))
+        .execute(connection)
 }

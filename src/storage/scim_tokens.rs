@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::SqlConnection;
+use super::connection::{SqlConnection, any_of};
 use super::random;
 use super::tables::scim_tokens;
 use crate::domain::{ServiceProviderName, Timestamp};
@@ -117,9 +117,14 @@ pub fn revoke(connection: &mut SqlConnection, id: &str, at: Timestamp) -> QueryR
     .map(|rows| rows > 0)
 }
 
-/// Deletes the tokens of clients that expired by `now`; returns their number. Those that an administrator created stay
+/// Deletes at most `limit` of the tokens of clients that expired by `now`; returns their number. Those that an administrator created stay
 /// in the list.
-pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    let over = scim_tokens::client_id.is_not_null().and(scim_tokens::expires.le(now.0));
-    diesel::delete(scim_tokens::table.filter(over)).execute(connection)
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = scim_tokens::table
+        .filter(scim_tokens::client_id.is_not_null().and(scim_tokens::expires.le(now.0)))
+        .select(scim_tokens::token_hash)
+        .limit(limit)
+        .load(connection)?;
+    diesel::delete(scim_tokens::table.filter(any_of(scim_tokens::token_hash, next.iter().map(String::as_str))))
+        .execute(connection)
 }

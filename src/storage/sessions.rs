@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::columns::WordList;
-use super::connection::{PreparedDsl, SqlConnection, SuffixDsl};
+use super::connection::{PreparedDsl, SqlConnection, SuffixDsl, any_of};
 use super::logouts;
 use super::tables::sessions;
 use crate::domain::login::Authentication;
@@ -139,13 +139,19 @@ pub(crate) fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId, 
     logouts::announce(connection, &ended, now)
 }
 
-/// Deletes the sessions that ended by `now`; returns their number. Queues notifications to the service providers that
+/// Deletes at most `limit` of the sessions that ended by `now`; returns their number. Queues notifications to the service providers that
 /// know them.
-pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    let ended: Vec<(String, ResourceId)> = diesel::delete(sessions::table.filter(sessions::expires.le(now.0)))
-        .returning((sessions::id_hash, sessions::resource_id))
-        .prepared()
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = sessions::table
+        .filter(sessions::expires.le(now.0))
+        .select(sessions::id_hash)
+        .limit(limit)
         .load(connection)?;
+    let ended: Vec<(String, ResourceId)> =
+        diesel::delete(sessions::table.filter(any_of(sessions::id_hash, next.iter().map(String::as_str))))
+            .returning((sessions::id_hash, sessions::resource_id))
+            .prepared()
+            .load(connection)?;
     logouts::announce(connection, &ended, now)?;
     Ok(ended.len())
 }

@@ -19,6 +19,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    parked_records (target, tx, seq) {
+        target -> Text,
+        tx -> BigInt,
+        seq -> BigInt,
+        cause -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     resource_counts (store, kind, stripe) {
         store -> Text,
         kind -> Text,

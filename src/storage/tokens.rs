@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::{PreparedDsl, SqlConnection};
+use super::connection::{PreparedDsl, SqlConnection, any_of};
 use super::grants::Grant;
 use super::tables::{access_tokens, grants, refresh_tokens};
 use crate::domain::Timestamp;
@@ -117,8 +117,14 @@ pub(crate) fn delete_access(connection: &mut SqlConnection, hash: &str) -> Query
         .map(|_| ())
 }
 
-/// Deletes the access tokens that expired by `now`; returns their number. Used refresh tokens stay as long as their
+/// Deletes at most `limit` of the access tokens that expired by `now`; returns their number. Used refresh tokens stay as long as their
 /// grant, so that reuse is detected.
-pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp) -> QueryResult<usize> {
-    diesel::delete(access_tokens::table.filter(access_tokens::expires.le(now.0))).execute(connection)
+pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<String> = access_tokens::table
+        .filter(access_tokens::expires.le(now.0))
+        .select(access_tokens::token_hash)
+        .limit(limit)
+        .load(connection)?;
+    diesel::delete(access_tokens::table.filter(any_of(access_tokens::token_hash, next.iter().map(String::as_str))))
+        .execute(connection)
 }

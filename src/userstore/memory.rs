@@ -89,6 +89,25 @@ impl Userstore for MemoryUserstore {
             .is_some_and(|entry| entry.members.len() > limit))
     }
 
+    fn member_ids(
+        &self,
+        group: &ResourceId,
+        after: Option<&ResourceId>,
+        limit: usize,
+    ) -> Result<Vec<ResourceId>, StoreError> {
+        let state = self.state();
+        let members = state.resources.get(group).map(|entry| entry.members.as_slice());
+        let mut ids: Vec<ResourceId> = members
+            .unwrap_or_default()
+            .iter()
+            .map(|member| member.id.clone())
+            .collect();
+        ids.sort();
+        ids.retain(|id| after.is_none_or(|after| id > after));
+        ids.truncate(limit);
+        Ok(ids)
+    }
+
     fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
         let state = self.state();
         let mut matching: Vec<(SortPosition, &StoredResource)> = Vec::new();

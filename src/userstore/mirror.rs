@@ -117,6 +117,15 @@ impl Userstore for Mirror {
         self.origin.is_larger(group, limit)
     }
 
+    fn member_ids(
+        &self,
+        group: &ResourceId,
+        after: Option<&ResourceId>,
+        limit: usize,
+    ) -> Result<Vec<ResourceId>, StoreError> {
+        self.origin.member_ids(group, after, limit)
+    }
+
     fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
         for found in self.origin.find(query)?.resources {
             self.take(&found.kind, &found.id)?;

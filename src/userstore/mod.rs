@@ -36,6 +36,15 @@ pub trait Userstore: Send + Sync {
     /// Whether a group has more than `limit` members, at a cost that does not depend on its size.
     fn is_larger(&self, group: &ResourceId, limit: usize) -> Result<bool, StoreError>;
 
+    /// Returns the ids of at most `limit` members of a group, in order, from the first after `after` on. The cost does not
+    /// depend on the size of the group.
+    fn member_ids(
+        &self,
+        group: &ResourceId,
+        after: Option<&ResourceId>,
+        limit: usize,
+    ) -> Result<Vec<ResourceId>, StoreError>;
+
     /// Returns the page of matching resources, in order, and the total number of matches.
     fn find(&self, query: &Query) -> Result<ResultPage, StoreError>;
 

@@ -52,6 +52,25 @@ impl World {
         }
     }
 
+    /// Makes the database reject rows of a table.
+    pub(crate) fn reject(&self, table: &str, condition: &str) {
+        use diesel::connection::SimpleConnection;
+        let statement = match self.database.url() {
+            DatabaseUrl::Postgres(_) => format!("ALTER TABLE {table} ADD CONSTRAINT rejected CHECK (NOT ({condition}))"),
+            DatabaseUrl::Sqlite(_) => ["INSERT", "UPDATE"]
+                .map(|event| {
+                    format!(
+                        "CREATE TRIGGER rejected_{event} AFTER {event} ON {table} WHEN EXISTS (SELECT 1 FROM {table} WHERE {condition}) \
+                         BEGIN SELECT RAISE(ABORT, 'rejected for the test'); END;"
+                    )
+                })
+                .join("\n"),
+        };
+        self.database
+            .read::<_, StorageError>(|connection| connection.batch_execute(&statement))
+            .unwrap();
+    }
+
     pub(crate) fn source(&self) -> Source {
         let resources = Arc::clone(&self.resources);
         Source::new(move |kind, id, _| {

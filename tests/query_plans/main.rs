@@ -237,7 +237,7 @@ const CASES: &[Case] = &[
     ),
     (
         "tokens_of_clients_that_are_over",
-        |w| w.write(|c| scim_tokens::delete_expired(c, Timestamp(1)).map(drop)),
+        |w| w.write(|c| scim_tokens::delete_expired(c, Timestamp(1), 500).map(drop)),
         &["scim_tokens_issued"],
     ),
     (

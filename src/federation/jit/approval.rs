@@ -12,7 +12,7 @@ use crate::domain::{Clock, Link, ServiceProviderName};
 use crate::federation::error::FederationError;
 use crate::federation::idp::claim::{lookup, top_level};
 use crate::storage::approvals::{self, Approval, Ruling, Verdict};
-use crate::storage::{Database, SecretBox, StorageError, random};
+use crate::storage::{Database, SecretBox, StorageError, random, sweep};
 
 impl Condition {
     fn is_true(&self, claims: &Map<String, Value>) -> bool {
@@ -108,8 +108,9 @@ impl Approvals {
     /// Removes expired requests and returns their number.
     pub fn sweep(&self) -> Result<usize, StorageError> {
         let now = self.clock.now();
-        self.database
-            .write(move |connection| approvals::delete_expired(connection, now).map_err(StorageError::from))
+        sweep::in_steps(&self.database, move |connection, limit| {
+            approvals::delete_expired(connection, now, limit)
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::federation::jit::denial::Denial;
 use crate::federation::jit::questions::{LoginPreferences, Questions};
 use crate::federation::login::step::CodeError;
 use crate::federation::login::visitor::SignedInUser;
-use crate::storage::{Database, SecretBox, StorageError, login_transactions, random};
+use crate::storage::{Database, SecretBox, StorageError, login_transactions, random, sweep};
 
 /// Lifetime of a login.
 pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
@@ -237,8 +237,9 @@ impl Transactions {
     /// Removes expired transactions and returns their number.
     pub(crate) fn sweep(&self) -> Result<usize, StorageError> {
         let now = self.clock.now();
-        self.database
-            .write(move |connection| login_transactions::delete_expired(connection, now).map_err(StorageError::from))
+        sweep::in_steps(&self.database, move |connection, limit| {
+            login_transactions::delete_expired(connection, now, limit)
+        })
     }
 
     fn seal(&self, hash: &str, transaction: &Transaction) -> Vec<u8> {

@@ -194,6 +194,16 @@ impl Connector for ScimConnector {
         if let Some(id) = answer.get("id").and_then(remote_id).or_else(from_location) {
             return Ok(id);
         }
+        if answer.get("id").is_some_and(|id| !id.is_null()) {
+            // This resource alone needs a person; the target itself is well.
+            return Err(PushError::Refused {
+                status: 201,
+                detail: format!(
+                    "the target created it under an id that cannot be used: empty, longer than {} bytes, or with control characters",
+                    RemoteId::LONGEST
+                ),
+            });
+        }
         let external_id = attributes.get("externalId").and_then(Value::as_str).unwrap_or_default();
         let found = self.find(kind, "externalId", external_id)?;
         found
@@ -295,7 +305,10 @@ fn remote_id(value: &Value) -> Option<RemoteId> {
         _ => return None,
     };
     // Such an id would turn a request for one resource into one for all.
-    (!matches!(text.as_str(), "" | "." | "..")).then_some(RemoteId(text))
+    if matches!(text.as_str(), "." | "..") {
+        return None;
+    }
+    RemoteId::new(text)
 }
 
 /// Reads a boolean, which may be written as a string.

@@ -150,6 +150,15 @@ impl Userstore for LdapUserstore {
         self.copy.is_larger(group, limit)
     }
 
+    fn member_ids(
+        &self,
+        group: &ResourceId,
+        after: Option<&ResourceId>,
+        limit: usize,
+    ) -> Result<Vec<ResourceId>, StoreError> {
+        self.copy.member_ids(group, after, limit)
+    }
+
     fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
         if !holds(&query.kind) {
             return self.copy.find(query);

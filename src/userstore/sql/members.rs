@@ -58,6 +58,23 @@ pub(super) fn is_larger(connection: &mut SqlConnection, group: &ResourceId, limi
     Ok(past.is_some_and(|id| id == group.as_str()))
 }
 
+/// Returns the ids of the next members in order.
+pub(super) fn ids_after(
+    connection: &mut SqlConnection,
+    group: &ResourceId,
+    after: Option<&ResourceId>,
+    limit: usize,
+) -> QueryResult<Vec<ResourceId>> {
+    let ids: Vec<String> = members::table
+        .filter(members::group_id.eq(group.as_str()))
+        .filter(members::member_id.gt(after.map_or("", ResourceId::as_str)))
+        .order(members::member_id)
+        .select(members::member_id)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .load(connection)?;
+    Ok(ids.into_iter().map(ResourceId::from).collect())
+}
+
 /// Applies the steps to one group and returns the members that really joined and left.
 pub(super) fn change(
     connection: &mut SqlConnection,

@@ -94,6 +94,16 @@ impl Userstore for SqlUserstore {
             .read(|connection| members::is_larger(connection, group, limit))
     }
 
+    fn member_ids(
+        &self,
+        group: &ResourceId,
+        after: Option<&ResourceId>,
+        limit: usize,
+    ) -> Result<Vec<ResourceId>, StoreError> {
+        self.database
+            .read(|connection| members::ids_after(connection, group, after, limit))
+    }
+
     fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
         let read = |connection: &mut SqlConnection| find::find(connection, (&self.name, &self.checkpoints), query);
         if query.relations.members && query.kind == Kind::GROUP {

@@ -1,0 +1,112 @@
+//! One value that cannot be stored stops nothing else, and no step is larger than others can wait for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use vestibule::provisioning::operate;
+use vestibule::storage::outbound::{self, OutboundState};
+use vestibule::storage::{StorageError, each};
+
+use crate::fixtures::fake_target::FakeTarget;
+use crate::world::{World, chat, count, eventually, members, names, settled, target};
+
+#[test]
+fn a_change_that_cannot_be_recorded_is_set_aside_alone() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    world.reject("outbound_members", "member_id = 'unstorable'");
+    world.user("u1", "ann");
+    world.group("g", "team");
+    world.members("g", &["u1"], &[]);
+    world.members("g", &["unstorable"], &[]);
+    (2..7).for_each(|number| world.user(&format!("u{number}"), &format!("name{number}")));
+    world.members("g", &["u2"], &[]);
+    let engine = world.engine(vec![target("chat", &fake)]);
+    eventually("the others arrive", || {
+        names(&fake).len() == 6 && fake.requests("POST /Groups") == 1 && members(&fake, "g").len() == 2
+    });
+    let status = operate::status(&world.database, &chat()).unwrap();
+    // The record that made the group known, and the one with which the member joined.
+    assert_eq!(status.parked, 2);
+    engine.stop();
+}
+
+#[test]
+fn an_id_of_a_target_that_cannot_be_used_fails_its_resource_alone() {
+    for id in ["x".repeat(6000), "a\0b".to_owned(), "..".to_owned()] {
+        let (world, fake) = (World::new(), FakeTarget::start());
+        fake.with(|state| state.given_id = Some(("name3", id)));
+        (1..9).for_each(|number| world.user(&format!("u{number}"), &format!("name{number}")));
+        let engine = world.engine(vec![target("chat", &fake)]);
+        settled(&engine, "chat");
+        assert_eq!(count(&engine, OutboundState::Synced), 7);
+        assert_eq!(count(&engine, OutboundState::Failed), 1);
+        let failed = operate::failed(&world.database, &chat(), 10).unwrap();
+        assert!(
+            failed[0].last_error.as_ref().unwrap().contains("cannot be used"),
+            "{failed:?}"
+        );
+        engine.stop();
+    }
+}
+
+#[test]
+fn an_outcome_that_cannot_be_stored_does_not_send_the_others_again() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    world.reject("outbound", "remote_id = 'unstorable'");
+    fake.with(|state| state.given_id = Some(("name3", "unstorable".to_owned())));
+    (1..9).for_each(|number| world.user(&format!("u{number}"), &format!("name{number}")));
+    let engine = world.engine(vec![target("chat", &fake)]);
+    settled(&engine, "chat");
+    assert_eq!(count(&engine, OutboundState::Synced), 7);
+    assert_eq!(fake.requests("POST"), 8, "each was sent once");
+    engine.stop();
+}
+
+#[test]
+fn members_of_a_large_group_are_recorded_in_steps() {
+    const MEMBERS: usize = 4000;
+    let world = World::new();
+    let ids: Vec<String> = (0..MEMBERS).map(|number| format!("m{number:05}")).collect();
+    let joined: Vec<&str> = ids.iter().map(String::as_str).collect();
+    world.group("g", "team");
+    world.members("g", &joined, &[]);
+    let fake = FakeTarget::start();
+    let done = Arc::new(AtomicBool::new(false));
+    let (database, stop) = (world.database.clone(), Arc::clone(&done));
+    // The numbers of rows that others see while the journal is read.
+    let watcher = std::thread::spawn(move || {
+        let mut seen = BTreeSet::new();
+        while !stop.load(Ordering::Relaxed) {
+            let now: i64 = database
+                .read::<_, StorageError>(|connection| {
+                    each!(connection, c => {
+                        use diesel::prelude::*;
+                        vestibule::storage::tables::outbound_members::table.count().get_result(c)
+                    })
+                })
+                .unwrap();
+            seen.insert(now);
+        }
+        seen
+    });
+    let engine = world.engine(vec![target("chat", &fake)]);
+    eventually("every member is known", || {
+        let known: i64 = world
+            .database
+            .read::<_, StorageError>(|connection| {
+                Ok(outbound::counts(connection, &chat())?
+                    .iter()
+                    .map(|(_, count)| count)
+                    .sum())
+            })
+            .unwrap();
+        usize::try_from(known).unwrap() == MEMBERS + 1
+    });
+    done.store(true, Ordering::Relaxed);
+    engine.stop();
+    let seen: Vec<i64> = watcher.join().unwrap().into_iter().collect();
+    let largest = seen.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(largest <= 1500, "steps: {seen:?}");
+    assert!(seen.len() > 4, "steps: {seen:?}");
+}
