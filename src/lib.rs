@@ -7,6 +7,7 @@ pub mod demo;
 pub mod directory;
 pub mod domain;
 pub mod federation;
+mod gate;
 pub mod http_client;
 pub mod jose;
 pub mod mail;

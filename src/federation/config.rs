@@ -1,11 +1,15 @@
 //! The identity providers and applications of the front door, and how they are looked up.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::idp::claim;
 use super::idp::oauth2::{OAuth2Provider, OAuth2Settings};
 use super::idp::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
-use super::idp::provider::{Identity, IdentityProvider};
+use super::idp::provider::{
+    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
+};
 use super::jit::attribute_path::WritablePath;
 use super::jit::claim_mapping::{self, ClaimMapping};
 use super::jit::denial::Denial;
@@ -15,6 +19,7 @@ use super::jit::settings::{IdentityProviderSettings, ProviderKind, TrustedScimSo
 use crate::domain::email::Email;
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Clock, IdentityProviderName, ServiceProviderName};
+use crate::gate::{Full, Gate};
 use crate::http_client::HttpError;
 use crate::mail::{MailMessage, Mailer};
 
@@ -23,9 +28,33 @@ pub struct Upstream {
     pub(crate) settings: IdentityProviderSettings,
     pub(crate) claims: Vec<ClaimMapping>,
     pub(crate) provider: Box<dyn IdentityProvider>,
+    /// Bounds the requests that wait for it, so that one that does not answer holds up nobody else.
+    pub(crate) gate: Gate,
 }
 
+/// How many logins ask one identity provider at one time.
+const ASKING: usize = 16;
+/// How many more wait for their turn, and how long.
+const WAITING: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Upstream {
+    /// Begins a login at the provider, unless too many wait for it.
+    pub(crate) fn begin(&self, callback: &Url, hint: &LoginHint) -> Result<AuthorizationStart, ProviderError> {
+        let _pass = self.gate.enter().map_err(|Full| ProviderError::Unavailable(None))?;
+        self.provider.begin(callback, hint)
+    }
+
+    /// Ends a login with the provider's answer, unless too many wait for it.
+    pub(crate) fn finish(
+        &self,
+        parameters: &CallbackParameters,
+        state: &LoginSecret,
+    ) -> Result<Identity, ProviderError> {
+        let _pass = self.gate.enter().map_err(|Full| ProviderError::Unavailable(None))?;
+        self.provider.finish(parameters, state)
+    }
+
     /// Builds the adapter for the settings. Nothing is fetched yet.
     pub fn open(settings: IdentityProviderSettings, clock: Clock) -> Result<Self, HttpError> {
         let provider: Box<dyn IdentityProvider> = match &settings.kind {
@@ -60,6 +89,7 @@ impl Upstream {
             settings,
             claims,
             provider,
+            gate: Gate::new(ASKING, WAITING, PATIENCE),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::endpoint::{CallError, Endpoint};
 use crate::domain::{Clock, Timestamp};
+use crate::gate::Gate;
 use crate::http_client::HttpClients;
 use crate::jose::{PublicKey, read_set};
 
@@ -15,6 +16,9 @@ const FRESH: Duration = Duration::from_hours(1);
 
 /// The shortest time between two fetches, whatever requests arrive (OpenID Connect Core §10.1.1).
 const BETWEEN: Duration = Duration::from_mins(1);
+/// How many callers wait for a fetch, and how long.
+const WAITING: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The source of a client's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +40,8 @@ pub(super) struct PublishedKeys {
 struct KeySetCache {
     endpoint: Endpoint,
     seen: Mutex<FetchedKeys>,
-    /// Held during a fetch, so that other threads wait for one fetch at most.
-    turn: Mutex<()>,
+    /// Entered for a fetch; the others wait outside, a while, and no lock is held meanwhile.
+    fetching: Gate,
 }
 
 #[derive(Clone, Default)]
@@ -55,7 +59,7 @@ impl PublishedKeys {
                 KeySetCache {
                     endpoint: endpoint.clone(),
                     seen: Mutex::default(),
-                    turn: Mutex::default(),
+                    fetching: Gate::new(1, WAITING, PATIENCE),
                 },
             )),
             _ => None,
@@ -84,7 +88,9 @@ impl PublishedKeys {
         if within(seen.read, FRESH) && seen.keys.iter().any(|key| key.is_called(kid)) {
             return seen.keys;
         }
-        let _turn = place.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(_pass) = place.fetching.enter() else {
+            return seen.keys;
+        };
         let mut seen = place.seen();
         if within(seen.tried, BETWEEN) {
             return seen.keys;

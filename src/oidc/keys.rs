@@ -145,18 +145,19 @@ impl Keys {
     /// Returns the keys, at most a second old. If the database does not answer, returns the last known ones.
     pub(super) fn set(&self) -> Result<Arc<KeySet>, KeysError> {
         let now = self.clock.now();
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((read, set)) = cache.as_ref()
+        let cached = self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((read, set)) = &cached
             && now >= *read
             && now < read.plus(FRESH)
         {
             return Ok(Arc::clone(set));
         }
-        let known = cache.as_ref().map(|(_, set)| Arc::clone(set));
+        let known = cached.map(|(_, set)| set);
+        // No lock is held while the database answers: several callers may read the keys at the same time.
         match (self.load(known.as_deref()), known) {
             (Ok(set), _) => {
                 let set = Arc::new(set);
-                *cache = Some((now, Arc::clone(&set)));
+                *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&set)));
                 Ok(set)
             }
             (Err(KeysError::Storage(error)), Some(set)) => {

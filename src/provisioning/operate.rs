@@ -3,7 +3,8 @@
 //! They use only the database, and work while an engine is running.
 
 use crate::domain::{ResourceId, TargetName, Timestamp};
-use crate::storage::outbound::{OutboundRow, OutboundState};
+use crate::storage::outbound::{OutboundRow, OutboundState, TablePart};
+use crate::storage::outbound_members::MemberPlace;
 use crate::storage::{Database, StorageError, outbound, outbound_members, parked_records, targets};
 
 /// The states whose rows can be sent again: all but those being sent and those that are gone.
@@ -96,7 +97,11 @@ fn replay_states(
     loop {
         let (target, after) = (target.clone(), last);
         let (count, end) = database.write::<_, StorageError>(move |connection| {
-            Ok(outbound::replay(connection, &target, states, now, (&after, STEP))?)
+            let part = TablePart {
+                after: &after,
+                limit: STEP,
+            };
+            Ok(outbound::replay(connection, &target, states, now, part)?)
         })?;
         total += count;
         match end {
@@ -107,18 +112,15 @@ fn replay_states(
 }
 
 fn resend_members(database: &Database, target: &TargetName, group: Option<&ResourceId>) -> Result<(), StorageError> {
-    let first = group.map_or("", ResourceId::as_str).to_owned();
-    let (mut last, alone) = (Some((first, String::new())), group.is_some());
-    while let Some((group, after)) = last {
+    let mut next = Some(MemberPlace {
+        group: group.map_or("", ResourceId::as_str).to_owned(),
+        member: String::new(),
+        only_group: group.is_some(),
+    });
+    while let Some(place) = next {
         let target = target.clone();
-        last = database.write::<_, StorageError>(move |connection| {
-            Ok(outbound_members::resend_wanted(
-                connection,
-                &target,
-                (&group, &after),
-                alone,
-                STEP,
-            )?)
+        next = database.write::<_, StorageError>(move |connection| {
+            Ok(outbound_members::resend_wanted(connection, &target, &place, STEP)?)
         })?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use self::page::AccountPage;
 use super::csrf::{account_token, is_own_form};
 use super::login::answer::{out_of_date, unavailable};
-use super::login::{LoginData, redirect_page, run, see_other};
+use super::login::{LoginData, redirect_page, run, run_with_password, see_other};
 use super::oidc::{log_cause, session_cookie, session_of};
 use super::page::{LoggedOutPage, NotFound, respond};
 use super::{blocking, messages};
@@ -93,7 +93,7 @@ async fn change(
     }
     let (federation, visitor) = (Arc::clone(&login_data.federation), visit.visitor.clone());
     let form = form.into_inner();
-    let next = match run(move || carry_out(&federation, &visitor, &form, &fields)).await {
+    let next = match run_with_password(move || carry_out(&federation, &visitor, &form, &fields)).await {
         Ok(next) => next,
         Err(stop) => return stop.into_page(),
     };

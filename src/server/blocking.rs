@@ -1,8 +1,92 @@
 //! The bridge from async actix handlers to the blocking core.
+//!
+//! A worker has a limited number of threads for blocking work. Work that may take long waits in a queue of its kind,
+//! where it holds no thread, so that it never takes all of them from other requests.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use actix_web::web;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{language, request_id};
+
+/// The steps of logins: they may ask an identity provider, a userstore or a mail server.
+pub static LOGINS: Queue = Queue::new(48, 512);
+/// Checking and hashing passwords: each takes a processor for some milliseconds.
+pub static PASSWORDS: Queue = Queue::new(8, 256);
+
+/// How long work waits in a queue.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A queue for one kind of work.
+pub struct Queue {
+    turns: Semaphore,
+    waiting: AtomicUsize,
+    most_waiting: usize,
+}
+
+impl Queue {
+    const fn new(at_one_time: usize, most_waiting: usize) -> Self {
+        Self {
+            turns: Semaphore::const_new(at_one_time),
+            waiting: AtomicUsize::new(0),
+            most_waiting,
+        }
+    }
+
+    /// Runs work when it is its turn. `None` if too much waits already or the turn does not come in time, and as for
+    /// [`run`].
+    pub async fn run<T: Send + 'static>(&'static self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        match self.turns.try_acquire() {
+            Ok(turn) => run_during(turn, work).await,
+            Err(_) => self.wait(work).await,
+        }
+    }
+
+    async fn wait<T: Send + 'static>(&'static self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let place = Place::take(self)?;
+        let turn = tokio::time::timeout(PATIENCE, self.turns.acquire()).await;
+        drop(place);
+        let Ok(Ok(turn)) = turn else {
+            log::warn!("a request has waited too long for its turn");
+            return None;
+        };
+        run_during(turn, work).await
+    }
+}
+
+/// Runs work that ends its turn itself, since it goes on when the client goes away.
+async fn run_during<T: Send + 'static>(
+    turn: SemaphorePermit<'static>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    run(move || {
+        let _turn = turn;
+        work()
+    })
+    .await
+}
+
+/// A place in a queue; given up when dropped, also when the client goes away.
+struct Place(&'static Queue);
+
+impl Place {
+    fn take(queue: &'static Queue) -> Option<Self> {
+        if queue.waiting.fetch_add(1, Ordering::AcqRel) < queue.most_waiting {
+            return Some(Self(queue));
+        }
+        queue.waiting.fetch_sub(1, Ordering::AcqRel);
+        log::warn!("too many requests wait for their turn; one is turned away");
+        None
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// Runs blocking work on the blocking pool, with the id and language of the current request. `None` if the work
 /// panicked or the pool is gone, which happens only while the server stops.

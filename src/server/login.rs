@@ -188,7 +188,7 @@ async fn password(login_data: Data<LoginData>, request: HttpRequest, form: Form<
         return foreign_form(&request);
     };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
-    let step = run(move || federation.login.password(&handle, &form.username, &form.password)).await;
+    let step = run_with_password(move || federation.login.password(&handle, &form.username, &form.password)).await;
     finish_step(&login_data, &request, step, ArrivedBy::ByForm).await
 }
 
@@ -384,11 +384,22 @@ impl Stop {
     }
 }
 
-/// Crosses the bridge; a failure becomes a page.
+/// Runs a step of a login; a failure becomes a page.
 pub(super) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoginError> + Send + 'static,
 ) -> Result<T, Stop> {
-    match blocking::run(work).await {
+    settle(blocking::LOGINS.run(work).await)
+}
+
+/// Like [`run`], for a step that checks or hashes a password.
+pub(super) async fn run_with_password<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoginError> + Send + 'static,
+) -> Result<T, Stop> {
+    settle(blocking::PASSWORDS.run(work).await)
+}
+
+fn settle<T>(done: Option<Result<T, LoginError>>) -> Result<T, Stop> {
+    match done {
         Some(Ok(value)) => Ok(value),
         Some(Err(LoginError::Denied(denial))) => Err(Stop::Denied(denial)),
         Some(Err(LoginError::Failed(error))) => {

@@ -11,6 +11,7 @@ use actix_web::{App as Service, HttpRequest, HttpResponse, HttpServer};
 pub mod account;
 pub mod assets;
 pub mod blocking;
+mod body;
 mod csrf;
 pub mod headers;
 mod health;
@@ -32,8 +33,9 @@ use metrics::Metrics;
 const SHUTDOWN: u64 = 30;
 /// The timeout for a client to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
-/// Threads for blocking work, per worker: a request holds one while it waits for the database.
-const BLOCKING_THREADS: usize = 64;
+/// Threads for blocking work, per worker: a request holds one while it waits for the database. More than the queues of
+/// [`blocking`] and all userstores of other servers let in together, so that some are always left.
+const BLOCKING_THREADS: usize = 128;
 
 /// Serves the application on an address until the process is told to stop.
 pub fn serve(app: &App, listen: SocketAddr) -> std::io::Result<Server> {
@@ -47,6 +49,7 @@ pub fn on(app: &App, listener: TcpListener, signals: bool) -> std::io::Result<Se
     let server = HttpServer::new(move || {
         let state = state.clone();
         Service::new()
+            .wrap(from_fn(body::in_time))
             .wrap(headers::defaults(https))
             .wrap(from_fn(metrics::observe))
             .wrap(from_fn(request_id::assign))
@@ -84,10 +87,7 @@ impl AppState {
             oidc: Data::from(app.oidc.clone()),
             login_data: Data::new(login_data),
             metrics: Data::new(Metrics::new(app.scim.clone(), app.engine.clone())),
-            health: Data::new(health::Health {
-                directory: app.directory.clone(),
-                database: app.database.clone(),
-            }),
+            health: Data::new(health::Health::new(app.directory.clone(), app.database.clone())),
             home: Data::new(page::Home {
                 public_url: app.public_url.clone(),
             }),

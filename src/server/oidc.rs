@@ -63,7 +63,10 @@ async fn authorize(
     let parameters = parameters(&http, &body);
     let session = session_of(&oidc, &http);
     let provider = oidc.clone();
-    match blocking::run(move || provider.authorize(&parameters, session.as_deref())).await {
+    match blocking::LOGINS
+        .run(move || provider.authorize(&parameters, session.as_deref()))
+        .await
+    {
         Some(Ok(Authorized::Redirect(location))) => see_other(&location),
         Some(Ok(Authorized::Login(request))) => to_login(&oidc, &login_data, *request).await,
         Some(Err(failure)) => page_failed(&failure),
@@ -82,7 +85,10 @@ async fn to_login(oidc: &Oidc, login_data: &login::LoginData, request: Authoriza
 async fn token(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let authorization = authorization(http.headers());
-    match blocking::run(move || oidc.token(authorization.as_deref(), &parameters)).await {
+    match blocking::LOGINS
+        .run(move || oidc.token(authorization.as_deref(), &parameters))
+        .await
+    {
         Some(Ok(tokens)) => private(StatusCode::OK).json(tokens),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),
@@ -92,7 +98,10 @@ async fn token(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> Ht
 async fn revoke(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let authorization = authorization(http.headers());
-    match blocking::run(move || oidc.revoke(authorization.as_deref(), &parameters)).await {
+    match blocking::LOGINS
+        .run(move || oidc.revoke(authorization.as_deref(), &parameters))
+        .await
+    {
         Some(Ok(())) => private(StatusCode::OK).finish(),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),
@@ -102,7 +111,10 @@ async fn revoke(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
 async fn push(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let authorization = authorization(http.headers());
-    match blocking::run(move || oidc.push(authorization.as_deref(), &parameters)).await {
+    match blocking::LOGINS
+        .run(move || oidc.push(authorization.as_deref(), &parameters))
+        .await
+    {
         Some(Ok(pushed)) => private(StatusCode::CREATED).json(pushed),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),
@@ -112,7 +124,10 @@ async fn push(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> Htt
 async fn introspect(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let authorization = authorization(http.headers());
-    match blocking::run(move || oidc.introspect(authorization.as_deref(), &parameters)).await {
+    match blocking::LOGINS
+        .run(move || oidc.introspect(authorization.as_deref(), &parameters))
+        .await
+    {
         Some(Ok(answer)) => private(StatusCode::OK).json(answer),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),

@@ -103,7 +103,7 @@ async fn dispatch(
             let call = Call::begin(request, scim).await?;
             let answer = if method == Method::POST {
                 let body = body(request, payload).await?;
-                call.run(move |c| c.scim.create(&c.caller, &kind, &body, &c.terms))
+                call.change(&body.clone(), move |c| c.scim.create(&c.caller, &kind, &body, &c.terms))
                     .await
             } else {
                 let quick = call.scim.reads_are_quick() && call.scim.is_quick(&kind, &call.terms);
@@ -121,8 +121,9 @@ async fn dispatch(
         ScimRoute::Bulk if method == Method::POST => {
             let call = Call::begin(request, scim).await?;
             let body = limited_body(request, payload, bulk::LARGEST_PAYLOAD, bulk::too_large).await?;
+            let text = body.clone();
             let bulk = move |c: &Call| c.scim.bulk(&c.caller, &body);
-            Ok(ScimResponse::Reply(call.run(bulk).await?))
+            Ok(ScimResponse::Reply(call.change(&text, bulk).await?))
         }
         ScimRoute::Me if method == Method::GET => {
             let (header, terms) = (authorization(request), terms(request)?);
@@ -153,13 +154,17 @@ async fn resource(
     match *method {
         Method::PUT => {
             let body = body(request, payload).await?;
-            call.run(move |c| c.scim.replace(&c.caller, &target, &body, &c.terms))
-                .await
+            call.change(&body.clone(), move |c| {
+                c.scim.replace(&c.caller, &target, &body, &c.terms)
+            })
+            .await
         }
         Method::PATCH => {
             let body = body(request, payload).await?;
-            call.run(move |c| c.scim.patch(&c.caller, &target, &body, &c.terms))
-                .await
+            call.change(&body.clone(), move |c| {
+                c.scim.patch(&c.caller, &target, &body, &c.terms)
+            })
+            .await
         }
         Method::DELETE => call.run(move |c| c.scim.delete(&c.caller, &target, &c.terms)).await,
         _ => {
@@ -194,6 +199,25 @@ impl Call {
         };
         let terms = terms(request)?;
         Ok(Self { scim, caller, terms })
+    }
+
+    /// Runs a change. One with a password waits for its turn among those that hash passwords.
+    async fn change(
+        self,
+        body: &web::Bytes,
+        verb: impl FnOnce(&Self) -> Result<Reply, ScimError> + Send + 'static,
+    ) -> Result<Reply, ScimError> {
+        const PASSWORD: &[u8] = b"password";
+        if !body
+            .windows(PASSWORD.len())
+            .any(|part| part.eq_ignore_ascii_case(PASSWORD))
+        {
+            return self.run(verb).await;
+        }
+        blocking::PASSWORDS
+            .run(move || verb(&self))
+            .await
+            .unwrap_or_else(|| Err(busy()))
     }
 
     async fn run(
@@ -244,6 +268,10 @@ fn prefer(headers: &HeaderMap) -> Option<Prefer> {
                 _ => None,
             }
         })
+}
+
+fn busy() -> ScimError {
+    ScimErrorKind::Unavailable.because("The server is busy with other passwords. Try again shortly.")
 }
 
 fn internal() -> ScimError {

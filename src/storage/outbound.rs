@@ -246,21 +246,30 @@ pub(crate) fn removed_since(connection: &mut SqlConnection, target: &TargetName,
         .get_result(connection)
 }
 
+/// A part of a table in the order of its keys.
+#[derive(Clone, Copy, Debug)]
+pub struct TablePart<'a> {
+    /// The key before the first one.
+    pub after: &'a str,
+    /// The most rows.
+    pub limit: i64,
+}
+
 /// Makes rows of a target due now and clears what was sent, so that everything is sent again: those in one of the states
-/// among the next `limit` resources after `after`. Returns the number of rows, and the last of these resources; `None`
+/// in this part of its resources. Returns the number of rows, and the last of these resources; `None`
 /// at the end.
 pub fn replay(
     connection: &mut SqlConnection,
     target: &TargetName,
     states: &[OutboundState],
     now: Timestamp,
-    (after, limit): (&str, i64),
+    part: TablePart<'_>,
 ) -> QueryResult<(usize, Option<String>)> {
     let next: Vec<String> = outbound::table
         .filter(outbound::target.eq(target.as_str()))
-        .filter(outbound::resource_id.gt(after))
+        .filter(outbound::resource_id.gt(part.after))
         .order(outbound::resource_id)
-        .limit(limit)
+        .limit(part.limit)
         .select(outbound::resource_id)
         .load(connection)?;
     let Some(last) = next.last() else { return Ok((0, None)) };

@@ -210,27 +210,37 @@ pub(crate) fn resend_group(connection: &mut SqlConnection, target: &TargetName, 
         .map(|_| ())
 }
 
-/// Marks wanted memberships as not sent, so that they are sent again: those among the next `limit` after the member
-/// `after` of a group, and of the groups after it unless `alone`. Returns the last of them; `None` at the end.
+/// A place in the memberships of a target: behind a member of a group.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberPlace {
+    /// The group; empty before the first one.
+    pub(crate) group: String,
+    /// The member; empty before the first one.
+    pub(crate) member: String,
+    /// Whether the groups behind this one are left out.
+    pub(crate) only_group: bool,
+}
+
+/// Marks wanted memberships as not sent, so that they are sent again: those among the next `limit` behind a place.
+/// Returns the place behind the last of them; `None` at the end.
 pub(crate) fn resend_wanted(
     connection: &mut SqlConnection,
     target: &TargetName,
-    (group, after): (&str, &str),
-    alone: bool,
+    place: &MemberPlace,
     limit: i64,
-) -> QueryResult<Option<(String, String)>> {
+) -> QueryResult<Option<MemberPlace>> {
     let rows = || outbound_members::table.filter(outbound_members::target.eq(target.as_str()));
     let keys = (outbound_members::group_id, outbound_members::member_id);
     let mut next: Vec<(String, String)> = rows()
-        .filter(outbound_members::group_id.eq(group))
-        .filter(outbound_members::member_id.gt(after))
+        .filter(outbound_members::group_id.eq(&place.group))
+        .filter(outbound_members::member_id.gt(&place.member))
         .order(keys)
         .limit(limit)
         .select(keys)
         .load(connection)?;
-    if next.is_empty() && !alone {
+    if next.is_empty() && !place.only_group {
         next = rows()
-            .filter(outbound_members::group_id.gt(group))
+            .filter(outbound_members::group_id.gt(&place.group))
             .order(keys)
             .limit(limit)
             .select(keys)
@@ -250,7 +260,11 @@ pub(crate) fn resend_wanted(
         .set(outbound_members::sent.eq(false))
         .execute(connection)?;
     }
-    Ok(next.pop())
+    Ok(next.pop().map(|(group, member)| MemberPlace {
+        group,
+        member,
+        only_group: place.only_group,
+    }))
 }
 
 /// Marks a member's memberships as not sent, for example after the member was created again with another remote id.

@@ -23,7 +23,6 @@ use crate::domain::unique::UniqueValue;
 use crate::domain::{
     Attributes, Kind, Precondition, Relations, Resource, ResourceId, Secret, SideRecord, StoreName, Timestamp, name,
 };
-use crate::storage::StorageError;
 
 /// A store of users and groups. Methods block. An absent resource is `None`, never an error.
 pub trait Userstore: Send + Sync {
@@ -224,5 +223,5 @@ pub enum StoreError {
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
     /// The database behind the store rejects a statement. The same request will fail again.
     #[error("the userstore failed")]
-    Failed(#[source] StorageError),
+    Failed(#[source] Box<dyn StdError + Send + Sync>),
 }

@@ -1,4 +1,4 @@
-//! Argon2id password hashes; at most one per core is computed at a time, so other work is not starved.
+//! Argon2id password hashes; no more than half of the cores compute them at a time, so other work is not starved.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -28,13 +28,13 @@ impl Default for PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// Creates a hasher that processes as many passwords at a time as there are cores.
+    /// Creates a hasher that uses half of the cores, and at least one.
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let parameters = Params::new(MEMORY_KIB, PASSES, 1, None).expect("the parameters are within Argon2's limits");
         let mut hasher = Self {
             argon: Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters),
-            slots: Arc::new((Mutex::new(cores), Condvar::new())),
+            slots: Arc::new((Mutex::new(cores.div_ceil(2)), Condvar::new())),
             decoy: "".into(),
         };
         hasher.decoy = hasher.hash(&Secret::new("nobody types this")).into();

@@ -10,15 +10,22 @@ use imports::is_test;
 /// Each room and the other rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("gate", &[]),
     ("storage", &["domain"]),
     ("http_client", &["domain"]),
     ("mail", &["domain", "storage"]),
     ("jose", &["domain"]),
-    ("userstore", &["domain"]),
+    ("userstore", &["domain", "gate"]),
     ("directory", &["domain", "userstore", "storage"]),
     ("scim", &["domain", "directory", "storage"]),
-    ("federation", &["domain", "directory", "storage", "http_client", "mail"]),
-    ("oidc", &["domain", "directory", "storage", "http_client", "jose"]),
+    (
+        "federation",
+        &["domain", "directory", "gate", "storage", "http_client", "mail"],
+    ),
+    (
+        "oidc",
+        &["domain", "directory", "gate", "storage", "http_client", "jose"],
+    ),
     ("provisioning", &["domain", "directory", "storage", "http_client"]),
     (
         "operations",

@@ -37,4 +37,5 @@ mod scim_stores;
 mod scim_v2_models;
 mod second_factor;
 mod security_rows;
+mod stalls;
 mod vectors;

@@ -32,7 +32,7 @@ fn a_change_that_cannot_be_recorded_is_set_aside_alone() {
 }
 
 #[test]
-fn an_id_of_a_target_that_cannot_be_used_fails_its_resource_alone() {
+fn an_unusable_id_of_a_target_fails_its_resource_alone() {
     for id in ["x".repeat(6000), "a\0b".to_owned(), "..".to_owned()] {
         let (world, fake) = (World::new(), FakeTarget::start());
         fake.with(|state| state.given_id = Some(("name3", id)));
@@ -51,7 +51,7 @@ fn an_id_of_a_target_that_cannot_be_used_fails_its_resource_alone() {
 }
 
 #[test]
-fn an_outcome_that_cannot_be_stored_does_not_send_the_others_again() {
+fn an_unstorable_outcome_sends_no_other_again() {
     let (world, fake) = (World::new(), FakeTarget::start());
     world.reject("outbound", "remote_id = 'unstorable'");
     fake.with(|state| state.given_id = Some(("name3", "unstorable".to_owned())));

@@ -56,7 +56,6 @@ impl Account {
         let policy = policy.ok_or(Denial::ProviderNotAllowed)?;
         let upstream = self.login.allowed(provider, policy)?;
         let begun = upstream
-            .provider
             .begin(&config.callback_url(provider), &LoginHint::default())
             .map_err(|error| denial(provider, &error))?;
         let state = LoginState::Linking {

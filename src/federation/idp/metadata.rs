@@ -1,7 +1,7 @@
 //! Cache of the metadata and keys that an issuer publishes (OpenID Connect Discovery §3).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use openidconnect::core::{
@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::domain::{Clock, Timestamp};
 use crate::federation::idp::provider::ProviderError;
+use crate::gate::{Full, Gate};
 use crate::http_client::{HttpClient, HttpError};
 
 /// Time for which metadata is cached.
@@ -26,6 +27,10 @@ const FRESH: Duration = Duration::from_hours(1);
 const BACK_OFF: Duration = Duration::from_secs(10);
 /// Least time between two fetches of keys because of tokens with an unknown key.
 const KEY_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How many callers wait for a fetch, and how long.
+const WAITING: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Additional {
@@ -74,6 +79,8 @@ pub(crate) struct MetadataCache {
     place: Option<Url>,
     clock: Clock,
     state: Mutex<State>,
+    /// Entered for a fetch; the others wait outside, and no lock is held meanwhile.
+    fetching: Gate,
 }
 
 #[derive(Default)]
@@ -90,33 +97,48 @@ impl MetadataCache {
             place,
             clock,
             state: Mutex::default(),
+            fetching: Gate::new(1, WAITING, PATIENCE),
         }
     }
 
-    /// Returns the metadata, fetched if there is no fresh copy. Concurrent callers wait for one fetch.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the metadata, fetched if there is no fresh copy. Concurrent callers wait for one fetch, a while.
     pub(crate) fn get(&self, client: &HttpClient) -> Result<Arc<Metadata>, ProviderError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        if let Some((metadata, fetched)) = &state.metadata
-            && now < fetched.plus(FRESH)
-        {
-            return Ok(Arc::clone(metadata));
+        if let Some(known) = self.known() {
+            return known;
         }
-        if state.failed.is_some_and(|failed| now < failed.plus(BACK_OFF)) {
-            return Err(ProviderError::Unavailable(None));
+        let _pass = self.fetching.enter().map_err(|Full| ProviderError::Unavailable(None))?;
+        // Another caller may have fetched it meanwhile, or failed to.
+        if let Some(known) = self.known() {
+            return known;
         }
         match discover(&self.issuer, self.place.as_ref(), client) {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
-                *state = State {
-                    metadata: Some((Arc::clone(&metadata), now)),
+                *self.state() = State {
+                    metadata: Some((Arc::clone(&metadata), self.clock.now())),
                     ..State::default()
                 };
                 Ok(metadata)
             }
             Err(error) => {
-                state.failed = Some(self.clock.now());
+                self.state().failed = Some(self.clock.now());
                 Err(error)
+            }
+        }
+    }
+
+    /// The fresh metadata, or a failure of a moment ago.
+    fn known(&self) -> Option<Result<Arc<Metadata>, ProviderError>> {
+        let (state, now) = (self.state(), self.clock.now());
+        match &state.metadata {
+            Some((metadata, fetched)) if now < fetched.plus(FRESH) => Some(Ok(Arc::clone(metadata))),
+            _ => {
+                let failed = state.failed.is_some_and(|failed| now < failed.plus(BACK_OFF));
+                failed.then_some(Err(ProviderError::Unavailable(None)))
             }
         }
     }
@@ -128,27 +150,30 @@ impl MetadataCache {
         seen: &Metadata,
         client: &HttpClient,
     ) -> Result<Option<Arc<Metadata>>, ProviderError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let _pass = self.fetching.enter().map_err(|Full| ProviderError::Unavailable(None))?;
         let now = self.clock.now();
-        if let Some((current, _)) = &state.metadata
-            && current.keys != seen.keys
         {
-            return Ok(Some(Arc::clone(current)));
+            let mut state = self.state();
+            if let Some((current, _)) = &state.metadata
+                && current.keys != seen.keys
+            {
+                return Ok(Some(Arc::clone(current)));
+            }
+            if state
+                .keys_fetched
+                .is_some_and(|fetched| now < fetched.plus(KEY_INTERVAL))
+            {
+                return Ok(None);
+            }
+            state.keys_fetched = Some(now);
         }
-        if state
-            .keys_fetched
-            .is_some_and(|fetched| now < fetched.plus(KEY_INTERVAL))
-        {
-            return Ok(None);
-        }
-        state.keys_fetched = Some(now);
         let (keys, key_issuers) = fetch_keys(&seen.jwks_uri, client)?;
         let renewed = Arc::new(Metadata {
             keys,
             key_issuers,
             ..seen.clone()
         });
-        if let Some((current, _)) = &mut state.metadata {
+        if let Some((current, _)) = &mut self.state().metadata {
             *current = Arc::clone(&renewed);
         }
         Ok(Some(renewed))

@@ -188,7 +188,6 @@ impl Login {
             reauthenticate: loaded.transaction.request.reauthenticate,
         };
         let begun = upstream
-            .provider
             .begin(&self.config.callback_url(provider), &hint)
             .map_err(|error| denial(provider, &error))?;
         loaded.transaction.state = LoginState::Away {
@@ -228,7 +227,6 @@ impl Login {
         loaded.transaction.failed = false;
         self.transactions.advance(&mut loaded)?;
         let identity = upstream
-            .provider
             .finish(parameters, &pending)
             .map_err(|error| denial(provider, &error))?;
         match visitor {

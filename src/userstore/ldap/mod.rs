@@ -8,10 +8,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::domain::query::{Query, ResultPage, Start};
 use crate::domain::schema::{Registry, ResourceType};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, SideRecord, StoreName};
+use crate::gate::{Gate, Pass};
 use crate::storage::{Database, ldap_entries};
 use crate::userstore::sql::SqlUserstore;
 use crate::userstore::{PasswordCheck, PasswordHasher, StoreError, Userstore, Write, WriteAction, WriteResult};
@@ -60,9 +62,20 @@ pub struct LdapUserstore {
     clock: Clock,
     /// The server's properties; known once it has answered.
     server_info: Mutex<Option<Arc<ServerInfo>>>,
-    /// The directory's change counter when all entries of a type were last compared. Locked while comparing.
+    /// The directory's change counter when all entries of a type were last compared.
     compared: Mutex<HashMap<Kind, String>>,
+    /// Entered for comparing all entries.
+    comparing: Gate,
+    /// Bounds the requests that wait for the directory, so that one that hangs holds up no other store.
+    gate: Gate,
 }
+
+/// How many requests are with the directory at one time, how many more wait for their turn, and how long.
+const INSIDE: usize = 16;
+const WAITING: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request waits for a comparison of all entries that another one makes.
+const COMPARISON: Duration = Duration::from_secs(20);
 
 impl LdapUserstore {
     /// Creates a store that keeps its copies and its own records in `database`, without connecting. The error names the
@@ -98,19 +111,27 @@ impl LdapUserstore {
             clock,
             server_info: Mutex::default(),
             compared: Mutex::default(),
+            comparing: Gate::new(1, INSIDE, COMPARISON),
+            gate: Gate::new(INSIDE, WAITING, PATIENCE),
         })
     }
 
     /// Returns the server's properties, read once.
     fn server_info(&self) -> Result<Arc<ServerInfo>, StoreError> {
-        let mut server_info = self.server_info.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(server_info) = &*server_info {
+        let known = || self.server_info.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server_info) = &*known() {
             return Ok(Arc::clone(server_info));
         }
-        let known = self
+        // Several callers may read it at first; no lock is held meanwhile.
+        let read = self
             .connections
             .read(|session| ServerInfo::read(session, &self.settings, &self.registry))?;
-        Ok(Arc::clone(server_info.insert(Arc::new(known))))
+        Ok(Arc::clone(known().get_or_insert_with(|| Arc::new(read))))
+    }
+
+    /// Enters the store for a request to the directory.
+    fn enter(&self) -> Result<Pass<'_>, StoreError> {
+        self.gate.enter().map_err(|full| StoreError::Unavailable(full.into()))
     }
 
     fn resource_type(&self, kind: &Kind) -> Result<&ResourceType, StoreError> {
@@ -137,6 +158,7 @@ impl Userstore for LdapUserstore {
         if !holds(kind) {
             return Ok(None);
         }
+        let _pass = self.enter()?;
         let Some((known, _)) = self.present(kind, id)? else {
             return Ok(None);
         };
@@ -163,6 +185,7 @@ impl Userstore for LdapUserstore {
         if !holds(&query.kind) {
             return self.copy.find(query);
         }
+        let _pass = self.enter()?;
         let relations_used = query.relations_used();
         if let (Some(filter), Start::Index(0), false) = (&query.filter, &query.page.start, relations_used.groups)
             && let Some(found) = self.find_few(query, filter)?
@@ -183,6 +206,7 @@ impl Userstore for LdapUserstore {
                 _ => Ok(None),
             };
         }
+        let _pass = self.enter()?;
         if matches!(write.action, WriteAction::Keep) {
             return match self.present(&write.kind, &write.id)? {
                 Some(_) => self.copy.write(write, side_records),
@@ -196,14 +220,17 @@ impl Userstore for LdapUserstore {
     }
 
     fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
+        let _pass = self.enter()?;
         self.bind_as(id, password)
     }
 
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
+        let _pass = self.enter()?;
         self.shows_password(id)
     }
 
     fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {
+        let _pass = self.enter()?;
         self.clear_lock(id)
     }
 
@@ -212,6 +239,7 @@ impl Userstore for LdapUserstore {
     }
 
     fn ping(&self) -> Result<(), StoreError> {
+        let _pass = self.enter()?;
         self.connections.read(server_info::root)?;
         Ok(())
     }

@@ -166,9 +166,13 @@ impl LdapUserstore {
     /// are removed. `None` removes any number.
     pub(super) fn compare_within(&self, kind: &Kind, delete_limit: Option<usize>) -> Result<(), StoreError> {
         let server_info = self.server_info()?;
-        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        let _pass = self
+            .comparing
+            .enter()
+            .map_err(|full| StoreError::Unavailable(full.into()))?;
+        let compared = || self.compared.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = self.connections.read(|session| server_info.progress(session))?;
-        if progress.is_some() && compared.get(kind) == progress.as_ref() {
+        if progress.is_some() && compared().get(kind) == progress.as_ref() {
             return Ok(());
         }
         let entries = self.entry_versions(kind, &server_info.filter(kind))?;
@@ -188,9 +192,9 @@ impl LdapUserstore {
             delete_limit.map(|delete_limit| (delete_limit.max(known / 10), known)),
         )?;
         if let (Some(progress), true) = (progress, is_settled && are_gone) {
-            compared.insert(kind.clone(), progress);
+            compared().insert(kind.clone(), progress);
         } else {
-            compared.remove(kind);
+            compared().remove(kind);
         }
         Ok(())
     }

@@ -146,7 +146,7 @@ impl From<StorageError> for StoreError {
                 attribute: attribute_of(&index).to_owned(),
             },
             unavailable @ StorageError::Unavailable(_) => Self::Unavailable(unavailable.into()),
-            failed @ StorageError::Failed(_) => Self::Failed(failed),
+            failed @ StorageError::Failed(_) => Self::Failed(failed.into()),
         }
     }
 }
@@ -160,8 +160,7 @@ impl From<diesel::result::Error> for StoreError {
 impl Retry for StoreError {
     fn storage(&self) -> Option<&StorageError> {
         match self {
-            Self::Unavailable(cause) => cause.downcast_ref(),
-            Self::Failed(cause) => Some(cause),
+            Self::Unavailable(cause) | Self::Failed(cause) => cause.downcast_ref(),
             _ => None,
         }
     }
