@@ -231,7 +231,9 @@ impl App {
         });
         let (oidc, federation, scim) = (Arc::new(oidc), Arc::new(federation), Arc::new(scim));
         let remover = ProviderRemover::new(Arc::clone(&directory), database.clone());
-        let mut tasks = tasks::start(&oidc, &federation, &scim, remover).map_err(StartError::PeriodicTask)?;
+        let (rows, clock) = (database.clone(), directory.clock().clone());
+        let outbound = move || provisioning::operate::sweep(&rows, clock.now());
+        let mut tasks = tasks::start(&oidc, &federation, &scim, remover, outbound).map_err(StartError::PeriodicTask)?;
         for store in &ldap_stores {
             tasks.push(userstores::watcher(store, &engine).map_err(StartError::PeriodicTask)?);
         }

@@ -1,9 +1,10 @@
-//! Bounds on what can be slow: how many callers are inside at one time, and how many wait for how long.
+//! Bounds on callers: how many are with something slow at one time, and how often each source may do what leaves a record.
 //!
 //! A caller that is not let in is told so at once and can answer honestly; it does not hold a thread that others need.
 
+use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lets a bounded number of callers in at one time.
 #[derive(Debug)]
@@ -77,6 +78,53 @@ impl Drop for Pass<'_> {
     }
 }
 
+/// The most sources that are remembered; one whose allowance is whole again is forgotten.
+const SOURCES: usize = 10_000;
+
+/// Allowances of many sources (token buckets): each source may do something `burst` times at once, and regains
+/// `per_second` of that.
+#[derive(Debug)]
+pub(crate) struct Allowances {
+    burst: f64,
+    per_second: f64,
+    left: Mutex<HashMap<String, (f64, Instant)>>,
+}
+
+impl Allowances {
+    /// Allows `burst` at once, and `per_second` in the long run.
+    pub(crate) fn new(burst: f64, per_second: f64) -> Self {
+        Self {
+            burst,
+            per_second,
+            left: Mutex::default(),
+        }
+    }
+
+    /// Uses the allowance of a source; false if it is used up.
+    pub(crate) fn take(&self, source: &str) -> bool {
+        self.take_at(source, Instant::now())
+    }
+
+    fn take_at(&self, source: &str, now: Instant) -> bool {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let regained = |(amount, at): (f64, Instant)| {
+            let since = now.saturating_duration_since(at).as_secs_f64();
+            (amount + since * self.per_second).min(self.burst)
+        };
+        if left.len() >= SOURCES && !left.contains_key(source) {
+            left.retain(|_, known| regained(*known) < self.burst);
+            if left.len() >= SOURCES {
+                return false;
+            }
+        }
+        let amount = left.get(source).map_or(self.burst, |known| regained(*known));
+        let may = amount >= 1.0;
+        let amount = if may { amount - 1.0 } else { amount };
+        left.insert(source.to_owned(), (amount, now));
+        may
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
@@ -115,5 +163,27 @@ mod tests {
         assert_eq!(gate.enter().err(), Some(Full));
         // The wait is over: another may wait.
         assert_eq!(gate.callers().waiting, 0);
+    }
+
+    #[test]
+    fn an_allowance_is_used_up_and_comes_back() {
+        let (allowances, now) = (Allowances::new(2.0, 1.0), Instant::now());
+        let may = |source, after| allowances.take_at(source, now + Duration::from_millis(after));
+        assert!(may("a", 0) && may("a", 0));
+        assert!(!may("a", 500));
+        assert!(may("b", 500), "another source has its own");
+        assert!(may("a", 1100));
+        assert!(!may("a", 1200));
+    }
+
+    #[test]
+    fn sources_are_forgotten_when_they_are_whole_again() {
+        let (allowances, now) = (Allowances::new(1.0, 1.0), Instant::now());
+        for number in 0..SOURCES {
+            assert!(allowances.take_at(&number.to_string(), now));
+        }
+        assert!(!allowances.take_at("one more", now));
+        assert!(allowances.take_at("one more", now + Duration::from_secs(2)));
+        assert_eq!(allowances.left.lock().unwrap().len(), 1);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The interval for removing expired records. Until then they do no harm and only take space.
-pub(super) const EVERY: Duration = Duration::from_mins(10);
+/// The interval for removing expired records: short, so that strangers cannot fill the disk with them.
+pub(super) const EVERY: Duration = Duration::from_secs(30);
 
 /// The interval for checking leases.
 pub(super) const LEASES_EVERY: Duration = Duration::from_hours(1);

@@ -7,6 +7,7 @@ use crate::federation::Federation;
 use crate::federation::removal::ProviderRemover;
 use crate::oidc::Oidc;
 use crate::scim::Scim;
+use crate::storage::StorageError;
 
 /// Starts the tasks that every server repeats.
 pub(super) fn start(
@@ -14,8 +15,9 @@ pub(super) fn start(
     federation: &Arc<Federation>,
     scim: &Arc<Scim>,
     remover: ProviderRemover,
+    outbound: impl Fn() -> Result<usize, StorageError> + Send + 'static,
 ) -> std::io::Result<Vec<PeriodicTask>> {
-    let cleanup = cleanup_of(Arc::clone(oidc), Arc::clone(federation));
+    let cleanup = cleanup_of(Arc::clone(oidc), Arc::clone(federation), outbound);
     let report = keep_report_of(Arc::clone(scim));
     let mut tasks = vec![
         PeriodicTask::start(periodic_task::EVERY, cleanup)?,
@@ -28,8 +30,15 @@ pub(super) fn start(
 }
 
 /// Removes expired records once. A failure is logged, and the next run tries again.
-fn cleanup_of(oidc: Arc<Oidc>, federation: Arc<Federation>) -> impl Fn() + Send + 'static {
+fn cleanup_of(
+    oidc: Arc<Oidc>,
+    federation: Arc<Federation>,
+    outbound: impl Fn() -> Result<usize, StorageError> + Send + 'static,
+) -> impl Fn() + Send + 'static {
     move || {
+        if let Err(error) = outbound() {
+            log::warn!("rows of resources that were removed at targets could not be removed: {error}");
+        }
         match oidc.sweep() {
             Ok(count) => log::debug!("{count} expired sessions, grants, tokens and keys removed"),
             Err(error) => log::warn!("expired sessions and tokens could not be removed: {error}"),

@@ -168,8 +168,14 @@ pub enum SideRecord {
     Journal(JournalEntry),
     /// Links an external subject to the resource that the change creates or updates.
     Link(Link),
-    /// Unlinks an external subject from the resource.
-    Unlink(Link),
+    /// Unlinks an external subject from the resource. If it was the last one of its identity provider, the sessions that
+    /// began through the provider end.
+    Unlink {
+        /// The link.
+        link: Link,
+        /// The hash of the session that stays open, if one does.
+        spared: Option<String>,
+    },
     /// The person's consent.
     Consent(Consent),
     /// The person withdraws the consent to a purpose, given by its name.

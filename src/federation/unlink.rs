@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use crate::federation::error::FederationError;
 use crate::federation::jit::groups::membership;
-use crate::storage::{Database, StorageError, grants, group_grants, links, sessions};
+use crate::storage::{Database, StorageError, group_grants, links};
 
 /// The actor that unlinks an identity, and the stores that hold it.
 pub(crate) struct UnlinkContext<'a> {
@@ -30,9 +30,8 @@ impl UnlinkContext<'_> {
         let is_twin = |other: &links::LinkRecord| other.link.identity_provider == *provider && other.link != *link;
         if !others.iter().any(is_twin) {
             self.withdraw_grants(user, provider)?;
-            self.end_sessions(user, provider)?;
         }
-        // The link goes last, so that an interrupted run still finds it and can be repeated.
+        // The link goes last, so that an interrupted run still finds it and can be repeated; the sessions end with it.
         let operation = Operation::Transfer {
             kind: Kind::USER,
             id: user.clone(),
@@ -42,7 +41,12 @@ impl UnlinkContext<'_> {
                 to: self.actor.writer(),
             },
         };
-        Ok(self.apply(operation, SideRecord::Unlink(link.clone()))?)
+        Ok(self.apply(operation, {
+            SideRecord::Unlink {
+                link: link.clone(),
+                spared: self.spared.map(str::to_owned),
+            }
+        })?)
     }
 
     fn withdraw_grants(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<(), FederationError> {
@@ -61,22 +65,6 @@ impl UnlinkContext<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
-    }
-
-    fn end_sessions(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<(), FederationError> {
-        let (user, provider, now) = (user.clone(), provider.clone(), self.directory.clock().now());
-        let spared = self.spared.map(str::to_owned);
-        self.database.write::<_, StorageError>(move |connection| {
-            for record in sessions::of_user(connection, &user, now)? {
-                let is_theirs = record.authentication.identity_provider.as_ref() == Some(&provider);
-                if is_theirs && spared.as_ref() != Some(&record.id_hash) {
-                    sessions::delete(connection, &record.id_hash, now)?;
-                    grants::revoke_of_session(connection, &record.id_hash, now)?;
-                }
-            }
-            Ok(())
-        })?;
         Ok(())
     }
 

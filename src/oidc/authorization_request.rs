@@ -107,6 +107,7 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
     if parameters.get("response_mode").is_some_and(|mode| mode != "query") {
         return Err(ErrorCode::InvalidRequest.because("response_mode must be query."));
     }
+    limited(parameters, "id_token_hint", LONGEST_WISH)?;
     for wish in WISHES {
         limited(parameters, wish, LONGEST_WISH)?;
     }

@@ -2,6 +2,7 @@
 
 use crate::directory::DirectoryError;
 use crate::storage::StorageError;
+use crate::storage::error::Retry;
 
 use super::keys::KeysError;
 
@@ -20,6 +21,10 @@ pub enum ErrorCode {
     ServerError,
     /// The server is temporarily unavailable (RFC 6749 §4.1.2.1).
     TemporarilyUnavailable,
+    /// The client sends more requests than it may (RFC 9126 §2.3).
+    TooManyRequests,
+    /// The request is larger than this server stores (RFC 9126 §2.3).
+    RequestTooLarge,
     /// `prompt=none`, but the user must log in (OpenID Connect Core §3.1.2.6).
     LoginRequired,
     /// `request` is not supported (OpenID Connect Core §3.1.2.6).
@@ -63,6 +68,8 @@ impl ErrorCode {
             Self::AccessDenied => ("access_denied", 403),
             Self::ServerError => ("server_error", 500),
             Self::TemporarilyUnavailable => ("temporarily_unavailable", 503),
+            Self::TooManyRequests => ("temporarily_unavailable", 429),
+            Self::RequestTooLarge => ("invalid_request", 413),
             Self::LoginRequired => ("login_required", 400),
             Self::RequestNotSupported => ("request_not_supported", 400),
             Self::RequestUriNotSupported => ("request_uri_not_supported", 400),
@@ -146,6 +153,24 @@ pub enum OidcError {
     /// The signing keys are not available.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The identity was unlinked between the login and its session.
+    #[error("the identity that this login came with was unlinked meanwhile")]
+    Unlinked,
+}
+
+impl From<diesel::result::Error> for OidcError {
+    fn from(error: diesel::result::Error) -> Self {
+        StorageError::from(error).into()
+    }
+}
+
+impl Retry for OidcError {
+    fn storage(&self) -> Option<&StorageError> {
+        match self {
+            Self::Storage(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl OidcError {
@@ -156,6 +181,7 @@ impl OidcError {
             Self::Storage(StorageError::Unavailable(_))
             | Self::Keys(KeysError::Storage(StorageError::Unavailable(_)))
             | Self::Directory(DirectoryError::Store(StoreError::Unavailable(_))) => ErrorCode::TemporarilyUnavailable,
+            Self::Unlinked => ErrorCode::AccessDenied,
             _ => ErrorCode::ServerError,
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
+use crate::gate::Allowances;
 use crate::http_client::HttpClients;
 use crate::storage::{
     Database, SecretBox, client_assertions, grants, identity_locks, pushed_requests, scim_tokens, sessions, sweep,
@@ -102,6 +103,8 @@ pub struct Oidc {
     users: Users,
     clock: Clock,
     keys: keys::Keys,
+    /// What each client may still push.
+    pushes: Allowances,
 }
 
 impl Oidc {
@@ -137,6 +140,7 @@ impl Oidc {
             users,
             clock,
             keys,
+            pushes: Allowances::new(pushed::BURST, pushed::PER_SECOND),
         })
     }
 

@@ -37,6 +37,14 @@ const KEPT: [&str; 14] = [
     "ui_locales",
 ];
 
+/// The largest request that is stored, in bytes of JSON: all parameters at their own limits do not come together.
+const LARGEST: usize = 8 * 1024;
+
+/// How many requests a client may push at once, and in a second in the long run: stored requests are bounded by these and
+/// their lifetime.
+pub(super) const BURST: f64 = 2000.0;
+pub(super) const PER_SECOND: f64 = 100.0;
+
 /// The response to a pushed request (§2.2).
 #[derive(Clone, Debug, Serialize)]
 pub struct Pushed {
@@ -66,11 +74,22 @@ impl Oidc {
             ErrorDelivery::Redirect { .. } => refused.error,
         })?;
         request.retain(|(name, _)| KEPT.contains(&name.as_str()) || name == "client_id");
+        let parameters = serde_json::json!(request).to_string();
+        if parameters.len() > LARGEST {
+            return Err(ErrorCode::RequestTooLarge
+                .because("The request is larger than 8 KiB.")
+                .into());
+        }
+        if !self.pushes.take(&client.client_id) {
+            return Err(ErrorCode::TooManyRequests
+                .because("This client has pushed too many requests. Try again in a second.")
+                .into());
+        }
         let handle = random::token();
         let handle_hash = random::fingerprint(&handle);
         let request = PushedRequest {
             client_id: client.client_id.clone(),
-            parameters: serde_json::json!(request).to_string(),
+            parameters,
             expires: self.clock.now().plus(LIFETIME),
         };
         self.database.write::<_, StorageError>(move |connection| {

@@ -3,7 +3,7 @@
 use super::{Oidc, OidcError};
 use crate::domain::Relations;
 use crate::domain::login::Authentication;
-use crate::storage::{StorageError, grants, logouts, random, sessions};
+use crate::storage::{StorageError, grants, links, logouts, random, sessions};
 
 impl Oidc {
     /// Opens a session for a completed login and returns the value of its cookie, which is always new. The previous
@@ -16,7 +16,13 @@ impl Oidc {
         let authentication = authentication.clone();
         let now = self.clock.now();
         let expires = now.plus(self.session_lifetime);
-        self.database.write::<_, StorageError>(move |connection| {
+        self.database.write::<_, OidcError>(move |connection| {
+            // Between the login and now, the identity can have been unlinked, which ends the sessions of its provider.
+            if let Some(provider) = &authentication.identity_provider
+                && !links::has(connection, &authentication.user, provider)?
+            {
+                return Err(OidcError::Unlinked);
+            }
             sessions::insert(connection, &id_hash, &authentication, now, expires)?;
             if let Some(before) = &before {
                 match sessions::user(connection, before)? {

@@ -2,10 +2,12 @@
 //!
 //! They use only the database, and work while an engine is running.
 
+use std::time::Duration;
+
 use crate::domain::{ResourceId, TargetName, Timestamp};
 use crate::storage::outbound::{OutboundRow, OutboundState, TablePart};
 use crate::storage::outbound_members::MemberPlace;
-use crate::storage::{Database, StorageError, outbound, outbound_members, parked_records, targets};
+use crate::storage::{Database, StorageError, outbound, outbound_members, parked_records, sweep, targets};
 
 /// The states whose rows can be sent again: all but those being sent and those that are gone.
 const REPLAYABLE: [OutboundState; 4] = [
@@ -160,6 +162,22 @@ pub fn pause(database: &Database, target: &TargetName, reason: &str) -> Result<(
 pub fn resume(database: &Database, target: &TargetName) -> Result<(), StorageError> {
     let target = target.clone();
     database.write(move |connection| Ok(targets::set_paused(connection, &target, None)?))
+}
+
+/// How long the row of a resource that was removed at a target is kept: much longer than the window of the delete limit
+/// that counts it.
+const GONE_KEPT: Duration = Duration::from_hours(7 * 24);
+
+/// Removes the rows of resources that were removed at their targets long ago. Returns their number.
+pub(crate) fn sweep(database: &Database, now: Timestamp) -> Result<usize, StorageError> {
+    let (targets, before) = (database.read::<_, StorageError>(targets::names)?, now.minus(GONE_KEPT));
+    let mut removed = 0;
+    for target in targets {
+        removed += sweep::in_steps(database, move |connection, limit| {
+            outbound::delete_gone(connection, &target, before, limit)
+        })?;
+    }
+    Ok(removed)
 }
 
 /// Returns the failed resources of a target, at most `limit`.

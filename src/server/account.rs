@@ -16,7 +16,7 @@ use super::login::answer::{out_of_date, unavailable};
 use super::login::{LoginData, redirect_page, run, run_with_password, see_other};
 use super::oidc::{log_cause, session_cookie, session_of};
 use super::page::{LoggedOutPage, NotFound, respond};
-use super::{blocking, messages};
+use super::{blocking, messages, source};
 use crate::domain::password::PasswordDefect;
 use crate::domain::{IdentityProviderName, Link, Secret};
 use crate::federation::account::{AccountError, AccountProblem, LinkingRedirect, SessionSelection};
@@ -52,7 +52,7 @@ async fn view(
 ) -> HttpResponse {
     let visit = match visit(&oidc, &http).await {
         Ok(Some(visit)) => visit,
-        Ok(None) => return enter(&login_data, None).await,
+        Ok(None) => return enter(&login_data, &http, None).await,
         Err(response) => return response,
     };
     let (federation, visitor) = (Arc::clone(&login_data.federation), visit.visitor.clone());
@@ -62,7 +62,7 @@ async fn view(
             let page = AccountPage::new(account, visit.token(), (done.as_deref(), problem.as_deref()));
             respond(StatusCode::OK, page.render(), &[])
         }
-        Ok(None) => enter(&login_data, None).await,
+        Ok(None) => enter(&login_data, &http, None).await,
         Err(stop) => stop.into_page(),
     }
 }
@@ -77,7 +77,7 @@ async fn change(
 ) -> HttpResponse {
     let visit = match visit(&oidc, &http).await {
         Ok(Some(visit)) => visit,
-        Ok(None) => return enter(&login_data, None).await,
+        Ok(None) => return enter(&login_data, &http, None).await,
         Err(response) => return response,
     };
     let Some(fields) = AccountForm::read(fields.into_inner()) else {
@@ -99,7 +99,7 @@ async fn change(
     };
     match next {
         FormOutcome::Done(what) => see_other(&format!("{PAGE}?done={what}"), None),
-        FormOutcome::Problem(AccountProblem::NotFresh) => enter(&login_data, Some(visit.visitor)).await,
+        FormOutcome::Problem(AccountProblem::NotFresh) => enter(&login_data, &http, Some(visit.visitor)).await,
         FormOutcome::Problem(complaint) => see_other(&format!("{PAGE}?problem={}", code(complaint)), None),
         FormOutcome::Step(handle) => see_other("/login", Some(login_data.handle_cookie(handle))),
         FormOutcome::Away(name, away) => redirect_page(&name, &away.to, Some(login_data.handle_cookie(away.handle))),
@@ -220,7 +220,10 @@ async fn renew_session(oidc: Data<Oidc>, visit: AccountSession) -> HttpResponse 
 }
 
 /// Starts a login for the account page; with a visitor, only that person may sign in.
-async fn enter(login_data: &LoginData, visitor: Option<SignedInUser>) -> HttpResponse {
+async fn enter(login_data: &LoginData, http: &HttpRequest, visitor: Option<SignedInUser>) -> HttpResponse {
+    if let Err(page) = source::may_begin_login(http) {
+        return page;
+    }
     let federation = Arc::clone(&login_data.federation);
     match run(move || Ok(federation.account.start(visitor.as_ref())?)).await {
         Ok(StartedLogin { handle, to: Some(to) }) => redirect_page(

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::href::Href;
 use super::page::{self, ErrorPage, LogoutConfirm, RedirectPage, respond};
-use super::{blocking, login, messages, request_id};
+use super::{blocking, login, messages, request_id, source};
 use crate::domain::login::AuthorizationRequest;
 use crate::oidc::{
     Authorized, ClientFailure, Confirmation, ErrorCode, LoggedOut, OAuthError, Oidc, OidcError, PUBLISHED_FRESH,
@@ -68,7 +68,10 @@ async fn authorize(
         .await
     {
         Some(Ok(Authorized::Redirect(location))) => see_other(&location),
-        Some(Ok(Authorized::Login(request))) => to_login(&oidc, &login_data, *request).await,
+        Some(Ok(Authorized::Login(request))) => match source::may_begin_login(&http) {
+            Ok(()) => to_login(&oidc, &login_data, *request).await,
+            Err(page) => page,
+        },
         Some(Err(failure)) => page_failed(&failure),
         None => stopping(),
     }

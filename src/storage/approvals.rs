@@ -6,7 +6,7 @@ use diesel::prelude::*;
 
 use super::connection::{SqlConnection, SuffixDsl, any_of};
 use super::tables::approvals;
-use crate::domain::{Link, ServiceProviderName, Timestamp};
+use crate::domain::{IdentityProviderName, Link, ServiceProviderName, Timestamp};
 
 /// The decision on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +218,24 @@ pub fn rule(connection: &mut SqlConnection, id: &str, ruling: &Ruling) -> QueryR
         ))
         .execute(connection)?;
     Ok(Some(found))
+}
+
+/// Whether at least `count` requests of an identity provider wait for an answer.
+pub(crate) fn are_waiting(
+    connection: &mut SqlConnection,
+    provider: &IdentityProviderName,
+    count: i64,
+) -> QueryResult<bool> {
+    let last: Option<String> = approvals::table
+        .filter(approvals::identity_provider.eq(provider.as_str()))
+        .filter(approvals::verdict.eq(Verdict::Waiting.to_string()))
+        .order((approvals::issuer, approvals::subject))
+        .select(approvals::id)
+        .offset(count - 1)
+        .limit(1)
+        .first(connection)
+        .optional()?;
+    Ok(last.is_some())
 }
 
 /// Deletes the request of an identity that has an account now, since an approval counts once.

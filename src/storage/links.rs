@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::SqlConnection;
+use super::connection::{SqlConnection, SuffixDsl};
 use super::tables::{credentials, former_links, links};
 use crate::domain::{IdentityProviderName, Link, ResourceId, StoreName, Timestamp};
 
@@ -136,6 +136,21 @@ pub fn delete(connection: &mut SqlConnection, link: &Link, resource_id: &Resourc
     diesel::delete(theirs).execute(connection).map(|rows| rows == 1)
 }
 
+/// Whether a user has a link at an identity provider. On PostgreSQL it cannot be deleted until the transaction ends.
+pub(crate) fn has(
+    connection: &mut SqlConnection,
+    resource_id: &ResourceId,
+    identity_provider: &IdentityProviderName,
+) -> QueryResult<bool> {
+    let found: Vec<String> = links::table
+        .filter(links::resource_id.eq(resource_id.as_str()))
+        .filter(links::identity_provider.eq(identity_provider.as_str()))
+        .select(links::subject)
+        .suffix_postgres(" FOR SHARE")
+        .load(connection)?;
+    Ok(!found.is_empty())
+}
+
 /// Returns the links of an identity provider unused since `until` whose users have no password here, longest unused
 /// first, after `after` if given.
 pub fn idle(
@@ -200,4 +215,22 @@ pub fn was_unlinked(
         subject,
     ))))
     .get_result(connection)
+}
+
+/// Deletes at most `limit` records of subjects whose accounts were deleted before a time. Returns their number.
+pub(crate) fn delete_former(connection: &mut SqlConnection, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let next: Vec<(String, String, String)> = former_links::table
+        .filter(former_links::at.lt(before.0))
+        .select((
+            former_links::identity_provider,
+            former_links::issuer,
+            former_links::subject,
+        ))
+        .limit(limit)
+        .load(connection)?;
+    let mut count = 0;
+    for (provider, issuer, subject) in &next {
+        count += diesel::delete(former_links::table.find((provider, issuer, subject))).execute(connection)?;
+    }
+    Ok(count)
 }

@@ -148,12 +148,12 @@ mod tests {
             insert(connection, "other", b"x", Timestamp(10), Timestamp(20))
         });
         assert_eq!(
-            write(&database, |connection| delete_expired(connection, Timestamp(10))),
+            write(&database, |connection| delete_expired(connection, Timestamp(10), 100)),
             1
         );
         assert_eq!(look(&database, 5), None);
         assert_eq!(
-            write(&database, |connection| delete_expired(connection, Timestamp(20))),
+            write(&database, |connection| delete_expired(connection, Timestamp(20), 100)),
             1
         );
     }

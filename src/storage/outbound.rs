@@ -310,21 +310,21 @@ pub(crate) fn replay_one(
 
 /// Deletes at most `limit` rows of resources that were deleted at the target before a time: nothing refers to them any
 /// more, since an id is never used again. Returns their number.
-pub(crate) fn delete_gone(connection: &mut SqlConnection, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let gone = || outbound::table.filter(outbound::state.eq(OutboundState::Gone.as_str()));
-    let next: Vec<(String, String)> = gone()
+pub(crate) fn delete_gone(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    before: Timestamp,
+    limit: i64,
+) -> QueryResult<usize> {
+    let gone = || {
+        outbound::table
+            .filter(outbound::target.eq(target.as_str()))
+            .filter(outbound::state.eq(OutboundState::Gone.as_str()))
+    };
+    let next: Vec<String> = gone()
         .filter(outbound::next_attempt.lt(before.0))
-        .select((outbound::target, outbound::resource_id))
+        .select(outbound::resource_id)
         .limit(limit)
         .load(connection)?;
-    let mut count = 0;
-    for (target, id) in &next {
-        count += diesel::delete(
-            outbound::table
-                .find((target, id))
-                .filter(outbound::state.eq(OutboundState::Gone.as_str())),
-        )
-        .execute(connection)?;
-    }
-    Ok(count)
+    diesel::delete(gone().filter(any_of(outbound::resource_id, next.iter().map(String::as_str)))).execute(connection)
 }

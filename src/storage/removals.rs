@@ -1,6 +1,7 @@
 //! The removals of identity providers, and their progress.
 
 use diesel::prelude::*;
+use diesel::sql_types::{Integer, Text};
 
 use super::connection::{SqlConnection, SuffixDsl};
 use super::tables::removals;
@@ -76,6 +77,7 @@ pub fn begin(
     deletes: bool,
     now: Timestamp,
 ) -> QueryResult<()> {
+    lock(connection, provider, "pg_advisory_xact_lock")?;
     let same = find(connection, provider)?.is_some_and(|known| known.deletes == deletes && known.finished.is_none());
     if same {
         return Ok(());
@@ -167,4 +169,25 @@ pub(crate) fn lift(connection: &mut SqlConnection, provider: &IdentityProviderNa
 /// Returns the position after a link.
 pub fn place(link: &Link) -> (String, String) {
     (link.issuer.clone(), link.subject.clone())
+}
+
+/// Whether a removal of the provider has begun, which makes a new link wrong. Until the transaction ends, none can begin.
+pub(crate) fn has_begun(connection: &mut SqlConnection, provider: &IdentityProviderName) -> QueryResult<bool> {
+    lock(connection, provider, "pg_advisory_xact_lock_shared")?;
+    Ok(find(connection, provider)?.is_some())
+}
+
+/// Orders the beginning of a removal and the making of links, on PostgreSQL; SQLite has one writer. The lock is released
+/// when the transaction ends.
+fn lock(connection: &mut SqlConnection, provider: &IdentityProviderName, function: &str) -> QueryResult<()> {
+    /// Sets these locks apart from others.
+    const CLASS: i32 = 7_164;
+    let SqlConnection::Postgres(connection) = connection else {
+        return Ok(());
+    };
+    diesel::sql_query(format!("SELECT {function}($1, hashtext($2))"))
+        .bind::<Integer, _>(CLASS)
+        .bind::<Text, _>(provider.as_str())
+        .execute(connection)
+        .map(|_| ())
 }

@@ -129,6 +129,19 @@ pub fn delete(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> 
     logouts::announce(connection, &ended, now)
 }
 
+/// Returns the hashes of a user's sessions that began through an identity provider.
+pub(crate) fn of_provider(
+    connection: &mut SqlConnection,
+    user: &ResourceId,
+    identity_provider: &IdentityProviderName,
+) -> QueryResult<Vec<String>> {
+    sessions::table
+        .filter(sessions::resource_id.eq(user.as_str()))
+        .filter(sessions::identity_provider.eq(identity_provider.as_str()))
+        .select(sessions::id_hash)
+        .load(connection)
+}
+
 /// Ends every session of a user and queues notifications to the service providers that know them.
 pub(crate) fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp) -> QueryResult<()> {
     let ended: Vec<(String, ResourceId)> =

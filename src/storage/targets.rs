@@ -22,6 +22,11 @@ pub(crate) fn ensure(connection: &mut SqlConnection, target: &TargetName) -> Que
         .map(|_| ())
 }
 
+/// Returns every target that was ever configured.
+pub(crate) fn names(connection: &mut SqlConnection) -> QueryResult<Vec<TargetName>> {
+    targets::table.select(targets::target).load(connection)
+}
+
 /// Returns the target's position in the journal.
 pub fn cursor(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<JournalPosition> {
     targets::table

@@ -215,10 +215,18 @@ impl Client {
                 .and_then(|tag| version_of(tag.to_str().ok()?));
             Ok((status, version, answer.text()?))
         });
-        let Ok((status, version, text)) = answer else {
-            self.history.with(|shared| shared.unanswered += 1);
-            std::thread::sleep(Duration::from_millis(20));
-            return None;
+        let (status, version, text) = match answer {
+            Ok(answer) => answer,
+            // It never left: the server is down. Another one, or the same later, takes it.
+            Err(error) if error.is_connect() => {
+                std::thread::sleep(Duration::from_millis(20));
+                return self.send(method, path, body, if_match);
+            }
+            Err(_) => {
+                self.history.with(|shared| shared.unanswered += 1);
+                std::thread::sleep(Duration::from_millis(20));
+                return None;
+            }
         };
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         if status >= 500 {
@@ -748,7 +756,7 @@ impl Client {
         if let Some(odd) = answer.as_ref().filter(|answer| answer.status != 200) {
             return self.odd("bulk", odd);
         }
-        let mut each = |at: usize| -> Option<Answer> {
+        let each = |at: usize| -> Option<Answer> {
             let result = answer.as_ref()?.body["Operations"].get(at)?.clone();
             let status: u16 = result["status"].as_str()?.parse().ok()?;
             if status >= 500 {

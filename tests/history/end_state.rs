@@ -183,7 +183,13 @@ fn target_disagreements(world: &World, stored: &Content) -> Vec<String> {
     let began = Instant::now();
     loop {
         let found = target_differences(world, stored);
-        if found.is_empty() || began.elapsed() > Duration::from_secs(60) {
+        if found.is_empty() {
+            return found;
+        }
+        if began.elapsed() > Duration::from_mins(3) {
+            let rows = counts(&world.database, "SELECT state AS one, COUNT(*) AS count FROM outbound GROUP BY state");
+            let mut found = found;
+            found.insert(0, format!("target: after three minutes, the rows are {rows:?}"));
             return found;
         }
         std::thread::sleep(Duration::from_millis(200));

@@ -45,11 +45,6 @@ pub(crate) enum GroupOperation {
         expected: i64,
     },
     Read(Group),
-    /// A change or a read that did not find the group.
-    Missing,
-    Delete {
-        expected: Expected,
-    },
     /// A user was deleted.
     Leave(Id),
 }
@@ -96,14 +91,6 @@ impl Operation for GroupOperation {
             }
             Self::Refused { expected } => (state.exists() && state.version != *expected).then(|| state.clone()),
             Self::Read(seen) => (seen == state).then(|| state.clone()),
-            Self::Missing => (!state.exists()).then(|| state.clone()),
-            Self::Delete { expected } => {
-                let fits = state.exists() && expected.is_none_or(|expected| expected == state.version);
-                fits.then(|| Group {
-                    version: -1,
-                    ..Group::default()
-                })
-            }
             Self::Leave(user) => Some(if state.exists() {
                 state.after(&[Step::Remove(BTreeSet::from([*user]))])
             } else {
@@ -115,8 +102,8 @@ impl Operation for GroupOperation {
     fn is_fixed(&self) -> bool {
         match self {
             Self::Change { version, .. } => version.is_some(),
-            Self::Read(_) | Self::Refused { .. } | Self::Missing => true,
-            Self::Create(_) | Self::Delete { .. } | Self::Leave(_) => false,
+            Self::Read(_) | Self::Refused { .. } => true,
+            Self::Create(_) | Self::Leave(_) => false,
         }
     }
 

@@ -300,3 +300,79 @@ fn killed_removal_resumes_and_repeats_nothing() {
     all.dedup();
     assert_eq!((all.len(), deletions(&core).len()), (PEOPLE, PEOPLE));
 }
+
+#[test]
+fn a_login_under_way_makes_no_link_behind_a_removal() {
+    let rig = rig();
+    let actor = Actor {
+        principal: Principal::Login {
+            identity_provider: google(),
+        },
+        service_provider: "wiki".into(),
+    };
+    // The login was admitted before the removal began, and writes after it.
+    remover(&rig).begin(&google(), true).unwrap();
+    let login = Change {
+        actor,
+        operation: Operation::Create {
+            store: StoreName::PRIMARY,
+            kind: Kind::USER,
+            attributes: [("userName".to_owned(), "late".into())].into_iter().collect(),
+        },
+        side_records: vec![SideRecord::Link(link("google", "sub-late"))],
+    };
+    assert!(rig.directory.apply(login).is_err());
+    let found = rig
+        .database
+        .read::<_, StorageError>(|connection| links::find(connection, &google(), ISSUER, "sub-late"))
+        .unwrap();
+    assert!(found.is_none());
+    let page = rig.directory.named(&StoreName::PRIMARY, &Kind::USER, "late").unwrap();
+    assert!(page.is_none(), "the account was not made either");
+}
+
+#[test]
+fn unlinking_ends_the_sessions_of_the_link_with_it() {
+    use vestibule::domain::login::Authentication;
+    use vestibule::storage::sessions;
+    let rig = rig();
+    let user = completed(rig.login(&person("ann"))).user;
+    let login = Authentication {
+        store: StoreName::PRIMARY,
+        user: user.clone(),
+        amr: Vec::new(),
+        identity_provider: Some(google()),
+        at: rig.clock.now(),
+    };
+    let (now, later) = (rig.clock.now(), rig.clock.now().plus(Duration::from_hours(1)));
+    rig.database
+        .write::<_, StorageError>(move |connection| {
+            for id in ["kept", "ended"] {
+                sessions::insert(connection, id, &login, now, later)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let unlink = Change {
+        actor: Actor::administrator("ann"),
+        operation: Operation::Patch {
+            kind: Kind::USER,
+            id: user.clone(),
+            operations: Vec::new(),
+            precondition: vestibule::domain::Precondition::None,
+        },
+        side_records: vec![SideRecord::Unlink {
+            link: link("google", "sub-ann"),
+            spared: Some("kept".to_owned()),
+        }],
+    };
+    rig.directory.apply(unlink).unwrap();
+    let open: Vec<String> = rig
+        .database
+        .read::<_, StorageError>(|connection| sessions::of_user(connection, &user, now))
+        .unwrap()
+        .into_iter()
+        .map(|session| session.id_hash)
+        .collect();
+    assert_eq!(open, ["kept"]);
+}

@@ -247,12 +247,12 @@ const CASES: &[Case] = &[
     ),
     (
         "logouts_that_are_given_up",
-        |w| w.write(|c| logouts::delete_older(c, Timestamp(1)).map(drop)),
+        |w| w.write(|c| logouts::delete_older(c, Timestamp(1), 500).map(drop)),
         &["logouts_created"],
     ),
     (
         "assertions_that_are_over",
-        |w| w.write(|c| client_assertions::delete_expired(c, Timestamp(1)).map(drop)),
+        |w| w.write(|c| client_assertions::delete_expired(c, Timestamp(1), 500).map(drop)),
         &["client_assertions_expires"],
     ),
     (
@@ -262,7 +262,7 @@ const CASES: &[Case] = &[
     ),
     (
         "pushed_requests_that_are_over",
-        |w| w.write(|c| pushed_requests::delete_expired(c, Timestamp(1)).map(drop)),
+        |w| w.write(|c| pushed_requests::delete_expired(c, Timestamp(1), 500).map(drop)),
         &["pushed_requests_expires"],
     ),
     (
@@ -345,7 +345,7 @@ const CASES: &[Case] = &[
     ),
     (
         "requests_that_are_over",
-        |w| w.write(|c| approvals::delete_expired(c, Timestamp(1)).map(drop)),
+        |w| w.write(|c| approvals::delete_expired(c, Timestamp(1), 500).map(drop)),
         &["approvals_expires"],
     ),
     (
@@ -363,7 +363,7 @@ const CASES: &[Case] = &[
     ),
     (
         "logins_that_are_over",
-        |w| w.write(|c| login_transactions::delete_expired(c, Timestamp(1)).map(drop)),
+        |w| w.write(|c| login_transactions::delete_expired(c, Timestamp(1), 500).map(drop)),
         &["login_transactions_expires"],
     ),
     (
@@ -393,7 +393,7 @@ const CASES: &[Case] = &[
     ),
     (
         "sessions_that_are_over",
-        |w| w.write(|c| sessions::delete_expired(c, Timestamp(1)).map(drop)),
+        |w| w.write(|c| sessions::delete_expired(c, Timestamp(1), 500).map(drop)),
         &["sessions_expires"],
     ),
     (
@@ -413,7 +413,7 @@ const CASES: &[Case] = &[
     ),
     (
         "access_tokens_that_are_over",
-        |w| w.write(|c| tokens::delete_expired(c, Timestamp(1)).map(drop)),
+        |w| w.write(|c| tokens::delete_expired(c, Timestamp(1), 500).map(drop)),
         &["access_tokens_expires"],
     ),
     (

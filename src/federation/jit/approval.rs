@@ -12,7 +12,13 @@ use crate::domain::{Clock, Link, ServiceProviderName};
 use crate::federation::error::FederationError;
 use crate::federation::idp::claim::{lookup, top_level};
 use crate::storage::approvals::{self, Approval, Ruling, Verdict};
-use crate::storage::{Database, SecretBox, StorageError, random, sweep};
+use crate::storage::{Database, SecretBox, StorageError, links, random, sweep};
+
+/// The most first logins of one identity provider that wait for approval.
+const MOST_WAITING: i64 = 10_000;
+
+/// How long it is remembered that an external subject had an account that was deleted here.
+const FORMER_KEPT: Duration = Duration::from_hours(2 * 365 * 24);
 
 impl Condition {
     fn is_true(&self, claims: &Map<String, Value>) -> bool {
@@ -92,11 +98,17 @@ impl Approvals {
             expires: now.plus(span),
         };
         let kept = self.database.write::<_, StorageError>(move |connection| {
+            if approvals::are_waiting(connection, &new.identity.identity_provider, MOST_WAITING)? {
+                return Ok(approvals::of_identity(connection, &new.identity, now)?);
+            }
             approvals::ask(connection, &new)?;
             let kept = approvals::of_identity(connection, &new.identity, now)?;
             Ok(kept)
         })?;
         let Some(kept) = kept else {
+            log::warn!(
+                "a first login through {provider} cannot wait for approval now: {MOST_WAITING} others wait, or it changed meanwhile"
+            );
             return Err(FederationError::Contended);
         };
         if kept.id == id {
@@ -105,9 +117,13 @@ impl Approvals {
         Ok(kept.id)
     }
 
-    /// Removes expired requests and returns their number.
+    /// Removes expired requests, and what is remembered of deleted accounts for long enough. Returns the number of requests.
     pub fn sweep(&self) -> Result<usize, StorageError> {
         let now = self.clock.now();
+        let before = now.minus(FORMER_KEPT);
+        sweep::in_steps(&self.database, move |connection, limit| {
+            links::delete_former(connection, before, limit)
+        })?;
         sweep::in_steps(&self.database, move |connection, limit| {
             approvals::delete_expired(connection, now, limit)
         })

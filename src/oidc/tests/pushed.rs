@@ -161,3 +161,30 @@ fn unknown_parameters_and_secrets_are_not_stored() {
         "{kept}"
     );
 }
+
+#[test]
+fn a_request_larger_than_its_bound_is_refused() {
+    let world = World::new();
+    let long = "x".repeat(2000);
+    let hint = "y".repeat(4000);
+    let fields = [
+        ("state", long.as_str()),
+        ("acr_values", hint.as_str()),
+        ("id_token_hint", hint.as_str()),
+    ];
+    assert!(push(&world, &fields).is_ok());
+    let escaped = "\u{1}".repeat(2000);
+    let fields = [("state", escaped.as_str())];
+    assert_eq!(
+        push(&world, &fields),
+        Err("invalid_request"),
+        "as JSON it has 12,000 bytes"
+    );
+}
+
+#[test]
+fn a_client_that_pushes_without_end_is_slowed_down() {
+    let world = World::new();
+    let refused = (0..2300).map(|_| push(&world, &[])).find(Result::is_err);
+    assert_eq!(refused, Some(Err("temporarily_unavailable")));
+}

@@ -8,7 +8,6 @@ use diesel::sql_types::Text;
 use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
 use crate::domain::{Kind, Member, Relations, Resource, ResourceId};
-use crate::storage::connection::PreparedDsl;
 use crate::storage::tables::members;
 use crate::storage::{SqlConnection, each};
 
@@ -302,21 +301,49 @@ fn leave(
     Ok(())
 }
 
-/// Locks a resource together with the groups that hold it, in the order of their ids. Changes that lock several resources
-/// do so in this order, so that none waits for another in a circle; a group that the resource joins meanwhile is locked
-/// later, and a deadlock that this causes is retried.
-pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<()> {
-    const SQL: &str = "SELECT id FROM resources WHERE id = $1 OR id IN (SELECT group_id FROM members WHERE member_id = $1) \
-        ORDER BY id FOR UPDATE";
-    match connection {
-        // The transaction already holds SQLite's only write lock.
-        SqlConnection::Sqlite(_) => Ok(()),
-        SqlConnection::Postgres(c) => diesel::sql_query(SQL)
-            .bind::<Text, _>(member.as_str())
-            .prepared()
-            .execute(c)
-            .map(|_| ()),
+/// Takes the lock under which the members of these groups change, on PostgreSQL; SQLite has one writer.
+///
+/// Journal records are read in the order of their transactions' numbers, and a transaction gets its number with its first
+/// write or row lock. This lock is taken before that, so of two changes of one group's members the later one always has
+/// the higher number.
+pub(super) fn lock_members<'a>(
+    connection: &mut SqlConnection,
+    groups: impl Iterator<Item = &'a str>,
+) -> QueryResult<()> {
+    /// Sets these locks apart from others.
+    const SQL: &str = "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT hashtextextended(id, 7164) AS key \
+        FROM json_array_elements_text($1::json) AS listed (id) ORDER BY key) AS keys";
+    let SqlConnection::Postgres(connection) = connection else {
+        return Ok(());
+    };
+    let groups: serde_json::Value = groups.collect();
+    diesel::sql_query(SQL)
+        .bind::<Text, _>(groups.to_string())
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Locks a resource together with the groups that hold it, and returns those groups. Changes that lock several resources
+/// do so in the order of their ids, so that none waits for another in a circle.
+pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<Vec<ResourceId>> {
+    const SQL: &str = "SELECT id FROM resources WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json))) ORDER BY id FOR UPDATE";
+    let mut groups: Vec<String> = members::table
+        .filter(members::member_id.eq(member.as_str()))
+        .select(members::group_id)
+        .load(connection)?;
+    groups.sort_unstable();
+    if connection.is_postgres() {
+        // A group is locked for its own members, too, since they go with it.
+        let all = || groups.iter().map(String::as_str).chain([member.as_str()]);
+        lock_members(connection, all())?;
+        if let SqlConnection::Postgres(connection) = connection {
+            let list: serde_json::Value = all().collect();
+            diesel::sql_query(SQL)
+                .bind::<Text, _>(list.to_string())
+                .execute(connection)?;
+        }
     }
+    Ok(groups.into_iter().map(ResourceId::from).collect())
 }
 
 /// Removes a resource from every group and returns those groups, in the order of their ids.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::BigInt;
 
 use super::row::Row;
@@ -12,13 +13,13 @@ use crate::domain::change::MembershipDelta;
 use crate::domain::provenance::{self, Provenance};
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Document, Kind, Precondition, Resource, ResourceId, SideRecord, StoreName, Timestamp, Version,
+    Attributes, Document, Kind, Link, Precondition, Resource, ResourceId, SideRecord, StoreName, Timestamp, Version,
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
 use crate::storage::{
     SqlConnection, StorageError, approvals, consents, factors, grants, group_grants, journal, links, mail_codes,
-    sessions,
+    removals, sessions,
 };
 use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, Write, WriteAction, WriteResult};
 
@@ -150,6 +151,9 @@ impl PreparedWrite {
         state: &PreparedState,
         expected: &Precondition,
     ) -> Result<Option<WriteResult>, StoreError> {
+        if state.members.is_some() {
+            members::lock_members(connection, std::iter::once(self.id.as_str()))?;
+        }
         let version = match expected {
             Precondition::Versions(versions) if versions.len() == 1 => versions[0],
             _ => match self.current(connection, expected)? {
@@ -219,6 +223,7 @@ impl PreparedWrite {
         change: &MemberSteps,
         expected: &Precondition,
     ) -> Result<Option<WriteResult>, StoreError> {
+        members::lock_members(connection, std::iter::once(self.id.as_str()))?;
         let Some(mut resource) = self.current(connection, expected)? else {
             return Ok(None);
         };
@@ -258,11 +263,14 @@ impl PreparedWrite {
         expected: &Precondition,
     ) -> Result<Option<WriteResult>, StoreError> {
         // Groups first: a change of a group locks the group, then its memberships.
-        members::lock_with_groups(connection, &self.id)?;
+        let locked = members::lock_with_groups(connection, &self.id)?;
         let Some(resource) = self.current(connection, expected)? else {
             return Ok(None);
         };
         for group in members::leave_all(connection, &self.id)? {
+            if !locked.contains(&group) {
+                return Err(joined_meanwhile());
+            }
             self.journal_group_change(connection, group)?;
         }
         links::unlink_all(connection, &self.id, self.at)?;
@@ -409,15 +417,34 @@ impl PreparedWrite {
             match side_record {
                 SideRecord::Journal(_) => {}
                 SideRecord::Link(link) => {
+                    if removals::has_begun(connection, &link.identity_provider)? {
+                        // Whoever decided on the link decides again, and finds the removal.
+                        return Err(StoreError::Stale);
+                    }
                     links::insert(connection, link, &self.store, &self.id, self.at)?;
                     approvals::delete_of_identity(connection, link)?;
                 }
-                SideRecord::Unlink(link) => drop(links::delete(connection, link, &self.id)?),
+                SideRecord::Unlink { link, spared } => self.unlink(connection, link, spared.as_deref())?,
                 SideRecord::Consent(consent) => {
                     consents::insert(connection, consent, &self.store, &self.id, self.at)?;
                 }
                 SideRecord::Withdrawal(purpose) => consents::withdraw(connection, purpose, &self.id, self.at)?,
                 SideRecord::Grant(grant) => group_grants::set(connection, &self.id, grant)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a link and, if the user has no other at the provider, ends the sessions that began through it, but for one.
+    fn unlink(&self, connection: &mut SqlConnection, link: &Link, spared: Option<&str>) -> Result<(), StoreError> {
+        links::delete(connection, link, &self.id)?;
+        let provider = &link.identity_provider;
+        if !links::has(connection, &self.id, provider)? {
+            for session in sessions::of_provider(connection, &self.id, provider)? {
+                if Some(session.as_str()) != spared {
+                    sessions::delete(connection, &session, self.at)?;
+                    grants::revoke_of_session(connection, &session, self.at)?;
+                }
             }
         }
         Ok(())
@@ -470,6 +497,13 @@ fn values(store: &SqlUserstore, kind: &Kind, attributes: &Attributes) -> BTreeSe
     resource_type.map_or_else(BTreeSet::new, |resource_type| {
         indexed::values(resource_type, attributes)
     })
+}
+
+/// The error of a transaction that must begin again: the resource that it deletes has joined a group that it has not
+/// locked.
+fn joined_meanwhile() -> StoreError {
+    let text = "it has joined a group meanwhile".to_owned();
+    Error::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(text)).into()
 }
 
 fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option<Resource>> {
