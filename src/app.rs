@@ -30,6 +30,7 @@ use crate::storage::migrate::MigrateError;
 use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
 use crate::userstore::ldap::{Finding, LdapUserstore};
+use crate::userstore::sql::reindex;
 use crate::userstore::{PasswordHasher, Userstore};
 use periodic_task::PeriodicTask;
 use url::Url;
@@ -109,6 +110,7 @@ impl Core {
         let registry = Arc::new(registry(config)?);
         let database = database(config)?;
         migrate::run(&database)?;
+        reindex::begin(&database, &registry).map_err(MigrateError::from)?;
         let (hasher, clock) = (PasswordHasher::new(), Clock::system());
         let shared = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
         let (stores, ldap_stores) = userstores::open(config, &shared)?;
@@ -120,6 +122,12 @@ impl Core {
             clock,
             ldap_stores,
         })
+    }
+
+    /// Returns the indexes that the next start will rebuild, or that are being rebuilt. Changes nothing.
+    pub(crate) fn pending_indexes(config: &Config) -> Result<Vec<String>, StartError> {
+        let pending = reindex::pending(&database(config)?, &registry(config)?);
+        Ok(pending.map_err(MigrateError::from)?.into_iter().collect())
     }
 
     /// Checks that the LDAP userstores answer and match their configuration. Changes nothing in them.
@@ -234,6 +242,8 @@ impl App {
         let (rows, clock) = (database.clone(), directory.clock().clone());
         let outbound = move || provisioning::operate::sweep(&rows, clock.now());
         let mut tasks = tasks::start(&oidc, &federation, &scim, remover, outbound).map_err(StartError::PeriodicTask)?;
+        let indexes = tasks::rebuild_indexes(database.clone(), Arc::clone(directory.registry()));
+        tasks.push(PeriodicTask::at_its_own_pace(indexes).map_err(StartError::PeriodicTask)?);
         for store in &ldap_stores {
             tasks.push(userstores::watcher(store, &engine).map_err(StartError::PeriodicTask)?);
         }

@@ -8,6 +8,15 @@ use std::time::Duration;
 /// The interval for removing expired records: short, so that strangers cannot fill the disk with them.
 pub(super) const EVERY: Duration = Duration::from_secs(30);
 
+/// The pause between two steps of rebuilding indexes, in which waiting writes have their turn.
+pub(super) const REBUILD_PAUSE: Duration = Duration::from_millis(5);
+
+/// The interval for looking whether indexes must be rebuilt.
+pub(super) const REBUILD_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the log tells that long work goes on.
+pub(super) const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// The interval for checking leases.
 pub(super) const LEASES_EVERY: Duration = Duration::from_hours(1);
 

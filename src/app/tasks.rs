@@ -1,13 +1,16 @@
 //! The work that a running server repeats: cleanup, removals, logouts, leases, reports.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::periodic_task::{self, PeriodicTask};
+use crate::domain::schema::Registry;
 use crate::federation::Federation;
 use crate::federation::removal::ProviderRemover;
 use crate::oidc::Oidc;
 use crate::scim::Scim;
-use crate::storage::StorageError;
+use crate::storage::{Database, StorageError};
+use crate::userstore::sql::reindex::{self, Progress};
 
 /// Starts the tasks that every server repeats.
 pub(super) fn start(
@@ -103,6 +106,38 @@ pub(super) fn keep_report_of(scim: Arc<Scim>) -> impl Fn() + Send + 'static {
     move || {
         if let Err(error) = scim.keep_report() {
             log::warn!("the dialect report could not be stored and will be retried: {error}");
+        }
+    }
+}
+
+/// Rebuilds indexes whose definition has changed, step by step, and tells in the log how far it is.
+pub(super) fn rebuild_indexes(database: Database, registry: Arc<Registry>) -> impl Fn() -> Duration + Send + 'static {
+    let told = Mutex::new(Instant::now());
+    let unfinished = database.unfinished_indexes().get();
+    if !unfinished.is_empty() {
+        let names: Vec<&str> = unfinished.iter().map(String::as_str).collect();
+        log::info!(
+            "rebuilding the indexes of {}; until then, filters on them take longer",
+            names.join(", ")
+        );
+    }
+    move || match reindex::step(&database, &registry) {
+        Ok(Progress::Idle) => periodic_task::REBUILD_EVERY,
+        Ok(Progress::Finished) => {
+            log::info!("the indexes are rebuilt");
+            periodic_task::REBUILD_EVERY
+        }
+        Ok(Progress::At(id)) => {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.elapsed() >= periodic_task::TELL_EVERY {
+                log::info!("rebuilding indexes: done up to the resource {id}");
+                *told = Instant::now();
+            }
+            periodic_task::REBUILD_PAUSE
+        }
+        Err(error) => {
+            log::warn!("indexes could not be rebuilt and will be retried: {error}");
+            periodic_task::REBUILD_EVERY
         }
     }
 }

@@ -35,6 +35,11 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
     } else {
         Vec::new()
     };
+    let rebuilt = if arguments.connect {
+        Core::pending_indexes(config).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
     let bad = connected
         .iter()
         .flat_map(|(_, findings)| findings)
@@ -45,12 +50,18 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
         let userstores: Vec<Value> = connected.iter().map(in_json).collect();
         println!(
             "{}",
-            json!({ "ok": bad == 0, "resource_types": types, "userstores": userstores })
+            json!({ "ok": bad == 0, "resource_types": types, "userstores": userstores, "indexes_to_rebuild": rebuilt })
         );
         return outcome(bad);
     }
     println!("{} is valid.", path.display());
     connected.iter().for_each(tell);
+    if !rebuilt.is_empty() {
+        println!(
+            "Indexes that a start rebuilds in the background, with slower filters meanwhile: {}.",
+            rebuilt.join(", ")
+        );
+    }
     if let Some(count) = replayed {
         println!(
             "{} as before.",

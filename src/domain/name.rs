@@ -21,6 +21,10 @@ pub fn canonical(name: &str) -> String {
     normalizer.normalize(&again).into_owned()
 }
 
+/// The number of the canonical form: another one whenever [`canonical`] returns another text for any name, as newer Unicode
+/// tables do. What is stored in canonical form is then rebuilt.
+pub(crate) const CANONICAL_FORM: u32 = 1;
+
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -104,6 +108,9 @@ mod tests {
 
     use super::*;
 
+    /// Of the form 1.
+    const HASH: u64 = 17_122_429_202_085_722_461;
+
     #[test]
     fn spellings_of_one_name_have_one_canonical_form() {
         for (one, other) in [
@@ -126,6 +133,23 @@ mod tests {
         assert_eq!(check("  "), Err(NameError::Empty));
         assert_eq!(check(&"x".repeat(256)), Err(NameError::TooLong));
         assert_eq!(check("bob@corp/EU ünal"), Ok(()));
+    }
+
+    #[test]
+    fn the_canonical_form_has_another_number_when_it_changes() {
+        // An FNV-1a hash over the canonical form of every character.
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        for character in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            let canonical = canonical(character.encode_utf8(&mut [0; 4]));
+            for byte in canonical.bytes().chain([0]) {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        assert_eq!(
+            (CANONICAL_FORM, hash),
+            (1, HASH),
+            "the canonical form has changed: count CANONICAL_FORM up, so that names and indexes are rebuilt"
+        );
     }
 
     proptest! {

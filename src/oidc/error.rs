@@ -2,7 +2,6 @@
 
 use crate::directory::DirectoryError;
 use crate::storage::StorageError;
-use crate::storage::error::Retry;
 
 use super::keys::KeysError;
 
@@ -156,21 +155,6 @@ pub enum OidcError {
     /// The identity was unlinked between the login and its session.
     #[error("the identity that this login came with was unlinked meanwhile")]
     Unlinked,
-}
-
-impl From<diesel::result::Error> for OidcError {
-    fn from(error: diesel::result::Error) -> Self {
-        StorageError::from(error).into()
-    }
-}
-
-impl Retry for OidcError {
-    fn storage(&self) -> Option<&StorageError> {
-        match self {
-            Self::Storage(error) => Some(error),
-            _ => None,
-        }
-    }
 }
 
 impl OidcError {

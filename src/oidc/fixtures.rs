@@ -238,6 +238,28 @@ impl World {
         self.users.lock().unwrap().insert("u2".to_owned(), other);
     }
 
+    /// Links the user to an identity of a provider.
+    pub(crate) fn link(&self, provider: &str) {
+        let link = crate::domain::Link {
+            identity_provider: provider.to_owned().into(),
+            issuer: "https://issuer.example".to_owned(),
+            subject: "s".to_owned(),
+        };
+        let login = authentication();
+        self.database
+            .write::<_, crate::storage::StorageError>(move |connection| {
+                let now = crate::domain::Timestamp(0);
+                Ok(crate::storage::links::insert(
+                    connection,
+                    &link,
+                    &login.store,
+                    &login.user,
+                    now,
+                )?)
+            })
+            .unwrap();
+    }
+
     pub(crate) fn delete_user(&self) {
         self.users.lock().unwrap().clear();
     }

@@ -16,12 +16,12 @@ impl Oidc {
         let authentication = authentication.clone();
         let now = self.clock.now();
         let expires = now.plus(self.session_lifetime);
-        self.database.write::<_, OidcError>(move |connection| {
+        let is_open = self.database.write::<_, StorageError>(move |connection| {
             // Between the login and now, the identity can have been unlinked, which ends the sessions of its provider.
             if let Some(provider) = &authentication.identity_provider
                 && !links::has(connection, &authentication.user, provider)?
             {
-                return Err(OidcError::Unlinked);
+                return Ok(false);
             }
             sessions::insert(connection, &id_hash, &authentication, now, expires)?;
             if let Some(before) = &before {
@@ -35,9 +35,9 @@ impl Oidc {
                 }
                 sessions::delete(connection, before, now)?;
             }
-            Ok(())
+            Ok(true)
         })?;
-        Ok(cookie)
+        is_open.then_some(cookie).ok_or(OidcError::Unlinked)
     }
 
     /// Returns the login of a session cookie, if the session has not ended and the user may still log in.

@@ -9,6 +9,7 @@ use diesel::result::Error as DieselError;
 
 use super::connection::SqlConnection;
 use super::error::{Retry, StorageError};
+use super::index_state::Unfinished;
 use super::pool::{self, Pool};
 use super::postgres_transaction;
 use super::writer::Writer;
@@ -90,6 +91,7 @@ pub struct Database {
     url: Arc<DatabaseUrl>,
     readers: Pool,
     writes: WritePath,
+    unfinished: Unfinished,
 }
 
 impl Database {
@@ -107,12 +109,18 @@ impl Database {
             url: Arc::new(url.clone()),
             readers,
             writes,
+            unfinished: Unfinished::default(),
         })
     }
 
     /// The URL of the database.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
+    }
+
+    /// The indexes that may not be used yet.
+    pub(crate) fn unfinished_indexes(&self) -> &Unfinished {
+        &self.unfinished
     }
 
     /// Runs reads on a pooled connection. Blocks. `work` may run again on another connection if this one is dead.

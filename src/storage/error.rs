@@ -78,11 +78,6 @@ fn is_shortage(message: &str) -> bool {
 }
 
 impl StorageError {
-    /// Whether the database is not available, as opposed to a request that it rejects.
-    pub(crate) fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-    }
-
     /// Whether the connection is useless although it answers: its server has become a standby.
     pub(super) fn is_read_only(&self) -> bool {
         let of_standby = |error: &DieselError| {

@@ -19,6 +19,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    index_state (name) {
+        name -> Text,
+        form -> Text,
+        finished -> Bool,
+    }
+}
+
+diesel::table! {
     parked_records (target, tx, seq) {
         target -> Text,
         tx -> BigInt,

@@ -187,7 +187,10 @@ fn target_disagreements(world: &World, stored: &Content) -> Vec<String> {
             return found;
         }
         if began.elapsed() > Duration::from_mins(3) {
-            let rows = counts(&world.database, "SELECT state AS one, COUNT(*) AS count FROM outbound GROUP BY state");
+            let rows = counts(
+                &world.database,
+                "SELECT state AS one, COUNT(*) AS count FROM outbound GROUP BY state",
+            );
             let mut found = found;
             found.insert(0, format!("target: after three minutes, the rows are {rows:?}"));
             return found;

@@ -185,6 +185,6 @@ fn a_request_larger_than_its_bound_is_refused() {
 #[test]
 fn a_client_that_pushes_without_end_is_slowed_down() {
     let world = World::new();
-    let refused = (0..2300).map(|_| push(&world, &[])).find(Result::is_err);
-    assert_eq!(refused, Some(Err("temporarily_unavailable")));
+    while world.oidc.pushes.take("wiki") {}
+    assert_eq!(push(&world, &[]), Err("temporarily_unavailable"));
 }

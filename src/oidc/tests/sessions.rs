@@ -7,6 +7,7 @@ fn a_session_returns_its_login_until_it_expires() {
     let world = World::new();
     let mut login = authentication();
     login.identity_provider = Some("google".into());
+    world.link("google");
     login.amr = vec!["fed".to_owned(), "mfa".to_owned()];
     let cookie = world.oidc.open_session(&login, None).unwrap();
     assert_eq!(world.oidc.session(&cookie).unwrap(), Some(login));
@@ -58,4 +59,12 @@ fn login_of_another_user_revokes_the_previous_grants() {
     other.user = "u2".into();
     world.oidc.open_session(&other, Some(&before)).unwrap();
     assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));
+}
+
+#[test]
+fn no_session_opens_for_an_identity_that_was_unlinked() {
+    let world = World::new();
+    let mut login = authentication();
+    login.identity_provider = Some("google".into());
+    assert!(world.oidc.open_session(&login, None).is_err());
 }

@@ -1,8 +1,11 @@
 //! Queries for resources: in SQL where possible, completed in memory otherwise.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 
 use super::checkpoints::{PageCheckpoints, ResourceCounts, counted};
+use super::indexed::Searched;
 use super::members;
 use super::predicate::{Narrowed, Predicate, narrow};
 use super::row::Row;
@@ -21,12 +24,19 @@ const BATCH: i64 = 500;
 pub(super) fn find(
     connection: &mut SqlConnection,
     (store, checkpoints): (&StoreName, &PageCheckpoints),
+    unfinished: &BTreeSet<String>,
     query: &Query,
 ) -> QueryResult<ResultPage> {
+    let searched = Searched {
+        kind: &query.kind,
+        unfinished,
+    };
     // Clients send `userName eq "…"` before every write, so it gets a prepared statement of its own.
     let mut found = match query.filter.as_ref().and_then(Filter::name_wanted) {
-        Some(key) if query.page.start == Start::Index(0) => find_by_key(connection, store, query, key)?,
-        _ => search(connection, (store, checkpoints), query)?,
+        Some(key) if query.page.start == Start::Index(0) && searched.has_names() => {
+            find_by_key(connection, store, query, key)?
+        }
+        _ => search(connection, (store, checkpoints), searched, query)?,
     };
     members::attach(connection, &mut found.resources, query.relations)?;
     Ok(found)
@@ -53,10 +63,11 @@ fn find_by_key(
 fn search(
     connection: &mut SqlConnection,
     (store, checkpoints): (&StoreName, &PageCheckpoints),
+    searched: Searched<'_>,
     query: &Query,
 ) -> QueryResult<ResultPage> {
     let narrowed = match &query.filter {
-        Some(filter) => narrow(&query.kind, filter),
+        Some(filter) => narrow(searched, filter),
         None => Narrowed {
             predicate: Predicate::Constant(true),
             exact: true,

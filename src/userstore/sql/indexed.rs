@@ -8,11 +8,11 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::Text;
 use serde_json::Value;
 
-use crate::domain::Attributes;
-use crate::domain::ResourceId;
+use super::reindex;
 use crate::domain::name::canonical;
 use crate::domain::schema::AttributeRef;
 use crate::domain::schema::{Attribute, DataType, ResourceType};
+use crate::domain::{Attributes, Kind, ResourceId};
 use crate::storage::SqlConnection;
 use crate::storage::connection::MultiBackend;
 use crate::storage::random::fingerprint;
@@ -38,13 +38,57 @@ pub(super) fn folded(attribute: &Attribute, text: &str) -> String {
     }
 }
 
+/// The type of the resources that are searched, and the indexes that may not be used yet.
+#[derive(Clone, Copy)]
+pub(super) struct Searched<'a> {
+    pub(super) kind: &'a Kind,
+    pub(super) unfinished: &'a BTreeSet<String>,
+}
+
+impl Searched<'_> {
+    pub(super) fn is_indexed(self, attribute: &AttributeRef) -> bool {
+        is_indexed(attribute)
+            && (self.unfinished.is_empty() || !self.unfinished.contains(&reindex::name(self.kind, &attribute.path())))
+    }
+
+    /// Whether names can be looked up by their canonical form.
+    pub(super) fn has_names(self) -> bool {
+        !self.unfinished.contains(reindex::NAMES)
+    }
+}
+
 /// Whether the schema marks the attribute as indexed.
-pub(super) fn is_indexed(attribute: &AttributeRef) -> bool {
+fn is_indexed(attribute: &AttributeRef) -> bool {
     attribute.leaf().indexed && is_text(attribute.leaf())
 }
 
 fn is_text(attribute: &Attribute) -> bool {
     matches!(attribute.data_type, DataType::String | DataType::Reference)
+}
+
+/// Returns the paths of the attributes of a type that the schema marks as indexed, each with whether it is compared with
+/// case.
+pub(super) fn paths(resource_type: &ResourceType) -> Vec<(String, bool)> {
+    let mut found = Vec::new();
+    let mut add_all = |prefix: &str, attributes: &[std::sync::Arc<Attribute>]| {
+        for attribute in attributes {
+            let path = format!("{prefix}{}", attribute.name);
+            let subs = attribute
+                .sub_attributes
+                .iter()
+                .map(|sub| (format!("{path}.{}", sub.name), sub));
+            for (path, leaf) in subs.chain([(path.clone(), attribute)]) {
+                if leaf.indexed && is_text(leaf) {
+                    found.push((path, leaf.case_exact));
+                }
+            }
+        }
+    };
+    add_all("", &resource_type.schema.attributes);
+    for extension in &resource_type.extensions {
+        add_all(&format!("{}:", extension.schema.id), &extension.schema.attributes);
+    }
+    found
 }
 
 /// Returns the (path, value) pairs of a resource's indexed attributes.

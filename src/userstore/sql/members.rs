@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::Text;
 
 use crate::domain::change::MembershipDelta;
@@ -344,6 +345,13 @@ pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &Resource
         }
     }
     Ok(groups.into_iter().map(ResourceId::from).collect())
+}
+
+/// The error of a transaction that must begin again: the resource that it deletes has joined a group that it has not
+/// locked.
+pub(super) fn joined_meanwhile() -> Error {
+    let text = "it has joined a group meanwhile".to_owned();
+    Error::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(text))
 }
 
 /// Removes a resource from every group and returns those groups, in the order of their ids.

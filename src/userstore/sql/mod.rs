@@ -17,12 +17,14 @@ use crate::storage::error::Retry;
 use crate::storage::tables::resources;
 use crate::storage::{Database, SqlConnection, StorageError};
 
+mod account_records;
 mod checkpoints;
 mod credentials;
 mod find;
 mod indexed;
 mod members;
 mod predicate;
+pub(crate) mod reindex;
 mod row;
 mod side_writes;
 mod unique;
@@ -105,7 +107,10 @@ impl Userstore for SqlUserstore {
     }
 
     fn find(&self, query: &Query) -> Result<ResultPage, StoreError> {
-        let read = |connection: &mut SqlConnection| find::find(connection, (&self.name, &self.checkpoints), query);
+        let unfinished = self.database.unfinished_indexes().get();
+        let read = |connection: &mut SqlConnection| {
+            find::find(connection, (&self.name, &self.checkpoints), &unfinished, query)
+        };
         if query.relations.members && query.kind == Kind::GROUP {
             self.database.read(|connection| connection.snapshot(read))
         } else {

@@ -9,7 +9,7 @@ use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, Valid
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Text};
 
-use super::indexed::{self, WIDTH, capped, folded};
+use super::indexed::{Searched, WIDTH, capped, folded};
 use crate::domain::Kind;
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::name::canonical;
@@ -71,25 +71,25 @@ impl Narrowed {
     }
 }
 
-/// Returns the predicate that SQL can evaluate for a filter over resources of `kind`.
-pub(super) fn narrow(kind: &Kind, filter: &Filter) -> Narrowed {
+/// Returns the predicate that SQL can evaluate for a filter over resources.
+pub(super) fn narrow(searched: Searched<'_>, filter: &Filter) -> Narrowed {
     match filter {
         Filter::Constant(value) => Narrowed::exact(Predicate::Constant(*value)),
-        Filter::And(parts) => combine(parts.iter().map(|part| narrow(kind, part)), Predicate::All),
-        Filter::Or(parts) => combine(parts.iter().map(|part| narrow(kind, part)), Predicate::Any),
-        Filter::Not(inner) => negate(narrow(kind, inner)),
-        Filter::Present(attribute) => present(kind, attribute),
+        Filter::And(parts) => combine(parts.iter().map(|part| narrow(searched, part)), Predicate::All),
+        Filter::Or(parts) => combine(parts.iter().map(|part| narrow(searched, part)), Predicate::Any),
+        Filter::Not(inner) => negate(narrow(searched, inner)),
+        Filter::Present(attribute) => present(searched, attribute),
         Filter::Compare {
             attribute,
             operator: Operator::Ne,
             value,
-        } => negate(compare(kind, attribute, Operator::Eq, value)),
+        } => negate(compare(searched, attribute, Operator::Eq, value)),
         Filter::Compare {
             attribute,
             operator,
             value,
-        } => compare(kind, attribute, *operator, value),
-        Filter::Element { filter, .. } => element(kind, filter),
+        } => compare(searched, attribute, *operator, value),
+        Filter::Element { filter, .. } => element(searched, filter),
     }
 }
 
@@ -116,7 +116,7 @@ fn negate(inner: Narrowed) -> Narrowed {
 }
 
 /// One element must satisfy the whole filter. The index holds values, not elements, so several conditions only narrow.
-fn element(kind: &Kind, filter: &Filter) -> Narrowed {
+fn element(searched: Searched<'_>, filter: &Filter) -> Narrowed {
     match filter {
         // Even a filter that every element satisfies requires an element, and no index knows whether there is one.
         Filter::Constant(true)
@@ -125,16 +125,16 @@ fn element(kind: &Kind, filter: &Filter) -> Narrowed {
         }
         | Filter::Not(_) => Narrowed::open(),
         Filter::And(parts) => {
-            let all = combine(parts.iter().map(|part| element(kind, part)), Predicate::All);
+            let all = combine(parts.iter().map(|part| element(searched, part)), Predicate::All);
             Narrowed { exact: false, ..all }
         }
-        Filter::Or(parts) => combine(parts.iter().map(|part| element(kind, part)), Predicate::Any),
-        single => narrow(kind, single),
+        Filter::Or(parts) => combine(parts.iter().map(|part| element(searched, part)), Predicate::Any),
+        single => narrow(searched, single),
     }
 }
 
-fn present(kind: &Kind, attribute: &AttributeRef) -> Narrowed {
-    match place(kind, attribute) {
+fn present(searched: Searched<'_>, attribute: &AttributeRef) -> Narrowed {
+    match place(searched, attribute) {
         AttributeColumn::Key | AttributeColumn::Id | AttributeColumn::Time(_) => {
             Narrowed::exact(Predicate::Constant(true))
         }
@@ -151,8 +151,8 @@ fn not_empty() -> TextTest {
     TextTest::Compares(" > ", String::new())
 }
 
-fn compare(kind: &Kind, attribute: &AttributeRef, operator: Operator, value: &Comparand) -> Narrowed {
-    match (place(kind, attribute), value) {
+fn compare(searched: Searched<'_>, attribute: &AttributeRef, operator: Operator, value: &Comparand) -> Narrowed {
+    match (place(searched, attribute), value) {
         (AttributeColumn::Active, Comparand::Boolean(active)) if operator == Operator::Eq => Narrowed {
             predicate: Predicate::Active(*active),
             // An absent `active` equals neither value, but the column is false.
@@ -212,9 +212,9 @@ enum AttributeColumn {
     Document,
 }
 
-fn place(kind: &Kind, attribute: &AttributeRef) -> AttributeColumn {
+fn place(searched: Searched<'_>, attribute: &AttributeRef) -> AttributeColumn {
     if attribute.extension.is_some() {
-        return if indexed::is_indexed(attribute) {
+        return if searched.is_indexed(attribute) {
             AttributeColumn::Indexed
         } else {
             AttributeColumn::Document
@@ -226,11 +226,15 @@ fn place(kind: &Kind, attribute: &AttributeRef) -> AttributeColumn {
         ("externalId", None) => AttributeColumn::ExternalId,
         ("meta", Some("created")) => AttributeColumn::Time("resources.created"),
         ("meta", Some("lastModified")) => AttributeColumn::Time("resources.modified"),
-        ("active", None) if *kind == Kind::USER => AttributeColumn::Active,
-        ("members", Some("value")) if *kind == Kind::GROUP && attribute.leaf().case_exact => AttributeColumn::Members,
-        ("groups", Some("value")) if *kind == Kind::USER && attribute.leaf().case_exact => AttributeColumn::Groups,
-        (_, None) if attribute.attribute.is_name => AttributeColumn::Key,
-        _ if indexed::is_indexed(attribute) => AttributeColumn::Indexed,
+        ("active", None) if *searched.kind == Kind::USER => AttributeColumn::Active,
+        ("members", Some("value")) if *searched.kind == Kind::GROUP && attribute.leaf().case_exact => {
+            AttributeColumn::Members
+        }
+        ("groups", Some("value")) if *searched.kind == Kind::USER && attribute.leaf().case_exact => {
+            AttributeColumn::Groups
+        }
+        (_, None) if attribute.attribute.is_name && searched.has_names() => AttributeColumn::Key,
+        _ if searched.is_indexed(attribute) => AttributeColumn::Indexed,
         _ => AttributeColumn::Document,
     }
 }

@@ -4,22 +4,21 @@ use std::collections::BTreeSet;
 
 use diesel::dsl::case_when;
 use diesel::prelude::*;
-use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::BigInt;
 
+use super::account_records::RecordOwner;
 use super::row::Row;
 use super::{SqlUserstore, credentials, indexed, members, unique};
 use crate::domain::change::MembershipDelta;
 use crate::domain::provenance::{self, Provenance};
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Document, Kind, Link, Precondition, Resource, ResourceId, SideRecord, StoreName, Timestamp, Version,
+    Attributes, Document, Kind, Precondition, Resource, ResourceId, SideRecord, StoreName, Timestamp, Version,
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
 use crate::storage::{
-    SqlConnection, StorageError, approvals, consents, factors, grants, group_grants, journal, links, mail_codes,
-    removals, sessions,
+    SqlConnection, StorageError, consents, factors, grants, group_grants, journal, links, mail_codes, sessions,
 };
 use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, Write, WriteAction, WriteResult};
 
@@ -269,7 +268,7 @@ impl PreparedWrite {
         };
         for group in members::leave_all(connection, &self.id)? {
             if !locked.contains(&group) {
-                return Err(joined_meanwhile());
+                return Err(members::joined_meanwhile().into());
             }
             self.journal_group_change(connection, group)?;
         }
@@ -413,41 +412,14 @@ impl PreparedWrite {
     }
 
     fn write_side_records(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
-        for side_record in &self.side_records {
-            match side_record {
-                SideRecord::Journal(_) => {}
-                SideRecord::Link(link) => {
-                    if removals::has_begun(connection, &link.identity_provider)? {
-                        // Whoever decided on the link decides again, and finds the removal.
-                        return Err(StoreError::Stale);
-                    }
-                    links::insert(connection, link, &self.store, &self.id, self.at)?;
-                    approvals::delete_of_identity(connection, link)?;
-                }
-                SideRecord::Unlink { link, spared } => self.unlink(connection, link, spared.as_deref())?,
-                SideRecord::Consent(consent) => {
-                    consents::insert(connection, consent, &self.store, &self.id, self.at)?;
-                }
-                SideRecord::Withdrawal(purpose) => consents::withdraw(connection, purpose, &self.id, self.at)?,
-                SideRecord::Grant(grant) => group_grants::set(connection, &self.id, grant)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes a link and, if the user has no other at the provider, ends the sessions that began through it, but for one.
-    fn unlink(&self, connection: &mut SqlConnection, link: &Link, spared: Option<&str>) -> Result<(), StoreError> {
-        links::delete(connection, link, &self.id)?;
-        let provider = &link.identity_provider;
-        if !links::has(connection, &self.id, provider)? {
-            for session in sessions::of_provider(connection, &self.id, provider)? {
-                if Some(session.as_str()) != spared {
-                    sessions::delete(connection, &session, self.at)?;
-                    grants::revoke_of_session(connection, &session, self.at)?;
-                }
-            }
-        }
-        Ok(())
+        let owner = RecordOwner {
+            store: &self.store,
+            id: &self.id,
+            at: self.at,
+        };
+        self.side_records
+            .iter()
+            .try_for_each(|side_record| owner.write(connection, side_record))
     }
 
     /// The actor that grants memberships with this write.
@@ -497,13 +469,6 @@ fn values(store: &SqlUserstore, kind: &Kind, attributes: &Attributes) -> BTreeSe
     resource_type.map_or_else(BTreeSet::new, |resource_type| {
         indexed::values(resource_type, attributes)
     })
-}
-
-/// The error of a transaction that must begin again: the resource that it deletes has joined a group that it has not
-/// locked.
-fn joined_meanwhile() -> StoreError {
-    let text = "it has joined a group meanwhile".to_owned();
-    Error::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(text)).into()
 }
 
 fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option<Resource>> {

@@ -1,0 +1,52 @@
+//! Writes the records that go with a change of an account: links, consents and granted memberships.
+
+use crate::domain::{Link, ResourceId, SideRecord, StoreName, Timestamp};
+use crate::storage::{SqlConnection, approvals, consents, grants, group_grants, links, removals, sessions};
+use crate::userstore::StoreError;
+
+/// The resource that the records are about, and the time of the change.
+pub(super) struct RecordOwner<'a> {
+    pub(super) store: &'a StoreName,
+    pub(super) id: &'a ResourceId,
+    pub(super) at: Timestamp,
+}
+
+impl RecordOwner<'_> {
+    /// Writes one record in the open transaction. Journal entries are written elsewhere.
+    pub(super) fn write(&self, connection: &mut SqlConnection, side_record: &SideRecord) -> Result<(), StoreError> {
+        match side_record {
+            SideRecord::Journal(_) => {}
+            SideRecord::Link(link) => self.link(connection, link)?,
+            SideRecord::Unlink { link, spared } => self.unlink(connection, link, spared.as_deref())?,
+            SideRecord::Consent(consent) => consents::insert(connection, consent, self.store, self.id, self.at)?,
+            SideRecord::Withdrawal(purpose) => consents::withdraw(connection, purpose, self.id, self.at)?,
+            SideRecord::Grant(grant) => group_grants::set(connection, self.id, grant)?,
+        }
+        Ok(())
+    }
+
+    /// Makes a link, unless a removal of its provider has begun: whoever decided on the link decides again then, and
+    /// finds the removal.
+    fn link(&self, connection: &mut SqlConnection, link: &Link) -> Result<(), StoreError> {
+        if removals::has_begun(connection, &link.identity_provider)? {
+            return Err(StoreError::Stale);
+        }
+        links::insert(connection, link, self.store, self.id, self.at)?;
+        Ok(approvals::delete_of_identity(connection, link)?)
+    }
+
+    /// Deletes a link and, if the user has no other at the provider, ends the sessions that began through it, but for one.
+    fn unlink(&self, connection: &mut SqlConnection, link: &Link, spared: Option<&str>) -> Result<(), StoreError> {
+        links::delete(connection, link, self.id)?;
+        let provider = &link.identity_provider;
+        if !links::has(connection, self.id, provider)? {
+            for session in sessions::of_provider(connection, self.id, provider)? {
+                if Some(session.as_str()) != spared {
+                    sessions::delete(connection, &session, self.at)?;
+                    grants::revoke_of_session(connection, &session, self.at)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
