@@ -56,12 +56,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
     }
     println!("{} is valid.", path.display());
     connected.iter().for_each(tell);
-    if !rebuilt.is_empty() {
-        println!(
-            "Indexes that a start rebuilds in the background, with slower filters meanwhile: {}.",
-            rebuilt.join(", ")
-        );
-    }
+    tell_indexes(&rebuilt);
     if let Some(count) = replayed {
         println!(
             "{} as before.",
@@ -81,6 +76,11 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
         plural(registry.types().len(), "resource type"),
         plural(registry.schemas().len(), "schema"),
     );
+    note_weak_factors(config);
+    outcome(bad)
+}
+
+fn note_weak_factors(config: &Config) {
     let by_mail = config.identity_providers.iter().map(|provider| provider.mfa);
     let by_mail = by_mail.chain(config.service_providers.iter().map(|provider| provider.policy.mfa));
     if by_mail.into_iter().any(SecondFactor::mails) {
@@ -89,13 +89,21 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
              protection, set mfa = \"totp\"."
         );
     }
-    outcome(bad)
 }
 
 fn outcome(bad: usize) -> Result<(), CommandError> {
     match bad {
         0 => Ok(()),
         _ => Err(CommandError::Failed(format!("{} found.", plural(bad, "problem")))),
+    }
+}
+
+fn tell_indexes(rebuilt: &[String]) {
+    if !rebuilt.is_empty() {
+        println!(
+            "Indexes that a start rebuilds in the background, with slower filters meanwhile: {}.",
+            rebuilt.join(", ")
+        );
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) fn step(context: &TargetContext) -> Result<usize, ConsumeError> {
         now: context.clock.now(),
         rejected: None,
     };
-    let mut records: VecDeque<_> = records.into_iter().map(|record| Record::of(context, record)).collect();
+    let mut records: VecDeque<_> = records.into_iter().map(|record| Told::of(context, record)).collect();
     while !records.is_empty() && !context.is_stopping() {
         if !reader.apply_next(&mut records)? {
             // Another process has read on meanwhile.
@@ -103,14 +103,14 @@ pub(super) fn step(context: &TargetContext) -> Result<usize, ConsumeError> {
 }
 
 /// A record, and whether this target is told of it.
-struct Record {
+struct Told {
     record: JournalRecord,
     listens: bool,
     /// The members that a group has already when it becomes known.
     newcomers: Vec<ResourceId>,
 }
 
-impl Record {
+impl Told {
     fn of(context: &TargetContext, record: JournalRecord) -> Self {
         let listens = listens(context, &record);
         Self {
@@ -152,7 +152,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Applies as many of the next records as fit into a transaction, or the next one in several. False if another
     /// process has moved the position.
-    fn apply_next(&mut self, records: &mut VecDeque<Record>) -> Result<bool, ConsumeError> {
+    fn apply_next(&mut self, records: &mut VecDeque<Told>) -> Result<bool, ConsumeError> {
         let mut batch = Vec::new();
         let mut rows = 0;
         while let Some(mut next) = records.pop_front() {
@@ -167,7 +167,7 @@ impl Reader<'_> {
                 break;
             }
         }
-        let records: Arc<[Arc<Record>]> = batch.into();
+        let records: Arc<[Arc<Told>]> = batch.into();
         match self.write(Arc::clone(&records)) {
             Err(error @ StorageError::Failed(_)) => {
                 log::warn!(
@@ -182,7 +182,7 @@ impl Reader<'_> {
 
     /// Whether everything that the record causes fits into one transaction. Reads the members of a group that becomes
     /// known.
-    fn is_small(&self, record: &mut Record) -> Result<bool, ConsumeError> {
+    fn is_small(&self, record: &mut Told) -> Result<bool, ConsumeError> {
         if !record.listens || !record.is_of_group() {
             return Ok(record.rows() <= ROWS);
         }
@@ -203,7 +203,7 @@ impl Reader<'_> {
     }
 
     /// Applies records one by one, and in parts where the database rejects something, so that the rest goes on.
-    fn apply_separately(&mut self, records: &[Arc<Record>]) -> Result<bool, ConsumeError> {
+    fn apply_separately(&mut self, records: &[Arc<Told>]) -> Result<bool, ConsumeError> {
         for record in records {
             let still_ours = match self.write([Arc::clone(record)].into()) {
                 Err(StorageError::Failed(_)) => self.apply_large(record)?,
@@ -216,7 +216,7 @@ impl Reader<'_> {
         Ok(true)
     }
 
-    fn write(&mut self, records: Arc<[Arc<Record>]>) -> Result<bool, StorageError> {
+    fn write(&mut self, records: Arc<[Arc<Told>]>) -> Result<bool, StorageError> {
         let end = records.last().map(|record| record.record.position);
         let now = self.now;
         self.transaction(end, move |connection, target| {
@@ -263,14 +263,14 @@ impl Reader<'_> {
     }
 
     /// Applies a record about many members. The group becomes known only after all its members were recorded.
-    fn apply_large(&mut self, record: &Arc<Record>) -> Result<bool, ConsumeError> {
+    fn apply_large(&mut self, record: &Arc<Told>) -> Result<bool, ConsumeError> {
         match self.apply_in_parts(record) {
             Err(ConsumeError::Storage(error @ StorageError::Failed(_))) => Ok(self.park(record, &error)?),
             done => done,
         }
     }
 
-    fn apply_in_parts(&mut self, record: &Arc<Record>) -> Result<bool, ConsumeError> {
+    fn apply_in_parts(&mut self, record: &Arc<Told>) -> Result<bool, ConsumeError> {
         let becomes_known = record.listens && record.is_of_group() && !self.is_known(&record.record.id)?;
         if becomes_known && !self.record_present_members(record)? {
             return Ok(false);
@@ -303,7 +303,7 @@ impl Reader<'_> {
         }
     }
 
-    fn record_present_members(&mut self, record: &Arc<Record>) -> Result<bool, ConsumeError> {
+    fn record_present_members(&mut self, record: &Arc<Told>) -> Result<bool, ConsumeError> {
         let (store, group) = (&record.record.store, &record.record.id);
         let mut last: Option<ResourceId> = None;
         loop {
@@ -317,7 +317,7 @@ impl Reader<'_> {
     }
 
     /// Records members. Where the database rejects one of them, the others are recorded without it.
-    fn record_members(&mut self, record: &Record, ids: Vec<ResourceId>, is_in: bool) -> Result<bool, ConsumeError> {
+    fn record_members(&mut self, record: &Told, ids: Vec<ResourceId>, is_in: bool) -> Result<bool, ConsumeError> {
         match self.record_members_together(record, ids.clone(), is_in) {
             Err(StorageError::Failed(_)) if ids.len() > 1 => {
                 for id in ids {
@@ -337,7 +337,7 @@ impl Reader<'_> {
 
     fn record_members_together(
         &mut self,
-        record: &Record,
+        record: &Told,
         ids: Vec<ResourceId>,
         is_in: bool,
     ) -> Result<bool, StorageError> {
@@ -351,7 +351,7 @@ impl Reader<'_> {
         })
     }
 
-    fn record_unknown_members(&mut self, record: &Record) -> Result<bool, ConsumeError> {
+    fn record_unknown_members(&mut self, record: &Told) -> Result<bool, ConsumeError> {
         let now = self.now;
         loop {
             let group = record.record.id.clone();
@@ -373,7 +373,7 @@ impl Reader<'_> {
     }
 
     /// Notes a record that the database rejects, in whole or in part, and goes on behind it.
-    fn park(&mut self, record: &Record, error: &StorageError) -> Result<bool, StorageError> {
+    fn park(&mut self, record: &Told, error: &StorageError) -> Result<bool, StorageError> {
         let JournalRecord { position, id, kind, .. } = &record.record;
         log::error!(
             "target {}: a change of {kind} {id} (journal {}.{}) cannot be recorded as a whole; what is rejected is set aside and does not reach the target: {error}",
@@ -391,7 +391,7 @@ impl Reader<'_> {
 /// The rows of one record at one target.
 struct RecordWrites<'a> {
     target: &'a TargetName,
-    record: &'a Record,
+    record: &'a Told,
     now: Timestamp,
 }
 
@@ -400,7 +400,7 @@ impl RecordWrites<'_> {
     /// along with the next change that is sent. Deletions are always sent, since the account could not be removed
     /// otherwise. Changes by administrators, jobs and users themselves are sent to every target that has a copy.
     fn concerns(&self, connection: &mut SqlConnection) -> Result<bool, StorageError> {
-        let Record { record, listens, .. } = self.record;
+        let Told { record, listens, .. } = self.record;
         if record.kind != Kind::USER && record.kind != Kind::GROUP {
             return Ok(false);
         }
@@ -430,7 +430,7 @@ impl RecordWrites<'_> {
     }
 
     fn resource(&self, connection: &mut SqlConnection) -> Result<(), StorageError> {
-        let Record { record, listens, .. } = self.record;
+        let Told { record, listens, .. } = self.record;
         if !self.concerns(connection)? {
             return Ok(());
         }
@@ -444,7 +444,7 @@ impl RecordWrites<'_> {
 
     /// Makes the members that the target does not know due as users.
     fn unknown_members(&self, connection: &mut SqlConnection) -> Result<(), StorageError> {
-        let Record {
+        let Told {
             record,
             newcomers,
             listens,

@@ -207,7 +207,7 @@ fn write_together(context: &TargetContext, lease: &Lease, outcomes: Vec<Arc<Push
     let (target, owner, now) = (context.target().clone(), lease.owner.clone(), context.clock.now());
     let woken: usize = context.database.write(move |connection| {
         let mut ours = Vec::new();
-        for outcome in outcomes.iter() {
+        for outcome in &outcomes {
             if outbound_claim::record_outcome(connection, &target, &owner, &outcome.settled)? {
                 ours.push(outcome);
             }

@@ -221,7 +221,7 @@ async fn renew_session(oidc: Data<Oidc>, visit: AccountSession) -> HttpResponse 
 
 /// Starts a login for the account page; with a visitor, only that person may sign in.
 async fn enter(login_data: &LoginData, http: &HttpRequest, visitor: Option<SignedInUser>) -> HttpResponse {
-    if let Err(page) = source::may_begin_login(http) {
+    if let Some(page) = source::turned_away(http) {
         return page;
     }
     let federation = Arc::clone(&login_data.federation);

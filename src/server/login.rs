@@ -388,24 +388,30 @@ impl Stop {
 pub(super) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoginError> + Send + 'static,
 ) -> Result<T, Stop> {
-    settle(blocking::LOGINS.run(work).await)
+    match blocking::LOGINS.run(work).await {
+        Some(Ok(value)) => Ok(value),
+        failed => Err(stop(failed.and_then(Result::err))),
+    }
 }
 
 /// Like [`run`], for a step that checks or hashes a password.
 pub(super) async fn run_with_password<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoginError> + Send + 'static,
 ) -> Result<T, Stop> {
-    settle(blocking::PASSWORDS.run(work).await)
+    match blocking::PASSWORDS.run(work).await {
+        Some(Ok(value)) => Ok(value),
+        failed => Err(stop(failed.and_then(Result::err))),
+    }
 }
 
-fn settle<T>(done: Option<Result<T, LoginError>>) -> Result<T, Stop> {
-    match done {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(LoginError::Denied(denial))) => Err(Stop::Denied(denial)),
-        Some(Err(LoginError::Failed(error))) => {
+/// Returns why a step does not go on; without an error, it could not be run.
+fn stop(error: Option<LoginError>) -> Stop {
+    match error {
+        Some(LoginError::Denied(denial)) => Stop::Denied(denial),
+        Some(LoginError::Failed(error)) => {
             log::error!("a login failed: {error}");
-            Err(Stop::Failed(unavailable()))
+            Stop::Failed(unavailable())
         }
-        None => Err(Stop::Failed(unavailable())),
+        None => Stop::Failed(unavailable()),
     }
 }

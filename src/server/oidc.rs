@@ -68,9 +68,9 @@ async fn authorize(
         .await
     {
         Some(Ok(Authorized::Redirect(location))) => see_other(&location),
-        Some(Ok(Authorized::Login(request))) => match source::may_begin_login(&http) {
-            Ok(()) => to_login(&oidc, &login_data, *request).await,
-            Err(page) => page,
+        Some(Ok(Authorized::Login(request))) => match source::turned_away(&http) {
+            None => to_login(&oidc, &login_data, *request).await,
+            Some(page) => page,
         },
         Some(Err(failure)) => page_failed(&failure),
         None => stopping(),

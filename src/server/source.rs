@@ -23,14 +23,12 @@ const PER_SECOND_OF_ALL: f64 = 200.0;
 static OF_EACH: LazyLock<Allowances> = LazyLock::new(|| Allowances::new(BURST, PER_SECOND));
 static OF_ALL: LazyLock<Allowances> = LazyLock::new(|| Allowances::new(BURST_OF_ALL, PER_SECOND_OF_ALL));
 
-/// Whether a request may begin a login; otherwise the page that says that it may not now.
-pub(super) fn may_begin_login(request: &HttpRequest) -> Result<(), HttpResponse> {
+/// Returns the page that says that no login can begin now, if the address of a request has begun too many.
+pub(super) fn turned_away(request: &HttpRequest) -> Option<HttpResponse> {
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let Some(source) = peer.map(|peer| source(peer, request.headers())) else {
-        return Ok(());
-    };
+    let source = source(peer?, request.headers());
     if OF_EACH.take(&source.to_string()) && OF_ALL.take("") {
-        return Ok(());
+        return None;
     }
     log::warn!("too many logins are begun from {source}; one is turned away");
     let page = ErrorPage {
@@ -40,7 +38,7 @@ pub(super) fn may_begin_login(request: &HttpRequest) -> Result<(), HttpResponse>
         again: None,
         way_out: None,
     };
-    Err(page::respond(StatusCode::TOO_MANY_REQUESTS, page.render(), &[]))
+    Some(page::respond(StatusCode::TOO_MANY_REQUESTS, page.render(), &[]))
 }
 
 /// The address of a request: that of the peer, or the one that a reverse proxy on this host or network appended to

@@ -115,20 +115,23 @@ where
             .iter()
             .map(ToString::to_string)
             .collect();
-        let version = |migration: &Box<dyn Migration<B>>| migration.name().version().to_string();
+        let version = |migration: &dyn Migration<B>| migration.name().version().to_string();
         if let Some(newer) = applied
             .iter()
-            .find(|applied| !known.iter().any(|migration| version(migration) == **applied))
+            .find(|applied| !known.iter().any(|migration| version(&**migration) == **applied))
         {
             return Err(MigrateError::Newer(newer.clone()));
         }
-        let Some(next) = known.iter().find(|migration| !applied.contains(&version(migration))) else {
+        let Some(next) = known
+            .iter()
+            .find(|migration| !applied.contains(&version(&***migration)))
+        else {
             return Ok(None);
         };
         let name = next.name().to_string();
         watched(&name, progress, || connection.run_migration(next).map(|_| ()))
             .map_err(|error| MigrateError::Step(format!("{name}: {error}")))?;
-        Ok(Some(version(next)))
+        Ok(Some(version(&**next)))
     };
     let mut done = Vec::new();
     while let Some(version) = transaction(connection, &step)? {

@@ -13,6 +13,7 @@ mod fixtures;
 mod federation_peer;
 mod filter_agreement;
 mod ldap;
+mod limits;
 mod mail_peer;
 mod migrations;
 mod scim_paging;
@@ -26,6 +27,7 @@ fn main() {
         federation_peer::trials(),
         filter_agreement::trials(),
         ldap::trials(),
+        limits::trials(),
         mail_peer::trials(),
         migrations::trials(),
         scim_paging::trials(),

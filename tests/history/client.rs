@@ -126,6 +126,13 @@ pub(crate) struct Client {
     pub(crate) dice: u64,
 }
 
+/// A request that was sent, with its condition and its answer.
+struct Sent {
+    began: u64,
+    expected: Option<i64>,
+    answer: Option<Answer>,
+}
+
 struct Answer {
     status: u16,
     body: Value,
@@ -318,7 +325,7 @@ impl Client {
         (values, token)
     }
 
-    fn user_body(&self, values: &Values, token: u32) -> Value {
+    fn user_body(values: &Values, token: u32) -> Value {
         json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
             "userName": name_text(values.name.unwrap_or(0)),
@@ -331,7 +338,7 @@ impl Client {
     fn create_user(&mut self) {
         let name = self.some_name();
         let (values, token) = self.fresh_values(name);
-        let body = self.user_body(&values, token);
+        let body = Self::user_body(&values, token);
         let began = self.history.now();
         let answer = self.send("POST", "/Users", Some(&body), None);
         self.created(began, answer, values, token);
@@ -434,7 +441,15 @@ impl Client {
         }
         let began = self.history.now();
         let answer = self.send("PATCH", &format!("/Users/{id}"), Some(&patch(&operations)), expected);
-        self.changed(began, answer, &id, values, expected);
+        self.changed(
+            Sent {
+                began,
+                expected,
+                answer,
+            },
+            &id,
+            values,
+        );
     }
 
     fn rename_user(&mut self) {
@@ -447,10 +462,23 @@ impl Client {
         let body = patch(&[json!({"op": "replace", "path": "userName", "value": name_text(name)})]);
         let began = self.history.now();
         let answer = self.send("PATCH", &format!("/Users/{id}"), Some(&body), None);
-        self.changed(began, answer, &id, values, None);
+        self.changed(
+            Sent {
+                began,
+                expected: None,
+                answer,
+            },
+            &id,
+            values,
+        );
     }
 
-    fn changed(&mut self, began: u64, answer: Option<Answer>, id: &str, values: Values, expected: Option<i64>) {
+    fn changed(&mut self, sent: Sent, id: &str, values: Values) {
+        let Sent {
+            began,
+            expected,
+            answer,
+        } = sent;
         let user = self.user_number(id);
         let name = values.name.map(|spelling| spelling / 2);
         let mut events = Vec::new();
@@ -641,7 +669,15 @@ impl Client {
         let began = self.history.now();
         let path = format!("/Groups/{group}?excludedAttributes=members");
         let answer = self.send("PATCH", &path, Some(&patch(&operations)), expected);
-        self.group_changed(began, answer, &group, steps, expected);
+        self.group_changed(
+            Sent {
+                began,
+                expected,
+                answer,
+            },
+            &group,
+            steps,
+        );
     }
 
     fn put_group(&mut self) {
@@ -661,22 +697,22 @@ impl Client {
         let path = format!("/Groups/{group}?excludedAttributes=members");
         let answer = self.send("PUT", &path, Some(&body), None);
         self.group_changed(
-            began,
-            answer,
+            Sent {
+                began,
+                expected: None,
+                answer,
+            },
             &group,
             vec![Step::Set(ids), Step::External(external)],
-            None,
         );
     }
 
-    fn group_changed(
-        &mut self,
-        began: u64,
-        answer: Option<Answer>,
-        group: &str,
-        steps: Vec<Step>,
-        expected: Option<i64>,
-    ) {
+    fn group_changed(&mut self, sent: Sent, group: &str, steps: Vec<Step>) {
+        let Sent {
+            began,
+            expected,
+            answer,
+        } = sent;
         let number = self.user_number(group);
         let answered = answer.is_some();
         let event = match answer {
@@ -744,7 +780,7 @@ impl Client {
         let ids = self.some_members();
         let goner = self.some_user().filter(|_| self.chance(30));
         let mut operations = vec![
-            json!({"method": "POST", "path": "/Users", "bulkId": "new", "data": self.user_body(&values, token)}),
+            json!({"method": "POST", "path": "/Users", "bulkId": "new", "data": Self::user_body(&values, token)}),
             json!({"method": "PATCH", "path": format!("/Groups/{group}"), "data": patch(&[json!({"op": "add", "path": "members", "value": self.values(&ids)})])}),
         ];
         if let Some((id, _)) = &goner {
@@ -774,7 +810,15 @@ impl Client {
         };
         let (first, second, third) = (each(0), each(1), each(2));
         self.created(began, first, values, token);
-        self.group_changed(began, second, &group, vec![Step::Add(ids)], None);
+        self.group_changed(
+            Sent {
+                began,
+                expected: None,
+                answer: second,
+            },
+            &group,
+            vec![Step::Add(ids)],
+        );
         if let Some((id, _)) = goner {
             self.deleted(began, third, &id, None);
         }

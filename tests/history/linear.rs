@@ -74,10 +74,14 @@ pub(crate) fn explain<O: Operation>(initial: O::State, calls: &[Call<O>]) -> Res
         lowest_version: lowest_versions(calls, &order),
         order,
     };
-    let mut seen = HashSet::new();
     let mut path = Vec::new();
-    let mut deepest = (0, 0, initial.clone());
-    let mut entered = search.enter(initial, 0, Vec::new(), &mut seen, &mut deepest);
+    let mut progress = Progress {
+        seen: HashSet::new(),
+        next: 0,
+        at: 0,
+        state: initial.clone(),
+    };
+    let mut entered = search.enter(initial, 0, Vec::new(), &mut progress);
     for _ in 0..MOST {
         match entered {
             Entered::End => return Ok(()),
@@ -87,7 +91,7 @@ pub(crate) fn explain<O: Operation>(initial: O::State, calls: &[Call<O>]) -> Res
         // The next thing to try, at the last place where there is one.
         let (state, next, open) = loop {
             let Some(place) = path.last_mut() else {
-                let (_, at, state) = deepest;
+                let Progress { at, state, .. } = progress;
                 return Err(Refusal::Impossible { at, state });
             };
             let Some(chosen) = place.untried.pop() else {
@@ -107,9 +111,17 @@ pub(crate) fn explain<O: Operation>(initial: O::State, calls: &[Call<O>]) -> Res
             open.retain(|index| calls[*index].answered || calls[*index].ended >= calls[chosen].began);
             break (after, place.next, open);
         };
-        entered = search.enter(state, next, open, &mut seen, &mut deepest);
+        entered = search.enter(state, next, open, &mut progress);
     }
-    Err(Refusal::Undecided { at: deepest.1 })
+    Err(Refusal::Undecided { at: progress.at })
+}
+
+/// The places that were seen, and the farthest of them: the call that must take effect next there, and the state.
+struct Progress<S> {
+    seen: HashSet<u64>,
+    next: usize,
+    at: usize,
+    state: S,
 }
 
 /// Where a step of the search leads.
@@ -144,8 +156,7 @@ impl<O: Operation> Search<'_, O> {
         state: O::State,
         mut next: usize,
         mut open: Vec<usize>,
-        seen: &mut HashSet<u64>,
-        deepest: &mut (usize, usize, O::State),
+        progress: &mut Progress<O::State>,
     ) -> Entered<O::State> {
         // A call may take effect before another ends only if it has begun by then.
         let first_end = loop {
@@ -167,7 +178,7 @@ impl<O: Operation> Search<'_, O> {
             !(*answered && operation.is_fixed() && operation.apply(&state).as_ref() == Some(&state))
         });
         if open.len() < before {
-            return self.enter(state, next, open, seen, deepest);
+            return self.enter(state, next, open, progress);
         }
         let Some(first_end) = first_end else {
             return Entered::End;
@@ -179,8 +190,8 @@ impl<O: Operation> Search<'_, O> {
             } = &self.calls[*index];
             *answered && operation.version().is_some_and(|wanted| wanted < version)
         };
-        if next > deepest.0 {
-            *deepest = (next, first_end, state.clone());
+        if next > progress.next {
+            (progress.next, progress.at, progress.state) = (next, first_end, state.clone());
         }
         if self.lowest_version[next] < version || open.iter().any(too_late) {
             return Entered::Nowhere;
@@ -188,7 +199,7 @@ impl<O: Operation> Search<'_, O> {
         open.sort_unstable();
         let mut hasher = DefaultHasher::new();
         (&state, next, &open).hash(&mut hasher);
-        if !seen.insert(hasher.finish()) {
+        if !progress.seen.insert(hasher.finish()) {
             return Entered::Nowhere;
         }
         let mut untried = open.clone();

@@ -9,7 +9,9 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "helpers of tests"
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "helpers of tests; they send requests to servers of their own"
 )]
 
 #[path = "../fixtures/mod.rs"]
@@ -47,6 +49,20 @@ fn answers_of_two_processes_on_postgresql_can_be_explained() {
     match fixtures::stores::postgres_url() {
         Some(server) => run(Some(&server), 2),
         None => eprintln!("VESTIBULE_TEST_POSTGRES_URL is not set: nothing was tried"),
+    }
+}
+
+#[test]
+fn every_mutant_fits_the_code() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("tests/history/mutants.toml")).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let mutants = table["mutants"].as_array().unwrap();
+    assert!(mutants.len() >= 12);
+    for mutant in mutants {
+        let field = |name: &str| mutant[name].as_str().unwrap();
+        let code = std::fs::read_to_string(root.join(field("file"))).unwrap();
+        assert_eq!(code.matches(field("find")).count(), 1, "{}", field("name"));
     }
 }
 
@@ -90,12 +106,7 @@ fn run(postgres: Option<&str>, processes: usize) {
         "{requests} requests, {unanswered} without an answer, of these {failures} server errors; {cut} COMMITs cut"
     );
     if !found.is_empty() {
-        let errors: Vec<String> = world
-            .servers
-            .iter()
-            .flat_map(|server| server.errors())
-            .take(10)
-            .collect();
+        let errors: Vec<String> = world.servers.iter().flat_map(world::Server::errors).take(10).collect();
         let folder = world.keep();
         panic!(
             "{} violations; logs in {}:\n{}\nlog: {errors:#?}",

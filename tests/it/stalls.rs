@@ -20,6 +20,7 @@ struct Server {
 
 impl Server {
     /// Starts a server whose application `wiki` signs people in through the identity provider `slow`.
+    #[expect(clippy::too_many_lines, reason = "a configuration and a start in order")]
     fn start(issuer: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -101,10 +101,10 @@ pub(super) struct ReadType {
 pub(super) fn read_type(object: &Map<String, Value>, problems: &mut Problems) -> ReadType {
     report_unknown(object, &TYPE_KEYS, problems);
     let name = text(object, "name", problems);
-    if name.is_empty() || !name.chars().all(|letter| letter.is_ascii_alphanumeric()) {
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(|letter| letter.is_ascii_alphanumeric()) {
         problems.add_at(
             "name",
-            "a resource type needs a name of letters and digits, such as Device",
+            "a resource type needs a name of letters and digits, at most 64, such as Device",
         );
     }
     let endpoint = text(object, "endpoint", problems);
@@ -247,7 +247,7 @@ fn read_attribute(object: &Map<String, Value>, parent: Option<&str>, problems: &
     if !is_attribute_name(&name) {
         problems.add_at(
             "name",
-            "an attribute's name is a letter, then letters, digits, '-' or '_'",
+            "an attribute's name is a letter, then letters, digits, '-' or '_', at most 64",
         );
     }
     let data_type = word(object, "type", DataType::String, problems);
@@ -327,8 +327,14 @@ fn check_type(attribute: &Attribute, parent: Option<&str>, problems: &mut Proble
     }
 }
 
+/// The most characters of the name of an attribute or a resource type: names stand in keys of the database.
+const LONGEST_NAME: usize = 64;
+
 /// `ATTRNAME` of RFC 7643 §2.1, with the `$` of `$ref` (erratum 8924).
 fn is_attribute_name(name: &str) -> bool {
+    if name.len() > LONGEST_NAME {
+        return false;
+    }
     let rest = name.strip_prefix('$').unwrap_or(name);
     rest.starts_with(|first: char| first.is_ascii_alphabetic())
         && rest

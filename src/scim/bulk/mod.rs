@@ -39,6 +39,7 @@ impl Scim {
             known: HashMap::new(),
             lost: HashSet::new(),
             coming: request.defined(),
+            referred: request.operations.iter().flat_map(BulkOperation::references).collect(),
             results: request.operations.iter().map(|_| None).collect(),
             pending: Vec::new(),
             operations: request.operations,
@@ -78,6 +79,8 @@ struct BulkRun<'a> {
     lost: HashSet<String>,
     /// The bulkIds of the resources to create, with the indexes of their operations.
     coming: HashMap<String, Vec<usize>>,
+    /// The bulkIds that any operation refers to.
+    referred: HashSet<String>,
     /// The operations that wait for references, in the client's order.
     pending: Vec<PendingOperation>,
     errors: usize,
@@ -271,8 +274,8 @@ impl BulkRun<'_> {
     fn is_ambiguous(&self, at: usize, operation: &BulkOperation) -> Option<ScimError> {
         let bulk_id = operation.bulk_id.as_ref()?;
         let first = *self.coming.get(bulk_id)?.first()?;
-        let referred_to = || self.operations.iter().any(|other| other.references().contains(bulk_id));
-        (operation.method == Method::Post && first != at && referred_to()).then(|| {
+        let is_referred = self.referred.contains(bulk_id);
+        (operation.method == Method::Post && first != at && is_referred).then(|| {
             ScimErrorKind::InvalidValue.because(format!(
                 "The bulkId {bulk_id} is used twice, so references to it are ambiguous."
             ))

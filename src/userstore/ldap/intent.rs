@@ -16,7 +16,7 @@ pub(super) fn of_entry(entry: &str) -> String {
 
 /// The subject of an intent about a name to be taken.
 pub(super) fn of_name(dn: &Dn) -> String {
-    format!("name:{}", dn.key().unwrap_or_else(|| dn.as_str().to_lowercase()))
+    format!("name:{}", dn.stored_key())
 }
 
 /// A pending change, without passwords.

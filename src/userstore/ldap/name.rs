@@ -3,6 +3,7 @@
 use ldap3::dn_escape;
 
 use crate::domain::name::canonical;
+use crate::storage::random;
 
 /// A distinguished name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +30,18 @@ impl Dn {
         Self(format!("{},{}", rdn(attribute, value), self.0))
     }
 
-    /// The normalized form for comparisons; `None` if it is not a valid distinguished name.
+    /// The normalized form for comparisons, as it is stored: a very long one by its beginning and its fingerprint. `None` if
+    /// it is not a valid distinguished name.
     pub(super) fn key(&self) -> Option<String> {
+        self.normalized().map(capped)
+    }
+
+    /// Like [`Dn::key`]; a name that is not valid stands for itself.
+    pub(super) fn stored_key(&self) -> String {
+        capped(self.normalized().unwrap_or_else(|| self.0.to_lowercase()))
+    }
+
+    fn normalized(&self) -> Option<String> {
         let parts = parts(&self.0)?;
         let keys = parts.iter().map(|values| {
             let mut values: Vec<String> = values
@@ -51,7 +62,7 @@ impl Dn {
 
     /// Whether it equals the base or is below it.
     pub(super) fn is_within(&self, base: &Self) -> bool {
-        match (self.key(), base.key()) {
+        match (self.normalized(), base.normalized()) {
             (Some(key), Some(base)) => key == base || key.strip_suffix(&base).is_some_and(|rest| rest.ends_with(',')),
             _ => false,
         }
@@ -140,6 +151,17 @@ fn value(text: &str) -> Option<(String, usize)> {
     }
     bytes.truncate(kept);
     Some((String::from_utf8_lossy(&bytes).into_owned(), text.len()))
+}
+
+/// The most bytes of a key that are stored; a database's index entries are limited.
+const LONGEST_KEY: usize = 1000;
+
+fn capped(key: String) -> String {
+    if key.len() <= LONGEST_KEY {
+        return key;
+    }
+    let end = key.floor_char_boundary(LONGEST_KEY / 2);
+    format!("{}#{}", &key[..end], random::fingerprint(&key))
 }
 
 #[cfg(test)]

@@ -296,7 +296,7 @@ pub(super) fn known(resource: ResourceId, entry: &Entry) -> KnownEntry {
         resource,
         entry: entry.id.clone(),
         dn: entry.dn.as_str().to_owned(),
-        dn_key: entry.dn.key().unwrap_or_else(|| entry.dn.as_str().to_lowercase()),
+        dn_key: entry.dn.stored_key(),
         entry_version: entry.version.clone(),
     }
 }
