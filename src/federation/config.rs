@@ -35,8 +35,8 @@ pub struct Upstream {
 /// How many logins ask one identity provider at one time.
 const ASKING: usize = 16;
 /// How many more wait for their turn, and how long.
-const WAITING: usize = 16;
-const PATIENCE: Duration = Duration::from_secs(1);
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Upstream {
     /// Begins a login at the provider, unless too many wait for it.

@@ -36,7 +36,7 @@ const SHUTDOWN: u64 = 30;
 const HEAD: Duration = Duration::from_secs(10);
 /// Threads for blocking work, per worker: a request holds one while it waits for the database. More than the queues of
 /// [`blocking`] and all userstores of other servers let in together, so that some are always left.
-const BLOCKING_THREADS: usize = 128;
+const BLOCKING_THREADS: usize = 256;
 
 /// Serves the application on an address until the process is told to stop.
 pub fn serve(app: &App, listen: SocketAddr) -> std::io::Result<Server> {

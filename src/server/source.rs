@@ -26,10 +26,11 @@ static OF_ALL: LazyLock<Allowances> = LazyLock::new(|| Allowances::new(BURST_OF_
 /// Returns the page that says that no login can begin now, if the address of a request has begun too many.
 pub(super) fn turned_away(request: &HttpRequest) -> Option<HttpResponse> {
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let source = source(peer?, request.headers());
-    if OF_EACH.take(&source.to_string()) && OF_ALL.take("") {
+    let source = source(peer?, request.headers()).map(|source| source.to_string());
+    if source.as_ref().is_none_or(|source| OF_EACH.take(source)) && OF_ALL.take("") {
         return None;
     }
+    let source = source.unwrap_or_else(|| "unknown addresses".to_owned());
     log::warn!("too many logins are begun from {source}; one is turned away");
     let page = ErrorPage {
         code: "too_many_logins",
@@ -42,8 +43,9 @@ pub(super) fn turned_away(request: &HttpRequest) -> Option<HttpResponse> {
 }
 
 /// The address of a request: that of the peer, or the one that a reverse proxy on this host or network appended to
-/// `X-Forwarded-For`. An IPv6 address stands for its network of 64 bits, which one party has as a whole.
-fn source(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+/// `X-Forwarded-For`. A peer nearby without that header may be a proxy for anybody, so the address is unknown. An IPv6
+/// address stands for its network of 64 bits, which one party has as a whole.
+fn source(peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
     let is_near = match peer {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
@@ -52,11 +54,11 @@ fn source(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let last = headers.get_all("x-forwarded-for").last()?.to_str().ok()?;
         last.rsplit(',').next()?.trim().parse().ok()
     };
-    let address = if is_near { forwarded().unwrap_or(peer) } else { peer };
-    match address {
+    let address = if is_near { forwarded()? } else { peer };
+    Some(match address {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -73,21 +75,21 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        source(peer.parse().unwrap(), &headers).to_string()
+        source(peer.parse().unwrap(), &headers).map_or_else(|| "unknown".to_owned(), |source| source.to_string())
     }
 
     #[test]
     fn only_a_proxy_nearby_names_another_address() {
         assert_eq!(seen("198.51.100.7", &["203.0.113.9"]), "198.51.100.7");
         assert_eq!(seen("10.0.0.2", &["203.0.113.9"]), "203.0.113.9");
-        assert_eq!(seen("127.0.0.1", &[]), "127.0.0.1");
+        assert_eq!(seen("127.0.0.1", &[]), "unknown");
     }
 
     #[test]
     fn of_several_addresses_the_last_one_counts() {
         assert_eq!(seen("127.0.0.1", &["1.2.3.4, 203.0.113.9"]), "203.0.113.9");
         assert_eq!(seen("127.0.0.1", &["1.2.3.4", "203.0.113.9"]), "203.0.113.9");
-        assert_eq!(seen("127.0.0.1", &["not an address"]), "127.0.0.1");
+        assert_eq!(seen("127.0.0.1", &["not an address"]), "unknown");
     }
 
     #[test]

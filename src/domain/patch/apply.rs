@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use super::{PatchOp, PatchOperation, list};
 use crate::domain::Attributes;
 use crate::domain::filter::{Filter, matches_element};
-use crate::domain::multi_valued::FEW;
+use crate::domain::multi_valued::{FEW, drop_repeated};
 use crate::domain::path::Path;
-use crate::domain::schema::{Attribute, DataType, Mutability, ResourceType};
+use crate::domain::schema::{Attribute, AttributeRef, DataType, Mutability, ResourceType};
 use crate::domain::validate::{Invalid, InvalidKind};
 
 /// The maximum number of element comparisons of all operations together: 1000 single additions to a group of 100,000.
@@ -64,7 +64,7 @@ pub(super) fn apply_within(
 ) -> Result<Attributes, Invalid> {
     let mut after = before.clone();
     let mut comparisons = 0_usize;
-    for operation in operations {
+    for (at, operation) in operations.iter().enumerate() {
         comparisons = comparisons.saturating_add(cost(&after, operation));
         if comparisons > most_comparisons {
             return Err(Invalid::new(
@@ -73,11 +73,35 @@ pub(super) fn apply_within(
             ));
         }
         match &operation.path {
-            Some(path) => at_path(&mut after, path, operation.op, operation.value.as_ref()),
-            None => whole(resource_type, &mut after, operation),
-        }?;
+            Some(path) => at_path(&mut after, path, operation.op, operation.value.as_ref())?,
+            None => whole(resource_type, &mut after, operation)?,
+        }
+        // Once for operations in a row on one attribute: each would look at every element.
+        if let Some(path) = &operation.path
+            && !operations.get(at + 1).is_some_and(|next| is_on(next, &path.attribute))
+        {
+            drop_repeated_at(&mut after, &path.attribute);
+        }
     }
     Ok(after)
+}
+
+/// Whether an operation is on the same attribute, in whole or in part.
+fn is_on(operation: &PatchOperation, reference: &AttributeRef) -> bool {
+    operation.path.as_ref().is_some_and(|path| {
+        path.attribute.extension == reference.extension && path.attribute.attribute.name == reference.attribute.name
+    })
+}
+
+/// Removes repeated elements of an attribute.
+fn drop_repeated_at(after: &mut Attributes, reference: &AttributeRef) {
+    let holder = match &reference.extension {
+        None => Some(after),
+        Some(urn) => after.get_mut(urn).and_then(Value::as_object_mut),
+    };
+    if let Some(Value::Array(list)) = holder.and_then(|holder| holder.get_mut(&reference.attribute.name)) {
+        drop_repeated(&reference.attribute, list);
+    }
 }
 
 /// Returns the maximum number of comparisons of an operation.
@@ -131,7 +155,9 @@ fn one_key(
         )
     };
     let attribute = resource_type.resolve(key).ok_or_else(unknown)?;
-    at_path(after, &Path::from(attribute), op, Some(value))
+    at_path(after, &Path::from(attribute.clone()), op, Some(value))?;
+    drop_repeated_at(after, &attribute);
+    Ok(())
 }
 
 /// Applies one operation at one path. An attribute that becomes empty is unassigned.
@@ -162,6 +188,12 @@ fn in_map(map: &mut Attributes, path: &Path, op: PatchOp, value: Option<&Value>)
         .flatten();
     if attribute.multi_valued {
         list::edit(map, path, op, value)?;
+        if settled.is_some()
+            && let Some(Value::Array(list)) = map.get_mut(&attribute.name)
+        {
+            // An element that is added again is no change.
+            drop_repeated(attribute, list);
+        }
     } else {
         edit_single(map, path, op, value)?;
     }

@@ -6,7 +6,7 @@ use super::PatchOp;
 use super::apply::{is_void, no_target, no_value, set_element, set_part};
 use crate::domain::Attributes;
 use crate::domain::filter::{Comparand, Filter, Operator, matches_element};
-use crate::domain::multi_valued::{append, drop_repeated, keep_one_primary, remove_listed};
+use crate::domain::multi_valued::{append, keep_one_primary, remove_listed};
 use crate::domain::path::Path;
 use crate::domain::schema::DataType;
 use crate::domain::validate::Invalid;
@@ -26,7 +26,6 @@ pub(super) fn edit(map: &mut Attributes, path: &Path, op: PatchOp, value: Option
             .and_then(|value| set(&mut list, path, op, value)),
     };
     list.retain(|element| !is_void(element));
-    drop_repeated(&path.attribute.attribute, &mut list);
     map.insert(name.clone(), Value::Array(list));
     done
 }

@@ -72,8 +72,8 @@ pub struct LdapUserstore {
 
 /// How many requests are with the directory at one time, how many more wait for their turn, and how long.
 const INSIDE: usize = 16;
-const WAITING: usize = 16;
-const PATIENCE: Duration = Duration::from_secs(2);
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a request waits for a comparison of all entries that another one makes.
 const COMPARISON: Duration = Duration::from_secs(20);
 

@@ -9,6 +9,7 @@ use diesel::sql_types::Text;
 use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
 use crate::domain::{Kind, Member, Relations, Resource, ResourceId};
+use crate::storage::connection::PreparedDsl;
 use crate::storage::tables::members;
 use crate::storage::{SqlConnection, each};
 
@@ -312,7 +313,7 @@ pub(super) fn lock_members<'a>(
     groups: impl Iterator<Item = &'a str>,
 ) -> QueryResult<()> {
     /// Sets these locks apart from others.
-    const SQL: &str = "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT hashtextextended(id, 7164) AS key \
+    const SQL: &str = "SELECT pg_advisory_xact_lock(key)::text AS locked FROM (SELECT DISTINCT hashtextextended(id, 7164) AS key \
         FROM json_array_elements_text($1::json) AS listed (id) ORDER BY key) AS keys";
     let SqlConnection::Postgres(connection) = connection else {
         return Ok(());
@@ -320,14 +321,23 @@ pub(super) fn lock_members<'a>(
     let groups: serde_json::Value = groups.collect();
     diesel::sql_query(SQL)
         .bind::<Text, _>(groups.to_string())
-        .execute(connection)
+        .prepared()
+        .load::<Locked>(connection)
         .map(|_| ())
+}
+
+/// A lock that was taken.
+#[derive(QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = Text)]
+    #[expect(dead_code, reason = "only that it came counts")]
+    locked: String,
 }
 
 /// Locks a resource together with the groups that hold it, and returns those groups. Changes that lock several resources
 /// do so in the order of their ids, so that none waits for another in a circle.
 pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<Vec<ResourceId>> {
-    const SQL: &str = "SELECT id FROM resources WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json))) ORDER BY id FOR UPDATE";
+    const SQL: &str = "SELECT id AS locked FROM resources WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json))) ORDER BY id FOR UPDATE";
     let mut groups: Vec<String> = members::table
         .filter(members::member_id.eq(member.as_str()))
         .select(members::group_id)
@@ -341,7 +351,8 @@ pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &Resource
             let list: serde_json::Value = all().collect();
             diesel::sql_query(SQL)
                 .bind::<Text, _>(list.to_string())
-                .execute(connection)?;
+                .prepared()
+                .load::<Locked>(connection)?;
         }
     }
     Ok(groups.into_iter().map(ResourceId::from).collect())
