@@ -32,9 +32,9 @@ pub struct Upstream {
     pub(crate) gate: Gate,
 }
 
-/// How many logins ask one identity provider at one time.
+/// The most logins that ask one identity provider at one time.
 const ASKING: usize = 16;
-/// How many more wait for their turn, and how long.
+/// The most further logins that wait for their turn, and the longest wait.
 const WAITING: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(3);
 

@@ -16,7 +16,7 @@ const FRESH: Duration = Duration::from_hours(1);
 
 /// The shortest time between two fetches, whatever requests arrive (OpenID Connect Core §10.1.1).
 const BETWEEN: Duration = Duration::from_mins(1);
-/// How many callers wait for a fetch, and how long.
+/// The most callers that wait for a fetch, and the longest wait.
 const WAITING: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 

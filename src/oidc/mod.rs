@@ -103,7 +103,7 @@ pub struct Oidc {
     users: Users,
     clock: Clock,
     keys: keys::Keys,
-    /// What each client may still push.
+    /// The remaining allowance of pushed requests of each client.
     pushes: Allowances,
 }
 

@@ -40,8 +40,8 @@ const KEPT: [&str; 14] = [
 /// The largest request that is stored, in bytes of JSON: all parameters at their own limits do not come together.
 const LARGEST: usize = 8 * 1024;
 
-/// How many requests a client may push at once, and in a second in the long run: stored requests are bounded by these and
-/// their lifetime.
+/// The most requests that a client may push at once, and per second in the long run. With their lifetime, these bound the
+/// number of stored requests.
 pub(super) const BURST: f64 = 2000.0;
 pub(super) const PER_SECOND: f64 = 100.0;
 

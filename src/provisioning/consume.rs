@@ -145,7 +145,7 @@ struct Reader<'a> {
     context: &'a TargetContext,
     position: JournalPosition,
     now: Timestamp,
-    /// What the database rejected of the record that is applied in parts.
+    /// The last error of the database for the record that is applied in parts.
     rejected: Option<StorageError>,
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Health {
     checked: Mutex<Option<(Instant, Vec<Check>)>>,
 }
 
-/// What was checked, and whether it answers.
+/// The name of a dependency, and whether it answers.
 type Check = (String, bool);
 
 impl Health {

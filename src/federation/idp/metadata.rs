@@ -28,7 +28,7 @@ const BACK_OFF: Duration = Duration::from_secs(10);
 /// Least time between two fetches of keys because of tokens with an unknown key.
 const KEY_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How many callers wait for a fetch, and how long.
+/// The most callers that wait for a fetch, and the longest wait.
 const WAITING: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 
