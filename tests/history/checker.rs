@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use super::client::{Event, Shared};
+use super::client::{Event, Recorded, Shared};
 use super::linear::{Call, Operation, Refusal, explain};
 use super::objects::{Group, GroupOperation, Id, NameOperation, Step, User, UserOperation};
 
@@ -29,7 +29,7 @@ pub(crate) fn violations(history: &Shared) -> Vec<String> {
             .map(|(at, status, what)| format!("{status} after {at:.1} s without a fault: {what}")),
     );
 
-    let calls = settle_creates(&history.calls);
+    let calls = settle_creates(&settle_ends(history));
     let (mut groups, mut users, mut names): (Objects<GroupOperation>, Objects<UserOperation>, Objects<NameOperation>) =
         Default::default();
     for call in calls {
@@ -105,6 +105,23 @@ fn around<O: Debug>(calls: &[Call<O>], at: usize) -> String {
         )
     };
     near.iter().rev().take(40).rev().map(line).collect()
+}
+
+/// What a process was asked for takes no effect once it was killed.
+fn settle_ends(history: &Shared) -> Vec<Call<Event>> {
+    let mut settled = Vec::new();
+    for Recorded { process, call } in &history.calls {
+        let mut call = call.clone();
+        let kills = history
+            .kills
+            .iter()
+            .filter(|kill| kill.process == *process && kill.at > call.began);
+        if let Some(kill) = kills.min_by_key(|kill| kill.at).filter(|_| !call.answered) {
+            call.ended = call.ended.min(kill.end);
+        }
+        settled.push(call);
+    }
+    settled
 }
 
 /// A creation without an answer happened if the user was ever seen; it then has the id under which it was seen.

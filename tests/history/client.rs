@@ -45,7 +45,8 @@ pub(crate) struct History {
 
 #[derive(Default)]
 pub(crate) struct Shared {
-    pub(crate) calls: Vec<Call<Event>>,
+    pub(crate) calls: Vec<Recorded>,
+    pub(crate) kills: Vec<Kill>,
     /// Ids of resources and members as numbers.
     pub(crate) numbers: BTreeMap<String, Id>,
     /// Users that are believed to exist: id, last version seen.
@@ -98,23 +99,14 @@ impl History {
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Shared) -> T) -> T {
         work(&mut self.shared.lock().unwrap())
     }
+}
 
-    fn record(&self, began: u64, answered: bool, events: Vec<Event>) {
-        let now = self.now();
-        let ended = if answered {
-            now
-        } else {
-            now + u64::try_from(LATE.as_nanos()).unwrap()
-        };
-        self.with(|shared| {
-            shared.calls.extend(events.into_iter().map(|operation| Call {
-                began,
-                ended,
-                answered,
-                operation,
-            }));
-        });
-    }
+/// A process was killed.
+pub(crate) struct Kill {
+    pub(crate) process: usize,
+    pub(crate) at: u64,
+    /// The time after which nothing that the process was asked for takes effect.
+    pub(crate) end: u64,
 }
 
 /// A client with its own connections.
@@ -124,6 +116,15 @@ pub(crate) struct Client {
     pub(crate) token: String,
     pub(crate) http: reqwest::blocking::Client,
     pub(crate) dice: u64,
+    /// The process that got the last request.
+    process: usize,
+}
+
+/// A call and the process that got it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) process: usize,
+    pub(crate) call: Call<Event>,
 }
 
 /// A request that was sent, with its condition and its answer.
@@ -170,7 +171,28 @@ impl Client {
                 .build()
                 .unwrap(),
             dice: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            process: 0,
         }
+    }
+
+    fn record(&self, began: u64, answered: bool, events: Vec<Event>) {
+        let now = self.history.now();
+        let ended = if answered {
+            now
+        } else {
+            now + u64::try_from(LATE.as_nanos()).unwrap()
+        };
+        self.history.with(|shared| {
+            shared.calls.extend(events.into_iter().map(|operation| Recorded {
+                process: self.process,
+                call: Call {
+                    began,
+                    ended,
+                    answered,
+                    operation,
+                },
+            }));
+        });
     }
 
     fn roll(&mut self, of: u32) -> u32 {
@@ -194,8 +216,8 @@ impl Client {
 
     /// Sends a request. `None` if its outcome is unknown.
     fn send(&mut self, method: &str, path: &str, body: Option<&Value>, if_match: Option<i64>) -> Option<Answer> {
-        let urls = self.urls.clone();
-        let url = format!("{}/scim/v2{path}", self.pick(&urls).unwrap());
+        self.process = self.roll(u32::try_from(self.urls.len()).unwrap()) as usize;
+        let url = format!("{}/scim/v2{path}", self.urls[self.process]);
         let mut request = self
             .http
             .request(method.parse().unwrap(), url)
@@ -278,7 +300,7 @@ impl Client {
             shared.number(&id)
         });
         let create = GroupOperation::Create(vec![Step::Set(members.clone())]);
-        self.history.record(began, true, vec![Event::Group(group, create)]);
+        self.record(began, true, vec![Event::Group(group, create)]);
     }
 
     /// Does one random operation.
@@ -347,9 +369,7 @@ impl Client {
     fn created(&mut self, began: u64, answer: Option<Answer>, values: Values, token: u32) {
         let name = values.name.unwrap_or(0) / 2;
         match answer {
-            None => self
-                .history
-                .record(began, false, vec![Event::UnansweredCreate { token, name, values }]),
+            None => self.record(began, false, vec![Event::UnansweredCreate { token, name, values }]),
             Some(answer) if answer.status == 201 => {
                 let id = answer.body["id"]
                     .as_str()
@@ -364,11 +384,11 @@ impl Client {
                     Event::Name(name, NameOperation::Take(user)),
                     Event::Seen { token, user },
                 ];
-                self.history.record(began, true, events);
+                self.record(began, true, events);
             }
             Some(answer) if answer.status == 409 => {
                 let taken = NameOperation::Taken { by_other_than: None };
-                self.history.record(began, true, vec![Event::Name(name, taken)]);
+                self.record(began, true, vec![Event::Name(name, taken)]);
             }
             Some(answer) => self.odd("create a user", &answer),
         }
@@ -394,15 +414,13 @@ impl Client {
             Some(answer) if answer.status == 204 => {}
             Some(answer) if answer.status == 404 => {
                 self.forget(id);
-                return self
-                    .history
-                    .record(began, true, vec![Event::User(user, UserOperation::Missing)]);
+                return self.record(began, true, vec![Event::User(user, UserOperation::Missing)]);
             }
             Some(answer) if answer.status == 412 => {
                 let refused = UserOperation::Refused {
                     expected: expected.unwrap_or(0),
                 };
-                return self.history.record(began, true, vec![Event::User(user, refused)]);
+                return self.record(began, true, vec![Event::User(user, refused)]);
             }
             Some(answer) => return self.odd("delete a user", &answer),
         }
@@ -416,7 +434,7 @@ impl Client {
                 .map(|group| Event::Group(group, GroupOperation::Leave(user))),
         );
         events.extend((1..=NAMES).map(|name| Event::Name(name, NameOperation::GiveUp(user))));
-        self.history.record(began, answered, events);
+        self.record(began, answered, events);
     }
 
     fn forget(&self, id: &str) {
@@ -520,7 +538,7 @@ impl Client {
                 }
             }
         }
-        self.history.record(began, answered, events);
+        self.record(began, answered, events);
     }
 
     fn saw(&self, id: &str, version: i64) {
@@ -546,7 +564,7 @@ impl Client {
             404 => UserOperation::Missing,
             _ => return self.odd("read a user", &answer),
         };
-        self.history.record(began, true, vec![Event::User(user, event)]);
+        self.record(began, true, vec![Event::User(user, event)]);
     }
 
     fn find(&mut self) {
@@ -565,9 +583,7 @@ impl Client {
             return self.odd("find a user", answer);
         }
         let Some(found) = resources.first() else {
-            return self
-                .history
-                .record(began, true, vec![Event::Name(name, NameOperation::Found(None))]);
+            return self.record(began, true, vec![Event::Name(name, NameOperation::Found(None))]);
         };
         let id = found["id"].as_str().unwrap().to_owned();
         let seen = user_in(found, version_of(found["meta"]["version"].as_str().unwrap()));
@@ -583,7 +599,7 @@ impl Client {
             Event::User(user, UserOperation::Read(seen)),
             Event::Seen { token, user },
         ];
-        self.history.record(began, true, events);
+        self.record(began, true, events);
     }
 
     // --- groups -----------------------------------------------------------------------------------
@@ -667,7 +683,7 @@ impl Client {
         let known = self.history.with(|shared| shared.versions.get(&group).copied());
         let expected = known.filter(|_| self.chance(15));
         let began = self.history.now();
-        let path = format!("/Groups/{group}?excludedAttributes=members");
+        let path = self.group_path(&group);
         let answer = self.send("PATCH", &path, Some(&patch(&operations)), expected);
         self.group_changed(
             Sent {
@@ -678,6 +694,16 @@ impl Client {
             &group,
             steps,
         );
+    }
+
+    /// The address of a change of a group; its answer tells the members or not.
+    fn group_path(&mut self, group: &str) -> String {
+        let without = if self.chance(50) {
+            "?excludedAttributes=members"
+        } else {
+            ""
+        };
+        format!("/Groups/{group}{without}")
     }
 
     fn put_group(&mut self) {
@@ -694,7 +720,7 @@ impl Client {
             "members": self.values(&ids),
         });
         let began = self.history.now();
-        let path = format!("/Groups/{group}?excludedAttributes=members");
+        let path = self.group_path(&group);
         let answer = self.send("PUT", &path, Some(&body), None);
         self.group_changed(
             Sent {
@@ -715,25 +741,31 @@ impl Client {
         } = sent;
         let number = self.user_number(group);
         let answered = answer.is_some();
-        let event = match answer {
-            Some(answer) if answer.status == 412 => GroupOperation::Refused {
+        let mut events = Vec::new();
+        match answer {
+            Some(answer) if answer.status == 412 => events.push(GroupOperation::Refused {
                 expected: expected.unwrap_or(0),
-            },
+            }),
             Some(answer) if !matches!(answer.status, 200 | 204) => return self.odd("change a group", &answer),
             answer => {
-                let version = answer.and_then(|answer| answer.version);
+                let version = answer.as_ref().and_then(|answer| answer.version);
                 if let Some(version) = version {
                     self.history
                         .with(|shared| shared.versions.insert(group.to_owned(), version));
                 }
-                GroupOperation::Change {
+                // An answer with members shows the group as it was read after the change, with the version of then.
+                let shown = answer.filter(|answer| answer.body["members"].is_array());
+                let seen = shown.map(|answer| self.group_in(&answer.body));
+                events.push(GroupOperation::Change {
                     steps,
                     expected,
-                    version,
-                }
+                    version: version.filter(|_| seen.is_none()),
+                });
+                events.extend(seen.map(GroupOperation::Read));
             }
-        };
-        self.history.record(began, answered, vec![Event::Group(number, event)]);
+        }
+        let events = events.into_iter().map(|event| Event::Group(number, event)).collect();
+        self.record(began, answered, events);
     }
 
     fn read_group(&mut self) {
@@ -748,25 +780,26 @@ impl Client {
         self.saw_group(began, &answer.body);
     }
 
-    fn saw_group(&mut self, began: u64, body: &Value) {
-        let version = version_of(body["meta"]["version"].as_str().unwrap()).unwrap();
-        let members = body["members"].as_array().cloned().unwrap_or_default();
-        let (number, members) = self.history.with(|shared| {
-            let id = body["id"].as_str().unwrap();
-            shared.versions.insert(id.to_owned(), version);
-            let members: BTreeSet<Id> = members
-                .iter()
-                .map(|member| shared.number(member["value"].as_str().unwrap()))
-                .collect();
-            (shared.number(id), members)
+    fn saw_group(&self, began: u64, body: &Value) {
+        let seen = self.group_in(body);
+        let id = body["id"].as_str().unwrap().to_owned();
+        let number = self.history.with(|shared| {
+            shared.versions.insert(id.clone(), seen.version);
+            shared.number(&id)
         });
-        let seen = Group {
-            version,
+        self.record(began, true, vec![Event::Group(number, GroupOperation::Read(seen))]);
+    }
+
+    fn group_in(&self, body: &Value) -> Group {
+        let members = body["members"].as_array().cloned().unwrap_or_default();
+        let id_of = |member: &Value| member["value"].as_str().unwrap().to_owned();
+        Group {
+            version: version_of(body["meta"]["version"].as_str().unwrap()).unwrap(),
             external: numbered(body["externalId"].as_str(), "ext-"),
-            members,
-        };
-        self.history
-            .record(began, true, vec![Event::Group(number, GroupOperation::Read(seen))]);
+            members: self
+                .history
+                .with(|shared| members.iter().map(|member| shared.number(&id_of(member))).collect()),
+        }
     }
 
     // --- bulk -------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use client::{Client, History};
+use client::{Client, History, Kill};
 use fixtures::fake_target::{Fault, Rule};
 use world::World;
 
@@ -119,6 +119,8 @@ fn run(postgres: Option<&str>, processes: usize) {
 
 /// Alternates quiet times with faults until the time is over; the last third of each round is quiet.
 fn misbehave(world: &mut World, history: &History, seconds: f64, seed: u64) {
+    // PostgreSQL may still carry out what a process sent before it was killed.
+    let late: u64 = if world.cutter.is_some() { 5_000_000_000 } else { 0 };
     let mut round = seed;
     while history.seconds() < seconds {
         round += 1;
@@ -139,6 +141,13 @@ fn misbehave(world: &mut World, history: &History, seconds: f64, seed: u64) {
             _ => {
                 let which = usize::try_from(round).unwrap() % world.servers.len();
                 world.servers[which].kill();
+                let at = history.now();
+                let kill = Kill {
+                    process: which,
+                    at,
+                    end: at + late,
+                };
+                history.with(|shared| shared.kills.push(kill));
                 std::thread::sleep(Duration::from_millis(100));
                 world.servers[which].start();
             }
