@@ -12,6 +12,7 @@ mod fixtures;
 
 mod federation_peer;
 mod filter_agreement;
+mod journal_order;
 mod ldap;
 mod limits;
 mod mail_peer;
@@ -26,6 +27,7 @@ fn main() {
     let trials = [
         federation_peer::trials(),
         filter_agreement::trials(),
+        journal_order::trials(),
         ldap::trials(),
         limits::trials(),
         mail_peer::trials(),

@@ -8,9 +8,9 @@ use diesel::sql_types::Text;
 
 use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
-use crate::domain::{Kind, Member, Relations, Resource, ResourceId};
+use crate::domain::{Kind, Member, Relations, Resource, ResourceId, Version};
 use crate::storage::connection::PreparedDsl;
-use crate::storage::tables::members;
+use crate::storage::tables::{members, resources};
 use crate::storage::{SqlConnection, each};
 
 /// Rows per statement; both databases limit the number of bound values.
@@ -334,19 +334,49 @@ struct Locked {
     locked: String,
 }
 
-/// Locks a resource together with the groups that hold it, and returns those groups. Changes that lock several resources
-/// do so in the order of their ids, so that none waits for another in a circle.
-pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<Vec<ResourceId>> {
+/// What a transaction has locked to delete a resource.
+pub(super) struct LockedForDeletion {
+    /// The groups that held the resource.
+    groups: Vec<ResourceId>,
+    /// The version of the resource before the locks were taken, on PostgreSQL.
+    version: Option<i64>,
+}
+
+impl LockedForDeletion {
+    /// Checks that nothing happened to the resource while the transaction waited for its locks; otherwise it must begin
+    /// again. It has its number from the first lock on, and a change that came between has a higher one: the journal
+    /// would tell that change after the deletion.
+    pub(super) fn check(&self, version: Version, left: &[ResourceId]) -> QueryResult<()> {
+        let again = |text: &str| {
+            let text = Box::new(text.to_owned());
+            Err(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, text))
+        };
+        if self.version.is_some_and(|seen| seen != version.0) {
+            return again("it has changed meanwhile");
+        }
+        if left.iter().any(|group| !self.groups.contains(group)) {
+            return again("it has joined a group meanwhile");
+        }
+        Ok(())
+    }
+}
+
+/// Locks a resource together with the groups that hold it. Changes that lock several resources do so in the order of their
+/// ids, so that none waits for another in a circle.
+pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &ResourceId) -> QueryResult<LockedForDeletion> {
     const SQL: &str = "SELECT id AS locked FROM resources WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json))) ORDER BY id FOR UPDATE";
     let mut groups: Vec<String> = members::table
         .filter(members::member_id.eq(member.as_str()))
         .select(members::group_id)
         .load(connection)?;
     groups.sort_unstable();
+    let mut version = None;
     if connection.is_postgres() {
         // A group is locked for its own members, too, since they go with it.
         let all = || groups.iter().map(String::as_str).chain([member.as_str()]);
         lock_members(connection, all())?;
+        let versions = resources::table.find(member.as_str()).select(resources::version);
+        version = versions.load(connection)?.pop();
         if let SqlConnection::Postgres(connection) = connection {
             let list: serde_json::Value = all().collect();
             diesel::sql_query(SQL)
@@ -355,14 +385,10 @@ pub(super) fn lock_with_groups(connection: &mut SqlConnection, member: &Resource
                 .load::<Locked>(connection)?;
         }
     }
-    Ok(groups.into_iter().map(ResourceId::from).collect())
-}
-
-/// The error of a transaction that must begin again: the resource that it deletes has joined a group that it has not
-/// locked.
-pub(super) fn joined_meanwhile() -> Error {
-    let text = "it has joined a group meanwhile".to_owned();
-    Error::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(text))
+    Ok(LockedForDeletion {
+        groups: groups.into_iter().map(ResourceId::from).collect(),
+        version,
+    })
 }
 
 /// Removes a resource from every group and returns those groups, in the order of their ids.

@@ -266,10 +266,9 @@ impl PreparedWrite {
         let Some(resource) = self.current(connection, expected)? else {
             return Ok(None);
         };
-        for group in members::leave_all(connection, &self.id)? {
-            if !locked.contains(&group) {
-                return Err(members::joined_meanwhile().into());
-            }
+        let groups = members::leave_all(connection, &self.id)?;
+        locked.check(resource.version, &groups)?;
+        for group in groups {
             self.journal_group_change(connection, group)?;
         }
         links::unlink_all(connection, &self.id, self.at)?;
