@@ -5,17 +5,18 @@
 //! last of which moves the position. Each checks that no other process has moved it, and writes only what another try
 //! would write again.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::directory::DirectoryError;
-use crate::domain::change::{Action, JournalPosition, JournalRecord};
-use crate::domain::{Kind, ResourceId, ServiceProviderName, TargetName, Timestamp};
-use crate::storage::outbound::{self, OutboundChange};
+use crate::domain::change::{JournalPosition, JournalRecord};
+use crate::domain::{Kind, ResourceId, TargetName, Timestamp};
+use crate::storage::outbound;
 use crate::storage::outbound_members::{self, GroupSelection, UnknownMembers};
 use crate::storage::{SqlConnection, StorageError, journal, parked_records, targets};
 
+use super::batch_writes::{BatchWrites, Told};
 use super::target_context::TargetContext;
 
 /// The number of records that one step reads.
@@ -90,9 +91,16 @@ pub(super) fn step(context: &TargetContext) -> Result<usize, ConsumeError> {
         context,
         position,
         now: context.clock.now(),
+        checked: HashSet::new(),
         rejected: None,
     };
-    let mut records: VecDeque<_> = records.into_iter().map(|record| Told::of(context, record)).collect();
+    let mut records: VecDeque<_> = records
+        .into_iter()
+        .map(|record| {
+            let listens = listens(context, &record);
+            Told::new(record, listens)
+        })
+        .collect();
     while !records.is_empty() && !context.is_stopping() {
         if !reader.apply_next(&mut records)? {
             // Another process has read on meanwhile.
@@ -100,34 +108,6 @@ pub(super) fn step(context: &TargetContext) -> Result<usize, ConsumeError> {
         }
     }
     Ok(read)
-}
-
-/// A record, and whether this target is told of it.
-struct Told {
-    record: JournalRecord,
-    listens: bool,
-    /// The members that a group has already when it becomes known.
-    newcomers: Vec<ResourceId>,
-}
-
-impl Told {
-    fn of(context: &TargetContext, record: JournalRecord) -> Self {
-        let listens = listens(context, &record);
-        Self {
-            record,
-            listens,
-            newcomers: Vec::new(),
-        }
-    }
-
-    fn is_of_group(&self) -> bool {
-        self.record.kind == Kind::GROUP && self.record.action != Action::Delete
-    }
-
-    /// The most rows that the record writes.
-    fn rows(&self) -> usize {
-        1 + self.newcomers.len() + 2 * self.record.members.joined.len() + self.record.members.left.len()
-    }
 }
 
 /// Returns whether the service provider that made the change lists the target, and for a login, whether it has `jit`
@@ -145,6 +125,8 @@ struct Reader<'a> {
     context: &'a TargetContext,
     position: JournalPosition,
     now: Timestamp,
+    /// The groups that are known, or will be with the records before, and of whose members none is unknown.
+    checked: HashSet<ResourceId>,
     /// The last error of the database for the record that is applied in parts.
     rejected: Option<StorageError>,
 }
@@ -182,21 +164,30 @@ impl Reader<'_> {
 
     /// Whether everything that the record causes fits into one transaction. Reads the members of a group that becomes
     /// known.
-    fn is_small(&self, record: &mut Told) -> Result<bool, ConsumeError> {
+    fn is_small(&mut self, record: &mut Told) -> Result<bool, ConsumeError> {
         if !record.listens || !record.is_of_group() {
+            self.checked.remove(&record.record.id);
             return Ok(record.rows() <= ROWS);
         }
         let JournalRecord { id, store, .. } = &record.record;
+        if self.checked.contains(id) {
+            return Ok(record.rows() <= ROWS);
+        }
         if self.is_known(id)? {
             let has_unknown: bool = self
                 .context
                 .database
                 .read::<_, StorageError>(|c| outbound_members::has_unknown(c, self.context.target(), id))?;
+            if !has_unknown {
+                self.checked.insert(id.clone());
+            }
             return Ok(!has_unknown && record.rows() <= ROWS);
         }
         record.newcomers = self.context.source.member_ids(store, id, None, ROWS)?;
         let is_small = 2 * record.newcomers.len() + record.rows() <= ROWS;
-        if !is_small {
+        if is_small {
+            self.checked.insert(id.clone());
+        } else {
             record.newcomers.clear();
         }
         Ok(is_small)
@@ -220,13 +211,8 @@ impl Reader<'_> {
         let end = records.last().map(|record| record.record.position);
         let now = self.now;
         self.transaction(end, move |connection, target| {
-            for record in records.iter() {
-                let writes = RecordWrites { target, record, now };
-                writes.members(connection)?;
-                writes.resource(connection)?;
-                writes.unknown_members(connection)?;
-            }
-            Ok(())
+            let writes = BatchWrites::of(connection, target, &records)?;
+            writes.write(connection, target, now)
         })
     }
 
@@ -285,12 +271,8 @@ impl Reader<'_> {
         }
         let (last, now) = (Arc::clone(record), self.now);
         if !self.transaction(None, move |connection, target| {
-            let writes = RecordWrites {
-                target,
-                record: &last,
-                now,
-            };
-            writes.resource(connection)
+            let writes = BatchWrites::of(connection, target, &[Arc::clone(&last)])?.without_members();
+            writes.write(connection, target, now)
         })? {
             return Ok(false);
         }
@@ -347,7 +329,8 @@ impl Reader<'_> {
             if !listens && outbound::find(connection, target, &group)?.is_none() {
                 return Ok(());
             }
-            Ok(outbound_members::want(connection, target, &group, &ids, is_in)?)
+            let members = ids.iter().map(|member| ((group.clone(), member.clone()), is_in));
+            Ok(outbound_members::want(connection, target, &members.collect())?)
         })
     }
 
@@ -360,8 +343,8 @@ impl Reader<'_> {
                 if targets::lock_cursor(connection, &target)? != position {
                     return Ok(None);
                 }
-                let count =
-                    outbound_members::want_unknown(connection, &target, &group, &UnknownMembers::AtMost(ROWS), now)?;
+                let which = UnknownMembers::AtMost(group.clone(), ROWS);
+                let count = outbound_members::want_unknown(connection, &target, &which, now)?;
                 Ok::<_, StorageError>(Some(count))
             })?;
             match written {
@@ -385,86 +368,5 @@ impl Reader<'_> {
         self.transaction(Some(position), move |connection, target| {
             Ok(parked_records::insert(connection, target, position, &cause, now)?)
         })
-    }
-}
-
-/// The rows of one record at one target.
-struct RecordWrites<'a> {
-    target: &'a TargetName,
-    record: &'a Told,
-    now: Timestamp,
-}
-
-impl RecordWrites<'_> {
-    /// Whether the record concerns the target. Changes of other service providers are not sent on their own, but go
-    /// along with the next change that is sent. Deletions are always sent, since the account could not be removed
-    /// otherwise. Changes by administrators, jobs and users themselves are sent to every target that has a copy.
-    fn concerns(&self, connection: &mut SqlConnection) -> Result<bool, StorageError> {
-        let Told { record, listens, .. } = self.record;
-        if record.kind != Kind::USER && record.kind != Kind::GROUP {
-            return Ok(false);
-        }
-        // A resource that the target never got needs no deletion.
-        if *listens && record.action != Action::Delete {
-            return Ok(true);
-        }
-        Ok(outbound::find(connection, self.target, &record.id)?.is_some())
-    }
-
-    fn members(&self, connection: &mut SqlConnection) -> Result<(), StorageError> {
-        let record = &self.record.record;
-        if !self.record.is_of_group() || !self.concerns(connection)? {
-            return Ok(());
-        }
-        let changes = [
-            (&self.record.newcomers, true),
-            (&record.members.joined, true),
-            (&record.members.left, false),
-        ];
-        for (ids, is_in) in changes {
-            if !ids.is_empty() {
-                outbound_members::want(connection, self.target, &record.id, ids, is_in)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn resource(&self, connection: &mut SqlConnection) -> Result<(), StorageError> {
-        let Told { record, listens, .. } = self.record;
-        if !self.concerns(connection)? {
-            return Ok(());
-        }
-        let is_told =
-            *listens || record.action == Action::Delete || record.service_provider == ServiceProviderName::RESIDENT;
-        if is_told {
-            outbound::want(connection, self.target, &wanted(record), self.now)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the members that the target does not know due as users.
-    fn unknown_members(&self, connection: &mut SqlConnection) -> Result<(), StorageError> {
-        let Told {
-            record,
-            newcomers,
-            listens,
-        } = self.record;
-        if *listens && self.record.is_of_group() {
-            let joined = newcomers.iter().chain(&record.members.joined);
-            let which = UnknownMembers::Listed(joined.cloned().collect());
-            outbound_members::want_unknown(connection, self.target, &record.id, &which, self.now)?;
-        }
-        Ok(())
-    }
-}
-
-fn wanted(record: &JournalRecord) -> OutboundChange {
-    OutboundChange {
-        resource_id: record.id.clone(),
-        kind: record.kind.clone(),
-        store: record.store.clone(),
-        service_provider: record.service_provider.clone(),
-        version: record.version,
-        changed: record.at,
     }
 }

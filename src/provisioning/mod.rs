@@ -3,6 +3,7 @@
 //! The journal is read into one row per (target, resource), and workers bring each target to the state that its rows
 //! ask for. A local change never waits for a target, and no target waits for another.
 
+mod batch_writes;
 mod circuit_breaker;
 pub mod connector;
 mod consume;

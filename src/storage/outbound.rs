@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::connection::{SqlConnection, any_of, each};
+use super::connection::{PreparedDsl, SqlConnection, any_of, each};
 use super::tables::outbound;
 use crate::domain::{Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Timestamp, Version};
 
@@ -105,34 +105,68 @@ pub struct OutboundChange {
     pub changed: Timestamp,
 }
 
-/// Makes the resource due at the target. A row that waits for a retry keeps waiting; one that a worker is pushing
-/// becomes due again when the worker is done, since `wanted` always grows.
+/// Makes resources due at the target; each is listed once. A row that waits for a retry keeps waiting; one that a worker is
+/// pushing becomes due again when the worker is done, since `wanted` always grows.
 pub fn want(
     connection: &mut SqlConnection,
     target: &TargetName,
-    wanted: &OutboundChange,
+    changes: &[OutboundChange],
     now: Timestamp,
 ) -> QueryResult<()> {
     // Both databases number `$n` alike as long as they first appear in order.
-    const SQL: &str = "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
-        VALUES ($1, $2, $3, $4, $5, 'pending', $6, 0, 0, $7, 0, $8) \
+    let listed = match connection {
+        SqlConnection::Postgres(_) => {
+            "SELECT $1, c->>'id', c->>'kind', c->>'store', c->>'service_provider', 'pending', (c->>'version')::bigint, 0, 0, $2, 0, (c->>'changed')::bigint \
+            FROM json_array_elements($3::json) AS listed (c)"
+        }
+        SqlConnection::Sqlite(_) => {
+            "SELECT $1, value->>'id', value->>'kind', value->>'store', value->>'service_provider', 'pending', value->>'version', 0, 0, $2, 0, value->>'changed' \
+            FROM json_each($3) WHERE true"
+        }
+    };
+    let sql = format!(
+        "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
+        {listed} \
         ON CONFLICT (target, resource_id) DO UPDATE SET kind = excluded.kind, store = excluded.store, \
         wanted = CASE WHEN excluded.wanted > outbound.wanted THEN excluded.wanted ELSE outbound.wanted + 1 END, \
         changed = CASE WHEN outbound.state IN ('synced', 'gone') THEN excluded.changed ELSE outbound.changed END, \
         attempts = CASE WHEN outbound.state = 'failed' AND outbound.attempts > 1 THEN 1 ELSE outbound.attempts END, \
         next_attempt = CASE WHEN outbound.state IN ('synced', 'gone', 'failed') THEN excluded.next_attempt ELSE outbound.next_attempt END, \
-        state = CASE WHEN outbound.state IN ('synced', 'gone', 'failed') THEN 'pending' ELSE outbound.state END";
-    each!(connection, c => diesel::sql_query(SQL)
+        state = CASE WHEN outbound.state IN ('synced', 'gone', 'failed') THEN 'pending' ELSE outbound.state END"
+    );
+    let changes: serde_json::Value = changes
+        .iter()
+        .map(|change| {
+            serde_json::json!({
+                "id": change.resource_id.as_str(),
+                "kind": change.kind.as_str(),
+                "store": change.store.as_str(),
+                "service_provider": change.service_provider.as_str(),
+                "version": change.version.0,
+                "changed": change.changed.0,
+            })
+        })
+        .collect();
+    each!(connection, c => diesel::sql_query(sql)
         .bind::<Text, _>(target.as_str())
-        .bind::<Text, _>(wanted.resource_id.as_str())
-        .bind::<Text, _>(wanted.kind.as_str())
-        .bind::<Text, _>(wanted.store.as_str())
-        .bind::<Text, _>(wanted.service_provider.as_str())
-        .bind::<BigInt, _>(wanted.version.0)
         .bind::<BigInt, _>(now.0)
-        .bind::<BigInt, _>(wanted.changed.0)
+        .bind::<Text, _>(changes.to_string())
+        .prepared()
         .execute(c))
     .map(|_| ())
+}
+
+/// Returns those of the resources for which the target has a row.
+pub(crate) fn known<'a>(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    ids: impl IntoIterator<Item = &'a str>,
+) -> QueryResult<Vec<ResourceId>> {
+    outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(any_of(outbound::resource_id, ids))
+        .select(outbound::resource_id)
+        .load(connection)
 }
 
 /// Returns the row of one resource.

@@ -1,6 +1,8 @@
 //! The wanted and the sent group members at each target: one row per target, group and member.
 //! One added member is thus one row and one small request, whatever the size of the group.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
@@ -19,31 +21,31 @@ pub struct DifferingMember {
     pub remote_id: Option<String>,
 }
 
-/// Records whether members should be in the group, and marks them as not sent: a request in progress, or one whose answer
-/// was lost, may have done the opposite. The list is one bound value.
-pub fn want(
-    connection: &mut SqlConnection,
-    target: &TargetName,
-    group: &ResourceId,
-    members: &[ResourceId],
-    wanted: bool,
-) -> QueryResult<()> {
-    const TAIL: &str =
-        "ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent";
+/// Whether a member should be in a group, by group and member.
+pub(crate) type WantedMembers = BTreeMap<(ResourceId, ResourceId), bool>;
+
+/// Records whether members should be in groups, and marks them as not sent: a request in progress, or one whose answer was
+/// lost, may have done the opposite. The list is one bound value.
+pub(crate) fn want(connection: &mut SqlConnection, target: &TargetName, members: &WantedMembers) -> QueryResult<()> {
     let listed = match connection {
         SqlConnection::Postgres(_) => {
-            "SELECT DISTINCT $1, $2, id, $3, $4 FROM json_array_elements_text($5::json) AS listed (id)"
+            "SELECT $1, m->>0, m->>1, (m->>2)::boolean, NOT (m->>2)::boolean FROM json_array_elements($2::json) AS listed (m)"
         }
-        SqlConnection::Sqlite(_) => "SELECT DISTINCT $1, $2, value, $3, $4 FROM json_each($5) WHERE true",
+        SqlConnection::Sqlite(_) => {
+            "SELECT $1, value->>0, value->>1, value->>2, NOT value->>2 FROM json_each($2) WHERE true"
+        }
     };
-    let ids: serde_json::Value = members.iter().map(ResourceId::as_str).collect();
-    let sql = format!("INSERT INTO outbound_members (target, group_id, member_id, wanted, sent) {listed} {TAIL}");
+    let list: serde_json::Value = members
+        .iter()
+        .map(|((group, member), wanted)| serde_json::json!([group.as_str(), member.as_str(), wanted]))
+        .collect();
+    let sql = format!(
+        "INSERT INTO outbound_members (target, group_id, member_id, wanted, sent) {listed} \
+        ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent"
+    );
     each!(connection, c => diesel::sql_query(sql)
         .bind::<Text, _>(target.as_str())
-        .bind::<Text, _>(group.as_str())
-        .bind::<Bool, _>(wanted)
-        .bind::<Bool, _>(!wanted)
-        .bind::<Text, _>(ids.to_string())
+        .bind::<Text, _>(list.to_string())
         .prepared()
         .execute(c))
     .map(|_| ())
@@ -52,10 +54,10 @@ pub fn want(
 /// The members among which [`want_unknown`] looks for those that the target does not know.
 #[derive(Clone, Debug)]
 pub(crate) enum UnknownMembers {
-    /// These.
-    Listed(Vec<ResourceId>),
-    /// All of the group, and no more than so many are made due.
-    AtMost(usize),
+    /// These, each with its group.
+    Listed(BTreeSet<(ResourceId, ResourceId)>),
+    /// All of a group, and no more than so many are made due.
+    AtMost(ResourceId, usize),
 }
 
 /// The memberships to be sent of a group whose members the target does not know.
@@ -83,33 +85,41 @@ pub(crate) fn has_unknown(
 pub(crate) fn want_unknown(
     connection: &mut SqlConnection,
     target: &TargetName,
-    group: &ResourceId,
     which: &UnknownMembers,
     now: Timestamp,
 ) -> QueryResult<usize> {
-    let (ids, limit) = match which {
-        UnknownMembers::Listed(ids) if ids.is_empty() => return Ok(0),
-        UnknownMembers::Listed(ids) => (Some(ids.iter().map(ResourceId::as_str).collect()), i64::MAX),
-        UnknownMembers::AtMost(limit) => (None, i64::try_from(*limit).unwrap_or(i64::MAX)),
+    let (list, limit): (serde_json::Value, _) = match which {
+        UnknownMembers::Listed(pairs) => {
+            let pairs = pairs.iter().map(|(group, member)| [group.as_str(), member.as_str()]);
+            (pairs.map(|pair| serde_json::json!(pair)).collect(), i64::MAX)
+        }
+        UnknownMembers::AtMost(group, limit) => (
+            serde_json::json!([[group.as_str()]]),
+            i64::try_from(*limit).unwrap_or(i64::MAX),
+        ),
     };
-    let listed = match (connection.is_postgres(), &ids) {
-        (_, None) => "$5 = ''",
-        (true, Some(_)) => "m.member_id = ANY (ARRAY (SELECT json_array_elements_text($5::json)))",
-        (false, Some(_)) => "m.member_id IN (SELECT value FROM json_each($5))",
+    let (each, group, member) = match connection {
+        SqlConnection::Postgres(_) => ("json_array_elements($4::json) AS listed (l)", "l->>0", "l->>1"),
+        SqlConnection::Sqlite(_) => ("json_each($4) AS listed", "listed.value->>0", "listed.value->>1"),
+    };
+    let is_listed = match which {
+        UnknownMembers::Listed(_) => format!("AND m.member_id = {member}"),
+        UnknownMembers::AtMost(..) => String::new(),
     };
     let sql = format!(
         "INSERT INTO outbound (target, resource_id, kind, store, service_provider, state, wanted, pushed, attempts, next_attempt, lease_until, changed) \
-        SELECT g.target, m.member_id, $1, g.store, g.service_provider, 'pending', 1, 0, 0, $2, 0, g.changed \
-        FROM outbound_members m JOIN outbound g ON g.target = m.target AND g.resource_id = m.group_id \
-        WHERE m.target = $3 AND m.group_id = $4 AND {listed} AND {UNKNOWN} LIMIT $6 \
+        SELECT g.target, m.member_id, $1, MIN(g.store), MIN(g.service_provider), 'pending', 1, 0, 0, $2, 0, MIN(g.changed) \
+        FROM (SELECT CAST($3 AS TEXT) AS name) AS t CROSS JOIN {each} \
+        JOIN outbound_members m ON m.target = t.name AND m.group_id = {group} {is_listed} \
+        JOIN outbound g ON g.target = m.target AND g.resource_id = m.group_id \
+        WHERE {UNKNOWN} GROUP BY g.target, m.member_id LIMIT $5 \
         ON CONFLICT (target, resource_id) DO UPDATE SET state = 'pending', next_attempt = excluded.next_attempt"
     );
     each!(connection, c => diesel::sql_query(sql)
         .bind::<Text, _>(Kind::USER.as_str())
         .bind::<BigInt, _>(now.0)
         .bind::<Text, _>(target.as_str())
-        .bind::<Text, _>(group.as_str())
-        .bind::<Text, _>(ids.map_or_else(String::new, |ids: serde_json::Value| ids.to_string()))
+        .bind::<Text, _>(list.to_string())
         .bind::<BigInt, _>(limit)
         .prepared()
         .execute(c))
