@@ -30,7 +30,7 @@ use crate::storage::migrate::MigrateError;
 use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
 use crate::userstore::ldap::{Finding, LdapUserstore};
-use crate::userstore::sql::reindex;
+use crate::userstore::sql::reindex::{self, IndexForm};
 use crate::userstore::{PasswordHasher, Userstore};
 use periodic_task::PeriodicTask;
 use url::Url;
@@ -126,7 +126,7 @@ impl Core {
 
     /// Returns the indexes that the next start will rebuild, or that are being rebuilt. Changes nothing.
     pub(crate) fn pending_indexes(config: &Config) -> Result<Vec<String>, StartError> {
-        let pending = reindex::pending(&database(config)?, &registry(config)?);
+        let pending = reindex::pending(&database(config)?, &IndexForm::of(&registry(config)?));
         Ok(pending.map_err(MigrateError::from)?.into_iter().collect())
     }
 

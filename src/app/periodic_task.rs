@@ -12,7 +12,7 @@ pub(super) const EVERY: Duration = Duration::from_secs(30);
 pub(super) const REBUILD_PAUSE: Duration = Duration::from_millis(5);
 
 /// The interval for looking whether indexes must be rebuilt.
-pub(super) const REBUILD_EVERY: Duration = Duration::from_secs(5);
+pub(super) const REBUILD_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the log tells that long work goes on.
 pub(super) const TELL_EVERY: Duration = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! The work that a running server repeats: cleanup, removals, logouts, leases, reports.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use crate::federation::removal::ProviderRemover;
 use crate::oidc::Oidc;
 use crate::scim::Scim;
 use crate::storage::{Database, StorageError};
-use crate::userstore::sql::reindex::{self, Progress};
+use crate::userstore::StoreError;
+use crate::userstore::sql::reindex::{self, IndexForm, Progress};
 
 /// Starts the tasks that every server repeats.
 pub(super) fn start(
@@ -110,34 +112,80 @@ pub(super) fn keep_report_of(scim: Arc<Scim>) -> impl Fn() + Send + 'static {
     }
 }
 
-/// Rebuilds indexes whose definition has changed, step by step, and tells in the log how far it is.
+/// Looks for resources whose index rows are in another form, rebuilds them step by step, and tells in the log how far it
+/// is.
 pub(super) fn rebuild_indexes(database: Database, registry: Arc<Registry>) -> impl Fn() -> Duration + Send + 'static {
-    let told = Mutex::new(Instant::now());
-    let unfinished = database.unfinished_indexes().get();
-    if !unfinished.is_empty() {
-        let names: Vec<&str> = unfinished.iter().map(String::as_str).collect();
-        log::info!(
-            "rebuilding the indexes of {}; until then, filters on them take longer",
-            names.join(", ")
-        );
-    }
-    move || match reindex::step(&database, &registry) {
-        Ok(Progress::Idle) => periodic_task::REBUILD_EVERY,
-        Ok(Progress::Finished) => {
-            log::info!("the indexes are rebuilt");
-            periodic_task::REBUILD_EVERY
-        }
-        Ok(Progress::At(id)) => {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.elapsed() >= periodic_task::TELL_EVERY {
-                log::info!("rebuilding indexes: done up to the resource {id}");
-                *told = Instant::now();
+    let form = IndexForm::of(&registry);
+    let began = AtomicBool::new(false);
+    let told = Mutex::new(Told {
+        at: Instant::now(),
+        done: 0,
+        superseded: false,
+    });
+    move || {
+        let step = || {
+            if !began.load(Ordering::Relaxed) {
+                reindex::take_turn(&database, &form).map_err(StoreError::from)?;
+                began.store(true, Ordering::Relaxed);
             }
-            periodic_task::REBUILD_PAUSE
+            reindex::step(&database, &registry, &form)
+        };
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        match step() {
+            Ok(progress) => told.tell(&progress, &database),
+            Err(error) => log::warn!("indexes could not be rebuilt and will be retried: {error}"),
         }
-        Err(error) => {
-            log::warn!("indexes could not be rebuilt and will be retried: {error}");
+        if told.done > 0 {
+            periodic_task::REBUILD_PAUSE
+        } else {
             periodic_task::REBUILD_EVERY
+        }
+    }
+}
+
+/// What the log was told of a rebuild.
+struct Told {
+    at: Instant,
+    /// The resources that are done since it began.
+    done: usize,
+    superseded: bool,
+}
+
+impl Told {
+    fn tell(&mut self, progress: &Progress, database: &Database) {
+        match progress {
+            Progress::Done(more) => {
+                if self.done == 0 {
+                    let unfinished = database.unfinished_indexes().get();
+                    let names: Vec<&str> = unfinished.iter().map(String::as_str).collect();
+                    if !names.is_empty() {
+                        log::info!(
+                            "rebuilding the indexes of {}; until then, filters on them take longer",
+                            names.join(", ")
+                        );
+                    }
+                    self.at = Instant::now();
+                }
+                self.done += more;
+                if self.at.elapsed() >= periodic_task::TELL_EVERY {
+                    log::info!("rebuilding indexes: {} resources are done", self.done);
+                    self.at = Instant::now();
+                }
+            }
+            Progress::Idle => {
+                if self.done > 0 {
+                    log::info!("the indexes are rebuilt: {} resources", self.done);
+                }
+                (self.done, self.superseded) = (0, false);
+            }
+            Progress::Superseded => {
+                if !self.superseded {
+                    log::warn!(
+                        "a process with other indexed attributes started later on this database; filters on those that differ take longer. Let all processes use the same schemas"
+                    );
+                }
+                (self.done, self.superseded) = (0, true);
+            }
         }
     }
 }

@@ -52,9 +52,6 @@ pub(super) struct BatchWrites {
     members: WantedMembers,
     /// The members, by group, that become due as users if the target does not know them.
     unknown: BTreeSet<(ResourceId, ResourceId)>,
-    /// Members that joined by changes that this target is not told of. They go along with the next change that it is told
-    /// of.
-    others: HashMap<ResourceId, Vec<ResourceId>>,
 }
 
 impl BatchWrites {
@@ -131,12 +128,8 @@ impl BatchWrites {
             self.members.insert((group.clone(), member.clone()), is_in);
         }
         if told.listens {
-            let others = self.others.remove(group).unwrap_or_default();
-            let unknown = joined().chain(&others);
             self.unknown
-                .extend(unknown.map(|member| (group.clone(), member.clone())));
-        } else {
-            self.others.entry(group.clone()).or_default().extend(joined().cloned());
+                .extend(joined().map(|member| (group.clone(), member.clone())));
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::directory::DirectoryError;
 use crate::domain::change::{JournalPosition, JournalRecord};
-use crate::domain::{Kind, ResourceId, TargetName, Timestamp};
-use crate::storage::outbound;
+use crate::domain::{Kind, ResourceId, ServiceProviderName, TargetName, Timestamp};
+use crate::storage::outbound::{self, OutboundState};
 use crate::storage::outbound_members::{self, GroupSelection, UnknownMembers};
 use crate::storage::{SqlConnection, StorageError, journal, parked_records, targets};
 
@@ -137,8 +137,18 @@ impl Reader<'_> {
     fn apply_next(&mut self, records: &mut VecDeque<Told>) -> Result<bool, ConsumeError> {
         let mut batch = Vec::new();
         let mut rows = 0;
+        // Groups that change here without this target being told.
+        let mut untold = HashSet::new();
         while let Some(mut next) = records.pop_front() {
+            // What joined them is looked for in the database, so it must be written first.
+            if next.listens && untold.contains(&next.record.id) {
+                records.push_front(next);
+                break;
+            }
             let is_small = self.is_small(&mut next)?;
+            if next.is_of_group() && !next.listens {
+                untold.insert(next.record.id.clone());
+            }
             if is_small && rows + next.rows() <= ROWS {
                 rows += next.rows();
                 batch.push(Arc::new(next));
@@ -165,32 +175,35 @@ impl Reader<'_> {
     /// Whether everything that the record causes fits into one transaction. Reads the members of a group that becomes
     /// known.
     fn is_small(&mut self, record: &mut Told) -> Result<bool, ConsumeError> {
-        if !record.listens || !record.is_of_group() {
-            self.checked.remove(&record.record.id);
+        let JournalRecord { id, store, .. } = &record.record;
+        if !record.is_of_group() {
             return Ok(record.rows() <= ROWS);
         }
-        let JournalRecord { id, store, .. } = &record.record;
+        if !record.listens {
+            self.checked.remove(id);
+        }
         if self.checked.contains(id) {
             return Ok(record.rows() <= ROWS);
         }
-        if self.is_known(id)? {
+        if self.becomes_known(record)? {
+            record.newcomers = self.context.source.member_ids(store, id, None, ROWS)?;
+            if 2 * record.newcomers.len() + record.rows() > ROWS {
+                record.newcomers.clear();
+                return Ok(false);
+            }
+        } else if record.listens {
             let has_unknown: bool = self
                 .context
                 .database
                 .read::<_, StorageError>(|c| outbound_members::has_unknown(c, self.context.target(), id))?;
-            if !has_unknown {
-                self.checked.insert(id.clone());
+            if has_unknown {
+                return Ok(false);
             }
-            return Ok(!has_unknown && record.rows() <= ROWS);
         }
-        record.newcomers = self.context.source.member_ids(store, id, None, ROWS)?;
-        let is_small = 2 * record.newcomers.len() + record.rows() <= ROWS;
-        if is_small {
+        if record.listens {
             self.checked.insert(id.clone());
-        } else {
-            record.newcomers.clear();
         }
-        Ok(is_small)
+        Ok(record.rows() <= ROWS)
     }
 
     /// Applies records one by one, and in parts where the database rejects something, so that the rest goes on.
@@ -239,13 +252,20 @@ impl Reader<'_> {
         Ok(still_ours)
     }
 
-    /// Whether the target knows a group. It may know it as a member of another group, without its type.
-    fn is_known(&self, id: &ResourceId) -> Result<bool, StorageError> {
-        let known = self
+    /// Whether a group becomes known to the target by a record. The target may know it as a member of another group,
+    /// without its type.
+    fn becomes_known(&self, record: &Told) -> Result<bool, StorageError> {
+        let (target, id) = (self.context.target(), &record.record.id);
+        let row = self
             .context
             .database
-            .read::<_, StorageError>(|connection| outbound::find(connection, self.context.target(), id))?;
-        Ok(known.is_some_and(|row| row.kind == Kind::GROUP))
+            .read::<_, StorageError>(|connection| outbound::find(connection, target, id))?;
+        Ok(record.is_of_group()
+            && match row {
+                Some(row) if row.kind == Kind::GROUP && row.state != OutboundState::Gone => false,
+                Some(_) => record.listens || record.record.service_provider == ServiceProviderName::RESIDENT,
+                None => record.listens,
+            })
     }
 
     /// Applies a record about many members. The group becomes known only after all its members were recorded.
@@ -257,8 +277,7 @@ impl Reader<'_> {
     }
 
     fn apply_in_parts(&mut self, record: &Arc<Told>) -> Result<bool, ConsumeError> {
-        let becomes_known = record.listens && record.is_of_group() && !self.is_known(&record.record.id)?;
-        if becomes_known && !self.record_present_members(record)? {
+        if self.becomes_known(record)? && !self.record_present_members(record)? {
             return Ok(false);
         }
         let members = &record.record.members;
@@ -365,6 +384,7 @@ impl Reader<'_> {
             position.sequence,
         );
         let (position, cause, now) = (*position, error.to_string(), self.now);
+        self.checked.remove(id);
         self.transaction(Some(position), move |connection, target| {
             Ok(parked_records::insert(connection, target, position, &cause, now)?)
         })

@@ -14,7 +14,7 @@ use super::connector::Connector;
 use super::kinds;
 use super::lease::LeaseRenewer;
 use super::metrics::{Counters, TargetMetrics};
-use super::operate::{self, ReplayScope, TargetStatus, is_waiting};
+use super::operate::{self, ReplayScope, TargetStatus};
 use super::settings::{Settings, TargetSettings};
 use super::source::Source;
 use super::target_context::{Notifier, Pacing, TargetContext};
@@ -103,6 +103,7 @@ impl Engine {
                 pace,
                 stopping: Arc::clone(&stopping),
                 paused: AtomicBool::new(false),
+                backlog: Mutex::default(),
                 settings: target,
             }));
         }
@@ -180,19 +181,12 @@ impl Engine {
     /// Returns the metrics of every target.
     pub fn metrics(&self) -> Result<Vec<TargetMetrics>, StorageError> {
         let read = |context: &Arc<TargetContext>| {
-            let status = operate::status(&context.database, context.target())?;
-            let waiting: i64 = status
-                .counts
-                .iter()
-                .filter(|(state, _)| is_waiting(*state))
-                .map(|(_, count)| count)
-                .sum();
-            let lag = status
-                .oldest_change
-                .map_or(0, |oldest| context.clock.now().0 - oldest.0);
+            let now = context.clock.now();
+            let backlog = context.backlog(now)?;
+            let lag = backlog.oldest.map_or(0, |oldest| now.0 - oldest.0);
             Ok(context.counters.read(
                 context.target(),
-                u64::try_from(waiting).unwrap_or(0),
+                u64::try_from(backlog.rows).unwrap_or(0),
                 u64::try_from(lag).unwrap_or(0),
             ))
         };

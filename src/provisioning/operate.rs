@@ -43,14 +43,6 @@ pub enum ReplayScope {
     Everything,
 }
 
-/// Returns whether a row in this state is still to be pushed without further action.
-pub fn is_waiting(state: OutboundState) -> bool {
-    matches!(
-        state,
-        OutboundState::Pending | OutboundState::InFlight | OutboundState::Retrying
-    )
-}
-
 /// Returns the status of a target, read from the database.
 pub fn status(database: &Database, target: &TargetName) -> Result<TargetStatus, StorageError> {
     database.read(|connection| {

@@ -233,8 +233,13 @@ fn follow_up(
 ) -> Result<usize, StorageError> {
     let id = &outcome.settled.resource_id;
     match outcome.end {
-        // A resource that never was at the target may still come: a membership can be older than its member.
-        Some(PushEnd::Removed) if outcome.settled.pushed == 0 => return Ok(0),
+        Some(PushEnd::Removed) if outcome.settled.pushed == 0 => {
+            // A user that never was at the target may still come: a membership can be older than its member.
+            if outcome.kind == Kind::GROUP {
+                outbound_members::forget_group(connection, target, id)?;
+            }
+            return Ok(0);
+        }
         Some(PushEnd::Removed | PushEnd::Deactivated) => {
             if outcome.kind == Kind::GROUP {
                 outbound_members::forget_group(connection, target, id)?;

@@ -34,7 +34,21 @@ pub(super) struct TargetContext {
     pub(super) stopping: Arc<AtomicBool>,
     /// Whether the target was paused at the last check.
     pub(super) paused: AtomicBool,
+    /// What waited when it was last counted, and when that was.
+    pub(super) backlog: Mutex<Option<(Timestamp, Backlog)>>,
 }
+
+/// What waits to be pushed to a target.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backlog {
+    /// The number of rows.
+    pub(super) rows: i64,
+    /// The time of the oldest change among them.
+    pub(super) oldest: Option<Timestamp>,
+}
+
+/// How long a count of what waits is shown. A count looks at every row that waits.
+const COUNTED: Duration = Duration::from_secs(10);
 
 /// The timing and batch size of the threads.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +80,22 @@ impl TargetContext {
             self.breaker.reset(now);
         }
         Ok(due)
+    }
+
+    /// Returns what waits to be pushed; it is counted again at most every ten seconds, however many ask.
+    pub(super) fn backlog(&self, now: Timestamp) -> Result<Backlog, StorageError> {
+        let mut last = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, backlog)) = *last
+            && at.plus(COUNTED) > now
+        {
+            return Ok(backlog);
+        }
+        let (rows, oldest) = self
+            .database
+            .read::<_, StorageError>(|connection| outbound::backlog(connection, self.target()))?;
+        let backlog = Backlog { rows, oldest };
+        *last = Some((now, backlog));
+        Ok(backlog)
     }
 
     /// Pauses the target until an administrator resumes it.

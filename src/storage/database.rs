@@ -9,7 +9,7 @@ use diesel::result::Error as DieselError;
 
 use super::connection::SqlConnection;
 use super::error::{Retry, StorageError};
-use super::index_state::Unfinished;
+use super::index_forms::Unfinished;
 use super::pool::{self, Pool};
 use super::postgres_transaction;
 use super::writer::Writer;

@@ -14,7 +14,7 @@ pub mod factors;
 pub mod grants;
 pub mod group_grants;
 pub mod identity_locks;
-pub(crate) mod index_state;
+pub(crate) mod index_forms;
 pub mod intents;
 pub mod journal;
 pub mod ldap_entries;

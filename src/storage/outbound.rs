@@ -269,6 +269,15 @@ pub(crate) fn oldest_change(connection: &mut SqlConnection, target: &TargetName)
         .first(connection)
 }
 
+/// Returns the number of rows that wait to be pushed to the target, and the time of the oldest change among them.
+pub(crate) fn backlog(connection: &mut SqlConnection, target: &TargetName) -> QueryResult<(i64, Option<Timestamp>)> {
+    outbound::table
+        .filter(outbound::target.eq(target.as_str()))
+        .filter(outbound::state.eq_any(DUE.map(OutboundState::as_str)))
+        .select((diesel::dsl::count_star(), diesel::dsl::min(outbound::changed)))
+        .first(connection)
+}
+
 /// Returns the number of resources deleted at the target since a time.
 pub(crate) fn removed_since(connection: &mut SqlConnection, target: &TargetName, since: Timestamp) -> QueryResult<i64> {
     outbound::table

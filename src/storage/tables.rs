@@ -15,14 +15,15 @@ diesel::table! {
         version -> BigInt,
         writers -> Text,
         document -> Text,
+        indexed_as -> BigInt,
     }
 }
 
 diesel::table! {
-    index_state (name) {
-        name -> Text,
-        form -> Text,
-        finished -> Bool,
+    index_forms (form) {
+        form -> BigInt,
+        description -> Text,
+        turn -> BigInt,
     }
 }
 

@@ -30,13 +30,15 @@ pub fn apply(
 /// document.
 pub(crate) fn makes_elements(resource_type: &ResourceType, before: &Attributes, operations: &[PatchOperation]) -> bool {
     let mut after = before.clone();
-    operations.iter().any(|operation| {
-        let made = makes_element(&after, operation);
-        if let Ok(next) = apply(resource_type, &after, std::slice::from_ref(operation)) {
-            after = next;
+    for (at, operation) in operations.iter().enumerate() {
+        if makes_element(&after, operation) {
+            return true;
         }
-        made
-    })
+        if apply_one(resource_type, &mut after, (operation, operations.get(at + 1))).is_err() {
+            return false;
+        }
+    }
+    false
 }
 
 fn makes_element(attributes: &Attributes, operation: &PatchOperation) -> bool {
@@ -72,18 +74,28 @@ pub(super) fn apply_within(
                 "these operations take too many comparisons; send fewer at a time",
             ));
         }
-        match &operation.path {
-            Some(path) => at_path(&mut after, path, operation.op, operation.value.as_ref())?,
-            None => whole(resource_type, &mut after, operation)?,
-        }
-        // Once for operations in a row on one attribute: each would look at every element.
-        if let Some(path) = &operation.path
-            && !operations.get(at + 1).is_some_and(|next| is_on(next, &path.attribute))
-        {
-            drop_repeated_at(&mut after, &path.attribute);
-        }
+        apply_one(resource_type, &mut after, (operation, operations.get(at + 1)))?;
     }
     Ok(after)
+}
+
+/// Applies an operation that is followed by another one or none.
+fn apply_one(
+    resource_type: &ResourceType,
+    after: &mut Attributes,
+    (operation, next): (&PatchOperation, Option<&PatchOperation>),
+) -> Result<(), Invalid> {
+    match &operation.path {
+        Some(path) => at_path(after, path, operation.op, operation.value.as_ref())?,
+        None => whole(resource_type, after, operation)?,
+    }
+    // Once for operations in a row on one attribute: each would look at every element.
+    if let Some(path) = &operation.path
+        && !next.is_some_and(|next| is_on(next, &path.attribute))
+    {
+        drop_repeated_at(after, &path.attribute);
+    }
+    Ok(())
 }
 
 /// Whether an operation is on the same attribute, in whole or in part.

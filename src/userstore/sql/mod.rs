@@ -42,6 +42,8 @@ pub struct SqlUserstore {
     hasher: PasswordHasher,
     clock: Clock,
     checkpoints: PageCheckpoints,
+    /// The number of the form in which index rows are written.
+    index_form: i64,
 }
 
 impl SqlUserstore {
@@ -56,6 +58,7 @@ impl SqlUserstore {
         Self {
             name,
             database,
+            index_form: reindex::IndexForm::of(&registry).number(),
             registry,
             hasher,
             clock,

@@ -1,9 +1,10 @@
 //! Rebuilds indexes whose definition has changed: an attribute that became indexed or is compared otherwise, names after
 //! new Unicode tables.
 //!
-//! Until a rebuild is finished, filters on these attributes are answered from the documents. It goes through all
-//! resources in the order of their ids, a bounded number in each transaction. Processes on one database share the place,
-//! so that the work is done once; every change of a resource writes its index rows by the new definition meanwhile.
+//! As long as a resource is in the form of other schemas, filters on the attributes that these index otherwise are answered
+//! from the documents. The form of the process that started last is the one into which all resources are rebuilt, a bounded
+//! number in each transaction; every change of a resource writes its index rows in the form of its own process. So a
+//! process that still runs with older schemas is noticed by what it writes, and mended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use crate::domain::unique::unique_values;
 use crate::domain::{Kind, Resource};
 use crate::storage::connection::SuffixDsl;
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{Database, SqlConnection, StorageError, index_state};
+use crate::storage::{Database, SqlConnection, StorageError, index_forms, random};
 use crate::userstore::{StoreError, UniqueKey};
 
 /// The index of names: canonical `userName`, `displayName` and unique values.
@@ -31,10 +32,10 @@ const STEP: i64 = 200;
 pub(crate) enum Progress {
     /// Nothing is to be rebuilt.
     Idle,
-    /// The resources up to this id are done.
-    At(String),
-    /// The last resource was done.
-    Finished,
+    /// So many more resources are done.
+    Done(usize),
+    /// A process that started later rebuilds them in the form of its schemas.
+    Superseded,
 }
 
 /// The name of the index of an attribute at a path.
@@ -42,96 +43,138 @@ pub(super) fn name(kind: &Kind, path: &str) -> String {
     format!("{kind} {path}")
 }
 
-/// The indexes that the schemas define, each with the form of its values.
-fn wanted(registry: &Registry) -> BTreeMap<String, String> {
-    let mut wanted = BTreeMap::from([(NAMES.to_owned(), CANONICAL_FORM.to_string())]);
-    for resource_type in registry.types() {
-        for (path, case_exact) in indexed::paths(resource_type) {
-            let form = if case_exact {
-                "exact".to_owned()
-            } else {
-                format!("folded {CANONICAL_FORM}")
-            };
-            wanted.insert(name(&resource_type.kind, &path), form);
-        }
-    }
-    wanted
+/// The indexes that the schemas of a process define.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexForm {
+    number: i64,
+    /// The form of the values of each index.
+    indexes: BTreeMap<String, String>,
 }
 
-/// Compares the stored indexes with the schemas, and notes those that must be rebuilt. To be called at start, before the
+impl IndexForm {
+    /// The form that a registry asks for.
+    pub(crate) fn of(registry: &Registry) -> Self {
+        let mut indexes = BTreeMap::from([(NAMES.to_owned(), CANONICAL_FORM.to_string())]);
+        for resource_type in registry.types() {
+            for (path, case_exact) in indexed::paths(resource_type) {
+                indexes.insert(name(&resource_type.kind, &path), form_of(case_exact));
+            }
+            for attribute in &resource_type.unique {
+                let leaf = attribute.leaf();
+                let form = format!("{:?} {}", leaf.uniqueness, form_of(leaf.case_exact));
+                let name = name(&resource_type.kind, &attribute.path());
+                indexes.insert(format!("{name} (unique)"), form);
+            }
+        }
+        let description = serde_json::to_string(&indexes).unwrap_or_default();
+        let digits = &random::fingerprint(&description)[..15];
+        Self {
+            number: i64::from_str_radix(digits, 16).unwrap_or(1),
+            indexes,
+        }
+    }
+
+    /// Its number, which is the same for the same indexes. 0 stands for what a database held before forms had numbers.
+    pub(crate) fn number(&self) -> i64 {
+        self.number
+    }
+
+    /// The indexes that cannot be used for resources in another form.
+    fn unlike(&self, description: Option<&str>) -> impl Iterator<Item = &String> {
+        let other: BTreeMap<String, String> = description
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        let differs = move |(name, form): &(&String, &String)| other.get(*name) != Some(form);
+        self.indexes.iter().filter(differs).map(|(name, _)| name)
+    }
+}
+
+fn form_of(case_exact: bool) -> String {
+    if case_exact {
+        "exact".to_owned()
+    } else {
+        format!("folded {CANONICAL_FORM}")
+    }
+}
+
+/// Stores what this process's form is, and notes the indexes that may not be used yet. To be called at start, before the
 /// first filter is answered.
-pub(crate) fn begin(database: &Database, registry: &Registry) -> Result<BTreeSet<String>, StorageError> {
-    let wanted = wanted(registry);
-    let known = database.read::<_, StorageError>(index_state::all)?;
-    let is_held = |(name, form): (&String, &String)| known.get(name) == Some(&(form.clone(), true));
-    if known.len() == wanted.len() && wanted.iter().all(is_held) {
-        return Ok(BTreeSet::new());
+pub(crate) fn begin(database: &Database, registry: &Registry) -> Result<(), StorageError> {
+    let form = IndexForm::of(registry);
+    let (number, description) = (form.number, serde_json::to_string(&form.indexes).unwrap_or_default());
+    let is_known = database.read::<_, StorageError>(|connection| index_forms::description(connection, number))?;
+    if is_known.is_none() {
+        database
+            .write::<_, StorageError>(move |connection| Ok(index_forms::describe(connection, number, &description)?))?;
     }
-    let unfinished = database.write::<_, StorageError>(move |connection| {
-        let first: Option<String> = resources::table
-            .select(resources::id)
-            .limit(1)
-            .first(connection)
-            .optional()?;
-        Ok(index_state::expect(connection, &wanted, first.is_none())?)
-    })?;
-    database.unfinished_indexes().set(unfinished.clone());
-    Ok(unfinished)
+    let unfinished = pending(database, &form)?;
+    database.unfinished_indexes().set(unfinished);
+    Ok(())
 }
 
-/// Returns the indexes that must be or are being rebuilt. Changes nothing.
-pub(crate) fn pending(database: &Database, registry: &Registry) -> Result<BTreeSet<String>, StorageError> {
-    let known = database.read::<_, StorageError>(index_state::all)?;
-    let is_pending = |(name, form): &(String, String)| known.get(name) != Some(&(form.clone(), true));
-    Ok(wanted(registry)
-        .into_iter()
-        .filter(is_pending)
-        .map(|(name, _)| name)
-        .collect())
-}
-
-/// Rebuilds the indexes of the next resources.
-pub(crate) fn step(database: &Database, registry: &std::sync::Arc<Registry>) -> Result<Progress, StoreError> {
-    if database.unfinished_indexes().get().is_empty() {
-        return Ok(Progress::Idle);
-    }
-    let known = std::sync::Arc::clone(registry);
-    let progress = database.write(move |connection| rebuild_next(connection, &known))?;
-    // Another process may have finished it.
-    let left = pending(database, registry)?;
-    let is_finished = left.is_empty();
-    database.unfinished_indexes().set(left);
-    Ok(if is_finished { Progress::Finished } else { progress })
-}
-
-fn rebuild_next(connection: &mut SqlConnection, registry: &Registry) -> Result<Progress, StoreError> {
-    let Some(place) = index_state::place(connection)? else {
-        return Ok(Progress::Idle);
-    };
-    let ids: Vec<String> = resources::table
-        .filter(resources::id.gt(&place))
-        .order(resources::id)
-        .limit(STEP)
-        .select(resources::id)
-        .load(connection)?;
-    let Some(last) = ids.last() else {
-        index_state::finish(connection)?;
-        return Ok(Progress::Finished);
-    };
-    for id in &ids {
-        if let Some(resource) = locked(connection, id)?
-            && let Some(resource_type) = registry.resource_type(&resource.kind)
-        {
-            rebuild(connection, &resource, resource_type)?;
+/// Makes this process's form the one into which resources are rebuilt: it is the one that started last.
+pub(crate) fn take_turn(database: &Database, form: &IndexForm) -> Result<(), StorageError> {
+    let number = form.number;
+    database.write(move |connection| {
+        if index_forms::is_last(connection, number)? {
+            return Ok(());
         }
-    }
-    index_state::move_place(connection, last)?;
-    Ok(Progress::At(last.clone()))
+        Ok::<_, StorageError>(index_forms::take_turn(connection, number)?)
+    })
 }
 
-fn locked(connection: &mut SqlConnection, id: &str) -> QueryResult<Option<Resource>> {
+/// Returns the indexes that cannot be used as long as some resources are in other forms. Changes nothing.
+pub(crate) fn pending(database: &Database, form: &IndexForm) -> Result<BTreeSet<String>, StorageError> {
+    database.read::<_, StorageError>(|connection| {
+        let mut names = BTreeSet::new();
+        for other in index_forms::others(connection, form.number)? {
+            let description = index_forms::description(connection, other)?;
+            names.extend(form.unlike(description.as_deref()).cloned());
+        }
+        Ok(names)
+    })
+}
+
+/// Looks for resources in other forms, and rebuilds the index rows of the next ones.
+pub(crate) fn step(
+    database: &Database,
+    registry: &std::sync::Arc<Registry>,
+    form: &IndexForm,
+) -> Result<Progress, StoreError> {
+    let number = form.number;
+    let others = database.read::<_, StorageError>(|connection| index_forms::others(connection, number))?;
+    database.unfinished_indexes().set(pending(database, form)?);
+    let Some(other) = others.first().copied() else {
+        return Ok(Progress::Idle);
+    };
+    let known = std::sync::Arc::clone(registry);
+    database.write(move |connection| {
+        if !index_forms::is_last(connection, number)? {
+            return Ok(Progress::Superseded);
+        }
+        let mut ids = index_forms::resources_in(connection, other, STEP)?;
+        // Rows are locked in one order everywhere.
+        ids.sort_unstable();
+        for id in &ids {
+            if let Some(resource) = locked(connection, id, other)? {
+                if let Some(resource_type) = known.resource_type(&resource.kind) {
+                    rebuild(connection, &resource, resource_type)?;
+                }
+                let row = resources::table.find(id);
+                diesel::update(row)
+                    .set(resources::indexed_as.eq(number))
+                    .execute(connection)?;
+            }
+        }
+        Ok(Progress::Done(ids.len()))
+    })
+}
+
+/// Locks a resource if it is still in that form.
+fn locked(connection: &mut SqlConnection, id: &str, form: i64) -> QueryResult<Option<Resource>> {
     let mut rows: Vec<Row> = resources::table
         .find(id)
+        .filter(resources::indexed_as.eq(form))
         .select(Row::as_select())
         .suffix_postgres(" FOR UPDATE OF resources")
         .load(connection)?;
@@ -212,6 +255,7 @@ mod tests {
         migrate::run(&database).unwrap();
         let (registry, clock, hasher) = (Arc::new(Registry::builtin()), Clock::system(), PasswordHasher::new());
         begin(&database, &registry).unwrap();
+        take_turn(&database, &IndexForm::of(&registry)).unwrap();
         let store = SqlUserstore::new(
             StoreName::PRIMARY,
             database.clone(),
@@ -276,39 +320,54 @@ mod tests {
 
         /// Steps to the end; returns how many steps it took.
         fn rebuild(&self) -> usize {
-            (1..1000)
-                .find(|_| step(&self.database, &self.registry).unwrap() == Progress::Finished)
-                .unwrap()
+            (0..1000).find(|_| self.step() == Progress::Idle).unwrap()
+        }
+
+        fn step(&self) -> Progress {
+            step(&self.database, &self.registry, &self.form()).unwrap()
+        }
+
+        fn form(&self) -> IndexForm {
+            IndexForm::of(&self.registry)
+        }
+
+        /// Another process, whose schemas do not index `without`, has written the resources that `which` selects.
+        fn write_without(&self, without: &str, which: &str) {
+            let mut other = self.form();
+            other.indexes.remove(without);
+            let description = serde_json::to_string(&other.indexes).unwrap();
+            self.execute(&format!(
+                "INSERT INTO index_forms (form, description, turn) VALUES (7, '{description}', 0) ON CONFLICT DO NOTHING; \
+                UPDATE resources SET indexed_as = 7 WHERE {which}"
+            ));
         }
     }
 
     #[test]
     fn an_attribute_that_becomes_indexed_is_found_at_once() {
         let world = world(450);
-        // As the database was before the attribute became indexed.
-        world.execute(
-            "DELETE FROM attribute_values WHERE path = 'displayName'; DELETE FROM index_state WHERE name = 'User displayName'",
-        );
-        let unfinished = begin(&world.database, &world.registry).unwrap();
-        assert_eq!(unfinished, BTreeSet::from([name(&Kind::USER, "displayName")]));
+        world.execute("DELETE FROM attribute_values WHERE path = 'displayName'");
+        world.write_without("User displayName", "kind = 'User'");
+        begin(&world.database, &world.registry).unwrap();
+        let unfinished = world.database.unfinished_indexes().get();
+        assert_eq!(*unfinished, BTreeSet::from([name(&Kind::USER, "displayName")]));
         let (is, is_not) = world.named("displayName", "ann");
         assert_eq!((world.count(is.clone()), world.count(is_not.clone())), (150, 300));
-        assert_eq!(pending(&world.database, &world.registry).unwrap().len(), 1);
         assert!(world.rebuild() > 2, "in bounded steps");
-        assert!(pending(&world.database, &world.registry).unwrap().is_empty());
+        assert!(pending(&world.database, &world.form()).unwrap().is_empty());
         assert_eq!((world.count(is), world.count(is_not)), (150, 300));
-        assert_eq!(step(&world.database, &world.registry).unwrap(), Progress::Idle);
+        assert_eq!(world.step(), Progress::Idle);
     }
 
     #[test]
     fn names_are_found_while_their_canonical_form_changes() {
         let world = world(20);
         // As tables of another Unicode version made them.
-        world.execute(
-            "UPDATE resources SET key = 'old ' || key; UPDATE index_state SET form = '0' WHERE name = 'names'",
-        );
+        world.execute("UPDATE resources SET key = 'old ' || key");
+        world.write_without(NAMES, "kind = 'User'");
+        begin(&world.database, &world.registry).unwrap();
         assert_eq!(
-            begin(&world.database, &world.registry).unwrap(),
+            *world.database.unfinished_indexes().get(),
             BTreeSet::from([NAMES.to_owned()])
         );
         let (is, is_not) = world.named("userName", "u7");
@@ -320,21 +379,52 @@ mod tests {
     #[test]
     fn a_rebuild_goes_on_where_it_was_interrupted() {
         let world = world(450);
-        world.execute("DELETE FROM attribute_values; UPDATE index_state SET form = 'older' WHERE name <> ''");
+        world.execute("DELETE FROM attribute_values");
+        world.write_without("User displayName", "kind = 'User'");
+        assert_eq!(world.step(), Progress::Done(200));
         begin(&world.database, &world.registry).unwrap();
-        let Progress::At(place) = step(&world.database, &world.registry).unwrap() else {
-            panic!("one step is enough")
-        };
-        begin(&world.database, &world.registry).unwrap();
-        let Progress::At(next) = step(&world.database, &world.registry).unwrap() else {
-            panic!("two steps are enough")
-        };
-        assert!(next > place);
+        let left = [world.step(), world.step(), world.step()];
+        assert_eq!(left, [Progress::Done(200), Progress::Done(50), Progress::Idle]);
+    }
+
+    #[test]
+    fn what_a_process_with_older_schemas_writes_is_found() {
+        let world = world(30);
+        world.execute("DELETE FROM attribute_values WHERE path = 'displayName' AND resource_id = 'id00003'");
+        world.write_without("User displayName", "id = 'id00003'");
+        assert_eq!(world.step(), Progress::Done(1));
+        let (is, is_not) = world.named("displayName", "ann");
+        assert_eq!((world.count(is), world.count(is_not)), (10, 20));
+    }
+
+    #[test]
+    fn a_process_that_started_later_rebuilds_in_its_form() {
+        let world = world(30);
+        world.execute("DELETE FROM attribute_values WHERE path = 'displayName' AND resource_id = 'id00003'");
+        world.write_without("User displayName", "id = 'id00003'");
+        world.execute("UPDATE index_forms SET turn = 9 WHERE form = 7");
+        assert_eq!(world.step(), Progress::Superseded);
+        let (is, is_not) = world.named("displayName", "ann");
+        assert_eq!((world.count(is), world.count(is_not)), (10, 20), "from the documents");
+        take_turn(&world.database, &world.form()).unwrap();
+        assert_eq!(world.step(), Progress::Done(1));
+    }
+
+    #[test]
+    fn a_value_is_unique_from_the_rebuild_on() {
+        let mut form = IndexForm::of(&Registry::builtin());
+        let before = form.indexes.clone();
+        form.indexes.insert("User badge (unique)".to_owned(), form_of(false));
+        let description = serde_json::to_string(&before).unwrap();
+        assert_eq!(
+            form.unlike(Some(&description)).collect::<Vec<_>>(),
+            ["User badge (unique)"]
+        );
     }
 
     #[test]
     fn an_empty_database_has_nothing_to_rebuild() {
         let world = world(0);
-        assert!(pending(&world.database, &world.registry).unwrap().is_empty());
+        assert!(pending(&world.database, &world.form()).unwrap().is_empty());
     }
 }

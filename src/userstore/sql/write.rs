@@ -42,6 +42,14 @@ enum PreparedAction {
     Delete(Precondition),
 }
 
+/// What an update finds in the row.
+struct StoredTimes {
+    created: Timestamp,
+    modified: Timestamp,
+    /// The form that the index rows were in.
+    form: i64,
+}
+
 /// A password in the form in which it is stored.
 enum PreparedPassword {
     Hash(String),
@@ -61,6 +69,8 @@ struct PreparedState {
     writers: Provenance,
     document: Document,
     values: BTreeSet<(String, String)>,
+    /// The number of the form of these values.
+    form: i64,
     /// Whether the previous state is known to have had the same values.
     keeps_values: bool,
     unique: Option<BTreeSet<UniqueValue>>,
@@ -130,6 +140,7 @@ impl PreparedWrite {
                 resources::version.eq(Version::FIRST.0),
                 resources::writers.eq(state.writers.text()),
                 resources::document.eq(state.document.text()),
+                resources::indexed_as.eq(state.form),
             ))
             .execute(connection)
             .map_err(|error| state.named(error))?;
@@ -160,7 +171,12 @@ impl PreparedWrite {
                 None => return Ok(None),
             },
         };
-        let Some((created, modified)) = self.update(connection, state, version)? else {
+        let Some(StoredTimes {
+            created,
+            modified,
+            form,
+        }) = self.update(connection, state, version)?
+        else {
             // The resource is at another version, or does not exist.
             return self
                 .current(connection, expected)?
@@ -169,8 +185,16 @@ impl PreparedWrite {
         if state.password.is_some() || state.closed {
             self.end_sessions(connection)?;
         }
-        if !state.keeps_values {
+        if !state.keeps_values || form != state.form {
             self.update_values(connection, state)?;
+        }
+        if form != state.form {
+            let row = resources::table.find(self.id.as_str());
+            diesel::update(row)
+                .set(resources::indexed_as.eq(state.form))
+                .returning(resources::id)
+                .prepared()
+                .load::<String>(connection)?;
         }
         let delta = self.apply_parts(connection, state)?;
         let resource = self.resource(state, created, modified, version.next());
@@ -182,13 +206,13 @@ impl PreparedWrite {
         }))
     }
 
-    /// Replaces the state at `version`; returns when the resource was created and last modified.
+    /// Replaces the state at `version`.
     fn update(
         &self,
         connection: &mut SqlConnection,
         state: &PreparedState,
         version: Version,
-    ) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+    ) -> Result<Option<StoredTimes>, StoreError> {
         let now = self.at.0.into_sql::<BigInt>();
         let later = case_when(resources::modified.lt(now), now).otherwise(resources::modified + 1);
         let stored = resources::table
@@ -196,7 +220,7 @@ impl PreparedWrite {
             .filter(resources::store.eq(self.store.as_str()))
             .filter(resources::kind.eq(self.kind.as_str()))
             .filter(resources::version.eq(version.0));
-        let times: Vec<(i64, i64)> = diesel::update(stored)
+        let times: Vec<(i64, i64, i64)> = diesel::update(stored)
             .set((
                 resources::name.eq(&state.name),
                 resources::key.eq(&state.key),
@@ -207,13 +231,15 @@ impl PreparedWrite {
                 resources::writers.eq(state.writers.text()),
                 resources::document.eq(state.document.text()),
             ))
-            .returning((resources::created, resources::modified))
+            .returning((resources::created, resources::modified, resources::indexed_as))
             .prepared()
             .get_results(connection)
             .map_err(|error| state.named(error))?;
-        Ok(times
-            .first()
-            .map(|(created, modified)| (Timestamp(*created), Timestamp(*modified))))
+        Ok(times.first().map(|(created, modified, form)| StoredTimes {
+            created: Timestamp(*created),
+            modified: Timestamp(*modified),
+            form: *form,
+        }))
     }
 
     fn change_members(
@@ -441,6 +467,7 @@ impl PreparedState {
             writers: Provenance::of(&draft.writers),
             document: Document::new(&draft.attributes),
             values: values(store, kind, &draft.attributes),
+            form: store.index_form,
             keeps_values: false,
             unique: draft.unique,
             members: draft.members,

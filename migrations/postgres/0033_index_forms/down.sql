@@ -1,0 +1,8 @@
+CREATE TABLE index_state (
+    name TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    form TEXT COLLATE "C" NOT NULL,
+    finished BOOLEAN NOT NULL
+);
+DROP TABLE index_forms;
+DROP INDEX resources_indexed_as;
+ALTER TABLE resources DROP COLUMN indexed_as;
