@@ -7,7 +7,8 @@ use serde_json::json;
 use super::CommandError;
 use crate::config::Config;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The server itself waits ten seconds for its database.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) fn run(config: &Config, url: Option<&str>, json: bool) -> Result<(), CommandError> {
     let base = url.map_or_else(

@@ -82,7 +82,7 @@ impl ResourceId {
 
     /// Whether this text can be stored as an id or as a reference to one.
     pub fn is_storable(&self) -> bool {
-        self.0.chars().count() <= Self::LONGEST && !self.0.contains('\0')
+        (1..=Self::LONGEST).contains(&self.0.chars().count()) && !self.0.contains('\0')
     }
 }
 

@@ -79,6 +79,10 @@ pub(super) fn outcome(push: Push<'_>, result: Result<PushEnd, PushStop>) -> Resu
     outcome.account.clone_from(&outcome.settled.remote_id);
     outcome.settled.sent = push.sent.map(|sent| serde_json::Value::Object(sent).to_string());
     outcome.moved = push.notes.new_remote && row.remote_id.is_some();
+    // A push that got somewhere is the first of a new series: one that takes many requests would otherwise wait longer and
+    // longer at a target that fails now and then.
+    let progress = !push.notes.members.is_empty() || push.notes.new_remote || outcome.settled.sent != row.sent;
+    let tries = if progress { 1 } else { row.attempts };
     outcome.notes = push.notes;
     let settled = &mut outcome.settled;
     match result {
@@ -94,7 +98,7 @@ pub(super) fn outcome(push: Push<'_>, result: Result<PushEnd, PushStop>) -> Resu
                 "more than {most} accounts would be removed within an hour: review the deletions, then resume"
             ))?;
         }
-        Err(PushStop::Here(cause)) => retry(context, settled, row.attempts, None, cause),
+        Err(PushStop::Here(cause)) => retry(context, settled, tries, None, cause),
         Err(PushStop::Target(PushError::Retry {
             after,
             unreachable,
@@ -108,7 +112,7 @@ pub(super) fn outcome(push: Push<'_>, result: Result<PushEnd, PushStop>) -> Resu
             } else {
                 context.breaker.succeeded();
             }
-            retry(context, settled, row.attempts, after, cause);
+            retry(context, settled, tries, after, cause);
         }
         Err(PushStop::Target(error @ PushError::Unauthorized { .. })) => {
             context.breaker.succeeded();

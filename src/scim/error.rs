@@ -56,6 +56,8 @@ pub enum ScimErrorKind {
     Internal,
     /// The feature is not available or is switched off.
     Unsupported,
+    /// The body did not arrive in time.
+    Slow,
     /// A store or the database does not answer.
     Unavailable,
 }
@@ -78,6 +80,7 @@ impl ScimErrorKind {
             Self::Forbidden => (403, None),
             Self::NotFound => (404, None),
             Self::MethodNotAllowed => (405, None),
+            Self::Slow => (408, None),
             Self::Uniqueness => (409, Some("uniqueness")),
             Self::Conflict => (409, None),
             Self::Stale => (412, None),

@@ -101,6 +101,21 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     }
 }
 
+/// How long a client waits for an answer; the database and the userstores have shorter limits of their own, but a connection
+/// may hang without a sign.
+pub const LIMIT: Duration = Duration::from_mins(1);
+/// How long a client waits for the answer to a bulk request.
+pub const BULK_LIMIT: Duration = Duration::from_mins(10);
+
+/// Waits for work no longer than a limit. `None` if it has not ended by then; it goes on.
+pub async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let ended = tokio::time::timeout(limit, work).await;
+    if ended.is_err() {
+        log::error!("the answer took too long; the work goes on without its client");
+    }
+    ended.ok()
+}
+
 /// Runs a small read: on the current thread if the caller knows that it will not block (`quick`: SQLite with a free
 /// connection), else on the blocking pool. The hop to the pool costs as much as such a read itself.
 pub async fn read<T: Send + 'static>(quick: bool, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {

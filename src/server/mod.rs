@@ -25,6 +25,7 @@ pub mod oidc;
 pub mod page;
 pub(crate) mod request_id;
 pub mod scim;
+mod scim_options;
 mod source;
 
 use crate::app::App;

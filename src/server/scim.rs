@@ -8,10 +8,9 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
 use super::blocking;
+use super::scim_options::terms;
 use crate::domain::{Kind, ResourceId};
-use crate::scim::etag::Conditions;
-use crate::scim::list::ListParameters;
-use crate::scim::{Caller, Prefer, Reply, RequestOptions, ResourceRef, Scim, ScimError, ScimErrorKind, bulk};
+use crate::scim::{Caller, Reply, RequestOptions, ResourceRef, Scim, ScimError, ScimErrorKind, bulk};
 
 /// The largest body: room for a PATCH of 10,000 members.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
@@ -181,6 +180,8 @@ struct Call {
     scim: Arc<Scim>,
     caller: Caller,
     terms: RequestOptions,
+    /// How long the client waits.
+    limit: Duration,
 }
 
 impl Call {
@@ -193,12 +194,23 @@ impl Call {
             known
         } else {
             let quick = authority.authenticates_quickly();
-            blocking::read(quick, move || authority.authenticate(header.as_deref()))
-                .await
+            let work = blocking::read(quick, move || authority.authenticate(header.as_deref()));
+            in_time(blocking::LIMIT, work)
+                .await?
                 .unwrap_or_else(|| Err(internal()))?
         };
         let terms = terms(request)?;
-        Ok(Self { scim, caller, terms })
+        let limit = if request.path().ends_with("/Bulk") {
+            blocking::BULK_LIMIT
+        } else {
+            blocking::LIMIT
+        };
+        Ok(Self {
+            scim,
+            caller,
+            terms,
+            limit,
+        })
     }
 
     /// Runs a change. One with a password waits for its turn among those that hash passwords.
@@ -214,10 +226,9 @@ impl Call {
         {
             return self.run(verb).await;
         }
-        blocking::PASSWORDS
-            .run(move || verb(&self))
-            .await
-            .unwrap_or_else(|| Err(busy()))
+        let limit = self.limit;
+        let work = blocking::PASSWORDS.run(move || verb(&self));
+        in_time(limit, work).await?.unwrap_or_else(|| Err(busy()))
     }
 
     async fn run(
@@ -232,10 +243,14 @@ impl Call {
         quick: bool,
         verb: impl FnOnce(&Self) -> Result<Reply, ScimError> + Send + 'static,
     ) -> Result<Reply, ScimError> {
-        blocking::read(quick, move || verb(&self))
-            .await
-            .unwrap_or_else(|| Err(internal()))
+        let limit = self.limit;
+        let work = blocking::read(quick, move || verb(&self));
+        in_time(limit, work).await?.unwrap_or_else(|| Err(internal()))
     }
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, ScimError> {
+    blocking::in_time(limit, work).await.ok_or_else(too_late)
 }
 
 fn authorization(request: &HttpRequest) -> Option<String> {
@@ -243,35 +258,12 @@ fn authorization(request: &HttpRequest) -> Option<String> {
     Some(header.to_str().unwrap_or("unreadable").to_owned())
 }
 
-fn terms(request: &HttpRequest) -> Result<RequestOptions, ScimError> {
-    Ok(RequestOptions {
-        parameters: ListParameters::parse(request.query_string())?,
-        conditions: conditions(request.headers()),
-        prefer: prefer(request.headers()),
-    })
-}
-
-/// Reads the `return` preference of a client (RFC 7240 §4.2); the first one wins.
-fn prefer(headers: &HeaderMap) -> Option<Prefer> {
-    headers
-        .get_all("prefer")
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split([',', ';']))
-        .find_map(|preference| {
-            let (name, value) = preference.split_once('=')?;
-            match (
-                name.trim().to_ascii_lowercase().as_str(),
-                value.trim().trim_matches('"'),
-            ) {
-                ("return", "minimal") => Some(Prefer::Minimal),
-                ("return", "representation") => Some(Prefer::Representation),
-                _ => None,
-            }
-        })
-}
-
 fn busy() -> ScimError {
     ScimErrorKind::Unavailable.because("The server is busy with other passwords. Try again shortly.")
+}
+
+fn too_late() -> ScimError {
+    ScimErrorKind::Unavailable.because("The answer took too long. The request may still take effect.")
 }
 
 fn internal() -> ScimError {
@@ -350,19 +342,6 @@ fn discovery(request: &HttpRequest, segments: &[String], scim: &Scim) -> Result<
     Ok(ScimResponse::Document(document))
 }
 
-fn conditions(headers: &HeaderMap) -> Conditions {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &header::HeaderValue| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    Conditions {
-        if_match: text(header::IF_MATCH),
-        if_none_match: text(header::IF_NONE_MATCH),
-    }
-}
-
 async fn body(request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, ScimError> {
     let too_large = || ScimErrorKind::TooLarge.because(format!("A body may have at most {LARGEST_BODY} bytes."));
     limited_body(request, payload, LARGEST_BODY, too_large).await
@@ -393,7 +372,7 @@ async fn limited_body(
         Ok(Ok(Ok(body))) => Ok(body),
         Ok(Ok(Err(_))) => Err(ScimErrorKind::InvalidSyntax.because("The body broke off.")),
         Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(ScimErrorKind::InvalidSyntax.because("The body took too long to arrive.")),
+        Err(_) => Err(ScimErrorKind::Slow.because("The body took too long to arrive.")),
     }
 }
 

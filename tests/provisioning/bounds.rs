@@ -1,15 +1,18 @@
 //! One value that cannot be stored stops nothing else, and no step is larger than others can wait for.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::json;
+use vestibule::domain::Kind;
 use vestibule::provisioning::operate;
-use vestibule::storage::outbound::{self, OutboundState};
+use vestibule::storage::outbound::{self, OutboundRow, OutboundState};
 use vestibule::storage::{StorageError, each};
 
-use crate::fixtures::fake_target::FakeTarget;
-use crate::world::{World, chat, count, eventually, members, names, settled, target};
+use crate::fixtures::fake_target::{FakeTarget, Fault, Rule};
+use crate::world::{World, chat, count, eventually, members, names, scim, settled, target};
 
 #[test]
 fn a_change_that_cannot_be_recorded_is_set_aside_alone() {
@@ -60,6 +63,89 @@ fn an_unstorable_outcome_sends_no_other_again() {
     settled(&engine, "chat");
     assert_eq!(count(&engine, OutboundState::Synced), 7);
     assert_eq!(fake.requests("POST"), 8, "each was sent once");
+    engine.stop();
+}
+
+#[test]
+fn a_push_that_gets_somewhere_begins_a_new_series() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    let ids: Vec<String> = (0..40).map(|number| format!("m{number:02}")).collect();
+    for id in &ids {
+        world.user(id, id);
+    }
+    world.group("g", "team");
+    let mut chat_target = target("chat", &fake);
+    scim(&mut chat_target).members_per_request = 1;
+    let engine = world.engine(vec![chat_target]);
+    settled(&engine, "chat");
+    fake.with(|state| {
+        state.rules.push(Rule {
+            matches: "PATCH /Groups",
+            fault: Fault::Status(500),
+            percent: 50,
+            times: 1000,
+        });
+    });
+    let joined: Vec<&str> = ids.iter().map(String::as_str).collect();
+    world.members("g", &joined, &[]);
+    engine.wake();
+    let most = Cell::new(0);
+    eventually("every member has joined", || {
+        let row: Option<OutboundRow> = world
+            .database
+            .read::<_, StorageError>(|connection| outbound::find(connection, &chat(), &"g".into()))
+            .unwrap();
+        most.set(most.get().max(row.map_or(0, |row| row.attempts)));
+        members(&fake, "g").len() == ids.len()
+    });
+    // About every second request fails, so about forty pushes do.
+    assert!(most.get() < 15, "{} tries in a row", most.get());
+    engine.stop();
+}
+
+#[test]
+fn members_through_others_go_along_with_the_next_change() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    world.group("g", "team");
+    let engine = world.engine(vec![target("chat", &fake)]);
+    settled(&engine, "chat");
+    engine.stop();
+    // Both records are read in one step, and their rows do not fit into one transaction.
+    let others: Vec<String> = (0..240).map(|number| format!("o{number:03}")).collect();
+    let ours: Vec<String> = (0..10).map(|number| format!("w{number}")).collect();
+    for id in others.iter().chain(&ours) {
+        world.save_as(
+            "scim:hr",
+            "hr",
+            (&Kind::USER, id, json!({"userName": id, "active": true})),
+        );
+    }
+    world.members_as("hr", "g", &others.iter().map(String::as_str).collect::<Vec<_>>());
+    world.members_as("wiki", "g", &ours.iter().map(String::as_str).collect::<Vec<_>>());
+    let engine = world.engine(vec![target("chat", &fake)]);
+    eventually("all of them have joined", || members(&fake, "g").len() == 250);
+    engine.stop();
+}
+
+#[test]
+fn a_group_that_never_arrived_leaves_no_rows() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    world.user("u1", "ann");
+    world.group("g", "team");
+    world.members("g", &["u1"], &[]);
+    world.delete("g");
+    let engine = world.engine(vec![target("chat", &fake)]);
+    settled(&engine, "chat");
+    let left: i64 = world
+        .database
+        .read::<_, StorageError>(|connection| {
+            each!(connection, c => {
+                use diesel::prelude::*;
+                vestibule::storage::tables::outbound_members::table.count().get_result(c)
+            })
+        })
+        .unwrap();
+    assert_eq!(left, 0);
     engine.stop();
 }
 

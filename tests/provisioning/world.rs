@@ -137,8 +137,17 @@ impl World {
         self.save(&Kind::GROUP, id, json!({"displayName": name}));
     }
 
+    /// Adds members through a service provider.
+    pub(crate) fn members_as(&self, service_provider: &str, group: &str, joined: &[&str]) {
+        self.change_members(service_provider, group, (joined, &[]));
+    }
+
     /// Adds and removes members.
     pub(crate) fn members(&self, group: &str, joined: &[&str], left: &[&str]) {
+        self.change_members("wiki", group, (joined, left));
+    }
+
+    fn change_members(&self, service_provider: &str, group: &str, (joined, left): (&[&str], &[&str])) {
         let ids = |ids: &[&str]| ids.iter().map(|id| ResourceId::from(*id)).collect::<Vec<_>>();
         let delta = MembershipDelta {
             joined: ids(joined),
@@ -157,7 +166,7 @@ impl World {
             resource.clone()
         };
         self.journal(
-            ("scim:wiki", "wiki", Action::Update),
+            (&format!("scim:{service_provider}"), service_provider, Action::Update),
             &resource,
             (delta, Attributes::new()),
         );

@@ -9,7 +9,7 @@ use diesel::sql_types::Text;
 use crate::domain::change::MembershipDelta;
 use crate::domain::patch::MemberStep;
 use crate::domain::{Kind, Member, Relations, Resource, ResourceId, Version};
-use crate::storage::connection::PreparedDsl;
+use crate::storage::connection::{PreparedDsl, any_of};
 use crate::storage::tables::{members, resources};
 use crate::storage::{SqlConnection, each};
 
@@ -398,4 +398,37 @@ pub(super) fn leave_all(connection: &mut SqlConnection, member: &ResourceId) -> 
         .get_results(connection)?;
     groups.sort_unstable();
     Ok(groups.into_iter().map(ResourceId::from).collect())
+}
+
+/// Returns the ids of groups that hold a resource, at most `limit`, in order.
+pub(super) fn some_groups(
+    connection: &mut SqlConnection,
+    member: &ResourceId,
+    limit: usize,
+) -> QueryResult<Vec<ResourceId>> {
+    let mut groups: Vec<String> = members::table
+        .filter(members::member_id.eq(member.as_str()))
+        .select(members::group_id)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .load(connection)?;
+    groups.sort_unstable();
+    Ok(groups.into_iter().map(ResourceId::from).collect())
+}
+
+/// Removes a resource from these groups and returns those that it was in, in the order of their ids.
+pub(super) fn leave_these(
+    connection: &mut SqlConnection,
+    member: &ResourceId,
+    groups: &[ResourceId],
+) -> QueryResult<Vec<ResourceId>> {
+    let these = any_of(members::group_id, groups.iter().map(ResourceId::as_str));
+    let mut left: Vec<String> = diesel::delete(
+        members::table
+            .filter(members::member_id.eq(member.as_str()))
+            .filter(these),
+    )
+    .returning(members::group_id)
+    .get_results(connection)?;
+    left.sort_unstable();
+    Ok(left.into_iter().map(ResourceId::from).collect())
 }

@@ -20,6 +20,7 @@ use crate::storage::{Database, SqlConnection, StorageError};
 mod account_records;
 mod checkpoints;
 mod credentials;
+mod delete;
 mod find;
 mod indexed;
 mod members;
@@ -122,7 +123,8 @@ impl Userstore for SqlUserstore {
     }
 
     fn write(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
-        let order = write::PreparedWrite::new(self, write, side_records);
+        let order = Arc::new(write::PreparedWrite::new(self, write, side_records));
+        order.leave_groups_before_deletion(&self.database)?;
         self.database.write(move |connection| order.carry_out(connection))
     }
 

@@ -17,24 +17,22 @@ use crate::domain::{
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{
-    SqlConnection, StorageError, consents, factors, grants, group_grants, journal, links, mail_codes, sessions,
-};
+use crate::storage::{SqlConnection, StorageError, grants, journal, sessions};
 use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, Write, WriteAction, WriteResult};
 
 /// A write with everything that can be computed before the transaction begins: hashes, index values, texts.
 pub(super) struct PreparedWrite {
     store: StoreName,
     kind: Kind,
-    id: ResourceId,
-    at: Timestamp,
-    step: PreparedAction,
-    journal: Vec<journal::StoredJournalEntry>,
+    pub(super) id: ResourceId,
+    pub(super) at: Timestamp,
+    pub(super) step: PreparedAction,
+    pub(super) journal: Vec<journal::StoredJournalEntry>,
     /// The side records other than journal entries.
     side_records: Vec<SideRecord>,
 }
 
-enum PreparedAction {
+pub(super) enum PreparedAction {
     Create(PreparedState),
     Replace(PreparedState, Precondition),
     Members(MemberSteps, Precondition),
@@ -57,7 +55,7 @@ enum PreparedPassword {
 }
 
 /// A draft in the form in which it is stored.
-struct PreparedState {
+pub(super) struct PreparedState {
     attribute: String,
     name: String,
     key: String,
@@ -282,68 +280,18 @@ impl PreparedWrite {
         }))
     }
 
-    fn delete(
-        &self,
-        connection: &mut SqlConnection,
-        expected: &Precondition,
-    ) -> Result<Option<WriteResult>, StoreError> {
-        // Groups first: a change of a group locks the group, then its memberships.
-        let locked = members::lock_with_groups(connection, &self.id)?;
-        let Some(resource) = self.current(connection, expected)? else {
-            return Ok(None);
-        };
-        let groups = members::leave_all(connection, &self.id)?;
-        locked.check(resource.version, &groups)?;
-        for group in groups {
-            self.journal_group_change(connection, group)?;
-        }
-        links::unlink_all(connection, &self.id, self.at)?;
-        consents::delete_of_user(connection, &self.id)?;
-        factors::delete_of_user(connection, &self.id)?;
-        mail_codes::delete_of_user(connection, &self.id)?;
-        group_grants::forget(connection, &self.id)?;
-        self.end_sessions(connection)?;
-        // The database deletes values, members and the password with the row.
-        diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;
-        self.record(
-            connection,
-            &Resource {
-                version: resource.version.next(),
-                ..resource.clone()
-            },
-            &MembershipDelta::default(),
-        )?;
-        Ok(Some(WriteResult {
-            resource,
-            members: MembershipDelta::default(),
-            changed: true,
-        }))
-    }
-
     /// Ends the user's sessions and grants in the same transaction, so that no later change can revive them.
-    fn end_sessions(&self, connection: &mut SqlConnection) -> QueryResult<()> {
+    pub(super) fn end_sessions(&self, connection: &mut SqlConnection) -> QueryResult<()> {
         sessions::delete_of_user(connection, &self.id, self.at)?;
         grants::revoke_of_user(connection, &self.id, self.at)
     }
 
-    /// Records the change of a group that lost its member by this deletion, so that its targets learn of it.
-    fn journal_group_change(&self, connection: &mut SqlConnection, group: ResourceId) -> Result<(), StoreError> {
-        let Some(mut group) = locked(connection, &group)? else {
-            return Ok(());
-        };
-        self.touch(connection, &mut group)?;
-        let delta = MembershipDelta {
-            left: vec![self.id.clone()],
-            ..MembershipDelta::default()
-        };
-        for entry in &self.journal {
-            append(connection, &entry.of_members(), &group, &delta)?;
-        }
-        Ok(())
-    }
-
     /// Returns the current resource, locked until the transaction ends.
-    fn current(&self, connection: &mut SqlConnection, expected: &Precondition) -> Result<Option<Resource>, StoreError> {
+    pub(super) fn current(
+        &self,
+        connection: &mut SqlConnection,
+        expected: &Precondition,
+    ) -> Result<Option<Resource>, StoreError> {
         let found = locked(connection, &self.id)?.filter(|found| found.store == self.store && found.kind == self.kind);
         match found {
             Some(resource) if !expected.allows(resource.version) => Err(StoreError::Stale),
@@ -351,7 +299,7 @@ impl PreparedWrite {
         }
     }
 
-    fn touch(&self, connection: &mut SqlConnection, resource: &mut Resource) -> QueryResult<()> {
+    pub(super) fn touch(&self, connection: &mut SqlConnection, resource: &mut Resource) -> QueryResult<()> {
         resource.version = resource.version.next();
         resource.modified = self.at.max(Timestamp(resource.modified.0 + 1));
         diesel::update(resources::table.find(resource.id.as_str()))
@@ -424,7 +372,7 @@ impl PreparedWrite {
     }
 
     /// Writes the side records.
-    fn record(
+    pub(super) fn record(
         &self,
         connection: &mut SqlConnection,
         resource: &Resource,
@@ -497,7 +445,7 @@ fn values(store: &SqlUserstore, kind: &Kind, attributes: &Attributes) -> BTreeSe
     })
 }
 
-fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option<Resource>> {
+pub(super) fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option<Resource>> {
     let query = resources::table.find(id.as_str()).select(Row::as_select());
     let row = match connection {
         // The transaction already holds SQLite's only write lock.
@@ -507,7 +455,7 @@ fn locked(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option
     Ok(row.map(Row::into_resource))
 }
 
-fn append(
+pub(super) fn append(
     connection: &mut SqlConnection,
     entry: &journal::StoredJournalEntry,
     resource: &Resource,
