@@ -74,7 +74,16 @@ impl Push<'_> {
                 sent => sent?,
             }
         }
+        self.notes.refused_before = self.refused_before()?;
         Ok(())
+    }
+
+    fn refused_before(&self) -> Result<Option<String>, PushStop> {
+        let found: Result<_, StorageError> = self
+            .context
+            .database
+            .read(|connection| outbound_members::refusal(connection, self.context.target(), &self.row.resource_id));
+        Ok(found?)
     }
 
     /// Sends one batch. If the target refuses it, halves it until the refused member is alone.
@@ -104,7 +113,8 @@ impl Push<'_> {
                 Ok(())
             }
             (Err(error @ (PushError::Refused { .. } | PushError::Conflict)), [only]) => {
-                self.notes.refused_member = Some(format!("member {}: {error}", only.member));
+                let cause = format!("member {}: {error}", only.member);
+                self.notes.refused.push((only.member.clone(), cause));
                 Ok(())
             }
             (Err(PushError::Refused { .. } | PushError::Conflict), _) => {

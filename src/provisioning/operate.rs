@@ -68,7 +68,10 @@ pub fn replay(
     now: Timestamp,
 ) -> Result<usize, StorageError> {
     match which {
-        ReplayScope::Failed => replay_states(database, target, &[OutboundState::Failed], now),
+        ReplayScope::Failed => {
+            forget_refusals(database, target)?;
+            replay_states(database, target, &[OutboundState::Failed], now)
+        }
         ReplayScope::Resource(id) => {
             resend_members(database, target, Some(&id))?;
             let name = target.clone();
@@ -101,6 +104,18 @@ fn replay_states(
         match end {
             Some(end) => last = end,
             None => return Ok(total),
+        }
+    }
+}
+
+fn forget_refusals(database: &Database, target: &TargetName) -> Result<(), StorageError> {
+    loop {
+        let name = target.clone();
+        let forgotten = database.write::<_, StorageError>(move |connection| {
+            Ok(outbound_members::forget_refusals(connection, &name, STEP)?)
+        })?;
+        if forgotten == 0 {
+            return Ok(());
         }
     }
 }

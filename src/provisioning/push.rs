@@ -37,8 +37,10 @@ pub(super) struct PushNotes {
     pub(super) members: Vec<(ResourceId, bool)>,
     /// Whether the resource got a new id at the target.
     pub(super) new_remote: bool,
-    /// The error of a member that the target refused.
-    pub(super) refused_member: Option<String>,
+    /// The members that the target refused, each with its error.
+    pub(super) refused: Vec<(ResourceId, String)>,
+    /// The error of a member that it refused before.
+    pub(super) refused_before: Option<String>,
 }
 
 /// The result of a successful push.

@@ -152,12 +152,19 @@ fn succeed(context: &TargetContext, row: &OutboundRow, outcome: &mut PushOutcome
         }
         (settled.remote_id, settled.sent) = (None, None);
     }
-    match outcome.notes.refused_member.take() {
-        Some(refusal) => {
-            count(&context.counters.failed);
-            (settled.state, settled.attempts, settled.last_error) = (OutboundState::Failed, 1, Some(refusal));
-        }
-        None => count(&context.counters.pushed),
+    let notes = &outcome.notes;
+    if notes.refused.is_empty() {
+        count(&context.counters.pushed);
+    } else {
+        count(&context.counters.failed);
+    }
+    let refusal = notes
+        .refused
+        .first()
+        .map(|(_, cause)| cause)
+        .or(notes.refused_before.as_ref());
+    if let Some(refusal) = refusal {
+        (settled.state, settled.attempts, settled.last_error) = (OutboundState::Failed, 1, Some(refusal.clone()));
     }
 }
 
@@ -269,6 +276,9 @@ fn follow_up(
         }
         for (member, is_in) in &outcome.notes.members {
             outbound_members::note_sent(connection, target, id, member, *is_in)?;
+        }
+        for (member, cause) in &outcome.notes.refused {
+            outbound_members::note_refused(connection, target, (id, member), cause)?;
         }
         woken += outbound_members::wake_groups(connection, target, &GroupSelection::One(id), now)?;
     }

@@ -41,7 +41,7 @@ pub(crate) fn want(connection: &mut SqlConnection, target: &TargetName, members:
         .collect();
     let sql = format!(
         "INSERT INTO outbound_members (target, group_id, member_id, wanted, sent) {listed} \
-        ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent"
+        ON CONFLICT (target, group_id, member_id) DO UPDATE SET wanted = excluded.wanted, sent = excluded.sent, refusal = NULL"
     );
     each!(connection, c => diesel::sql_query(sql)
         .bind::<Text, _>(target.as_str())
@@ -60,8 +60,11 @@ pub(crate) enum UnknownMembers {
     AtMost(ResourceId, usize),
 }
 
-/// The memberships to be sent of a group whose members the target does not know.
-const UNKNOWN: &str = "m.wanted <> m.sent AND m.wanted AND NOT EXISTS (SELECT 1 FROM outbound u WHERE u.target = m.target AND u.resource_id = m.member_id AND u.state <> 'gone')";
+/// The memberships to be sent of a group whose members the target does not know. One that is gone there is unknown if it
+/// exists here; a member that never existed would otherwise become due with every change of its group.
+const UNKNOWN: &str = "m.wanted <> m.sent AND m.wanted AND NOT EXISTS (SELECT 1 FROM outbound u WHERE u.target = m.target AND u.resource_id = m.member_id \
+    AND (u.state <> 'gone' OR NOT EXISTS (SELECT 1 FROM resources r WHERE r.id = m.member_id) \
+    AND NOT EXISTS (SELECT 1 FROM ldap_entries l WHERE l.resource_id = m.member_id)))";
 
 /// Whether a group has wanted members that the target does not know.
 pub(crate) fn has_unknown(
@@ -136,7 +139,7 @@ struct Row {
 }
 
 /// Returns at most `limit` memberships of a group that can be sent now: additions of members with a remote id, and
-/// removals.
+/// removals. Those that the target refused are left out.
 pub fn differing(
     connection: &mut SqlConnection,
     target: &TargetName,
@@ -145,7 +148,8 @@ pub fn differing(
 ) -> QueryResult<Vec<DifferingMember>> {
     const SQL: &str = "SELECT m.member_id, m.wanted, COALESCE(m.remote_id, u.remote_id) AS remote_id FROM outbound_members m \
         LEFT JOIN outbound u ON u.target = m.target AND u.resource_id = m.member_id \
-        WHERE m.target = $1 AND m.group_id = $2 AND m.wanted <> m.sent AND (NOT m.wanted OR u.remote_id IS NOT NULL) \
+        WHERE m.target = $1 AND m.group_id = $2 AND m.wanted <> m.sent AND m.refusal IS NULL \
+        AND (NOT m.wanted OR u.remote_id IS NOT NULL) \
         ORDER BY m.wanted, m.member_id LIMIT $3";
     let rows: Vec<Row> = each!(connection, c => diesel::sql_query(SQL)
         .bind::<Text, _>(target.as_str())
@@ -206,6 +210,57 @@ pub(crate) fn note_sent(
     }
 }
 
+/// Records that the target refused to add a member, unless it has left by now.
+pub(crate) fn note_refused(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    (group, member): (&ResourceId, &ResourceId),
+    cause: &str,
+) -> QueryResult<()> {
+    diesel::update(
+        outbound_members::table
+            .find((target.as_str(), group.as_str(), member.as_str()))
+            .filter(outbound_members::wanted.eq(true)),
+    )
+    .set(outbound_members::refusal.eq(cause.replace('\0', "")))
+    .execute(connection)
+    .map(|_| ())
+}
+
+/// Returns why the target refused a member of a group, if it refused any that is still wanted.
+pub(crate) fn refusal(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    group: &ResourceId,
+) -> QueryResult<Option<String>> {
+    outbound_members::table
+        .filter(outbound_members::target.eq(target.as_str()))
+        .filter(outbound_members::group_id.eq(group.as_str()))
+        .filter(outbound_members::refusal.is_not_null())
+        .filter(outbound_members::wanted.eq(true))
+        .order(outbound_members::member_id)
+        .select(outbound_members::refusal.assume_not_null())
+        .first(connection)
+        .optional()
+}
+
+/// Forgets refusals, so that those members are sent again: at most `limit`. Returns how many.
+pub(crate) fn forget_refusals(connection: &mut SqlConnection, target: &TargetName, limit: i64) -> QueryResult<usize> {
+    let refused: Vec<(String, String)> = outbound_members::table
+        .filter(outbound_members::target.eq(target.as_str()))
+        .filter(outbound_members::refusal.is_not_null())
+        .order((outbound_members::group_id, outbound_members::member_id))
+        .select((outbound_members::group_id, outbound_members::member_id))
+        .limit(limit)
+        .load(connection)?;
+    for (group, member) in &refused {
+        diesel::update(outbound_members::table.find((target.as_str(), group, member)))
+            .set(outbound_members::refusal.eq(None::<String>))
+            .execute(connection)?;
+    }
+    Ok(refused.len())
+}
+
 /// Marks all members of a group as not sent, for example after the group was created again.
 pub(crate) fn resend_group(connection: &mut SqlConnection, target: &TargetName, group: &ResourceId) -> QueryResult<()> {
     let rows = || {
@@ -215,7 +270,10 @@ pub(crate) fn resend_group(connection: &mut SqlConnection, target: &TargetName, 
     };
     diesel::delete(rows().filter(outbound_members::wanted.eq(false))).execute(connection)?;
     diesel::update(rows())
-        .set(outbound_members::sent.eq(false))
+        .set((
+            outbound_members::sent.eq(false),
+            outbound_members::refusal.eq(None::<String>),
+        ))
         .execute(connection)
         .map(|_| ())
 }
@@ -267,7 +325,10 @@ pub(crate) fn resend_wanted(
                 .filter(any_of(outbound_members::member_id, members))
                 .filter(outbound_members::wanted.eq(true)),
         )
-        .set(outbound_members::sent.eq(false))
+        .set((
+            outbound_members::sent.eq(false),
+            outbound_members::refusal.eq(None::<String>),
+        ))
         .execute(connection)?;
     }
     Ok(next.pop().map(|(group, member)| MemberPlace {
@@ -289,7 +350,10 @@ pub(crate) fn resend_member(
             .filter(outbound_members::member_id.eq(member.as_str()))
             .filter(outbound_members::wanted.eq(true)),
     )
-    .set(outbound_members::sent.eq(false))
+    .set((
+        outbound_members::sent.eq(false),
+        outbound_members::refusal.eq(None::<String>),
+    ))
     .execute(connection)
     .map(|_| ())
 }
@@ -351,7 +415,7 @@ pub(crate) fn wake_groups(
 ) -> QueryResult<usize> {
     const SQL: &str = "SELECT DISTINCT m.group_id FROM outbound_members m \
         LEFT JOIN outbound u ON u.target = m.target AND u.resource_id = m.member_id \
-        WHERE m.target = $1 AND m.wanted <> m.sent AND (NOT m.wanted OR u.remote_id IS NOT NULL)";
+        WHERE m.target = $1 AND m.wanted <> m.sent AND m.refusal IS NULL AND (NOT m.wanted OR u.remote_id IS NOT NULL)";
     let (tail, id) = match which {
         GroupSelection::All => ("$2 = ''", ""),
         GroupSelection::Of(member) => ("m.member_id = $2", member.as_str()),
@@ -370,7 +434,12 @@ pub(crate) fn wake_groups(
         outbound::table
             .filter(outbound::target.eq(target.as_str()))
             .filter(any_of(outbound::resource_id, ids))
-            .filter(outbound::state.eq("synced")),
+            // A group that failed for a refused member alone goes on with the others.
+            .filter(
+                outbound::state
+                    .eq("synced")
+                    .or(outbound::state.eq("failed").and(outbound::pushed.eq(outbound::wanted))),
+            ),
     )
     .set((
         outbound::state.eq("pending"),

@@ -374,6 +374,7 @@ diesel::table! {
         wanted -> Bool,
         sent -> Bool,
         remote_id -> Nullable<Text>,
+        refusal -> Nullable<Text>,
     }
 }
 

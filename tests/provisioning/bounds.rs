@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
-use vestibule::domain::Kind;
-use vestibule::provisioning::operate;
+use vestibule::domain::{Clock, Kind};
+use vestibule::provisioning::operate::{self, ReplayScope};
 use vestibule::storage::outbound::{self, OutboundRow, OutboundState};
 use vestibule::storage::{StorageError, each};
 
@@ -63,6 +63,72 @@ fn an_unstorable_outcome_sends_no_other_again() {
     settled(&engine, "chat");
     assert_eq!(count(&engine, OutboundState::Synced), 7);
     assert_eq!(fake.requests("POST"), 8, "each was sent once");
+    engine.stop();
+}
+
+#[test]
+fn a_refused_member_holds_no_other_up() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    fake.with(|state| state.given_id = Some(("m00", "bad".to_owned())));
+    let ids: Vec<String> = (0..60).map(|number| format!("m{number:02}")).collect();
+    for id in &ids {
+        world.user(id, id);
+    }
+    world.group("g", "team");
+    let mut chat_target = target("chat", &fake);
+    // Two a request, twenty a push.
+    scim(&mut chat_target).members_per_request = 2;
+    let engine = world.engine(vec![chat_target]);
+    settled(&engine, "chat");
+    let joined: Vec<&str> = ids.iter().map(String::as_str).collect();
+    world.members("g", &joined, &[]);
+    engine.wake();
+    eventually("the others have joined", || members(&fake, "g").len() == 59);
+    settled(&engine, "chat");
+    let failed = operate::failed(&world.database, &chat(), 10).unwrap();
+    assert_eq!(failed.len(), 1);
+    assert!(
+        failed[0].last_error.as_ref().unwrap().contains("member m00"),
+        "{failed:?}"
+    );
+    // One that comes later joins too, and the refusal stays to be seen.
+    world.user("late", "late");
+    world.members("g", &["late"], &[]);
+    engine.wake();
+    eventually("the late one has joined", || members(&fake, "g").len() == 60);
+    settled(&engine, "chat");
+    assert_eq!(operate::failed(&world.database, &chat(), 10).unwrap().len(), 1);
+    let before = fake.requests("PATCH /Groups");
+    operate::replay(&world.database, &chat(), ReplayScope::Failed, Clock::system().now()).unwrap();
+    settled(&engine, "chat");
+    assert!(
+        fake.requests("PATCH /Groups") > before,
+        "the refused member is tried again by hand"
+    );
+    engine.stop();
+}
+
+#[test]
+fn members_that_do_not_exist_become_due_once() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    world.group("g", "team");
+    world.members("g", &["nobody", "noone"], &[]);
+    let engine = world.engine(vec![target("chat", &fake)]);
+    settled(&engine, "chat");
+    let gone = |id: &str| -> Option<OutboundRow> {
+        world
+            .database
+            .read::<_, StorageError>(|connection| outbound::find(connection, &chat(), &id.into()))
+            .unwrap()
+    };
+    let before = gone("nobody").unwrap();
+    assert_eq!(before.state, OutboundState::Gone);
+    world.group("g", "crew");
+    settled(&engine, "chat");
+    eventually("the group is renamed", || {
+        fake.with(|state| state.groups.values().any(|group| group["displayName"] == "crew"))
+    });
+    assert_eq!(gone("nobody").unwrap(), before);
     engine.stop();
 }
 
