@@ -55,6 +55,7 @@ const CASES: &[(&str, Case)] = cases![
     a_user_shows_the_groups_that_hold_it,
     a_user_is_indirectly_in_the_groups_that_hold_its_groups,
     deleting_a_user_takes_it_out_of_its_groups,
+    deleting_a_user_takes_it_out_of_many_groups,
     deleting_a_group_takes_it_from_its_members,
     a_large_group_is_known_as_large,
     a_page_is_a_part_of_a_stable_order,
@@ -644,6 +645,18 @@ fn deleting_a_user_takes_it_out_of_its_groups(world: &World) {
     let group = world.get(&group).unwrap();
     assert!(group.members.is_empty());
     assert_eq!(group.version, joined.resource.version.next());
+}
+
+fn deleting_a_user_takes_it_out_of_many_groups(world: &World) {
+    let ann = world.user("ann");
+    let groups: Vec<Resource> = (0..230).map(|number| world.group(&format!("ops {number}"))).collect();
+    for group in &groups {
+        world.change_members(group, MemberStep::Join(vec![member(&ann.id)]));
+    }
+    world.delete(&ann);
+    assert_eq!(world.get(&ann), None);
+    let left = |group: &Resource| world.get(group).unwrap().members.is_empty();
+    assert!(groups.iter().all(left));
 }
 
 fn deleting_a_group_takes_it_from_its_members(world: &World) {

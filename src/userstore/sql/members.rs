@@ -13,9 +13,6 @@ use crate::storage::connection::{PreparedDsl, any_of};
 use crate::storage::tables::{members, resources};
 use crate::storage::{SqlConnection, each};
 
-/// Rows per statement; both databases limit the number of bound values.
-const CHUNK: usize = 500;
-
 /// Adds the requested relations. Groups are read with the row and cleared if they were not requested.
 pub(super) fn attach(connection: &mut SqlConnection, found: &mut [Resource], relations: Relations) -> QueryResult<()> {
     if relations.members {
@@ -232,39 +229,36 @@ fn join(
     granted_by: &str,
     delta: &mut MembershipDelta,
 ) -> QueryResult<()> {
-    for chunk in joining.chunks(CHUNK) {
-        let rows: Vec<_> = chunk
-            .iter()
-            .map(|member| {
-                (
-                    members::group_id.eq(group.as_str()),
-                    members::member_id.eq(member.id.as_str()),
-                    members::body.eq(&member.body),
-                    members::granted_by.eq(granted_by),
-                )
-            })
-            .collect();
-        let inserted: Vec<String> = match connection {
-            SqlConnection::Sqlite(c) => {
-                // Through this dialect SQLite has no RETURNING for a batch that skips conflicts, so insert one by one.
-                let mut inserted = Vec::new();
-                for (row, member) in rows.into_iter().zip(chunk) {
-                    let done = diesel::insert_or_ignore_into(members::table).values(row).execute(c)?;
-                    if done > 0 {
-                        inserted.push(member.id.as_str().to_owned());
-                    }
-                }
-                inserted
-            }
-            SqlConnection::Postgres(c) => diesel::insert_into(members::table)
-                .values(rows)
-                .on_conflict_do_nothing()
-                .returning(members::member_id)
-                .get_results(c)?,
-        };
-        delta.joined.extend(inserted.into_iter().map(ResourceId::from));
+    const POSTGRES: &str = "INSERT INTO members (group_id, granted_by, member_id, body) \
+        SELECT $1, $2, listed.m->>0, listed.m->>1 FROM json_array_elements($3::json) WITH ORDINALITY AS listed (m, place) \
+        ORDER BY listed.place ON CONFLICT DO NOTHING RETURNING member_id";
+    const SQLITE: &str = "INSERT INTO members (group_id, granted_by, member_id, body) \
+        SELECT $1, $2, value->>0, value->>1 FROM json_each($3) WHERE true ORDER BY key \
+        ON CONFLICT DO NOTHING RETURNING member_id";
+    if joining.is_empty() {
+        return Ok(());
     }
+    let list: serde_json::Value = joining
+        .iter()
+        .map(|member| serde_json::json!([member.id.as_str(), member.body]))
+        .collect();
+    let sql = if connection.is_postgres() { POSTGRES } else { SQLITE };
+    let joined: Vec<JoinedRow> = each!(connection, c => diesel::sql_query(sql)
+        .bind::<Text, _>(group.as_str())
+        .bind::<Text, _>(granted_by)
+        .bind::<Text, _>(list.to_string())
+        .prepared()
+        .get_results(c))?;
+    delta
+        .joined
+        .extend(joined.into_iter().map(|row| ResourceId::from(row.member_id)));
     Ok(())
+}
+
+#[derive(QueryableByName)]
+struct JoinedRow {
+    #[diesel(sql_type = Text)]
+    member_id: String,
 }
 
 fn leave(
