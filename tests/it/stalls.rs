@@ -186,30 +186,31 @@ fn many_passwords_hold_up_nothing_else() {
 }
 
 #[test]
-fn a_form_that_is_sent_slowly_is_given_up() {
+fn a_body_that_is_sent_slowly_is_given_up() {
     let server = Server::start("http://127.0.0.1:9");
-    let address = server.url.trim_start_matches("http://").to_owned();
-    let began = Instant::now();
-    let waiting: Vec<_> = ["/oauth2/token", "/login/password", "/account"]
+    let waiting: Vec<_> = ["/oauth2/token", "/login/password", "/account", "/scim/v2/Users"]
         .map(|path| {
-            let address = address.clone();
+            let (address, token) = (server.url.trim_start_matches("http://").to_owned(), server.token.clone());
             std::thread::spawn(move || {
                 let mut stream = TcpStream::connect(&address).unwrap();
+                let (authorization, media_type) = if path.starts_with("/scim") {
+                    (format!("Authorization: Bearer {token}\r\n"), "application/scim+json")
+                } else {
+                    (String::new(), "application/x-www-form-urlencoded")
+                };
                 let head = format!(
-                    "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\na="
+                    "POST {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Content-Type: {media_type}\r\nContent-Length: 1000\r\n\r\na="
                 );
                 stream.write_all(head.as_bytes()).unwrap();
                 stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-                let mut answer = String::new();
-                let _ = stream.read_to_string(&mut answer);
-                answer
+                let mut answer = [0; 12];
+                let _ = stream.read_exact(&mut answer);
+                String::from_utf8_lossy(&answer).into_owned()
             })
         })
         .into_iter()
         .collect();
     for thread in waiting {
-        let answer = thread.join().unwrap();
-        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert_eq!(thread.join().unwrap(), "HTTP/1.1 408");
     }
-    assert!(began.elapsed() < Duration::from_secs(50));
 }
