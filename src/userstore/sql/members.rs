@@ -140,8 +140,9 @@ fn net_delta(
     if !stayed.is_empty() {
         const POSTGRES: &str = "SELECT m.member_id, m.body FROM json_array_elements_text($1::json) AS listed (id) \
             JOIN members m ON m.group_id = $2 AND m.member_id = listed.id";
+        // The cross join makes SQLite begin with the list, not with all members of the group.
         const SQLITE: &str = "SELECT m.member_id, m.body FROM json_each($1) listed \
-            JOIN members m ON m.group_id = $2 AND m.member_id = listed.value";
+            CROSS JOIN members m ON m.group_id = $2 AND m.member_id = listed.value";
         let now = of_list(connection, (POSTGRES, SQLITE), group, stayed.into_iter())?;
         let now = now.into_iter().map(|row| (ResourceId::from(row.member_id), row.body));
         relabelled.extend(now.filter(|(id, body)| before.get(id) != Some(body)).map(|(id, _)| id));
@@ -203,23 +204,25 @@ fn present_with_bodies(connection: &mut SqlConnection, group: &ResourceId) -> Qu
 
 /// Gives members new bodies, as pairs of id and body.
 fn relabel(connection: &mut SqlConnection, group: &ResourceId, renamed: &[(String, String)]) -> QueryResult<()> {
-    const POSTGRES: &str = "UPDATE members SET body = pair ->> 1 FROM json_array_elements($1::json) pair \
+    const SQL: &str = "UPDATE members SET body = pair ->> 1 FROM json_array_elements($1::json) pair \
         WHERE group_id = $2 AND member_id = pair ->> 0";
-    const SQLITE: &str = "UPDATE members SET body = pair.value ->> 1 FROM json_each($1) pair \
-        WHERE group_id = $2 AND member_id = pair.value ->> 0";
     if renamed.is_empty() {
         return Ok(());
     }
-    let sql = match connection {
-        SqlConnection::Postgres(_) => POSTGRES,
-        SqlConnection::Sqlite(_) => SQLITE,
-    };
-    let pairs = serde_json::json!(renamed).to_string();
-    each!(connection, c => diesel::sql_query(sql)
-        .bind::<Text, _>(pairs)
-        .bind::<Text, _>(group.as_str())
-        .execute(c))
-    .map(|_| ())
+    match connection {
+        SqlConnection::Postgres(c) => diesel::sql_query(SQL)
+            .bind::<Text, _>(serde_json::json!(renamed).to_string())
+            .bind::<Text, _>(group.as_str())
+            .execute(c)
+            .map(|_| ()),
+        // A statement for each costs a lookup; from a list, SQLite would search the list for each member of the group.
+        SqlConnection::Sqlite(c) => renamed.iter().try_for_each(|(member, body)| {
+            let row = members::table
+                .filter(members::group_id.eq(group.as_str()))
+                .filter(members::member_id.eq(member));
+            diesel::update(row).set(members::body.eq(body)).execute(c).map(|_| ())
+        }),
+    }
 }
 
 fn join(
