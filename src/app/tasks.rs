@@ -143,7 +143,7 @@ pub(super) fn rebuild_indexes(database: Database, registry: Arc<Registry>) -> im
     }
 }
 
-/// What the log was told of a rebuild.
+/// The part of a rebuild that is in the log.
 struct Told {
     at: Instant,
     /// The resources that are done since it began.

@@ -1,4 +1,4 @@
-//! What a batch of journal records writes at a target, each row once: a few statements, whatever the number of records.
+//! The rows that a batch of journal records writes at a target, each once: a few statements, whatever the number of records.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Told {
     }
 }
 
-/// What a batch of records writes at one target, each row once.
+/// The rows that a batch of records writes at one target, each once.
 #[derive(Default)]
 pub(super) struct BatchWrites {
     /// The resources that have a row, and those that get one.

@@ -140,7 +140,7 @@ impl Reader<'_> {
         // Groups that change here without this target being told.
         let mut untold = HashSet::new();
         while let Some(mut next) = records.pop_front() {
-            // What joined them is looked for in the database, so it must be written first.
+            // Members that joined them are looked for in the database, so they must be written first.
             if next.listens && untold.contains(&next.record.id) {
                 records.push_front(next);
                 break;

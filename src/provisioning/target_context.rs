@@ -34,11 +34,11 @@ pub(super) struct TargetContext {
     pub(super) stopping: Arc<AtomicBool>,
     /// Whether the target was paused at the last check.
     pub(super) paused: AtomicBool,
-    /// What waited when it was last counted, and when that was.
+    /// The last count of waiting rows, with its time.
     pub(super) backlog: Mutex<Option<(Timestamp, Backlog)>>,
 }
 
-/// What waits to be pushed to a target.
+/// The rows that wait to be pushed to a target.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backlog {
     /// The number of rows.

@@ -1,4 +1,4 @@
-//! What the headers and the query of a SCIM request ask for.
+//! The options of a SCIM request: its headers and its query.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
