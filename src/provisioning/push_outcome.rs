@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Kind, TargetName, Timestamp};
-use crate::storage::outbound::{OutboundRow, OutboundState};
+use crate::storage::outbound::{self, OutboundRow, OutboundState};
 use crate::storage::outbound_claim::{self, RecordedOutcome};
 use crate::storage::outbound_members::{self, GroupSelection};
 use crate::storage::{SqlConnection, StorageError};
@@ -28,16 +28,16 @@ pub(super) struct PushOutcome {
 }
 
 impl PushOutcome {
-    /// Returns the outcome to store in place of one that the database rejects: the row needs an administrator. What the
-    /// target said is left out.
-    fn unstorable(&self, error: &StorageError) -> Self {
+    /// Returns the outcome to store in place of one that cannot be stored: the row needs an administrator. The target's
+    /// own words are left out.
+    fn unstorable(&self, cause: &str) -> Self {
         Self {
             settled: RecordedOutcome {
                 state: OutboundState::Failed,
                 remote_id: None,
                 sent: None,
                 attempts: self.settled.attempts.max(1),
-                last_error: Some(error.to_string().replace('\0', "")),
+                last_error: Some(cause.replace('\0', "")),
                 ..self.settled.clone()
             },
             notes: PushNotes::default(),
@@ -206,7 +206,7 @@ pub(super) fn write(context: &TargetContext, lease: &Lease, outcomes: Vec<PushOu
                     outcome.kind,
                     outcome.settled.resource_id
                 );
-                write_together(context, lease, vec![Arc::new(outcome.unstorable(&error))])?;
+                write_together(context, lease, vec![Arc::new(outcome.unstorable(&error.to_string()))])?;
             }
             done => done?,
         }
@@ -219,13 +219,14 @@ fn write_together(context: &TargetContext, lease: &Lease, outcomes: Vec<Arc<Push
     let woken: usize = context.database.write(move |connection| {
         let mut ours = Vec::new();
         for outcome in &outcomes {
+            let outcome = &with_own_id(connection, &target, outcome)?;
             if outbound_claim::record_outcome(connection, &target, &owner, &outcome.settled)? {
-                ours.push(outcome);
+                ours.push(Arc::clone(outcome));
             }
         }
         let mut woken = 0;
         for outcome in ours {
-            woken += follow_up(connection, &target, outcome, now)?;
+            woken += follow_up(connection, &target, &outcome, now)?;
         }
         Ok::<_, StorageError>(woken)
     })?;
@@ -233,6 +234,25 @@ fn write_together(context: &TargetContext, lease: &Lease, outcomes: Vec<Arc<Push
         context.jobs.notify();
     }
     Ok(())
+}
+
+/// Returns an outcome, or a failure if the target gave the resource an id that another one has: a change or a deletion of
+/// the one would meet the other.
+fn with_own_id(
+    connection: &mut SqlConnection,
+    target: &TargetName,
+    outcome: &Arc<PushOutcome>,
+) -> Result<Arc<PushOutcome>, StorageError> {
+    let settled = &outcome.settled;
+    if let Some(remote) = settled.remote_id.as_ref().filter(|_| outcome.notes.new_remote)
+        && let Some(owner) = outbound::owner_of(connection, target, remote)?
+        && owner != settled.resource_id
+    {
+        let cause = format!("the target gave it the id that it gave to {owner}");
+        log::error!("target {target}: {} {}: {cause}", outcome.kind, settled.resource_id);
+        return Ok(Arc::new(outcome.unstorable(&cause)));
+    }
+    Ok(Arc::clone(outcome))
 }
 
 /// Updates memberships after a row's new state. Returns how many groups became due.

@@ -54,6 +54,24 @@ fn an_unusable_id_of_a_target_fails_its_resource_alone() {
 }
 
 #[test]
+fn two_resources_never_share_an_id_at_the_target() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    world.user("u1", "ann");
+    let engine = world.engine(vec![target("chat", &fake)]);
+    settled(&engine, "chat");
+    let id = fake.with(|state| state.users.keys().next().unwrap().clone());
+    fake.with(|state| state.given_id = Some(("bob", id)));
+    world.user("u2", "bob");
+    settled(&engine, "chat");
+    let failed = operate::failed(&world.database, &chat(), 10).unwrap();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].resource_id, "u2".into());
+    assert!(failed[0].last_error.as_ref().unwrap().contains("u1"), "{failed:?}");
+    assert_eq!(count(&engine, OutboundState::Synced), 1);
+    engine.stop();
+}
+
+#[test]
 fn an_unstorable_outcome_sends_no_other_again() {
     let (world, fake) = (World::new(), FakeTarget::start());
     world.reject("outbound", "remote_id = 'unstorable'");
