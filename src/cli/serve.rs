@@ -7,12 +7,15 @@ use crate::server;
 
 pub(super) fn run(config: &Config) -> Result<(), CommandError> {
     let app = App::start(config)?;
-    log::info!(
-        "listening on http://{}, public URL {}",
-        config.server.listen,
-        config.server.public_url
-    );
-    let served = actix_web::rt::System::new().block_on(async { server::serve(&app, config.server.listen)?.await });
+    let served = actix_web::rt::System::new().block_on(async {
+        let running = server::serve(&app, config.server.listen)?;
+        log::info!(
+            "listening on http://{}, public URL {}",
+            config.server.listen,
+            config.server.public_url
+        );
+        running.await
+    });
     app.stop();
     served.map_err(|error| CommandError::Failed(format!("cannot listen on {}: {error}", config.server.listen)))
 }
