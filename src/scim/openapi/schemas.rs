@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::ResourceId;
 use crate::domain::name;
 use crate::domain::schema::{Attribute, DataType, Mutability, Registry, ResourceType, Returned};
 use crate::domain::validate::MOST_ELEMENTS;
@@ -162,6 +163,12 @@ fn values(attribute: &Attribute, way: Direction) -> Value {
     }
     if !attribute.canonical_values.is_empty() {
         one["examples"] = json!(attribute.canonical_values);
+    }
+    // Only groups have an attribute of this name.
+    if attribute.name == "members" && way == Direction::In {
+        let value = &mut one["properties"]["value"];
+        value["minLength"] = 1.into();
+        value["maxLength"] = ResourceId::LONGEST.into();
     }
     if attribute.multi_valued {
         one = json!({ "type": "array", "items": one });
