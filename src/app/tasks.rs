@@ -117,7 +117,7 @@ pub(super) fn keep_report_of(scim: Arc<Scim>) -> impl Fn() + Send + 'static {
 pub(super) fn rebuild_indexes(database: Database, registry: Arc<Registry>) -> impl Fn() -> Duration + Send + 'static {
     let form = IndexForm::of(&registry);
     let began = AtomicBool::new(false);
-    let told = Mutex::new(Told {
+    let told = Mutex::new(RebuildLog {
         at: Instant::now(),
         done: 0,
         superseded: false,
@@ -133,7 +133,10 @@ pub(super) fn rebuild_indexes(database: Database, registry: Arc<Registry>) -> im
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
         match step() {
             Ok(progress) => told.tell(&progress, &database),
-            Err(error) => log::warn!("indexes could not be rebuilt and will be retried: {error}"),
+            Err(error) => {
+                log::warn!("indexes could not be rebuilt and will be retried: {error}");
+                return periodic_task::REBUILD_EVERY;
+            }
         }
         if told.done > 0 {
             periodic_task::REBUILD_PAUSE
@@ -144,14 +147,14 @@ pub(super) fn rebuild_indexes(database: Database, registry: Arc<Registry>) -> im
 }
 
 /// The part of a rebuild that is in the log.
-struct Told {
+struct RebuildLog {
     at: Instant,
     /// The resources that are done since it began.
     done: usize,
     superseded: bool,
 }
 
-impl Told {
+impl RebuildLog {
     fn tell(&mut self, progress: &Progress, database: &Database) {
         match progress {
             Progress::Done(more) => {

@@ -34,6 +34,7 @@ impl PushOutcome {
         Self {
             settled: RecordedOutcome {
                 state: OutboundState::Failed,
+                pushed: unpushed(self.settled.pushed, self.settled.claimed),
                 remote_id: None,
                 sent: None,
                 attempts: self.settled.attempts.max(1),
@@ -123,6 +124,7 @@ pub(super) fn outcome(push: Push<'_>, result: Result<PushEnd, PushStop>) -> Resu
         Err(PushStop::Target(error)) => {
             context.breaker.succeeded();
             count(&context.counters.failed);
+            settled.pushed = unpushed(settled.pushed, row.wanted);
             (settled.state, settled.attempts, settled.last_error) =
                 (OutboundState::Failed, row.attempts, Some(error.to_string()));
             log::warn!(
@@ -166,6 +168,12 @@ fn succeed(context: &TargetContext, row: &OutboundRow, outcome: &mut PushOutcome
     if let Some(refusal) = refusal {
         (settled.state, settled.attempts, settled.last_error) = (OutboundState::Failed, 1, Some(refusal.clone()));
     }
+}
+
+/// Returns the value of `pushed` for a resource that failed as a whole. It is less than `wanted`, which sets it apart from a
+/// group of which only a member was refused, and which goes on by itself.
+fn unpushed(pushed: i64, wanted: i64) -> i64 {
+    pushed.min(wanted - 1)
 }
 
 /// Schedules the next try of a row.

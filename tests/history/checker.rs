@@ -107,7 +107,7 @@ fn around<O: Debug>(calls: &[Call<O>], at: usize) -> String {
     near.iter().rev().take(40).rev().map(line).collect()
 }
 
-/// What a process was asked for takes no effect once it was killed.
+/// A request without an answer takes no effect once its process was killed.
 fn settle_ends(history: &Shared) -> Vec<Call<Event>> {
     let mut settled = Vec::new();
     for Recorded { process, call } in &history.calls {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use vestibule::domain::{Clock, Kind};
@@ -68,6 +69,29 @@ fn two_resources_never_share_an_id_at_the_target() {
     assert_eq!(failed[0].resource_id, "u2".into());
     assert!(failed[0].last_error.as_ref().unwrap().contains("u1"), "{failed:?}");
     assert_eq!(count(&engine, OutboundState::Synced), 1);
+    engine.stop();
+}
+
+#[test]
+fn a_group_that_failed_as_a_whole_is_not_sent_again() {
+    let (world, fake) = (World::new(), FakeTarget::start());
+    world.group("first", "ops");
+    world.user("u1", "ann");
+    let engine = world.engine(vec![target("chat", &fake)]);
+    settled(&engine, "chat");
+    let id = fake.with(|state| state.groups.keys().next().unwrap().clone());
+    fake.with(|state| state.given_id = Some(("staff", id)));
+    world.group("second", "staff");
+    world.members("second", &["u1"], &[]);
+    settled(&engine, "chat");
+    eventually("it has failed", || {
+        operate::failed(&world.database, &chat(), 10).unwrap().len() == 1
+    });
+    let sent = fake.requests("POST /Groups");
+    // Several rounds of a worker, and a search for waiting groups.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(fake.requests("POST /Groups"), sent);
+    assert_eq!(sent, 2);
     engine.stop();
 }
 

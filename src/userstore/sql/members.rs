@@ -331,7 +331,7 @@ struct Locked {
     locked: String,
 }
 
-/// What a transaction has locked to delete a resource.
+/// The locks of a transaction that deletes a resource.
 pub(super) struct LockedForDeletion {
     /// The groups that held the resource.
     groups: Vec<ResourceId>,

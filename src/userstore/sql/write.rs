@@ -40,7 +40,7 @@ pub(super) enum PreparedAction {
     Delete(Precondition),
 }
 
-/// What an update finds in the row.
+/// The columns of the row that an update returns.
 struct StoredTimes {
     created: Timestamp,
     modified: Timestamp,
