@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::clock::Timestamp;
 use super::name;
 use super::resource::Attributes;
-use super::schema::{Attribute, DataType, Mutability, ResourceType};
+use super::schema::{Attribute, AttributeRef, DataType, Mutability, ResourceType};
 
 /// The maximum length of a list; lists whose elements are identified by `value`, such as `members`, have no limit.
 pub(crate) const MOST_ELEMENTS: usize = 1000;
@@ -95,6 +95,12 @@ pub fn check(resource_type: &ResourceType, attributes: &Attributes) -> Result<()
     named.map_or(Ok(()), |(unique, text)| {
         name::check(text).map_err(|error| wrong(&unique.name, &error.to_string()))
     })
+}
+
+/// Whether a value has the type of an attribute, or of one element of a multi-valued attribute.
+pub(crate) fn fits(attribute: &AttributeRef, value: &Value) -> bool {
+    let definition = attribute.sub.as_ref().unwrap_or(&attribute.attribute);
+    check_attribute(&definition.name, definition, Some(value)).is_ok()
 }
 
 /// Returns the attributes in document order: `schemas`, derived from what is present, `id` and `externalId`, then each

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::idp::claim;
@@ -240,7 +241,7 @@ impl FederationConfig {
         &self,
         upstream: &Upstream,
         service_provider: &ServiceProviderPolicy,
-        identity: &Identity,
+        (mappings, claims): (&[ClaimMapping], &Map<String, Value>),
     ) -> Vec<Purpose> {
         let names = upstream.settings.jit.purposes.iter().chain(&service_provider.purposes);
         let mut purposes: Vec<Purpose> = Vec::new();
@@ -249,7 +250,7 @@ impl FederationConfig {
             purposes.extend(known.filter(|known| !purposes.contains(known)).cloned());
         }
         if purposes.is_empty() {
-            purposes.push(claim_mapping::account_purpose(&upstream.claims, &identity.claims));
+            purposes.push(claim_mapping::account_purpose(mappings, claims));
         }
         purposes
     }

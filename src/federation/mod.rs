@@ -19,6 +19,7 @@ pub(crate) use error::FederationError;
 pub use error::LoginError;
 use jit::approval::Approvals;
 use jit::lease::Leases;
+pub use jit::unusable_claims::IgnoredClaims;
 use login::Login;
 
 use crate::directory::Directory;

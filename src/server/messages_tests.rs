@@ -93,6 +93,7 @@ fn every_refusal_has_its_own_message() {
         "account_disabled",
         "account_locked",
         "name_taken",
+        "value_taken",
         "email_not_verified",
         "missing_claim",
         "invalid_name",

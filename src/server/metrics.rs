@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 
 use super::blocking;
 use super::page::{NotFound, respond};
+use crate::federation::IgnoredClaims;
 use crate::provisioning::Engine;
 use crate::scim::Scim;
 
@@ -43,6 +44,13 @@ struct Deviation {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClaimLabels {
+    identity_provider: String,
+    claim: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TargetLabels {
     target: String,
 }
@@ -59,17 +67,19 @@ pub(crate) struct Metrics {
     seconds: Family<AreaLabels, Histogram>,
     scim: Arc<Scim>,
     engine: Arc<Engine>,
+    ignored_claims: Arc<IgnoredClaims>,
 }
 
 impl Metrics {
     /// Metrics of one application.
-    pub(crate) fn new(scim: Arc<Scim>, engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(scim: Arc<Scim>, engine: Arc<Engine>, ignored_claims: Arc<IgnoredClaims>) -> Self {
         let buckets = || Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]);
         Self {
             requests: Family::default(),
             seconds: Family::new_with_constructor(buckets),
             scim,
             engine,
+            ignored_claims,
         }
     }
 
@@ -89,6 +99,20 @@ impl Metrics {
             "scim_deviations",
             "Requests that needed a tolerance, by rule",
             deviations,
+        );
+        let ignored = Family::<ClaimLabels, Counter>::default();
+        for (claim, count) in self.ignored_claims.counts() {
+            let labels = ClaimLabels {
+                identity_provider: claim.identity_provider,
+                claim: claim.claim,
+                reason: claim.reason,
+            };
+            ignored.get_or_create(&labels).inc_by(count);
+        }
+        registry.register(
+            "login_claims_ignored",
+            "Claims that were left out of a login, by reason",
+            ignored,
         );
         self.register_targets(&mut registry);
         let mut text = String::new();

@@ -88,7 +88,11 @@ impl AppState {
             scim: Data::from(app.scim.clone()),
             oidc: Data::from(app.oidc.clone()),
             login_data: Data::new(login_data),
-            metrics: Data::new(Metrics::new(app.scim.clone(), app.engine.clone())),
+            metrics: Data::new(Metrics::new(
+                app.scim.clone(),
+                app.engine.clone(),
+                app.federation.login.ignored_claims().clone(),
+            )),
             health: Data::new(health::Health::new(app.directory.clone(), app.database.clone())),
             home: Data::new(page::Home {
                 public_url: app.public_url.clone(),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::fixtures::front_door::{Rig, completed, google, refused, request, shown};
 use serde_json::{Value, json};
-use vestibule::domain::{Actor, Change, IdentityProviderName, Kind, Link, Operation, Principal, Secret, StoreName};
+use vestibule::domain::schema::Registry;
+use vestibule::domain::{
+    Actor, Change, IdentityProviderName, Kind, Link, Operation, Principal, Relations, Secret, StoreName,
+};
 use vestibule::federation::LoginError;
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
@@ -243,7 +246,7 @@ fn without_provisioning_nothing_is_written() {
 }
 
 #[test]
-fn claims_that_do_not_fit_are_refused_and_leave_nothing() {
+fn user_name_that_does_not_fit_refuses_and_leaves_nothing() {
     let rig = Rig::new(by_name());
     let with = |name: &str, value: Value| {
         let mut claims = bob();
@@ -260,21 +263,71 @@ fn claims_that_do_not_fit_are_refused_and_leave_nothing() {
             claim: "nick".to_owned()
         }
     );
+    assert!(rig.users().is_empty());
+}
+
+#[test]
+fn optional_claim_that_does_not_fit_keeps_nobody_out() {
+    let rig = Rig::new(by_name());
+    completed(rig.login(&bob()));
+    for (name, value) in [
+        ("email", json!("a@b@example.com")),
+        ("given_name", json!("a\0")),
+        ("given_name", json!(["a"])),
+        ("picture", json!("x".repeat(40_000))),
+    ] {
+        let mut claims = bob();
+        claims[name] = value.clone();
+        completed(rig.login(&claims));
+        claims["sub"] = json!(format!("{name} {}", value.is_array()));
+        claims["nick"] = claims["sub"].clone();
+        completed(rig.login(&claims));
+        let user = &rig.users()[0].document.attributes()["name"]["givenName"];
+        assert_eq!(*user, json!("Bob"), "{name} of a linked person stays");
+    }
+}
+
+/// Users whose e-mail addresses are unique.
+fn unique_addresses() -> Rig {
+    let mut user: Value = serde_json::from_str(include_str!("../../schemas/user.json")).unwrap();
+    for attribute in user["attributes"].as_array_mut().unwrap() {
+        if attribute["name"] == "emails" {
+            let subs = attribute["subAttributes"].as_array_mut().unwrap();
+            let value = subs.iter_mut().find(|sub| sub["name"] == "value").unwrap();
+            value["uniqueness"] = "server".into();
+        }
+    }
+    let registry = Registry::load(&[("user.json".to_owned(), user.to_string())]).unwrap();
+    Rig::over(registry, (&by_name(), &json!([])), |_| {}, None)
+}
+
+#[test]
+fn taken_unique_value_refuses_the_first_login() {
+    let rig = unique_addresses();
+    rig.user(&json!({"userName": "other", "emails": [{"value": "bob@example.com", "type": "work"}]}));
+    let refusal = refused(rig.login(&bob()));
     assert_eq!(
-        refused(rig.login(&with("email", json!("a@b@example.com")))),
-        Denial::BadEmail
-    );
-    assert_eq!(
-        refused(rig.login(&with("given_name", json!("a\0")))),
-        Denial::BadClaim {
-            claim: "given_name".to_owned()
+        refusal,
+        Denial::ValueTaken {
+            attribute: "emails.value".to_owned()
         }
     );
-    assert_eq!(
-        refused(rig.login(&with("given_name", json!(["a"])))),
-        Denial::InvalidAttributes
-    );
-    assert!(rig.users().is_empty());
+    assert_eq!(rig.users().len(), 1);
+}
+
+#[test]
+fn taken_unique_value_keeps_no_linked_person_out() {
+    let rig = unique_addresses();
+    rig.user(&json!({"userName": "other", "emails": [{"value": "bob@new.example", "type": "work"}]}));
+    completed(rig.login(&bob()));
+    let mut claims = bob();
+    claims["email"] = "bob@new.example".into();
+    claims["given_name"] = "Robert".into();
+    let user = completed(rig.login(&claims)).user;
+    let user = rig.directory.get(&Kind::USER, &user, Relations::NONE).unwrap().unwrap();
+    let attributes = user.document.attributes();
+    assert_eq!(attributes["emails"][0]["value"], "bob@example.com");
+    assert_eq!(attributes["name"]["givenName"], "Robert");
 }
 
 #[test]

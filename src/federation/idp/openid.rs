@@ -20,6 +20,9 @@ use crate::http_client::{HttpClient, HttpError, HttpSettings};
 /// The standard claim that says whether `email` is verified (OpenID Connect Core §5.1).
 pub(crate) const EMAIL_VERIFIED: &str = "email_verified";
 
+/// The claims about an e-mail address.
+const EMAIL_CLAIMS: [&str; 2] = ["email", EMAIL_VERIFIED];
+
 /// Deviations of an OpenID provider from the standard, and restrictions on its users.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -184,15 +187,6 @@ impl OpenIdProvider {
         Err(TokenDefect::HostedDomain)
     }
 
-    /// Sets `email_verified` from the configured claim, if it is another one.
-    fn judge_email(&self, claims: &mut Map<String, Value>) {
-        let claim = &self.settings.rules.verified_claim;
-        if claim != EMAIL_VERIFIED {
-            let verified = claims.get(claim) == Some(&Value::Bool(true)) && claims.contains_key("email");
-            claims.insert(EMAIL_VERIFIED.to_owned(), verified.into());
-        }
-    }
-
     /// Adds the claims from userinfo that the ID token lacks. Claims of the ID token win.
     fn add_userinfo(
         &self,
@@ -207,9 +201,10 @@ impl OpenIdProvider {
             return Ok(());
         }
         calls::must_be_bearer(&tokens.token_type)?;
-        let Value::Object(more) = calls::ask(&self.client, endpoint, &tokens.access_token)? else {
+        let Value::Object(mut more) = calls::ask(&self.client, endpoint, &tokens.access_token)? else {
             return Err(ProviderError::Unusable("its userinfo is not a JSON object".to_owned()));
         };
+        judge_email(&mut more, &self.settings.rules.verified_claim);
         merge(claims, more)
     }
 }
@@ -285,7 +280,7 @@ impl IdentityProvider for OpenIdProvider {
         }
         self.check_hosted_domain(&claims)?;
         let subject = subject(&claims, &self.settings.rules.subject)?.to_owned();
-        self.judge_email(&mut claims);
+        judge_email(&mut claims, &self.settings.rules.verified_claim);
         self.add_userinfo(&mut claims, &tokens, &metadata)?;
         Ok(Identity {
             issuer,
@@ -300,14 +295,33 @@ fn merge(claims: &mut Map<String, Value>, more: Map<String, Value>) -> Result<()
     if more.get("sub") != claims.get("sub") {
         return Err(TokenDefect::UserinfoSubject.into());
     }
-    // `email_verified` refers to the address in its own document, not to one in another document.
-    let about_ours = claims.get("email").is_none_or(|email| more.get("email") == Some(email));
+    // An address and its verification come from one document: the ID token if it has both, else userinfo if it has both.
+    let has_both = |document: &Map<String, Value>| EMAIL_CLAIMS.iter().all(|name| document.contains_key(*name));
+    let takes_email = !has_both(claims) && (has_both(&more) || !claims.contains_key("email"));
+    if takes_email {
+        for name in EMAIL_CLAIMS {
+            claims.remove(name);
+        }
+    }
     for (name, value) in more {
-        if (name != "email_verified" || about_ours) && !claims.contains_key(&name) {
+        let is_of_email = EMAIL_CLAIMS.contains(&name.as_str());
+        if (takes_email || !is_of_email) && !claims.contains_key(&name) {
             claims.insert(name, value);
         }
     }
     Ok(())
+}
+
+/// Sets `email_verified` of one document from the configured claim. Without an address it verifies nothing, and is
+/// removed.
+fn judge_email(document: &mut Map<String, Value>, verified_claim: &str) {
+    let has_address = document.get("email").is_some_and(|email| !email.is_null());
+    if !has_address {
+        document.remove(EMAIL_VERIFIED);
+    } else if verified_claim != EMAIL_VERIFIED {
+        let verified = document.get(verified_claim) == Some(&Value::Bool(true));
+        document.insert(EMAIL_VERIFIED.to_owned(), verified.into());
+    }
 }
 
 #[cfg(test)]
@@ -317,9 +331,11 @@ mod tests {
     use super::*;
 
     fn merged(claims: Value, more: Value) -> Result<Value, ProviderError> {
-        let (Value::Object(mut claims), Value::Object(more)) = (claims, more) else {
+        let (Value::Object(mut claims), Value::Object(mut more)) = (claims, more) else {
             panic!("not objects")
         };
+        judge_email(&mut claims, EMAIL_VERIFIED);
+        judge_email(&mut more, EMAIL_VERIFIED);
         merge(&mut claims, more).map(|()| claims.into())
     }
 
@@ -344,11 +360,62 @@ mod tests {
     }
 
     #[test]
-    fn a_verified_address_never_vouches_for_another() {
-        let claims = merged(
-            json!({"sub": "1", "email": "victim@example.com"}),
-            json!({"sub": "1", "email": "me@example.com", "email_verified": true}),
+    fn address_and_verification_come_from_one_document() {
+        let (mine, victim) = ("me@example.com", "victim@example.com");
+        for (token, userinfo, expected) in [
+            (
+                json!({"email": victim}),
+                json!({"email": mine, "email_verified": true}),
+                json!({"email": mine, "email_verified": true}),
+            ),
+            (
+                json!({"email_verified": true}),
+                json!({"email": victim, "email_verified": false}),
+                json!({"email": victim, "email_verified": false}),
+            ),
+            (
+                json!({"email_verified": true}),
+                json!({"email": victim}),
+                json!({"email": victim}),
+            ),
+            (
+                json!({"email": mine, "email_verified": false}),
+                json!({"email": mine, "email_verified": true}),
+                json!({"email": mine, "email_verified": false}),
+            ),
+            (
+                json!({"email": mine}),
+                json!({"email_verified": true}),
+                json!({"email": mine}),
+            ),
+        ] {
+            let of_ann = |claims: &Value| {
+                let mut claims = claims.clone();
+                claims["sub"] = "1".into();
+                claims
+            };
+            let claims = merged(of_ann(&token), of_ann(&userinfo)).unwrap();
+            assert_eq!(claims, of_ann(&expected), "{token} {userinfo}");
+        }
+    }
+
+    #[test]
+    fn configured_claim_verifies_the_address_of_its_document() {
+        let judged = |document: Value| {
+            let Value::Object(mut document) = document else {
+                panic!()
+            };
+            judge_email(&mut document, "xms_edov");
+            document.get(EMAIL_VERIFIED).cloned()
+        };
+        assert_eq!(
+            judged(json!({"email": "a@x.example", "xms_edov": true})),
+            Some(json!(true))
         );
-        assert_eq!(claims.unwrap(), json!({"sub": "1", "email": "victim@example.com"}));
+        assert_eq!(
+            judged(json!({"email": "a@x.example", "email_verified": true})),
+            Some(json!(false))
+        );
+        assert_eq!(judged(json!({"xms_edov": true})), None);
     }
 }

@@ -20,6 +20,7 @@ use crate::federation::jit::policy::{JitMode, ServiceProviderPolicy};
 use crate::federation::jit::purpose::Purpose;
 use crate::federation::jit::questions::{Answers, LoginPreferences, Questions};
 use crate::federation::jit::settings::{IdentityProviderSettings, TrustedScimSource};
+use crate::federation::jit::unusable_claims::{Defect, IgnoredClaims};
 use crate::federation::jit::username;
 use crate::storage::consents::{self, ConsentRecord};
 use crate::storage::{Database, StorageError, approvals, identity_locks, links, removals};
@@ -29,11 +30,14 @@ use crate::userstore::StoreError;
 const ATTEMPTS: usize = 8;
 
 /// The identity that a login brings, and everything needed to admit it.
+#[derive(Clone, Copy)]
 pub(crate) struct ProvisioningContext<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) database: &'a Database,
     pub(crate) settings: &'a IdentityProviderSettings,
     pub(crate) claims: &'a [ClaimMapping],
+    /// Counts the claims that are left out.
+    pub(crate) ignored_claims: &'a IgnoredClaims,
     pub(crate) service_provider: &'a ServiceProviderPolicy,
     pub(crate) identity: &'a Identity,
     pub(crate) purposes: &'a [Purpose],
@@ -75,6 +79,7 @@ impl ProvisioningContext<'_> {
         if let Some(denial) = self.blocking_denial()? {
             return Ok(ProvisioningResult::Refused(denial));
         }
+        let mut taken_before = None;
         for _ in 0..ATTEMPTS {
             let linked = self.linked()?;
             let resource = match &linked {
@@ -89,26 +94,11 @@ impl ProvisioningContext<'_> {
             {
                 continue;
             }
-            let (outcome, id) = match self.decide(&known) {
-                Decision::Refuse(denial) => return Ok(ProvisioningResult::Refused(denial)),
-                Decision::Ask(LoginPrompt::LinkProof(account)) => return Ok(ProvisioningResult::Prove(account)),
-                Decision::Ask(LoginPrompt::Approval) => return Ok(ProvisioningResult::Waits),
-                Decision::Ask(LoginPrompt::Details(questions)) => {
-                    return Ok(ProvisioningResult::Asked(Box::new(questions)));
-                }
-                Decision::Complete(account, agreement) => (
-                    self.synchronise(resource, &known.given, &agreement),
-                    Some((account.store, account.id)),
-                ),
-                Decision::Provision(Proposal::Renew(_)) => (self.renew(resource), None),
-                Decision::Provision(Proposal::Create {
-                    store,
-                    username,
-                    agreement,
-                }) => (self.create(&store, &username, &agreement), None),
-                Decision::Provision(Proposal::Link(account, agreement)) => {
-                    (self.link(&account, &agreement), Some((account.store, account.id)))
-                }
+            let decision = self.decide(&known);
+            let creates = matches!(decision, Decision::Provision(Proposal::Create { .. }));
+            let (outcome, id) = match self.carry_out(decision, resource, &known) {
+                Err(ended) => return Ok(*ended),
+                Ok(written) => written,
             };
             match outcome {
                 Ok(made) => {
@@ -116,9 +106,18 @@ impl ProvisioningContext<'_> {
                         return Ok(ProvisioningResult::Admitted(store, id));
                     }
                 }
-                Err(
-                    DirectoryError::Store(StoreError::Taken { .. } | StoreError::Stale) | DirectoryError::NotFound(_),
-                ) => {}
+                Err(DirectoryError::Store(StoreError::Taken { attribute })) => {
+                    match self.claim_of(&attribute) {
+                        // Another account has a value that a claim brought. An account that exists goes on without it.
+                        Some(claim) if !creates => return self.admit_without(claim),
+                        // The first time it may be a concurrent login of this identity.
+                        Some(_) if taken_before.as_ref() == Some(&attribute) => {
+                            return Ok(ProvisioningResult::Refused(Denial::ValueTaken { attribute }));
+                        }
+                        _ => taken_before = Some(attribute),
+                    }
+                }
+                Err(DirectoryError::Store(StoreError::Stale) | DirectoryError::NotFound(_)) => {}
                 Err(DirectoryError::Invalid(invalid)) => {
                     log::warn!(
                         "attributes from {} were refused: {}",
@@ -131,6 +130,64 @@ impl ProvisioningContext<'_> {
             }
         }
         Err(FederationError::Contended)
+    }
+
+    /// Writes what was decided, and returns the account if it existed before. The error is a decision that writes
+    /// nothing.
+    fn carry_out(
+        &self,
+        decision: Decision,
+        linked: Option<&Resource>,
+        known: &LocalRecords,
+    ) -> Result<(Written, CreatedAccount), Box<ProvisioningResult>> {
+        let (outcome, account) = match decision {
+            Decision::Refuse(denial) => return Err(Box::new(ProvisioningResult::Refused(denial))),
+            Decision::Ask(prompt) => {
+                return Err(Box::new(match prompt {
+                    LoginPrompt::LinkProof(account) => ProvisioningResult::Prove(account),
+                    LoginPrompt::Approval => ProvisioningResult::Waits,
+                    LoginPrompt::Details(questions) => ProvisioningResult::Asked(Box::new(questions)),
+                }));
+            }
+            Decision::Complete(account, agreement) => (
+                self.synchronise(linked, &known.given, &agreement),
+                Some((account.store, account.id)),
+            ),
+            Decision::Provision(Proposal::Renew(_)) => (self.renew(linked), None),
+            Decision::Provision(Proposal::Create {
+                store,
+                username,
+                agreement,
+            }) => (self.create(&store, &username, &agreement), None),
+            Decision::Provision(Proposal::Link(account, agreement)) => {
+                (self.link(&account, &agreement), Some((account.store, account.id)))
+            }
+        };
+        Ok((outcome, account))
+    }
+
+    /// Returns the line of the claim mapping that writes an attribute.
+    fn claim_of(&self, attribute: &str) -> Option<&ClaimMapping> {
+        let mut written = self.claims.iter().filter(|mapping| mapping.path().is_some());
+        written.find(|mapping| mapping.attribute().eq_ignore_ascii_case(attribute))
+    }
+
+    /// Admits the identity without a claim whose value another account has.
+    fn admit_without(&self, claim: &ClaimMapping) -> Result<ProvisioningResult, FederationError> {
+        let provider = &self.settings.name;
+        let defect = Defect::Taken.code();
+        log::warn!(
+            "the claim {} of {provider} is left out of a login: {defect}",
+            claim.from()
+        );
+        self.ignored_claims.count(provider, claim.from(), defect);
+        let others = self.claims.iter().filter(|mapping| *mapping != claim);
+        let claims: Vec<ClaimMapping> = others.cloned().collect();
+        let context = ProvisioningContext {
+            claims: &claims,
+            ..*self
+        };
+        context.admit()
     }
 
     /// Returns a denial if the provider is removed or the identity is locked.
@@ -279,6 +336,9 @@ impl ProvisioningContext<'_> {
         })
     }
 }
+
+/// The result of writing what was decided.
+type Written = Result<CreatedAccount, DirectoryError>;
 
 /// Userstore and id of a new account; `None` if the account existed before.
 type CreatedAccount = Option<(StoreName, ResourceId)>;

@@ -226,6 +226,15 @@ impl ClaimTarget {
         element.into()
     }
 
+    /// Returns the path of the attribute or sub-attribute, without a selector of elements.
+    pub(crate) fn attribute(&self) -> String {
+        let whole = path::AttributePath {
+            selector: None,
+            ..self.0.clone()
+        };
+        whole.to_string()
+    }
+
     /// Returns the path in its canonical spelling.
     pub(crate) fn path(&self) -> String {
         self.0.to_string()

@@ -117,6 +117,31 @@ impl ClaimMapping {
         matches!(self.mode, ClaimMode::Force | ClaimMode::Require)
     }
 
+    /// Whether a login is refused without the claim.
+    pub(crate) fn is_required(&self) -> bool {
+        self.mode == ClaimMode::Require
+    }
+
+    /// Returns the claim's name, JSON Pointer or template.
+    pub(crate) fn from(&self) -> &str {
+        self.from.text()
+    }
+
+    /// Returns the path of the attribute, without a selector of elements.
+    pub(crate) fn attribute(&self) -> String {
+        self.to.attribute()
+    }
+
+    /// Returns the value of the claim.
+    pub(crate) fn value<'a>(&self, claims: &'a Map<String, Value>) -> ClaimValue<'a> {
+        said(claims, &self.from)
+    }
+
+    /// Returns the text that tells this line from the others of a mapping.
+    pub(crate) fn key(&self) -> String {
+        format!("{} to {}", self.from.text(), self.to.path())
+    }
+
     /// Returns the top-level claims that this line reads.
     pub fn claims(&self) -> Vec<String> {
         match &self.from {
@@ -159,7 +184,7 @@ pub fn email(claims: &Map<String, Value>) -> Option<Email<'_>> {
 }
 
 /// The value of a claim. An absent claim and an empty one are different.
-enum ClaimValue<'a> {
+pub(crate) enum ClaimValue<'a> {
     Nothing,
     Empty,
     Value(Cow<'a, Value>),
@@ -193,23 +218,20 @@ fn rendered<'a>(claims: &Map<String, Value>, text: &str, template: &Template) ->
     }
 }
 
-/// Checks that the claims can be stored: required ones are present, and no text is too long or holds characters that
-/// databases refuse.
-pub fn check(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Result<(), Denial> {
+/// Checks that the required claims are present.
+pub(crate) fn check(mappings: &[ClaimMapping], claims: &Map<String, Value>) -> Result<(), Denial> {
     for mapping in mappings.iter().filter(|mapping| mapping.mode != ClaimMode::Ignore) {
-        let claim = || mapping.from.text().to_owned();
-        match said(claims, &mapping.from) {
-            ClaimValue::Value(value) if !is_storable(&value) => return Err(Denial::BadClaim { claim: claim() }),
-            ClaimValue::Nothing | ClaimValue::Empty | ClaimValue::Failed if mapping.mode == ClaimMode::Require => {
-                return Err(Denial::MissingClaim { claim: claim() });
-            }
-            _ => {}
+        let is_there = matches!(mapping.value(claims), ClaimValue::Value(_));
+        if mapping.is_required() && !is_there {
+            let claim = mapping.from.text().to_owned();
+            return Err(Denial::MissingClaim { claim });
         }
     }
     Ok(())
 }
 
-fn is_storable(value: &Value) -> bool {
+/// Whether no text is too long or holds characters that databases refuse.
+pub(crate) fn is_storable(value: &Value) -> bool {
     match value {
         // A postal address has line breaks (OpenID Connect Core §5.1.1); other control characters are refused.
         Value::String(text) => {

@@ -301,7 +301,7 @@ fn admissible(input: &DecisionInput<'_>) -> Result<(), Denial> {
     claim_mapping::check(input.claims, claims)?;
     let said = claims.get("email").is_some_and(|email| !email.is_null() && email != "");
     match claim_mapping::email(claims) {
-        None if said => Err(Denial::BadEmail),
+        None if said && !input.trusted_email_domains.is_empty() => Err(Denial::BadEmail),
         Some(email) if !input.trusted_email_domains.is_empty() && !is_trusted(input, &email) => {
             Err(Denial::EmailDomain)
         }

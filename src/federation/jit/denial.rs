@@ -39,6 +39,12 @@ pub enum Denial {
     /// Another account has the user name.
     #[error("another account has the user name")]
     NameTaken,
+    /// Another account has a value that must be unique.
+    #[error("another account has the same {attribute}")]
+    ValueTaken {
+        /// The attribute.
+        attribute: String,
+    },
     /// A required claim is missing.
     #[error("the claim {claim} is missing")]
     MissingClaim {
@@ -115,6 +121,7 @@ impl Denial {
             Self::AnotherPerson => "another_person",
             Self::AccountDisabled => "account_disabled",
             Self::NameTaken => "name_taken",
+            Self::ValueTaken { .. } => "value_taken",
             Self::MissingClaim { .. } => "claim_missing",
             Self::BadClaim { .. } => "claim_unusable",
             Self::UnknownStore { .. } => "store_unknown",

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::groups_claim::{self, GroupNames, Incomplete};
 use super::policy::{GroupMode, GroupPolicy, SyncMode, UnmappedGroups};
+use super::unusable_claims::IgnoredClaims;
 use super::wildcard;
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::patch::{PatchOp, PatchOperation};
@@ -16,7 +18,6 @@ use crate::domain::{
     ResourceId, SideRecord, StoreName,
 };
 use crate::federation::error::FederationError;
-use crate::federation::idp::claim::lookup;
 use crate::storage::{Database, StorageError, group_grants};
 use crate::userstore::StoreError;
 
@@ -29,6 +30,8 @@ struct AssertedGroups {
     made: BTreeSet<String>,
     /// Names without a group.
     dropped: Vec<String>,
+    /// Why the provider does not say everything: memberships are added, but none is withdrawn.
+    incomplete: Option<Incomplete>,
 }
 
 /// The changes of memberships.
@@ -40,26 +43,27 @@ struct GroupChanges {
     forgotten: Vec<ResourceId>,
 }
 
-/// Returns the asserted groups; `None` if memberships stay as they are: sync is off, or the claim is absent and local
-/// values are preserved.
+/// Returns the asserted groups; `None` if groups are not synchronised.
 fn asserted(policy: &GroupPolicy, sync: SyncMode, claims: &Map<String, Value>) -> Option<AssertedGroups> {
-    let names: Vec<&str> = match (lookup(claims, &policy.claim), sync) {
-        (_, SyncMode::None) | (None, SyncMode::PreserveLocal) => return None,
-        (Some(Value::Array(list)), _) => list.iter().filter_map(Value::as_str).collect(),
-        (Some(Value::String(name)), _) => vec![name],
-        _ => Vec::new(),
-    };
+    if sync == SyncMode::None {
+        return None;
+    }
+    let GroupNames { names, incomplete } = groups_claim::read(policy, claims);
     let mut asserted = AssertedGroups {
         groups: policy.default.iter().cloned().collect(),
+        incomplete,
         ..AssertedGroups::default()
     };
-    for name in names.into_iter().filter(|name| !name.is_empty()) {
-        let mapped = policy.map.iter().find(|mapping| wildcard::matches(&mapping.from, name));
+    for name in names {
+        let mapped = policy
+            .map
+            .iter()
+            .find(|mapping| wildcard::matches(&mapping.from, &name));
         match (mapped, policy.unmapped) {
             (Some(mapping), _) => drop(asserted.groups.insert(mapping.to.clone())),
-            (None, UnmappedGroups::SameName) => drop(asserted.groups.insert(name.to_owned())),
-            (None, UnmappedGroups::Create) => drop(asserted.made.insert(name.to_owned())),
-            (None, UnmappedGroups::Drop) => asserted.dropped.push(name.to_owned()),
+            (None, UnmappedGroups::SameName) => drop(asserted.groups.insert(name)),
+            (None, UnmappedGroups::Create) => drop(asserted.made.insert(name)),
+            (None, UnmappedGroups::Drop) => asserted.dropped.push(name),
         }
     }
     Some(asserted)
@@ -89,6 +93,8 @@ pub(crate) struct GroupSync<'a> {
     pub(crate) sync: SyncMode,
     /// The actor of the changes.
     pub(crate) actor: Actor,
+    /// Counts what was not understood.
+    pub(crate) ignored_claims: &'a IgnoredClaims,
 }
 
 impl GroupSync<'_> {
@@ -126,7 +132,17 @@ impl GroupSync<'_> {
         let granted = self
             .database
             .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
-        let plan = plan(self.policy.mode, &wanted, &present, &granted);
+        let mut plan = plan(self.policy.mode, &wanted, &present, &granted);
+        if let Some(incomplete) = asserted.incomplete {
+            log::warn!(
+                "no membership of {user} is withdrawn: {} of {provider}: {incomplete}",
+                self.policy.claim
+            );
+            self.ignored_claims
+                .count(provider, &self.policy.claim, incomplete.code());
+            plan.leaves.clear();
+            plan.forgotten.clear();
+        }
         let changes = plan.joins.iter().map(|group| (group, true));
         let changes = changes.chain(plan.leaves.iter().chain(&plan.forgotten).map(|group| (group, false)));
         for (group, joins) in changes {
@@ -221,7 +237,7 @@ pub(crate) fn membership(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::federation::jit::policy::GroupMapping;
+    use crate::federation::jit::policy::{AbsentGroups, GroupMapping};
 
     fn policy(unmapped: UnmappedGroups) -> GroupPolicy {
         let mapping = |from: &str, to: &str| GroupMapping {
@@ -230,6 +246,9 @@ mod tests {
         };
         GroupPolicy {
             claim: "groups".to_owned(),
+            name: None,
+            separator: None,
+            absent: AbsentGroups::Keep,
             map: vec![mapping("eng-*", "Engineering"), mapping("boss", "Managers")],
             unmapped,
             mode: GroupMode::Merge,
@@ -269,16 +288,18 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_groups_claim_withdraws_only_in_override_mode() {
-        assert_eq!(read(UnmappedGroups::Drop, SyncMode::PreserveLocal, json!({})), None);
+    fn absent_claim_gives_the_default_groups_and_withdraws_none() {
         assert_eq!(
             read(UnmappedGroups::Drop, SyncMode::None, json!({"groups": ["boss"]})),
             None
         );
-        let nothing = read(UnmappedGroups::Drop, SyncMode::Override, json!({})).unwrap();
-        assert_eq!(nothing.groups, set(&["Everyone"]));
+        let absent = read(UnmappedGroups::Drop, SyncMode::Override, json!({})).unwrap();
+        assert_eq!(
+            (absent.groups, absent.incomplete),
+            (set(&["Everyone"]), Some(Incomplete::Absent))
+        );
         let empty = read(UnmappedGroups::Drop, SyncMode::PreserveLocal, json!({"groups": []})).unwrap();
-        assert_eq!(empty.groups, set(&["Everyone"]));
+        assert_eq!((empty.groups, empty.incomplete), (set(&["Everyone"]), None));
     }
 
     #[test]

@@ -280,8 +280,17 @@ pub struct Condition {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupPolicy {
-    /// The claim with their names: a list of strings, or one string.
+    /// The claim with their names: a list of strings, a list of objects with a `name`, or one string.
     pub claim: String,
+    /// The member of each object that is its name: its key, or a JSON Pointer.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The separator of names in one string; a comma if `None`, no separator if empty.
+    #[serde(default)]
+    pub separator: Option<String>,
+    /// The meaning of an absent claim.
+    #[serde(default)]
+    pub absent: AbsentGroups,
     /// The group for each name; the first match counts.
     #[serde(default)]
     pub map: Vec<GroupMapping>,
@@ -294,6 +303,17 @@ pub struct GroupPolicy {
     /// Groups that every user of this provider is a member of.
     #[serde(default)]
     pub default: Vec<String>,
+}
+
+/// The meaning of a groups claim that is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AbsentGroups {
+    /// The provider says nothing: memberships stay as they are.
+    #[default]
+    Keep,
+    /// The person is in no group, as with providers that leave out empty lists.
+    None,
 }
 
 /// One line of the map.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::domain::email::Email;
 use crate::domain::{IdentityProviderName, StoreName, name};
 use crate::federation::idp::claim::lookup;
 use crate::federation::idp::provider::Identity;
@@ -12,7 +13,15 @@ use crate::storage::random::fingerprint;
 /// Returns the user name by the rule, exactly as the claim has it.
 pub fn derive(rule: &UsernameRule, provider: &IdentityProviderName, identity: &Identity) -> Result<String, Denial> {
     let username = match rule {
-        UsernameRule::Claim(claim) => text(identity, claim)?,
+        UsernameRule::Claim(claim) => {
+            let text = text(identity, claim)?;
+            // An address that programs could read differently is how one name is made to look like another's.
+            let is_odd = claim == "email" && text.contains('@') && Email::parse(&text).is_none();
+            if is_odd {
+                return Err(Denial::BadEmail);
+            }
+            text
+        }
         UsernameRule::Subject => identity.subject.clone(),
         UsernameRule::FederatedId => federated_id(provider, identity),
     };
@@ -73,12 +82,19 @@ mod tests {
 
     #[test]
     fn a_claim_is_taken_as_it_is() {
-        let rule = UsernameRule::Claim("email".to_owned());
+        let rule = UsernameRule::Claim("upn".to_owned());
         assert_eq!(
-            derived(&rule, json!({"email": "Alice@Corp/EU"})).unwrap(),
+            derived(&rule, json!({"upn": "Alice@Corp/EU"})).unwrap(),
             "Alice@Corp/EU"
         );
-        assert_eq!(derived(&rule, json!({"email": 7})).unwrap(), "7");
+        assert_eq!(derived(&rule, json!({"upn": 7})).unwrap(), "7");
+    }
+
+    #[test]
+    fn ambiguous_address_is_no_user_name() {
+        let rule = UsernameRule::Claim("email".to_owned());
+        let refused = derived(&rule, json!({"email": "a@b@example.com"}));
+        assert_eq!(refused, Err(Denial::BadEmail));
     }
 
     #[test]

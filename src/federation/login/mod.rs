@@ -25,6 +25,7 @@ use super::jit::claim_mapping;
 use super::jit::denial::Denial;
 use super::jit::facts::verified_email_fingerprint;
 use super::jit::policy::ServiceProviderPolicy;
+use super::jit::unusable_claims::IgnoredClaims;
 use crate::directory::Directory;
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{
@@ -59,6 +60,7 @@ pub struct Login {
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) second_factors: SecondFactors,
     pub(crate) email_codes: EmailCodes,
+    pub(crate) ignored_claims: Arc<IgnoredClaims>,
 }
 
 impl Login {
@@ -86,6 +88,7 @@ impl Login {
                 secrets,
                 clock,
             },
+            ignored_claims: Arc::default(),
             directory,
             database,
             config,
@@ -96,6 +99,11 @@ impl Login {
     /// The address under which browsers reach the server.
     pub fn public_url(&self) -> &Url {
         &self.config.public_url
+    }
+
+    /// The claims that were left out of logins.
+    pub fn ignored_claims(&self) -> &Arc<IgnoredClaims> {
+        &self.ignored_claims
     }
 
     /// The display name of an identity provider; none if it is not configured.
@@ -229,10 +237,12 @@ impl Login {
         let identity = upstream
             .finish(parameters, &pending)
             .map_err(|error| denial(provider, &error))?;
-        match visitor {
-            Some(visitor) => self.link_identity(&loaded, provider, &identity, visitor),
-            None => self.admit(loaded, upstream, AssertedIdentity::new(provider, identity), None),
+        if let Some(visitor) = visitor {
+            return self.link_identity(&loaded, provider, &identity, visitor);
         }
+        let left_out = self.unusable_claims(upstream, &identity)?;
+        let asserted = AssertedIdentity::new(provider, identity, left_out);
+        self.admit(loaded, upstream, asserted, None)
     }
 
     /// Signs a person in with a local name and password. An unknown name answers like a wrong password, and takes as

@@ -114,9 +114,10 @@ fn known(config: &FederationConfig, asserted: &AssertedIdentity) -> Vec<(Writabl
     let Some(upstream) = config.upstream(&asserted.provider) else {
         return Vec::new();
     };
-    let attributes = claim_mapping::attributes(&upstream.claims, "", &asserted.identity.claims);
+    let mappings = asserted.mappings(upstream);
+    let attributes = claim_mapping::attributes(&mappings, "", &asserted.identity.claims);
     let mut known: Vec<(WritablePath, String)> = Vec::new();
-    for path in upstream.claims.iter().filter_map(ClaimMapping::path) {
+    for path in mappings.iter().filter_map(ClaimMapping::path) {
         let value = ClaimTarget::parse(path.as_str()).and_then(|target| target.value(&attributes));
         let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         known.extend(text.map(|text| (path, text)));

@@ -1,15 +1,19 @@
 //! The steps of a login between the identity provider and the application: proof of an account, questions, consent.
 
+use std::collections::BTreeSet;
+
 use super::Login;
 use super::step::LoginStep;
 use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState};
-use crate::domain::{ResourceId, Secret, StoreName};
+use crate::domain::{Kind, ResourceId, Secret, StoreName};
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
+use crate::federation::idp::provider::Identity;
 use crate::federation::jit::admit::{ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
 use crate::federation::jit::questions::Answers;
+use crate::federation::jit::unusable_claims;
 
 impl Login {
     /// Proves, by its password, the account that an identity is to be linked to. The proof counts for this identity in
@@ -87,12 +91,16 @@ impl Login {
     ) -> Result<LoginStep, LoginError> {
         let policy = self.config.policy(&loaded.transaction.service_provider);
         let policy = policy.ok_or(Denial::NotUnderWay)?;
-        let purposes = self.config.purposes(upstream, policy, &asserted.identity);
+        let mappings = asserted.mappings(upstream);
+        let purposes = self
+            .config
+            .purposes(upstream, policy, (&mappings, &asserted.identity.claims));
         let arrival = ProvisioningContext {
             directory: &self.directory,
             database: &self.database,
             settings: &upstream.settings,
-            claims: &upstream.claims,
+            claims: &mappings,
+            ignored_claims: &self.ignored_claims,
             service_provider: policy,
             identity: &asserted.identity,
             purposes: &purposes,
@@ -142,6 +150,24 @@ impl Login {
         }
     }
 
+    /// Finds the claims that cannot be stored, and names them in the log.
+    pub(super) fn unusable_claims(
+        &self,
+        upstream: &Upstream,
+        identity: &Identity,
+    ) -> Result<BTreeSet<String>, LoginError> {
+        let provider = &upstream.settings.name;
+        let user = self.directory.registry().resource_type(&Kind::USER);
+        let Some(user) = user else { return Ok(BTreeSet::new()) };
+        let found = unusable_claims::find(&upstream.claims, &identity.claims, user)?;
+        for (mapping, defect) in &found {
+            let (claim, code) = (mapping.from(), defect.code());
+            log::warn!("the claim {claim} of {provider} is left out of a login: {code}");
+            self.ignored_claims.count(provider, claim, code);
+        }
+        Ok(found.iter().map(|(mapping, _)| mapping.key()).collect())
+    }
+
     /// Brings the groups of a user up to what the identity provider asserts, if it asserts groups.
     fn sync_groups(
         &self,
@@ -159,6 +185,7 @@ impl Login {
             policy,
             sync: jit.sync,
             actor: arrival.actor(),
+            ignored_claims: &self.ignored_claims,
         };
         Ok(sync.run(store, user, &arrival.identity.claims)?)
     }

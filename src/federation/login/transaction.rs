@@ -1,5 +1,6 @@
 //! The login transaction: all state of a login, kept on the server under a random handle.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName, StoreName};
+use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::{Identity, LoginSecret};
+use crate::federation::jit::claim_mapping::ClaimMapping;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::questions::{LoginPreferences, Questions};
 use crate::federation::login::step::CodeError;
@@ -143,17 +146,27 @@ pub(crate) struct AssertedIdentity {
     pub(crate) proved: Option<ResourceId>,
     /// Choices of the person that deviate from the policy.
     pub(crate) wishes: LoginPreferences,
+    /// The lines of the claim mapping whose claims cannot be stored.
+    #[serde(default)]
+    pub(crate) left_out: BTreeSet<String>,
 }
 
 impl AssertedIdentity {
     /// Creates it for a person who has just come back from an identity provider.
-    pub(crate) fn new(provider: &IdentityProviderName, identity: Identity) -> Self {
+    pub(crate) fn new(provider: &IdentityProviderName, identity: Identity, left_out: BTreeSet<String>) -> Self {
         Self {
             provider: provider.clone(),
             identity,
             proved: None,
             wishes: LoginPreferences::default(),
+            left_out,
         }
+    }
+
+    /// Returns the lines of the provider's claim mapping whose claims can be stored.
+    pub(crate) fn mappings(&self, upstream: &Upstream) -> Vec<ClaimMapping> {
+        let is_usable = |mapping: &&ClaimMapping| !self.left_out.contains(&mapping.key());
+        upstream.claims.iter().filter(is_usable).cloned().collect()
     }
 }
 

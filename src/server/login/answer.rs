@@ -154,6 +154,7 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
         Denial::AnotherPerson => (StatusCode::FORBIDDEN, "another_person"),
         Denial::AccountDisabled => (StatusCode::FORBIDDEN, "account_disabled"),
         Denial::NameTaken => (StatusCode::FORBIDDEN, "name_taken"),
+        Denial::ValueTaken { .. } => (StatusCode::CONFLICT, "value_taken"),
         Denial::MissingClaim { .. } => (StatusCode::FORBIDDEN, "missing_claim"),
         Denial::BadUsername => (StatusCode::BAD_REQUEST, "invalid_name"),
         Denial::BadEmail | Denial::BadClaim { .. } | Denial::InvalidAttributes | Denial::BadAnswer { .. } => {
