@@ -11,13 +11,15 @@ use std::sync::Arc;
 
 use crate::config::{Config, MasterKey, ServiceProvider};
 use crate::directory::Directory;
+use crate::domain::login::Entry;
 use crate::domain::ownership::Ownership;
 use crate::domain::schema::{Registry, SchemaError};
 use crate::domain::{Clock, IdentityProviderName, StoreName};
 use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::settings::TrustedScimSource;
+use crate::federation::login::Login;
 use crate::federation::removal::ProviderRemover;
-use crate::federation::{Federation, FederationConfig, MailSender, Upstream, kept_attributes};
+use crate::federation::{Federation, FederationConfig, FederationError, MailSender, Upstream, kept_attributes};
 use crate::http_client::{HttpClients, HttpError};
 use crate::mail::{MailError, MailSettings, Mailer};
 use crate::oidc::{self, Oidc, OidcError};
@@ -168,7 +170,9 @@ impl Core {
     /// The OpenID provider, with the master key of the configuration.
     pub fn oidc(&self, config: &Config) -> Result<Oidc, StartError> {
         let secret_box = Arc::new(secret_box(&config.master_key)?);
-        open_oidc(config, &self.database, &self.directory, secret_box)
+        // Nobody enters through a provider that only looks after its records.
+        let entries: oidc::Entries = Arc::new(|_, _, _| Ok(Entry::Login));
+        open_oidc(config, (&self.database, &self.directory), secret_box, entries)
     }
 
     /// Migrates the database and returns the steps that were applied.
@@ -207,7 +211,6 @@ impl App {
         } = Core::open(config)?;
         let secret_box = Arc::new(secret_box(&config.master_key)?);
         let public_url = config.server.public_url.clone();
-        let oidc = open_oidc(config, &database, &directory, Arc::clone(&secret_box))?;
         let federation = federation_config(config, &clock)?;
         let federation = Federation::new(
             Arc::clone(&directory),
@@ -215,13 +218,13 @@ impl App {
             Arc::clone(&secret_box),
             federation,
         );
-        let settings = scim::Settings {
-            base_url: format!("{public_url}/scim/v2"),
-            clients: scim_clients(config),
-            cursor_lifetime: config.scim.cursor_lifetime,
-            stores_are_near: ldap_stores.is_empty(),
-            userstore_in_username: config.scim.userstore_in_username,
-        };
+        let oidc = open_oidc(
+            config,
+            (&database, &directory),
+            Arc::clone(&secret_box),
+            entries_of(Arc::clone(&federation.login)),
+        )?;
+        let settings = scim_settings(config, ldap_stores.is_empty());
         let scim = Scim::new(Arc::clone(&directory), database.clone(), secret_box, settings);
         let rules = config
             .service_providers
@@ -356,11 +359,34 @@ fn trusted_source(provider: &ServiceProvider) -> Option<TrustedScimSource> {
     })
 }
 
+fn scim_settings(config: &Config, stores_are_near: bool) -> scim::Settings {
+    scim::Settings {
+        base_url: format!("{}/scim/v2", config.server.public_url),
+        clients: scim_clients(config),
+        cursor_lifetime: config.scim.cursor_lifetime,
+        stores_are_near,
+        userstore_in_username: config.scim.userstore_in_username,
+    }
+}
+
+/// Returns the decision of the front door who may enter.
+pub fn entries_of(login: Arc<Login>) -> oidc::Entries {
+    Arc::new(move |service_provider, authentication, purpose| {
+        login
+            .entry(service_provider, authentication, purpose)
+            .map_err(|error| match error {
+                FederationError::Directory(error) => OidcError::Directory(error),
+                FederationError::Storage(error) => OidcError::Storage(error),
+                other => OidcError::Entry(Box::new(other)),
+            })
+    })
+}
+
 fn open_oidc(
     config: &Config,
-    database: &Database,
-    directory: &Arc<Directory>,
+    (database, directory): (&Database, &Arc<Directory>),
     secret_box: Arc<SecretBox>,
+    entries: oidc::Entries,
 ) -> Result<Oidc, StartError> {
     let settings = oidc::Settings {
         public_url: config.server.public_url.clone(),
@@ -373,6 +399,7 @@ fn open_oidc(
     };
     let dependencies = oidc::Dependencies {
         users: oidc::users_of(Arc::clone(directory)),
+        entries,
         http: Arc::new(HttpClients::new()?),
         clock: directory.clock().clone(),
     };

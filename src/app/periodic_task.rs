@@ -146,6 +146,8 @@ mod tests {
             amr: Vec::new(),
             identity_provider: None,
             at: Timestamp(0),
+            authenticated_at: Some(Timestamp(0)),
+            credentials: 0,
         };
         let over = move |connection: &mut _| {
             login_transactions::insert(connection, "t", b"x", Timestamp(0), Timestamp(1))?;

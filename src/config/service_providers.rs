@@ -72,9 +72,6 @@ fn client(r: &mut TableReader, policy: &ServiceProviderPolicy, environment: Envi
         ),
         require_pkce: r.flag("require_pkce", false),
         require_pushed_requests: r.flag("require_pushed_authorization_requests", false),
-        identity_providers: policy.identity_providers.clone(),
-        local_login: policy.local_login,
-        required_methods: policy.mfa.methods(),
         scim_tokens: r.flag("client_credentials", false).then_some(SCIM_TOKENS),
         lifetimes: Lifetimes::default(),
     };

@@ -166,6 +166,9 @@ pub enum SideRecord {
     /// The change itself, for targets, audit and feeds. The store fills in the version and the members added and
     /// removed.
     Journal(JournalEntry),
+    /// The change rests on a proof of the account under this version of its credentials, and is stale if they have
+    /// changed since.
+    Proof(i64),
     /// Links an external subject to the resource that the change creates or updates.
     Link(Link),
     /// Unlinks an external subject from the resource. If it was the last one of its identity provider, the sessions that

@@ -31,6 +31,9 @@ pub struct AuthorizationRequest {
     pub subject: Option<ResourceId>,
     /// Whether an existing session is not enough (`prompt=login`, `max_age`).
     pub reauthenticate: bool,
+    /// The earliest time at which the person may have proved who they are (`prompt=login`, `max_age`).
+    #[serde(default)]
+    pub fresh_since: Option<Timestamp>,
 }
 
 impl AuthorizationRequest {
@@ -47,6 +50,7 @@ impl AuthorizationRequest {
             login_hint: None,
             ui_locales: Vec::new(),
             reauthenticate: subject.is_some(),
+            fresh_since: None,
             subject,
         }
     }
@@ -68,6 +72,35 @@ pub struct Authentication {
     pub amr: Vec<String>,
     /// The identity provider; none for a local password.
     pub identity_provider: Option<IdentityProviderName>,
-    /// The time of the authentication.
+    /// The time of the login here.
     pub at: Timestamp,
+    /// The time at which the person proved who they are; none if the identity provider does not say.
+    #[serde(default)]
+    pub authenticated_at: Option<Timestamp>,
+    /// The version of the account's credentials under which it was proved.
+    #[serde(default)]
+    pub credentials: i64,
+}
+
+/// Whether a person with a session may enter an application, as the facts are at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// They may enter.
+    Granted,
+    /// They may enter after a further step: a second factor, or a consent.
+    StepUp,
+    /// They must log in.
+    Login,
+}
+
+/// What an entry is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryPurpose {
+    /// A new code. The proof must not be older than a time, if one is given.
+    Code {
+        /// The earliest time of the proof.
+        fresh_since: Option<Timestamp>,
+    },
+    /// The further use of a grant: its code, its refresh token, its access token.
+    Token,
 }

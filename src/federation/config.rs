@@ -236,6 +236,17 @@ impl FederationConfig {
         }
     }
 
+    /// The configured purposes of an identity provider and of an application.
+    pub(crate) fn named_purposes(&self, upstream: &Upstream, service_provider: &ServiceProviderPolicy) -> Vec<Purpose> {
+        let names = upstream.settings.jit.purposes.iter().chain(&service_provider.purposes);
+        let mut purposes: Vec<Purpose> = Vec::new();
+        for name in names {
+            let known = self.purposes.iter().find(|purpose| purpose.name == *name);
+            purposes.extend(known.filter(|known| !purposes.contains(known)).cloned());
+        }
+        purposes
+    }
+
     /// The purposes that users of an identity provider consent to when they sign in to an application.
     pub(crate) fn purposes(
         &self,
@@ -243,12 +254,7 @@ impl FederationConfig {
         service_provider: &ServiceProviderPolicy,
         (mappings, claims): (&[ClaimMapping], &Map<String, Value>),
     ) -> Vec<Purpose> {
-        let names = upstream.settings.jit.purposes.iter().chain(&service_provider.purposes);
-        let mut purposes: Vec<Purpose> = Vec::new();
-        for name in names {
-            let known = self.purposes.iter().find(|purpose| purpose.name == *name);
-            purposes.extend(known.filter(|known| !purposes.contains(known)).cloned());
-        }
+        let mut purposes = self.named_purposes(upstream, service_provider);
         if purposes.is_empty() {
             purposes.push(claim_mapping::account_purpose(mappings, claims));
         }

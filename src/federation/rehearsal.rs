@@ -142,7 +142,7 @@ fn agreeing(questions: &Questions) -> Answers {
 fn described(page: &LoginPage) -> Value {
     match page {
         LoginPage::SignIn { .. } => json!({ "page": "sign_in" }),
-        LoginPage::LinkProof { username, .. } => json!({ "page": "link_proof", "account": username }),
+        LoginPage::LinkProof(proof) => json!({ "page": "link_proof", "account": proof.username }),
         LoginPage::Waiting { .. } => json!({ "page": "approval" }),
         LoginPage::SecondFactor(factor) => json!({ "page": match factor {
             FactorPage::Code { .. } => "authenticator_code",

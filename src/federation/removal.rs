@@ -16,10 +16,12 @@ use crate::federation::jit::facts::account;
 use crate::federation::unlink::UnlinkContext;
 use crate::storage::links::LinkRecord;
 use crate::storage::removals::{self, Removal};
-use crate::storage::{Database, StorageError, links};
+use crate::storage::{Database, StorageError, grants, links, sessions};
 
 /// Number of users per step.
 const STEP: i64 = 50;
+/// Number of sessions, and of grants, that one transaction ends.
+const ENDED_AT_ONCE: i64 = 200;
 /// Time for one user, after which another process may take over the job.
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -98,6 +100,7 @@ impl ProviderRemover {
             Ok(removals::claim(connection, &name, now, now.plus(LEASE))?)
         })?;
         if let Some(mut removal) = claimed {
+            while self.end_sessions(provider)? && self.advance(&removal, LEASE)? {}
             let batch = self.batch(provider, &removal.place)?;
             for link in &batch {
                 match self.carry_out(&removal, link)? {
@@ -114,9 +117,27 @@ impl ProviderRemover {
             }
             self.advance(&removal, Duration::ZERO)?;
         }
+        self.find(provider)
+    }
+
+    fn find(&self, provider: &IdentityProviderName) -> Result<Option<Removal>, FederationError> {
         Ok(self
             .database
             .read::<_, StorageError>(|connection| removals::find(connection, provider))?)
+    }
+
+    /// Ends some of the sessions and grants of logins through the provider, also of people who keep their account.
+    /// Returns whether there were any.
+    fn end_sessions(&self, provider: &IdentityProviderName) -> Result<bool, FederationError> {
+        let (provider, now) = (provider.clone(), self.directory.clock().now());
+        Ok(self.database.write::<_, StorageError>(move |connection| {
+            let open = sessions::through(connection, &provider, ENDED_AT_ONCE)?;
+            for session in &open {
+                sessions::delete(connection, session, now)?;
+            }
+            let grants = grants::revoke_of_provider(connection, &provider, now, ENDED_AT_ONCE)?;
+            Ok(!open.is_empty() || grants > 0)
+        })?)
     }
 
     fn advance(&self, removal: &Removal, lease: Duration) -> Result<bool, FederationError> {

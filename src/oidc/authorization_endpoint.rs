@@ -5,10 +5,10 @@ use super::client::Client;
 use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
 use super::pushed::IncomingRequest;
 use super::{CODE_LIFETIME, Oidc, keys, redirect};
-use crate::domain::login::{Authentication, AuthorizationRequest};
+use crate::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPurpose};
 use crate::domain::{Relations, ResourceId};
 use crate::storage::grants::{self, Grant};
-use crate::storage::{StorageError, random, sessions};
+use crate::storage::{StorageError, credential_versions, random, sessions};
 
 /// The result of an authorization request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Authorized {
     Redirect(String),
     /// The user must log in first; then call [`Oidc::complete`] or [`Oidc::refuse`].
     Login(Box<AuthorizationRequest>),
+    /// The user, who has a session, must take a further step first. The text is the hash of the session's cookie.
+    StepUp(Box<AuthorizationRequest>, Authentication, String),
 }
 
 impl Oidc {
@@ -40,6 +42,11 @@ impl Oidc {
                 )));
             }
         };
+        let now = self.clock.now();
+        asked.request.fresh_since = match asked.max_age {
+            _ if asked.request.reauthenticate => Some(now),
+            max_age => max_age.map(|max_age| now.minus(max_age)),
+        };
         if let Some(hint) = &asked.id_token_hint {
             asked.request.subject = self.hinted(hint)?;
             // An invalid hint names no user, so no session satisfies it.
@@ -48,14 +55,26 @@ impl Oidc {
         if let Some(cookie) = session
             && let Some(authentication) = self.session(cookie)?
         {
-            if self.suffices(&asked, &authentication) {
-                return Ok(Authorized::Redirect(self.issue_code(
-                    &asked.request,
-                    &authentication,
-                    cookie,
-                )?));
+            let request = &asked.request;
+            match self.suffices(request, &authentication)? {
+                Entry::Granted => {
+                    return Ok(Authorized::Redirect(self.issue_code(
+                        request,
+                        &authentication,
+                        cookie,
+                    )?));
+                }
+                Entry::StepUp if asked.prompt == Prompt::None => {
+                    return Ok(Authorized::Redirect(
+                        self.refuse(request, ErrorCode::InteractionRequired)?,
+                    ));
+                }
+                Entry::StepUp => {
+                    let request = Box::new(asked.request);
+                    return Ok(Authorized::StepUp(request, authentication, random::fingerprint(cookie)));
+                }
+                Entry::Login => asked.request.reauthenticate = true,
             }
-            asked.request.reauthenticate = true;
         }
         match asked.prompt {
             Prompt::None => Ok(Authorized::Redirect(
@@ -90,8 +109,12 @@ impl Oidc {
         session: &str,
     ) -> Result<String, PageFailure> {
         let client = self.client_of(request)?;
-        let user = self.user(&authentication.store, &authentication.user, Relations::NONE)?;
-        if user.is_none() || !client.accepts(authentication) {
+        let user = self.user(authentication, Relations::NONE)?;
+        let purpose = EntryPurpose::Code {
+            fresh_since: request.fresh_since,
+        };
+        let entry = (self.entries)(&client.name, authentication, purpose).map_err(PageFailure::from)?;
+        if user.is_none() || entry != Entry::Granted {
             return self.refuse(request, ErrorCode::AccessDenied);
         }
         // Another user than the requested one logged in (OpenID Connect Core §3.1.2.2).
@@ -111,6 +134,7 @@ impl Oidc {
         let error = code.because(match code {
             ErrorCode::AccessDenied => "The user may not log in, or declined.",
             ErrorCode::LoginRequired => "The user must log in.",
+            ErrorCode::InteractionRequired => "The user must take a further step.",
             _ => "The login failed.",
         });
         Ok(self.error_at(&request.redirect_uri, request.state.as_deref(), error))
@@ -132,21 +156,20 @@ impl Oidc {
         Ok(claims.and_then(|claims| Some(claims.get("sub")?.as_str()?.into())))
     }
 
-    /// Returns whether the login of a session satisfies the request.
-    fn suffices(&self, asked: &ValidRequest, authentication: &Authentication) -> bool {
-        let accepted = self
-            .clients
-            .get(&asked.request.client_id)
-            .is_some_and(|client| client.accepts(authentication));
-        let fresh = asked
-            .max_age
-            .is_none_or(|age| authentication.at.plus(age) >= self.clock.now());
-        let expected = asked
-            .request
+    /// Decides whether the login of a session satisfies the request.
+    fn suffices(&self, request: &AuthorizationRequest, authentication: &Authentication) -> Result<Entry, OidcError> {
+        let expected = request
             .subject
             .as_ref()
             .is_none_or(|subject| *subject == authentication.user);
-        accepted && fresh && expected && !asked.request.reauthenticate
+        let client = self.clients.get(&request.client_id);
+        let (Some(client), false, true) = (client, request.reauthenticate, expected) else {
+            return Ok(Entry::Login);
+        };
+        let purpose = EntryPurpose::Code {
+            fresh_since: request.fresh_since,
+        };
+        (self.entries)(&client.name, authentication, purpose)
     }
 
     /// Issues a code, bound to the client, its redirect URI, its PKCE challenge and the session.
@@ -158,6 +181,7 @@ impl Oidc {
     ) -> Result<String, OidcError> {
         let code = random::token();
         let code_hash = random::fingerprint(&code);
+        let credentials = authentication.credentials;
         let now = self.clock.now();
         let grant = Grant {
             id: random::token(),
@@ -172,13 +196,17 @@ impl Oidc {
             code_challenge: request.code_challenge.clone(),
             amr: authentication.amr.clone(),
             auth_time: authentication.at,
+            authenticated_at: authentication.authenticated_at,
+            identity_provider: authentication.identity_provider.clone(),
             created: now,
             expires: now.plus(CODE_LIFETIME),
             revoked: None,
         };
         let issued = self.database.write::<_, StorageError>(move |connection| {
             // No code is issued if the session has ended meanwhile or belongs to another user.
-            if sessions::hold(connection, &grant.session_hash, now)?.as_ref() != Some(&grant.user) {
+            if sessions::hold(connection, &grant.session_hash, now)?.as_ref() != Some(&grant.user)
+                || credential_versions::current(connection, &grant.user)? != credentials
+            {
                 return Ok(false);
             }
             grants::insert(connection, &grant, &code_hash)?;

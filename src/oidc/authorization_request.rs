@@ -125,6 +125,7 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
         ui_locales: ui_locales(parameters)?,
         subject: None,
         reauthenticate: prompt == Prompt::Login || max_age == Some(Duration::ZERO),
+        fresh_since: None,
     };
     Ok(ValidRequest {
         request,

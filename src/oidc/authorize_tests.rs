@@ -62,6 +62,7 @@ fn a_good_request_is_taken_as_it_is() {
                 ui_locales: vec!["de-AT".to_owned(), "en".to_owned()],
                 subject: None,
                 reauthenticate: false,
+                fresh_since: None,
             },
             prompt: Prompt::Any,
             max_age: Some(Duration::from_mins(1)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client_keys::ClientKeys;
 use super::endpoint::Endpoint;
 use super::redirect;
-use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
+use crate::domain::{Secret, ServiceProviderName};
 use crate::jose::Algorithm;
 
 /// The lifetimes of the tokens that a client gets.
@@ -56,13 +56,6 @@ pub struct Client {
     pub require_pkce: bool,
     /// Whether its requests must be pushed (RFC 9126 §6).
     pub require_pushed_requests: bool,
-    /// The identity providers whose logins it accepts.
-    pub identity_providers: Vec<IdentityProviderName>,
-    /// Whether it accepts logins with a local password.
-    pub local_login: bool,
-    /// Authentication methods of which a login must have used at least one, such as `mfa` (RFC 8176). If empty, any
-    /// login is accepted.
-    pub required_methods: &'static [&'static str],
     /// The lifetime of SCIM access tokens from the client credentials grant; `None` if it may not use this grant.
     pub scim_tokens: Option<Duration>,
     /// The lifetimes of its tokens.

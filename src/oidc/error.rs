@@ -26,6 +26,8 @@ pub enum ErrorCode {
     RequestTooLarge,
     /// `prompt=none`, but the user must log in (OpenID Connect Core §3.1.2.6).
     LoginRequired,
+    /// `prompt=none`, but a page must be shown to the user (OpenID Connect Core §3.1.2.6).
+    InteractionRequired,
     /// `request` is not supported (OpenID Connect Core §3.1.2.6).
     RequestNotSupported,
     /// `request_uri` is not supported (OpenID Connect Core §3.1.2.6).
@@ -70,6 +72,7 @@ impl ErrorCode {
             Self::TooManyRequests => ("temporarily_unavailable", 429),
             Self::RequestTooLarge => ("invalid_request", 413),
             Self::LoginRequired => ("login_required", 400),
+            Self::InteractionRequired => ("interaction_required", 400),
             Self::RequestNotSupported => ("request_not_supported", 400),
             Self::RequestUriNotSupported => ("request_uri_not_supported", 400),
             Self::RegistrationNotSupported => ("registration_not_supported", 400),
@@ -152,9 +155,12 @@ pub enum OidcError {
     /// The signing keys are not available.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// The identity was unlinked between the login and its session.
-    #[error("the identity that this login came with was unlinked meanwhile")]
-    Unlinked,
+    /// The decision who may enter failed.
+    #[error("whether a person may enter could not be decided")]
+    Entry(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The credentials of the account, or the identity of the login, changed between the login and its session.
+    #[error("the account changed after this login")]
+    Outdated,
 }
 
 impl OidcError {
@@ -165,7 +171,7 @@ impl OidcError {
             Self::Storage(StorageError::Unavailable(_))
             | Self::Keys(KeysError::Storage(StorageError::Unavailable(_)))
             | Self::Directory(DirectoryError::Store(StoreError::Unavailable(_))) => ErrorCode::TemporarilyUnavailable,
-            Self::Unlinked => ErrorCode::AccessDenied,
+            Self::Outdated => ErrorCode::AccessDenied,
             _ => ErrorCode::ServerError,
         }
     }

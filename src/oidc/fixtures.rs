@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::token::TokenResponse;
-use super::{Authorized, Client, ClientKeys, Dependencies, Endpoint, Lifetimes, Oidc, Settings, Users};
-use crate::domain::login::Authentication;
+use super::{Authorized, Client, ClientKeys, Dependencies, Endpoint, Entries, Lifetimes, Oidc, Settings, Users};
+use crate::domain::login::{Authentication, Entry, EntryPurpose};
 use crate::domain::{Clock, Document, Kind, Resource, Secret, StoreName, Timestamp, Version};
 use crate::jose::Algorithm;
 use crate::jose::read_set;
@@ -35,9 +35,6 @@ pub(crate) fn confidential() -> Client {
         id_token_alg: Algorithm::Rs256,
         require_pkce: false,
         require_pushed_requests: false,
-        identity_providers: vec!["google".into()],
-        local_login: true,
-        required_methods: &[],
         scim_tokens: None,
         lifetimes: Lifetimes::default(),
     }
@@ -139,6 +136,8 @@ pub(crate) fn authentication() -> Authentication {
         amr: vec!["pwd".to_owned()],
         identity_provider: None,
         at: START,
+        authenticated_at: Some(START),
+        credentials: 0,
     }
 }
 
@@ -271,6 +270,7 @@ impl World {
     pub(crate) fn login(&self) -> String {
         let authentication = Authentication {
             at: self.clock.now(),
+            authenticated_at: Some(self.clock.now()),
             ..authentication()
         };
         self.oidc.open_session(&authentication, None).unwrap()
@@ -357,8 +357,25 @@ fn open(
         session_lifetime: Settings::SESSION_LIFETIME,
         clients: vec![confidential(), public(), service(), robot(), publisher()],
     };
+    // Every login is enough, as long as it is recent and not from the provider "refused".
+    let entries: Entries = Arc::new(|_, login, purpose| {
+        let is_fresh = match purpose {
+            EntryPurpose::Code { fresh_since } => fresh_since.is_none_or(|since| login.authenticated_at >= Some(since)),
+            EntryPurpose::Token => true,
+        };
+        let is_refused = login
+            .identity_provider
+            .as_ref()
+            .is_some_and(|name| name.as_str() == "refused");
+        Ok(if is_fresh && !is_refused {
+            Entry::Granted
+        } else {
+            Entry::Login
+        })
+    });
     let dependencies = Dependencies {
         users,
+        entries,
         http: Arc::new(HttpClients::scripted(Box::new(move |request| outside.answer(request)))),
         clock: clock.clone(),
     };
@@ -375,7 +392,7 @@ pub(crate) fn code_of(failure: &super::ClientFailure) -> &'static str {
 pub(crate) fn redirect(answer: Authorized) -> String {
     match answer {
         Authorized::Redirect(location) => location,
-        Authorized::Login(request) => panic!("a login is asked for: {request:?}"),
+        Authorized::Login(request) | Authorized::StepUp(request, ..) => panic!("a login is asked for: {request:?}"),
     }
 }
 

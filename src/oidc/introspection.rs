@@ -6,7 +6,7 @@ use super::client::Client;
 use super::error::{ClientFailure, ErrorCode, OidcError};
 use super::parameters::Parameters;
 use super::{Oidc, client_credentials};
-use crate::domain::{Relations, Timestamp};
+use crate::domain::Timestamp;
 use crate::storage::grants::Grant;
 use crate::storage::scim_tokens::{self, ScimToken};
 use crate::storage::{random, tokens};
@@ -101,7 +101,7 @@ impl Oidc {
         else {
             return Ok(None);
         };
-        let user = self.user(&found.grant.store, &found.grant.user, Relations::NONE)?;
+        let user = self.user_of(&found.grant, "")?;
         Ok(user.map(|_| found))
     }
 

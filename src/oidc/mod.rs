@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
+use crate::domain::login::{Authentication, Entry, EntryPurpose};
+use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, ServiceProviderName};
 use crate::gate::Allowances;
 use crate::http_client::HttpClients;
+use crate::storage::grants::Grant;
 use crate::storage::{
-    Database, SecretBox, client_assertions, grants, identity_locks, pushed_requests, scim_tokens, sessions, sweep,
-    tokens,
+    Database, SecretBox, client_assertions, grants, identity_locks, pushed_requests, removals, scim_tokens, sessions,
+    sweep, tokens,
 };
 
-mod accepted_login;
 mod assertion;
 mod authorization_endpoint;
 pub mod authorization_request;
@@ -74,6 +75,10 @@ impl Settings {
     pub(crate) const SESSION_LIFETIME: Duration = Duration::from_hours(12);
 }
 
+/// Decides whether a login is enough to enter a service provider at this moment.
+pub type Entries =
+    Arc<dyn Fn(&ServiceProviderName, &Authentication, EntryPurpose) -> Result<Entry, OidcError> + Send + Sync>;
+
 /// Looks up a user in any userstore.
 pub type Users = Arc<dyn Fn(&ResourceId, Relations) -> Result<Option<Resource>, DirectoryError> + Send + Sync>;
 
@@ -86,6 +91,8 @@ pub(crate) fn users_of(directory: Arc<Directory>) -> Users {
 pub struct Dependencies {
     /// The user lookup.
     pub users: Users,
+    /// The decision who may enter.
+    pub entries: Entries,
     /// Sends requests to service providers.
     pub http: Arc<HttpClients>,
     /// The clock.
@@ -101,6 +108,7 @@ pub struct Oidc {
     http: Arc<HttpClients>,
     database: Database,
     users: Users,
+    entries: Entries,
     clock: Clock,
     keys: keys::Keys,
     /// The remaining allowance of pushed requests of each client.
@@ -123,7 +131,12 @@ impl Oidc {
             session_lifetime,
             clients,
         } = settings;
-        let Dependencies { users, http, clock } = dependencies;
+        let Dependencies {
+            users,
+            entries,
+            http,
+            clock,
+        } = dependencies;
         let client_keys = client_keys::PublishedKeys::new(&clients, Arc::clone(&http), clock.clone());
         let clients = client::Clients::new(clients);
         // An ID token also serves as a hint at logout, which comes at the end of a session.
@@ -138,6 +151,7 @@ impl Oidc {
             http,
             database,
             users,
+            entries,
             clock,
             keys,
             pushes: Allowances::new(pushed::BURST, pushed::PER_SECOND),
@@ -183,14 +197,34 @@ impl Oidc {
         Ok(removed + self.expire_logouts()? + self.keys.sweep()?)
     }
 
-    /// Returns a user who may log in: one that exists in the same userstore as at login, is active and has no locked
-    /// identity. It is checked at every use of a session or token.
-    fn user(&self, store: &StoreName, id: &ResourceId, relations: Relations) -> Result<Option<Resource>, OidcError> {
-        let found = (self.users)(id, relations)?.filter(|user| user.store == *store && user.is_active());
-        let locked = self
-            .database
-            .read::<_, OidcError>(|connection| identity_locks::of_user(connection, id))?;
-        Ok(found.filter(|_| locked.is_none()))
+    /// Returns the user of a login who may still be logged in: one that exists in the same userstore as at login, is
+    /// active and has no locked identity, and whose identity provider is not removed. It is checked at every use of a
+    /// session or token.
+    fn user(&self, login: &Authentication, relations: Relations) -> Result<Option<Resource>, OidcError> {
+        let found = (self.users)(&login.user, relations)?;
+        let found = found.filter(|user| user.store == login.store && user.is_active());
+        let has_ended = self.database.read::<_, OidcError>(|connection| {
+            let locked = identity_locks::of_user(connection, &login.user)?.is_some();
+            let provider = login.identity_provider.as_ref();
+            Ok(locked
+                || provider
+                    .map_or(Ok(None), |name| removals::find(connection, name))?
+                    .is_some())
+        })?;
+        Ok(found.filter(|_| !has_ended))
+    }
+
+    /// Returns the user of a grant, if its client still accepts the login that it was issued for.
+    fn user_of(&self, grant: &Grant, scope: &str) -> Result<Option<Resource>, OidcError> {
+        let Some(client) = self.clients.get(&grant.client_id) else {
+            return Ok(None);
+        };
+        let login = grant.authentication();
+        let Some(user) = self.user(&login, relations_for(scope))? else {
+            return Ok(None);
+        };
+        let entry = (self.entries)(&client.name, &login, EntryPurpose::Token)?;
+        Ok((entry == Entry::Granted).then_some(user))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Oidc, OidcError};
 use crate::domain::Relations;
 use crate::domain::login::Authentication;
-use crate::storage::{StorageError, grants, links, logouts, random, sessions};
+use crate::storage::{StorageError, credential_versions, grants, links, logouts, random, removals, sessions};
 
 impl Oidc {
     /// Opens a session for a completed login and returns the value of its cookie, which is always new. The previous
@@ -17,9 +17,13 @@ impl Oidc {
         let now = self.clock.now();
         let expires = now.plus(self.session_lifetime);
         let is_open = self.database.write::<_, StorageError>(move |connection| {
-            // Between the login and now, the identity can have been unlinked, which ends the sessions of its provider.
+            // Between the login and now, its credentials can have changed, or its identity can have been unlinked.
+            if credential_versions::hold(connection, &authentication.user)? != authentication.credentials {
+                return Ok(false);
+            }
             if let Some(provider) = &authentication.identity_provider
-                && !links::has(connection, &authentication.user, provider)?
+                && (removals::has_begun(connection, provider)?
+                    || !links::has(connection, &authentication.user, provider)?)
             {
                 return Ok(false);
             }
@@ -37,7 +41,7 @@ impl Oidc {
             }
             Ok(true)
         })?;
-        is_open.then_some(cookie).ok_or(OidcError::Unlinked)
+        is_open.then_some(cookie).ok_or(OidcError::Outdated)
     }
 
     /// Returns the login of a session cookie, if the session has not ended and the user may still log in.
@@ -48,10 +52,7 @@ impl Oidc {
             .database
             .read::<_, OidcError>(|connection| sessions::find(connection, &id_hash, now))?;
         let Some(authentication) = found else { return Ok(None) };
-        if self
-            .user(&authentication.store, &authentication.user, Relations::NONE)?
-            .is_some()
-        {
+        if self.user(&authentication, Relations::NONE)?.is_some() {
             return Ok(Some(authentication));
         }
         self.end_session(id_hash)?;

@@ -7,7 +7,7 @@ use super::error::{ClientFailure, ErrorCode, OAuthError, OidcError};
 use super::id_token::{self, IdTokenInput};
 use super::keys::KeysError;
 use super::parameters::Parameters;
-use super::{Oidc, pkce, relations_for};
+use super::{Oidc, pkce};
 use crate::domain::{Resource, Timestamp};
 use crate::jose::jws;
 use crate::storage::grants::{self, Grant};
@@ -86,7 +86,7 @@ impl Oidc {
             && grant.redirect_uri == redirect_uri
             && pkce::holds(grant.code_challenge.as_deref(), verifier);
         let user = if fits {
-            self.user(&grant.store, &grant.user, relations_for(&grant.scope))?
+            self.user_of(&grant, &grant.scope)?
         } else {
             None
         };
@@ -118,7 +118,7 @@ impl Oidc {
             return Err(INVALID_GRANT.into());
         }
         let scope = narrowed(&found.scope, parameters.get("scope"))?;
-        let Some(user) = self.user(&grant.store, &grant.user, relations_for(&grant.scope))? else {
+        let Some(user) = self.user_of(&grant, &grant.scope)? else {
             return self.revoke_grant(grant);
         };
         self.issue(TokenInput {

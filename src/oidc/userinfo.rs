@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::error::{ClientFailure, ErrorCode, OAuthError, OidcError};
-use super::{Oidc, claims, relations_for};
+use super::{Oidc, claims};
 use crate::storage::tokens::AccessToken;
 use crate::storage::{random, tokens};
 
@@ -22,9 +22,7 @@ impl Oidc {
             .database
             .read::<_, OidcError>(|connection| tokens::access(connection, &hash, now))?;
         let AccessToken { grant, scope, .. } = found.ok_or(INVALID)?;
-        let user = self
-            .user(&grant.store, &grant.user, relations_for(&scope))?
-            .ok_or(INVALID)?;
+        let user = self.user_of(&grant, &scope)?.ok_or(INVALID)?;
         if !scope.split(' ').any(|word| word == "openid") {
             return Err(ErrorCode::InsufficientScope
                 .because("The access token does not have the scope openid.")

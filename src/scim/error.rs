@@ -174,7 +174,7 @@ impl From<StoreError> for ScimError {
                     format!("{attribute} is taken. Look the resource up with a filter, or choose another value.");
                 (ScimErrorKind::Uniqueness, detail)
             }
-            StoreError::Stale => (
+            StoreError::Stale | StoreError::Superseded => (
                 ScimErrorKind::Stale,
                 "The resource has changed since this version. Read it again and repeat the change.".to_owned(),
             ),

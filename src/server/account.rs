@@ -17,6 +17,7 @@ use super::login::{LoginData, redirect_page, run, run_with_password, see_other};
 use super::oidc::{log_cause, session_cookie, session_of};
 use super::page::{LoggedOutPage, NotFound, respond};
 use super::{blocking, messages, source};
+use crate::domain::login::Authentication;
 use crate::domain::password::PasswordDefect;
 use crate::domain::{IdentityProviderName, Link, Secret};
 use crate::federation::account::{AccountError, AccountProblem, LinkingRedirect, SessionSelection};
@@ -103,7 +104,7 @@ async fn change(
         FormOutcome::Problem(complaint) => see_other(&format!("{PAGE}?problem={}", code(complaint)), None),
         FormOutcome::Step(handle) => see_other("/login", Some(login_data.handle_cookie(handle))),
         FormOutcome::Away(name, away) => redirect_page(&name, &away.to, Some(login_data.handle_cookie(away.handle))),
-        FormOutcome::SignedIn => renew_session(oidc, visit).await,
+        FormOutcome::SignedIn(authentication) => renew_session(oidc, authentication).await,
         FormOutcome::SignedOut => {
             let mut response = respond(StatusCode::OK, LoggedOutPage { way_out: None }.render(), &[]);
             // Adding a cookie fails only if its text is no valid header value; the value of this one is empty.
@@ -123,7 +124,7 @@ enum FormOutcome {
     /// An identity provider, by its display name.
     Away(String, LinkingRedirect),
     /// The change ended every session; opens a new one for this browser.
-    SignedIn,
+    SignedIn(Authentication),
     SignedOut,
     Unknown,
 }
@@ -179,8 +180,8 @@ fn change_account(
         },
         "password" => {
             let (before, new) = (fields.secret("before"), fields.secret("password"));
-            account.set_password(visitor, &before, &new, &fields.secret("password_again"))?;
-            Ok(FormOutcome::SignedIn)
+            let authentication = account.set_password(visitor, &before, &new, &fields.secret("password_again"))?;
+            Ok(FormOutcome::SignedIn(authentication))
         }
         "sessions" => Ok(sign_out(federation, visitor, fields.text("session"))?),
         _ => Ok(FormOutcome::Unknown),
@@ -206,9 +207,9 @@ fn sign_out(federation: &Federation, visitor: &SignedInUser, session: &str) -> R
 }
 
 /// Opens a new session after a change that ended the old one.
-async fn renew_session(oidc: Data<Oidc>, visit: AccountSession) -> HttpResponse {
+async fn renew_session(oidc: Data<Oidc>, authentication: Authentication) -> HttpResponse {
     let provider = oidc.clone();
-    let opened = blocking::run(move || provider.open_session(&visit.visitor.authentication, None)).await;
+    let opened = blocking::run(move || provider.open_session(&authentication, None)).await;
     match opened {
         Some(Ok(session)) => see_other("/account?done=password", Some(session_cookie(&oidc, session))),
         Some(Err(error)) => {

@@ -23,17 +23,23 @@ use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::idp::provider::CallbackParameters;
 use crate::federation::jit::denial::Denial;
+use crate::federation::login::StartedLogin;
+use crate::federation::login::browser::Browser;
 use crate::federation::login::step::LoginStep;
+use crate::federation::login::visitor::SignedInUser;
 use crate::federation::{Federation, LoginError};
 
-/// The cookie that holds a login's handle.
+/// The cookie that holds a login's handle, where browsers do not use TLS.
 pub const COOKIE: &str = "vestibule-login";
+/// The cookie that holds a login's handle, where browsers use TLS: no other host and no plain request can plant it.
+pub const SECURE_COOKIE: &str = "__Host-vestibule-login";
 /// The lifetime of the cookie in seconds, the same as of the login itself.
 const COOKIE_AGE: i64 = 600;
 
 /// Opens a session for a completed login, in place of the one in the browser's cookie, and answers the application.
-/// Blocks; `None` if it fails.
-pub type Complete = dyn Fn(&AuthorizationRequest, &Authentication, Option<&str>) -> Option<Completed> + Send + Sync;
+/// Blocks.
+pub type Complete =
+    dyn Fn(&AuthorizationRequest, &Authentication, Option<&str>) -> Result<Completed, Incomplete> + Send + Sync;
 /// Tells the application that the person cancelled (`access_denied`, RFC 6749 §4.1.2.1). Blocks; `None` if it fails.
 pub(crate) type Cancel = dyn Fn(&AuthorizationRequest) -> Option<Url> + Send + Sync;
 
@@ -43,6 +49,31 @@ pub struct Completed {
     pub session: Cookie<'static>,
     /// The address of the application to redirect to.
     pub location: Url,
+}
+
+/// The reason why a completed login opens no session.
+pub enum Incomplete {
+    /// The account changed after the login.
+    Outdated,
+    /// The server failed; the log has the cause.
+    Failed,
+}
+
+/// The cookies of a browser that takes a step of a login.
+#[derive(Clone)]
+pub(super) struct BrowserCookies {
+    handle: String,
+    session: Option<String>,
+}
+
+impl BrowserCookies {
+    /// The browser.
+    pub(super) fn browser(&self) -> Browser<'_> {
+        Browser {
+            handle: &self.handle,
+            session: self.session.as_deref(),
+        }
+    }
 }
 
 /// The dependencies of the handlers.
@@ -63,8 +94,21 @@ impl LoginData {
         self.federation.login.public_url().scheme() == "https"
     }
 
+    fn cookie(&self) -> &'static str {
+        if self.is_secure() { SECURE_COOKIE } else { COOKIE }
+    }
+
+    /// Returns the cookies of the browser of a login; none if it has no login under way.
+    fn cookies(&self, request: &HttpRequest) -> Option<BrowserCookies> {
+        let value = |name: &str| request.cookie(name).map(|cookie| cookie.value().to_owned());
+        Some(BrowserCookies {
+            handle: value(self.cookie()).filter(|handle| !handle.is_empty())?,
+            session: value(self.session_cookie),
+        })
+    }
+
     pub(super) fn handle_cookie(&self, handle: String) -> Cookie<'static> {
-        Cookie::build(COOKIE, handle)
+        Cookie::build(self.cookie(), handle)
             .path("/")
             .http_only(true)
             .same_site(SameSite::Lax)
@@ -102,7 +146,24 @@ pub async fn start(
     service_provider: ServiceProviderName,
 ) -> HttpResponse {
     let federation = Arc::clone(&login_data.federation);
-    match run(move || Ok(federation.login.start(request, &service_provider)?)).await {
+    let started = run(move || Ok(federation.login.start(request, &service_provider)?)).await;
+    to_first_page(login_data, started)
+}
+
+/// Begins the step that a session lacks to enter an application, and redirects the browser to it.
+pub(super) async fn step_up(
+    login_data: &LoginData,
+    request: AuthorizationRequest,
+    service_provider: ServiceProviderName,
+    visitor: SignedInUser,
+) -> HttpResponse {
+    let federation = Arc::clone(&login_data.federation);
+    let started = run(move || federation.login.step_up(request, &service_provider, &visitor)).await;
+    to_first_page(login_data, started)
+}
+
+fn to_first_page(login_data: &LoginData, started: Result<StartedLogin, Stop>) -> HttpResponse {
+    match started {
         Ok(started) => {
             let to = started.to.map_or_else(|| "/login".to_owned(), String::from);
             see_other(&to, Some(login_data.handle_cookie(started.handle)))
@@ -113,11 +174,11 @@ pub async fn start(
 
 /// `GET /login`: shows the current page of the login.
 async fn view(login_data: Data<LoginData>, request: HttpRequest) -> HttpResponse {
-    let Some(handle) = handle(&request) else {
+    let Some(cookies) = login_data.cookies(&request) else {
         return refused(&Denial::NotUnderWay);
     };
-    let (federation, token) = (Arc::clone(&login_data.federation), login_token(&handle));
-    match run(move || federation.login.view(&handle)).await {
+    let (federation, token) = (Arc::clone(&login_data.federation), login_token(&cookies.handle));
+    match run(move || federation.login.view(cookies.browser())).await {
         Ok(LoginStep::Show(screen)) => show(screen, &token),
         // Viewing a login does not complete it.
         Ok(LoginStep::Complete(..)) => refused(&Denial::NotUnderWay),
@@ -135,13 +196,13 @@ struct ChooseForm {
 
 /// `POST /login/idp`: goes to an identity provider.
 async fn choose(login_data: Data<LoginData>, request: HttpRequest, form: Form<ChooseForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&login_data, &request, &form.csrf) else {
-        return foreign_form(&request);
+    let Some(cookies) = own_cookies(&login_data, &request, &form.csrf) else {
+        return foreign_form(&login_data, &request);
     };
     let provider = IdentityProviderName::new(form.into_inner().identity_provider);
     let federation = Arc::clone(&login_data.federation);
     let name = federation.login.display_name(&provider).unwrap_or_default();
-    match run(move || federation.login.choose(&handle, &provider)).await {
+    match run(move || federation.login.choose(cookies.browser(), &provider)).await {
         Ok(url) => redirect_page(&name, &url, None),
         Err(stop) => stopped(&login_data, &request, stop).await,
     }
@@ -157,11 +218,11 @@ struct AddressForm {
 
 /// `POST /login/email`: goes to the identity provider of an e-mail domain.
 async fn email(login_data: Data<LoginData>, request: HttpRequest, form: Form<AddressForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&login_data, &request, &form.csrf) else {
-        return foreign_form(&request);
+    let Some(cookies) = own_cookies(&login_data, &request, &form.csrf) else {
+        return foreign_form(&login_data, &request);
     };
     let federation = Arc::clone(&login_data.federation);
-    match run(move || federation.login.choose_by_email(&handle, &form.email)).await {
+    match run(move || federation.login.choose_by_email(cookies.browser(), &form.email)).await {
         Ok(Some((name, url))) => redirect_page(&name, &url, None),
         Ok(None) => see_other("/login", None),
         Err(stop) => stopped(&login_data, &request, stop).await,
@@ -184,11 +245,16 @@ fn empty() -> Secret {
 
 /// `POST /login/password`: checks a local username and password.
 async fn password(login_data: Data<LoginData>, request: HttpRequest, form: Form<PasswordForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&login_data, &request, &form.csrf) else {
-        return foreign_form(&request);
+    let Some(cookies) = own_cookies(&login_data, &request, &form.csrf) else {
+        return foreign_form(&login_data, &request);
     };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
-    let step = run_with_password(move || federation.login.password(&handle, &form.username, &form.password)).await;
+    let step = run_with_password(move || {
+        federation
+            .login
+            .password(cookies.browser(), &form.username, &form.password)
+    })
+    .await;
     finish_step(&login_data, &request, step, ArrivedBy::ByForm).await
 }
 
@@ -204,15 +270,16 @@ struct ProveForm {
 
 /// `POST /login/prove`: checks the password of the account to link, or goes back to the other sign-in methods.
 async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<ProveForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&login_data, &request, &form.csrf) else {
-        return foreign_form(&request);
+    let Some(cookies) = own_cookies(&login_data, &request, &form.csrf) else {
+        return foreign_form(&login_data, &request);
     };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
-    let step = run(move || match form.decision.as_str() {
-        "link" => federation.login.prove(&handle, &form.password),
-        "rename" => federation.login.rename(&handle),
-        "back" => federation.login.back(&handle),
-        _ => federation.login.view(&handle),
+    let step = run_with_password(move || match form.decision.as_str() {
+        "link" => federation.login.prove(cookies.browser(), &form.password),
+        "mail" => federation.login.prove_by_mail(cookies.browser()),
+        "rename" => federation.login.rename(cookies.browser()),
+        "back" => federation.login.back(cookies.browser()),
+        _ => federation.login.view(cookies.browser()),
     })
     .await;
     finish_step(&login_data, &request, step, ArrivedBy::ByForm).await
@@ -220,11 +287,17 @@ async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<Pro
 
 /// `GET /login/cancel`: returns to the application without a login.
 async fn cancel(login_data: Data<LoginData>, request: HttpRequest) -> HttpResponse {
-    let Some(handle) = handle(&request) else {
+    let Some(cookies) = login_data.cookies(&request) else {
         return refused(&Denial::NotUnderWay);
     };
     let (federation, answer) = (Arc::clone(&login_data.federation), Arc::clone(&login_data.cancel));
-    let cancelled = run(move || Ok(federation.login.cancel(&handle)?.and_then(|request| answer(&request)))).await;
+    let cancelled = run(move || {
+        Ok(federation
+            .login
+            .cancel(cookies.browser())?
+            .and_then(|request| answer(&request)))
+    })
+    .await;
     match cancelled {
         Ok(Some(location)) => see_other(location.as_str(), Some(login_data.expired_cookie())),
         Ok(None) => refused(&Denial::NotUnderWay),
@@ -239,7 +312,7 @@ async fn callback(
     idp: Path<String>,
     parameters: Query<Vec<(String, String)>>,
 ) -> HttpResponse {
-    let Some(handle) = handle(&request) else {
+    let Some(cookies) = login_data.cookies(&request) else {
         return refused(&Denial::NotUnderWay);
     };
     let (federation, idp) = (
@@ -247,7 +320,7 @@ async fn callback(
         IdentityProviderName::new(idp.into_inner()),
     );
     let parameters: CallbackParameters = parameters.into_inner().into_iter().collect();
-    let step = run(move || federation.login.callback(&handle, &idp, &parameters)).await;
+    let step = run(move || federation.login.callback(cookies.browser(), &idp, &parameters)).await;
     finish_step(&login_data, &request, step, ArrivedBy::ByLink).await
 }
 
@@ -257,10 +330,10 @@ async fn stopped(login_data: &LoginData, http: &HttpRequest, stop: Stop) -> Http
         Stop::Denied(denial) => denial,
         Stop::Failed(response) => return response,
     };
-    let (Some(handle), federation) = (handle(http), Arc::clone(&login_data.federation)) else {
+    let (Some(cookies), federation) = (login_data.cookies(http), Arc::clone(&login_data.federation)) else {
         return refused(&denial);
     };
-    match run(move || Ok(federation.login.context(&handle)?)).await {
+    match run(move || Ok(federation.login.context(cookies.browser())?)).await {
         Ok(Some(context)) => refused_with_way_out(&denial, context, login_data.federation.login.public_url()),
         Ok(None) => refused(&denial),
         Err(stop) => stop.into_page(),
@@ -293,11 +366,12 @@ async fn finish_step(
     })
     .await;
     let mut response = match done {
-        Ok(Some(Completed { session, location })) => match arrived {
+        Ok(Ok(Completed { session, location })) => match arrived {
             ArrivedBy::ByLink => see_other(location.as_str(), Some(session)),
             ArrivedBy::ByForm => redirect_page(messages::text("onward.application"), &location, Some(session)),
         },
-        Ok(None) => return unavailable(),
+        Ok(Err(Incomplete::Outdated)) => return refused(&Denial::NotUnderWay),
+        Ok(Err(Incomplete::Failed)) => return unavailable(),
         Err(stop) => return stop.into_page(),
     };
     if response.add_cookie(&login_data.expired_cookie()).is_err() {
@@ -338,28 +412,21 @@ pub(super) fn redirect_page(name: &str, url: &Url, cookie: Option<Cookie<'static
     response
 }
 
-fn handle(request: &HttpRequest) -> Option<String> {
-    request
-        .cookie(COOKIE)
-        .map(|cookie| cookie.value().to_owned())
-        .filter(|handle| !handle.is_empty())
-}
-
-/// Returns the handle if the form passes the CSRF check for this login.
-fn own_handle(login_data: &LoginData, request: &HttpRequest, csrf: &str) -> Option<String> {
-    handle(request).filter(|handle| {
+/// Returns the browser's cookies if the form passes the CSRF check for this login.
+fn own_cookies(login_data: &LoginData, request: &HttpRequest, csrf: &str) -> Option<BrowserCookies> {
+    login_data.cookies(request).filter(|cookies| {
         is_own_form(
             request,
             login_data.federation.login.public_url(),
-            &login_token(handle),
+            &login_token(&cookies.handle),
             csrf,
         )
     })
 }
 
 /// Answers a form that fails the CSRF check.
-fn foreign_form(request: &HttpRequest) -> HttpResponse {
-    if handle(request).is_some() {
+fn foreign_form(login_data: &LoginData, request: &HttpRequest) -> HttpResponse {
+    if login_data.cookies(request).is_some() {
         out_of_date()
     } else {
         refused(&Denial::NotUnderWay)

@@ -94,6 +94,7 @@ fn every_refusal_has_its_own_message() {
         "account_locked",
         "name_taken",
         "value_taken",
+        "not_reauthenticated",
         "email_not_verified",
         "missing_claim",
         "invalid_name",

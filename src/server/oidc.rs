@@ -13,6 +13,7 @@ use super::href::Href;
 use super::page::{self, ErrorPage, LogoutConfirm, RedirectPage, respond};
 use super::{blocking, login, messages, request_id, source};
 use crate::domain::login::AuthorizationRequest;
+use crate::federation::login::visitor::SignedInUser;
 use crate::oidc::{
     Authorized, ClientFailure, Confirmation, ErrorCode, LoggedOut, OAuthError, Oidc, OidcError, PUBLISHED_FRESH,
     PageFailure,
@@ -72,6 +73,16 @@ async fn authorize(
             None => to_login(&oidc, &login_data, *request).await,
             Some(page) => page,
         },
+        Some(Ok(Authorized::StepUp(request, authentication, session))) => {
+            let visitor = SignedInUser {
+                authentication,
+                session,
+            };
+            match oidc.service_provider(&request.client_id).cloned() {
+                Some(service_provider) => login::step_up(&login_data, *request, service_provider, visitor).await,
+                None => error_page(StatusCode::BAD_REQUEST, "invalid_client"),
+            }
+        }
         Some(Err(failure)) => page_failed(&failure),
         None => stopping(),
     }
@@ -172,24 +183,26 @@ async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
 /// Completes a login: opens a session and answers the service provider.
 pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
     Arc::new(move |request, authentication, before| {
-        let opened = oidc.open_session(authentication, before);
-        let session = opened.inspect_err(log_cause).ok()?;
-        if request.is_of_ourselves() {
-            return Some(login::Completed {
-                session: session_cookie(&oidc, session),
-                location: request.redirect_uri.parse().ok()?,
-            });
-        }
-        match oidc.complete(request, authentication, &session) {
-            Ok(location) => Some(login::Completed {
-                session: session_cookie(&oidc, session),
-                location: location.parse().ok()?,
-            }),
-            Err(failure) => {
-                log_failure(&failure);
-                None
+        let session = match oidc.open_session(authentication, before) {
+            Ok(session) => session,
+            Err(OidcError::Outdated) => return Err(login::Incomplete::Outdated),
+            Err(error) => {
+                log_cause(&error);
+                return Err(login::Incomplete::Failed);
             }
-        }
+        };
+        let location = if request.is_of_ourselves() {
+            request.redirect_uri.clone()
+        } else {
+            let completed = oidc.complete(request, authentication, &session);
+            completed
+                .inspect_err(log_failure)
+                .map_err(|_| login::Incomplete::Failed)?
+        };
+        Ok(login::Completed {
+            session: session_cookie(&oidc, session),
+            location: location.parse().map_err(|_| login::Incomplete::Failed)?,
+        })
     })
 }
 

@@ -59,7 +59,7 @@ fn login_data(world: &World) -> web::Data<login::LoginData> {
     let federation = crate::federation::Federation::new(directory, database, secrets, front_door);
     web::Data::new(login::LoginData {
         federation: Arc::new(federation),
-        complete: Arc::new(|_, _, _| None),
+        complete: Arc::new(|_, _, _| Err(login::Incomplete::Failed)),
         cancel: Arc::new(|_| None),
         session_cookie: cookie_name(&world.oidc),
     })

@@ -105,9 +105,10 @@ pub(crate) struct PasswordPage {
     pub other_ways: Option<String>,
 }
 
-/// Asks for the password of an existing account whose name a person from an identity provider has, to link the two.
+/// Asks for a proof of an existing account whose name a person from an identity provider has, to link the two.
 ///
-/// Posts `csrf` and `decision`, which is `link` (with `password`), `rename` or `back`.
+/// Posts `csrf` and `decision`, which is `link` (with `password`), `mail`, `rename` or `back`; or `identity_provider` to
+/// `/login/idp`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "link_proof.html")]
 pub struct LinkProof {
@@ -117,6 +118,12 @@ pub struct LinkProof {
     pub provider: String,
     /// The name of the existing account.
     pub username: String,
+    /// Whether the account has a password.
+    pub password: bool,
+    /// The identity providers where the account has an identity.
+    pub(crate) providers: Vec<ProviderChoice>,
+    /// The masked address that a code can be sent to.
+    pub mail: Option<String>,
     /// Whether the person may choose another username instead (`decision` is `rename`).
     pub may_rename: bool,
     /// The path that the forms post to.
@@ -128,6 +135,10 @@ pub struct LinkProof {
 }
 
 impl LinkProof {
+    fn has_no_proof(&self) -> bool {
+        !self.password && self.providers.is_empty() && self.mail.is_none()
+    }
+
     fn message(&self) -> Option<(&'static str, &'static str)> {
         self.notice.map(messages::message)
     }

@@ -88,6 +88,12 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         service_provider: text(),
         provider: text(),
         username: text(),
+        password: true,
+        providers: vec![ProviderChoice {
+            name: text(),
+            display_name: text(),
+        }],
+        mail: Some(text()),
         may_rename: true,
         action: action.clone(),
         csrf: csrf.clone(),
@@ -251,8 +257,8 @@ fn every_form_posts_and_carries_the_token() {
         }
     }
     assert_eq!(
-        count, 24,
-        "three to choose, one password, two to link, one for details, seven for codes, one to sign out, nine for the account"
+        count, 26,
+        "three to choose, one password, four to link, one for details, seven for codes, one to sign out, nine for the account"
     );
 }
 

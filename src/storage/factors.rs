@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 
 use super::connection::{SqlConnection, SuffixDsl};
+use super::credential_versions;
 use super::tables::{factors, recovery_codes};
 use crate::domain::lockout::locked_until;
 use crate::domain::{ResourceId, Timestamp};
@@ -48,6 +49,9 @@ pub fn insert(
         ))
         .suffix(" ON CONFLICT (resource_id, kind) DO NOTHING")
         .execute(connection)?;
+    if rows == 1 {
+        credential_versions::advance(connection, user)?;
+    }
     Ok(rows == 1)
 }
 
@@ -138,5 +142,9 @@ pub(crate) fn recovery_codes_left(connection: &mut SqlConnection, user: &Resourc
 /// Deletes all of a user's factors and recovery codes; returns the number of factors.
 pub(crate) fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<usize> {
     diesel::delete(recovery_codes::table.filter(recovery_codes::resource_id.eq(user.as_str()))).execute(connection)?;
-    diesel::delete(factors::table.filter(factors::resource_id.eq(user.as_str()))).execute(connection)
+    let factors = diesel::delete(factors::table.filter(factors::resource_id.eq(user.as_str()))).execute(connection)?;
+    if factors > 0 {
+        credential_versions::advance(connection, user)?;
+    }
+    Ok(factors)
 }

@@ -6,7 +6,8 @@ use diesel::prelude::*;
 use super::columns::WordList;
 use super::connection::{PreparedDsl, SqlConnection, any_of};
 use super::tables::grants;
-use crate::domain::{ResourceId, StoreName, Timestamp};
+use crate::domain::login::Authentication;
+use crate::domain::{IdentityProviderName, ResourceId, StoreName, Timestamp};
 
 /// A stored grant.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
@@ -37,6 +38,10 @@ pub struct Grant {
     pub amr: Vec<String>,
     /// The time of the login.
     pub auth_time: Timestamp,
+    /// The time at which the person proved who they are, if it is known.
+    pub authenticated_at: Option<Timestamp>,
+    /// The identity provider of the login; none for a local password.
+    pub identity_provider: Option<IdentityProviderName>,
     /// The time at which the grant was issued.
     pub created: Timestamp,
     /// The time at which the grant and all of its tokens expire.
@@ -46,6 +51,19 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Returns the login that the grant was issued for. The version of its credentials is not kept.
+    pub(crate) fn authentication(&self) -> Authentication {
+        Authentication {
+            store: self.store.clone(),
+            user: self.user.clone(),
+            amr: self.amr.clone(),
+            identity_provider: self.identity_provider.clone(),
+            at: self.auth_time,
+            authenticated_at: self.authenticated_at,
+            credentials: 0,
+        }
+    }
+
     /// Whether it is neither revoked nor expired at `now`.
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires > now
@@ -69,6 +87,8 @@ pub fn insert(connection: &mut SqlConnection, grant: &Grant, code_hash: &str) ->
             grants::code_challenge.eq(grant.code_challenge.as_ref()),
             grants::amr.eq(grant.amr.join(" ")),
             grants::auth_time.eq(grant.auth_time.0),
+            grants::authenticated_at.eq(grant.authenticated_at.map(|at| at.0)),
+            grants::identity_provider.eq(grant.identity_provider.as_ref().map(IdentityProviderName::as_str)),
             grants::created.eq(grant.created.0),
             grants::expires.eq(grant.expires.0),
         ))
@@ -132,6 +152,24 @@ pub(crate) fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, 
         .prepared()
         .load::<String>(connection)
         .map(|_| ())
+}
+
+/// Revokes at most `limit` of the grants of logins through an identity provider; returns their number.
+pub(crate) fn revoke_of_provider(
+    connection: &mut SqlConnection,
+    identity_provider: &IdentityProviderName,
+    now: Timestamp,
+    limit: i64,
+) -> QueryResult<usize> {
+    let next: Vec<String> = grants::table
+        .filter(grants::identity_provider.eq(identity_provider.as_str()))
+        .filter(grants::revoked.is_null().and(grants::expires.gt(now.0)))
+        .select(grants::id)
+        .limit(limit)
+        .load(connection)?;
+    diesel::update(grants::table.filter(any_of(grants::id, next.iter().map(String::as_str))))
+        .set(grants::revoked.eq(Some(now.0)))
+        .execute(connection)
 }
 
 /// Moves the grants of a session to the session that replaces it.

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::connection::SqlConnection;
 use super::tables::{identity_locks, links};
-use super::{grants, sessions};
+use super::{credential_versions, grants, sessions};
 use crate::domain::{Link, ResourceId, Timestamp};
 
 /// A lock.
@@ -37,6 +37,7 @@ pub fn lock(connection: &mut SqlConnection, lock: &IdentityLock) -> QueryResult<
         .first(connection)
         .optional()?;
     if let Some(user) = &user {
+        credential_versions::advance(connection, user)?;
         sessions::delete_of_user(connection, user, lock.at)?;
         grants::revoke_of_user(connection, user, lock.at)?;
     }

@@ -7,6 +7,7 @@ pub mod client_assertions;
 mod columns;
 pub mod connection;
 pub mod consents;
+pub mod credential_versions;
 pub mod database;
 pub mod dialects;
 pub mod error;

@@ -9,15 +9,26 @@ use super::tables::sessions;
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, ResourceId, StoreName, Timestamp};
 
-type Row = (StoreName, ResourceId, Option<IdentityProviderName>, WordList, Timestamp);
+type Row = (
+    StoreName,
+    ResourceId,
+    Option<IdentityProviderName>,
+    WordList,
+    Timestamp,
+    Option<Timestamp>,
+    i64,
+);
 
-fn authentication((store, user, identity_provider, WordList(amr), at): Row) -> Authentication {
+fn authentication(row: Row) -> Authentication {
+    let (store, user, identity_provider, WordList(amr), at, authenticated_at, credentials) = row;
     Authentication {
         store,
         user,
         amr,
         identity_provider,
         at,
+        authenticated_at,
+        credentials,
     }
 }
 
@@ -40,6 +51,8 @@ pub fn insert(
                 .map(IdentityProviderName::as_str)),
             sessions::amr.eq(authentication.amr.join(" ")),
             sessions::auth_time.eq(authentication.at.0),
+            sessions::authenticated_at.eq(authentication.authenticated_at.map(|at| at.0)),
+            sessions::credential_version.eq(authentication.credentials),
             sessions::created.eq(created.0),
             sessions::expires.eq(expires.0),
         ))
@@ -57,6 +70,8 @@ pub fn find(connection: &mut SqlConnection, id_hash: &str, now: Timestamp) -> Qu
             sessions::identity_provider,
             sessions::amr,
             sessions::auth_time,
+            sessions::authenticated_at,
+            sessions::credential_version,
         ))
         .first::<Row>(connection)
         .optional()
@@ -88,6 +103,8 @@ pub fn of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp
                 sessions::identity_provider,
                 sessions::amr,
                 sessions::auth_time,
+                sessions::authenticated_at,
+                sessions::credential_version,
             ),
         ))
         .load(connection)?;
@@ -97,6 +114,29 @@ pub fn of_user(connection: &mut SqlConnection, user: &ResourceId, now: Timestamp
         expires: Timestamp(expires),
     };
     Ok(rows.into_iter().map(record).collect())
+}
+
+/// Lets a session go on after a change of its user's credentials that was made in it.
+pub(crate) fn renew(connection: &mut SqlConnection, id_hash: &str, credentials: i64) -> QueryResult<()> {
+    diesel::update(sessions::table.find(id_hash))
+        .set(sessions::credential_version.eq(credentials))
+        .returning(sessions::id_hash)
+        .prepared()
+        .load::<String>(connection)
+        .map(|_| ())
+}
+
+/// Returns the hashes of at most `limit` sessions that began through an identity provider.
+pub(crate) fn through(
+    connection: &mut SqlConnection,
+    identity_provider: &IdentityProviderName,
+    limit: i64,
+) -> QueryResult<Vec<String>> {
+    sessions::table
+        .filter(sessions::identity_provider.eq(identity_provider.as_str()))
+        .select(sessions::id_hash)
+        .limit(limit)
+        .load(connection)
 }
 
 /// Returns the user of a session that has not ended by `now`, and locks the session against ending until the open

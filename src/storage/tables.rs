@@ -240,6 +240,15 @@ diesel::table! {
         auth_time -> BigInt,
         created -> BigInt,
         expires -> BigInt,
+        credential_version -> BigInt,
+        authenticated_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    credential_versions (resource_id) {
+        resource_id -> Text,
+        version -> BigInt,
     }
 }
 
@@ -282,6 +291,8 @@ diesel::table! {
         created -> BigInt,
         expires -> BigInt,
         revoked -> Nullable<BigInt>,
+        authenticated_at -> Nullable<BigInt>,
+        identity_provider -> Nullable<Text>,
     }
 }
 

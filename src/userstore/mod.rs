@@ -209,6 +209,9 @@ pub enum StoreError {
     /// The stored version is not the expected one.
     #[error("the resource has changed since it was read")]
     Stale,
+    /// The facts that the change rests on have changed: decide again.
+    #[error("the facts that the change rests on have changed")]
+    Superseded,
     /// The store does not support the operation.
     #[error("this userstore cannot {0}")]
     Unsupported(&'static str),

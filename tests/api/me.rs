@@ -25,6 +25,8 @@ fn person(path: &str, scope: &str) -> Caller {
         code_challenge: None,
         amr: Vec::new(),
         auth_time: now,
+        authenticated_at: Some(now),
+        identity_provider: None,
         created: now,
         expires: end,
         revoked: None,

@@ -1,7 +1,7 @@
 //! The account page: what people see and change of their own account, against a real directory.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, shown};
@@ -13,6 +13,7 @@ use vestibule::federation::account::{AccountError, AccountProblem, AccountView, 
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::questions::Answers;
+use vestibule::federation::login::browser::Browser;
 use vestibule::federation::login::step::{FactorPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
 use vestibule::federation::removal::ProviderRemover;
@@ -35,9 +36,61 @@ fn bob() -> Value {
     json!({"sub": "sub-bob", "nick": "bob", "given_name": "Bob", "groups": ["eng"]})
 }
 
+/// The cookies of the sessions that tests opened, by their hash.
+static COOKIES: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+/// Whether the session of a visitor is open.
+fn is_open(rig: &Rig, visitor: &SignedInUser) -> bool {
+    let now = rig.clock.now();
+    let find = |connection: &mut _| sessions::find(connection, &visitor.session, now);
+    rig.database.read::<_, StorageError>(find).unwrap().is_some()
+}
+
+/// The visitor as the session stands now.
+fn reloaded(rig: &Rig, visitor: &SignedInUser) -> SignedInUser {
+    let now = rig.clock.now();
+    let find = |connection: &mut _| sessions::find(connection, &visitor.session, now);
+    SignedInUser {
+        authentication: rig.database.read::<_, StorageError>(find).unwrap().unwrap(),
+        session: visitor.session.clone(),
+    }
+}
+
+/// The cookie of a visitor.
+fn cookie(visitor: &SignedInUser) -> String {
+    COOKIES.lock().unwrap()[&visitor.session].clone()
+}
+
+/// Takes the answer of a provider in the browser of a session.
+fn called_back(
+    rig: &Rig,
+    visitor: &SignedInUser,
+    handle: &str,
+    provider: &IdentityProviderName,
+    returned: &CallbackParameters,
+) -> Outcome {
+    let session = cookie(visitor);
+    let browser = Browser {
+        handle,
+        session: Some(&session),
+    };
+    rig.federation.login.callback(browser, provider, returned)
+}
+
+/// The page of a login in the browser of a session.
+fn viewed(rig: &Rig, visitor: &SignedInUser, handle: &str) -> LoginPage {
+    let session = cookie(visitor);
+    shown(rig.federation.login.view(Browser {
+        handle,
+        session: Some(&session),
+    }))
+}
+
 /// Opens a session for a login and returns its visitor.
 fn session(rig: &Rig, authentication: Authentication) -> SignedInUser {
-    let (session, now) = (random::fingerprint(&random::token()), rig.clock.now());
+    let (cookie, now) = (random::token(), rig.clock.now());
+    let session = random::fingerprint(&cookie);
+    COOKIES.lock().unwrap().insert(session.clone(), cookie);
     let (hash, opened) = (session.clone(), authentication.clone());
     let open = move |connection: &mut _| {
         let expires = now.plus(Duration::from_hours(12));
@@ -82,7 +135,7 @@ fn other() -> IdentityProviderName {
 fn linked(rig: &Rig, visitor: &SignedInUser, subject: &str) -> Outcome {
     let away = complaint(rig.federation.account.begin_linking(visitor, &other())).unwrap();
     let returned = back(rig, &away.to, subject);
-    rig.federation.login.callback(&away.handle, &other(), &returned)
+    called_back(rig, visitor, &away.handle, &other(), &returned)
 }
 
 fn back(rig: &Rig, to: &url::Url, subject: &str) -> CallbackParameters {
@@ -128,7 +181,12 @@ fn groups(rig: &Rig, user: &ResourceId) -> usize {
         .len()
 }
 
-fn set_password(rig: &Rig, visitor: &SignedInUser, before: &str, password: &str) -> Result<(), AccountProblem> {
+fn set_password(
+    rig: &Rig,
+    visitor: &SignedInUser,
+    before: &str,
+    password: &str,
+) -> Result<Authentication, AccountProblem> {
     let secret = |text: &str| Secret::new(text);
     let (before, password) = (secret(before), secret(password));
     complaint(
@@ -230,7 +288,9 @@ fn users_edit_own_values_and_see_who_owns_the_others() {
 fn another_identity_that_is_linked_opens_the_same_account() {
     let rig = rig();
     let visitor = visitor(&rig);
-    assert_eq!(entered(linked(&rig, &visitor, "bob-too")), visitor.authentication);
+    let entry = entered(linked(&rig, &visitor, "bob-too"));
+    assert_eq!(entry.user, visitor.authentication.user);
+    let visitor = session(&rig, entry);
     assert_eq!(
         entered(through_other(&rig, "bob-too")).user,
         visitor.authentication.user
@@ -263,7 +323,7 @@ fn linking_ends_with_the_session_that_it_began_in() {
         .sign_out(&visitor, SessionSelection::All)
         .unwrap();
     let returned = back(&rig, &away.to, "bob-too");
-    let step = rig.federation.login.callback(&away.handle, &other(), &returned);
+    let step = called_back(&rig, &visitor, &away.handle, &other(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
     assert_eq!(account(&rig, &visitor).identities.len(), 1);
 }
@@ -274,7 +334,7 @@ fn the_answer_of_one_provider_does_not_link_through_another() {
     let visitor = visitor(&rig);
     let away = complaint(rig.federation.account.begin_linking(&visitor, &other())).unwrap();
     let returned = back(&rig, &away.to, "bob-too");
-    let step = rig.federation.login.callback(&away.handle, &google(), &returned);
+    let step = called_back(&rig, &visitor, &away.handle, &google(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
 }
 
@@ -282,7 +342,7 @@ fn the_answer_of_one_provider_does_not_link_through_another() {
 fn removed_provider_is_no_other_way_to_sign_in() {
     let rig = rig();
     let visitor = visitor(&rig);
-    entered(linked(&rig, &visitor, "bob-too"));
+    let visitor = session(&rig, entered(linked(&rig, &visitor, "bob-too")));
     let remover = ProviderRemover::new(Arc::clone(&rig.directory), rig.database.clone());
     remover.begin(&"other".into(), false).unwrap();
     let unlinked = complaint(rig.federation.account.unlink(&visitor, &link("google", "sub-bob")));
@@ -294,28 +354,35 @@ fn last_sign_in_method_cannot_be_unlinked() {
     let rig = rig();
     let visitor = visitor(&rig);
     let google = link("google", "sub-bob");
-    let unlink = |link: &Link| complaint(rig.federation.account.unlink(&visitor, link));
-    assert_eq!(unlink(&google), Err(AccountProblem::LastWayIn));
-    assert_eq!(unlink(&link("google", "sub-eve")), Err(AccountProblem::Outdated));
-    entered(linked(&rig, &visitor, "bob-too"));
-    assert_eq!(unlink(&google), Ok(()));
-    assert_eq!(unlink(&link("other", "bob-too")), Err(AccountProblem::LastWayIn));
-    set_password(&rig, &visitor, "", GOOD).unwrap();
-    assert_eq!(unlink(&link("other", "bob-too")), Ok(()));
+    let unlink = |visitor: &SignedInUser, link: &Link| complaint(rig.federation.account.unlink(visitor, link));
+    assert_eq!(unlink(&visitor, &google), Err(AccountProblem::LastWayIn));
+    assert_eq!(
+        unlink(&visitor, &link("google", "sub-eve")),
+        Err(AccountProblem::Outdated)
+    );
+    let visitor = session(&rig, entered(linked(&rig, &visitor, "bob-too")));
+    assert_eq!(unlink(&visitor, &google), Ok(()));
+    let visitor = session(&rig, entered(through_other(&rig, "bob-too")));
+    let other = link("other", "bob-too");
+    assert_eq!(unlink(&visitor, &other), Err(AccountProblem::LastWayIn));
+    let visitor = session(&rig, set_password(&rig, &visitor, "", GOOD).unwrap());
+    assert_eq!(unlink(&visitor, &other), Ok(()));
 }
 
 #[test]
 fn unlinking_revokes_grants_and_frees_provider_owned_values() {
     let rig = rig();
     let visitor = visitor(&rig);
-    entered(linked(&rig, &visitor, "bob-too"));
+    let visitor = session(&rig, entered(linked(&rig, &visitor, "bob-too")));
     let elsewhere = session(&rig, completed(rig.login(&bob())));
     let user = &visitor.authentication.user;
     assert_eq!(groups(&rig, user), 1);
     complaint(rig.federation.account.unlink(&visitor, &link("google", "sub-bob"))).unwrap();
     assert_eq!(groups(&rig, user), 0);
     let open = account(&rig, &visitor).sessions;
-    assert_eq!(open.len(), 1, "the current session stays, not {}", elsewhere.session);
+    assert!(open.iter().any(|session| session.is_this), "the current session stays");
+    let visitor = reloaded(&rig, &visitor);
+    assert!(!is_open(&rig, &elsewhere));
     let edits = texts("name.givenName", "Robert");
     complaint(rig.federation.account.edit_profile(&visitor, &edits)).unwrap();
     assert_eq!(attributes(&rig, &visitor)["name"]["givenName"], "Robert");
@@ -325,7 +392,7 @@ fn unlinking_revokes_grants_and_frees_provider_owned_values() {
 fn unlinked_identity_no_longer_signs_in() {
     let rig = rig();
     let visitor = visitor(&rig);
-    entered(linked(&rig, &visitor, "bob-too"));
+    let visitor = session(&rig, entered(linked(&rig, &visitor, "bob-too")));
     complaint(rig.federation.account.unlink(&visitor, &link("other", "bob-too"))).unwrap();
     assert_eq!(refused(through_other(&rig, "bob-too")), Denial::NoAccount);
 }
@@ -403,14 +470,21 @@ fn password_change_needs_the_old_one_and_ends_all_sessions() {
         set_password(&rig, &visitor, "", "short"),
         Err(AccountProblem::Password(PasswordDefect::Short))
     );
-    set_password(&rig, &visitor, "", GOOD).unwrap();
+    let renewed = set_password(&rig, &visitor, "", GOOD).unwrap();
     assert!(account(&rig, &visitor).sessions.is_empty());
+    assert_eq!(
+        set_password(&rig, &visitor, GOOD, BETTER),
+        Err(AccountProblem::NotFresh),
+        "the proof of before does not count any more"
+    );
+    let visitor = session(&rig, renewed);
     assert_eq!(
         set_password(&rig, &visitor, "wrong", BETTER),
         Err(AccountProblem::WrongPassword)
     );
     set_password(&rig, &visitor, GOOD, BETTER).unwrap();
     let (one, two) = (Secret::new(GOOD), Secret::new(BETTER));
+    let visitor = session(&rig, completed(rig.login(&bob())));
     let differing = complaint(rig.federation.account.set_password(&visitor, &two, &one, &two));
     assert_eq!(differing, Err(AccountProblem::PasswordsDiffer));
     let handle = rig.start();
@@ -454,7 +528,7 @@ fn enrolled_authenticator_is_required_for_changes() {
     let visitor = visitor(&rig);
     let handle = complaint(rig.federation.account.begin_authenticator(&visitor)).unwrap();
     assert!(matches!(
-        shown(rig.federation.login.view(&handle)),
+        viewed(&rig, &visitor, &handle),
         LoginPage::SecondFactor(FactorPage::Enrol { .. })
     ));
     // Set up directly in the database, as if in another session.
@@ -484,13 +558,14 @@ fn enrolled_authenticator_is_required_for_changes() {
     let proved = SignedInUser {
         authentication: Authentication {
             amr: vec!["fed".to_owned(), "otp".to_owned(), "mfa".to_owned()],
+            credentials: visitor.authentication.credentials + 1,
             ..visitor.authentication.clone()
         },
         ..visitor
     };
     let handle = complaint(rig.federation.account.renew_codes(&proved)).unwrap();
     assert!(
-        matches!(shown(rig.federation.login.view(&handle)), LoginPage::SecondFactor(FactorPage::RecoveryCodes(codes)) if codes.len() == 10)
+        matches!(viewed(&rig, &proved, &handle), LoginPage::SecondFactor(FactorPage::RecoveryCodes(codes)) if codes.len() == 10)
     );
     assert_eq!(account(&rig, &proved).recovery_codes, 10);
     complaint(rig.federation.account.drop_authenticator(&proved)).unwrap();
@@ -510,7 +585,7 @@ fn deactivated_user_has_no_account_page() {
     let outcome = complaint(rig.federation.account.edit_profile(&visitor, &texts("nickName", "B")));
     assert_eq!(outcome, Err(AccountProblem::Outdated));
     let returned = back(&rig, &away.to, "bob-too");
-    let step = rig.federation.login.callback(&away.handle, &other(), &returned);
+    let step = called_back(&rig, &visitor, &away.handle, &other(), &returned);
     assert_eq!(refused(step), Denial::NotUnderWay);
     let stored = rig
         .database

@@ -6,7 +6,7 @@ use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, ResourceId
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::JitMode;
 use vestibule::federation::jit::questions::{AnswerProblem, Answers, Questions};
-use vestibule::federation::login::step::{LoginPage, LoginStep};
+use vestibule::federation::login::step::{LinkProofPage, LoginPage, LoginStep};
 use vestibule::storage::StorageError;
 use vestibule::storage::consents::{self, ConsentRecord};
 
@@ -159,7 +159,7 @@ fn user_can_choose_another_name_instead_of_linking() {
     let returned = rig.away(&handle, &bob());
     let page = shown(rig.back(&handle, &returned));
     assert!(
-        matches!(page, LoginPage::LinkProof { may_rename: true, .. }),
+        matches!(page, LoginPage::LinkProof(LinkProofPage { may_rename: true, .. })),
         "{page:?}"
     );
     let renamed = questions(rig.federation.login.rename(&handle));

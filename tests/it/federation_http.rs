@@ -12,7 +12,7 @@ use actix_web::{App, web};
 use serde_json::json;
 use url::Url;
 use vestibule::server::language;
-use vestibule::server::login::{COOKIE, Completed, LoginData, routes};
+use vestibule::server::login::{Completed, LoginData, SECURE_COOKIE, routes};
 use vestibule::storage::StorageError;
 use vestibule::storage::approvals::{self, Ruling, Verdict};
 
@@ -24,7 +24,7 @@ fn login_data(rig: &Rig) -> LoginData {
         federation: Arc::clone(&rig.federation),
         complete: Arc::new(move |_, _, before| {
             let before = before.map_or_else(String::new, |before| format!("&before={before}"));
-            Some(Completed {
+            Ok(Completed {
                 session: Cookie::new("session", "opened"),
                 location: answer(&format!("code=1{before}")),
             })
@@ -47,7 +47,7 @@ async fn call(rig: &Rig, request: TestRequest) -> ServiceResponse {
 }
 
 fn with(handle: &str, request: TestRequest) -> TestRequest {
-    request.cookie(Cookie::new(COOKIE, handle.to_owned()))
+    request.cookie(Cookie::new(SECURE_COOKIE, handle.to_owned()))
 }
 
 async fn text(response: ServiceResponse) -> String {
@@ -75,7 +75,10 @@ async fn login_start_sets_a_protected_cookie() {
     let response = vestibule::server::login::start(&login_data(&rig), request(), "wiki".into()).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     assert_eq!(response.headers().get("location").unwrap(), "/login");
-    let cookie = response.cookies().find(|cookie| cookie.name() == COOKIE).unwrap();
+    let cookie = response
+        .cookies()
+        .find(|cookie| cookie.name() == SECURE_COOKIE)
+        .unwrap();
     assert_eq!(cookie.value().len(), 43);
     let text = cookie.to_string();
     for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"] {
@@ -97,7 +100,9 @@ async fn the_right_password_leads_on_with_a_session() {
         "{cookies:?}"
     );
     assert!(
-        cookies.iter().any(|cookie| cookie.starts_with("vestibule-login=;")),
+        cookies
+            .iter()
+            .any(|cookie| cookie.starts_with("__Host-vestibule-login=;")),
         "{cookies:?}"
     );
     assert!(text(response).await.contains("https://wiki.example/callback?code=1"));
@@ -250,7 +255,7 @@ async fn bad_input_is_never_our_fault() {
         let requests = [
             TestRequest::get()
                 .uri("/login")
-                .cookie(Cookie::new(COOKIE, encoded.clone())),
+                .cookie(Cookie::new(SECURE_COOKIE, encoded.clone())),
             with(
                 &handle,
                 TestRequest::get().uri(&format!("/federation/google/callback?code={encoded}&state={encoded}")),

@@ -12,7 +12,7 @@ use vestibule::federation::LoginError;
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::login::StartedLogin;
-use vestibule::federation::login::step::LoginPage;
+use vestibule::federation::login::step::{LinkProofPage, LoginPage};
 use vestibule::storage::identity_locks::{self, IdentityLock};
 use vestibule::storage::{SqlConnection, StorageError, links};
 
@@ -161,11 +161,16 @@ fn a_taken_name_is_linked_only_after_its_password() {
     let before = rig.get(&id);
     let handle = rig.start();
     let returned = rig.away(&handle, &bob());
-    let asked = |failed| LoginPage::LinkProof {
-        provider: "google".to_owned(),
-        username: "bob".to_owned(),
-        may_rename: false,
-        failed,
+    let asked = |failed| {
+        LoginPage::LinkProof(LinkProofPage {
+            provider: "google".to_owned(),
+            username: "bob".to_owned(),
+            password: true,
+            providers: Vec::new(),
+            mail: None,
+            may_rename: false,
+            failed,
+        })
     };
     assert_eq!(shown(rig.back(&handle, &returned)), asked(false));
     assert_eq!(shown(rig.federation.login.prove(&handle, &password(""))), asked(false));
@@ -190,10 +195,7 @@ fn a_spelling_of_a_taken_name_is_the_taken_name() {
     rig.user(&local_bob());
     for twin in ["BOB", "ｂｏｂ", "Bob"] {
         let claims = json!({"sub": twin, "nick": twin});
-        assert!(
-            matches!(shown(rig.login(&claims)), LoginPage::LinkProof { .. }),
-            "{twin}"
-        );
+        assert!(matches!(shown(rig.login(&claims)), LoginPage::LinkProof(_)), "{twin}");
     }
     assert_eq!(rig.users().len(), 1);
 }
@@ -208,7 +210,7 @@ fn a_proof_counts_for_the_identity_that_asked_for_it() {
     let theirs = rig.away(&handle, &json!({"sub": "sub-mallory", "nick": "bob"}));
     shown(rig.back(&handle, &theirs));
     completed(rig.federation.login.prove(&handle, &password(RIGHT)));
-    assert!(matches!(shown(rig.login(&bob())), LoginPage::LinkProof { .. }));
+    assert!(matches!(shown(rig.login(&bob())), LoginPage::LinkProof(_)));
 }
 
 #[test]

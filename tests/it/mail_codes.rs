@@ -18,7 +18,7 @@ use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::step::{CodeError, FactorPage, LoginPage, LoginStep};
 use vestibule::mail::Encryption;
 use vestibule::server::language;
-use vestibule::server::login::{COOKIE, LoginData, routes};
+use vestibule::server::login::{Incomplete, LoginData, SECURE_COOKIE, routes};
 use vestibule::storage::{StorageError, links};
 
 const GOOD: &str = "correct horse battery";
@@ -276,7 +276,7 @@ fn email_proved_by_code_links_another_identity() {
         shown(rig.federation.login.callback(&handle, &other, &returned))
     };
     assert!(
-        matches!(arrive(), LoginPage::LinkProof { .. }),
+        matches!(arrive(), LoginPage::LinkProof(_)),
         "an address that was only entered is not proved"
     );
     let (handle, _) = sign_in(&rig, "bob");
@@ -425,14 +425,14 @@ fn any_factor_allows_an_authenticator_when_mail_fails() {
 async fn call(rig: &Rig, handle: &str, request: TestRequest) -> (StatusCode, String) {
     let login_data = LoginData {
         federation: Arc::clone(&rig.federation),
-        complete: Arc::new(|_, _, _| None),
+        complete: Arc::new(|_, _, _| Err(Incomplete::Failed)),
         cancel: Arc::new(|_| None),
         session_cookie: "session",
     };
     let app = App::new().app_data(web::Data::new(login_data)).configure(routes);
     let app = init_service(app.wrap(from_fn(language::assign))).await;
     let request = request
-        .cookie(Cookie::new(COOKIE, handle.to_owned()))
+        .cookie(Cookie::new(SECURE_COOKIE, handle.to_owned()))
         .insert_header(("Accept-Language", "de"));
     let response = call_service(&app, request.to_request()).await;
     let status = response.status();

@@ -17,6 +17,7 @@ mod command_line;
 mod config;
 mod config_identity_providers;
 mod demo;
+mod entry;
 mod federation_details;
 mod federation_groups;
 mod federation_http;

@@ -343,6 +343,8 @@ fn unlinking_ends_the_sessions_of_the_link_with_it() {
         amr: Vec::new(),
         identity_provider: Some(google()),
         at: rig.clock.now(),
+        authenticated_at: None,
+        credentials: 1,
     };
     let (now, later) = (rig.clock.now(), rig.clock.now().plus(Duration::from_hours(1)));
     rig.database

@@ -25,7 +25,7 @@ fn bob() -> Value {
 }
 
 /// Computes an authenticator's code (RFC 6238) from a key and a time.
-fn code(key: &str, now: Timestamp) -> Secret {
+pub(crate) fn code(key: &str, now: Timestamp) -> Secret {
     let mut seed = Vec::new();
     let (mut bits, mut count) = (0_u32, 0);
     for sign in key.bytes() {

@@ -116,18 +116,26 @@ impl Account {
 
     /// The user, if the person may change the account now.
     fn changeable(&self, visitor: &SignedInUser) -> Result<Resource, AccountError> {
+        let user = self.login.active_user(&visitor.authentication)?;
+        let user = user.ok_or(AccountProblem::Outdated)?;
         if !self.is_fresh(visitor)? {
             return Err(AccountProblem::NotFresh.into());
         }
-        let user = self.login.active_user(&visitor.authentication)?;
-        Ok(user.ok_or(AccountProblem::Outdated)?)
+        Ok(user)
     }
 
     fn is_fresh(&self, visitor: &SignedInUser) -> Result<bool, FederationError> {
-        let Authentication { at, amr, .. } = &visitor.authentication;
+        let Authentication {
+            at,
+            amr,
+            user,
+            credentials,
+            ..
+        } = &visitor.authentication;
         let proved = amr.iter().any(|method| method == "mfa");
         let is_recent = at.plus(FRESH) >= self.login.directory.clock().now();
-        Ok(is_recent && (proved || !self.has_authenticator(visitor)?))
+        let is_current = self.login.credentials(user)? == *credentials;
+        Ok(is_recent && is_current && (proved || !self.has_authenticator(visitor)?))
     }
 
     fn has_authenticator(&self, visitor: &SignedInUser) -> Result<bool, FederationError> {
@@ -140,14 +148,10 @@ impl Account {
     /// Begins a login to the account page at a given stage.
     fn begin_login(&self, visitor: &SignedInUser, state: LoginState) -> Result<String, FederationError> {
         let subject = Some(visitor.authentication.user.clone());
+        let request = AuthorizationRequest::of_ourselves(self.account_page(), subject);
         let transaction = Transaction {
-            request: AuthorizationRequest::of_ourselves(self.account_page(), subject),
-            service_provider: ServiceProviderName::RESIDENT,
-            state,
-            failures: 0,
-            failed: false,
-            wrong: None,
-            username: String::new(),
+            session: Some(visitor.session.clone()),
+            ..Transaction::new(request, ServiceProviderName::RESIDENT, state)
         };
         Ok(self.login.transactions.start(&transaction)?)
     }

@@ -2,9 +2,10 @@
 
 use super::{Account, AccountError, AccountProblem, own_change};
 use crate::directory::DirectoryError;
+use crate::domain::login::Authentication;
 use crate::domain::patch::PatchOperation;
 use crate::domain::path::Path;
-use crate::domain::{Kind, Operation, Precondition, Secret};
+use crate::domain::{Kind, Operation, Precondition, Secret, SideRecord};
 use crate::federation::login::second_factor_steps::username;
 use crate::federation::login::totp;
 use crate::federation::login::transaction::LoginState;
@@ -12,14 +13,15 @@ use crate::federation::login::visitor::SignedInUser;
 use crate::userstore::StoreError;
 
 impl Account {
-    /// Sets the password, given the old one if there is one. All sessions end, this one too.
+    /// Sets the password, given the old one if there is one. All sessions end, this one too. Returns the login that a new
+    /// session may be opened for.
     pub fn set_password(
         &self,
         visitor: &SignedInUser,
         before: &Secret,
         password: &Secret,
         again: &Secret,
-    ) -> Result<(), AccountError> {
+    ) -> Result<Authentication, AccountError> {
         let user = self.changeable(visitor)?;
         let has_one = self.login.directory.has_password(&user.store, &user.id)?;
         if has_one && !self.login.is_password(&user.store, Some(&user.id), before)? {
@@ -41,11 +43,25 @@ impl Account {
             operations: vec![PatchOperation::replace(path, password.expose().into())],
             precondition: Precondition::None,
         };
-        match self.login.directory.apply(own_change(operation, Vec::new())) {
-            Ok(_) => Ok(()),
-            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(AccountProblem::Impossible.into()),
-            Err(error) => Err(error.into()),
+        let proof = visitor.authentication.credentials;
+        match self
+            .login
+            .directory
+            .apply(own_change(operation, vec![SideRecord::Proof(proof)]))
+        {
+            Ok(_) => {}
+            Err(DirectoryError::Store(StoreError::Unsupported(_))) => return Err(AccountProblem::Impossible.into()),
+            Err(DirectoryError::Store(StoreError::Superseded)) => return Err(AccountProblem::NotFresh.into()),
+            Err(error) => return Err(error.into()),
         }
+        let credentials = self.login.credentials(&visitor.authentication.user)?;
+        if credentials > proof + 1 {
+            return Err(AccountProblem::NotFresh.into());
+        }
+        Ok(Authentication {
+            credentials,
+            ..visitor.authentication.clone()
+        })
     }
 
     /// Begins to set up an authenticator. Returns the handle of a login of the account page at that stage.
@@ -82,6 +98,9 @@ impl Account {
     /// Deletes the authenticator and its recovery codes. Where one is required, the next login sets up another.
     pub fn drop_authenticator(&self, visitor: &SignedInUser) -> Result<(), AccountError> {
         self.changeable(visitor)?;
-        Ok(self.login.second_factors.remove(&visitor.authentication.user)?)
+        Ok(self
+            .login
+            .second_factors
+            .remove(&visitor.authentication.user, &visitor.session)?)
     }
 }

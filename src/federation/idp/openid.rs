@@ -243,6 +243,9 @@ impl IdentityProvider for OpenIdProvider {
         if hint.reauthenticate {
             query.append_pair("prompt", "login");
         }
+        if let Some(max_age) = hint.max_age {
+            query.append_pair("max_age", &max_age.as_secs().to_string());
+        }
         drop(query);
         Ok(AuthorizationStart {
             redirect: url,

@@ -1,5 +1,7 @@
 //! Seam 2: the identity provider that authenticates a person.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -29,6 +31,8 @@ pub struct LoginHint {
     pub login: Option<String>,
     /// Whether the provider must authenticate again, even with a session there (`prompt=login`).
     pub reauthenticate: bool,
+    /// The longest time since the person proved who they are (`max_age`). The provider then says when that was.
+    pub max_age: Option<Duration>,
 }
 
 /// A login that has begun at an identity provider.

@@ -4,6 +4,7 @@ mod writes;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::filter::{Comparand, Filter, Operator};
+use crate::domain::login::Authentication;
 use crate::domain::password::PasswordPolicy;
 use crate::domain::query::Query;
 use crate::domain::{Consent, Kind, Relations, Resource, ResourceId, StoreName, name};
@@ -15,6 +16,7 @@ use crate::federation::jit::decide::{
     Decision, DecisionInput, DesiredAccount, LocalAccount, LoginPrompt, Proposal, decide,
 };
 use crate::federation::jit::denial::Denial;
+use crate::federation::jit::entry::accepts_store;
 use crate::federation::jit::facts::{self, account};
 use crate::federation::jit::policy::{JitMode, ServiceProviderPolicy};
 use crate::federation::jit::purpose::Purpose;
@@ -23,7 +25,7 @@ use crate::federation::jit::settings::{IdentityProviderSettings, TrustedScimSour
 use crate::federation::jit::unusable_claims::{Defect, IgnoredClaims};
 use crate::federation::jit::username;
 use crate::storage::consents::{self, ConsentRecord};
-use crate::storage::{Database, StorageError, approvals, identity_locks, links, removals};
+use crate::storage::{Database, StorageError, approvals, credential_versions, identity_locks, links, removals};
 use crate::userstore::StoreError;
 
 /// Most attempts of one login. It retries on conflict with another writer.
@@ -43,8 +45,8 @@ pub(crate) struct ProvisioningContext<'a> {
     pub(crate) purposes: &'a [Purpose],
     pub(crate) trusted_sources: &'a [TrustedScimSource],
     pub(crate) passwords: PasswordPolicy,
-    /// The account that the person has proved in this login.
-    pub(crate) proved: Option<&'a ResourceId>,
+    /// The proof of the account that the person has shown to be theirs in this login.
+    pub(crate) proof: Option<&'a Authentication>,
     pub(crate) wishes: &'a LoginPreferences,
     pub(crate) answers: Option<&'a Answers>,
 }
@@ -81,6 +83,9 @@ impl ProvisioningContext<'_> {
         }
         let mut taken_before = None;
         for _ in 0..ATTEMPTS {
+            if self.is_proof_outdated()? {
+                return Ok(ProvisioningResult::Refused(Denial::NotUnderWay));
+            }
             let linked = self.linked()?;
             let resource = match &linked {
                 LinkedUser::Nobody => None,
@@ -117,7 +122,9 @@ impl ProvisioningContext<'_> {
                         _ => taken_before = Some(attribute),
                     }
                 }
-                Err(DirectoryError::Store(StoreError::Stale) | DirectoryError::NotFound(_)) => {}
+                Err(
+                    DirectoryError::Store(StoreError::Stale | StoreError::Superseded) | DirectoryError::NotFound(_),
+                ) => {}
                 Err(DirectoryError::Invalid(invalid)) => {
                     log::warn!(
                         "attributes from {} were refused: {}",
@@ -130,6 +137,15 @@ impl ProvisioningContext<'_> {
             }
         }
         Err(FederationError::Contended)
+    }
+
+    /// Whether the credentials of the account have changed since the person proved it.
+    fn is_proof_outdated(&self) -> Result<bool, FederationError> {
+        let Some(proof) = self.proof else { return Ok(false) };
+        let current = self
+            .database
+            .read::<_, StorageError>(|connection| credential_versions::current(connection, &proof.user))?;
+        Ok(current != proof.credentials)
     }
 
     /// Writes what was decided, and returns the account if it existed before. The error is a decision that writes
@@ -217,7 +233,7 @@ impl ProvisioningContext<'_> {
             approval: &known.approval,
             given: &known.given,
             wanted: &known.wanted,
-            proved: self.proved,
+            proved: self.proof.map(|proof| &proof.user),
             wishes: self.wishes,
             answers: self.answers,
         })
@@ -315,6 +331,9 @@ impl ProvisioningContext<'_> {
             Ok(store) => store,
             Err(denial) => return Ok(DesiredAccount::Unclear(denial)),
         };
+        if !accepts_store(self.service_provider, &store) {
+            return Ok(DesiredAccount::Unclear(Denial::OtherStore));
+        }
         let chosen = self.answers.and_then(|answers| answers.username.as_ref());
         let named = match chosen.filter(|_| self.mode().asks_username()) {
             Some(chosen) => name::check(chosen)

@@ -9,6 +9,7 @@ use crate::federation::jit::approval::ApprovalStatus;
 use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::claim_mapping::{self, ClaimMapping};
 use crate::federation::jit::denial::Denial;
+use crate::federation::jit::entry::accepts_store;
 use crate::federation::jit::policy::{JitMode, JitPolicy, OnConflict, Returning, ServiceProviderPolicy};
 use crate::federation::jit::purpose::Purpose;
 use crate::federation::jit::questions::{
@@ -71,7 +72,7 @@ pub(crate) struct LocalAccount {
     pub administrator: bool,
     /// The attributes of the purposes that have a value in the account.
     pub present: Vec<WritablePath>,
-    /// Its e-mail address, if its owner verified it here. An address that a client or an administrator wrote does not
+    /// Its e-mail address, if its owner verified it here and no authenticator must be proved besides. An address that a client or an administrator wrote does not
     /// count.
     pub verified_email: Option<String>,
 }
@@ -145,6 +146,10 @@ pub(crate) enum LoginPrompt {
 pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     if let Err(denial) = admissible(input) {
         return Decision::Refuse(denial);
+    }
+    let known = input.linked.or(input.expected);
+    if known.is_some_and(|account| !accepts_store(input.service_provider, &account.store)) {
+        return Decision::Refuse(Denial::OtherStore);
     }
     if let Some(account) = input.linked {
         if account.lease_expired {

@@ -36,6 +36,12 @@ pub enum Denial {
     /// The account is disabled.
     #[error("the account is disabled")]
     AccountDisabled,
+    /// The application accepts people of another userstore.
+    #[error("the application accepts people of another userstore")]
+    OtherStore,
+    /// The application wants a recent proof, and the identity provider does not say when the person proved who they are.
+    #[error("the identity provider does not say when the person proved who they are")]
+    NotReauthenticated,
     /// Another account has the user name.
     #[error("another account has the user name")]
     NameTaken,
@@ -120,6 +126,8 @@ impl Denial {
             Self::IdentityTaken => "identity_taken",
             Self::AnotherPerson => "another_person",
             Self::AccountDisabled => "account_disabled",
+            Self::OtherStore => "store_not_accepted",
+            Self::NotReauthenticated => "not_reauthenticated",
             Self::NameTaken => "name_taken",
             Self::ValueTaken { .. } => "value_taken",
             Self::MissingClaim { .. } => "claim_missing",

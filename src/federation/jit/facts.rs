@@ -7,7 +7,7 @@ use crate::domain::{Attributes, Resource, ResourceId, name, provenance};
 use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
 use crate::federation::jit::decide::LocalAccount;
 use crate::federation::jit::purpose::Purpose;
-use crate::storage::{Database, StorageError, mail_codes, random};
+use crate::storage::{Database, StorageError, factors, mail_codes, random};
 
 /// Name of the lease job in provenance and in the journal.
 pub(crate) const LEASE_JOB: &str = "lease";
@@ -60,13 +60,19 @@ pub(crate) fn has_expired_lease(resource: &Resource) -> bool {
 }
 
 /// Returns the facts about an account that may belong to another person, with the address that its owner verified here.
+/// Where the account has an authenticator, the address alone is no proof.
 pub(crate) fn holder(
     database: &Database,
     resource: &Resource,
     purposes: &[Purpose],
 ) -> Result<LocalAccount, StorageError> {
     let id = &resource.id;
-    let proved = database.read::<_, StorageError>(|connection| mail_codes::proved(connection, id))?;
+    let (proved, has_authenticator) = database.read::<_, StorageError>(|connection| {
+        Ok((
+            mail_codes::proved(connection, id)?,
+            factors::has(connection, id, factors::TOTP)?,
+        ))
+    })?;
     let is_proved = |address: &&str| {
         let email = Email::parse(address);
         proved.is_some() && email.map(|email| verified_email_fingerprint(id, &email)) == proved
@@ -78,7 +84,10 @@ pub(crate) fn holder(
         .flatten()
         .filter_map(|email| email.get("value")?.as_str());
     Ok(LocalAccount {
-        verified_email: addresses.find(is_proved).map(str::to_owned),
+        verified_email: addresses
+            .find(is_proved)
+            .map(str::to_owned)
+            .filter(|_| !has_authenticator),
         ..account(resource, purposes)
     })
 }

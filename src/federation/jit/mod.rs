@@ -6,6 +6,7 @@ pub mod attribute_path;
 pub mod claim_mapping;
 pub(crate) mod decide;
 pub mod denial;
+pub(crate) mod entry;
 pub(crate) mod facts;
 pub mod groups;
 mod groups_claim;

@@ -349,3 +349,18 @@ pub enum GroupMode {
     /// All are withdrawn: the provider alone decides the memberships.
     Override,
 }
+
+#[cfg(test)]
+/// An application that takes people from google, and local passwords.
+pub(crate) fn wiki() -> ServiceProviderPolicy {
+    ServiceProviderPolicy {
+        name: ServiceProviderName::from("wiki"),
+        display_name: "Wiki".to_owned(),
+        identity_providers: vec!["google".into()],
+        local_login: true,
+        inbound_userstore: None,
+        jit_mode: None,
+        purposes: Vec::new(),
+        mfa: SecondFactor::None,
+    }
+}

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Login;
+use super::browser::Browser;
 use super::codes::typed;
 use super::step::{CodeError, LoginStep};
 use super::transaction::{LoadedTransaction, LoginState, MailedCode};
@@ -78,8 +79,8 @@ impl EmailCodes {
 
 impl Login {
     /// Sends a code by e-mail: the first one instead of an authenticator's, or another one.
-    pub fn mail_code(&self, handle: &str) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
+    pub fn mail_code<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
         match loaded.transaction.state.clone() {
             LoginState::Mailed { authentication, mail }
             | LoginState::Challenging {
@@ -96,8 +97,8 @@ impl Login {
     }
 
     /// Goes on with an authenticator instead of a code by e-mail.
-    pub fn authenticator(&self, handle: &str) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
+    pub fn authenticator<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
         match loaded.transaction.state.clone() {
             LoginState::Mailed { authentication, mail } if mail.or_authenticator => {
                 self.ask_authenticator(loaded, policy, authentication, Some(mail))
@@ -176,8 +177,8 @@ impl Login {
             return self.refuse_code(loaded, policy, wrong);
         }
         // Not "mfa": two standards do not accept e-mail as a second factor.
-        authentication.amr.extend(["otp", "email"].map(str::to_owned));
-        self.finish_proved(&loaded, authentication)
+        self.add_proof(&mut authentication, &["otp", "email"]);
+        self.complete(loaded, policy, authentication)
     }
 }
 

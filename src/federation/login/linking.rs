@@ -5,13 +5,11 @@ use super::step::LoginStep;
 use super::transaction::LoadedTransaction;
 use super::visitor::SignedInUser;
 use crate::directory::DirectoryError;
-use crate::domain::{
-    Actor, Change, IdentityProviderName, Kind, Link, Operation, Precondition, Principal, ResourceId,
-    ServiceProviderName, SideRecord,
-};
+use crate::domain::login::Authentication;
+use crate::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principal, ServiceProviderName, SideRecord};
 use crate::federation::error::{FederationError, LoginError};
-use crate::federation::idp::provider::Identity;
 use crate::federation::jit::denial::Denial;
+use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::storage::{StorageError, identity_locks, links, removals, sessions};
 use crate::userstore::StoreError;
 
@@ -19,12 +17,12 @@ impl Login {
     /// Links the identity that a person came back with, if the session that they left from is still open.
     pub(super) fn link_identity(
         &self,
-        loaded: &LoadedTransaction,
-        provider: &IdentityProviderName,
-        identity: &Identity,
-        visitor: SignedInUser,
+        loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        link: Link,
+        mut visitor: SignedInUser,
     ) -> Result<LoginStep, LoginError> {
-        let link = identity.link(provider);
+        let provider = &link.identity_provider;
         let user = &visitor.authentication.user;
         let now = self.directory.clock().now();
         let (session, locked, known, removal) = self.database.read::<_, StorageError>(|connection| {
@@ -48,12 +46,17 @@ impl Login {
         match known {
             Some(known) if known.resource_id == *user => {}
             Some(_) => return Err(Denial::IdentityTaken.into()),
-            None => self.write_link(user, link)?,
+            None => {
+                self.write_link(&visitor.authentication, link)?;
+                // The link itself advanced the version under which the session was proved.
+                visitor.authentication.credentials += 1;
+            }
         }
-        self.finish(loaded, visitor.authentication)
+        self.finish(loaded, policy, visitor.authentication)
     }
 
-    fn write_link(&self, user: &ResourceId, link: Link) -> Result<(), LoginError> {
+    fn write_link(&self, proof: &Authentication, link: Link) -> Result<(), LoginError> {
+        let user = &proof.user;
         let provider = link.identity_provider.clone();
         let change = Change {
             actor: Actor {
@@ -66,7 +69,7 @@ impl Login {
                 operations: Vec::new(),
                 precondition: Precondition::None,
             },
-            side_records: vec![SideRecord::Link(link)],
+            side_records: vec![SideRecord::Proof(proof.credentials), SideRecord::Link(link)],
         };
         match self.directory.apply(change) {
             Ok(_) => {
@@ -74,6 +77,7 @@ impl Login {
                 Ok(())
             }
             Err(DirectoryError::Store(StoreError::Taken { .. })) => Err(Denial::IdentityTaken.into()),
+            Err(DirectoryError::Store(StoreError::Superseded)) => Err(Denial::NotUnderWay.into()),
             Err(error) => Err(FederationError::from(error).into()),
         }
     }

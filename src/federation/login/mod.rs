@@ -1,9 +1,14 @@
 //! One login as a state machine: choose a provider, go there, come back, prove what must be proved, be admitted.
 
+mod account_proof;
+pub mod browser;
 mod codes;
 pub(crate) mod email_code;
+mod entry;
+mod freshness;
 mod home_realm;
 mod linking;
+mod local_password;
 mod pages;
 mod prompts;
 mod second_factor;
@@ -19,10 +24,11 @@ use url::Url;
 
 use super::config::{FederationConfig, Upstream};
 use super::error::{FederationError, LoginError};
-use super::idp::provider::{CallbackParameters, Identity, LoginHint, ProviderError};
+use super::idp::provider::{CallbackParameters, Identity, ProviderError};
 use super::jit::approval::Approvals;
 use super::jit::claim_mapping;
 use super::jit::denial::Denial;
+use super::jit::entry::accepts_store;
 use super::jit::facts::verified_email_fingerprint;
 use super::jit::policy::ServiceProviderPolicy;
 use super::jit::unusable_claims::IgnoredClaims;
@@ -31,8 +37,8 @@ use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{
     IdentityProviderName, Kind, Relations, Resource, ResourceId, Secret, ServiceProviderName, StoreName, name,
 };
-use crate::storage::{Database, SecretBox, StorageError, links, removals};
-use crate::userstore::PasswordCheck;
+use crate::storage::{Database, SecretBox, StorageError, credential_versions, links, random, removals, sessions};
+use browser::Browser;
 use email_code::EmailCodes;
 use second_factor::SecondFactors;
 use step::{LoginContext, LoginStep};
@@ -40,8 +46,6 @@ use transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction, 
 
 /// The number of wrong passwords or codes that ends a login.
 const FAILURES: u32 = 10;
-/// Longest password that is compared, in bytes.
-const LONGEST_PASSWORD: usize = 1024;
 
 /// A login that has begun.
 pub struct StartedLogin {
@@ -132,29 +136,24 @@ impl Login {
         };
         let username = request.login_hint.clone().unwrap_or_default();
         let transaction = Transaction {
-            request,
-            service_provider: service_provider.clone(),
-            state: LoginState::Choosing,
-            failures: 0,
-            failed: false,
-            wrong: None,
             username,
+            ..Transaction::new(request, service_provider.clone(), LoginState::Choosing)
         };
         let handle = self.transactions.start(&transaction)?;
         // A provider that is down is reported once the person chooses it on the page.
-        let to = only.and_then(|provider| self.choose(&handle, &provider).ok());
+        let to = only.and_then(|provider| self.send_to(&handle, &provider).ok());
         Ok(StartedLogin { handle, to })
     }
 
     /// The page that a login is at.
-    pub fn view(&self, handle: &str) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
+    pub fn view<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
         Ok(self.show(&loaded, policy))
     }
 
     /// The context of a login, as long as it is under way.
-    pub fn context(&self, handle: &str) -> Result<Option<LoginContext>, FederationError> {
-        match self.load(handle) {
+    pub fn context<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<Option<LoginContext>, FederationError> {
+        match self.load(browser) {
             Ok((loaded, policy)) => Ok(Some(pages::context(&loaded.transaction, policy))),
             Err(LoginError::Denied(_)) => Ok(None),
             Err(LoginError::Failed(error)) => Err(error),
@@ -188,13 +187,32 @@ impl Login {
     }
 
     /// Sends the person to an identity provider. A second choice replaces the first.
-    pub fn choose(&self, handle: &str, provider: &IdentityProviderName) -> Result<Url, LoginError> {
-        let (mut loaded, policy) = self.load(handle)?;
+    pub fn choose<'a>(
+        &self,
+        browser: impl Into<Browser<'a>>,
+        provider: &IdentityProviderName,
+    ) -> Result<Url, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
+        self.begin_at(loaded, policy, provider)
+    }
+
+    /// Like [`Login::choose`], for a login that has just been started here.
+    fn send_to(&self, handle: &str, provider: &IdentityProviderName) -> Result<Url, LoginError> {
+        let loaded = self.transactions.find(handle)?.ok_or(Denial::NotUnderWay)?;
+        let policy = self.config.policy(&loaded.transaction.service_provider);
+        self.begin_at(loaded, policy.ok_or(Denial::NotUnderWay)?, provider)
+    }
+
+    fn begin_at(
+        &self,
+        mut loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        provider: &IdentityProviderName,
+    ) -> Result<Url, LoginError> {
         let upstream = self.allowed(provider, policy)?;
-        let hint = LoginHint {
-            login: loaded.transaction.request.login_hint.clone(),
-            reauthenticate: loaded.transaction.request.reauthenticate,
-        };
+        let linking = loaded.transaction.linking.take();
+        loaded.transaction.linking = linking.filter(|linking| linking.proofs.providers.contains(provider));
+        let hint = self.hint(&loaded.transaction.request);
         let begun = upstream
             .begin(&self.config.callback_url(provider), &hint)
             .map_err(|error| denial(provider, &error))?;
@@ -207,13 +225,13 @@ impl Login {
     }
 
     /// Takes the answer of an identity provider. Each answer counts once, and only in the browser that asked.
-    pub fn callback(
+    pub fn callback<'a>(
         &self,
-        handle: &str,
+        browser: impl Into<Browser<'a>>,
         provider: &IdentityProviderName,
         parameters: &CallbackParameters,
     ) -> Result<LoginStep, LoginError> {
-        let (mut loaded, policy) = self.load(handle)?;
+        let (mut loaded, policy) = self.load(browser)?;
         let upstream = self.allowed(provider, policy)?;
         let (pending, visitor) = match &loaded.transaction.state {
             LoginState::Away {
@@ -238,48 +256,22 @@ impl Login {
             .finish(parameters, &pending)
             .map_err(|error| denial(provider, &error))?;
         if let Some(visitor) = visitor {
-            return self.link_identity(&loaded, provider, &identity, visitor);
+            return self.link_identity(loaded, policy, identity.link(provider), visitor);
+        }
+        if loaded.transaction.linking.is_some() {
+            return self.prove_by_identity(loaded, policy, provider, &identity);
         }
         let left_out = self.unusable_claims(upstream, &identity)?;
-        let asserted = AssertedIdentity::new(provider, identity, left_out);
+        let asserted = AssertedIdentity {
+            authenticated_at: self.authenticated_at(upstream, &identity, &loaded.transaction.request),
+            ..AssertedIdentity::new(provider, identity, left_out)
+        };
         self.admit(loaded, upstream, asserted, None)
     }
 
-    /// Signs a person in with a local name and password. An unknown name answers like a wrong password, and takes as
-    /// long.
-    pub fn password(&self, handle: &str, username: &str, password: &Secret) -> Result<LoginStep, LoginError> {
-        let (mut loaded, policy) = self.load(handle)?;
-        if !policy.local_login {
-            return Err(Denial::NoLocalLogin.into());
-        }
-        let is_choosing = matches!(loaded.transaction.state, LoginState::Choosing | LoginState::Away { .. });
-        if !is_choosing || username.is_empty() {
-            return Ok(self.show(&loaded, policy));
-        }
-        let all: Vec<StoreName> = self.directory.store_names().cloned().collect();
-        let stores = policy.inbound_userstore.as_ref().map_or(&all[..], std::slice::from_ref);
-        let user = match name::check(username) {
-            Ok(()) => self.directory.named_over(stores, &Kind::USER, username)?,
-            Err(_) => None,
-        };
-        let store = user.as_ref().map_or(&StoreName::PRIMARY, |user| &user.store);
-        let id = user.as_ref().map(|user| &user.id);
-        if !self.is_password(store, id, password)? {
-            loaded.transaction.username = username.chars().take(name::LONGEST).collect();
-            return self.count_failure(loaded, policy);
-        }
-        match user {
-            Some(user) if user.is_active() => {
-                let authentication = self.authentication((user.store, user.id), None, &["pwd"]);
-                self.complete(loaded, policy, authentication)
-            }
-            _ => Err(Denial::AccountDisabled.into()),
-        }
-    }
-
     /// Ends a login that the person cancelled, and returns the request that must be answered.
-    pub fn cancel(&self, handle: &str) -> Result<Option<AuthorizationRequest>, FederationError> {
-        let ended = self.load(handle).and_then(|(loaded, _)| {
+    pub fn cancel<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<Option<AuthorizationRequest>, FederationError> {
+        let ended = self.load(browser).and_then(|(loaded, _)| {
             self.transactions.finish(&loaded)?;
             Ok(loaded.transaction.request)
         });
@@ -290,34 +282,53 @@ impl Login {
         }
     }
 
-    /// Ends a login with success.
+    /// Ends a login with success, if the person may enter at this moment. Where an identity is to be linked to the
+    /// account, that comes first.
     pub(crate) fn finish(
         &self,
-        loaded: &LoadedTransaction,
+        loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
         authentication: Authentication,
     ) -> Result<LoginStep, LoginError> {
+        let user = self.active_user(&authentication)?.ok_or(Denial::AccountDisabled)?;
+        if !accepts_store(policy, &user.store) {
+            return Err(Denial::OtherStore.into());
+        }
+        if let Some(linking) = loaded.transaction.linking.clone() {
+            return self.link_proved(loaded, policy, linking, authentication);
+        }
         let request = &loaded.transaction.request;
         let expected = request.subject.as_ref().filter(|_| request.is_of_ourselves());
         if expected.is_some_and(|expected| *expected != authentication.user) {
             return Err(Denial::AnotherPerson.into());
         }
-        self.transactions.finish(loaded)?;
+        self.transactions.finish(&loaded)?;
         Ok(LoginStep::Complete(Box::new(request.clone()), authentication))
     }
 
+    /// Returns the login of a person who has just proved who they are.
     pub(crate) fn authentication(
         &self,
         (store, user): (StoreName, ResourceId),
         provider: Option<&IdentityProviderName>,
         amr: &[&str],
-    ) -> Authentication {
-        Authentication {
+    ) -> Result<Authentication, FederationError> {
+        let now = self.directory.clock().now();
+        Ok(Authentication {
+            credentials: self.credentials(&user)?,
             store,
             user,
             amr: amr.iter().map(|&method| method.to_owned()).collect(),
             identity_provider: provider.cloned(),
-            at: self.directory.clock().now(),
-        }
+            at: now,
+            authenticated_at: Some(now),
+        })
+    }
+
+    /// The version of a user's credentials.
+    pub(crate) fn credentials(&self, user: &ResourceId) -> Result<i64, StorageError> {
+        self.database
+            .read::<_, StorageError>(|connection| credential_versions::current(connection, user))
     }
 
     /// Counts a wrong password or code; too many end the login.
@@ -336,20 +347,6 @@ impl Login {
         }
         self.transactions.advance(&mut loaded)?;
         Ok(self.show(&loaded, policy))
-    }
-
-    /// Returns whether it is the password of the account. For a locked account every password is wrong.
-    pub(crate) fn is_password(
-        &self,
-        store: &StoreName,
-        id: Option<&ResourceId>,
-        password: &Secret,
-    ) -> Result<bool, FederationError> {
-        if password.expose().len() > LONGEST_PASSWORD {
-            return Ok(false);
-        }
-        let verdict = self.directory.verify_password(store, id, password)?;
-        Ok(verdict == PasswordCheck::Valid && id.is_some())
     }
 
     /// The user of an authentication, if the account exists and is active.
@@ -394,11 +391,46 @@ impl Login {
         LoginStep::Show(pages::screen(&self.config, &loaded.transaction, policy))
     }
 
-    /// The login of a handle, and the policy of its application.
-    pub(crate) fn load(&self, handle: &str) -> Result<(LoadedTransaction, &ServiceProviderPolicy), LoginError> {
-        let loaded = self.transactions.find(handle)?.ok_or(Denial::NotUnderWay)?;
+    /// The login of a browser, and the policy of its application. A login that continues a session goes on only in the
+    /// browser of that session while it is open, and none goes on after the account's credentials have changed.
+    pub(crate) fn load<'a>(
+        &self,
+        browser: impl Into<Browser<'a>>,
+    ) -> Result<(LoadedTransaction, &ServiceProviderPolicy), LoginError> {
+        let browser = browser.into();
+        let loaded = self.transactions.find(browser.handle)?.ok_or(Denial::NotUnderWay)?;
+        self.check_session(&loaded.transaction, browser)?;
+        if let Some(authentication) = loaded.transaction.authentication()
+            && self.credentials(&authentication.user)? != authentication.credentials
+        {
+            let is_active = self.active_user(authentication)?.is_some();
+            return Err(if is_active {
+                Denial::NotUnderWay
+            } else {
+                Denial::AccountDisabled
+            }
+            .into());
+        }
         let policy = self.config.policy(&loaded.transaction.service_provider);
         Ok((loaded, policy.ok_or(Denial::NotUnderWay)?))
+    }
+}
+
+impl Login {
+    /// Refuses a step in another browser than that of the session that the login continues, or after its end.
+    fn check_session(&self, transaction: &Transaction, browser: Browser<'_>) -> Result<(), LoginError> {
+        let Some(bound) = &transaction.session else {
+            return Ok(());
+        };
+        let session = browser.session.map(random::fingerprint);
+        if session.as_ref().is_none_or(|session| !random::equal(session, bound)) {
+            return Err(Denial::NotUnderWay.into());
+        }
+        let now = self.directory.clock().now();
+        let open = self
+            .database
+            .read::<_, StorageError>(|connection| sessions::find(connection, bound, now))?;
+        open.map(|_| ()).ok_or_else(|| Denial::NotUnderWay.into())
     }
 }
 

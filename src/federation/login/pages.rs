@@ -2,10 +2,11 @@
 
 use super::codes::masked;
 use super::step::{
-    CodeError, Details, EmailLookupForm, FactorPage, LocalLoginForm, LoginContext, LoginPage, ProviderOption, Screen,
+    CodeError, Details, EmailLookupForm, FactorPage, LinkProofPage, LocalLoginForm, LoginContext, LoginPage,
+    ProviderOption, Screen,
 };
 use super::totp;
-use super::transaction::{AssertedIdentity, LoginState, Transaction};
+use super::transaction::{AssertedIdentity, Linking, LoginState, Transaction};
 use crate::domain::IdentityProviderName;
 use crate::federation::config::{FederationConfig, Upstream};
 use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
@@ -30,12 +31,10 @@ pub(super) fn context(transaction: &Transaction, policy: &ServiceProviderPolicy)
 
 fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> LoginPage {
     match &transaction.state {
-        LoginState::Proving { asserted, username, .. } => LoginPage::LinkProof {
-            provider: config.display_name(&asserted.provider),
-            username: username.clone(),
-            may_rename: config.mode(&asserted.provider, policy).asks_username(),
-            failed: transaction.failed,
-        },
+        LoginState::Proving => transaction.linking.as_ref().map_or_else(
+            || sign_in(config, transaction, policy),
+            |linking| link_proof(config, transaction, policy, linking),
+        ),
         LoginState::Asking { asserted, questions } => LoginPage::Details(Box::new(Details {
             provider: config.display_name(&asserted.provider),
             known: known(config, asserted),
@@ -50,6 +49,28 @@ fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServicePr
             None => sign_in(config, transaction, policy),
         },
     }
+}
+
+fn link_proof(
+    config: &FederationConfig,
+    transaction: &Transaction,
+    policy: &ServiceProviderPolicy,
+    linking: &Linking,
+) -> LoginPage {
+    let provider = &linking.asserted.provider;
+    let option = |name: &IdentityProviderName| ProviderOption {
+        name: name.clone(),
+        display_name: config.display_name(name),
+    };
+    LoginPage::LinkProof(LinkProofPage {
+        provider: config.display_name(provider),
+        username: linking.username.clone(),
+        password: linking.proofs.password,
+        providers: linking.proofs.providers.iter().map(option).collect(),
+        mail: linking.proofs.mail.as_ref().map(|mail| masked(&mail.address)),
+        may_rename: config.mode(provider, policy).asks_username(),
+        failed: transaction.failed,
+    })
 }
 
 fn sign_in(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> LoginPage {

@@ -1,11 +1,13 @@
-//! The steps of a login between the identity provider and the application: proof of an account, questions, consent.
+//! The steps of a login between the identity provider and the application: questions, consent, approval.
 
 use std::collections::BTreeSet;
 
 use super::Login;
+use super::browser::Browser;
 use super::step::LoginStep;
 use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState};
-use crate::domain::{Kind, ResourceId, Secret, StoreName};
+use crate::domain::login::Authentication;
+use crate::domain::{Kind, ResourceId, StoreName};
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::Identity;
@@ -16,47 +18,9 @@ use crate::federation::jit::questions::Answers;
 use crate::federation::jit::unusable_claims;
 
 impl Login {
-    /// Proves, by its password, the account that an identity is to be linked to. The proof counts for this identity in
-    /// this login alone.
-    pub fn prove(&self, handle: &str, password: &Secret) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
-        let LoginState::Proving {
-            asserted,
-            store,
-            account,
-            ..
-        } = loaded.transaction.state.clone()
-        else {
-            return Ok(self.show(&loaded, policy));
-        };
-        let upstream = self.config.allowed(&asserted.provider, policy)?;
-        if password.expose().is_empty() {
-            return Ok(self.show(&loaded, policy));
-        }
-        if !self.is_password(&store, Some(&account), password)? {
-            return self.count_failure(loaded, policy);
-        }
-        let proved = AssertedIdentity {
-            proved: Some(account),
-            ..asserted
-        };
-        self.admit(loaded, upstream, proved, None)
-    }
-
-    /// Asks for another user name instead of linking, where people choose their names.
-    pub fn rename(&self, handle: &str) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
-        let LoginState::Proving { mut asserted, .. } = loaded.transaction.state.clone() else {
-            return Ok(self.show(&loaded, policy));
-        };
-        asserted.wishes.another_name = true;
-        let upstream = self.config.allowed(&asserted.provider, policy)?;
-        self.admit(loaded, upstream, asserted, None)
-    }
-
     /// Takes a person's answers. Answers to questions that were not asked do not count.
-    pub fn answer(&self, handle: &str, mut answers: Answers) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
+    pub fn answer<'a>(&self, browser: impl Into<Browser<'a>>, mut answers: Answers) -> Result<LoginStep, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
         let LoginState::Asking { asserted, questions } = loaded.transaction.state.clone() else {
             return Ok(self.show(&loaded, policy));
         };
@@ -64,20 +28,21 @@ impl Login {
             log::warn!("ignored a user name from a form that did not ask for one");
         }
         let upstream = self.config.allowed(&asserted.provider, policy)?;
-        self.admit(loaded, upstream, asserted, Some(&answers))
+        self.admit(loaded, upstream, *asserted, Some(&answers))
     }
 
     /// Ends the first login of a person who refused consent. Nothing was written, and the identity is forgotten.
-    pub fn disagree(&self, handle: &str) -> Result<LoginStep, LoginError> {
-        match self.back(handle)? {
+    pub fn disagree<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
+        match self.back(browser)? {
             LoginStep::Show(_) => Err(Denial::ConsentRefused.into()),
             complete @ LoginStep::Complete(..) => Ok(complete),
         }
     }
 
     /// Returns to the choice of providers, and forgets an identity that was to be proved.
-    pub fn back(&self, handle: &str) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
+    pub fn back<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
+        let (mut loaded, policy) = self.load(browser)?;
+        loaded.transaction.linking = None;
         self.enter(loaded, policy, LoginState::Choosing)
     }
 
@@ -106,7 +71,7 @@ impl Login {
             purposes: &purposes,
             trusted_sources: &self.config.trusted_sources,
             passwords: self.config.passwords,
-            proved: asserted.proved.as_ref(),
+            proof: asserted.proof.as_ref(),
             wishes: &asserted.wishes,
             answers,
         };
@@ -116,15 +81,7 @@ impl Login {
                 log::warn!("a login through {provider} was refused: {}", denial.code());
                 Err(denial.into())
             }
-            ProvisioningResult::Prove(account) => {
-                let state = LoginState::Proving {
-                    asserted,
-                    store: account.store,
-                    account: account.id,
-                    username: account.username,
-                };
-                self.enter(loaded, policy, state)
-            }
+            ProvisioningResult::Prove(account) => self.ask_proof(loaded, policy, asserted, account),
             ProvisioningResult::Waits => {
                 let (identity, span) = (&asserted.identity, jit.approval_span());
                 let link = identity.link(&asserted.provider);
@@ -134,20 +91,54 @@ impl Login {
             }
             ProvisioningResult::Asked(questions) => {
                 let questions = *questions;
-                self.enter(loaded, policy, LoginState::Asking { asserted, questions })
+                self.enter(
+                    loaded,
+                    policy,
+                    LoginState::Asking {
+                        asserted: Box::new(asserted),
+                        questions,
+                    },
+                )
             }
             ProvisioningResult::Admitted(store, user) => {
                 self.sync_groups(upstream, &arrival, &store, &user)?;
                 self.record_login(upstream, &asserted.identity, &user)?;
-                let amr: &[&str] = if asserted.proved.is_some() {
-                    &["fed", "pwd"]
-                } else {
-                    &["fed"]
-                };
-                let authentication = self.authentication((store, user), Some(provider), amr);
+                let authentication = self.federated((store, user), asserted)?;
                 self.complete(loaded, policy, authentication)
             }
         }
+    }
+
+    /// Returns the login of a person whom an identity provider asserted, with the proofs of the account that they gave.
+    fn federated(
+        &self,
+        (store, user): (StoreName, ResourceId),
+        asserted: AssertedIdentity,
+    ) -> Result<Authentication, LoginError> {
+        let AssertedIdentity {
+            provider,
+            authenticated_at,
+            proof,
+            ..
+        } = asserted;
+        let proof = proof.filter(|proof| proof.user == user);
+        // The link itself advanced the version under which the account was proved.
+        let credentials = match &proof {
+            Some(proof) => proof.credentials + 1,
+            None => self.credentials(&user)?,
+        };
+        let proved = proof.as_ref().map_or(&[][..], |proof| &proof.amr);
+        let mut amr = vec!["fed".to_owned()];
+        amr.extend(proved.iter().filter(|method| *method != "fed").cloned());
+        Ok(Authentication {
+            store,
+            user,
+            amr,
+            identity_provider: Some(provider),
+            at: self.directory.clock().now(),
+            authenticated_at: authenticated_at.max(proof.and_then(|proof| proof.authenticated_at)),
+            credentials,
+        })
     }
 
     /// Finds the claims that cannot be stored, and names them in the log.

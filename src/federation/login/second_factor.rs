@@ -9,7 +9,7 @@ use super::step::CodeError;
 use super::totp;
 use crate::domain::{Clock, ResourceId, Secret, Timestamp};
 use crate::storage::factors::{self, Factor, FactorAttempt, TOTP};
-use crate::storage::{Database, SecretBox, StorageError, random};
+use crate::storage::{Database, SecretBox, StorageError, credential_versions, random, sessions};
 
 /// Number of recovery codes of a user.
 const RECOVERY_CODES: usize = 10;
@@ -24,6 +24,19 @@ pub(crate) enum CodeCheck {
     Wrong(CodeError),
     /// The user has no second factor any more.
     Gone,
+}
+
+/// The result of setting up an authenticator.
+pub(crate) enum Enrolment {
+    /// It is set up.
+    Done {
+        /// The recovery codes.
+        codes: Vec<String>,
+        /// The version of the account's credentials from now on.
+        credentials: i64,
+    },
+    /// The credentials of the account have changed since the person proved it.
+    Outdated,
 }
 
 /// The second factors of users. Methods block.
@@ -68,28 +81,33 @@ impl SecondFactors {
         totp::step_of(seed, &typed(code), self.clock.now(), 0)
     }
 
-    /// Stores an authenticator that was confirmed at a time step, and returns its recovery codes. None if the user has
-    /// one by now: another window was faster.
+    /// Stores an authenticator that was confirmed at a time step, for a person whose login was proved under a version of
+    /// the account's credentials.
     pub(crate) fn enrol(
         &self,
         user: &ResourceId,
         seed: &[u8],
         last_step: i64,
-    ) -> Result<Option<Vec<String>>, StorageError> {
+        proved: i64,
+    ) -> Result<Enrolment, StorageError> {
         let (user, now) = (user.clone(), self.clock.now());
         let (codes, hashes) = recovery_codes(&user);
         let factor = Factor {
             sealed: self.secrets.seal(&context(&user), seed),
             last_step,
         };
-        let is_new = self.database.write::<_, StorageError>(move |connection| {
-            let is_new = factors::insert(connection, &user, TOTP, &factor, now)?;
-            if is_new {
-                factors::set_recovery_codes(connection, &user, &hashes)?;
+        let credentials = self.database.write::<_, StorageError>(move |connection| {
+            let is_current = credential_versions::hold(connection, &user)? == proved;
+            if !is_current || !factors::insert(connection, &user, TOTP, &factor, now)? {
+                return Ok(None);
             }
-            Ok(is_new)
+            factors::set_recovery_codes(connection, &user, &hashes)?;
+            Ok(Some(credential_versions::current(connection, &user)?))
         })?;
-        Ok(is_new.then_some(codes))
+        Ok(match credentials {
+            Some(credentials) => Enrolment::Done { codes, credentials },
+            None => Enrolment::Outdated,
+        })
     }
 
     /// Replaces the recovery codes of a user, and returns the new ones.
@@ -101,11 +119,14 @@ impl SecondFactors {
         Ok(codes)
     }
 
-    /// Removes the authenticator of a user and its recovery codes.
-    pub(crate) fn remove(&self, user: &ResourceId) -> Result<(), StorageError> {
-        let user = user.clone();
-        self.database
-            .write::<_, StorageError>(move |connection| Ok(factors::delete_of_user(connection, &user)?))?;
+    /// Removes the authenticator of a user and its recovery codes, in a session that goes on.
+    pub(crate) fn remove(&self, user: &ResourceId, session: &str) -> Result<(), StorageError> {
+        let (user, session) = (user.clone(), session.to_owned());
+        self.database.write::<_, StorageError>(move |connection| {
+            factors::delete_of_user(connection, &user)?;
+            let credentials = credential_versions::current(connection, &user)?;
+            Ok(sessions::renew(connection, &session, credentials)?)
+        })?;
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! The steps of the second factor: every login ends through [`Login::complete`].
 
 use super::Login;
-use super::second_factor::CodeCheck;
+use super::browser::Browser;
+use super::second_factor::{CodeCheck, Enrolment};
 use super::step::{CodeError, LoginStep};
 use super::totp;
 use super::transaction::{LoadedTransaction, LoginState, MailedCode};
@@ -9,6 +10,7 @@ use crate::domain::login::Authentication;
 use crate::domain::{Resource, Secret};
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
+use crate::federation::jit::entry::{self, EntryWay};
 use crate::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
 use crate::storage::{StorageError, identity_locks};
 
@@ -22,23 +24,45 @@ impl Login {
     ) -> Result<LoginStep, LoginError> {
         self.refuse_locked_identity(&authentication)?;
         let enrolled = self.second_factors.has_authenticator(&authentication.user)?;
-        // A person with an authenticator is asked for it after a password, and wherever it can be removed, whatever the
-        // application asks for.
-        let asked = authentication.identity_provider.is_none() || loaded.transaction.request.is_of_ourselves();
-        match self.required_factor(policy, &authentication) {
-            SecondFactor::None | SecondFactor::EmailOtp if enrolled && asked => {
-                self.ask_authenticator(loaded, policy, authentication, None)
-            }
-            SecondFactor::None => self.finish(&loaded, authentication),
+        let needed = self.required_factor(&loaded, policy, &authentication, enrolled);
+        if !entry::is_proved(needed, &authentication.amr) {
+            return self.ask_factor(loaded, policy, authentication, needed);
+        }
+        let request = &loaded.transaction.request;
+        if request.is_of_ourselves() || entry::is_fresh(authentication.authenticated_at, request.fresh_since) {
+            return self.finish(loaded, policy, authentication);
+        }
+        // The identity provider did not say that the person proved who they are again: a proof of our own does.
+        if enrolled {
+            return self.ask_authenticator(loaded, policy, authentication, None);
+        }
+        match self.mailed_code(&authentication, false)? {
+            Some(mail) if self.config.mail.is_some() => self.send_code(loaded, policy, authentication, mail),
+            _ => Err(Denial::NotReauthenticated.into()),
+        }
+    }
+
+    fn ask_factor(
+        &self,
+        loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        authentication: Authentication,
+        needed: SecondFactor,
+    ) -> Result<LoginStep, LoginError> {
+        match needed {
+            SecondFactor::None => self.finish(loaded, policy, authentication),
             SecondFactor::Totp => self.ask_authenticator(loaded, policy, authentication, None),
             SecondFactor::EmailOtp => match self.mailed_code(&authentication, false)? {
                 Some(mail) => self.send_code(loaded, policy, authentication, mail),
                 None => Err(Denial::NoMailAddress.into()),
             },
-            SecondFactor::Any => match self.mailed_code(&authentication, true)? {
-                Some(mail) if !enrolled => self.send_code(loaded, policy, authentication, mail),
-                mail => self.ask_authenticator(loaded, policy, authentication, mail),
-            },
+            SecondFactor::Any => {
+                let enrolled = self.second_factors.has_authenticator(&authentication.user)?;
+                match self.mailed_code(&authentication, true)? {
+                    Some(mail) if !enrolled => self.send_code(loaded, policy, authentication, mail),
+                    mail => self.ask_authenticator(loaded, policy, authentication, mail),
+                }
+            }
         }
     }
 
@@ -64,8 +88,8 @@ impl Login {
     }
 
     /// Takes a code: the authenticator's, a recovery code or one that was sent by e-mail.
-    pub fn code(&self, handle: &str, code: &Secret) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
+    pub fn code<'a>(&self, browser: impl Into<Browser<'a>>, code: &Secret) -> Result<LoginStep, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
         match loaded.transaction.state.clone() {
             LoginState::Challenging { authentication, .. } => self.challenged(loaded, policy, authentication, code),
             LoginState::Mailed { .. } => self.check_mailed_code(loaded, policy, code),
@@ -75,10 +99,10 @@ impl Login {
     }
 
     /// Goes on after the person has read the recovery codes.
-    pub fn read_codes(&self, handle: &str) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(handle)?;
+    pub fn read_codes<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
         match loaded.transaction.state.clone() {
-            LoginState::Enrolled { authentication, .. } => self.finish_proved(&loaded, authentication),
+            LoginState::Enrolled { authentication, .. } => self.complete(loaded, policy, authentication),
             _ => Ok(self.show(&loaded, policy)),
         }
     }
@@ -92,13 +116,13 @@ impl Login {
     ) -> Result<LoginStep, LoginError> {
         match self.second_factors.check(&authentication.user, code)? {
             CodeCheck::Code => {
-                authentication.amr.extend(["otp", "mfa"].map(str::to_owned));
-                self.finish_proved(&loaded, authentication)
+                self.add_proof(&mut authentication, &["otp", "mfa"]);
+                self.complete(loaded, policy, authentication)
             }
             CodeCheck::Recovery => {
                 log::info!("a recovery code was used as a second factor");
-                authentication.amr.push("mfa".to_owned());
-                self.finish_proved(&loaded, authentication)
+                self.add_proof(&mut authentication, &["mfa"]);
+                self.complete(loaded, policy, authentication)
             }
             CodeCheck::Wrong(wrong) => self.refuse_code(loaded, policy, wrong),
             CodeCheck::Gone => self.complete(loaded, policy, authentication),
@@ -124,23 +148,28 @@ impl Login {
             return self.refuse_code(loaded, policy, CodeError::Code);
         };
         self.active_user(&authentication)?.ok_or(Denial::AccountDisabled)?;
-        let Some(codes) = self.second_factors.enrol(&authentication.user, &seed, last_step)? else {
-            // Another window was faster: its authenticator is the one that counts.
-            return self.ask_authenticator(loaded, policy, authentication, None);
+        let user = &authentication.user;
+        let enrolled = self
+            .second_factors
+            .enrol(user, &seed, last_step, authentication.credentials)?;
+        let (codes, credentials) = match enrolled {
+            Enrolment::Done { codes, credentials } => (codes, credentials),
+            // Another window was faster: its authenticator is the one that counts. The login begins again.
+            Enrolment::Outdated => return Err(Denial::NotUnderWay.into()),
         };
-        authentication.amr.extend(["otp", "mfa"].map(str::to_owned));
+        authentication.credentials = credentials;
+        self.add_proof(&mut authentication, &["otp", "mfa"]);
         self.enter(loaded, policy, LoginState::Enrolled { authentication, codes })
     }
 
-    /// Ends a login whose second factor is proved, if the person may still enter.
-    pub(super) fn finish_proved(
-        &self,
-        loaded: &LoadedTransaction,
-        authentication: Authentication,
-    ) -> Result<LoginStep, LoginError> {
-        self.refuse_locked_identity(&authentication)?;
-        self.active_user(&authentication)?.ok_or(Denial::AccountDisabled)?;
-        self.finish(loaded, authentication)
+    /// Adds the methods of a proof that the person has just given here.
+    pub(super) fn add_proof(&self, authentication: &mut Authentication, methods: &[&str]) {
+        authentication.authenticated_at = Some(self.directory.clock().now());
+        for method in methods {
+            if !authentication.amr.iter().any(|known| known == method) {
+                authentication.amr.push((*method).to_owned());
+            }
+        }
     }
 
     /// Shows why a code does not count.
@@ -162,12 +191,26 @@ impl Login {
         locked.map_or(Ok(()), |reason| Err(Denial::IdentityLocked { reason }.into()))
     }
 
-    fn required_factor(&self, policy: &ServiceProviderPolicy, authentication: &Authentication) -> SecondFactor {
+    fn required_factor(
+        &self,
+        loaded: &LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        authentication: &Authentication,
+        enrolled: bool,
+    ) -> SecondFactor {
         let provider = authentication.identity_provider.as_ref();
-        let of_provider = provider
-            .and_then(|name| self.config.upstream(name))
-            .map(|upstream| upstream.settings.mfa);
-        policy.mfa.and(of_provider.unwrap_or_default())
+        let way = match provider.and_then(|name| self.config.upstream(name)) {
+            Some(upstream) => EntryWay::Provider(upstream.settings.mfa),
+            None => EntryWay::Password,
+        };
+        let needed = entry::needed_factor(policy.mfa, way, enrolled);
+        // Where an authenticator can be removed, it is asked for, whatever the identity provider asks for.
+        match needed {
+            SecondFactor::None | SecondFactor::EmailOtp if enrolled && loaded.transaction.request.is_of_ourselves() => {
+                SecondFactor::Totp
+            }
+            needed => needed,
+        }
     }
 }
 

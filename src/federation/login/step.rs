@@ -46,17 +46,8 @@ pub enum LoginPage {
         /// The form for user name and password, if the application accepts them.
         local: Option<LocalLoginForm>,
     },
-    /// The password of an account that has the user name, as proof of ownership.
-    LinkProof {
-        /// The display name of the identity provider.
-        provider: String,
-        /// The user name of the account.
-        username: String,
-        /// Whether the person may choose another user name instead.
-        may_rename: bool,
-        /// Whether the last password was wrong.
-        failed: bool,
-    },
+    /// The proofs of an account that has the user name, one of which must be given.
+    LinkProof(LinkProofPage),
     /// The questions before an account is made or used.
     Details(Box<Details>),
     /// The login waits for approval.
@@ -68,6 +59,25 @@ pub enum LoginPage {
     },
     /// The second factor is asked for, or set up.
     SecondFactor(FactorPage),
+}
+
+/// A page that asks to prove an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkProofPage {
+    /// The display name of the identity provider.
+    pub provider: String,
+    /// The user name of the account.
+    pub username: String,
+    /// Whether the account has a password.
+    pub password: bool,
+    /// The identity providers where the account has an identity.
+    pub providers: Vec<ProviderOption>,
+    /// The masked address that a code can be sent to, if there is no other proof.
+    pub mail: Option<String>,
+    /// Whether the person may choose another user name instead.
+    pub may_rename: bool,
+    /// Whether the last password was wrong.
+    pub failed: bool,
 }
 
 /// A page of the second factor.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::login::{Authentication, AuthorizationRequest};
-use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName, StoreName};
+use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName, StoreName, Timestamp};
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::{Identity, LoginSecret};
@@ -38,6 +38,68 @@ pub(crate) struct Transaction {
     pub(crate) wrong: Option<CodeError>,
     /// The user name or address that was typed last.
     pub(crate) username: String,
+    /// The hash of the session that the login continues. It goes on only in the browser of that session.
+    #[serde(default)]
+    pub(crate) session: Option<String>,
+    /// The identity that is linked once the account is proved.
+    #[serde(default)]
+    pub(crate) linking: Option<Linking>,
+}
+
+/// An identity that is to be linked to an account, which the person must prove first by all that it needs to be entered.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Linking {
+    /// The identity.
+    pub(crate) asserted: AssertedIdentity,
+    /// The store of the account.
+    pub(crate) store: StoreName,
+    /// The account.
+    pub(crate) account: ResourceId,
+    /// Its user name.
+    pub(crate) username: String,
+    /// The proofs that the account has.
+    pub(crate) proofs: AccountProofs,
+}
+
+/// The first proofs that a person may give for an account.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct AccountProofs {
+    /// Whether it has a password.
+    pub(crate) password: bool,
+    /// The identity providers where it has an identity.
+    pub(crate) providers: Vec<IdentityProviderName>,
+    /// The code that can be sent to it by e-mail, where it has no other proof.
+    pub(crate) mail: Option<MailedCode>,
+}
+
+impl Transaction {
+    /// Starts at a stage.
+    pub(crate) fn new(request: AuthorizationRequest, service_provider: ServiceProviderName, state: LoginState) -> Self {
+        Self {
+            request,
+            service_provider,
+            state,
+            failures: 0,
+            failed: false,
+            wrong: None,
+            username: String::new(),
+            session: None,
+            linking: None,
+        }
+    }
+
+    /// Returns the login as far as it is proved, or the proof of an account that an identity is to be linked to.
+    pub(crate) fn authentication(&self) -> Option<&Authentication> {
+        match &self.state {
+            LoginState::Challenging { authentication, .. }
+            | LoginState::Mailed { authentication, .. }
+            | LoginState::Enrolling { authentication, .. }
+            | LoginState::Enrolled { authentication, .. } => Some(authentication),
+            LoginState::Linking { visitor, .. } => Some(&visitor.authentication),
+            LoginState::Asking { asserted, .. } => asserted.proof.as_ref(),
+            LoginState::Choosing | LoginState::Away { .. } | LoginState::Proving | LoginState::Waiting { .. } => None,
+        }
+    }
 }
 
 /// The stage of a login.
@@ -62,20 +124,12 @@ pub(crate) enum LoginState {
         visitor: SignedInUser,
     },
     /// An identity is known, and another account has its user name; the person must prove that account first.
-    Proving {
-        /// The identity. The proof counts only for it.
-        asserted: AssertedIdentity,
-        /// The store of the account.
-        store: StoreName,
-        /// The account.
-        account: ResourceId,
-        /// Its user name.
-        username: String,
-    },
+    /// `linking` of the transaction has both.
+    Proving,
     /// An identity is known, and the person must answer questions first.
     Asking {
         /// The identity.
-        asserted: AssertedIdentity,
+        asserted: Box<AssertedIdentity>,
         /// The questions.
         questions: Questions,
     },
@@ -121,7 +175,7 @@ pub(crate) enum LoginState {
 }
 
 /// A code by e-mail. It is valid only in this login.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct MailedCode {
     /// The address.
     pub(crate) address: String,
@@ -142,8 +196,11 @@ pub(crate) struct AssertedIdentity {
     pub(crate) provider: IdentityProviderName,
     /// The identity at that provider.
     pub(crate) identity: Identity,
-    /// The account that the person proved to be theirs, in this login.
-    pub(crate) proved: Option<ResourceId>,
+    /// The time at which the person proved who they are there, as far as the provider says.
+    #[serde(default)]
+    pub(crate) authenticated_at: Option<Timestamp>,
+    /// The proof of the account that the person showed to be theirs, in this login.
+    pub(crate) proof: Option<Authentication>,
     /// Choices of the person that deviate from the policy.
     pub(crate) wishes: LoginPreferences,
     /// The lines of the claim mapping whose claims cannot be stored.
@@ -157,7 +214,8 @@ impl AssertedIdentity {
         Self {
             provider: provider.clone(),
             identity,
-            proved: None,
+            authenticated_at: None,
+            proof: None,
             wishes: LoginPreferences::default(),
             left_out,
         }

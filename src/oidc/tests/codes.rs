@@ -131,8 +131,8 @@ fn prompt_none_never_shows_a_page() {
 fn session_of_a_refused_identity_provider_gives_no_code() {
     let world = World::new();
     let mut login = super::super::fixtures::authentication();
-    login.identity_provider = Some("github".into());
-    world.link("github");
+    login.identity_provider = Some("refused".into());
+    world.link("refused");
     let session = world.oidc.open_session(&login, None).unwrap();
     let Authorized::Login(request) = world.oidc.authorize(&with(REQUEST, &[]), Some(&session)).unwrap() else {
         panic!("a code")

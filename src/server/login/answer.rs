@@ -46,19 +46,17 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
             local: local.map(|local| local_login(local, csrf)),
         }
         .render(),
-        LoginPage::LinkProof {
-            provider,
-            username,
-            may_rename,
-            failed,
-        } => LinkProof {
+        LoginPage::LinkProof(proof) => LinkProof {
             service_provider,
-            provider,
-            username,
+            provider: proof.provider,
+            username: proof.username,
             action: "/login/prove".to_owned(),
             csrf: csrf.to_owned(),
-            may_rename,
-            notice: failed.then_some("wrong_proof"),
+            password: proof.password,
+            providers: proof.providers.into_iter().map(choice).collect(),
+            mail: proof.mail,
+            may_rename: proof.may_rename,
+            notice: proof.failed.then_some("wrong_proof"),
         }
         .render(),
         LoginPage::Waiting { provider, reference } => WaitingPage {
@@ -160,7 +158,10 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
         Denial::BadEmail | Denial::BadClaim { .. } | Denial::InvalidAttributes | Denial::BadAnswer { .. } => {
             (StatusCode::BAD_REQUEST, "provider_error")
         }
-        Denial::EmailDomain | Denial::UnknownStore { .. } => (StatusCode::FORBIDDEN, "access_denied"),
+        Denial::NotReauthenticated => (StatusCode::FORBIDDEN, "not_reauthenticated"),
+        Denial::EmailDomain | Denial::OtherStore | Denial::UnknownStore { .. } => {
+            (StatusCode::FORBIDDEN, "access_denied")
+        }
         Denial::TooManyAttempts => (StatusCode::FORBIDDEN, "too_many_attempts"),
         Denial::NoMailAddress => (StatusCode::FORBIDDEN, "no_mail_address"),
         Denial::MailUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "mail_unavailable"),

@@ -7,7 +7,7 @@ use actix_web::web::{Data, Form};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::out_of_date;
-use super::{ArrivedBy, LoginData, finish_step, foreign_form, own_handle, run};
+use super::{ArrivedBy, LoginData, finish_step, foreign_form, own_cookies, run};
 use crate::domain::Secret;
 use crate::domain::password::PasswordDefect;
 use crate::federation::jit::attribute_path::WritablePath;
@@ -30,14 +30,14 @@ pub(super) async fn answer(
     let Some(form) = DetailsFields::read(form.into_inner()) else {
         return out_of_date();
     };
-    let Some(handle) = own_handle(&login_data, &http, form.one("csrf")) else {
-        return foreign_form(&http);
+    let Some(cookies) = own_cookies(&login_data, &http, form.one("csrf")) else {
+        return foreign_form(&login_data, &http);
     };
     let federation = Arc::clone(&login_data.federation);
     let step = run(move || match form.one("decision") {
-        "agree" => federation.login.answer(&handle, form.answers()),
-        "refuse" => federation.login.disagree(&handle),
-        _ => federation.login.view(&handle),
+        "agree" => federation.login.answer(cookies.browser(), form.answers()),
+        "refuse" => federation.login.disagree(cookies.browser()),
+        _ => federation.login.view(cookies.browser()),
     })
     .await;
     finish_step(&login_data, &http, step, ArrivedBy::ByForm).await

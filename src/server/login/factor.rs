@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use qrcode::{Color, QrCode};
 use serde::Deserialize;
 
-use super::{ArrivedBy, LoginData, empty, finish_step, foreign_form, own_handle, run};
+use super::{ArrivedBy, LoginData, empty, finish_step, foreign_form, own_cookies, run};
 use crate::domain::Secret;
 use crate::federation::login::step::{CodeError, FactorPage};
 use crate::server::page::{EnrolForm, FactorForm, MailCodeForm, Picture, RecoveryCodes};
@@ -24,14 +24,14 @@ pub(super) struct CodeForm {
 
 /// `POST /login/code`: checks the code of a second factor or a recovery code, or switches to another kind of code.
 pub(super) async fn code(login_data: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&login_data, &http, &form.csrf) else {
-        return foreign_form(&http);
+    let Some(cookies) = own_cookies(&login_data, &http, &form.csrf) else {
+        return foreign_form(&login_data, &http);
     };
     let federation = Arc::clone(&login_data.federation);
     let step = run(move || match form.decision.as_str() {
-        "mail" => federation.login.mail_code(&handle),
-        "authenticator" => federation.login.authenticator(&handle),
-        _ => federation.login.code(&handle, &form.code),
+        "mail" => federation.login.mail_code(cookies.browser()),
+        "authenticator" => federation.login.authenticator(cookies.browser()),
+        _ => federation.login.code(cookies.browser(), &form.code),
     })
     .await;
     finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
@@ -39,11 +39,11 @@ pub(super) async fn code(login_data: Data<LoginData>, http: HttpRequest, form: F
 
 /// `POST /login/codes`: confirms that the recovery codes were read.
 pub(super) async fn read_codes(login_data: Data<LoginData>, http: HttpRequest, form: Form<CodeForm>) -> HttpResponse {
-    let Some(handle) = own_handle(&login_data, &http, &form.csrf) else {
-        return foreign_form(&http);
+    let Some(cookies) = own_cookies(&login_data, &http, &form.csrf) else {
+        return foreign_form(&login_data, &http);
     };
     let federation = Arc::clone(&login_data.federation);
-    let step = run(move || federation.login.read_codes(&handle)).await;
+    let step = run(move || federation.login.read_codes(cookies.browser())).await;
     finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
 }
 

@@ -133,7 +133,7 @@ impl LdapUserstore {
         {
             Ok(Some(written)) => Ok(written),
             Ok(None) => Err(StoreError::Unsupported("create this")),
-            Err(error @ (StoreError::Taken { .. } | StoreError::Stale)) => {
+            Err(error @ (StoreError::Taken { .. } | StoreError::Stale | StoreError::Superseded)) => {
                 log::debug!(
                     "userstore {}: {kind} {dn} is deleted again: {error}",
                     self.settings.name

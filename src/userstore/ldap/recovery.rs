@@ -65,7 +65,7 @@ impl LdapUserstore {
                     return self.end(subject);
                 }
                 match self.confirm_create(pending.write(), side_records, (&dn, subject)) {
-                    Err(StoreError::Taken { .. } | StoreError::Stale) => self.end(subject),
+                    Err(StoreError::Taken { .. } | StoreError::Stale | StoreError::Superseded) => self.end(subject),
                     done => done.map(|_| ()),
                 }
             }

@@ -1,7 +1,9 @@
 //! Writes the records that go with a change of an account: links, consents and granted memberships.
 
 use crate::domain::{Link, ResourceId, SideRecord, StoreName, Timestamp};
-use crate::storage::{SqlConnection, approvals, consents, grants, group_grants, links, removals, sessions};
+use crate::storage::{
+    SqlConnection, approvals, consents, credential_versions, grants, group_grants, links, removals, sessions,
+};
 use crate::userstore::StoreError;
 
 /// The resource that the records are about, and the time of the change.
@@ -12,10 +14,10 @@ pub(super) struct RecordOwner<'a> {
 }
 
 impl RecordOwner<'_> {
-    /// Writes one record in the open transaction. Journal entries are written elsewhere.
+    /// Writes one record in the open transaction. Journal entries are written elsewhere, and proofs are checked there.
     pub(super) fn write(&self, connection: &mut SqlConnection, side_record: &SideRecord) -> Result<(), StoreError> {
         match side_record {
-            SideRecord::Journal(_) => {}
+            SideRecord::Journal(_) | SideRecord::Proof(_) => {}
             SideRecord::Link(link) => self.link(connection, link)?,
             SideRecord::Unlink { link, spared } => self.unlink(connection, link, spared.as_deref())?,
             SideRecord::Consent(consent) => consents::insert(connection, consent, self.store, self.id, self.at)?,
@@ -29,15 +31,20 @@ impl RecordOwner<'_> {
     /// finds the removal.
     fn link(&self, connection: &mut SqlConnection, link: &Link) -> Result<(), StoreError> {
         if removals::has_begun(connection, &link.identity_provider)? {
-            return Err(StoreError::Stale);
+            return Err(StoreError::Superseded);
         }
         links::insert(connection, link, self.store, self.id, self.at)?;
+        credential_versions::advance(connection, self.id)?;
         Ok(approvals::delete_of_identity(connection, link)?)
     }
 
     /// Deletes a link and, if the user has no other at the provider, ends the sessions that began through it, but for one.
     fn unlink(&self, connection: &mut SqlConnection, link: &Link, spared: Option<&str>) -> Result<(), StoreError> {
         links::delete(connection, link, self.id)?;
+        let version = credential_versions::advance(connection, self.id)?;
+        if let Some(spared) = spared {
+            sessions::renew(connection, spared, version)?;
+        }
         let provider = &link.identity_provider;
         if !links::has(connection, self.id, provider)? {
             for session in sessions::of_provider(connection, self.id, provider)? {

@@ -5,7 +5,9 @@ use super::write::{PreparedAction, PreparedWrite, append, locked};
 use crate::domain::change::MembershipDelta;
 use crate::domain::{Precondition, Resource, ResourceId};
 use crate::storage::tables::resources;
-use crate::storage::{Database, SqlConnection, consents, factors, group_grants, links, mail_codes};
+use crate::storage::{
+    Database, SqlConnection, consents, credential_versions, factors, group_grants, links, mail_codes,
+};
 use crate::userstore::{StoreError, WriteResult};
 use diesel::prelude::*;
 
@@ -75,6 +77,7 @@ impl PreparedWrite {
         mail_codes::delete_of_user(connection, &self.id)?;
         group_grants::forget(connection, &self.id)?;
         self.end_sessions(connection)?;
+        credential_versions::delete_of_user(connection, &self.id)?;
         // The database deletes values, members and the password with the row.
         diesel::delete(resources::table.find(self.id.as_str())).execute(connection)?;
         self.record(

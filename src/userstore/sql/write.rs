@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{SqlConnection, StorageError, grants, journal, sessions};
+use crate::storage::{SqlConnection, StorageError, credential_versions, grants, journal, sessions};
 use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, Write, WriteAction, WriteResult};
 
 /// A write with everything that can be computed before the transaction begins: hashes, index values, texts.
@@ -180,6 +180,7 @@ impl PreparedWrite {
                 .current(connection, expected)?
                 .map_or(Ok(None), |_| Err(StoreError::Stale));
         };
+        self.check_proof(connection)?;
         if state.password.is_some() || state.closed {
             self.end_sessions(connection)?;
         }
@@ -272,6 +273,7 @@ impl PreparedWrite {
         let Some(resource) = self.current(connection, &Precondition::None)? else {
             return Ok(None);
         };
+        self.check_proof(connection)?;
         self.write_side_records(connection)?;
         Ok(Some(WriteResult {
             resource,
@@ -282,6 +284,7 @@ impl PreparedWrite {
 
     /// Ends the user's sessions and grants in the same transaction, so that no later change can revive them.
     pub(super) fn end_sessions(&self, connection: &mut SqlConnection) -> QueryResult<()> {
+        credential_versions::advance(connection, &self.id)?;
         sessions::delete_of_user(connection, &self.id, self.at)?;
         grants::revoke_of_user(connection, &self.id, self.at)
     }
@@ -382,6 +385,19 @@ impl PreparedWrite {
             append(connection, entry, resource, delta)?;
         }
         self.write_side_records(connection)
+    }
+
+    /// Refuses the change if it rests on a proof under credentials that have changed since. Checked before anything here
+    /// changes them.
+    fn check_proof(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
+        for side_record in &self.side_records {
+            if let SideRecord::Proof(version) = side_record
+                && credential_versions::hold(connection, &self.id)? != *version
+            {
+                return Err(StoreError::Superseded);
+            }
+        }
+        Ok(())
     }
 
     fn write_side_records(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {

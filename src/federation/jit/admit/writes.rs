@@ -62,8 +62,11 @@ impl ProvisioningContext<'_> {
             return Err(DirectoryError::NotFound(Kind::USER));
         };
         let operation = self.patch(&resource, &agreement.consents)?;
-        self.directory
-            .apply(self.change(operation, self.side_records(true, agreement)))?;
+        self.directory.apply(self.change(operation, {
+            let proof = self.proof.filter(|proof| proof.user == account.id);
+            let proof = proof.map(|proof| SideRecord::Proof(proof.credentials));
+            proof.into_iter().chain(self.side_records(true, agreement)).collect()
+        }))?;
         self.fill(&resource, agreement)?;
         Ok(None)
     }

@@ -2,9 +2,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{Secret, ServiceProviderName};
-use crate::federation::jit::policy::ApprovalRule;
-use crate::federation::jit::policy::SecondFactor;
+use crate::domain::Secret;
+use crate::federation::jit::policy::{ApprovalRule, wiki};
 
 mod asked;
 
@@ -40,16 +39,7 @@ impl Case {
             policy: JitPolicy::default(),
             trusted: Vec::new(),
             claims: claim_mapping::standard(),
-            service_provider: ServiceProviderPolicy {
-                name: ServiceProviderName::from("wiki"),
-                display_name: "Wiki".to_owned(),
-                identity_providers: vec!["google".into()],
-                local_login: true,
-                inbound_userstore: None,
-                jit_mode: None,
-                purposes: Vec::new(),
-                mfa: SecondFactor::None,
-            },
+            service_provider: wiki(),
             identity: Identity {
                 issuer: "https://idp.example".to_owned(),
                 subject: "1".to_owned(),

@@ -1,0 +1,18 @@
+-- How often the ways in to an account changed: its password, second factor, links, or whether it may enter at all. What
+-- was proved under an earlier version does not count.
+CREATE TABLE credential_versions (
+    resource_id TEXT NOT NULL PRIMARY KEY,
+    version BIGINT NOT NULL
+);
+ALTER TABLE sessions ADD COLUMN credential_version BIGINT NOT NULL DEFAULT 0;
+-- When the person proved who they are; none if the identity provider did not say.
+ALTER TABLE sessions ADD COLUMN authenticated_at BIGINT;
+ALTER TABLE grants ADD COLUMN authenticated_at BIGINT;
+-- The identity provider of the login; none for a local password.
+ALTER TABLE grants ADD COLUMN identity_provider TEXT;
+UPDATE sessions SET authenticated_at = auth_time;
+UPDATE grants SET authenticated_at = auth_time;
+UPDATE grants SET identity_provider =
+    (SELECT sessions.identity_provider FROM sessions WHERE sessions.id_hash = grants.session_hash);
+CREATE INDEX grants_by_provider ON grants (identity_provider) WHERE identity_provider IS NOT NULL AND revoked IS NULL;
+CREATE INDEX sessions_by_provider ON sessions (identity_provider) WHERE identity_provider IS NOT NULL;

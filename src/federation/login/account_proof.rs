@@ -1,0 +1,160 @@
+//! The proof of an account that an identity is to be linked to: all that the account needs to be entered, in the same
+//! browser and the same login.
+
+use super::Login;
+use super::browser::Browser;
+use super::step::LoginStep;
+use super::transaction::{AccountProofs, AssertedIdentity, Linking, LoadedTransaction, LoginState};
+use crate::domain::login::Authentication;
+use crate::domain::{IdentityProviderName, Secret};
+use crate::federation::error::LoginError;
+use crate::federation::idp::provider::Identity;
+use crate::federation::jit::decide::LocalAccount;
+use crate::federation::jit::denial::Denial;
+use crate::federation::jit::policy::ServiceProviderPolicy;
+use crate::storage::{StorageError, links};
+
+impl Login {
+    /// Asks the person to prove an account, and offers the proofs that it has.
+    pub(super) fn ask_proof(
+        &self,
+        mut loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        asserted: AssertedIdentity,
+        account: LocalAccount,
+    ) -> Result<LoginStep, LoginError> {
+        let proofs = self.proofs(policy, &account)?;
+        loaded.transaction.linking = Some(Linking {
+            asserted,
+            store: account.store,
+            account: account.id,
+            username: account.username,
+            proofs,
+        });
+        self.enter(loaded, policy, LoginState::Proving)
+    }
+
+    /// Returns the first proofs that a person may give for an account. A code by e-mail is one only where there is no
+    /// other.
+    fn proofs(&self, policy: &ServiceProviderPolicy, account: &LocalAccount) -> Result<AccountProofs, LoginError> {
+        let password = self.directory.has_password(&account.store, &account.id)?;
+        let linked = self
+            .database
+            .read::<_, StorageError>(|connection| links::of_user(connection, &account.id))?;
+        let mut providers: Vec<IdentityProviderName> = Vec::new();
+        for record in linked {
+            let provider = record.link.identity_provider;
+            if !providers.contains(&provider) && self.allowed(&provider, policy).is_ok() {
+                providers.push(provider);
+            }
+        }
+        let authentication = self.authentication((account.store.clone(), account.id.clone()), None, &[])?;
+        let mail = if password || !providers.is_empty() || self.config.mail.is_none() {
+            None
+        } else {
+            self.mailed_code(&authentication, false)?
+        };
+        Ok(AccountProofs {
+            password,
+            providers,
+            mail,
+        })
+    }
+
+    /// Proves, by its password, the account that an identity is to be linked to. The proof counts for this identity in
+    /// this login alone.
+    pub fn prove<'a>(&self, browser: impl Into<Browser<'a>>, password: &Secret) -> Result<LoginStep, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
+        let Some(linking) = proving(&loaded).filter(|linking| linking.proofs.password) else {
+            return Ok(self.show(&loaded, policy));
+        };
+        if password.expose().is_empty() {
+            return Ok(self.show(&loaded, policy));
+        }
+        let mut authentication = self.proof_of(&linking)?;
+        if !self.is_password(&linking.store, Some(&linking.account), password)? {
+            return self.count_failure(loaded, policy);
+        }
+        authentication.amr.push("pwd".to_owned());
+        self.complete(loaded, policy, authentication)
+    }
+
+    /// Sends a code to the account that an identity is to be linked to, where it has no other proof.
+    pub fn prove_by_mail<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
+        let (loaded, policy) = self.load(browser)?;
+        let linking = proving(&loaded);
+        let Some((linking, mail)) = linking.and_then(|linking| Some((linking.clone(), linking.proofs.mail?))) else {
+            return Ok(self.show(&loaded, policy));
+        };
+        let mut authentication = self.proof_of(&linking)?;
+        authentication.authenticated_at = None;
+        self.send_code(loaded, policy, authentication, mail)
+    }
+
+    /// Proves the account that an identity is to be linked to by another identity, which is linked to it already.
+    pub(super) fn prove_by_identity(
+        &self,
+        loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        provider: &IdentityProviderName,
+        identity: &Identity,
+    ) -> Result<LoginStep, LoginError> {
+        let Some(linking) = loaded.transaction.linking.clone() else {
+            return Err(Denial::NotUnderWay.into());
+        };
+        let link = self.database.read::<_, StorageError>(|connection| {
+            links::find(connection, provider, &identity.issuer, &identity.subject)
+        })?;
+        if link.is_none_or(|link| link.resource_id != linking.account) {
+            return Err(Denial::AnotherPerson.into());
+        }
+        let mut authentication = self.proof_of(&linking)?;
+        authentication.amr.push("fed".to_owned());
+        authentication.authenticated_at = None;
+        self.complete(loaded, policy, authentication)
+    }
+
+    /// Asks for another user name instead of linking, where people choose their names.
+    pub fn rename<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
+        let (mut loaded, policy) = self.load(browser)?;
+        let Some(linking) = proving(&loaded) else {
+            return Ok(self.show(&loaded, policy));
+        };
+        let mut asserted = linking.asserted;
+        asserted.wishes.another_name = true;
+        loaded.transaction.linking = None;
+        let upstream = self.config.allowed(&asserted.provider, policy)?;
+        self.admit(loaded, upstream, asserted, None)
+    }
+
+    /// Links the identity to the account, now that the account is proved.
+    pub(super) fn link_proved(
+        &self,
+        mut loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        linking: Linking,
+        proof: Authentication,
+    ) -> Result<LoginStep, LoginError> {
+        loaded.transaction.linking = None;
+        let asserted = AssertedIdentity {
+            proof: Some(proof),
+            ..linking.asserted
+        };
+        let upstream = self.allowed(&asserted.provider, policy)?;
+        self.admit(loaded, upstream, asserted, None)
+    }
+
+    /// The account as far as it is proved: not at all.
+    fn proof_of(&self, linking: &Linking) -> Result<Authentication, LoginError> {
+        let account = (linking.store.clone(), linking.account.clone());
+        Ok(self.authentication(account, None, &[])?)
+    }
+}
+
+/// The identity that is to be linked, if the account is to be proved now.
+fn proving(loaded: &LoadedTransaction) -> Option<Linking> {
+    match loaded.transaction.state {
+        LoginState::Proving => loaded.transaction.linking.clone(),
+        _ => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! Whether a session may enter an application now, and the step that it needs otherwise.
+
+use super::transaction::{LoginState, Transaction};
+use super::visitor::SignedInUser;
+use super::{Login, StartedLogin};
+use crate::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPurpose};
+use crate::domain::{IdentityProviderName, Kind, Relations, Resource, ServiceProviderName};
+use crate::federation::config::Upstream;
+use crate::federation::error::{FederationError, LoginError};
+use crate::federation::jit::entry::{self, EntryAccount, EntryFacts, EntryWay};
+use crate::federation::jit::policy::ServiceProviderPolicy;
+use crate::federation::jit::purpose::Purpose;
+use crate::federation::jit::questions::covers;
+use crate::storage::consents::{self, ConsentRecord};
+use crate::storage::{StorageError, credential_versions, factors, identity_locks, removals};
+
+impl Login {
+    /// Decides, from the facts of this moment, whether a login is enough to enter an application.
+    pub fn entry(
+        &self,
+        service_provider: &ServiceProviderName,
+        authentication: &Authentication,
+        purpose: EntryPurpose,
+    ) -> Result<Entry, FederationError> {
+        let Some(policy) = self.config.policy(service_provider) else {
+            return Ok(Entry::Login);
+        };
+        let facts = self.entry_facts(policy, authentication)?;
+        Ok(entry::decide(policy, authentication, purpose, &facts))
+    }
+
+    /// Begins the step that a session lacks to enter an application: a second factor, or a consent. It goes on only in
+    /// the browser of the session, and as long as the session is open.
+    pub fn step_up(
+        &self,
+        request: AuthorizationRequest,
+        service_provider: &ServiceProviderName,
+        visitor: &SignedInUser,
+    ) -> Result<StartedLogin, LoginError> {
+        let policy = self
+            .config
+            .policy(service_provider)
+            .ok_or_else(|| FederationError::NoServiceProvider(service_provider.clone()))?;
+        let authentication = visitor.authentication.clone();
+        let facts = self.entry_facts(policy, &authentication)?;
+        let transaction = Transaction {
+            session: Some(visitor.session.clone()),
+            ..Transaction::new(request, service_provider.clone(), LoginState::Choosing)
+        };
+        let handle = self.transactions.start(&transaction)?;
+        let loaded = self.transactions.find(&handle)?;
+        let (Some(loaded), true) = (loaded, facts.consents_given) else {
+            // The identity provider says again what the consent is about.
+            let provider = authentication.identity_provider;
+            let to = provider.and_then(|provider| self.send_to(&handle, &provider).ok());
+            return Ok(StartedLogin { handle, to });
+        };
+        self.complete(loaded, policy, authentication)?;
+        Ok(StartedLogin { handle, to: None })
+    }
+
+    fn entry_facts(
+        &self,
+        policy: &ServiceProviderPolicy,
+        authentication: &Authentication,
+    ) -> Result<EntryFacts, FederationError> {
+        let user = self.directory.get(&Kind::USER, &authentication.user, Relations::NONE)?;
+        let provider = authentication.identity_provider.as_ref();
+        let id = &authentication.user;
+        let (credentials, locked, has_authenticator, given, removed) =
+            self.database.read::<_, StorageError>(|connection| {
+                Ok((
+                    credential_versions::current(connection, id)?,
+                    identity_locks::of_user(connection, id)?.is_some(),
+                    factors::has(connection, id, factors::TOTP)?,
+                    consents::of_user(connection, id)?,
+                    provider
+                        .map_or(Ok(None), |name| removals::find(connection, name))?
+                        .is_some(),
+                ))
+            })?;
+        let upstream = provider
+            .and_then(|name| self.config.upstream(name))
+            .filter(|_| !removed);
+        let account = |user: Resource| EntryAccount {
+            active: user.is_active(),
+            store: user.store,
+            locked,
+            has_authenticator,
+            credentials,
+        };
+        Ok(EntryFacts {
+            account: user.map(account),
+            way: way(provider, upstream),
+            consents_given: upstream.is_none_or(|upstream| self.are_given(policy, upstream, given)),
+        })
+    }
+
+    /// Whether a person gave the consents that logins to an application through an identity provider ask for.
+    fn are_given(&self, policy: &ServiceProviderPolicy, upstream: &Upstream, given: Vec<ConsentRecord>) -> bool {
+        if !policy.mode(&upstream.settings.jit).asks_consent() {
+            return true;
+        }
+        let given: Vec<_> = given.into_iter().map(ConsentRecord::effective).collect();
+        let purposes = self.config.named_purposes(upstream, policy);
+        if purposes.is_empty() {
+            // The purpose of the account itself has the attributes of the claims, which are not known here.
+            return given.iter().any(|consent| consent.purpose == Purpose::ACCOUNT);
+        }
+        purposes.iter().all(|purpose| covers(&given, purpose))
+    }
+}
+
+fn way(provider: Option<&IdentityProviderName>, upstream: Option<&Upstream>) -> EntryWay {
+    match (provider, upstream) {
+        (None, _) => EntryWay::Password,
+        (Some(_), Some(upstream)) => EntryWay::Provider(upstream.settings.mfa),
+        (Some(_), None) => EntryWay::Gone,
+    }
+}

@@ -1,0 +1,393 @@
+//! Who may enter: the proofs of a session, of an account that is linked, and of a pending login.
+
+use std::time::Duration;
+
+use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, request, shown};
+use crate::second_factor::code;
+use serde_json::{Value, json};
+use vestibule::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPurpose};
+use vestibule::domain::{Link, ResourceId, Secret};
+use vestibule::federation::idp::provider::CallbackParameters;
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::jit::policy::{JitMode, SecondFactor};
+use vestibule::federation::login::browser::Browser;
+use vestibule::federation::login::step::{FactorPage, LinkProofPage, LoginPage, LoginStep};
+use vestibule::federation::login::visitor::SignedInUser;
+use vestibule::storage::{StorageError, credential_versions, links, random, sessions};
+
+const RIGHT: &str = "correct horse battery";
+const CODE: EntryPurpose = EntryPurpose::Code { fresh_since: None };
+
+fn by_name() -> Value {
+    json!({"mode": "silent", "username": {"claim": "nick"}})
+}
+
+fn bob() -> Value {
+    json!({"sub": "sub-bob", "nick": "bob"})
+}
+
+fn rig() -> Rig {
+    Rig::with(by_name(), |wiki| wiki.identity_providers.push("other".into()))
+}
+
+fn local_bob(rig: &Rig) -> ResourceId {
+    rig.user(&json!({"userName": "bob", "password": RIGHT}))
+}
+
+/// A login through google that comes to the page which asks for a proof of the account of that name.
+fn asked_for_proof(rig: &Rig) -> (String, LinkProofPage) {
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    match shown(rig.back(&handle, &returned)) {
+        LoginPage::LinkProof(page) => (handle, page),
+        page => panic!("not asked for a proof: {page:?}"),
+    }
+}
+
+fn links_of(rig: &Rig, user: &ResourceId) -> usize {
+    rig.database
+        .read::<_, StorageError>(|connection| links::of_user(connection, user))
+        .unwrap()
+        .len()
+}
+
+/// Sets an authenticator up for an account with a password, and returns its key.
+fn enrol(rig: &Rig) -> String {
+    let visitor = session(rig, &by_password(rig));
+    let handle = rig.federation.account.begin_authenticator(&visitor.user).unwrap();
+    let browser = Browser {
+        handle: &handle,
+        session: Some(&visitor.cookie),
+    };
+    let page = shown(rig.federation.login.view(browser));
+    let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = page else {
+        panic!("not asked to set one up: {page:?}")
+    };
+    shown(rig.federation.login.code(browser, &code(&key, rig.clock.now())));
+    rig.clock.advance(Duration::from_secs(30));
+    key
+}
+
+fn by_password(rig: &Rig) -> Authentication {
+    let handle = rig.start();
+    completed(rig.federation.login.password(&handle, "bob", &Secret::new(RIGHT)))
+}
+
+struct OpenSession {
+    cookie: String,
+    user: SignedInUser,
+}
+
+fn session(rig: &Rig, authentication: &Authentication) -> OpenSession {
+    let (cookie, now) = (random::token(), rig.clock.now());
+    let (hash, login) = (random::fingerprint(&cookie), authentication.clone());
+    let user = SignedInUser {
+        authentication: login.clone(),
+        session: hash.clone(),
+    };
+    rig.database
+        .write::<_, StorageError>(move |connection| {
+            Ok(sessions::insert(
+                connection,
+                &hash,
+                &login,
+                now,
+                now.plus(Duration::from_hours(1)),
+            )?)
+        })
+        .unwrap();
+    OpenSession { cookie, user }
+}
+
+fn entry(rig: &Rig, authentication: &Authentication, purpose: EntryPurpose) -> Entry {
+    rig.federation
+        .login
+        .entry(&"wiki".into(), authentication, purpose)
+        .unwrap()
+}
+
+fn change_password(rig: &Rig, user: &ResourceId) {
+    rig.replace(user, &json!({"userName": "bob", "password": "another horse battery"}));
+}
+
+#[test]
+fn linking_asks_for_the_authenticator_of_the_account() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    let key = enrol(&rig);
+    let (handle, _) = asked_for_proof(&rig);
+    let page = shown(rig.federation.login.prove(&handle, &Secret::new(RIGHT)));
+    assert!(
+        matches!(page, LoginPage::SecondFactor(FactorPage::Code { .. })),
+        "{page:?}"
+    );
+    shown(rig.federation.login.code(&handle, &Secret::new("000000")));
+    assert_eq!(links_of(&rig, &user), 0, "nothing is linked by the password alone");
+    let code = code(&key, rig.clock.now());
+    let login = completed(rig.federation.login.code(&handle, &code));
+    assert_eq!(
+        (login.user.clone(), login.amr),
+        (user, ["fed", "pwd", "otp", "mfa"].map(str::to_owned).to_vec())
+    );
+    assert_eq!(links_of(&rig, &login.user), 1);
+}
+
+#[test]
+fn account_without_password_is_proved_by_its_other_identity() {
+    let rig = rig();
+    let user = rig.user(&json!({"userName": "bob"}));
+    link(&rig, &user, "other", "bob-there");
+    let (handle, page) = asked_for_proof(&rig);
+    assert!(!page.password && page.mail.is_none());
+    assert_eq!(page.providers[0].name, "other".into());
+    let back = |handle: &str, subject: &str| -> Outcome {
+        let url = rig.federation.login.choose(handle, &"other".into()).unwrap();
+        let claims = json!({"sub": subject, "nick": "bob", "email": "bob@example.com"});
+        let returned: CallbackParameters = rig.returned(&url, &claims);
+        rig.federation.login.callback(handle, &"other".into(), &returned)
+    };
+    let login = completed(back(&handle, "bob-there"));
+    assert_eq!((&login.user, links_of(&rig, &user)), (&user, 2));
+    assert_eq!(login.identity_provider, Some(google()));
+    let (handle, _) = {
+        let rig = &rig;
+        let handle = rig.start();
+        let returned = rig.away(&handle, &json!({"sub": "sub-eve", "nick": "bob"}));
+        (handle.clone(), shown(rig.back(&handle, &returned)))
+    };
+    assert_eq!(refused(back(&handle, "eve-there")), Denial::AnotherPerson);
+    assert_eq!(links_of(&rig, &user), 2);
+}
+
+#[test]
+fn account_without_any_proof_shows_a_way_on() {
+    let rig = rig();
+    rig.user(&json!({"userName": "bob"}));
+    let (handle, page) = asked_for_proof(&rig);
+    assert!(!page.password && page.providers.is_empty() && page.mail.is_none());
+    assert!(matches!(
+        shown(rig.federation.login.prove(&handle, &Secret::new(RIGHT))),
+        LoginPage::LinkProof(_)
+    ));
+    assert!(matches!(
+        shown(rig.federation.login.back(&handle)),
+        LoginPage::SignIn { .. }
+    ));
+}
+
+fn link(rig: &Rig, user: &ResourceId, provider: &str, subject: &str) {
+    let link = Link {
+        identity_provider: provider.into(),
+        issuer: ISSUER.to_owned(),
+        subject: subject.to_owned(),
+    };
+    let (user, now) = (user.clone(), rig.clock.now());
+    rig.database
+        .write::<_, StorageError>(move |connection| {
+            credential_versions::advance(connection, &user)?;
+            Ok(links::insert(connection, &link, &"PRIMARY".into(), &user, now)?)
+        })
+        .unwrap();
+}
+
+#[test]
+fn account_that_changes_while_it_is_proved_is_not_linked() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    let key = enrol(&rig);
+    let (handle, _) = asked_for_proof(&rig);
+    shown(rig.federation.login.prove(&handle, &Secret::new(RIGHT)));
+    change_password(&rig, &user);
+    let step = rig.federation.login.code(&handle, &code(&key, rig.clock.now()));
+    assert_eq!(refused(step), Denial::NotUnderWay);
+    assert_eq!(links_of(&rig, &user), 0);
+}
+
+#[test]
+fn person_of_another_store_does_not_enter() {
+    let rig = Rig::with(by_name(), |wiki| wiki.inbound_userstore = Some("CORP".into()));
+    let wiki = Rig::new(by_name());
+    let login = completed(wiki.login(&bob()));
+    assert_eq!(entry(&wiki, &login, CODE), Entry::Granted);
+    assert_eq!(refused(rig.login(&bob())), Denial::OtherStore);
+    assert!(
+        rig.users().is_empty(),
+        "no account was made in a store that it does not accept"
+    );
+}
+
+#[test]
+fn pending_second_factor_ends_with_a_change_of_password() {
+    let rig = Rig::with(by_name(), |wiki| wiki.mfa = SecondFactor::Totp);
+    let user = local_bob(&rig);
+    let handle = rig.start();
+    let page = shown(rig.federation.login.password(&handle, "bob", &Secret::new(RIGHT)));
+    let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = page else {
+        panic!("not asked to set one up: {page:?}")
+    };
+    change_password(&rig, &user);
+    let step = rig.federation.login.code(&handle, &code(&key, rig.clock.now()));
+    assert_eq!(refused(step), Denial::NotUnderWay);
+    let handle = rig.start();
+    let page = shown(
+        rig.federation
+            .login
+            .password(&handle, "bob", &Secret::new("another horse battery")),
+    );
+    assert!(
+        matches!(page, LoginPage::SecondFactor(FactorPage::Enrol { .. })),
+        "the owner is not locked out: {page:?}"
+    );
+}
+
+#[test]
+fn proof_of_earlier_credentials_does_not_enter() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    let login = by_password(&rig);
+    assert_eq!(entry(&rig, &login, CODE), Entry::Granted);
+    link(&rig, &user, "other", "bob-there");
+    assert_eq!(entry(&rig, &login, CODE), Entry::Login);
+}
+
+#[test]
+fn session_lacks_the_consent_of_a_stricter_application() {
+    let rig = Rig::new(by_name());
+    let login = completed(rig.login(&bob()));
+    assert_eq!(entry(&rig, &login, CODE), Entry::Granted);
+    let strict = rig.bent(&by_name(), |wiki| wiki.jit_mode = Some(JitMode::Consent));
+    assert_eq!(entry(&strict, &login, CODE), Entry::StepUp);
+    let session = session(&strict, &login);
+    let started = strict
+        .federation
+        .login
+        .step_up(request(), &"wiki".into(), &session.user)
+        .unwrap();
+    let browser = Browser {
+        handle: &started.handle,
+        session: Some(&session.cookie),
+    };
+    let returned = strict.returned(&started.to.unwrap(), &bob());
+    let page = shown(strict.federation.login.callback(browser, &google(), &returned));
+    assert!(matches!(page, LoginPage::Details(_)), "{page:?}");
+    let login = completed(
+        strict
+            .federation
+            .login
+            .answer(browser, vestibule::federation::jit::questions::Answers::default()),
+    );
+    assert_eq!(entry(&strict, &login, CODE), Entry::Granted);
+}
+
+#[test]
+fn step_up_asks_for_the_missing_factor_alone() {
+    let rig = rig();
+    local_bob(&rig);
+    let login = by_password(&rig);
+    let strict = rig.bent(&by_name(), |wiki| wiki.mfa = SecondFactor::Totp);
+    assert_eq!(entry(&strict, &login, CODE), Entry::StepUp);
+    let session = session(&strict, &login);
+    let started = strict
+        .federation
+        .login
+        .step_up(request(), &"wiki".into(), &session.user)
+        .unwrap();
+    assert_eq!(started.to, None);
+    let browser = Browser {
+        handle: &started.handle,
+        session: Some(&session.cookie),
+    };
+    let page = shown(strict.federation.login.view(browser));
+    let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = page else {
+        panic!("not asked to set one up: {page:?}")
+    };
+    let code = code(&key, strict.clock.now());
+    let elsewhere = strict.federation.login.code(&started.handle, &code);
+    assert_eq!(
+        refused(elsewhere),
+        Denial::NotUnderWay,
+        "only in the browser of the session"
+    );
+    shown(strict.federation.login.code(browser, &code));
+    let login = completed(strict.federation.login.read_codes(browser));
+    assert_eq!(login.amr, ["pwd", "otp", "mfa"]);
+    assert_eq!(entry(&strict, &login, CODE), Entry::Granted);
+}
+
+#[test]
+fn linking_counts_only_in_the_browser_that_began_it() {
+    let rig = rig();
+    let visitor = session(&rig, &completed(rig.login(&bob())));
+    let eve = session(&rig, &completed(rig.login(&json!({"sub": "sub-eve", "nick": "eve"}))));
+    let away = rig
+        .federation
+        .account
+        .begin_linking(&eve.user, &"other".into())
+        .unwrap();
+    let returned = rig.returned(&away.to, &json!({"sub": "bob-there", "email": "bob@example.com"}));
+    for session in [None, Some(visitor.cookie.as_str())] {
+        let browser = Browser {
+            handle: &away.handle,
+            session,
+        };
+        let step = rig.federation.login.callback(browser, &"other".into(), &returned);
+        assert_eq!(refused(step), Denial::NotUnderWay);
+    }
+    assert_eq!(links_of(&rig, &eve.user.authentication.user), 1);
+}
+
+/// A login with a request that wants a proof not older than now.
+fn fresh_login(rig: &Rig, auth_time: Option<i64>) -> Outcome {
+    let request = AuthorizationRequest {
+        reauthenticate: true,
+        fresh_since: Some(rig.clock.now()),
+        ..request()
+    };
+    let handle = rig.federation.login.start(request, &"wiki".into()).unwrap().handle;
+    let mut claims = bob();
+    if let Some(auth_time) = auth_time {
+        claims["auth_time"] = auth_time.into();
+    }
+    let returned = rig.away(&handle, &claims);
+    rig.back(&handle, &returned)
+}
+
+#[test]
+fn old_login_at_the_provider_is_not_fresh() {
+    let rig = Rig::new(by_name());
+    let now = rig.clock.now().seconds();
+    for old in [None, Some(now - 3600), Some(now - 61)] {
+        assert_eq!(refused(fresh_login(&rig, old)), Denial::NotReauthenticated, "{old:?}");
+    }
+    for recent in [now, now - 30, now + 3600] {
+        let Ok(LoginStep::Complete(request, login)) = fresh_login(&rig, Some(recent)) else {
+            panic!("not let in: {recent}")
+        };
+        let purpose = EntryPurpose::Code {
+            fresh_since: request.fresh_since,
+        };
+        assert_eq!(entry(&rig, &login, purpose), Entry::Granted);
+        assert!(login.authenticated_at <= Some(rig.clock.now()), "never in the future");
+    }
+}
+
+#[test]
+fn proof_of_our_own_stands_in_for_an_untold_time() {
+    let rig = Rig::new(by_name());
+    let visitor = session(&rig, &completed(rig.login(&bob())));
+    let handle = rig.federation.account.begin_authenticator(&visitor.user).unwrap();
+    let browser = Browser {
+        handle: &handle,
+        session: Some(&visitor.cookie),
+    };
+    let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = shown(rig.federation.login.view(browser)) else {
+        panic!("not asked to set one up")
+    };
+    shown(rig.federation.login.code(browser, &code(&key, rig.clock.now())));
+    rig.clock.advance(Duration::from_mins(1));
+    let page = shown(fresh_login(&rig, None));
+    assert!(
+        matches!(page, LoginPage::SecondFactor(FactorPage::Code { .. })),
+        "{page:?}"
+    );
+}
