@@ -54,6 +54,7 @@ impl Service {
             caller: Caller {
                 actor: Actor::administrator("test"),
                 client,
+                read_only: false,
             },
             cursor: String::new(),
         };

@@ -191,6 +191,7 @@ mod tests {
                 store: "PRIMARY".into(),
                 kind: Kind::USER,
                 attributes: [("userName".to_owned(), "bob".into())].into_iter().collect(),
+                typed: Vec::new(),
             },
             side_records: vec![SideRecord::Link(link.clone())],
         };

@@ -20,6 +20,9 @@ pub(super) enum Command {
         /// The lifetime, such as 30s, 10m, 12h or 90d.
         #[arg(long, value_name = "SPAN", default_value = "365d", value_parser = span)]
         expires: Duration,
+        /// Let the token read users and groups, and change nothing.
+        #[arg(long)]
+        read_only: bool,
     },
     /// List the tokens, without their secrets.
     List,
@@ -39,20 +42,27 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
         Command::Create {
             service_provider,
             expires,
-        } => create(config, service_provider, *expires, json),
+            read_only,
+        } => create(config, service_provider, (*expires, *read_only), json),
         Command::List => list(config, json),
         Command::Revoke { id } => revoke(config, id, json),
     }
 }
 
-fn create(config: &Config, service_provider: &str, lifetime: Duration, json: bool) -> Result<(), CommandError> {
-    let created = tokens::create(&operations(config)?, service_provider, lifetime)?;
+fn create(
+    config: &Config,
+    service_provider: &str,
+    (lifetime, read_only): (Duration, bool),
+    json: bool,
+) -> Result<(), CommandError> {
+    let created = tokens::create(&operations(config)?, service_provider, lifetime, read_only)?;
     let CreatedToken { id, expires, token, .. } = created;
     if json {
         let line = json!({
             "id": id,
             "service_provider": service_provider,
             "expires": expires.to_string(),
+            "read_only": read_only,
             "token": token.expose(),
         });
         println!("{line}");
@@ -80,6 +90,7 @@ fn list(config: &Config, json: bool) -> Result<(), CommandError> {
                     "id": token.id,
                     "service_provider": token.service_provider,
                     "state": state(token),
+                    "read_only": token.read_only,
                     "created": token.created.to_string(),
                     "expires": token.expires.to_string(),
                     "last_used": token.last_used.map(|at| at.to_string()),
@@ -93,8 +104,9 @@ fn list(config: &Config, json: bool) -> Result<(), CommandError> {
     for token in &listed {
         let (name, expires) = (&token.service_provider, token.expires);
         let used = token.last_used.map_or_else(|| "never".to_owned(), |at| at.to_string());
+        let access = if token.read_only { "read only" } else { "read and write" };
         println!(
-            "{}  {name}  {}  expires {expires}  last used {used}",
+            "{}  {name}  {}  {access}  expires {expires}  last used {used}",
             token.id,
             state(token)
         );

@@ -264,6 +264,7 @@ fn people(acme: &App) -> Result<Vec<DemoUser>, DemoError> {
             store: StoreName::PRIMARY,
             kind: Kind::USER,
             attributes,
+            typed: Vec::new(),
         };
         let change = Change {
             actor: Actor::administrator("test"),

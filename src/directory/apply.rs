@@ -13,13 +13,15 @@ use crate::domain::schema::ResourceType;
 use crate::domain::unique::unique_values;
 use crate::domain::validate::{self, Invalid, InvalidKind};
 use crate::domain::{
-    Actor, Attributes, Change, JournalEntry, Kind, Member, Operation, Precondition, Relations, Resource, ResourceId,
-    Secret, SideRecord, StoreName, Timestamp, provenance, replace,
+    Actor, Attributes, Change, JournalEntry, Kind, Member, Operation, Precondition, Principal, Relations, Resource,
+    ResourceId, Secret, SideRecord, StoreName, Timestamp, provenance, replace,
 };
 use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, UniqueKey, Write, WriteAction, WriteResult};
 
 /// The maximum number of attempts when others change the resource at the same time.
 const ATTEMPTS: u32 = 40;
+/// The attribute that says whether an account may enter.
+const ACTIVE: &str = "active";
 /// The waits between the attempts, about two seconds in all.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(100));
 
@@ -41,7 +43,8 @@ impl Directory {
                 store,
                 kind,
                 attributes,
-            } => context.create(&store, kind, attributes),
+                typed,
+            } => context.create(&store, kind, attributes, &typed),
             Operation::Replace {
                 kind,
                 id,
@@ -94,6 +97,8 @@ struct NextState {
     password: Option<PasswordChange>,
     /// The writer of each value, if the change does not determine it.
     writers: Option<provenance::Writers>,
+    /// Whether the change says whether the account is active, be it what is stored.
+    states_active: bool,
 }
 
 /// The parsed state of a resource before the change; empty when it is created.
@@ -104,7 +109,13 @@ struct CurrentState {
 }
 
 impl ChangeContext<'_> {
-    fn create(&self, store: &StoreName, kind: Kind, attributes: Attributes) -> Result<Outcome, DirectoryError> {
+    fn create(
+        &self,
+        store: &StoreName,
+        kind: Kind,
+        attributes: Attributes,
+        typed: &[String],
+    ) -> Result<Outcome, DirectoryError> {
         let resource_type = self.resource_type(&kind)?;
         if !self.actor.reaches(store) {
             return Err(DirectoryError::NotFound(kind));
@@ -114,7 +125,12 @@ impl ChangeContext<'_> {
         validate::check(resource_type, &attributes)?;
         let next = separate(resource_type, attributes)?;
         let id = ResourceId::new(uuid::Uuid::now_v7().to_string());
-        let draft = self.draft(resource_type, &id, next, &CurrentState::default());
+        let mut draft = self.draft(resource_type, &id, next, &CurrentState::default());
+        for (path, writer) in &mut draft.writers {
+            if typed.contains(path) {
+                provenance::PERSON.clone_into(writer);
+            }
+        }
         let diff = provenance::diff(resource_type, &Attributes::new(), &draft.attributes);
         let write = Write {
             kind,
@@ -136,6 +152,7 @@ impl ChangeContext<'_> {
         attributes: Attributes,
     ) -> Result<NextState, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
+        let states_active = attributes.contains_key(ACTIVE);
         let mut merged = replace::merge(resource_type, &stored.attributes, attributes)?;
         let by = (self.actor, self.side_records);
         let ownership = &self.directory.ownership;
@@ -143,6 +160,7 @@ impl ChangeContext<'_> {
         activate(resource_type, &mut merged);
         validate::check(resource_type, &merged)?;
         let mut next = separate(resource_type, merged)?;
+        next.states_active = states_active;
         if has_members(resource_type) {
             next.members.get_or_insert_with(|| vec![MemberStep::Clear]);
         }
@@ -223,6 +241,7 @@ impl ChangeContext<'_> {
                 members: None,
                 rests_on_members: false,
                 password: None,
+                states_active: false,
                 writers: (writers != stored.writers).then_some(writers),
             })
         })
@@ -288,7 +307,7 @@ impl ChangeContext<'_> {
         precondition: &Precondition,
     ) -> Result<Outcome, DirectoryError> {
         let resource_type = self.resource_type(&before.kind)?;
-        let has_other_change = next.password.is_some() || next.writers.is_some();
+        let has_password = next.password.is_some();
         let transfers = next.writers.is_some();
         let read_version = Precondition::Versions(vec![before.version]);
         let expected_of_members = if next.rests_on_members {
@@ -297,6 +316,7 @@ impl ChangeContext<'_> {
             precondition.clone()
         };
         let draft = self.draft(resource_type, &before.id, next, &stored);
+        let has_other_change = has_password || draft.writers.get(ACTIVE) != stored.writers.get(ACTIVE) || transfers;
         if !transfers {
             let ownership = &self.directory.ownership;
             ownership.check((self.actor, self.side_records), &stored.writers, &draft.writers)?;
@@ -344,7 +364,10 @@ impl ChangeContext<'_> {
         let attributes = validate::ordered(resource_type, next.attributes);
         let assigned =
             || provenance::assign_writers(&stored.attributes, &attributes, &stored.writers, &self.actor.writer());
-        let writers = next.writers.unwrap_or_else(assigned);
+        let mut writers = next.writers.unwrap_or_else(assigned);
+        if next.states_active && self.states() && attributes.contains_key(ACTIVE) {
+            writers.insert(ACTIVE.to_owned(), self.actor.writer());
+        }
         Draft {
             key: UniqueKey::of(Some(resource_type), id, &attributes),
             unique: unique_values(resource_type, &attributes),
@@ -353,6 +376,15 @@ impl ChangeContext<'_> {
             members: next.members,
             password: next.password,
         }
+    }
+
+    /// Whether what the actor says about `active` counts as its own statement, also if it is what is stored: a client's or
+    /// an administrator's. Otherwise a job could take over what a client said of a person who left, and a login give it up.
+    fn states(&self) -> bool {
+        matches!(
+            self.actor.principal,
+            Principal::Client { .. } | Principal::Administrator { .. }
+        )
     }
 
     /// A response shows the groups of a resource; reading them later would be a second read.
@@ -404,6 +436,7 @@ fn patched(
     let attributes = patch::apply(resource_type, before, operations)?;
     validate::check(resource_type, &attributes)?;
     let mut next = separate(resource_type, attributes)?;
+    next.states_active = patch::touches(operations, ACTIVE);
     if next.password.is_none() && patch::touches(operations, "password") {
         next.password = Some(PasswordChange::Clear);
     }
@@ -450,6 +483,7 @@ fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<
         rests_on_members: false,
         password,
         writers: None,
+        states_active: false,
     })
 }
 

@@ -106,6 +106,8 @@ pub enum Operation {
         kind: Kind,
         /// Its attributes in strict form.
         attributes: Attributes,
+        /// The paths of the values that a person typed: their writer is the person, whoever the actor is.
+        typed: Vec<String>,
     },
     /// Replaces the writable attributes of a resource.
     Replace {

@@ -2,10 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{Oidc, OidcError};
+use crate::domain::email::Email;
 use crate::domain::{Attributes, Resource};
+use crate::storage::links::{self, LinkRecord};
+use crate::storage::mail_codes;
 
 /// The claims that scopes can request, for the discovery document.
-pub(crate) const CLAIMS: [&str; 10] = [
+pub(crate) const CLAIMS: [&str; 11] = [
     "name",
     "given_name",
     "family_name",
@@ -15,11 +19,40 @@ pub(crate) const CLAIMS: [&str; 10] = [
     "zoneinfo",
     "updated_at",
     "email",
+    "email_verified",
     "groups",
 ];
 
-/// Returns the claims that the scopes request. `email_verified` is left out, since SCIM has no such attribute.
-pub fn of(user: &Resource, scope: &str) -> Map<String, Value> {
+impl Oidc {
+    /// Returns the claims about a user that the scopes request.
+    pub(super) fn claims_of(&self, user: &Resource, scope: &str) -> Result<Map<String, Value>, OidcError> {
+        let mut claims = of(user, scope);
+        let address = claims.get("email").and_then(Value::as_str).and_then(Email::parse);
+        let fingerprint = address.map(|address| mail_codes::address_fingerprint(&user.id, &address));
+        if claims.contains_key("email") {
+            let is_verified = self.is_proved(user, fingerprint.as_deref())?;
+            claims.insert("email_verified".to_owned(), json!(is_verified));
+        }
+        Ok(claims)
+    }
+
+    /// Whether the user proved an address by a code that was sent to it, or an identity provider that the account is
+    /// linked to called it verified at the last login. An address that anyone else wrote or typed is not verified.
+    fn is_proved(&self, user: &Resource, address: Option<&str>) -> Result<bool, OidcError> {
+        let Some(address) = address else { return Ok(false) };
+        let (proved, linked) = self.database.read::<_, OidcError>(|connection| {
+            Ok((
+                mail_codes::proved(connection, &user.id)?,
+                links::of_user(connection, &user.id)?,
+            ))
+        })?;
+        let by_provider = |link: &LinkRecord| link.verified_email.as_deref() == Some(address);
+        Ok(proved.as_deref() == Some(address) || linked.iter().any(by_provider))
+    }
+}
+
+/// Returns the claims that the scopes request, but for `email_verified`, which SCIM has no attribute for.
+fn of(user: &Resource, scope: &str) -> Map<String, Value> {
     let attributes = user.document.attributes();
     let mut claims = Map::new();
     for word in scope.split(' ') {

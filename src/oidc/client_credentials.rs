@@ -11,8 +11,15 @@ use super::token::TokenResponse;
 use crate::storage::StorageError;
 use crate::storage::scim_tokens::{self, NewScimToken};
 
-/// The only scope of such a token.
+/// The scope of a token that may read and write.
 pub(super) const SCOPE: &str = "scim";
+/// The scope of a token that may read only.
+const READ_ONLY: &str = "scim:read";
+
+/// Returns the scope of a token.
+pub(super) fn scope_of(read_only: bool) -> &'static str {
+    if read_only { READ_ONLY } else { SCOPE }
+}
 
 impl Oidc {
     pub(super) fn client_credentials(
@@ -24,15 +31,22 @@ impl Oidc {
             .scim_tokens
             .filter(|_| !client.is_public())
             .ok_or(ErrorCode::UnauthorizedClient.because("The client is not configured for client_credentials."))?;
-        if parameters.get("scope").is_some_and(|scope| scope != SCOPE) {
-            return Err(ErrorCode::InvalidScope.because("scope must be scim.").into());
-        }
+        let read_only = match parameters.get("scope") {
+            None | Some(SCOPE) => false,
+            Some(READ_ONLY) => true,
+            Some(_) => {
+                return Err(ErrorCode::InvalidScope
+                    .because("scope must be scim or scim:read.")
+                    .into());
+            }
+        };
         let now = self.clock.now();
         let issue = NewScimToken {
             service_provider: client.name.clone(),
             client_id: Some(client.client_id.clone()),
             created: now,
             expires: now.plus(life),
+            read_only,
         };
         let (_, token) = self
             .database
@@ -42,7 +56,7 @@ impl Oidc {
             token_type: "Bearer",
             expires_in: i64::try_from(life.as_secs()).unwrap_or(i64::MAX),
             refresh_token: None,
-            scope: SCOPE.to_owned(),
+            scope: scope_of(read_only).to_owned(),
             id_token: None,
         })
     }

@@ -5,9 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
-use super::claims;
 use super::client::Client;
-use crate::domain::{Resource, Timestamp};
+use crate::domain::Timestamp;
 use crate::storage::grants::Grant;
 use crate::storage::random;
 
@@ -15,16 +14,15 @@ use crate::storage::random;
 pub(super) struct IdTokenInput<'a> {
     pub(super) client: &'a Client,
     pub(super) grant: &'a Grant,
-    pub(super) user: &'a Resource,
-    /// The scope of the access token that is issued with it.
-    pub(super) scope: &'a str,
+    /// The claims about the user that the scope of its access token requests.
+    pub(super) about_user: Map<String, Value>,
 }
 
 /// Returns the claims of the ID token that is issued with an access token. Only the first one has the `nonce` (OpenID
 /// Connect Core §12.2).
 pub(super) fn claims(
     issuer: &str,
-    about: &IdTokenInput<'_>,
+    about: IdTokenInput<'_>,
     access_token: &str,
     now: Timestamp,
     nonce: Option<&str>,
@@ -32,21 +30,21 @@ pub(super) fn claims(
     let IdTokenInput {
         client,
         grant,
-        user,
-        scope,
+        about_user: mut claims,
     } = about;
-    let mut claims = claims::of(user, scope);
     for (name, value) in [
         ("iss", json!(issuer)),
         ("sub", json!(grant.user)),
         ("aud", json!(client.client_id)),
         ("exp", json!(now.plus(client.lifetimes.id_token).seconds())),
         ("iat", json!(now.seconds())),
-        ("auth_time", json!(grant.auth_time.seconds())),
         ("at_hash", json!(half_hash(access_token))),
         ("sid", json!(sid(&grant.session_hash))),
     ] {
         claims.insert(name.to_owned(), value);
+    }
+    if let Some(at) = grant.authenticated_at {
+        claims.insert("auth_time".to_owned(), json!(at.seconds()));
     }
     if let Some(nonce) = nonce {
         claims.insert("nonce".to_owned(), json!(nonce));

@@ -61,7 +61,7 @@ impl Oidc {
     fn describe_scim_token(&self, token: &ScimToken, client: &Client, answer: &mut Map<String, Value>) {
         for (name, value) in [
             ("active", json!(true)),
-            ("scope", json!(client_credentials::SCOPE)),
+            ("scope", json!(client_credentials::scope_of(token.read_only))),
             ("client_id", json!(client.client_id)),
             ("iss", json!(self.issuer)),
             ("iat", json!(token.created.seconds())),
@@ -114,9 +114,11 @@ impl Oidc {
             ("aud", json!(active.grant.client_id)),
             ("iss", json!(self.issuer)),
             ("exp", json!(active.expires.seconds())),
-            ("auth_time", json!(active.grant.auth_time.seconds())),
         ] {
             answer.insert(name.to_owned(), value);
+        }
+        if let Some(at) = active.grant.authenticated_at {
+            answer.insert("auth_time".to_owned(), json!(at.seconds()));
         }
         if active.is_access {
             answer.insert("token_type".to_owned(), json!("Bearer"));

@@ -125,6 +125,24 @@ impl Keys {
         Ok(())
     }
 
+    /// Replaces every key at once. What they signed is worth nothing from now on, and the new ones sign at once: clients
+    /// that cached the old set must fetch the new one.
+    pub(super) fn replace(&self) -> Result<(), KeysError> {
+        let now = self.clock.now();
+        let records = Algorithm::ALL.map(|algorithm| self.make(algorithm, now, now));
+        let records: Vec<SigningKeyRecord> = records.into_iter().collect::<Result<_, _>>()?;
+        self.database.write::<_, StorageError>(move |connection| {
+            signing_keys::lock(connection)?;
+            signing_keys::delete_all(connection)?;
+            for record in &records {
+                signing_keys::insert(connection, record)?;
+            }
+            Ok(())
+        })?;
+        self.forget();
+        Ok(())
+    }
+
     /// Removes the keys that retired so long ago that no token signed by them is still valid.
     pub(super) fn sweep(&self) -> Result<usize, KeysError> {
         let before = self.clock.now().minus(self.kept);

@@ -179,6 +179,12 @@ impl Oidc {
         Ok(self.keys.rotate()?)
     }
 
+    /// Replaces the signing keys at once, for keys that leaked. ID tokens that the old ones signed are worth nothing from
+    /// now on.
+    pub(crate) fn replace_keys(&self) -> Result<(), OidcError> {
+        Ok(self.keys.replace()?)
+    }
+
     /// Removes expired sessions, grants, tokens and other records, and retired keys. Returns the number of removed
     /// records.
     pub fn sweep(&self) -> Result<usize, OidcError> {

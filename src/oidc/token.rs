@@ -156,10 +156,9 @@ impl Oidc {
             let subject = IdTokenInput {
                 client,
                 grant: &grant,
-                user: &user,
-                scope: &scope,
+                about_user: self.claims_of(&user, &scope)?,
             };
-            let claims = id_token::claims(&self.issuer, &subject, &fresh.access_token, now, nonce);
+            let claims = id_token::claims(&self.issuer, subject, &fresh.access_token, now, nonce);
             Some(jws::write(&signer, jws::ID_TOKEN, &claims).map_err(KeysError::from)?)
         } else {
             None

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Oidc;
 use super::error::{ClientFailure, ErrorCode, OAuthError, OidcError};
-use super::{Oidc, claims};
 use crate::storage::tokens::AccessToken;
 use crate::storage::{random, tokens};
 
@@ -28,7 +28,7 @@ impl Oidc {
                 .because("The access token does not have the scope openid.")
                 .into());
         }
-        let mut claims = claims::of(&user, &scope);
+        let mut claims = self.claims_of(&user, &scope)?;
         claims.insert("sub".to_owned(), json!(grant.user));
         Ok(claims)
     }

@@ -69,6 +69,7 @@ pub fn create(context: &Context, user: &UserRef, new: &NewUser) -> Result<Resour
         store: user.store.clone(),
         kind: Kind::USER,
         attributes,
+        typed: Vec::new(),
     };
     apply(context, operation)
 }

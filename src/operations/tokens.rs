@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Context, OperationError, Right, configured};
 use crate::domain::{Secret, ServiceProviderName, Timestamp};
 use crate::storage::StorageError;
-use crate::storage::scim_tokens::{self, ScimToken};
+use crate::storage::scim_tokens::{self, NewScimToken, ScimToken};
 
 /// A new token. The secret is shown once; only its hash is stored.
 pub struct CreatedToken {
@@ -20,15 +20,27 @@ pub struct CreatedToken {
 }
 
 /// Creates a token for the SCIM client of a service provider.
-pub fn create(context: &Context, service_provider: &str, lifetime: Duration) -> Result<CreatedToken, OperationError> {
+pub fn create(
+    context: &Context,
+    service_provider: &str,
+    lifetime: Duration,
+    read_only: bool,
+) -> Result<CreatedToken, OperationError> {
     context.administrator.must(Right::ManageTokens)?;
     let known = &context.names.service_providers;
     let name = configured("service provider", known, service_provider)?.clone();
     let (now, owner) = (context.clock.now(), name.clone());
     let expires = now.plus(lifetime);
+    let new = NewScimToken {
+        service_provider: owner,
+        client_id: None,
+        created: now,
+        expires,
+        read_only,
+    };
     let (id, token) = context
         .database
-        .write::<_, StorageError>(move |connection| Ok(scim_tokens::create(connection, &owner, now, expires)?))?;
+        .write::<_, StorageError>(move |connection| Ok(scim_tokens::issue(connection, &new)?))?;
     log::info!("{} created the SCIM token {id} of {name}", context.administrator.name());
     Ok(CreatedToken {
         id,

@@ -93,6 +93,7 @@ impl Scim {
                 service_provider: token.service_provider.clone(),
             },
             client: client.clone(),
+            read_only: token.read_only,
         })
     }
 

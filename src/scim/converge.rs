@@ -13,7 +13,10 @@ use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::query::Query;
 use crate::domain::schema::AttributeRef;
 use crate::domain::schema::ResourceType;
-use crate::domain::{Attributes, IdentityProviderName, Kind, Operation, Precondition, Resource, ResourceId, StoreName};
+use crate::domain::{
+    Attributes, IdentityProviderName, Kind, Operation, Precondition, Relations, Resource, ResourceId, StoreName,
+    provenance,
+};
 use crate::storage::{StorageError, links};
 use crate::userstore::StoreError;
 
@@ -51,12 +54,20 @@ impl Scim {
             attributes,
         } = wanted;
         if let Some(id) = self.adoptable(caller, resource_type, &attributes)? {
+            let account = self.directory.get(&Kind::USER, &id, Relations::NONE)?;
+            if account.is_some_and(|account| !account.is_active() && !may_enable(caller, &account)) {
+                return Err(ScimErrorKind::Uniqueness.because(format!(
+                    "{endpoint}/{id} is this user, and somebody else switched it off. Change that one.",
+                    endpoint = resource_type.endpoint,
+                )));
+            }
             return self.take_over(caller, resource_type, id, attributes);
         }
         let operation = Operation::Create {
             store: store.clone(),
             kind: resource_type.kind.clone(),
             attributes,
+            typed: Vec::new(),
         };
         let error = match self.apply(caller, operation) {
             Ok(outcome) => return Ok(outcome.into_resource()),
@@ -68,7 +79,7 @@ impl Scim {
             return Err(error);
         };
         let own = holder.writers.writers().get(&attribute) == Some(&caller.actor.writer());
-        if own && !holder.is_active() {
+        if own && !holder.is_active() && may_enable(caller, &holder) {
             attributes.entry("active").or_insert(Value::Bool(true));
             return self.take_over(caller, resource_type, holder.id, attributes);
         }
@@ -166,7 +177,11 @@ impl Scim {
         let linked = links
             .iter()
             .any(|link| link.link.identity_provider == adoption.identity_provider);
-        Ok(linked.then(|| one.id.clone()))
+        // What people type about themselves proves nothing about who they are.
+        let key = attribute.path();
+        let writers = one.writers.writers();
+        let is_trusted = writers.get(&key).is_some_and(|writer| writer != provenance::PERSON);
+        Ok((linked && is_trusted).then(|| one.id.clone()))
     }
 
     /// Lets the client take over an account: the values that it sends are set, the rest stays.
@@ -189,6 +204,13 @@ impl Scim {
         };
         Ok(self.apply(caller, operation)?.into_resource())
     }
+}
+
+/// Whether a client's POST may enable an account again: only what it switched off itself, or what its lease did.
+fn may_enable(caller: &Caller, account: &Resource) -> bool {
+    let writers = account.writers.writers();
+    let writer = writers.get("active");
+    writer == Some(&caller.actor.writer()) || writer == Some(&provenance::of_job("lease"))
 }
 
 /// Returns the attribute whose value another resource has, if that is the error.

@@ -128,6 +128,8 @@ pub struct Caller {
     pub actor: Actor,
     /// Its configuration.
     pub client: ScimClient,
+    /// Whether its token may read only (RFC 7644 §7.4).
+    pub read_only: bool,
 }
 
 /// The resource that a request names.
@@ -342,6 +344,9 @@ impl Scim {
     }
 
     fn apply(&self, caller: &Caller, operation: Operation) -> Result<Outcome, ScimError> {
+        if caller.read_only {
+            return Err(ScimErrorKind::Forbidden.because("This token may only read."));
+        }
         let change = Change {
             actor: caller.actor.clone(),
             operation,

@@ -164,10 +164,15 @@ async fn userinfo(oidc: web::Data<Oidc>, http: HttpRequest) -> HttpResponse {
 
 async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
+    let asked = parameters.clone();
     let session = session_of(&oidc, &http);
     let is_form = http.method() == Method::POST;
-    let provider = oidc.clone();
+    let (provider, has_session) = (oidc.clone(), session.is_some());
     let mut answer = match blocking::run(move || provider.logout(&parameters, session.as_deref(), is_form)).await {
+        // A form of another site comes without the cookie. A redirect brings it, and the user is asked.
+        Some(Ok(LoggedOut::Redirect(_) | LoggedOut::Done)) if is_form && !has_session && !is_asked(&asked) => {
+            return see_other(&ask_again(&asked));
+        }
         Some(Ok(LoggedOut::Redirect(location))) if is_form => redirect_page(&location),
         Some(Ok(LoggedOut::Redirect(location))) => see_other(&location),
         Some(Ok(LoggedOut::Done)) => respond(StatusCode::OK, page::LoggedOutPage { way_out: None }.render(), &[]),
@@ -175,9 +180,24 @@ async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
         Some(Err(failure)) => return page_failed(&failure),
         None => return stopping(),
     };
-    // Adding a cookie fails only if its text is no valid header value; the value of this one is empty.
-    let _ = answer.add_removal_cookie(&session_cookie(&oidc, String::new()));
+    if has_session {
+        // Adding a cookie fails only if its text is no valid header value; the value of this one is empty.
+        let _ = answer.add_removal_cookie(&session_cookie(&oidc, String::new()));
+    }
     answer
+}
+
+/// Whether a logout form comes from this server's own page.
+fn is_asked(parameters: &[(String, String)]) -> bool {
+    parameters.iter().any(|(name, _)| name == "confirm")
+}
+
+/// The address at which a browser asks again for a logout. The ID token stays out of it.
+fn ask_again(parameters: &[(String, String)]) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let kept = ["client_id", "post_logout_redirect_uri", "state"];
+    query.extend_pairs(parameters.iter().filter(|(name, _)| kept.contains(&name.as_str())));
+    format!("/oauth2/logout?{}", query.finish())
 }
 
 /// Completes a login: opens a session and answers the service provider.

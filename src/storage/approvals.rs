@@ -238,6 +238,13 @@ pub(crate) fn are_waiting(
     Ok(last.is_some())
 }
 
+/// Deletes a request.
+pub(crate) fn delete(connection: &mut SqlConnection, id: &str) -> QueryResult<()> {
+    diesel::delete(approvals::table.find(id))
+        .execute(connection)
+        .map(|_| ())
+}
+
 /// Deletes the request of an identity that has an account now, since an approval counts once.
 pub fn delete_of_identity(connection: &mut SqlConnection, identity: &Link) -> QueryResult<()> {
     diesel::delete(of(identity)).execute(connection).map(|_| ())

@@ -154,6 +154,30 @@ pub(crate) fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, 
         .map(|_| ())
 }
 
+/// Revokes the grants of a user that came through an identity provider, also those of sessions that have expired, but
+/// for those of one session.
+pub(crate) fn revoke_of_user_through(
+    connection: &mut SqlConnection,
+    (user, provider): (&ResourceId, &IdentityProviderName),
+    spared: Option<&str>,
+    now: Timestamp,
+) -> QueryResult<()> {
+    let of_user = grants::table
+        .filter(grants::resource_id.eq(user.as_str()))
+        .filter(grants::identity_provider.eq(provider.as_str()))
+        .filter(
+            grants::revoked
+                .is_null()
+                .and(grants::session_hash.ne(spared.unwrap_or_default())),
+        );
+    diesel::update(of_user)
+        .set(grants::revoked.eq(Some(now.0)))
+        .returning(grants::id)
+        .prepared()
+        .load::<String>(connection)
+        .map(|_| ())
+}
+
 /// Revokes at most `limit` of the grants of logins through an identity provider; returns their number.
 pub(crate) fn revoke_of_provider(
     connection: &mut SqlConnection,

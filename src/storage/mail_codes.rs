@@ -5,7 +5,9 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use super::connection::{SqlConnection, SuffixDsl};
+use super::random;
 use super::tables::mail_codes;
+use crate::domain::email::Email;
 use crate::domain::lockout::locked_until;
 use crate::domain::{ResourceId, Timestamp};
 
@@ -98,6 +100,11 @@ pub(crate) fn pass(connection: &mut SqlConnection, user: &ResourceId, address: O
         .set(mail_codes::proved.eq(address))
         .execute(connection)?;
     set_failures(connection, user, 0, Timestamp(0))
+}
+
+/// Returns the fingerprint under which a verified address of a user is stored. The address cannot be read from it.
+pub(crate) fn address_fingerprint(user: &ResourceId, email: &Email<'_>) -> String {
+    random::fingerprint(&format!("verified-email/{user}/{}", email.mailbox()))
 }
 
 /// Returns the fingerprint of the address that a user last proved to own.

@@ -29,11 +29,13 @@ pub struct ScimToken {
     pub revoked: Option<Timestamp>,
     /// The client that obtained it with its own credentials; none if an administrator created it.
     pub client_id: Option<String>,
+    /// Whether it may read only.
+    pub read_only: bool,
 }
 
 /// The data of a token to be created.
 #[derive(Clone, Debug)]
-pub(crate) struct NewScimToken {
+pub struct NewScimToken {
     /// The service provider that it speaks for.
     pub service_provider: ServiceProviderName,
     /// The client that obtains it with its own credentials; none if an administrator creates it.
@@ -42,6 +44,8 @@ pub(crate) struct NewScimToken {
     pub created: Timestamp,
     /// When it stops working by itself.
     pub expires: Timestamp,
+    /// Whether it may read only.
+    pub read_only: bool,
 }
 
 impl ScimToken {
@@ -63,12 +67,13 @@ pub fn create(
         client_id: None,
         created,
         expires,
+        read_only: false,
     };
     self::issue(connection, &issue)
 }
 
 /// Creates a token and returns its id and the token itself.
-pub(crate) fn issue(connection: &mut SqlConnection, issue: &NewScimToken) -> QueryResult<(String, String)> {
+pub fn issue(connection: &mut SqlConnection, issue: &NewScimToken) -> QueryResult<(String, String)> {
     let token = format!("{PREFIX}{}", random::token());
     let id = uuid::Uuid::now_v7().to_string();
     diesel::insert_into(scim_tokens::table)
@@ -79,6 +84,7 @@ pub(crate) fn issue(connection: &mut SqlConnection, issue: &NewScimToken) -> Que
             scim_tokens::created.eq(issue.created.0),
             scim_tokens::expires.eq(issue.expires.0),
             scim_tokens::client_id.eq(issue.client_id.as_ref()),
+            scim_tokens::read_only.eq(issue.read_only),
         ))
         .execute(connection)?;
     Ok((id, token))

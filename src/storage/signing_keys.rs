@@ -62,6 +62,11 @@ pub(crate) fn retire_all(connection: &mut SqlConnection, at: Timestamp) -> Query
         .map(|_| ())
 }
 
+/// Deletes every key.
+pub(crate) fn delete_all(connection: &mut SqlConnection) -> QueryResult<usize> {
+    diesel::delete(signing_keys::table).execute(connection)
+}
+
 /// Deletes the keys that retired by `at`; returns their number.
 pub(crate) fn delete_retired(connection: &mut SqlConnection, at: Timestamp) -> QueryResult<usize> {
     diesel::delete(signing_keys::table.filter(signing_keys::retired.le(at.0))).execute(connection)

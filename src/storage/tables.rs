@@ -353,6 +353,7 @@ diesel::table! {
         last_used -> Nullable<BigInt>,
         revoked -> Nullable<BigInt>,
         client_id -> Nullable<Text>,
+        read_only -> Bool,
     }
 }
 

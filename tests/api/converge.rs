@@ -24,6 +24,7 @@ fn logged_in(attributes: &Value) -> (String, String) {
             store: StoreName::PRIMARY,
             kind: Kind::USER,
             attributes: attributes.as_object().unwrap().clone(),
+            typed: Vec::new(),
         },
         side_records: vec![SideRecord::Link(link)],
     };
@@ -87,6 +88,55 @@ fn another_client_gets_a_conflict_that_says_what_to_do() {
             "{detail}"
         );
     }
+}
+
+#[test]
+fn typed_values_are_no_reason_to_adopt_an_account() {
+    let name = unique("ceo");
+    let subject = unique("subject");
+    let extension = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let number = unique("employee");
+    let change = Change {
+        actor: Actor {
+            principal: Principal::Login {
+                identity_provider: "google".into(),
+            },
+            service_provider: ServiceProviderName::new("wiki"),
+        },
+        operation: Operation::Create {
+            store: StoreName::PRIMARY,
+            kind: Kind::USER,
+            attributes: json!({"userName": name, extension: {"employeeNumber": number}})
+                .as_object()
+                .unwrap()
+                .clone(),
+            typed: vec![format!("{extension}:employeeNumber")],
+        },
+        side_records: vec![SideRecord::Link(Link {
+            identity_provider: "google".into(),
+            issuer: "https://accounts.google.com".to_owned(),
+            subject,
+        })],
+    };
+    let made = app().app.directory.apply(change).unwrap().into_resource();
+    let body =
+        json!({ "schemas": [USER, extension], "userName": unique("ceo"), extension: { "employeeNumber": number } });
+    let created = client_of("payroll").post("/scim/v2/Users", &body).gives(201);
+    assert_ne!(created.id(), made.id.to_string());
+}
+
+#[test]
+fn post_enables_nobody_whom_another_client_switched_off() {
+    let name = unique("alice");
+    let body = json!({ "schemas": [USER], "userName": name });
+    let made = wiki().post("/scim/v2/Users", &body).gives(201);
+    let path = format!("/scim/v2/Users/{}", made.id());
+    let off = json!([{ "op": "replace", "path": "active", "value": false }]);
+    wiki().patch(&path, &off).gives(200);
+    // Another client says the same: now it is its statement.
+    client_of("hr").patch(&path, &off).gives(200);
+    wiki().post("/scim/v2/Users", &body).refuses(409, Some("uniqueness"));
+    assert_eq!(wiki().get(&path).body["active"], false);
 }
 
 #[test]

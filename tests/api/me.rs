@@ -58,6 +58,25 @@ fn a_person_sees_who_it_is_at_its_own_location() {
 }
 
 #[test]
+fn it_shows_what_the_scopes_say() {
+    let name = unique("me");
+    let path = wiki().user(&name);
+    let details = serde_json::json!([{ "op": "add", "value": {"displayName": "Me", "title": "CEO",
+        "emails": [{"value": "me@example.com"}], "roles": [{"value": "admin"}]} }]);
+    wiki().patch(&path, &details).gives(200);
+    let shown = |scope: &str| -> Vec<String> {
+        let me = person(&path, scope).get("/scim/v2/Me").gives(200);
+        me.body.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(shown("openid"), ["schemas", "id", "active", "meta"]);
+    assert_eq!(
+        shown("openid profile"),
+        ["schemas", "id", "userName", "displayName", "active", "meta"]
+    );
+    assert_eq!(shown("openid email"), ["schemas", "id", "active", "emails", "meta"]);
+}
+
+#[test]
 fn client_token_has_no_me_resource() {
     wiki().get("/scim/v2/Me").refuses(404, None);
     let refused = anonymous().get("/scim/v2/Me").refuses(401, None);

@@ -211,6 +211,20 @@ impl TestApp {
             .unwrap()
     }
 
+    /// Creates a token that may read only.
+    pub(crate) fn read_only_token(&self, service_provider: &str) -> String {
+        let now = self.now();
+        let new = scim_tokens::NewScimToken {
+            service_provider: ServiceProviderName::new(service_provider),
+            client_id: None,
+            created: now,
+            expires: now.plus(Duration::from_hours(1)),
+            read_only: true,
+        };
+        let issue = move |connection: &mut _| Ok(scim_tokens::issue(connection, &new)?);
+        self.app.database.write::<_, StorageError>(issue).unwrap().1
+    }
+
     pub(crate) fn revoke(&self, id: &str) {
         let (id, now) = (id.to_owned(), self.now());
         let revoked = self

@@ -18,6 +18,30 @@ fn a_revoked_token_is_dead_within_a_second() {
 }
 
 #[test]
+fn read_only_token_changes_nothing() {
+    let path = wiki().user(&unique("read"));
+    let reader = Caller::with_token(&app().read_only_token("wiki"));
+    reader.get(&path).gives(200);
+    reader
+        .post(
+            "/scim/v2/Users/.search",
+            &serde_json::json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "count": 0}),
+        )
+        .gives(200);
+    let body = serde_json::json!({"userName": unique("read")});
+    reader.post("/scim/v2/Users", &body).refuses(403, None);
+    reader.put(&path, &body).refuses(403, None);
+    reader
+        .patch(
+            &path,
+            &serde_json::json!([{"op": "add", "path": "title", "value": "x"}]),
+        )
+        .refuses(403, None);
+    reader.delete(&path).refuses(403, None);
+    wiki().get(&path).gives(200);
+}
+
+#[test]
 fn expired_token_is_refused() {
     let (_, token) = app().token("wiki", Duration::from_millis(300));
     let caller = Caller::with_token(&token);

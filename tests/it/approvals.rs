@@ -109,14 +109,14 @@ fn waiting_login_does_not_continue_after_approval() {
 }
 
 #[test]
-fn approved_account_is_created_from_the_next_logins_claims() {
+fn approved_account_is_created_at_the_next_login() {
     let rig = rig(&json!("always"));
     let reference = waits(rig.login(&bob()));
     rule(&rig, &reference, Verdict::Approved, "");
     let mut fresh = bob();
-    fresh["nick"] = json!("robert");
+    fresh["session_state"] = json!("another");
     completed(rig.login(&fresh));
-    assert_eq!(rig.users()[0].document.attributes()["userName"], "robert");
+    assert_eq!(rig.users()[0].document.attributes()["userName"], "bob");
     assert!(queue(&rig).is_empty(), "an approval is used once");
     completed(rig.login(&fresh));
 }
@@ -195,4 +195,18 @@ fn existing_accounts_need_no_approval() {
         .read::<_, StorageError>(|connection| links::of_user(connection, &user))
         .unwrap();
     assert_eq!(known.len(), 1);
+}
+
+#[test]
+fn approval_is_of_what_was_shown() {
+    let rig = rig(&json!("always"));
+    let reference = waits(rig.login(&bob()));
+    rule(&rig, &reference, Verdict::Approved, "");
+    let mut claims = bob();
+    claims["nick"] = "cfo".into();
+    let again = waits(rig.login(&claims));
+    assert_ne!(again, reference, "another account is asked for again");
+    assert!(rig.users().is_empty());
+    rule(&rig, &again, Verdict::Approved, "");
+    completed(rig.login(&claims));
 }

@@ -37,6 +37,7 @@ fn group(rig: &Rig, name: &str) -> ResourceId {
         store: StoreName::PRIMARY,
         kind: Kind::GROUP,
         attributes: json!({"displayName": name}).as_object().unwrap().clone(),
+        typed: Vec::new(),
     };
     apply(rig, operation)
 }

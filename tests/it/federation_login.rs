@@ -447,6 +447,7 @@ fn synced(rig: &Rig, client: &str, attributes: &Value) -> vestibule::domain::Res
         store: StoreName::PRIMARY,
         kind: Kind::USER,
         attributes: attributes.as_object().unwrap().clone(),
+        typed: Vec::new(),
     };
     let principal = Principal::Client {
         token: "t".to_owned(),

@@ -125,6 +125,34 @@ fn login_within_the_grace_restores_the_account() {
 }
 
 #[test]
+fn client_takes_over_what_the_lease_switched_off() {
+    let (rig, user) = rig();
+    rig.clock.advance(DAY * 31);
+    assert_eq!(sweep(&rig), SUSPENDED);
+    let principal = Principal::Client {
+        token: "t".into(),
+        store: None,
+    };
+    // The client says what is stored already: that the person is gone is its statement now.
+    touch(&rig, &user, principal, &json!({"active": false}));
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
+    assert!(!is_active(&rig, &user));
+}
+
+#[test]
+fn lease_takes_nothing_over_from_a_client() {
+    let (rig, user) = rig();
+    let principal = Principal::Client {
+        token: "t".into(),
+        store: None,
+    };
+    touch(&rig, &user, principal, &json!({"active": false}));
+    rig.clock.advance(DAY * 60);
+    assert_eq!(sweep(&rig), LeaseSweep::default());
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
+}
+
+#[test]
 fn login_never_undoes_deactivation_by_an_administrator() {
     let (rig, user) = rig();
     touch(

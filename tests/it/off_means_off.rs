@@ -340,6 +340,7 @@ fn caller() -> Caller {
             principal,
             service_provider: "wiki".into(),
         },
+        read_only: false,
         client: ScimClient {
             store: Some(StoreName::PRIMARY),
             strict: false,

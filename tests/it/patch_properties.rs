@@ -332,6 +332,7 @@ fn by_steps(
         store: StoreName::PRIMARY,
         kind: Kind::GROUP,
         attributes: before.clone(),
+        typed: Vec::new(),
     });
     let id = made.unwrap().into_resource().id;
     let request = json!({"schemas": [PATCH], "Operations": operations});

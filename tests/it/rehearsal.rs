@@ -90,6 +90,7 @@ impl World {
                     Kind::GROUP
                 },
                 attributes: attributes.as_object().unwrap().clone(),
+                typed: Vec::new(),
             },
             side_records: subject.map(link).into_iter().collect(),
         };

@@ -229,6 +229,7 @@ fn crowd(config: &Config) -> Core {
             store: StoreName::PRIMARY,
             kind: Kind::USER,
             attributes,
+            typed: Vec::new(),
         };
         let change = Change {
             actor: actor.clone(),
@@ -318,6 +319,7 @@ fn a_login_under_way_makes_no_link_behind_a_removal() {
             store: StoreName::PRIMARY,
             kind: Kind::USER,
             attributes: [("userName".to_owned(), "late".into())].into_iter().collect(),
+            typed: Vec::new(),
         },
         side_records: vec![SideRecord::Link(link("google", "sub-late"))],
     };

@@ -215,6 +215,7 @@ const CASES: &[Case] = &[
             "links_resource",
             "consents_of_user",
             "KEY factors",
+            "KEY credential_versions",
             "KEY recovery_codes",
             "KEY mail_codes",
             "KEY group_grants",
@@ -928,6 +929,7 @@ const FILL: &[(&str, &str)] = &[
         "factors (resource_id, kind, sealed, last_step, created)",
         "'u' || n, 'totp', '', n, n",
     ),
+    ("credential_versions (resource_id, version)", "'u' || n, 1"),
     (
         "group_grants (resource_id, identity_provider, group_id)",
         "'u' || n, 'google', 'g' || n",

@@ -159,6 +159,7 @@ pub(super) fn place(directory: &Directory, link: &Link, person: &Value) -> Resul
                 .map_or(StoreName::PRIMARY, |name| name.to_owned().into()),
             kind,
             attributes: attributes.clone(),
+            typed: Vec::new(),
         },
         side_records: is_linked.then(|| SideRecord::Link(link.clone())).into_iter().collect(),
     };

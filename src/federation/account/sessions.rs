@@ -5,7 +5,7 @@ use crate::domain::Timestamp;
 use crate::federation::error::FederationError;
 use crate::federation::login::visitor::SignedInUser;
 use crate::storage::sessions::{self, SessionRecord};
-use crate::storage::{StorageError, grants, random};
+use crate::storage::{StorageError, credential_versions, grants, random};
 
 /// A session as its person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,15 +52,18 @@ impl Account {
     pub fn sign_out(&self, visitor: &SignedInUser, ending: SessionSelection) -> Result<(), FederationError> {
         let user = visitor.authentication.user.clone();
         let now = self.login.directory.clock().now();
-        let ends = move |record: &SessionRecord| match &ending {
-            SessionSelection::One(wanted) => reference(&record.id_hash) == *wanted,
-            SessionSelection::All => true,
-        };
         self.login.database.write::<_, StorageError>(move |connection| {
-            for record in sessions::of_user(connection, &user, now)?
-                .iter()
-                .filter(|record| ends(record))
-            {
+            if ending == SessionSelection::All {
+                // Also what sessions left behind that have expired, and the logins that are under way.
+                credential_versions::advance(connection, &user)?;
+                sessions::delete_of_user(connection, &user, now)?;
+                return Ok(grants::revoke_of_user(connection, &user, now)?);
+            }
+            let ends = |record: &&SessionRecord| match &ending {
+                SessionSelection::One(wanted) => reference(&record.id_hash) == *wanted,
+                SessionSelection::All => true,
+            };
+            for record in sessions::of_user(connection, &user, now)?.iter().filter(ends) {
                 sessions::delete(connection, &record.id_hash, now)?;
                 grants::revoke_of_session(connection, &record.id_hash, now)?;
             }

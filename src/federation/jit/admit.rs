@@ -2,6 +2,8 @@
 
 mod writes;
 
+use serde_json::{Map, Value};
+
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::login::Authentication;
@@ -10,14 +12,15 @@ use crate::domain::query::Query;
 use crate::domain::{Consent, Kind, Relations, Resource, ResourceId, StoreName, name};
 use crate::federation::error::FederationError;
 use crate::federation::idp::provider::Identity;
-use crate::federation::jit::approval::{self, ApprovalStatus};
-use crate::federation::jit::claim_mapping::ClaimMapping;
+use crate::federation::jit::approval::{ApprovalStatus, Approvals};
+use crate::federation::jit::claim_mapping::{self, ClaimMapping};
 use crate::federation::jit::decide::{
     Decision, DecisionInput, DesiredAccount, LocalAccount, LoginPrompt, Proposal, decide,
 };
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::entry::accepts_store;
 use crate::federation::jit::facts::{self, account};
+use crate::federation::jit::groups_claim;
 use crate::federation::jit::policy::{JitMode, ServiceProviderPolicy};
 use crate::federation::jit::purpose::Purpose;
 use crate::federation::jit::questions::{Answers, LoginPreferences, Questions};
@@ -38,6 +41,8 @@ pub(crate) struct ProvisioningContext<'a> {
     pub(crate) database: &'a Database,
     pub(crate) settings: &'a IdentityProviderSettings,
     pub(crate) claims: &'a [ClaimMapping],
+    /// The requests for approval.
+    pub(crate) approvals: &'a Approvals,
     /// Counts the claims that are left out.
     pub(crate) ignored_claims: &'a IgnoredClaims,
     pub(crate) service_provider: &'a ServiceProviderPolicy,
@@ -57,8 +62,8 @@ pub(crate) enum ProvisioningResult {
     Admitted(StoreName, ResourceId),
     /// The person must prove this account first.
     Prove(LocalAccount),
-    /// The login waits for approval.
-    Waits,
+    /// The login waits for approval. An earlier one, by its id, was of something else.
+    Waits(Option<String>),
     /// The person must answer these questions first.
     Asked(Box<Questions>),
     /// The login is refused.
@@ -72,6 +77,8 @@ struct LocalRecords {
     wanted: DesiredAccount,
     unlinked: bool,
     approval: ApprovalStatus,
+    /// The approval that was of something else.
+    outdated_approval: Option<String>,
     given: Vec<Consent>,
 }
 
@@ -161,7 +168,7 @@ impl ProvisioningContext<'_> {
             Decision::Ask(prompt) => {
                 return Err(Box::new(match prompt {
                     LoginPrompt::LinkProof(account) => ProvisioningResult::Prove(account),
-                    LoginPrompt::Approval => ProvisioningResult::Waits,
+                    LoginPrompt::Approval => ProvisioningResult::Waits(known.outdated_approval.clone()),
                     LoginPrompt::Details(questions) => ProvisioningResult::Asked(Box::new(questions)),
                 }));
             }
@@ -260,14 +267,43 @@ impl ProvisioningContext<'_> {
             let asked = approvals::of_identity(connection, &self.link_record(), now)?;
             Ok((given, unlinked, asked))
         })?;
+        let (approval, outdated_approval) = asked.map_or_else(Default::default, |asked| {
+            let is_same = |claims: &Map<String, Value>, chosen: Option<&str>| self.makes_the_same(claims, chosen);
+            self.approvals.status(asked, is_same)
+        });
         Ok(LocalRecords {
             account,
             expected,
             wanted,
             unlinked,
-            approval: asked.map(approval::status).unwrap_or_default(),
+            approval,
+            outdated_approval,
             given: given.into_iter().map(ConsentRecord::effective).collect(),
         })
+    }
+
+    /// Whether this login would make the account that approved claims would: its store, its user name, its attributes and
+    /// its groups. A user name that the person has not chosen yet is not compared.
+    fn makes_the_same(&self, approved: &Map<String, Value>, approved_name: Option<&str>) -> bool {
+        let jit = &self.settings.jit;
+        let then = Identity {
+            claims: approved.clone(),
+            ..self.identity.clone()
+        };
+        let chosen = self.answers.and_then(|answers| answers.username.as_deref());
+        let asks_name = self.mode().asks_username();
+        let named = |identity: &Identity, chosen: Option<&str>| match chosen.filter(|_| asks_name) {
+            Some(chosen) => Some(chosen.to_owned()),
+            None => username::derive(&jit.username, &self.settings.name, identity).ok(),
+        };
+        let is_same_name =
+            (asks_name && chosen.is_none()) || named(&then, approved_name) == named(self.identity, chosen);
+        let groups = |claims| jit.groups.as_ref().map(|policy| groups_claim::read(policy, claims));
+        is_same_name
+            && username::store(&jit.userstore, &then) == username::store(&jit.userstore, self.identity)
+            && claim_mapping::attributes(self.claims, "", approved)
+                == claim_mapping::attributes(self.claims, "", &self.identity.claims)
+            && groups(approved) == groups(&self.identity.claims)
     }
 
     fn linked(&self) -> Result<LinkedUser, FederationError> {

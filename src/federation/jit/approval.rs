@@ -59,6 +59,28 @@ impl ApprovalRule {
     }
 }
 
+/// The name under which an approver sees the user name that a person chose.
+const CHOSEN: &str = "chosen user name";
+
+/// What an approver sees of a first login.
+pub(crate) struct ShownToApprover<'a> {
+    /// The claims.
+    pub(crate) asserted: &'a Map<String, Value>,
+    /// The user name that the person chose, if the login got so far.
+    pub(crate) chosen: Option<&'a str>,
+    /// The earlier approval, which was of something else.
+    pub(crate) outdated: Option<&'a str>,
+}
+
+impl ShownToApprover<'_> {
+    fn claims(&self) -> Map<String, Value> {
+        let mut claims = self.asserted.clone();
+        claims.remove(CHOSEN);
+        claims.extend(self.chosen.map(|chosen| (CHOSEN.to_owned(), chosen.into())));
+        claims
+    }
+}
+
 /// The requests for approval. Methods block.
 pub struct Approvals {
     clock: Clock,
@@ -76,17 +98,40 @@ impl Approvals {
         }
     }
 
+    /// Returns the answer to a request, if what was shown to the approver is what the login would make now. An approval of
+    /// something else is returned by its id: it must be asked again.
+    pub(crate) fn status(
+        &self,
+        approval: Approval,
+        is_same: impl Fn(&Map<String, Value>, Option<&str>) -> bool,
+    ) -> (ApprovalStatus, Option<String>) {
+        if approval.ruling.verdict != Verdict::Approved {
+            return (status(approval), None);
+        }
+        let mut claims = claims_of(&approval, &self.secrets);
+        let chosen = claims.remove(CHOSEN);
+        if is_same(&claims, chosen.as_ref().and_then(Value::as_str)) {
+            return (ApprovalStatus::Granted, None);
+        }
+        log::info!(
+            "{} was approved for another account than this login would make",
+            approval.id
+        );
+        (ApprovalStatus::None, Some(approval.id))
+    }
+
     /// Files a request for an identity and returns its reference. An open request is kept.
     pub(crate) fn request(
         &self,
         identity: Link,
-        claims: &Map<String, Value>,
+        shown: &ShownToApprover<'_>,
         span: Duration,
         service_provider: &ServiceProviderName,
     ) -> Result<String, FederationError> {
         let now = self.clock.now();
         let id = new_id();
-        let plain = serde_json::to_vec(claims).unwrap_or_default();
+        let plain = serde_json::to_vec(&shown.claims()).unwrap_or_default();
+        let outdated = shown.outdated.map(str::to_owned);
         let provider = identity.identity_provider.clone();
         let new = Approval {
             sealed: self.secrets.seal(&context(&id), &plain),
@@ -100,6 +145,9 @@ impl Approvals {
         let kept = self.database.write::<_, StorageError>(move |connection| {
             if approvals::are_waiting(connection, &new.identity.identity_provider, MOST_WAITING)? {
                 return Ok(approvals::of_identity(connection, &new.identity, now)?);
+            }
+            if let Some(outdated) = &outdated {
+                approvals::delete(connection, outdated)?;
             }
             approvals::ask(connection, &new)?;
             let kept = approvals::of_identity(connection, &new.identity, now)?;
@@ -138,7 +186,7 @@ pub(crate) fn claims_of(approval: &Approval, secrets: &SecretBox) -> Map<String,
 }
 
 /// Returns the answer to a request, as the login decision needs it.
-pub(crate) fn status(approval: Approval) -> ApprovalStatus {
+fn status(approval: Approval) -> ApprovalStatus {
     match approval.ruling.verdict {
         Verdict::Waiting => ApprovalStatus::None,
         Verdict::Approved => ApprovalStatus::Granted,

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use crate::domain::email::Email;
-use crate::domain::{Attributes, Resource, ResourceId, name, provenance};
+use crate::domain::{Attributes, Resource, name, provenance};
 use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
 use crate::federation::jit::decide::LocalAccount;
 use crate::federation::jit::purpose::Purpose;
-use crate::storage::{Database, StorageError, factors, mail_codes, random};
+use crate::storage::{Database, StorageError, factors, mail_codes};
 
 /// Name of the lease job in provenance and in the journal.
 pub(crate) const LEASE_JOB: &str = "lease";
@@ -75,7 +75,7 @@ pub(crate) fn holder(
     })?;
     let is_proved = |address: &&str| {
         let email = Email::parse(address);
-        proved.is_some() && email.map(|email| verified_email_fingerprint(id, &email)) == proved
+        proved.is_some() && email.map(|email| mail_codes::address_fingerprint(id, &email)) == proved
     };
     let attributes = resource.document.attributes();
     let emails = attributes.get("emails").and_then(Value::as_array);
@@ -90,9 +90,4 @@ pub(crate) fn holder(
             .filter(|_| !has_authenticator),
         ..account(resource, purposes)
     })
-}
-
-/// Returns the fingerprint under which a verified address of a user is stored. The address cannot be read from it.
-pub(crate) fn verified_email_fingerprint(user: &ResourceId, email: &Email<'_>) -> String {
-    random::fingerprint(&format!("verified-email/{user}/{}", email.mailbox()))
 }

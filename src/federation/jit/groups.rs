@@ -171,6 +171,7 @@ impl GroupSync<'_> {
             store: store.clone(),
             kind: Kind::GROUP,
             attributes,
+            typed: Vec::new(),
         };
         match self.directory.apply(self.change(operation, Vec::new())) {
             Ok(outcome) => Ok(Some(outcome.into_resource().id)),

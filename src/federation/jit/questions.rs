@@ -205,17 +205,24 @@ pub(crate) fn covers(given: &[Consent], purpose: &Purpose) -> bool {
     })
 }
 
+/// Returns the attributes that the person agreed to have stored, by their newest consents.
+pub(crate) fn granted(given: &[Consent]) -> BTreeSet<&str> {
+    let granted = latest(given).flat_map(|consent| &consent.granted);
+    granted.map(String::as_str).collect()
+}
+
 /// Returns the attributes that the person refused to have stored, by their newest consents.
 pub(crate) fn refused(given: &[Consent]) -> BTreeSet<&str> {
+    let granted = granted(given);
+    let refused = latest(given).flat_map(|consent| &consent.refused).map(String::as_str);
+    refused.filter(|path| !granted.contains(path)).collect()
+}
+
+/// Returns the newest consent to each purpose.
+fn latest(given: &[Consent]) -> impl Iterator<Item = &Consent> {
     let mut latest: BTreeMap<&str, &Consent> = BTreeMap::new();
     for consent in given {
         latest.insert(&consent.purpose, consent);
     }
-    let granted: BTreeSet<&str> = latest
-        .values()
-        .flat_map(|consent| &consent.granted)
-        .map(String::as_str)
-        .collect();
-    let refused = latest.values().flat_map(|consent| &consent.refused).map(String::as_str);
-    refused.filter(|path| !granted.contains(path)).collect()
+    latest.into_values()
 }

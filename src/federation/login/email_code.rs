@@ -13,7 +13,6 @@ use crate::domain::{Clock, Resource, ResourceId, Secret};
 use crate::federation::config::MailCode;
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
-use crate::federation::jit::facts::verified_email_fingerprint;
 use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::storage::links::LinkRecord;
 use crate::storage::mail_codes::{self, SendPermission};
@@ -63,7 +62,7 @@ impl EmailCodes {
             .fingerprint
             .as_ref()
             .is_some_and(|known| random::equal(known, &given));
-        let address = Email::parse(&mail.address).map(|email| verified_email_fingerprint(&user, &email));
+        let address = Email::parse(&mail.address).map(|email| mail_codes::address_fingerprint(&user, &email));
         self.database.write::<_, StorageError>(move |connection| {
             if !mail_codes::attempt(connection, &user, now)? {
                 return Ok(Some(CodeError::Locked));
@@ -196,7 +195,7 @@ fn trusted_address(user: &Resource, links: &[LinkRecord]) -> Option<String> {
         match writer.split_once(':') {
             None => writer == "admin",
             Some(("idp", provider)) => {
-                let verified = verified_email_fingerprint(&user.id, &email);
+                let verified = mail_codes::address_fingerprint(&user.id, &email);
                 links.iter().any(|known| {
                     known.link.identity_provider.as_str() == provider
                         && known.verified_email.as_ref() == Some(&verified)

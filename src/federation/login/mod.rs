@@ -29,15 +29,14 @@ use super::jit::approval::Approvals;
 use super::jit::claim_mapping;
 use super::jit::denial::Denial;
 use super::jit::entry::accepts_store;
-use super::jit::facts::verified_email_fingerprint;
 use super::jit::policy::ServiceProviderPolicy;
 use super::jit::unusable_claims::IgnoredClaims;
 use crate::directory::Directory;
 use crate::domain::login::{Authentication, AuthorizationRequest};
-use crate::domain::{
-    IdentityProviderName, Kind, Relations, Resource, ResourceId, Secret, ServiceProviderName, StoreName, name,
+use crate::domain::{IdentityProviderName, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
+use crate::storage::{
+    Database, SecretBox, StorageError, credential_versions, links, mail_codes, random, removals, sessions,
 };
-use crate::storage::{Database, SecretBox, StorageError, credential_versions, links, random, removals, sessions};
 use browser::Browser;
 use email_code::EmailCodes;
 use second_factor::SecondFactors;
@@ -365,7 +364,7 @@ impl Login {
         let link = identity.link(&upstream.settings.name);
         let now = self.directory.clock().now();
         let verified =
-            claim_mapping::verified_email(&identity.claims).map(|email| verified_email_fingerprint(user, &email));
+            claim_mapping::verified_email(&identity.claims).map(|email| mail_codes::address_fingerprint(user, &email));
         self.database.write(move |connection| {
             links::touch(connection, &link, verified.as_deref(), now).map_err(StorageError::from)
         })?;

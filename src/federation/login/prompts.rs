@@ -12,6 +12,7 @@ use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::Identity;
 use crate::federation::jit::admit::{ProvisioningContext, ProvisioningResult};
+use crate::federation::jit::approval::ShownToApprover;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
 use crate::federation::jit::questions::Answers;
@@ -65,6 +66,7 @@ impl Login {
             database: &self.database,
             settings: &upstream.settings,
             claims: &mappings,
+            approvals: &self.approvals,
             ignored_claims: &self.ignored_claims,
             service_provider: policy,
             identity: &asserted.identity,
@@ -82,10 +84,15 @@ impl Login {
                 Err(denial.into())
             }
             ProvisioningResult::Prove(account) => self.ask_proof(loaded, policy, asserted, account),
-            ProvisioningResult::Waits => {
+            ProvisioningResult::Waits(outdated) => {
                 let (identity, span) = (&asserted.identity, jit.approval_span());
+                let shown = ShownToApprover {
+                    asserted: &identity.claims,
+                    chosen: answers.and_then(|answers| answers.username.as_deref()),
+                    outdated: outdated.as_deref(),
+                };
                 let link = identity.link(&asserted.provider);
-                let reference = self.approvals.request(link, &identity.claims, span, &policy.name)?;
+                let reference = self.approvals.request(link, &shown, span, &policy.name)?;
                 let provider = asserted.provider;
                 self.enter(loaded, policy, LoginState::Waiting { provider, reference })
             }

@@ -173,7 +173,7 @@ fn a_code_brings_tokens_and_the_access_token_brings_claims() {
     assert_eq!(tokens.scope, "openid email offline_access");
     assert_eq!(
         world.userinfo(&tokens.access_token),
-        Ok(json!({ "email": "alice@example.com", "sub": "u1" }))
+        Ok(json!({ "email": "alice@example.com", "email_verified": false, "sub": "u1" }))
     );
     world.advance(600);
     assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));

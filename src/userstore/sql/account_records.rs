@@ -47,6 +47,7 @@ impl RecordOwner<'_> {
         }
         let provider = &link.identity_provider;
         if !links::has(connection, self.id, provider)? {
+            grants::revoke_of_user_through(connection, (self.id, provider), spared, self.at)?;
             for session in sessions::of_provider(connection, self.id, provider)? {
                 if Some(session.as_str()) != spared {
                     sessions::delete(connection, &session, self.at)?;

@@ -7,7 +7,7 @@ use crate::domain::path::Path;
 use crate::domain::{
     Actor, Change, Consent, Kind, Link, Operation, Precondition, Principal, Relations, Resource, SideRecord, StoreName,
 };
-use crate::federation::jit::attribute_path::{ClaimTarget, Edit};
+use crate::federation::jit::attribute_path::{ClaimTarget, Edit, WritablePath};
 use crate::federation::jit::claim_mapping::{self, ClaimMapping, StoredUser};
 use crate::federation::jit::lease;
 use crate::federation::jit::questions::{self, Agreement};
@@ -22,7 +22,8 @@ impl ProvisioningContext<'_> {
     ) -> Result<CreatedAccount, DirectoryError> {
         let mappings = self.kept(&agreement.consents);
         let mut attributes = claim_mapping::attributes(&mappings, username, &self.identity.claims);
-        for (path, text) in &agreement.changed {
+        let agreed = |(path, _): &&(WritablePath, String)| self.is_agreed(path, &agreement.consents);
+        for (path, text) in agreement.changed.iter().filter(agreed) {
             if let Some(target) = ClaimTarget::parse(path.as_str()) {
                 target.put(&mut attributes, text.as_str().into());
             }
@@ -34,6 +35,7 @@ impl ProvisioningContext<'_> {
             store: store.clone(),
             kind: Kind::USER,
             attributes,
+            typed: self.typed(agreement),
         };
         let outcome = self
             .directory
@@ -41,6 +43,18 @@ impl ProvisioningContext<'_> {
         let resource = outcome.resource();
         self.fill(resource, agreement)?;
         Ok(Some((resource.store.clone(), resource.id.clone())))
+    }
+
+    /// The paths of the values that the person typed or changed.
+    fn typed(&self, agreement: &Agreement) -> Vec<String> {
+        let is_chosen = self.answers.is_some_and(|answers| answers.username.is_some());
+        let username = (is_chosen && self.mode().asks_username()).then(|| "userName".to_owned());
+        let changed = agreement.changed.iter().filter(|(path, text)| {
+            let suggested = claim_mapping::suggestions(self.claims, &self.identity.claims);
+            !suggested.iter().any(|(known, value)| known == path && value == text)
+        });
+        let changed = changed.map(|(path, _)| path.as_str().to_owned());
+        username.into_iter().chain(changed).collect()
     }
 
     /// Enables an account again that was disabled when its lease expired. The person is not signed in yet: the caller
@@ -151,11 +165,19 @@ impl ProvisioningContext<'_> {
         }
     }
 
-    /// Returns the claim mapping without the attributes that the person refused to have stored.
+    /// Returns the claim mapping with what the person agreed to have stored. Where people are asked for consent, an
+    /// attribute in no purpose is not stored.
     fn kept(&self, given: &[Consent]) -> Vec<ClaimMapping> {
-        let refused = questions::refused(given);
-        let wanted = |mapping: &&ClaimMapping| mapping.path().is_none_or(|path| !refused.contains(path.as_str()));
-        self.claims.iter().filter(wanted).cloned().collect()
+        let kept = |mapping: &&ClaimMapping| mapping.path().is_none_or(|path| self.is_agreed(&path, given));
+        self.claims.iter().filter(kept).cloned().collect()
+    }
+
+    fn is_agreed(&self, path: &WritablePath, given: &[Consent]) -> bool {
+        if self.mode().asks_consent() {
+            questions::granted(given).contains(path.as_str())
+        } else {
+            !questions::refused(given).contains(path.as_str())
+        }
     }
 
     fn patch(&self, resource: &Resource, given: &[Consent]) -> Result<Operation, DirectoryError> {
