@@ -316,6 +316,7 @@ fn federation_config(config: &Config, clock: &Clock) -> Result<FederationConfig,
         trusted_sources: config.service_providers.iter().filter_map(trusted_source).collect(),
         purposes: config.purposes.clone(),
         passwords: config.passwords,
+        account: config.account,
         mail: config
             .mail
             .as_ref()

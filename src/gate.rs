@@ -105,6 +105,14 @@ impl Allowances {
         self.take_at(source, Instant::now())
     }
 
+    /// Gives one use back to a source.
+    pub(crate) fn give_back(&self, source: &str) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((amount, _)) = left.get_mut(source) {
+            *amount = (*amount + 1.0).min(self.burst);
+        }
+    }
+
     fn take_at(&self, source: &str, now: Instant) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let regained = |(amount, at): (f64, Instant)| {
@@ -174,6 +182,17 @@ mod tests {
         assert!(may("b", 500), "another source has its own");
         assert!(may("a", 1100));
         assert!(!may("a", 1200));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_used_again() {
+        let allowances = Allowances::new(1.0, 0.0);
+        for _ in 0..3 {
+            assert!(allowances.take("a"));
+            assert!(!allowances.take("a"));
+            allowances.give_back("a");
+            allowances.give_back("a");
+        }
     }
 
     #[test]

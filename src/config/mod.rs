@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
+use crate::federation::AccountRules;
 use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::federation::jit::purpose::Purpose;
 use crate::federation::jit::settings::IdentityProviderSettings;
@@ -42,6 +43,8 @@ pub struct Config {
     pub master_key: MasterKey,
     /// `[security]`: the policy for passwords that people choose here.
     pub passwords: PasswordPolicy,
+    /// `[account]`: what people may change of their ways to sign in.
+    pub account: AccountRules,
     /// `[scim]`
     pub scim: ScimSettings,
     /// `[log]`

@@ -14,6 +14,7 @@ use super::userstores::{UserstoreKind, userstore};
 use super::{Config, Log, MasterKey, ScimSettings, Server};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Secret, ServiceProviderName};
+use crate::federation::AccountRules;
 use crate::federation::idp::tenant::PLACEHOLDER;
 use crate::federation::jit::policy::SecondFactor;
 use crate::storage::DatabaseUrl;
@@ -26,6 +27,7 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
     let server = server(root.table("server"));
     let database = database(root.table("database"));
     let (master_key, passwords) = security(root.table("security"), environment);
+    let account = account(root.table("account"));
     let scim = scim(root.table("scim"));
     let log = log(root.table("log"));
     let mail = root.has("mail").then(|| mail(root.table("mail"), environment));
@@ -55,6 +57,7 @@ pub(super) fn read(table: Table, environment: Environment<'_>) -> (Option<Config
         database,
         master_key,
         passwords,
+        account,
         scim,
         log,
         mail,
@@ -117,6 +120,15 @@ fn security(mut r: TableReader, environment: Environment<'_>) -> (MasterKey, Pas
     };
     r.done();
     (key, passwords)
+}
+
+fn account(mut r: TableReader) -> AccountRules {
+    let rules = AccountRules {
+        linking: r.flag("linking", true),
+        passwords: r.flag("passwords", true),
+    };
+    r.done();
+    rules
 }
 
 fn scim(mut r: TableReader) -> ScimSettings {

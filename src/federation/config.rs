@@ -117,8 +117,29 @@ pub struct FederationConfig {
     pub purposes: Vec<Purpose>,
     /// The rules for passwords.
     pub passwords: PasswordPolicy,
+    /// What people may change of their ways to sign in.
+    pub account: AccountRules,
     /// Sends codes by e-mail; none without an SMTP server.
     pub mail: Option<MailSender>,
+}
+
+/// What people may change of their ways to sign in, on the account page. Where an account must stay its identity
+/// provider's, they may neither link another identity nor set a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountRules {
+    /// Whether they may link further identities.
+    pub linking: bool,
+    /// Whether they may set a password.
+    pub passwords: bool,
+}
+
+impl Default for AccountRules {
+    fn default() -> Self {
+        Self {
+            linking: true,
+            passwords: true,
+        }
+    }
 }
 
 /// Sends codes by e-mail.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use account::Account;
 pub(crate) use config::read_claims;
-pub use config::{FederationConfig, MailCode, MailSender, Upstream, kept_attributes};
+pub use config::{AccountRules, FederationConfig, MailCode, MailSender, Upstream, kept_attributes};
 pub(crate) use error::FederationError;
 pub use error::LoginError;
 use jit::approval::Approvals;

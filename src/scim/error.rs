@@ -60,6 +60,8 @@ pub enum ScimErrorKind {
     Slow,
     /// A store or the database does not answer.
     Unavailable,
+    /// Too many wrong tokens come from one address.
+    TooManyGuesses,
 }
 
 impl ScimErrorKind {
@@ -89,6 +91,7 @@ impl ScimErrorKind {
             Self::Internal => (500, None),
             Self::Unsupported => (501, None),
             Self::Unavailable => (503, None),
+            Self::TooManyGuesses => (429, None),
         }
     }
 

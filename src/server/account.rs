@@ -311,5 +311,6 @@ fn code(complaint: AccountProblem) -> &'static str {
         AccountProblem::PasswordsDiffer => "passwords_differ",
         AccountProblem::Unfit => "attribute_unfit",
         AccountProblem::Impossible => "not_here",
+        AccountProblem::NotAllowed => "not_allowed",
     }
 }

@@ -1,6 +1,7 @@
 //! The login endpoints: `/login/…` and `/federation/{idp}/callback`.
 
 pub(super) mod answer;
+mod cookies;
 pub(super) mod details;
 mod factor;
 
@@ -14,17 +15,19 @@ use serde::Deserialize;
 use url::Url;
 
 use self::answer::{out_of_date, refused, refused_with_way_out, show, unavailable};
+use self::cookies::BrowserCookies;
 use super::blocking;
 use super::csrf::{is_own_form, login_token};
+use super::guesses::Guess;
 use super::href::Href;
 use super::messages;
 use super::page::{RedirectPage, respond};
+use super::source;
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::idp::provider::CallbackParameters;
 use crate::federation::jit::denial::Denial;
 use crate::federation::login::StartedLogin;
-use crate::federation::login::browser::Browser;
 use crate::federation::login::step::LoginStep;
 use crate::federation::login::visitor::SignedInUser;
 use crate::federation::{Federation, LoginError};
@@ -57,23 +60,6 @@ pub enum Incomplete {
     Outdated,
     /// The server failed; the log has the cause.
     Failed,
-}
-
-/// The cookies of a browser that takes a step of a login.
-#[derive(Clone)]
-pub(super) struct BrowserCookies {
-    handle: String,
-    session: Option<String>,
-}
-
-impl BrowserCookies {
-    /// The browser.
-    pub(super) fn browser(&self) -> Browser<'_> {
-        Browser {
-            handle: &self.handle,
-            session: self.session.as_deref(),
-        }
-    }
 }
 
 /// The dependencies of the handlers.
@@ -273,6 +259,9 @@ async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<Pro
     let Some(cookies) = own_cookies(&login_data, &request, &form.csrf) else {
         return foreign_form(&login_data, &request);
     };
+    let Some(guess) = Guess::begin(&request) else {
+        return source::too_many();
+    };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
     let step = run_with_password(move || match form.decision.as_str() {
         "link" => federation.login.prove(cookies.browser(), &form.password),
@@ -282,7 +271,20 @@ async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<Pro
         _ => federation.login.view(cookies.browser()),
     })
     .await;
+    settle_guess(guess, &step);
     finish_step(&login_data, &request, step, ArrivedBy::ByForm).await
+}
+
+/// Ends the guess of a step. It was wrong if the page shows so, or if it ended the login.
+fn settle_guess(guess: Guess, step: &Result<LoginStep, Stop>) {
+    let is_wrong = match step {
+        Ok(LoginStep::Show(screen)) => screen.page.shows_a_wrong_guess(),
+        Err(Stop::Denied(denial)) => *denial == Denial::TooManyAttempts,
+        Ok(LoginStep::Complete(..)) | Err(Stop::Failed(_)) => false,
+    };
+    if !is_wrong {
+        guess.forgive();
+    }
 }
 
 /// `GET /login/cancel`: returns to the application without a login.

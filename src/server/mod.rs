@@ -13,6 +13,7 @@ pub mod assets;
 pub mod blocking;
 mod body;
 mod csrf;
+mod guesses;
 pub mod headers;
 mod health;
 pub mod href;

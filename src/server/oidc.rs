@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde_json::json;
 use url::Url;
 
+use super::guesses::Guess;
 use super::href::Href;
 use super::page::{self, ErrorPage, LogoutConfirm, RedirectPage, respond};
 use super::{blocking, login, messages, request_id, source};
@@ -96,13 +97,31 @@ async fn to_login(oidc: &Oidc, login_data: &login::LoginData, request: Authoriza
     }
 }
 
+/// The answer to an address that sends too many wrong client secrets.
+const TOO_MANY_GUESSES: OAuthError = OAuthError {
+    code: ErrorCode::TooManyRequests,
+    description: "Too many requests with wrong credentials come from this address. Try again later.",
+};
+
+/// Ends the guess of a client secret. It was wrong if the client is not authenticated.
+fn settle_guess<T>(guess: Guess, answer: Option<&Result<T, ClientFailure>>) {
+    let is_wrong = |failure: &ClientFailure| matches!(failure, ClientFailure::Refused(error) if error.code == ErrorCode::InvalidClient);
+    if !matches!(answer, Some(Err(failure)) if is_wrong(failure)) {
+        guess.forgive();
+    }
+}
+
 async fn token(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let authorization = authorization(http.headers());
-    match blocking::LOGINS
+    let Some(guess) = Guess::begin(&http) else {
+        return refused(&TOO_MANY_GUESSES.into(), |_| BASIC.to_owned());
+    };
+    let answer = blocking::LOGINS
         .run(move || oidc.token(authorization.as_deref(), &parameters))
-        .await
-    {
+        .await;
+    settle_guess(guess, answer.as_ref());
+    match answer {
         Some(Ok(tokens)) => private(StatusCode::OK).json(tokens),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),
@@ -112,10 +131,14 @@ async fn token(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> Ht
 async fn revoke(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let authorization = authorization(http.headers());
-    match blocking::LOGINS
+    let Some(guess) = Guess::begin(&http) else {
+        return refused(&TOO_MANY_GUESSES.into(), |_| BASIC.to_owned());
+    };
+    let answer = blocking::LOGINS
         .run(move || oidc.revoke(authorization.as_deref(), &parameters))
-        .await
-    {
+        .await;
+    settle_guess(guess, answer.as_ref());
+    match answer {
         Some(Ok(())) => private(StatusCode::OK).finish(),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),
@@ -125,10 +148,14 @@ async fn revoke(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
 async fn push(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let authorization = authorization(http.headers());
-    match blocking::LOGINS
+    let Some(guess) = Guess::begin(&http) else {
+        return refused(&TOO_MANY_GUESSES.into(), |_| BASIC.to_owned());
+    };
+    let answer = blocking::LOGINS
         .run(move || oidc.push(authorization.as_deref(), &parameters))
-        .await
-    {
+        .await;
+    settle_guess(guess, answer.as_ref());
+    match answer {
         Some(Ok(pushed)) => private(StatusCode::CREATED).json(pushed),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),
@@ -138,10 +165,14 @@ async fn push(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> Htt
 async fn introspect(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let authorization = authorization(http.headers());
-    match blocking::LOGINS
+    let Some(guess) = Guess::begin(&http) else {
+        return refused(&TOO_MANY_GUESSES.into(), |_| BASIC.to_owned());
+    };
+    let answer = blocking::LOGINS
         .run(move || oidc.introspect(authorization.as_deref(), &parameters))
-        .await
-    {
+        .await;
+    settle_guess(guess, answer.as_ref());
+    match answer {
         Some(Ok(answer)) => private(StatusCode::OK).json(answer),
         Some(Err(failure)) => refused(&failure, |_| BASIC.to_owned()),
         None => stopping(),

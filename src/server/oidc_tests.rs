@@ -53,6 +53,7 @@ fn login_data(world: &World) -> web::Data<login::LoginData> {
         service_providers: Vec::new(),
         trusted_sources: Vec::new(),
         purposes: Vec::new(),
+        account: crate::federation::AccountRules::default(),
         passwords: crate::domain::password::PasswordPolicy::default(),
         mail: None,
     };

@@ -161,7 +161,9 @@ pub(crate) struct DetailsForm {
     pub csrf: String,
     /// The errors of the last input: title and text of each.
     pub problems: Vec<(&'static str, &'static str)>,
-    /// The values from the identity provider that are kept: label and value.
+    /// Whether the account is new.
+    pub is_new: bool,
+    /// The values that are kept: label and value.
     pub known: Vec<(String, String)>,
     /// The initial username, if it can be chosen.
     pub username: Option<Field>,

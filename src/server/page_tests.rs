@@ -36,6 +36,7 @@ fn details(name: &str) -> DetailsForm {
         invalid: true,
     };
     DetailsForm {
+        is_new: true,
         service_provider: text(),
         provider: text(),
         action: "/login/details",

@@ -8,6 +8,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
 use super::blocking;
+use super::guesses::Guess;
 use super::scim_options::terms;
 use crate::domain::{Kind, ResourceId};
 use crate::scim::{Caller, Reply, RequestOptions, ResourceRef, Scim, ScimError, ScimErrorKind, bulk};
@@ -193,11 +194,17 @@ impl Call {
         let caller = if let Some(known) = authority.recognise(header.as_deref()) {
             known
         } else {
+            let guess = Guess::begin(request).ok_or_else(|| {
+                ScimErrorKind::TooManyGuesses.because("Too many wrong tokens come from this address. Try again later.")
+            })?;
             let quick = authority.authenticates_quickly();
             let work = blocking::read(quick, move || authority.authenticate(header.as_deref()));
-            in_time(blocking::LIMIT, work)
-                .await?
-                .unwrap_or_else(|| Err(internal()))?
+            let caller = in_time(blocking::LIMIT, work).await?;
+            let is_wrong = |error: &ScimError| error.fault == ScimErrorKind::Unauthorized;
+            if !matches!(&caller, Some(Err(error)) if is_wrong(error)) {
+                guess.forgive();
+            }
+            caller.unwrap_or_else(|| Err(internal()))?
         };
         let terms = terms(request)?;
         let limit = if request.path().ends_with("/Bulk") {

@@ -23,15 +23,26 @@ const PER_SECOND_OF_ALL: f64 = 200.0;
 static OF_EACH: LazyLock<Allowances> = LazyLock::new(|| Allowances::new(BURST, PER_SECOND));
 static OF_ALL: LazyLock<Allowances> = LazyLock::new(|| Allowances::new(BURST_OF_ALL, PER_SECOND_OF_ALL));
 
+/// Returns the address of a request as text, if it is known.
+pub(super) fn of(request: &HttpRequest) -> Option<String> {
+    let peer = request.peer_addr()?.ip();
+    source(peer, request.headers()).map(|source| source.to_string())
+}
+
 /// Returns the page that says that no login can begin now, if the address of a request has begun too many.
 pub(super) fn turned_away(request: &HttpRequest) -> Option<HttpResponse> {
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let source = source(peer?, request.headers()).map(|source| source.to_string());
+    request.peer_addr()?;
+    let source = of(request);
     if source.as_ref().is_none_or(|source| OF_EACH.take(source)) && OF_ALL.take("") {
         return None;
     }
     let source = source.unwrap_or_else(|| "unknown addresses".to_owned());
     log::warn!("too many logins are begun from {source}; one is turned away");
+    Some(too_many())
+}
+
+/// The page for an address that does too much.
+pub(super) fn too_many() -> HttpResponse {
     let page = ErrorPage {
         code: "too_many_logins",
         reason: None,
@@ -39,7 +50,7 @@ pub(super) fn turned_away(request: &HttpRequest) -> Option<HttpResponse> {
         again: None,
         way_out: None,
     };
-    Some(page::respond(StatusCode::TOO_MANY_REQUESTS, page.render(), &[]))
+    page::respond(StatusCode::TOO_MANY_REQUESTS, page.render(), &[])
 }
 
 /// The address of a request: that of the peer, or the one that a reverse proxy on this host or network appended to

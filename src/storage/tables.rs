@@ -246,6 +246,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    unknown_password_attempts (bucket) {
+        bucket -> BigInt,
+        failures -> BigInt,
+    }
+}
+
+diesel::table! {
     credential_versions (resource_id) {
         resource_id -> Text,
         version -> BigInt,

@@ -117,3 +117,30 @@ fn client_credentials_token_has_its_service_providers_rights() {
     wiki().get(&path).refuses(404, None);
     robot.get("/scim/v2/Me").refuses(404, None);
 }
+
+#[test]
+fn wrong_tokens_of_one_address_are_limited() {
+    let from = |address: &str, token: &str| {
+        let headers = [
+            ("authorization", format!("Bearer {token}")),
+            ("x-forwarded-for", address.to_owned()),
+        ];
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        crate::support::anonymous().send("GET", USERS, &headers, "").status
+    };
+    let wrong = (0..320).map(|_| from("203.0.113.77", "vst_wrong"));
+    let limited = wrong.filter(|status| *status == 429).count();
+    assert!((1..=20).contains(&limited), "{limited} of 320 were turned away");
+    assert_eq!(from("203.0.113.78", wiki().token()), 200, "others are not");
+}
+
+#[test]
+fn right_tokens_are_not_limited() {
+    for _ in 0..320 {
+        let token = app().token("wiki", Duration::from_hours(1)).1;
+        let header = format!("Bearer {token}");
+        let headers = [("authorization", header.as_str()), ("x-forwarded-for", "203.0.113.79")];
+        let reply = crate::support::anonymous().send("GET", USERS, &headers, "");
+        assert_eq!(reply.status, 200);
+    }
+}

@@ -592,3 +592,15 @@ fn deactivated_user_has_no_account_page() {
         .read::<_, StorageError>(|connection| links::of_user(connection, &visitor.authentication.user));
     assert_eq!(stored.unwrap().len(), 1);
 }
+
+#[test]
+fn forbidden_ways_in_are_refused_and_not_offered() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let rig = rig.without_own_ways_in(&json!({"mode": "silent", "username": {"claim": "nick"}}));
+    assert_eq!(set_password(&rig, &visitor, "", GOOD), Err(AccountProblem::NotAllowed));
+    let link = complaint(rig.federation.account.begin_linking(&visitor, &other()));
+    assert_eq!(link.map(|_| ()), Err(AccountProblem::NotAllowed));
+    let page = account(&rig, &visitor);
+    assert!(page.providers.is_empty() && page.has_password.is_none());
+}

@@ -118,6 +118,46 @@ fn attributes_without_consent_are_never_stored() {
 }
 
 #[test]
+fn attribute_in_no_purpose_is_not_stored() {
+    let purposes = json!([{"name": "profile", "attributes": [{"path": "name.givenName"}]}]);
+    let mut jit = in_mode("consent");
+    jit["purposes"] = json!(["profile"]);
+    let rig = Rig::asking(jit, &purposes, |_| {});
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    let LoginPage::Details(page) = shown(rig.back(&handle, &returned)) else {
+        panic!("not asked")
+    };
+    let shown: Vec<&str> = page.known.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(
+        (shown, page.questions.account_name.as_deref()),
+        (vec!["name.givenName"], Some("bob"))
+    );
+    let user = completed(answer(&rig, &handle, Answers::default())).user;
+    completed(rig.login(&bob()));
+    assert_eq!(attributes(&rig, &user).get("emails"), None);
+}
+
+#[test]
+fn refused_suggestion_is_not_stored() {
+    let purposes = json!([{"name": "profile", "attributes": [{"path": "nickName", "optional": true}]}]);
+    let mut jit = in_mode("consent");
+    jit["purposes"] = json!(["profile"]);
+    let rig = Rig::mapping(
+        &jit,
+        &purposes,
+        &json!([{"from": "given_name", "to": "nickName", "mode": "suggest"}]),
+    );
+    let (handle, _) = asked(&rig, &bob());
+    let typed = Answers {
+        attributes: [("nickName".to_owned(), "Bobby".to_owned())].into(),
+        ..Answers::default()
+    };
+    let user = completed(answer(&rig, &handle, typed)).user;
+    assert_eq!(attributes(&rig, &user).get("nickName"), None);
+}
+
+#[test]
 fn a_chosen_password_opens_the_account_and_is_in_no_document() {
     let rig = Rig::new(in_mode("password_consent"));
     let (handle, _) = asked(&rig, &bob());

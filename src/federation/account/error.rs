@@ -39,6 +39,8 @@ pub enum AccountProblem {
     Unfit,
     /// The schema or the userstore does not allow the change.
     Impossible,
+    /// The administrator does not allow people this change.
+    NotAllowed,
 }
 
 impl From<Denial> for AccountError {

@@ -51,6 +51,9 @@ impl Account {
         provider: &IdentityProviderName,
     ) -> Result<LinkingRedirect, AccountError> {
         self.changeable(visitor)?;
+        if !self.login.config.account.linking {
+            return Err(AccountProblem::NotAllowed.into());
+        }
         let config = &self.login.config;
         let policy = config.policy(&ServiceProviderName::RESIDENT);
         let policy = policy.ok_or(Denial::ProviderNotAllowed)?;

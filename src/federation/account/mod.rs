@@ -44,8 +44,8 @@ pub struct AccountView {
     pub identities: Vec<LinkedIdentity>,
     /// The identity providers where another identity can be linked.
     pub providers: Vec<ProviderOption>,
-    /// Whether there is a password.
-    pub has_password: bool,
+    /// Whether there is a password; `None` if people may not set one.
+    pub has_password: Option<bool>,
     /// Whether there is an authenticator.
     pub has_authenticator: bool,
     /// Number of unused recovery codes.
@@ -90,7 +90,9 @@ impl Account {
                 opened::of_user(connection, &user.id, now)?,
             ))
         })?;
-        let providers = self.login.config.upstreams.iter().map(|upstream| ProviderOption {
+        let may_link = self.login.config.account.linking;
+        let upstreams = self.login.config.upstreams.iter().filter(|_| may_link);
+        let providers = upstreams.map(|upstream| ProviderOption {
             name: upstream.settings.name.clone(),
             display_name: upstream.display_name(),
         });
@@ -103,7 +105,7 @@ impl Account {
             profile: self.profile(&user),
             identities: linked.into_iter().map(|record| self.identity(record)).collect(),
             providers: providers.collect(),
-            has_password: self.login.directory.has_password(&user.store, &user.id)?,
+            has_password: self.has_password(&user)?,
             has_authenticator: self.has_authenticator(visitor)?,
             recovery_codes: usize::try_from(codes).unwrap_or_default(),
             consents: self.given(given),
@@ -112,6 +114,13 @@ impl Account {
                 .map(|record| self.open_session(record, visitor))
                 .collect(),
         }))
+    }
+
+    fn has_password(&self, user: &Resource) -> Result<Option<bool>, FederationError> {
+        if !self.login.config.account.passwords {
+            return Ok(None);
+        }
+        Ok(Some(self.login.directory.has_password(&user.store, &user.id)?))
     }
 
     /// The user, if the person may change the account now.

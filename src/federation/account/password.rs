@@ -23,6 +23,9 @@ impl Account {
         again: &Secret,
     ) -> Result<Authentication, AccountError> {
         let user = self.changeable(visitor)?;
+        if !self.login.config.account.passwords {
+            return Err(AccountProblem::NotAllowed.into());
+        }
         let has_one = self.login.directory.has_password(&user.store, &user.id)?;
         if has_one && !self.login.is_password(&user.store, Some(&user.id), before)? {
             return Err(AccountProblem::WrongPassword.into());

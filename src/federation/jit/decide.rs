@@ -248,6 +248,7 @@ fn newcomer(input: &DecisionInput<'_>, username: &str) -> Questions {
     }
     Questions {
         username: mode.asks_username().then(|| username.to_owned()),
+        account_name: (!mode.asks_username()).then(|| username.to_owned()),
         password: mode.asks_password(),
         purposes: input.purposes.to_vec(),
         missing: missing(input, &[]),

@@ -18,6 +18,9 @@ const LONGEST: usize = 256;
 pub struct Questions {
     /// The proposed user name, if the person chooses one.
     pub username: Option<String>,
+    /// The user name of the new account, if the person does not choose it; `None` for a person who has an account.
+    #[serde(default)]
+    pub account_name: Option<String>,
     /// Whether the person chooses a password.
     pub password: bool,
     /// The purposes to agree to.

@@ -12,6 +12,7 @@ use crate::federation::config::{FederationConfig, Upstream};
 use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
 use crate::federation::jit::claim_mapping::{self, ClaimMapping};
 use crate::federation::jit::policy::ServiceProviderPolicy;
+use crate::federation::jit::questions::Questions;
 
 /// The page of a login, with its context.
 pub(super) fn screen(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> Screen {
@@ -37,7 +38,7 @@ fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServicePr
         ),
         LoginState::Asking { asserted, questions } => LoginPage::Details(Box::new(Details {
             provider: config.display_name(&asserted.provider),
-            known: known(config, asserted),
+            known: known(config, asserted, questions),
             questions: questions.clone(),
         })),
         LoginState::Waiting { provider, reference } => LoginPage::Waiting {
@@ -130,15 +131,17 @@ fn factor(config: &FederationConfig, transaction: &Transaction) -> Option<Factor
     }
 }
 
-/// The attributes that an identity provider asserts and that are stored, as texts.
-fn known(config: &FederationConfig, asserted: &AssertedIdentity) -> Vec<(WritablePath, String)> {
+/// The attributes that an identity provider asserts and that are stored for one of the purposes, as texts.
+fn known(config: &FederationConfig, asserted: &AssertedIdentity, questions: &Questions) -> Vec<(WritablePath, String)> {
     let Some(upstream) = config.upstream(&asserted.provider) else {
         return Vec::new();
     };
     let mappings = asserted.mappings(upstream);
     let attributes = claim_mapping::attributes(&mappings, "", &asserted.identity.claims);
     let mut known: Vec<(WritablePath, String)> = Vec::new();
-    for path in mappings.iter().filter_map(ClaimMapping::path) {
+    let offered = || questions.purposes.iter().flat_map(|purpose| &purpose.attributes);
+    let is_offered = |path: &WritablePath| offered().any(|attribute| attribute.path == *path);
+    for path in mappings.iter().filter_map(ClaimMapping::path).filter(is_offered) {
         let value = ClaimTarget::parse(path.as_str()).and_then(|target| target.value(&attributes));
         let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         known.extend(text.map(|text| (path, text)));

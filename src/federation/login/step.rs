@@ -61,6 +61,20 @@ pub enum LoginPage {
     SecondFactor(FactorPage),
 }
 
+impl LoginPage {
+    /// Whether it says that the last password or code was wrong.
+    pub(crate) fn shows_a_wrong_guess(&self) -> bool {
+        match self {
+            Self::SignIn { local, .. } => local.as_ref().is_some_and(|form| form.failed),
+            Self::LinkProof(proof) => proof.failed,
+            Self::SecondFactor(
+                FactorPage::Code { wrong, .. } | FactorPage::MailCode { wrong, .. } | FactorPage::Enrol { wrong, .. },
+            ) => matches!(wrong, Some(CodeError::Code | CodeError::Locked)),
+            Self::Details(_) | Self::Waiting { .. } | Self::SecondFactor(FactorPage::RecoveryCodes(_)) => false,
+        }
+    }
+}
+
 /// A page that asks to prove an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkProofPage {

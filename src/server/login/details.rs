@@ -105,8 +105,12 @@ pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> De
         value,
         invalid: questions.problems.iter().any(bad_name),
     });
+    let account_name = questions.account_name.clone();
+    let name = account_name.map(|name| (messages::text("sign_in.username").to_owned(), name));
+    let known = known.map(|(path, value)| (label(path.as_str()), value));
     DetailsForm {
-        known: known.map(|(path, value)| (label(path.as_str()), value)).collect(),
+        is_new: questions.account_name.is_some() || questions.username.is_some(),
+        known: name.into_iter().chain(known).collect(),
         username,
         fields: fields(&questions),
         password: questions.password.then(|| questions.problems.iter().any(bad_password)),

@@ -7,10 +7,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use qrcode::{Color, QrCode};
 use serde::Deserialize;
 
-use super::{ArrivedBy, LoginData, empty, finish_step, foreign_form, own_cookies, run};
+use super::{ArrivedBy, LoginData, empty, finish_step, foreign_form, own_cookies, run, settle_guess};
 use crate::domain::Secret;
 use crate::federation::login::step::{CodeError, FactorPage};
+use crate::server::guesses::Guess;
 use crate::server::page::{EnrolForm, FactorForm, MailCodeForm, Picture, RecoveryCodes};
+use crate::server::source;
 
 #[derive(Deserialize)]
 pub(super) struct CodeForm {
@@ -27,6 +29,9 @@ pub(super) async fn code(login_data: Data<LoginData>, http: HttpRequest, form: F
     let Some(cookies) = own_cookies(&login_data, &http, &form.csrf) else {
         return foreign_form(&login_data, &http);
     };
+    let Some(guess) = Guess::begin(&http) else {
+        return source::too_many();
+    };
     let federation = Arc::clone(&login_data.federation);
     let step = run(move || match form.decision.as_str() {
         "mail" => federation.login.mail_code(cookies.browser()),
@@ -34,6 +39,7 @@ pub(super) async fn code(login_data: Data<LoginData>, http: HttpRequest, form: F
         _ => federation.login.code(cookies.browser(), &form.code),
     })
     .await;
+    settle_guess(guess, &step);
     finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
 }
 

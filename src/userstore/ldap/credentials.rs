@@ -19,7 +19,15 @@ impl LdapUserstore {
             return Ok(PasswordCheck::Invalid);
         }
         let Some((known, _)) = self.present(&Kind::USER, id)? else {
-            return Ok(PasswordCheck::Invalid);
+            // A bind as an entry that does not exist takes the time of one with a wrong password.
+            let nobody = Dn::new(format!("cn={},{}", uuid::Uuid::now_v7(), self.settings.user_base));
+            let refused = self
+                .connections
+                .unpooled(|session| session.bind(&nobody, password.expose()));
+            return match refused {
+                Ok(()) | Err(LdapFailure::Refused { .. }) => Ok(PasswordCheck::Invalid),
+                Err(fault) => Err(fault.into()),
+            };
         };
         let dn = Dn::new(known.dn);
         self.copy.attempt_elsewhere(id, || {

@@ -7,8 +7,12 @@ use crate::domain::lockout::locked_until;
 use crate::domain::{ResourceId, Secret, Timestamp};
 use crate::storage::SqlConnection;
 use crate::storage::connection::SuffixDsl;
-use crate::storage::tables::credentials;
+use crate::storage::random;
+use crate::storage::tables::{credentials, unknown_password_attempts};
 use crate::userstore::{PasswordCheck, StoreError};
+
+/// The buckets of attempts without an account, so that they do not wait for each other.
+const BUCKETS: u8 = 64;
 
 /// Sets or removes the hash. Either way, earlier failures are cleared.
 pub(super) fn set(
@@ -41,7 +45,12 @@ pub(super) fn has(connection: &mut SqlConnection, id: &ResourceId) -> QueryResul
 
 /// Checks a password against the hash.
 pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
-    attempt(store, id, |hash| Ok(store.hasher.verify(hash, password)))
+    let check = attempt(store, id, |hash| Ok(store.hasher.verify(hash, password)))?;
+    if matches!(check, PasswordCheck::Locked { .. }) {
+        // The same work as for an account that is not locked, whatever the password.
+        store.hasher.verify(None, password);
+    }
+    Ok(check)
 }
 
 /// Counts the attempt as a failure before comparing, and clears it if the password is correct, so that parallel guesses
@@ -101,9 +110,11 @@ fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp
         .load(connection)?
         .pop();
     let Some((hash, failures, until)) = row else {
+        count_unknown(connection)?;
         return Ok(PasswordAttempt::Compare(None));
     };
     if until > now.0 {
+        count_unknown(connection)?;
         return Ok(PasswordAttempt::Locked(Timestamp(until)));
     }
     diesel::update(credentials::table.find(id.as_str()))
@@ -113,6 +124,19 @@ fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp
         ))
         .execute(connection)?;
     Ok(PasswordAttempt::Compare(hash))
+}
+
+/// Counts an attempt that has no row of its own or no use for it: the work of any other attempt.
+fn count_unknown(connection: &mut SqlConnection) -> QueryResult<()> {
+    let bucket = i64::from(random::bytes::<1>()[0] % BUCKETS);
+    diesel::insert_into(unknown_password_attempts::table)
+        .values((
+            unknown_password_attempts::bucket.eq(bucket),
+            unknown_password_attempts::failures.eq(1),
+        ))
+        .suffix(" ON CONFLICT (bucket) DO UPDATE SET failures = unknown_password_attempts.failures + 1")
+        .execute(connection)
+        .map(|_| ())
 }
 
 /// Clears failures and lifts the lock.
