@@ -100,7 +100,11 @@ impl ProviderRemover {
             Ok(removals::claim(connection, &name, now, now.plus(LEASE))?)
         })?;
         if let Some(mut removal) = claimed {
-            while self.end_sessions(provider)? && self.advance(&removal, LEASE)? {}
+            while self.end_sessions(provider)? {
+                if !self.advance(&removal, LEASE)? {
+                    return self.find(provider);
+                }
+            }
             let batch = self.batch(provider, &removal.place)?;
             for link in &batch {
                 match self.carry_out(&removal, link)? {
@@ -191,6 +195,7 @@ impl ProviderRemover {
                     database: &self.database,
                     actor: &actor,
                     spared: None,
+                    proof: None,
                 };
                 match unlinking.unlink(&link.resource_id, &link.link) {
                     Err(FederationError::Directory(DirectoryError::NotFound(_))) => self.forget(link)?,

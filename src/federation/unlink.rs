@@ -16,6 +16,8 @@ pub(crate) struct UnlinkContext<'a> {
     pub(crate) actor: &'a Actor,
     /// The session that stays open.
     pub(crate) spared: Option<&'a str>,
+    /// The version of the account's credentials that the actor proved; `None` if the actor is not the person.
+    pub(crate) proof: Option<i64>,
 }
 
 impl UnlinkContext<'_> {
@@ -41,12 +43,12 @@ impl UnlinkContext<'_> {
                 to: self.actor.writer(),
             },
         };
-        Ok(self.apply(operation, {
-            SideRecord::Unlink {
-                link: link.clone(),
-                spared: self.spared.map(str::to_owned),
-            }
-        })?)
+        let unlink = SideRecord::Unlink {
+            link: link.clone(),
+            spared: self.spared.map(str::to_owned),
+        };
+        let proof = self.proof.map(SideRecord::Proof);
+        Ok(self.apply(operation, proof.into_iter().chain([unlink]).collect())?)
     }
 
     fn withdraw_grants(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<(), FederationError> {
@@ -60,7 +62,7 @@ impl UnlinkContext<'_> {
                 identity_provider: provider.clone(),
                 granted: false,
             });
-            match self.apply(operation, grant) {
+            match self.apply(operation, vec![grant]) {
                 Ok(()) | Err(DirectoryError::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -68,11 +70,11 @@ impl UnlinkContext<'_> {
         Ok(())
     }
 
-    fn apply(&self, operation: Operation, side_record: SideRecord) -> Result<(), DirectoryError> {
+    fn apply(&self, operation: Operation, side_records: Vec<SideRecord>) -> Result<(), DirectoryError> {
         let change = Change {
             actor: self.actor.clone(),
             operation,
-            side_records: vec![side_record],
+            side_records,
         };
         self.directory.apply(change).map(|_| ())
     }

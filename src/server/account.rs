@@ -24,7 +24,7 @@ use crate::federation::account::{AccountError, AccountProblem, LinkingRedirect, 
 use crate::federation::login::StartedLogin;
 use crate::federation::login::visitor::SignedInUser;
 use crate::federation::{Federation, FederationError, LoginError};
-use crate::oidc::Oidc;
+use crate::oidc::{Oidc, OidcError};
 use crate::storage::random;
 
 /// The path of the page.
@@ -212,6 +212,8 @@ async fn renew_session(oidc: Data<Oidc>, authentication: Authentication) -> Http
     let opened = blocking::run(move || provider.open_session(&authentication, None)).await;
     match opened {
         Some(Ok(session)) => see_other("/account?done=password", Some(session_cookie(&oidc, session))),
+        // The identity that the session came with was unlinked: the person signs in again.
+        Some(Err(OidcError::Outdated)) => see_other("/account?done=password", None),
         Some(Err(error)) => {
             log_cause(&error);
             unavailable()

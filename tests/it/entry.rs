@@ -10,6 +10,7 @@ use vestibule::domain::{Link, ResourceId, Secret};
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::{JitMode, SecondFactor};
+use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::browser::Browser;
 use vestibule::federation::login::step::{FactorPage, LinkProofPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
@@ -270,12 +271,7 @@ fn session_lacks_the_consent_of_a_stricter_application() {
     let returned = strict.returned(&started.to.unwrap(), &bob());
     let page = shown(strict.federation.login.callback(browser, &google(), &returned));
     assert!(matches!(page, LoginPage::Details(_)), "{page:?}");
-    let login = completed(
-        strict
-            .federation
-            .login
-            .answer(browser, vestibule::federation::jit::questions::Answers::default()),
-    );
+    let login = completed(strict.federation.login.answer(browser, Answers::default()));
     assert_eq!(entry(&strict, &login, CODE), Entry::Granted);
 }
 
@@ -390,4 +386,59 @@ fn proof_of_our_own_stands_in_for_an_untold_time() {
         matches!(page, LoginPage::SecondFactor(FactorPage::Code { .. })),
         "{page:?}"
     );
+}
+
+#[test]
+fn question_page_ends_with_a_change_of_credentials() {
+    let rig = Rig::new(by_name());
+    let user = completed(rig.login(&bob())).user;
+    let strict = rig.bent(&by_name(), |wiki| wiki.jit_mode = Some(JitMode::Consent));
+    let handle = strict.start();
+    let returned = strict.away(&handle, &bob());
+    let page = shown(strict.back(&handle, &returned));
+    assert!(matches!(page, LoginPage::Details(_)), "{page:?}");
+    change_password(&rig, &user);
+    let step = strict.federation.login.answer(&handle, Answers::default());
+    assert_eq!(refused(step), Denial::NotUnderWay);
+}
+
+#[test]
+fn session_of_an_unlinked_identity_enters_no_application() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    link(&rig, &user, "google", "sub-bob");
+    let visitor = session(&rig, &completed(rig.login(&bob())));
+    let google = Link {
+        identity_provider: google(),
+        issuer: ISSUER.to_owned(),
+        subject: "sub-bob".to_owned(),
+    };
+    rig.federation.account.unlink(&visitor.user, &google).unwrap();
+    let now = rig.clock.now();
+    let kept = rig
+        .database
+        .read::<_, StorageError>(|connection| sessions::find(connection, &visitor.user.session, now));
+    let kept = kept.unwrap().expect("the session that unlinked stays open");
+    assert_eq!(entry(&rig, &kept, CODE), Entry::Login);
+}
+
+#[test]
+fn old_session_sets_no_authenticator_up() {
+    let rig = rig();
+    local_bob(&rig);
+    let login = by_password(&rig);
+    let session = session(&rig, &login);
+    let strict = rig.bent(&by_name(), |wiki| wiki.mfa = SecondFactor::Totp);
+    strict.clock.advance(Duration::from_mins(11));
+    let started = strict
+        .federation
+        .login
+        .step_up(request(), &"wiki".into(), &session.user)
+        .unwrap();
+    let browser = Browser {
+        handle: &started.handle,
+        session: Some(&session.cookie),
+    };
+    let page = shown(strict.federation.login.view(browser));
+    assert!(matches!(page, LoginPage::SignIn { .. }), "{page:?}");
 }

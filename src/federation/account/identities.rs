@@ -3,7 +3,9 @@
 use url::Url;
 
 use super::{Account, AccountError, AccountProblem, own_actor};
+use crate::directory::DirectoryError;
 use crate::domain::{IdentityProviderName, Link, ServiceProviderName, Timestamp};
+use crate::federation::error::FederationError;
 use crate::federation::idp::provider::LoginHint;
 use crate::federation::jit::denial::Denial;
 use crate::federation::login::denial;
@@ -12,6 +14,7 @@ use crate::federation::login::visitor::SignedInUser;
 use crate::federation::unlink::UnlinkContext;
 use crate::storage::links::LinkRecord;
 use crate::storage::{StorageError, links};
+use crate::userstore::StoreError;
 
 /// An identity that is linked to the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +98,14 @@ impl Account {
             database: &self.login.database,
             actor: &own_actor(),
             spared: Some(&visitor.session),
+            proof: Some(visitor.authentication.credentials),
         };
-        unlinking.unlink(&user.id, link)?;
+        match unlinking.unlink(&user.id, link) {
+            Err(FederationError::Directory(DirectoryError::Store(StoreError::Superseded))) => {
+                return Err(AccountProblem::NotFresh.into());
+            }
+            outcome => outcome?,
+        }
         log::info!("user {} unlinked an identity of {provider}", user.id);
         Ok(())
     }

@@ -101,9 +101,10 @@ impl Account {
     /// Deletes the authenticator and its recovery codes. Where one is required, the next login sets up another.
     pub fn drop_authenticator(&self, visitor: &SignedInUser) -> Result<(), AccountError> {
         self.changeable(visitor)?;
-        Ok(self
-            .login
-            .second_factors
-            .remove(&visitor.authentication.user, &visitor.session)?)
+        if self.login.second_factors.remove(visitor)? {
+            Ok(())
+        } else {
+            Err(AccountProblem::NotFresh.into())
+        }
     }
 }

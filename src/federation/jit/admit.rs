@@ -2,6 +2,8 @@
 
 mod writes;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::directory::{Directory, DirectoryError};
@@ -183,7 +185,8 @@ impl ProvisioningContext<'_> {
                 agreement,
             }) => (self.create(&store, &username, &agreement), None),
             Decision::Provision(Proposal::Link(account, agreement)) => {
-                (self.link(&account, &agreement), Some((account.store, account.id)))
+                let written = self.link(&account, &known.given, &agreement);
+                (written, Some((account.store, account.id)))
             }
         };
         Ok((outcome, account))
@@ -298,7 +301,12 @@ impl ProvisioningContext<'_> {
         };
         let is_same_name =
             (asks_name && chosen.is_none()) || named(&then, approved_name) == named(self.identity, chosen);
-        let groups = |claims| jit.groups.as_ref().map(|policy| groups_claim::read(policy, claims));
+        let groups = |claims| {
+            let policy = jit.groups.as_ref()?;
+            let read = groups_claim::read(policy, claims);
+            let names: BTreeSet<String> = read.names.into_iter().collect();
+            Some((names, read.incomplete))
+        };
         is_same_name
             && username::store(&jit.userstore, &then) == username::store(&jit.userstore, self.identity)
             && claim_mapping::attributes(self.claims, "", approved)

@@ -246,13 +246,19 @@ fn newcomer(input: &DecisionInput<'_>, username: &str) -> Questions {
     if !mode.asks_consent() {
         return Questions::default();
     }
+    // What an administrator approved is not changed afterwards.
+    let suggested = if input.policy.approval.applies(&input.identity.claims) {
+        Vec::new()
+    } else {
+        claim_mapping::suggestions(input.claims, &input.identity.claims)
+    };
     Questions {
         username: mode.asks_username().then(|| username.to_owned()),
         account_name: (!mode.asks_username()).then(|| username.to_owned()),
         password: mode.asks_password(),
         purposes: input.purposes.to_vec(),
         missing: missing(input, &[]),
-        suggested: claim_mapping::suggestions(input.claims, &input.identity.claims),
+        suggested,
         ..Questions::default()
     }
 }

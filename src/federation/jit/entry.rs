@@ -1,5 +1,5 @@
 //! Decides whether a login is enough to enter an application, from the facts of the moment. It is asked at every code, so
-//! that a session from another application, or from before a change, lets nobody in who would be refused at the door.
+//! that a session from another application, or from before a change, is not enough where a login would be refused.
 
 use super::policy::{SecondFactor, ServiceProviderPolicy};
 use crate::domain::login::{Authentication, Entry, EntryPurpose};
@@ -38,7 +38,7 @@ pub(crate) enum EntryWay {
     Password,
     /// Through an identity provider that asks for this factor.
     Provider(SecondFactor),
-    /// Through an identity provider that is not configured any more, or was removed.
+    /// Through an identity provider that is not configured any more or was removed, or by an identity that was unlinked.
     Gone,
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn is_proved(needed: SecondFactor, amr: &[String]) -> bool {
     methods.is_empty() || amr.iter().any(|method| methods.contains(&method.as_str()))
 }
 
-/// Whether a proof is as recent as it must be. A time that nobody told is never recent.
+/// Whether a proof is as recent as it must be. An unknown time is never recent.
 pub(crate) fn is_fresh(authenticated_at: Option<Timestamp>, fresh_since: Option<Timestamp>) -> bool {
     fresh_since.is_none_or(|since| authenticated_at.is_some_and(|at| at >= since))
 }

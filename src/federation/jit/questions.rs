@@ -198,34 +198,42 @@ fn receipt(purpose: &Purpose, kept: &BTreeSet<String>, parties: ConsentParties<'
 /// Whether an earlier consent covers the purpose in its present version.
 pub(crate) fn covers(given: &[Consent], purpose: &Purpose) -> bool {
     let latest = given.iter().rev().find(|consent| consent.purpose == purpose.name);
+    let granted = granted_for(given, &purpose.name);
     latest.is_some_and(|consent| {
-        let known = |path: &str| consent.granted.contains(path);
-        consent.version == purpose.version
-            && purpose
-                .attributes
-                .iter()
-                .all(|attribute| attribute.optional || known(attribute.path.as_str()))
+        let mut needed = purpose.attributes.iter().filter(|attribute| !attribute.optional);
+        consent.version == purpose.version && needed.all(|attribute| granted.contains(attribute.path.as_str()))
     })
 }
 
-/// Returns the attributes that the person agreed to have stored, by their newest consents.
+/// Returns the attributes that the person agreed to have stored for a purpose. The purpose of the account itself has the
+/// attributes that a login brings, so it grows with each consent until it is withdrawn.
+fn granted_for<'a>(given: &'a [Consent], purpose: &str) -> BTreeSet<&'a str> {
+    let mut granted = BTreeSet::new();
+    for consent in given.iter().filter(|consent| consent.purpose == purpose) {
+        if purpose != Purpose::ACCOUNT || consent.version == 0 {
+            granted.clear();
+        }
+        granted.extend(consent.granted.iter().map(String::as_str));
+    }
+    granted
+}
+
+/// Returns the attributes that the person agreed to have stored.
 pub(crate) fn granted(given: &[Consent]) -> BTreeSet<&str> {
-    let granted = latest(given).flat_map(|consent| &consent.granted);
-    granted.map(String::as_str).collect()
+    let purposes: BTreeSet<&str> = given.iter().map(|consent| consent.purpose.as_str()).collect();
+    purposes
+        .into_iter()
+        .flat_map(|purpose| granted_for(given, purpose))
+        .collect()
 }
 
 /// Returns the attributes that the person refused to have stored, by their newest consents.
 pub(crate) fn refused(given: &[Consent]) -> BTreeSet<&str> {
-    let granted = granted(given);
-    let refused = latest(given).flat_map(|consent| &consent.refused).map(String::as_str);
-    refused.filter(|path| !granted.contains(path)).collect()
-}
-
-/// Returns the newest consent to each purpose.
-fn latest(given: &[Consent]) -> impl Iterator<Item = &Consent> {
     let mut latest: BTreeMap<&str, &Consent> = BTreeMap::new();
     for consent in given {
         latest.insert(&consent.purpose, consent);
     }
-    latest.into_values()
+    let granted = granted(given);
+    let refused = latest.values().flat_map(|consent| &consent.refused).map(String::as_str);
+    refused.filter(|path| !granted.contains(path)).collect()
 }

@@ -102,15 +102,19 @@ impl Login {
         let Some(linking) = loaded.transaction.linking.clone() else {
             return Err(Denial::NotUnderWay.into());
         };
+        // Read before the link is looked up: an unlinking in between makes the proof one of earlier credentials.
+        let mut authentication = self.proof_of(&linking)?;
         let link = self.database.read::<_, StorageError>(|connection| {
             links::find(connection, provider, &identity.issuer, &identity.subject)
         })?;
         if link.is_none_or(|link| link.resource_id != linking.account) {
+            self.enter(loaded, policy, LoginState::Proving)?;
             return Err(Denial::AnotherPerson.into());
         }
-        let mut authentication = self.proof_of(&linking)?;
         authentication.amr.push("fed".to_owned());
-        authentication.authenticated_at = None;
+        authentication.identity_provider = Some(provider.clone());
+        let upstream = self.allowed(provider, policy)?;
+        authentication.authenticated_at = self.authenticated_at(upstream, identity, &loaded.transaction.request);
         self.complete(loaded, policy, authentication)
     }
 
@@ -144,7 +148,7 @@ impl Login {
         self.admit(loaded, upstream, asserted, None)
     }
 
-    /// The account as far as it is proved: not at all.
+    /// The account, before anything of it is proved.
     fn proof_of(&self, linking: &Linking) -> Result<Authentication, LoginError> {
         let account = (linking.store.clone(), linking.account.clone());
         Ok(self.authentication(account, None, &[])?)

@@ -1,5 +1,7 @@
 //! Whether a session may enter an application now, and the step that it needs otherwise.
 
+use std::time::Duration;
+
 use super::transaction::{LoginState, Transaction};
 use super::visitor::SignedInUser;
 use super::{Login, StartedLogin};
@@ -8,11 +10,14 @@ use crate::domain::{IdentityProviderName, Kind, Relations, Resource, ServiceProv
 use crate::federation::config::Upstream;
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::entry::{self, EntryAccount, EntryFacts, EntryWay};
-use crate::federation::jit::policy::ServiceProviderPolicy;
+use crate::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
 use crate::federation::jit::purpose::Purpose;
 use crate::federation::jit::questions::covers;
 use crate::storage::consents::{self, ConsentRecord};
-use crate::storage::{StorageError, credential_versions, factors, identity_locks, removals};
+use crate::storage::{StorageError, credential_versions, factors, identity_locks, links, removals};
+
+/// Time after a login in which an authenticator may be set up without another one.
+const FRESH: Duration = Duration::from_mins(10);
 
 impl Login {
     /// Decides, from the facts of this moment, whether a login is enough to enter an application.
@@ -43,6 +48,16 @@ impl Login {
             .ok_or_else(|| FederationError::NoServiceProvider(service_provider.clone()))?;
         let authentication = visitor.authentication.clone();
         let facts = self.entry_facts(policy, &authentication)?;
+        let has_authenticator = facts.account.as_ref().is_some_and(|account| account.has_authenticator);
+        let is_recent = authentication.at.plus(FRESH) >= self.directory.clock().now();
+        if !has_authenticator && !is_recent && policy.mfa.and(mfa_of(facts.way)) != SecondFactor::None {
+            // An authenticator is not set up from an old session: whoever has its cookie could keep the owner out.
+            let request = AuthorizationRequest {
+                reauthenticate: true,
+                ..request
+            };
+            return Ok(self.start(request, service_provider)?);
+        }
         let transaction = Transaction {
             session: Some(visitor.session.clone()),
             ..Transaction::new(request, service_provider.clone(), LoginState::Choosing)
@@ -67,21 +82,20 @@ impl Login {
         let user = self.directory.get(&Kind::USER, &authentication.user, Relations::NONE)?;
         let provider = authentication.identity_provider.as_ref();
         let id = &authentication.user;
-        let (credentials, locked, has_authenticator, given, removed) =
+        let (credentials, locked, has_authenticator, given, is_open) =
             self.database.read::<_, StorageError>(|connection| {
                 Ok((
                     credential_versions::current(connection, id)?,
                     identity_locks::of_user(connection, id)?.is_some(),
                     factors::has(connection, id, factors::TOTP)?,
                     consents::of_user(connection, id)?,
-                    provider
-                        .map_or(Ok(None), |name| removals::find(connection, name))?
-                        .is_some(),
+                    match provider {
+                        Some(name) => links::has(connection, id, name)? && removals::find(connection, name)?.is_none(),
+                        None => true,
+                    },
                 ))
             })?;
-        let upstream = provider
-            .and_then(|name| self.config.upstream(name))
-            .filter(|_| !removed);
+        let upstream = provider.and_then(|name| self.config.upstream(name)).filter(|_| is_open);
         let account = |user: Resource| EntryAccount {
             active: user.is_active(),
             store: user.store,
@@ -105,9 +119,19 @@ impl Login {
         let purposes = self.config.named_purposes(upstream, policy);
         if purposes.is_empty() {
             // The purpose of the account itself has the attributes of the claims, which are not known here.
-            return given.iter().any(|consent| consent.purpose == Purpose::ACCOUNT);
+            return given.iter().rev().any(|consent| {
+                let is_of_provider = consent.identity_provider == upstream.settings.name;
+                consent.purpose == Purpose::ACCOUNT && consent.version > 0 && is_of_provider
+            });
         }
         purposes.iter().all(|purpose| covers(&given, purpose))
+    }
+}
+
+fn mfa_of(way: EntryWay) -> SecondFactor {
+    match way {
+        EntryWay::Provider(mfa) => mfa,
+        EntryWay::Password | EntryWay::Gone => SecondFactor::None,
     }
 }
 

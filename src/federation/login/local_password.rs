@@ -26,6 +26,7 @@ impl Login {
         if !policy.local_login {
             return Err(Denial::NoLocalLogin.into());
         }
+        loaded.transaction.linking = None;
         let is_choosing = matches!(loaded.transaction.state, LoginState::Choosing | LoginState::Away { .. });
         if !is_choosing || username.is_empty() {
             return Ok(self.show(&loaded, policy));

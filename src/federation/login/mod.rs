@@ -399,10 +399,11 @@ impl Login {
         let browser = browser.into();
         let loaded = self.transactions.find(browser.handle)?.ok_or(Denial::NotUnderWay)?;
         self.check_session(&loaded.transaction, browser)?;
-        if let Some(authentication) = loaded.transaction.authentication()
-            && self.credentials(&authentication.user)? != authentication.credentials
+        if let Some((user, proved)) = loaded.transaction.proved_account()
+            && self.credentials(user)? != proved
         {
-            let is_active = self.active_user(authentication)?.is_some();
+            let user = self.directory.get(&Kind::USER, user, Relations::NONE)?;
+            let is_active = user.is_some_and(|user| user.is_active());
             return Err(if is_active {
                 Denial::NotUnderWay
             } else {

@@ -36,7 +36,9 @@ fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServicePr
             || sign_in(config, transaction, policy),
             |linking| link_proof(config, transaction, policy, linking),
         ),
-        LoginState::Asking { asserted, questions } => LoginPage::Details(Box::new(Details {
+        LoginState::Asking {
+            asserted, questions, ..
+        } => LoginPage::Details(Box::new(Details {
             provider: config.display_name(&asserted.provider),
             known: known(config, asserted, questions),
             questions: questions.clone(),

@@ -15,14 +15,19 @@ use crate::federation::jit::admit::{ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::approval::ShownToApprover;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
+use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::federation::jit::questions::Answers;
 use crate::federation::jit::unusable_claims;
+use crate::storage::{StorageError, credential_versions, links};
 
 impl Login {
     /// Takes a person's answers. Answers to questions that were not asked do not count.
     pub fn answer<'a>(&self, browser: impl Into<Browser<'a>>, mut answers: Answers) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(browser)?;
-        let LoginState::Asking { asserted, questions } = loaded.transaction.state.clone() else {
+        let LoginState::Asking {
+            asserted, questions, ..
+        } = loaded.transaction.state.clone()
+        else {
             return Ok(self.show(&loaded, policy));
         };
         if questions.username.is_none() && answers.username.take().is_some() {
@@ -77,7 +82,9 @@ impl Login {
             wishes: &asserted.wishes,
             answers,
         };
-        let (provider, jit) = (&upstream.settings.name, &upstream.settings.jit);
+        let provider = &upstream.settings.name;
+        // Read before the decision: a change in between makes this login one of earlier credentials.
+        let account = self.linked_account(&asserted)?;
         match arrival.admit()? {
             ProvisioningResult::Refused(denial) => {
                 log::warn!("a login through {provider} was refused: {}", denial.code());
@@ -85,41 +92,72 @@ impl Login {
             }
             ProvisioningResult::Prove(account) => self.ask_proof(loaded, policy, asserted, account),
             ProvisioningResult::Waits(outdated) => {
-                let (identity, span) = (&asserted.identity, jit.approval_span());
-                let shown = ShownToApprover {
-                    asserted: &identity.claims,
-                    chosen: answers.and_then(|answers| answers.username.as_deref()),
-                    outdated: outdated.as_deref(),
-                };
-                let link = identity.link(&asserted.provider);
-                let reference = self.approvals.request(link, &shown, span, &policy.name)?;
-                let provider = asserted.provider;
-                self.enter(loaded, policy, LoginState::Waiting { provider, reference })
+                let chosen = answers.and_then(|answers| answers.username.as_deref());
+                self.wait_for_approval(loaded, policy, asserted, (chosen, outdated.as_deref()))
             }
             ProvisioningResult::Asked(questions) => {
                 let questions = *questions;
-                self.enter(
-                    loaded,
-                    policy,
-                    LoginState::Asking {
-                        asserted: Box::new(asserted),
+                {
+                    let asserted = Box::new(asserted);
+                    let state = LoginState::Asking {
+                        asserted,
                         questions,
-                    },
-                )
+                        account,
+                    };
+                    self.enter(loaded, policy, state)
+                }
             }
             ProvisioningResult::Admitted(store, user) => {
                 self.sync_groups(upstream, &arrival, &store, &user)?;
                 self.record_login(upstream, &asserted.identity, &user)?;
-                let authentication = self.federated((store, user), asserted)?;
+                let authentication = self.federated((store, user), account, asserted)?;
                 self.complete(loaded, policy, authentication)
             }
         }
+    }
+
+    /// Files a request for approval, and shows that the login waits.
+    fn wait_for_approval(
+        &self,
+        loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+        asserted: AssertedIdentity,
+        (chosen, outdated): (Option<&str>, Option<&str>),
+    ) -> Result<LoginStep, LoginError> {
+        let (provider, identity) = (asserted.provider, asserted.identity);
+        let shown = ShownToApprover {
+            asserted: &identity.claims,
+            chosen,
+            outdated,
+        };
+        let span = self
+            .config
+            .upstream(&provider)
+            .map_or_else(Default::default, |upstream| upstream.settings.jit.approval_span());
+        let reference = self
+            .approvals
+            .request(identity.link(&provider), &shown, span, &policy.name)?;
+        self.enter(loaded, policy, LoginState::Waiting { provider, reference })
+    }
+
+    /// Returns the account that an identity is linked to, and the version of its credentials.
+    fn linked_account(&self, asserted: &AssertedIdentity) -> Result<Option<(ResourceId, i64)>, LoginError> {
+        let Identity { issuer, subject, .. } = &asserted.identity;
+        let found = self.database.read::<_, StorageError>(|connection| {
+            let Some(link) = links::find(connection, &asserted.provider, issuer, subject)? else {
+                return Ok(None);
+            };
+            let version = credential_versions::current(connection, &link.resource_id)?;
+            Ok(Some((link.resource_id, version)))
+        })?;
+        Ok(found)
     }
 
     /// Returns the login of a person whom an identity provider asserted, with the proofs of the account that they gave.
     fn federated(
         &self,
         (store, user): (StoreName, ResourceId),
+        account: Option<(ResourceId, i64)>,
         asserted: AssertedIdentity,
     ) -> Result<Authentication, LoginError> {
         let AssertedIdentity {
@@ -130,9 +168,10 @@ impl Login {
         } = asserted;
         let proof = proof.filter(|proof| proof.user == user);
         // The link itself advanced the version under which the account was proved.
-        let credentials = match &proof {
-            Some(proof) => proof.credentials + 1,
-            None => self.credentials(&user)?,
+        let credentials = match (&proof, account) {
+            (Some(proof), _) => proof.credentials + 1,
+            (None, Some((linked, version))) if linked == user => version,
+            (None, _) => self.credentials(&user)?,
         };
         let proved = proof.as_ref().map_or(&[][..], |proof| &proof.amr);
         let mut amr = vec!["fed".to_owned()];

@@ -7,6 +7,7 @@ use data_encoding::BASE32_NOPAD;
 use super::codes::{normalised, typed};
 use super::step::CodeError;
 use super::totp;
+use super::visitor::SignedInUser;
 use crate::domain::{Clock, ResourceId, Secret, Timestamp};
 use crate::storage::factors::{self, Factor, FactorAttempt, TOTP};
 use crate::storage::{Database, SecretBox, StorageError, credential_versions, random, sessions};
@@ -120,14 +121,19 @@ impl SecondFactors {
     }
 
     /// Removes the authenticator of a user and its recovery codes, in a session that goes on.
-    pub(crate) fn remove(&self, user: &ResourceId, session: &str) -> Result<(), StorageError> {
-        let (user, session) = (user.clone(), session.to_owned());
+    /// `false` if the credentials of the account have changed since the session was proved.
+    pub(crate) fn remove(&self, visitor: &SignedInUser) -> Result<bool, StorageError> {
+        let (user, session) = (visitor.authentication.user.clone(), visitor.session.clone());
+        let proved = visitor.authentication.credentials;
         self.database.write::<_, StorageError>(move |connection| {
+            if credential_versions::hold(connection, &user)? != proved {
+                return Ok(false);
+            }
             factors::delete_of_user(connection, &user)?;
             let credentials = credential_versions::current(connection, &user)?;
-            Ok(sessions::renew(connection, &session, credentials)?)
-        })?;
-        Ok(())
+            sessions::renew(connection, &session, credentials)?;
+            Ok(true)
+        })
     }
 }
 

@@ -204,9 +204,11 @@ impl Login {
             None => EntryWay::Password,
         };
         let needed = entry::needed_factor(policy.mfa, way, enrolled);
-        // Where an authenticator can be removed, it is asked for, whatever the identity provider asks for.
+        // Where an authenticator can be removed, or an identity linked for good, it is asked for whatever else is.
+        let transaction = &loaded.transaction;
         match needed {
-            SecondFactor::None | SecondFactor::EmailOtp if enrolled && loaded.transaction.request.is_of_ourselves() => {
+            _ if enrolled && transaction.linking.is_some() => SecondFactor::Totp,
+            SecondFactor::None | SecondFactor::EmailOtp if enrolled && transaction.request.is_of_ourselves() => {
                 SecondFactor::Totp
             }
             needed => needed,

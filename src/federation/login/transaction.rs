@@ -88,8 +88,22 @@ impl Transaction {
         }
     }
 
+    /// Returns the account that the login is about, as far as it is known, and the version of its credentials under which
+    /// it was proved.
+    pub(crate) fn proved_account(&self) -> Option<(&ResourceId, i64)> {
+        if let LoginState::Asking {
+            account: Some((user, version)),
+            ..
+        } = &self.state
+        {
+            return Some((user, *version));
+        }
+        let authentication = self.authentication()?;
+        Some((&authentication.user, authentication.credentials))
+    }
+
     /// Returns the login as far as it is proved, or the proof of an account that an identity is to be linked to.
-    pub(crate) fn authentication(&self) -> Option<&Authentication> {
+    fn authentication(&self) -> Option<&Authentication> {
         match &self.state {
             LoginState::Challenging { authentication, .. }
             | LoginState::Mailed { authentication, .. }
@@ -132,6 +146,9 @@ pub(crate) enum LoginState {
         asserted: Box<AssertedIdentity>,
         /// The questions.
         questions: Questions,
+        /// The account that the identity is linked to, and the version of its credentials at that time.
+        #[serde(default)]
+        account: Option<(ResourceId, i64)>,
     },
     /// An identity is known, and its first login waits for approval.
     Waiting {

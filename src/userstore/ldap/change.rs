@@ -187,7 +187,7 @@ impl LdapUserstore {
             return Err(StoreError::Stale);
         }
         let mut plan = self.plan(&server_info, &write, &before, &entry)?;
-        let pending = PendingChange::new(&write, &side_records, (&dn, &entry.version));
+        let pending = PendingChange::new(&write, &without_proof(side_records.clone()), (&dn, &entry.version));
         let write = without_password(write);
         let begin = self.begin(&subject, &pending)?;
         let Some(trial) = self
@@ -212,7 +212,7 @@ impl LdapUserstore {
             return Err(error);
         }
         let dn = plan.rename.map_or(dn, |rename| rename.dn);
-        self.confirm(write, side_records, (&dn, &subject))
+        self.confirm(write, without_proof(side_records), (&dn, &subject))
     }
 
     /// Confirms a change of an entry.
@@ -229,8 +229,19 @@ impl LdapUserstore {
             self.end(subject)?;
             return Ok(None);
         };
-        let side_write = self.confirmation(subject, known(write.id.clone(), &entry));
-        self.copy.write_with_side_records(write, side_records, side_write)
+        let confirmation = || self.confirmation(subject, known(write.id.clone(), &entry));
+        let written = self
+            .copy
+            .write_with_side_records(write.clone(), side_records.clone(), confirmation());
+        if !matches!(written, Err(StoreError::Superseded)) {
+            return written;
+        }
+        // The directory has the change already. Only the link is not made: whoever asked for it decides again.
+        let others = side_records.into_iter();
+        let others = others.filter(|side_record| !matches!(side_record, SideRecord::Link(_)));
+        self.copy
+            .write_with_side_records(write.clone(), others.collect(), confirmation())?;
+        Err(StoreError::Superseded)
     }
 
     fn remove(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError> {
@@ -405,4 +416,12 @@ pub(super) fn without_password(mut write: Write) -> Write {
         draft.password = draft.password.as_ref().map(|_| PasswordChange::Clear);
     }
     write
+}
+
+/// Returns the records that are written once the directory has the change. The proof was checked before.
+fn without_proof(side_records: Vec<SideRecord>) -> Vec<SideRecord> {
+    let side_records = side_records.into_iter();
+    side_records
+        .filter(|side_record| !matches!(side_record, SideRecord::Proof(_)))
+        .collect()
 }

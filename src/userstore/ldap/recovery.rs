@@ -23,7 +23,11 @@ impl LdapUserstore {
             .database
             .read::<_, StoreError>(|connection| intents::all(connection, store))?;
         for intent in left.into_iter().filter(|intent| intent.until <= self.clock.now()) {
-            self.recover_intent(&intent)?;
+            match self.recover_intent(&intent) {
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => log::error!("userstore {store}: a pending change cannot be recovered now: {error}"),
+                Ok(()) => {}
+            }
         }
         Ok(())
     }
@@ -117,8 +121,10 @@ impl LdapUserstore {
             Err(fault) => return Err(fault.into()),
         }
         let dn = plan.rename.map_or_else(|| entry.dn.clone(), |rename| rename.dn);
-        self.confirm(write, pending.side_records.clone(), (&dn, subject))
-            .map(|_| ())
+        match self.confirm(write, pending.side_records.clone(), (&dn, subject)) {
+            Ok(_) | Err(StoreError::Superseded) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the modifications of members that are still missing in the directory.

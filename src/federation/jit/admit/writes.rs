@@ -71,11 +71,17 @@ impl ProvisioningContext<'_> {
     }
 
     /// Links the identity to an existing account. The link is written even if no attribute changes.
-    pub(super) fn link(&self, account: &LocalAccount, agreement: &Agreement) -> Result<CreatedAccount, DirectoryError> {
+    pub(super) fn link(
+        &self,
+        account: &LocalAccount,
+        given: &[Consent],
+        agreement: &Agreement,
+    ) -> Result<CreatedAccount, DirectoryError> {
         let Some(resource) = self.directory.get(&Kind::USER, &account.id, Relations::NONE)? else {
             return Err(DirectoryError::NotFound(Kind::USER));
         };
-        let operation = self.patch(&resource, &agreement.consents)?;
+        let given: Vec<Consent> = given.iter().chain(&agreement.consents).cloned().collect();
+        let operation = self.patch(&resource, &given)?;
         self.directory.apply(self.change(operation, {
             let proof = self.proof.filter(|proof| proof.user == account.id);
             let proof = proof.map(|proof| SideRecord::Proof(proof.credentials));
@@ -110,19 +116,15 @@ impl ProvisioningContext<'_> {
                     self.settings.name,
                     invalid.detail
                 );
-                let nothing = Operation::Patch {
-                    kind: Kind::USER,
-                    id: resource.id.clone(),
-                    operations: Vec::new(),
-                    precondition: Precondition::None,
-                };
-                self.directory.apply(self.change(nothing, side_records))?;
+                self.directory.apply(self.change(unchanged(resource), side_records))?;
             }
             Err(DirectoryError::Store(StoreError::Unsupported(what))) => {
                 log::warn!(
                     "attributes from {} were not synchronised: the userstore cannot {what}",
                     self.settings.name
                 );
+                // What the person agreed to is kept all the same.
+                self.directory.apply(self.change(unchanged(resource), side_records))?;
             }
             outcome => outcome?,
         }
@@ -173,7 +175,8 @@ impl ProvisioningContext<'_> {
     }
 
     fn is_agreed(&self, path: &WritablePath, given: &[Consent]) -> bool {
-        if self.mode().asks_consent() {
+        // Also where the application asks for none: the identity provider's people are asked elsewhere.
+        if self.mode().asks_consent() || self.settings.jit.mode.asks_consent() {
             questions::granted(given).contains(path.as_str())
         } else {
             !questions::refused(given).contains(path.as_str())
@@ -241,5 +244,15 @@ impl ProvisioningContext<'_> {
             path: Some(Path::parse(&edit.path, user)?),
             value: edit.value,
         })
+    }
+}
+
+/// A change of nothing, which side records go with.
+fn unchanged(resource: &Resource) -> Operation {
+    Operation::Patch {
+        kind: Kind::USER,
+        id: resource.id.clone(),
+        operations: Vec::new(),
+        precondition: Precondition::None,
     }
 }
