@@ -157,6 +157,10 @@ impl ChangeContext<'_> {
         let by = (self.actor, self.side_records);
         let ownership = &self.directory.ownership;
         ownership.restore(by, &stored.writers, &stored.attributes, &mut merged);
+        // What is not said about the activity of an account stays as it is.
+        if let (false, Some(active)) = (states_active, stored.attributes.get(ACTIVE)) {
+            merged.insert(ACTIVE.to_owned(), active.clone());
+        }
         activate(resource_type, &mut merged);
         validate::check(resource_type, &merged)?;
         let mut next = separate(resource_type, merged)?;

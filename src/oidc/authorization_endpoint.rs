@@ -1,5 +1,7 @@
 //! The authorization endpoint: from a request to a code, or a refusal (OpenID Connect Core §3.1.2).
 
+use std::time::Duration;
+
 use super::authorization_request::{self, AuthorizeError, ErrorDelivery, Prompt, ValidRequest};
 use super::client::Client;
 use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
@@ -44,7 +46,7 @@ impl Oidc {
         };
         let now = self.clock.now();
         asked.request.fresh_since = match asked.max_age {
-            _ if asked.request.reauthenticate => Some(now),
+            _ if asked.prompt == Prompt::Login || asked.max_age == Some(Duration::ZERO) => Some(now),
             max_age => max_age.map(|max_age| now.minus(max_age)),
         };
         if let Some(hint) = &asked.id_token_hint {
@@ -80,7 +82,7 @@ impl Oidc {
             Prompt::None => Ok(Authorized::Redirect(
                 self.refuse(&asked.request, ErrorCode::LoginRequired)?,
             )),
-            Prompt::Any | Prompt::Login => Ok(Authorized::Login(Box::new(asked.request))),
+            Prompt::Any | Prompt::Login | Prompt::Choose => Ok(Authorized::Login(Box::new(asked.request))),
         }
     }
 

@@ -42,8 +42,10 @@ pub(crate) enum Prompt {
     Any,
     /// Show no page: answer at once, or with an error.
     None,
-    /// The user must log in again. `select_account` and `consent` are treated as `login`.
+    /// The user must prove again who they are.
     Login,
+    /// Show the login page, though a session would do: `select_account` and `consent`.
+    Choose,
 }
 
 /// A refused request, and where its error is delivered.
@@ -124,7 +126,7 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
         login_hint: limited(parameters, "login_hint", LONGEST_HINT)?,
         ui_locales: ui_locales(parameters)?,
         subject: None,
-        reauthenticate: prompt == Prompt::Login || max_age == Some(Duration::ZERO),
+        reauthenticate: matches!(prompt, Prompt::Login | Prompt::Choose) || max_age == Some(Duration::ZERO),
         fresh_since: None,
     };
     Ok(ValidRequest {
@@ -215,7 +217,11 @@ fn prompt(parameters: &Parameters<'_>) -> Result<Prompt, OAuthError> {
                 .iter()
                 .all(|word| matches!(*word, "login" | "select_account" | "consent")) =>
         {
-            Ok(Prompt::Login)
+            Ok(if words.contains(&"login") {
+                Prompt::Login
+            } else {
+                Prompt::Choose
+            })
         }
         words if words.contains(&"none") => Err(ErrorCode::InvalidRequest.because("prompt=none must stand alone.")),
         _ => Err(ErrorCode::InvalidRequest.because("prompt has an unknown value.")),

@@ -192,12 +192,14 @@ fn the_scope_must_hold_openid_and_unknown_words_are_left_out() {
 #[test]
 fn prompts_are_none_alone_or_a_new_login() {
     assert_eq!(ask(&[("prompt", "none")]).unwrap().prompt, Prompt::None);
-    for prompt in ["login", "select_account", "consent", "login consent"] {
+    for (prompt, expected) in [
+        ("login", Prompt::Login),
+        ("login consent", Prompt::Login),
+        ("select_account", Prompt::Choose),
+        ("consent", Prompt::Choose),
+    ] {
         let asked = ask(&[("prompt", prompt)]).unwrap();
-        assert!(
-            asked.prompt == Prompt::Login && asked.request.reauthenticate,
-            "{prompt}"
-        );
+        assert!(asked.prompt == expected && asked.request.reauthenticate, "{prompt}");
     }
     for prompt in ["none login", "NONE", "maybe", "login maybe"] {
         assert_eq!(refused(&[("prompt", prompt)]), "invalid_request", "{prompt}");

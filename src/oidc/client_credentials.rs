@@ -12,9 +12,12 @@ use crate::storage::StorageError;
 use crate::storage::scim_tokens::{self, NewScimToken};
 
 /// The scope of a token that may read and write.
-pub(super) const SCOPE: &str = "scim";
+const SCOPE: &str = "scim";
 /// The scope of a token that may read only.
 const READ_ONLY: &str = "scim:read";
+
+/// The scopes of this grant, for the discovery document.
+pub(super) const SCOPES: [&str; 2] = [SCOPE, READ_ONLY];
 
 /// Returns the scope of a token.
 pub(super) fn scope_of(read_only: bool) -> &'static str {

@@ -29,7 +29,7 @@ impl Oidc {
         .chain(CLAIMS)
         .collect();
         let with_none: Vec<&str> = METHODS.into_iter().chain(["none"]).collect();
-        let scopes: Vec<&str> = SCOPES.into_iter().chain([client_credentials::SCOPE]).collect();
+        let scopes: Vec<&str> = SCOPES.into_iter().chain(client_credentials::SCOPES).collect();
         json!({
             "issuer": self.issuer,
             "authorization_endpoint": at("/oauth2/authorize"),

@@ -60,6 +60,12 @@ impl Oidc {
         Ok(target.map_or(LoggedOut::Done, LoggedOut::Redirect))
     }
 
+    /// Returns the client that the `id_token_hint` of a logout request was issued to.
+    pub fn hinted_client(&self, parameters: &[(String, String)]) -> Result<Option<String>, OidcError> {
+        let hint = self.hint(&Parameters::new(parameters))?;
+        Ok(hint.map(|hint| hint.client_id))
+    }
+
     /// Returns the claims of the `id_token_hint`, if this server issued it. It may have expired.
     fn hint(&self, parameters: &Parameters<'_>) -> Result<Option<IdTokenHint>, OidcError> {
         let Some(token) = parameters.get("id_token_hint") else {

@@ -202,7 +202,11 @@ async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
     let mut answer = match blocking::run(move || provider.logout(&parameters, session.as_deref(), is_form)).await {
         // A form of another site comes without the cookie. A redirect brings it, and the user is asked.
         Some(Ok(LoggedOut::Redirect(_) | LoggedOut::Done)) if is_form && !has_session && !is_asked(&asked) => {
-            return see_other(&ask_again(&asked));
+            let hinted = {
+                let (provider, asked) = (oidc.clone(), asked.clone());
+                blocking::run(move || provider.hinted_client(&asked)).await
+            };
+            return see_other(&ask_again(&asked, hinted.and_then(Result::ok).flatten()));
         }
         Some(Ok(LoggedOut::Redirect(location))) if is_form => redirect_page(&location),
         Some(Ok(LoggedOut::Redirect(location))) => see_other(&location),
@@ -223,9 +227,13 @@ fn is_asked(parameters: &[(String, String)]) -> bool {
     parameters.iter().any(|(name, _)| name == "confirm")
 }
 
-/// The address at which a browser asks again for a logout. The ID token stays out of it.
-fn ask_again(parameters: &[(String, String)]) -> String {
+/// The address at which a browser asks again for a logout. The ID token stays out of it; the client that it names does
+/// not.
+fn ask_again(parameters: &[(String, String)], hinted: Option<String>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if let (Some(client_id), false) = (hinted, parameters.iter().any(|(name, _)| name == "client_id")) {
+        query.append_pair("client_id", &client_id);
+    }
     let kept = ["client_id", "post_logout_redirect_uri", "state"];
     query.extend_pairs(parameters.iter().filter(|(name, _)| kept.contains(&name.as_str())));
     format!("/oauth2/logout?{}", query.finish())

@@ -14,7 +14,8 @@ use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::browser::Browser;
 use vestibule::federation::login::step::{FactorPage, LinkProofPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
-use vestibule::storage::{StorageError, credential_versions, links, random, sessions};
+use vestibule::storage::{SqlConnection, StorageError, credential_versions, links, random, sessions};
+use vestibule::userstore::sql::failed_attempts_without_account;
 
 const RIGHT: &str = "correct horse battery";
 const CODE: EntryPurpose = EntryPurpose::Code { fresh_since: None };
@@ -441,4 +442,93 @@ fn old_session_sets_no_authenticator_up() {
     };
     let page = shown(strict.federation.login.view(browser));
     assert!(matches!(page, LoginPage::SignIn { .. }), "{page:?}");
+}
+
+#[test]
+fn every_wrong_password_does_the_same_work() {
+    let rig = rig();
+    for name in ["locked", "known", "disabled"] {
+        rig.user(&json!({"userName": name, "password": RIGHT, "active": name != "disabled"}));
+    }
+    rig.user(&json!({"userName": "passwordless"}));
+    let attempt = |name: &str| {
+        let before = rig.hasher.compared();
+        let step = rig
+            .federation
+            .login
+            .password(&rig.start(), name, &Secret::new("wrong horse battery"));
+        assert!(matches!(shown(step), LoginPage::SignIn { .. }), "{name}");
+        rig.hasher.compared() - before
+    };
+    for _ in 0..5 {
+        attempt("locked");
+    }
+    let counted = || -> i64 {
+        let all = |connection: &mut SqlConnection| failed_attempts_without_account(connection);
+        rig.database.read::<_, StorageError>(all).unwrap()
+    };
+    for (name, without_a_row) in [
+        ("known", 0),
+        ("disabled", 0),
+        ("unknown", 1),
+        ("passwordless", 1),
+        ("locked", 1),
+    ] {
+        let before = counted();
+        assert_eq!(attempt(name), 1, "{name}: one comparison");
+        assert_eq!(
+            counted() - before,
+            without_a_row,
+            "{name}: one row is written in any case"
+        );
+    }
+}
+
+#[test]
+fn identity_that_waits_to_be_linked_stays_in_sight() {
+    let rig = rig();
+    let user = rig.user(&json!({"userName": "bob"}));
+    link(&rig, &user, "other", "bob-there");
+    rig.user(&json!({"userName": "eve", "password": RIGHT}));
+    let (handle, page) = asked_for_proof(&rig);
+    let away = rig.federation.login.choose(&handle, &"other".into()).unwrap();
+    let seen = |step: Outcome| assert_eq!(shown(step), LoginPage::LinkProof(page.clone()));
+    seen(rig.federation.login.view(&handle));
+    let state = away
+        .query_pairs()
+        .find(|(name, _)| name == "state")
+        .unwrap()
+        .1
+        .into_owned();
+    let declined: CallbackParameters = [("error", "access_denied".to_owned()), ("state", state)]
+        .into_iter()
+        .collect();
+    let step = rig.federation.login.callback(&handle, &"other".into(), &declined);
+    assert_eq!(refused(step), Denial::Declined);
+    seen(rig.federation.login.view(&handle));
+    // Whoever signs in as somebody else links nothing.
+    let step = rig.federation.login.password(&handle, "eve", &Secret::new(RIGHT));
+    assert_eq!(shown(step), LoginPage::LinkProof(page.clone()));
+}
+
+#[test]
+fn new_authenticator_is_no_proof_of_a_recent_login() {
+    let rig = Rig::with(by_name(), |wiki| wiki.mfa = SecondFactor::Totp);
+    let request = AuthorizationRequest {
+        reauthenticate: true,
+        fresh_since: Some(rig.clock.now()),
+        ..request()
+    };
+    let handle = rig.federation.login.start(request, &"wiki".into()).unwrap().handle;
+    let returned = rig.away(&handle, &bob());
+    let page = shown(rig.back(&handle, &returned));
+    let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = page else {
+        panic!("not asked to set one up: {page:?}")
+    };
+    shown(rig.federation.login.code(&handle, &code(&key, rig.clock.now())));
+    let page = shown(rig.federation.login.read_codes(&handle));
+    assert!(
+        matches!(page, LoginPage::SecondFactor(FactorPage::Code { .. })),
+        "{page:?}"
+    );
 }

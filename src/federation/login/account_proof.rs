@@ -108,7 +108,6 @@ impl Login {
             links::find(connection, provider, &identity.issuer, &identity.subject)
         })?;
         if link.is_none_or(|link| link.resource_id != linking.account) {
-            self.enter(loaded, policy, LoginState::Proving)?;
             return Err(Denial::AnotherPerson.into());
         }
         authentication.amr.push("fed".to_owned());
@@ -158,7 +157,7 @@ impl Login {
 /// The identity that is to be linked, if the account is to be proved now.
 fn proving(loaded: &LoadedTransaction) -> Option<Linking> {
     match loaded.transaction.state {
-        LoginState::Proving => loaded.transaction.linking.clone(),
+        LoginState::Proving | LoginState::Away { .. } => loaded.transaction.linking.clone(),
         _ => None,
     }
 }

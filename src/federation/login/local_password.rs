@@ -26,9 +26,10 @@ impl Login {
         if !policy.local_login {
             return Err(Denial::NoLocalLogin.into());
         }
-        loaded.transaction.linking = None;
+        // While an identity waits to be linked, there is another form for the password of that account.
+        let is_linking = loaded.transaction.linking.is_some();
         let is_choosing = matches!(loaded.transaction.state, LoginState::Choosing | LoginState::Away { .. });
-        if !is_choosing || username.is_empty() {
+        if is_linking || !is_choosing || username.is_empty() {
             return Ok(self.show(&loaded, policy));
         }
         let all: Vec<StoreName> = self.directory.store_names().cloned().collect();

@@ -248,7 +248,11 @@ impl Login {
             return Err(Denial::NotUnderWay.into());
         }
         // Stored before the answer is verified: of two copies of this request one goes on.
-        loaded.transaction.state = LoginState::Choosing;
+        loaded.transaction.state = match loaded.transaction.linking {
+            // Until the account is proved, the page tells of the identity that waits to be linked.
+            Some(_) => LoginState::Proving,
+            None => LoginState::Choosing,
+        };
         loaded.transaction.failed = false;
         self.transactions.advance(&mut loaded)?;
         let identity = upstream

@@ -32,10 +32,12 @@ pub(super) fn context(transaction: &Transaction, policy: &ServiceProviderPolicy)
 
 fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServiceProviderPolicy) -> LoginPage {
     match &transaction.state {
-        LoginState::Proving => transaction.linking.as_ref().map_or_else(
-            || sign_in(config, transaction, policy),
-            |linking| link_proof(config, transaction, policy, linking),
-        ),
+        LoginState::Proving | LoginState::Choosing | LoginState::Away { .. } => {
+            transaction.linking.as_ref().map_or_else(
+                || sign_in(config, transaction, policy),
+                |linking| link_proof(config, transaction, policy, linking),
+            )
+        }
         LoginState::Asking {
             asserted, questions, ..
         } => LoginPage::Details(Box::new(Details {

@@ -7,7 +7,7 @@ use super::browser::Browser;
 use super::step::LoginStep;
 use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState};
 use crate::domain::login::Authentication;
-use crate::domain::{Kind, ResourceId, StoreName};
+use crate::domain::{Kind, ResourceId, ServiceProviderName, StoreName};
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::Identity;
@@ -15,7 +15,6 @@ use crate::federation::jit::admit::{ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::approval::ShownToApprover;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
-use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::federation::jit::questions::Answers;
 use crate::federation::jit::unusable_claims;
 use crate::storage::{StorageError, credential_versions, links};
@@ -93,7 +92,9 @@ impl Login {
             ProvisioningResult::Prove(account) => self.ask_proof(loaded, policy, asserted, account),
             ProvisioningResult::Waits(outdated) => {
                 let chosen = answers.and_then(|answers| answers.username.as_deref());
-                self.wait_for_approval(loaded, policy, asserted, (chosen, outdated.as_deref()))
+                let reference = self.request_approval(&asserted, &policy.name, chosen, outdated.as_deref())?;
+                let provider = asserted.provider;
+                self.enter(loaded, policy, LoginState::Waiting { provider, reference })
             }
             ProvisioningResult::Asked(questions) => {
                 let questions = *questions;
@@ -116,28 +117,26 @@ impl Login {
         }
     }
 
-    /// Files a request for approval, and shows that the login waits.
-    fn wait_for_approval(
+    /// Files a request for approval, and returns its reference.
+    fn request_approval(
         &self,
-        loaded: LoadedTransaction,
-        policy: &ServiceProviderPolicy,
-        asserted: AssertedIdentity,
-        (chosen, outdated): (Option<&str>, Option<&str>),
-    ) -> Result<LoginStep, LoginError> {
-        let (provider, identity) = (asserted.provider, asserted.identity);
+        asserted: &AssertedIdentity,
+        service_provider: &ServiceProviderName,
+        chosen: Option<&str>,
+        outdated: Option<&str>,
+    ) -> Result<String, LoginError> {
+        let (provider, identity) = (&asserted.provider, &asserted.identity);
         let shown = ShownToApprover {
             asserted: &identity.claims,
             chosen,
             outdated,
         };
-        let span = self
-            .config
-            .upstream(&provider)
-            .map_or_else(Default::default, |upstream| upstream.settings.jit.approval_span());
-        let reference = self
+        let upstream = self.config.upstream(provider);
+        let span = upstream.map(|upstream| upstream.settings.jit.approval_span());
+        let link = identity.link(provider);
+        Ok(self
             .approvals
-            .request(identity.link(&provider), &shown, span, &policy.name)?;
-        self.enter(loaded, policy, LoginState::Waiting { provider, reference })
+            .request(link, &shown, span.unwrap_or_default(), service_provider)?)
     }
 
     /// Returns the account that an identity is linked to, and the version of its credentials.

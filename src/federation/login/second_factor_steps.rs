@@ -158,7 +158,8 @@ impl Login {
             Enrolment::Outdated => return Err(Denial::NotUnderWay.into()),
         };
         authentication.credentials = credentials;
-        self.add_proof(&mut authentication, &["otp", "mfa"]);
+        // A seed that was just shown proves nothing about who the person is: the time of the proof stays.
+        authentication.amr.extend(["otp", "mfa"].map(str::to_owned));
         self.enter(loaded, policy, LoginState::Enrolled { authentication, codes })
     }
 

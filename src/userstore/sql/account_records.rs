@@ -38,7 +38,7 @@ impl RecordOwner<'_> {
         Ok(approvals::delete_of_identity(connection, link)?)
     }
 
-    /// Deletes a link and, if the user has no other at the provider, ends the sessions that began through it, but for one.
+    /// Deletes a link and ends the sessions that began through its provider, but for one.
     fn unlink(&self, connection: &mut SqlConnection, link: &Link, spared: Option<&str>) -> Result<(), StoreError> {
         links::delete(connection, link, self.id)?;
         let version = credential_versions::advance(connection, self.id)?;
@@ -46,13 +46,12 @@ impl RecordOwner<'_> {
             sessions::renew(connection, spared, version)?;
         }
         let provider = &link.identity_provider;
-        if !links::has(connection, self.id, provider)? {
-            grants::revoke_of_user_through(connection, (self.id, provider), spared, self.at)?;
-            for session in sessions::of_provider(connection, self.id, provider)? {
-                if Some(session.as_str()) != spared {
-                    sessions::delete(connection, &session, self.at)?;
-                    grants::revoke_of_session(connection, &session, self.at)?;
-                }
+        // It is not known by which of several identities at the provider a session began: all but one end.
+        grants::revoke_of_user_through(connection, (self.id, provider), spared, self.at)?;
+        for session in sessions::of_provider(connection, self.id, provider)? {
+            if Some(session.as_str()) != spared {
+                sessions::delete(connection, &session, self.at)?;
+                grants::revoke_of_session(connection, &session, self.at)?;
             }
         }
         Ok(())

@@ -139,6 +139,14 @@ fn count_unknown(connection: &mut SqlConnection) -> QueryResult<()> {
         .map(|_| ())
 }
 
+/// Returns how many attempts had no row of their own or no use for it.
+pub fn failed_attempts_without_account(connection: &mut SqlConnection) -> QueryResult<i64> {
+    let counts: Vec<i64> = unknown_password_attempts::table
+        .select(unknown_password_attempts::failures)
+        .load(connection)?;
+    Ok(counts.iter().sum())
+}
+
 /// Clears failures and lifts the lock.
 pub(super) fn unlock(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<()> {
     diesel::update(credentials::table.find(id.as_str()))

@@ -4,6 +4,7 @@
 //! attributes that the schema marks as indexed; `members` holds group memberships. A filter is narrowed in SQL as far
 //! as those allow (`predicate`) and completed in memory where they do not (`find`).
 
+pub use credentials::failed_attempts_without_account;
 use std::sync::Arc;
 
 use diesel::prelude::*;

@@ -82,11 +82,19 @@ impl ProvisioningContext<'_> {
         };
         let given: Vec<Consent> = given.iter().chain(&agreement.consents).cloned().collect();
         let operation = self.patch(&resource, &given)?;
-        self.directory.apply(self.change(operation, {
-            let proof = self.proof.filter(|proof| proof.user == account.id);
-            let proof = proof.map(|proof| SideRecord::Proof(proof.credentials));
-            proof.into_iter().chain(self.side_records(true, agreement)).collect()
-        }))?;
+        let proof = self.proof.filter(|proof| proof.user == account.id);
+        let proof = proof.map(|proof| SideRecord::Proof(proof.credentials));
+        let side_records: Vec<SideRecord> = proof.into_iter().chain(self.side_records(true, agreement)).collect();
+        match self.directory.apply(self.change(operation, side_records.clone())) {
+            Err(DirectoryError::Store(StoreError::Unsupported(what))) => {
+                log::warn!(
+                    "attributes from {} were not stored: the userstore cannot {what}",
+                    self.settings.name
+                );
+                self.directory.apply(self.change(unchanged(&resource), side_records))?;
+            }
+            outcome => drop(outcome?),
+        }
         self.fill(&resource, agreement)?;
         Ok(None)
     }
