@@ -170,7 +170,7 @@ impl Core {
     /// The OpenID provider, with the master key of the configuration.
     pub fn oidc(&self, config: &Config) -> Result<Oidc, StartError> {
         let secret_box = Arc::new(secret_box(&config.master_key)?);
-        // Nobody enters through a provider that only looks after its records.
+        // This provider only maintains its records; no login goes through it.
         let entries: oidc::Entries = Arc::new(|_, _, _| Ok(Entry::Login));
         open_oidc(config, (&self.database, &self.directory), secret_box, entries)
     }
@@ -370,7 +370,7 @@ fn scim_settings(config: &Config, stores_are_near: bool) -> scim::Settings {
     }
 }
 
-/// Returns the decision of the front door who may enter.
+/// Returns the decision of the federation on who may enter.
 pub fn entries_of(login: Arc<Login>) -> oidc::Entries {
     Arc::new(move |service_provider, authentication, purpose| {
         login

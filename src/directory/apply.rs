@@ -97,7 +97,7 @@ struct NextState {
     password: Option<PasswordChange>,
     /// The writer of each value, if the change does not determine it.
     writers: Option<provenance::Writers>,
-    /// Whether the change says whether the account is active, be it what is stored.
+    /// Whether the change contains `active`, even with the stored value.
     states_active: bool,
 }
 
@@ -157,7 +157,7 @@ impl ChangeContext<'_> {
         let by = (self.actor, self.side_records);
         let ownership = &self.directory.ownership;
         ownership.restore(by, &stored.writers, &stored.attributes, &mut merged);
-        // What is not said about the activity of an account stays as it is.
+        // Without `active` in the request, the stored value stays.
         if let (false, Some(active)) = (states_active, stored.attributes.get(ACTIVE)) {
             merged.insert(ACTIVE.to_owned(), active.clone());
         }

@@ -106,7 +106,7 @@ pub enum Operation {
         kind: Kind,
         /// Its attributes in strict form.
         attributes: Attributes,
-        /// The paths of the values that a person typed: their writer is the person, whoever the actor is.
+        /// The paths of the values that a person typed. Provenance names the person as their writer, not the actor.
         typed: Vec<String>,
     },
     /// Replaces the writable attributes of a resource.

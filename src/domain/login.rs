@@ -93,7 +93,7 @@ pub enum Entry {
     Login,
 }
 
-/// What an entry is asked for.
+/// The purpose of an entry decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryPurpose {
     /// A new code. The proof must not be older than a time, if one is given.

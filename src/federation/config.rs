@@ -117,13 +117,13 @@ pub struct FederationConfig {
     pub purposes: Vec<Purpose>,
     /// The rules for passwords.
     pub passwords: PasswordPolicy,
-    /// What people may change of their ways to sign in.
+    /// The changes that people may make to their ways to sign in.
     pub account: AccountRules,
     /// Sends codes by e-mail; none without an SMTP server.
     pub mail: Option<MailSender>,
 }
 
-/// What people may change of their ways to sign in, on the account page. Where an account must stay its identity
+/// The changes that people may make to their ways to sign in, on the account page. Where an account must stay its identity
 /// provider's, they may neither link another identity nor set a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountRules {

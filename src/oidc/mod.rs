@@ -2,7 +2,7 @@
 //!
 //! It supports OpenID Connect Core with the authorization code flow, PKCE, rotating refresh tokens and RP-initiated
 //! logout. The login itself happens elsewhere, and its result comes in as an
-//! [`Authentication`](crate::domain::login::Authentication).
+//! [`Authentication`].
 
 use std::sync::Arc;
 use std::time::Duration;

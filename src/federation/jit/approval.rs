@@ -62,7 +62,7 @@ impl ApprovalRule {
 /// The name under which an approver sees the user name that a person chose.
 const CHOSEN: &str = "chosen user name";
 
-/// What an approver sees of a first login.
+/// The details of a first login that an approver sees.
 pub(crate) struct ShownToApprover<'a> {
     /// The claims.
     pub(crate) asserted: &'a Map<String, Value>,

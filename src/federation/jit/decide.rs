@@ -72,7 +72,7 @@ pub(crate) struct LocalAccount {
     pub administrator: bool,
     /// The attributes of the purposes that have a value in the account.
     pub present: Vec<WritablePath>,
-    /// Its e-mail address, if its owner verified it here and no authenticator must be proved besides. An address that a client or an administrator wrote does not
+    /// Its e-mail address, if its owner verified it here and the account has no authenticator. An address that a client or an administrator wrote does not
     /// count.
     pub verified_email: Option<String>,
 }
@@ -246,7 +246,7 @@ fn newcomer(input: &DecisionInput<'_>, username: &str) -> Questions {
     if !mode.asks_consent() {
         return Questions::default();
     }
-    // What an administrator approved is not changed afterwards.
+    // Values that an administrator approved cannot be changed afterwards.
     let suggested = if input.policy.approval.applies(&input.identity.claims) {
         Vec::new()
     } else {

@@ -1,5 +1,4 @@
-//! Reads the groups claim. What a provider does not say, or says in a form that is not understood, takes no membership
-//! back.
+//! Reads the groups claim. A claim that is absent, incomplete or of an unknown form withdraws no membership.
 
 use serde_json::{Map, Value};
 

@@ -15,7 +15,7 @@ use crate::federation::jit::settings::ProviderKind;
 const SKEW: Duration = Duration::from_mins(1);
 
 impl Login {
-    /// What an identity provider is told of a request: the likely user name, and how recent the proof must be.
+    /// Returns the hints for an identity provider: the likely user name, and how recent the proof must be.
     pub(super) fn hint(&self, request: &AuthorizationRequest) -> LoginHint {
         let now = self.directory.clock().now();
         LoginHint {

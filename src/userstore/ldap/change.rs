@@ -236,7 +236,7 @@ impl LdapUserstore {
         if !matches!(written, Err(StoreError::Superseded)) {
             return written;
         }
-        // The directory has the change already. Only the link is not made: whoever asked for it decides again.
+        // The directory has the change already. Only the link is not made; the caller decides again.
         let others = side_records.into_iter();
         let others = others.filter(|side_record| !matches!(side_record, SideRecord::Link(_)));
         self.copy

@@ -131,7 +131,7 @@ impl ProvisioningContext<'_> {
                     "attributes from {} were not synchronised: the userstore cannot {what}",
                     self.settings.name
                 );
-                // What the person agreed to is kept all the same.
+                // The consents are kept all the same.
                 self.directory.apply(self.change(unchanged(resource), side_records))?;
             }
             outcome => outcome?,
