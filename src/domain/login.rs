@@ -87,8 +87,10 @@ pub struct Authentication {
 pub enum Entry {
     /// They may enter.
     Granted,
-    /// They may enter after a further step: a second factor, or a consent.
+    /// They may enter after a second factor.
     StepUp,
+    /// They may enter after a consent.
+    Consent,
     /// They must log in.
     Login,
 }

@@ -66,12 +66,15 @@ impl Oidc {
                         cookie,
                     )?));
                 }
-                Entry::StepUp if asked.prompt == Prompt::None => {
-                    return Ok(Authorized::Redirect(
-                        self.refuse(request, ErrorCode::InteractionRequired)?,
-                    ));
+                missing @ (Entry::StepUp | Entry::Consent) if asked.prompt == Prompt::None => {
+                    let code = if missing == Entry::Consent {
+                        ErrorCode::ConsentRequired
+                    } else {
+                        ErrorCode::InteractionRequired
+                    };
+                    return Ok(Authorized::Redirect(self.refuse(request, code)?));
                 }
-                Entry::StepUp => {
+                Entry::StepUp | Entry::Consent => {
                     let request = Box::new(asked.request);
                     return Ok(Authorized::StepUp(request, authentication, random::fingerprint(cookie)));
                 }
@@ -137,6 +140,7 @@ impl Oidc {
             ErrorCode::AccessDenied => "The user may not log in, or declined.",
             ErrorCode::LoginRequired => "The user must log in.",
             ErrorCode::InteractionRequired => "The user must take a further step.",
+            ErrorCode::ConsentRequired => "The user must give consent.",
             _ => "The login failed.",
         });
         Ok(self.error_at(&request.redirect_uri, request.state.as_deref(), error))

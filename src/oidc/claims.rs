@@ -6,7 +6,7 @@ use super::{Oidc, OidcError};
 use crate::domain::email::Email;
 use crate::domain::{Attributes, Resource};
 use crate::storage::links::{self, LinkRecord};
-use crate::storage::mail_codes;
+use crate::storage::{mail_codes, removals};
 
 /// The claims that scopes can request, for the discovery document.
 pub(crate) const CLAIMS: [&str; 11] = [
@@ -37,14 +37,15 @@ impl Oidc {
     }
 
     /// Whether the user proved an address by a code that was sent to it, or an identity provider that the account is
-    /// linked to called it verified at the last login. An address that anyone else wrote or typed is not verified.
+    /// linked to, and that is not removed, called it verified at the last login. An address that anyone else wrote or typed is not verified.
     fn is_proved(&self, user: &Resource, address: Option<&str>) -> Result<bool, OidcError> {
         let Some(address) = address else { return Ok(false) };
         let (proved, linked) = self.database.read::<_, OidcError>(|connection| {
-            Ok((
-                mail_codes::proved(connection, &user.id)?,
-                links::of_user(connection, &user.id)?,
-            ))
+            let mut linked = links::of_user(connection, &user.id)?;
+            for removal in removals::all(connection)? {
+                linked.retain(|link| link.link.identity_provider != removal.identity_provider);
+            }
+            Ok((mail_codes::proved(connection, &user.id)?, linked))
         })?;
         let by_provider = |link: &LinkRecord| link.verified_email.as_deref() == Some(address);
         Ok(proved.as_deref() == Some(address) || linked.iter().any(by_provider))

@@ -28,6 +28,8 @@ pub enum ErrorCode {
     LoginRequired,
     /// `prompt=none`, but a page must be shown to the user (OpenID Connect Core §3.1.2.6).
     InteractionRequired,
+    /// `prompt=none`, but the user must give consent (OpenID Connect Core §3.1.2.6).
+    ConsentRequired,
     /// `request` is not supported (OpenID Connect Core §3.1.2.6).
     RequestNotSupported,
     /// `request_uri` is not supported (OpenID Connect Core §3.1.2.6).
@@ -73,6 +75,7 @@ impl ErrorCode {
             Self::RequestTooLarge => ("invalid_request", 413),
             Self::LoginRequired => ("login_required", 400),
             Self::InteractionRequired => ("interaction_required", 400),
+            Self::ConsentRequired => ("consent_required", 400),
             Self::RequestNotSupported => ("request_not_supported", 400),
             Self::RequestUriNotSupported => ("request_uri_not_supported", 400),
             Self::RegistrationNotSupported => ("registration_not_supported", 400),

@@ -11,7 +11,7 @@ use crate::domain::path::Path;
 use crate::domain::{
     Attributes, Change, Kind, Operation, Precondition, Resource, Secret, StoreName, change, provenance,
 };
-use crate::storage::{StorageError, factors};
+use crate::storage::{StorageError, factors, grants, sessions};
 
 /// A user by name.
 #[derive(Clone, Debug)]
@@ -100,14 +100,20 @@ pub fn unlock(context: &Context, user: &UserRef) -> Result<Resource, OperationEr
     Ok(user)
 }
 
-/// Removes the second factor and the recovery codes of a user. `false` if there were none.
+/// Removes the second factor and the recovery codes of a user, and ends the sessions and grants that were proved by them.
+/// `false` if there were none.
 pub(crate) fn reset_factor(context: &Context, user: &UserRef) -> Result<(Resource, bool), OperationError> {
     context.administrator.must(Right::RecoverAccounts)?;
     let user = find(context, user)?;
-    let id = user.id.clone();
-    let count = context
-        .database
-        .write::<_, StorageError>(move |connection| Ok(factors::delete_of_user(connection, &id)?))?;
+    let (id, now) = (user.id.clone(), context.clock.now());
+    let count = context.database.write::<_, StorageError>(move |connection| {
+        let count = factors::delete_of_user(connection, &id)?;
+        if count > 0 {
+            sessions::delete_of_user(connection, &id, now)?;
+            grants::revoke_of_user(connection, &id, now)?;
+        }
+        Ok(count)
+    })?;
     Ok((user, count > 0))
 }
 

@@ -258,7 +258,7 @@ fn session_lacks_the_consent_of_a_stricter_application() {
     let login = completed(rig.login(&bob()));
     assert_eq!(entry(&rig, &login, CODE), Entry::Granted);
     let strict = rig.bent(&by_name(), |wiki| wiki.jit_mode = Some(JitMode::Consent));
-    assert_eq!(entry(&strict, &login, CODE), Entry::StepUp);
+    assert_eq!(entry(&strict, &login, CODE), Entry::Consent);
     let session = session(&strict, &login);
     let started = strict
         .federation

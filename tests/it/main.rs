@@ -31,6 +31,7 @@ mod mail_codes;
 mod off_means_off;
 mod own_types;
 mod patch_properties;
+mod pending_steps;
 mod rehearsal;
 mod removal;
 mod scim_search;

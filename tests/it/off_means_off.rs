@@ -18,6 +18,7 @@ use vestibule::federation::account::SessionSelection;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::login::step::LoginStep;
 use vestibule::federation::login::visitor::SignedInUser;
+use vestibule::federation::removal::ProviderRemover;
 use vestibule::oidc::{Authorized, ClientFailure};
 use vestibule::scim::{Caller, RequestOptions, ResourceRef, ScimClient};
 use vestibule::storage::identity_locks::{self, IdentityLock};
@@ -59,6 +60,10 @@ enum Off {
     IdentityLocked,
     /// By the user, on the account page.
     SignedOut,
+    /// By unlinking the identity that the login came with.
+    Unlinked,
+    /// By removing the identity provider that the login came through.
+    ProviderRemoved,
 }
 
 impl Off {
@@ -161,6 +166,17 @@ impl World {
                 let locked = database.write::<_, StorageError>(move |c| Ok(identity_locks::lock(c, &lock)?));
                 assert_eq!(locked.unwrap().as_ref(), Some(&self.ann));
             }
+            Off::Unlinked => {
+                let visitor = SignedInUser {
+                    authentication: self.login().1,
+                    session: String::new(),
+                };
+                self.app.federation.account.unlink(&visitor, &identity()).unwrap();
+            }
+            Off::ProviderRemoved => {
+                let remover = ProviderRemover::new(Arc::clone(&self.app.directory), self.app.database.clone());
+                remover.begin(&"google".into(), false).unwrap();
+            }
             Off::SignedOut => {
                 let visitor = SignedInUser {
                     authentication: self.login().1,
@@ -255,8 +271,22 @@ impl World {
         }
     }
 
-    fn belongings(&self) -> Belongings {
+    /// A login through google, as it is after the return from there.
+    fn federated(&self) -> (AuthorizationRequest, Authentication) {
         let (request, authentication) = self.login();
+        let authentication = Authentication {
+            amr: vec!["fed".to_owned()],
+            identity_provider: Some("google".into()),
+            ..authentication
+        };
+        (request, authentication)
+    }
+
+    fn belongings(&self) -> Belongings {
+        self.belongings_of(self.login())
+    }
+
+    fn belongings_of(&self, (request, authentication): (AuthorizationRequest, Authentication)) -> Belongings {
         let oidc = &self.app.oidc;
         let session = oidc.open_session(&authentication, None).unwrap();
         let code = parameter(&oidc.complete(&request, &authentication, &session).unwrap(), "code").unwrap();
@@ -413,6 +443,20 @@ fn deactivation_takes_effect_at_once_in_every_process() {
             let location = place.app.oidc.complete(&request, &authentication, &session).unwrap();
             assert_eq!(parameter(&location, "code"), None, "{how:?}, a moment later");
         }
+    }
+}
+
+#[test]
+fn whatever_ends_a_federated_login_ends_all_that_it_gave() {
+    for how in Off::ALL.into_iter().chain([Off::Unlinked, Off::ProviderRemoved]) {
+        let world = World::with(
+            "identity_providers = [\"google\"]\n[[identity_providers]]\nname = \"google\"\n\
+             issuer = \"https://idp.example\"\nclient_id = \"us\"\n",
+        );
+        world.link();
+        let had = world.belongings_of(world.federated());
+        world.put_out(how);
+        world.assert_all_dead(&had, &format!("{how:?}"));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Account, AccountError, AccountProblem, own_change};
+use crate::directory::DirectoryError;
 use crate::domain::patch::PatchOperation;
 use crate::domain::path::Path;
 use crate::domain::{Consent, Kind, Operation, Precondition, SideRecord, Timestamp};
@@ -11,6 +12,7 @@ use crate::federation::jit::purpose::{Purpose, Wording};
 use crate::federation::login::visitor::SignedInUser;
 use crate::storage::StorageError;
 use crate::storage::consents::{self, ConsentRecord};
+use crate::userstore::StoreError;
 
 /// A purpose that a person has agreed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +66,22 @@ impl Account {
             .login
             .database
             .read::<_, StorageError>(|connection| consents::of_user(connection, &user.id))?;
+        let earlier: BTreeSet<String> = records
+            .iter()
+            .filter(|record| record.consent.purpose == purpose && record.withdrawn.is_none())
+            .flat_map(|record| record.consent.granted.iter().cloned())
+            .collect();
         let standing = latest(records).into_iter().filter(|record| record.withdrawn.is_none());
         let (these, others): (Vec<_>, Vec<_>) = standing
             .map(|record| record.consent)
             .partition(|consent| consent.purpose == purpose);
-        let Some((gone, side_record)) = these.into_iter().next().and_then(|consent| without(consent, path)) else {
+        let Some((mut gone, side_record)) = these.into_iter().next().and_then(|consent| without(consent, path)) else {
             return Err(AccountProblem::Outdated.into());
         };
+        if path.is_none() && purpose == Purpose::ACCOUNT {
+            // Consents to the account grow with what logins bring; a withdrawal ends all of them.
+            gone.extend(earlier);
+        }
         let kept: BTreeSet<&String> = others.iter().flat_map(|consent| &consent.granted).collect();
         let attributes = user.document.attributes();
         let users = self.login.directory.registry().resource_type(&Kind::USER);
@@ -93,7 +104,10 @@ impl Account {
                 .collect(),
             precondition: Precondition::None,
         };
-        self.login.directory.apply(own_change(operation, vec![side_record]))?;
+        match self.login.directory.apply(own_change(operation, vec![side_record])) {
+            Err(DirectoryError::Store(StoreError::Unsupported(_))) => return Err(AccountProblem::Impossible.into()),
+            outcome => drop(outcome?),
+        }
         log::info!("user {} withdrew consent to {purpose}", user.id);
         Ok(())
     }

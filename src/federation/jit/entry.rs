@@ -69,10 +69,12 @@ pub(crate) fn decide(
         return Entry::Login;
     }
     let needed = needed_factor(policy.mfa, facts.way, account.has_authenticator);
-    if is_proved(needed, &authentication.amr) && facts.consents_given {
+    if !is_proved(needed, &authentication.amr) {
+        Entry::StepUp
+    } else if facts.consents_given {
         Entry::Granted
     } else {
-        Entry::StepUp
+        Entry::Consent
     }
 }
 
@@ -243,7 +245,7 @@ mod tests {
         assert_eq!(decide(&wiki(), &proved, CODE, &facts(strict)), Entry::Granted);
         let mut asked = facts(GOOGLE);
         asked.consents_given = false;
-        assert_eq!(decide(&wiki(), &proved, CODE, &asked), Entry::StepUp);
+        assert_eq!(decide(&wiki(), &proved, CODE, &asked), Entry::Consent);
         assert_eq!(decide(&wiki(), &proved, EntryPurpose::Token, &asked), Entry::Granted);
     }
 

@@ -211,7 +211,9 @@ impl Login {
         let upstream = self.allowed(provider, policy)?;
         let linking = loaded.transaction.linking.take();
         loaded.transaction.linking = linking.filter(|linking| linking.proofs.providers.contains(provider));
-        let hint = self.hint(&loaded.transaction.request);
+        let mut hint = self.hint(&loaded.transaction.request);
+        // A proof of the account: the person may have to sign in there as somebody else than a moment ago.
+        hint.reauthenticate |= loaded.transaction.linking.is_some();
         let begun = upstream
             .begin(&self.config.callback_url(provider), &hint)
             .map_err(|error| denial(provider, &error))?;
@@ -296,6 +298,11 @@ impl Login {
         let user = self.active_user(&authentication)?.ok_or(Denial::AccountDisabled)?;
         if !accepts_store(policy, &user.store) {
             return Err(Denial::OtherStore.into());
+        }
+        if let Some(provider) = &authentication.identity_provider
+            && self.is_removed(provider)?
+        {
+            return Err(Denial::UnknownProvider.into());
         }
         if let Some(linking) = loaded.transaction.linking.clone() {
             return self.link_proved(loaded, policy, linking, authentication);
