@@ -312,6 +312,28 @@ async fn logging_out_asks_first_and_then_takes_the_cookie_away() {
 }
 
 #[actix_web::test]
+async fn logout_form_of_another_site_is_asked_about() {
+    let world = World::new();
+    let hint = world.tokens().id_token.unwrap();
+    let app = App::new()
+        .app_data(login_data(&world))
+        .app_data(web::Data::new(world.oidc))
+        .configure(routes);
+    let app = test::init_service(app).await;
+    let fields = [
+        ("id_token_hint", hint.as_str()),
+        ("post_logout_redirect_uri", "https://app.example/bye"),
+    ];
+    let answer = send!(&app, form("/oauth2/logout", &fields));
+    assert_eq!((answer.status, answer.header("set-cookie")), (303, ""));
+    let location = answer.header("location");
+    assert!(
+        location.contains("client_id=wiki") && !location.contains("id_token_hint"),
+        "{location}"
+    );
+}
+
+#[actix_web::test]
 async fn session_cookie_is_host_only_and_http_only() {
     let world = World::new();
     let cookie = session_cookie(&world.oidc, "value".to_owned()).to_string();

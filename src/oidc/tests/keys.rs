@@ -174,6 +174,23 @@ fn rotated_keys_reach_other_processes_within_a_second() {
 }
 
 #[test]
+fn replaced_keys_are_worth_nothing_within_a_second() {
+    let world = World::new();
+    let other = world.another();
+    let old = world.tokens().id_token.unwrap();
+    let is_ours = |oidc: &crate::oidc::Oidc, token: &str| {
+        crate::oidc::keys::claims_of_id_token(&oidc.keys.set().unwrap(), token).is_some()
+    };
+    assert!(is_ours(&other, &old));
+    world.oidc.replace_keys().unwrap();
+    world.advance(1);
+    assert!(!is_ours(&other, &old) && !is_ours(&world.oidc, &old));
+    let new = world.tokens().id_token.unwrap();
+    assert!(is_ours(&other, &new), "the new keys sign at once");
+    assert_eq!(other.jwks().unwrap()["keys"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn keys_are_published_before_they_sign_and_until_tokens_expire() {
     let world = World::new();
     let kid = || {
