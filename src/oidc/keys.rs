@@ -14,7 +14,7 @@ use crate::jose::jws::{self, Compact};
 use crate::jose::signing_key::{BadKey, SigningKey, generate};
 use crate::storage::secret_box::Unsealable;
 use crate::storage::signing_keys::{self, SigningKeyRecord};
-use crate::storage::{Database, SecretBox, StorageError};
+use crate::storage::{Database, SecretBox, SqlConnection, StorageError};
 
 /// How long a process caches the keys.
 const FRESH: Duration = Duration::from_secs(1);
@@ -109,31 +109,33 @@ impl Keys {
     /// Generates a new key for each algorithm. It is published at once and signs after ten minutes; then the old ones
     /// retire.
     pub(super) fn rotate(&self) -> Result<(), KeysError> {
-        let now = self.clock.now();
-        let signs_from = now.plus(AHEAD);
-        let records = Algorithm::ALL.map(|algorithm| self.make(algorithm, now, signs_from));
-        let records: Vec<SigningKeyRecord> = records.into_iter().collect::<Result<_, _>>()?;
-        self.database.write::<_, StorageError>(move |connection| {
-            signing_keys::lock(connection)?;
-            signing_keys::retire_all(connection, signs_from)?;
-            for record in &records {
-                signing_keys::insert(connection, record)?;
-            }
-            Ok(())
-        })?;
-        self.forget();
-        Ok(())
+        let signs_from = self.clock.now().plus(AHEAD);
+        self.succeed(signs_from, move |connection| {
+            Ok(signing_keys::retire_all(connection, signs_from)?)
+        })
     }
 
     /// Replaces every key at once. What they signed is worth nothing from now on, and the new ones sign at once: clients
     /// that cached the old set must fetch the new one.
     pub(super) fn replace(&self) -> Result<(), KeysError> {
+        self.succeed(self.clock.now(), |connection| {
+            signing_keys::delete_all(connection)?;
+            Ok(())
+        })
+    }
+
+    /// Generates a new key for each algorithm, in one transaction with the end of the old ones.
+    fn succeed(
+        &self,
+        signs_from: Timestamp,
+        end_old: impl Fn(&mut SqlConnection) -> Result<(), StorageError> + Send + Sync + 'static,
+    ) -> Result<(), KeysError> {
         let now = self.clock.now();
-        let records = Algorithm::ALL.map(|algorithm| self.make(algorithm, now, now));
+        let records = Algorithm::ALL.map(|algorithm| self.make(algorithm, now, signs_from));
         let records: Vec<SigningKeyRecord> = records.into_iter().collect::<Result<_, _>>()?;
         self.database.write::<_, StorageError>(move |connection| {
             signing_keys::lock(connection)?;
-            signing_keys::delete_all(connection)?;
+            end_old(connection)?;
             for record in &records {
                 signing_keys::insert(connection, record)?;
             }

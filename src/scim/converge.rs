@@ -177,7 +177,7 @@ impl Scim {
         let linked = links
             .iter()
             .any(|link| link.link.identity_provider == adoption.identity_provider);
-        // What people type about themselves proves nothing about who they are.
+        // A value that the person typed proves no identity.
         let key = attribute.path();
         let writers = one.writers.writers();
         let is_trusted = writers.get(&key).is_some_and(|writer| writer != provenance::PERSON);

@@ -8,7 +8,7 @@ use actix_web::HttpRequest;
 use super::source;
 use crate::gate::Allowances;
 
-/// How many wrong ones an address may send at once, and in a second in the long run. Many people can be behind one address.
+/// Wrong guesses that one address may make at once, and per second in the long run. Many people can share an address.
 const BURST: f64 = 300.0;
 const PER_SECOND: f64 = 1.0;
 

@@ -1,4 +1,4 @@
-//! Who may enter: the proofs of a session, of an account that is linked, and of a pending login.
+//! Entry decisions: the proofs of a session, of an account that is linked, and of a pending login.
 
 use std::time::Duration;
 
@@ -506,7 +506,7 @@ fn identity_that_waits_to_be_linked_stays_in_sight() {
     let step = rig.federation.login.callback(&handle, &"other".into(), &declined);
     assert_eq!(refused(step), Denial::Declined);
     seen(rig.federation.login.view(&handle));
-    // Whoever signs in as somebody else links nothing.
+    // A sign-in as another person links nothing.
     let step = rig.federation.login.password(&handle, "eve", &Secret::new(RIGHT));
     assert_eq!(shown(step), LoginPage::LinkProof(page.clone()));
 }

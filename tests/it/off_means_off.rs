@@ -431,7 +431,7 @@ fn deactivation_takes_effect_at_once_in_every_process() {
                 !matches!(step, Ok(LoginStep::Complete(..))),
                 "{how:?}, with a login under way: {step:?}"
             );
-            // What was proved before the end opens no session, or one that is worth nothing.
+            // A login that was proved before the end opens no session, or an invalid one.
             let Ok(session) = place.app.oidc.open_session(&authentication, None) else {
                 continue;
             };

@@ -51,7 +51,7 @@ impl Login {
         let has_authenticator = facts.account.as_ref().is_some_and(|account| account.has_authenticator);
         let is_recent = authentication.at.plus(FRESH) >= self.directory.clock().now();
         if !has_authenticator && !is_recent && policy.mfa.and(mfa_of(facts.way)) != SecondFactor::None {
-            // An authenticator is not set up from an old session: whoever has its cookie could keep the owner out.
+            // Setting up an authenticator needs a recent login: the holder of a stolen cookie could lock the owner out.
             let request = AuthorizationRequest {
                 reauthenticate: true,
                 ..request

@@ -166,6 +166,35 @@ fn login_is_completed_only_with_its_own_session() {
 }
 
 #[test]
+fn address_that_a_linked_provider_verified_is_sent_as_verified() {
+    use crate::domain::Link;
+    use crate::domain::email::Email;
+    use crate::storage::{StorageError, links, mail_codes};
+    let world = World::new();
+    let tokens = world.tokens();
+    world.link("google");
+    let verified = |address: &str| {
+        let address = Email::parse(address).unwrap();
+        let fingerprint = mail_codes::address_fingerprint(&"u1".into(), &address);
+        let link = Link {
+            identity_provider: "google".into(),
+            issuer: "https://issuer.example".to_owned(),
+            subject: "s".to_owned(),
+        };
+        let now = world.clock.now();
+        let touch = move |connection: &mut _| Ok(links::touch(connection, &link, Some(&fingerprint), now)?);
+        world.database.write::<_, StorageError>(touch).unwrap();
+        world.userinfo(&tokens.access_token).unwrap()["email_verified"].clone()
+    };
+    assert_eq!(
+        verified("old@example.com"),
+        json!(false),
+        "another address was verified"
+    );
+    assert_eq!(verified("alice@example.com"), json!(true));
+}
+
+#[test]
 fn a_code_brings_tokens_and_the_access_token_brings_claims() {
     let world = World::new();
     let tokens = world.tokens();
