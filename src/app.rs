@@ -3,6 +3,7 @@
 mod attribute_paths;
 mod periodic_task;
 pub mod rehearsal;
+pub mod surroundings;
 mod tasks;
 mod userstores;
 
@@ -19,7 +20,7 @@ use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::settings::TrustedScimSource;
 use crate::federation::login::Login;
 use crate::federation::removal::ProviderRemover;
-use crate::federation::{Federation, FederationConfig, FederationError, MailSender, Upstream, kept_attributes};
+use crate::federation::{Federation, FederationConfig, FederationError, MailSender, kept_attributes};
 use crate::http_client::{HttpClients, HttpError};
 use crate::mail::{MailError, MailSettings, Mailer};
 use crate::oidc::{self, Oidc, OidcError};
@@ -35,6 +36,7 @@ use crate::userstore::ldap::{Finding, LdapUserstore};
 use crate::userstore::sql::reindex::{self, IndexForm};
 use crate::userstore::{PasswordHasher, Userstore};
 use periodic_task::PeriodicTask;
+use surroundings::Surroundings;
 use url::Url;
 
 /// An error that prevents the start of the application.
@@ -109,11 +111,15 @@ pub struct Core {
 impl Core {
     /// Opens the database, migrates it and builds the change pipeline over it.
     pub fn open(config: &Config) -> Result<Self, StartError> {
+        Self::open_at(config, Clock::system())
+    }
+
+    fn open_at(config: &Config, clock: Clock) -> Result<Self, StartError> {
         let registry = Arc::new(registry(config)?);
         let database = database(config)?;
         migrate::run(&database)?;
         reindex::begin(&database, &registry).map_err(MigrateError::from)?;
-        let (hasher, clock) = (PasswordHasher::new(), Clock::system());
+        let hasher = PasswordHasher::new();
         let shared = (database.clone(), Arc::clone(&registry), hasher.clone(), clock.clone());
         let (stores, ldap_stores) = userstores::open(config, &shared)?;
         let directory = Directory::new(stores, registry, hasher, clock.clone()).with_ownership(ownership(config));
@@ -197,26 +203,32 @@ pub struct App {
     pub database: Database,
     /// The public URL of the server.
     pub public_url: String,
+    ldap_stores: Vec<Arc<LdapUserstore>>,
     tasks: Vec<PeriodicTask>,
 }
 
 impl App {
     /// Builds everything and starts the outbound engine and the periodic tasks. Blocks.
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        let mut app = Self::open(config, Surroundings::default())?;
+        app.tasks = app.start_tasks()?;
+        Ok(app)
+    }
+
+    /// Builds everything and starts the outbound engine, without the periodic tasks. Blocks.
+    pub fn open(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Core {
             database,
             directory,
             clock,
             ldap_stores,
-        } = Core::open(config)?;
+        } = Core::open_at(config, surroundings.clock.clone())?;
         let secret_box = Arc::new(secret_box(&config.master_key)?);
-        let public_url = config.server.public_url.clone();
-        let federation = federation_config(config, &clock)?;
         let federation = Federation::new(
             Arc::clone(&directory),
             database.clone(),
             Arc::clone(&secret_box),
-            federation,
+            federation_config(config, &surroundings)?,
         );
         let oidc = open_oidc(
             config,
@@ -240,26 +252,31 @@ impl App {
                 engine.wake();
             }
         });
-        let (oidc, federation, scim) = (Arc::new(oidc), Arc::new(federation), Arc::new(scim));
-        let remover = ProviderRemover::new(Arc::clone(&directory), database.clone());
-        let (rows, clock) = (database.clone(), directory.clock().clone());
-        let outbound = move || provisioning::operate::sweep(&rows, clock.now());
-        let mut tasks = tasks::start(&oidc, &federation, &scim, remover, outbound).map_err(StartError::PeriodicTask)?;
-        let indexes = tasks::rebuild_indexes(database.clone(), Arc::clone(directory.registry()));
-        tasks.push(PeriodicTask::at_its_own_pace(indexes).map_err(StartError::PeriodicTask)?);
-        for store in &ldap_stores {
-            tasks.push(userstores::watcher(store, &engine).map_err(StartError::PeriodicTask)?);
-        }
         Ok(Self {
             directory,
-            scim,
-            oidc,
-            federation,
+            scim: Arc::new(scim),
+            oidc: Arc::new(oidc),
+            federation: Arc::new(federation),
             engine,
             database,
-            public_url,
-            tasks,
+            public_url: config.server.public_url.clone(),
+            ldap_stores,
+            tasks: Vec::new(),
         })
+    }
+
+    fn start_tasks(&self) -> Result<Vec<PeriodicTask>, StartError> {
+        let remover = ProviderRemover::new(Arc::clone(&self.directory), self.database.clone());
+        let (rows, clock) = (self.database.clone(), self.directory.clock().clone());
+        let outbound = move || provisioning::operate::sweep(&rows, clock.now());
+        let started = tasks::start(&self.oidc, &self.federation, &self.scim, remover, outbound);
+        let mut tasks = started.map_err(StartError::PeriodicTask)?;
+        let indexes = tasks::rebuild_indexes(self.database.clone(), Arc::clone(self.directory.registry()));
+        tasks.push(PeriodicTask::at_its_own_pace(indexes).map_err(StartError::PeriodicTask)?);
+        for store in &self.ldap_stores {
+            tasks.push(userstores::watcher(store, &self.engine).map_err(StartError::PeriodicTask)?);
+        }
+        Ok(tasks)
     }
 
     /// Stops the outbound engine. Pending work is finished, or continued at the next start.
@@ -297,12 +314,12 @@ fn scim_clients(config: &Config) -> ScimClients {
 
 /// Checks the settings of federated login without any request: the addresses of identity providers, the mail server.
 pub(crate) fn check_federation(config: &Config) -> Result<(), StartError> {
-    federation_config(config, &Clock::system()).map(|_| ())
+    federation_config(config, &Surroundings::default()).map(|_| ())
 }
 
-fn federation_config(config: &Config, clock: &Clock) -> Result<FederationConfig, StartError> {
+fn federation_config(config: &Config, surroundings: &Surroundings) -> Result<FederationConfig, StartError> {
     let upstreams = config.identity_providers.iter().map(|settings| {
-        Upstream::open(settings.clone(), clock.clone())
+        (surroundings.open_provider)(settings.clone(), surroundings.clock.clone())
             .map_err(|cause| StartError::IdentityProvider(settings.name.clone(), cause))
     });
     Ok(FederationConfig {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use self::copy::{copy_identity, copy_user, place};
+use super::surroundings::Surroundings;
 use super::{Core, StartError, federation_config, ownership};
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
@@ -352,7 +353,7 @@ fn folder() -> Result<Folder, RehearsalError> {
 
 /// The federation configuration, with this identity provider in place of the configured one.
 fn rehearsal_config(config: &Config, upstream: Upstream, clock: &Clock) -> Result<FederationConfig, RehearsalError> {
-    let mut federation_config = federation_config(config, clock)?;
+    let mut federation_config = federation_config(config, &Surroundings::at(clock.clone()))?;
     federation_config.replace(upstream);
     // A rehearsal sends no mail.
     federation_config.mail = None;

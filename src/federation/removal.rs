@@ -151,7 +151,7 @@ impl ProviderRemover {
     }
 
     /// Runs every unfinished removal to its end.
-    pub(crate) fn carry_on(&self) -> Result<(), FederationError> {
+    pub fn carry_on(&self) -> Result<(), FederationError> {
         for removal in self.all()?.into_iter().filter(|removal| removal.finished.is_none()) {
             let mut before = removal;
             while let Some(now) = self.step(&before.identity_provider)? {

@@ -33,12 +33,7 @@ pub fn list(context: &Context, secrets: &SecretBox) -> Result<Vec<ApprovalReques
 }
 
 /// Decides on a request. The person sees the reason of a refusal.
-pub(crate) fn decide(
-    context: &Context,
-    reference: &str,
-    verdict: Verdict,
-    reason: &str,
-) -> Result<Approval, OperationError> {
+pub fn decide(context: &Context, reference: &str, verdict: Verdict, reason: &str) -> Result<Approval, OperationError> {
     context.administrator.must(Right::DecideApprovals)?;
     let by = context.administrator.name();
     let is_unfit = |text: &&str| text.len() > LONGEST || text.contains(char::is_control);

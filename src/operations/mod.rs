@@ -19,8 +19,7 @@ use crate::domain::password::PasswordPolicy;
 use crate::domain::{Actor, Clock, IdentityProviderName, ServiceProviderName, TargetName};
 use crate::storage::Database;
 pub(crate) use error::OperationError;
-pub use rights::Administrator;
-pub(crate) use rights::Right;
+pub use rights::{Administrator, Right};
 
 /// The administrator, and the parts of the server that the operations use.
 pub struct Context {

@@ -102,7 +102,7 @@ pub fn unlock(context: &Context, user: &UserRef) -> Result<Resource, OperationEr
 
 /// Removes the second factor and the recovery codes of a user, and ends the sessions and grants that were proved by them.
 /// `false` if there were none.
-pub(crate) fn reset_factor(context: &Context, user: &UserRef) -> Result<(Resource, bool), OperationError> {
+pub fn reset_factor(context: &Context, user: &UserRef) -> Result<(Resource, bool), OperationError> {
     context.administrator.must(Right::RecoverAccounts)?;
     let user = find(context, user)?;
     let (id, now) = (user.id.clone(), context.clock.now());

@@ -1,0 +1,148 @@
+//! The SCIM clients: an HR system that is fed from the same source as okta, and a payroll system that is not.
+
+use serde_json::{Value, json};
+
+use super::facts::AccountFacts;
+use super::people::Person;
+use super::provider::subject;
+use super::simulation::Simulation;
+
+const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// The number of okta among the providers.
+const OKTA: usize = 1;
+
+impl Simulation {
+    /// One of the accounts, in a store if one is given.
+    pub(crate) fn account(&self, number: u8, store: Option<&str>) -> Option<(String, AccountFacts)> {
+        let accounts = self.facts.accounts.iter();
+        let fit: Vec<_> = accounts
+            .filter(|(_, account)| store.is_none_or(|store| account.store == store))
+            .collect();
+        let (id, account) = fit.get(usize::from(number) % fit.len().max(1))?;
+        Some(((*id).clone(), (*account).clone()))
+    }
+
+    /// The HR system creates a person, mostly under the subject that okta knows, sometimes with a password.
+    pub(crate) fn hr_creates(&mut self, process: usize, [who, how]: [u8; 2]) {
+        let person = Person::nth(who);
+        let mut body = json!({
+            "schemas": [USER],
+            "userName": person.name(),
+            "externalId": subject(OKTA, person),
+            "emails": [{"value": person.address(), "type": "work"}],
+        });
+        let password = (how % 3 == 0).then(|| self.knowledge[person.0].new_password(person));
+        if let Some(password) = &password {
+            body["password"] = json!(password);
+        }
+        let token = self.hr.clone();
+        let before = self.facts.clone();
+        let answer = self.call(process, ("POST", "/scim/v2/Users"), &token, &body);
+        let id = answer.json()["id"]
+            .as_str()
+            .map(str::to_owned)
+            .filter(|_| answer.status < 300);
+        let Some(id) = id else { return };
+        // A client that creates a person again takes back its own statement that they are gone.
+        if self.truth.switched_off.get(&id) == Some(&"hr") {
+            self.truth.switched_off.remove(&id);
+        }
+        self.refresh_facts(Some(person));
+        self.check_adoption("hr", &id, person, before.accounts.get(&id));
+        if let Some(password) = password {
+            let hash = |account: Option<&AccountFacts>| account.map(|account| account.password.clone());
+            if hash(before.accounts.get(&id)) != hash(self.facts.accounts.get(&id)) {
+                self.truth.passwords.insert(id, password.clone());
+                self.knowledge[person.0].learn(person.name(), &password);
+            }
+        }
+    }
+
+    /// The payroll system creates a person whom it knows by name alone.
+    pub(crate) fn payroll_creates(&mut self, process: usize, who: u8) {
+        let person = Person::nth(who);
+        let body = json!({"schemas": [USER], "userName": person.name(), "title": "Employee"});
+        let token = self.payroll.clone();
+        let before = self.facts.clone();
+        let answer = self.call(process, ("POST", "/scim/v2/Users"), &token, &body);
+        let Some(id) = answer.json()["id"]
+            .as_str()
+            .filter(|_| answer.status < 300)
+            .map(str::to_owned)
+        else {
+            return;
+        };
+        if self.truth.switched_off.get(&id) == Some(&"payroll") {
+            self.truth.switched_off.remove(&id);
+        }
+        self.refresh_facts(Some(person));
+        if before.accounts.contains_key(&id) && self.truth.typed_names.contains(&id) {
+            self.breaks("an account with a typed name is not adopted", person.name());
+        }
+    }
+
+    /// A client that creates a person gets a new account, or the one that this person made by a login.
+    fn check_adoption(&mut self, client: &str, id: &str, person: Person, old: Option<&AccountFacts>) {
+        let Some(old) = old else { return };
+        let owner = self.truth.owners.get(id).copied();
+        if owner.is_some_and(|owner| owner != person) {
+            self.breaks(
+                "a client adopts no stranger's account",
+                format!("{client} gave {} the account {}", person.name(), old.text("userName")),
+            );
+        }
+    }
+
+    /// A client changes a user of its store.
+    pub(crate) fn client_changes(&mut self, client: &'static str, process: usize, [who, what, how]: [u8; 3]) {
+        let Some((id, account)) = self.account(who, Some("PRIMARY")) else {
+            return;
+        };
+        let token = if client == "hr" {
+            self.hr.clone()
+        } else {
+            self.payroll.clone()
+        };
+        let path = format!("/scim/v2/Users/{id}");
+        let replace = |path: &str, value: Value| json!({"schemas": [PATCH], "Operations": [{"op": "replace", "path": path, "value": value}]});
+        let name = account.text("userName").to_owned();
+        match what % 12 {
+            0..=2 => {
+                let answer = self.call(process, ("PATCH", &path), &token, &replace("active", json!(false)));
+                if answer.status < 300 {
+                    self.truth.switched_off.insert(id, client);
+                }
+            }
+            3 | 4 => {
+                self.truth.switched_off.remove(&id);
+                self.call(process, ("PATCH", &path), &token, &replace("active", json!(true)));
+            }
+            5 => {
+                let body = json!({"schemas": [USER], "userName": name, "active": false});
+                let answer = self.call(process, ("PUT", &path), &token, &body);
+                if answer.status < 300 {
+                    self.truth.switched_off.insert(id, client);
+                }
+            }
+            6 => {
+                let body = json!({"schemas": [USER], "userName": name, "title": "Manager"});
+                self.call(process, ("PUT", &path), &token, &body);
+            }
+            7 if how % 4 == 0 => drop(self.call(process, ("DELETE", &path), &token, &Value::Null)),
+            8 | 9 => {
+                let owner = self.truth.owners.get(&id).copied().unwrap_or(Person(0));
+                let password = self.knowledge[owner.0].new_password(owner);
+                self.call(process, ("PATCH", &path), &token, &replace("password", json!(password)));
+                self.take_in_password(&id, owner, &password);
+            }
+            _ => drop(self.call(
+                process,
+                ("PATCH", &path),
+                &token,
+                &replace("title", json!(format!("T{how}"))),
+            )),
+        }
+    }
+}
