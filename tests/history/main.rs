@@ -54,16 +54,7 @@ fn answers_of_two_processes_on_postgresql_can_be_explained() {
 
 #[test]
 fn every_mutant_fits_the_code() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(root.join("tests/history/mutants.toml")).unwrap();
-    let table: toml::Table = text.parse().unwrap();
-    let mutants = table["mutants"].as_array().unwrap();
-    assert!(mutants.len() >= 12);
-    for mutant in mutants {
-        let field = |name: &str| mutant[name].as_str().unwrap();
-        let code = std::fs::read_to_string(root.join(field("file"))).unwrap();
-        assert_eq!(code.matches(field("find")).count(), 1, "{}", field("name"));
-    }
+    assert!(fixtures::mutants::check("tests/history/mutants.toml") >= 12);
 }
 
 fn run(postgres: Option<&str>, processes: usize) {

@@ -163,7 +163,9 @@ impl Simulation {
                 .writers
                 .iter()
                 .any(|(known, writer)| known.starts_with(attribute) && writer == "idp:google");
-            if is_written && !is_agreed(path) {
+            let owner = self.truth.owners.get(id).copied();
+            let said_yes = owner.is_none_or(|owner| self.truth.agreed.contains(&(owner, path.to_owned())));
+            if is_written && !(is_agreed(path) && said_yes) {
                 self.breaks("only what a person agreed to is stored", format!("{attribute} of {id}"));
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
+use super::fixtures;
 use super::logs;
 use super::random::Random;
 use super::shape::Shape;
@@ -62,10 +63,11 @@ fn rule(text: &str) -> &str {
 /// Leaves out events as long as the same rule is broken.
 fn shrink(shape: &Shape, mut events: Vec<Event>, broken: &str, http: &reqwest::blocking::Client) -> Vec<Event> {
     let began = Instant::now();
+    let limit = setting("SIM_SHRINK").map_or(SHRINKING, Duration::from_secs);
     let mut part = events.len() / 2;
-    while part > 0 && began.elapsed() < SHRINKING {
+    while part > 0 && began.elapsed() < limit {
         let mut at = 0;
-        while at < events.len() && began.elapsed() < SHRINKING {
+        while at < events.len() && began.elapsed() < limit {
             let mut fewer = events.clone();
             fewer.drain(at..(at + part).min(events.len()));
             match run(shape, &fewer, http).broken {
@@ -98,6 +100,12 @@ fn check(seed: u64, http: &reqwest::blocking::Client, sum: &mut BTreeMap<String,
         "seed {seed}: {broken}\nwith {} events: {again}\n{shape:#?}\n{events:#?}",
         events.len()
     ))
+}
+
+#[test]
+fn every_mutant_fits_the_code() {
+    let count = fixtures::mutants::check("tests/simulation/mutants.toml");
+    assert!(count >= 12);
 }
 
 #[test]

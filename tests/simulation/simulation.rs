@@ -142,6 +142,11 @@ impl Simulation {
         };
         let now = self.world.clock.now();
         let mut means = Vec::new();
+        if path == "/login/details" && text("decision") == "agree" {
+            let person = self.browsers[browser].person;
+            let kept = fields.iter().filter(|(name, _)| name == "keep");
+            self.truth.agreed.extend(kept.map(|(_, path)| (person, path.clone())));
+        }
         match path {
             "/login/password" | "/login/prove" => {
                 let (name, password) = (text("username"), text("password"));

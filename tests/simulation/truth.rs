@@ -82,6 +82,8 @@ pub(crate) struct Truth {
     pub(crate) used_codes: BTreeSet<(String, i64)>,
     /// The accounts that a SCIM client switched off, and nobody on again.
     pub(crate) switched_off: BTreeMap<String, &'static str>,
+    /// The optional attributes that each person ever agreed to.
+    pub(crate) agreed: BTreeSet<(Person, String)>,
     /// What happened to the accounts.
     pub(crate) events: Vec<AccountEvent>,
     /// The step in which each provider was removed last.
