@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::domain::filter::{Comparand, Filter, Operator};
+use crate::domain::lockout::FailureCount;
 use crate::domain::ownership::Ownership;
 use crate::domain::query::{Query, ResultPage};
 use crate::domain::schema::AttributeRef;
@@ -151,13 +152,17 @@ impl Directory {
         store: &StoreName,
         id: Option<&ResourceId>,
         password: &Secret,
+        counted: FailureCount,
     ) -> Result<PasswordCheck, DirectoryError> {
         if let Some(id) = id {
-            return Ok(self.store(store)?.verify_password(id, password)?);
+            return Ok(self.store(store)?.verify_password(id, password, counted)?);
         }
         // An id that no account has: the same work by construction.
         let nobody = ResourceId::new(uuid::Uuid::now_v7().to_string());
-        match self.store(store)?.verify_password(&nobody, password) {
+        match self
+            .store(store)?
+            .verify_password(&nobody, password, FailureCount::Account)
+        {
             Ok(_) => {}
             Err(StoreError::Unavailable(_)) => drop(self.hasher.verify(None, password)),
             Err(error) => return Err(error.into()),

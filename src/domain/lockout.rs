@@ -5,6 +5,15 @@ use std::time::Duration;
 use super::Timestamp;
 use super::backoff::Backoff;
 
+/// Where wrong passwords are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureCount {
+    /// Against the account, which is locked after too many.
+    Account,
+    /// By the caller. Whether the account is locked does not count.
+    Caller,
+}
+
 /// The wrong guess in a row at which locking starts.
 const FREE_FAILURES: i32 = 5;
 /// The locks: the first one, and the longest.

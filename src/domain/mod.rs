@@ -7,7 +7,7 @@ pub mod clock;
 pub mod email;
 pub mod filter;
 pub mod ids;
-pub(crate) mod lockout;
+pub mod lockout;
 pub mod login;
 pub mod multi_valued;
 pub mod name;

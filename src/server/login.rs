@@ -7,7 +7,7 @@ mod factor;
 
 use std::sync::Arc;
 
-use actix_web::cookie::{Cookie, SameSite};
+use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Form, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -16,6 +16,7 @@ use url::Url;
 
 use self::answer::{out_of_date, refused, refused_with_way_out, show, unavailable};
 use self::cookies::BrowserCookies;
+pub use self::cookies::{COOKIE, SECURE_COOKIE};
 use super::blocking;
 use super::csrf::{is_own_form, login_token};
 use super::guesses::Guess;
@@ -31,13 +32,6 @@ use crate::federation::login::StartedLogin;
 use crate::federation::login::step::LoginStep;
 use crate::federation::login::visitor::SignedInUser;
 use crate::federation::{Federation, LoginError};
-
-/// The cookie that holds a login's handle, where browsers do not use TLS.
-pub const COOKIE: &str = "vestibule-login";
-/// The cookie that holds a login's handle, where browsers use TLS: no other host and no plain request can plant it.
-pub const SECURE_COOKIE: &str = "__Host-vestibule-login";
-/// The lifetime of the cookie in seconds, the same as of the login itself.
-const COOKIE_AGE: i64 = 600;
 
 /// Opens a session for a completed login, in place of the one in the browser's cookie, and answers the application.
 /// Blocks.
@@ -73,41 +67,6 @@ pub struct LoginData {
     pub cancel: Arc<Cancel>,
     /// The name of the session's cookie.
     pub session_cookie: &'static str,
-}
-
-impl LoginData {
-    fn is_secure(&self) -> bool {
-        self.federation.login.public_url().scheme() == "https"
-    }
-
-    fn cookie(&self) -> &'static str {
-        if self.is_secure() { SECURE_COOKIE } else { COOKIE }
-    }
-
-    /// Returns the cookies of the browser of a login; none if it has no login under way.
-    fn cookies(&self, request: &HttpRequest) -> Option<BrowserCookies> {
-        let value = |name: &str| request.cookie(name).map(|cookie| cookie.value().to_owned());
-        Some(BrowserCookies {
-            handle: value(self.cookie()).filter(|handle| !handle.is_empty())?,
-            session: value(self.session_cookie),
-        })
-    }
-
-    pub(super) fn handle_cookie(&self, handle: String) -> Cookie<'static> {
-        Cookie::build(self.cookie(), handle)
-            .path("/")
-            .http_only(true)
-            .same_site(SameSite::Lax)
-            .secure(self.is_secure())
-            .max_age(actix_web::cookie::time::Duration::seconds(COOKIE_AGE))
-            .finish()
-    }
-
-    fn expired_cookie(&self) -> Cookie<'static> {
-        let mut cookie = self.handle_cookie(String::new());
-        cookie.make_removal();
-        cookie
-    }
 }
 
 /// Mounts the routes. [`LoginData`] must be there as application data.
@@ -362,6 +321,7 @@ async fn finish_step(
     };
     let complete = Arc::clone(&login_data.complete);
     let before = http.cookie(login_data.session_cookie);
+    let login = authentication.clone();
     let done = run(move || {
         let before = before.as_ref().map(Cookie::value);
         Ok(complete(&request, &authentication, before))
@@ -376,8 +336,14 @@ async fn finish_step(
         Ok(Err(Incomplete::Failed)) => return unavailable(),
         Err(stop) => return stop.into_page(),
     };
-    if response.add_cookie(&login_data.expired_cookie()).is_err() {
-        log::error!("the login cookie cannot be written");
+    let known = login_data.remember_browser(http, login).await;
+    let cookies = [Some(login_data.expired_cookie()), known];
+    if cookies
+        .iter()
+        .flatten()
+        .any(|cookie| response.add_cookie(cookie).is_err())
+    {
+        log::error!("the cookies of a login cannot be written");
     }
     response
 }

@@ -18,6 +18,7 @@ pub mod identity_locks;
 pub(crate) mod index_forms;
 pub mod intents;
 pub mod journal;
+pub mod known_browsers;
 pub mod ldap_entries;
 pub mod links;
 pub mod login_transactions;

@@ -246,6 +246,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    known_browsers (resource_id, fingerprint) {
+        resource_id -> Text,
+        fingerprint -> Text,
+        failures -> Integer,
+        locked_until -> BigInt,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
     unknown_password_attempts (bucket) {
         bucket -> BigInt,
         failures -> BigInt,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::change::MembershipDelta;
 use crate::domain::filter::matches;
-use crate::domain::lockout::locked_until;
+use crate::domain::lockout::{FailureCount, locked_until};
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Provenance;
 use crate::domain::query::{Query, ResultPage, SortPosition, Start, compare, cut};
@@ -172,14 +172,19 @@ impl Userstore for MemoryUserstore {
         Ok(written)
     }
 
-    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
+    fn verify_password(
+        &self,
+        id: &ResourceId,
+        password: &Secret,
+        counted: FailureCount,
+    ) -> Result<PasswordCheck, StoreError> {
         let now = self.clock.now();
         let hash = match self.state().resources.get_mut(id) {
             None => None,
+            Some(StoredResource { password, .. }) if counted == FailureCount::Caller => password.hash.clone(),
             Some(StoredResource { password, .. }) if password.locked_until > now.0 => {
-                return Ok(PasswordCheck::Locked {
-                    until: Timestamp(password.locked_until),
-                });
+                let until = Timestamp(password.locked_until);
+                return Ok(PasswordCheck::Locked { until });
             }
             Some(StoredResource { password, .. }) => {
                 password.failures += 1;
@@ -190,16 +195,16 @@ impl Userstore for MemoryUserstore {
         if !self.hasher.verify(hash.as_deref(), password) {
             return Ok(PasswordCheck::Invalid);
         }
-        self.unlock(id)?;
-        Ok(PasswordCheck::Valid)
+        if counted == FailureCount::Caller {
+            return Ok(PasswordCheck::Valid);
+        }
+        self.unlock(id).map(|()| PasswordCheck::Valid)
     }
 
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
         let state = self.state();
-        Ok(state
-            .resources
-            .get(id)
-            .is_some_and(|entry| entry.password.hash.is_some()))
+        let entry = state.resources.get(id);
+        Ok(entry.is_some_and(|entry| entry.password.hash.is_some()))
     }
 
     fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::sql::SqlUserstore;
 use super::{Draft, PasswordCheck, StoreError, UniqueKey, Userstore, Write, WriteAction, WriteResult};
+use crate::domain::lockout::FailureCount;
 use crate::domain::patch::MemberStep;
 use crate::domain::query::{Query, ResultPage};
 use crate::domain::schema::Registry;
@@ -139,7 +140,12 @@ impl Userstore for Mirror {
     }
 
     /// Always answers that the password is wrong: a check against the original would count as an attempt.
-    fn verify_password(&self, _id: &ResourceId, _password: &Secret) -> Result<PasswordCheck, StoreError> {
+    fn verify_password(
+        &self,
+        _id: &ResourceId,
+        _password: &Secret,
+        _counted: FailureCount,
+    ) -> Result<PasswordCheck, StoreError> {
         Ok(PasswordCheck::Invalid)
     }
 

@@ -15,6 +15,7 @@ pub mod sql;
 pub use password::PasswordHasher;
 
 use crate::domain::change::MembershipDelta;
+use crate::domain::lockout::FailureCount;
 use crate::domain::patch::MemberStep;
 use crate::domain::provenance::Writers;
 use crate::domain::query::{Query, ResultPage};
@@ -50,8 +51,13 @@ pub trait Userstore: Send + Sync {
     /// Applies a write and its side records atomically and durably. `None` if the resource does not exist.
     fn write(&self, write: Write, side_records: Vec<SideRecord>) -> Result<Option<WriteResult>, StoreError>;
 
-    /// Checks a user's password and counts failures against the account.
-    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError>;
+    /// Checks a user's password.
+    fn verify_password(
+        &self,
+        id: &ResourceId,
+        password: &Secret,
+        counted: FailureCount,
+    ) -> Result<PasswordCheck, StoreError>;
 
     /// Whether a user has a password that could open the account.
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError>;
@@ -195,6 +201,13 @@ pub enum PasswordCheck {
         /// The end of the lock.
         until: Timestamp,
     },
+}
+
+impl PasswordCheck {
+    /// The result for a password that was compared.
+    pub(crate) fn of(is_right: bool) -> Self {
+        if is_right { Self::Valid } else { Self::Invalid }
+    }
 }
 
 /// The reason why a store did not carry out a request.

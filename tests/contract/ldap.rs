@@ -8,6 +8,7 @@ use crate::fixtures::stores::{World, directory, ldap_at, ldap_settings, ldap_wor
 use libtest_mimic::Trial;
 use serde_json::json;
 use vestibule::domain::filter::parse;
+use vestibule::domain::lockout::FailureCount;
 use vestibule::domain::query::Query;
 use vestibule::domain::unique::unique_values;
 use vestibule::domain::{Attributes, Kind, Relations, Resource, ResourceId, Secret};
@@ -97,12 +98,15 @@ fn an_empty_password_is_wrong_whatever_the_directory_says() {
     let (world, _) = world();
     let ann = user(&world, "ann");
     for empty in ["", " ", "\t", "\0", "correct horse\0"] {
-        let verdict = world.store.verify_password(&ann.id, &Secret::new(empty)).unwrap();
+        let verdict = world
+            .store
+            .verify_password(&ann.id, &Secret::new(empty), FailureCount::Account)
+            .unwrap();
         assert_eq!(verdict, PasswordCheck::Invalid, "{empty:?}");
     }
     let verdict = world
         .store
-        .verify_password(&ann.id, &Secret::new("correct horse"))
+        .verify_password(&ann.id, &Secret::new("correct horse"), FailureCount::Account)
         .unwrap();
     assert_eq!(verdict, PasswordCheck::Valid);
 }
@@ -130,7 +134,7 @@ fn metacharacters_are_plain_characters_everywhere() {
         assert_eq!(names(&world, &format!("userName sw {quoted}")), [name]);
         let verdict = world
             .store
-            .verify_password(&made.id, &Secret::new("correct horse"))
+            .verify_password(&made.id, &Secret::new("correct horse"), FailureCount::Account)
             .unwrap();
         assert_eq!(verdict, PasswordCheck::Valid, "{name}");
         let read = world.store.get(&Kind::USER, &made.id, Relations::ALL).unwrap();
@@ -178,9 +182,11 @@ fn what_is_outside_the_bases_is_not_there() {
             .get(&Kind::USER, &ResourceId::new(id.to_owned()), Relations::ALL)
             .unwrap();
         assert!(found.is_none(), "{id}");
-        let verdict = world
-            .store
-            .verify_password(&ResourceId::new(id.to_owned()), &Secret::new("correct horse"));
+        let verdict = world.store.verify_password(
+            &ResourceId::new(id.to_owned()),
+            &Secret::new("correct horse"),
+            FailureCount::Account,
+        );
         assert_eq!(verdict.unwrap(), PasswordCheck::Invalid, "{id}");
     }
 }
@@ -238,11 +244,14 @@ fn a_spelling_of_a_name_is_the_name() {
         assert!(matches!(taken, Err(StoreError::Taken { .. })), "{spelling}");
     }
     for _ in 0..5 {
-        world.store.verify_password(&bob.id, &Secret::new("wrong")).unwrap();
+        world
+            .store
+            .verify_password(&bob.id, &Secret::new("wrong"), FailureCount::Account)
+            .unwrap();
     }
     let locked = world
         .store
-        .verify_password(&bob.id, &Secret::new("correct horse"))
+        .verify_password(&bob.id, &Secret::new("correct horse"), FailureCount::Account)
         .unwrap();
     assert!(matches!(locked, PasswordCheck::Locked { .. }));
 }

@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 use serde_json::json;
 use vestibule::domain::change::Action;
 use vestibule::domain::filter::parse;
+use vestibule::domain::lockout::FailureCount;
 use vestibule::domain::patch::MemberStep;
 use vestibule::domain::provenance::Writers;
 use vestibule::domain::query::{Page, Query, ResultPage, Sort, Start};
@@ -76,6 +77,7 @@ const CASES: &[(&str, Case)] = cases![
     the_right_password_opens_and_wrong_ones_lock,
     of_many_wrong_passwords_at_once_few_are_compared,
     unlocking_lifts_the_lock,
+    a_caller_that_counts_itself_is_not_locked_out,
     a_cleared_password_opens_nothing,
     a_password_goes_with_its_user,
     a_link_is_made_once,
@@ -265,7 +267,9 @@ impl World {
     }
 
     fn verify(&self, user: &Resource, password: &str) -> PasswordCheck {
-        self.store.verify_password(&user.id, &Secret::new(password)).unwrap()
+        self.store
+            .verify_password(&user.id, &Secret::new(password), FailureCount::Account)
+            .unwrap()
     }
 }
 
@@ -950,6 +954,32 @@ fn of_many_wrong_passwords_at_once_few_are_compared(world: &World) {
         verdicts.filter(|verdict| *verdict == PasswordCheck::Invalid).count()
     });
     assert_eq!(compared, 5, "the others were locked out");
+}
+
+fn a_caller_that_counts_itself_is_not_locked_out(world: &World) {
+    let ann = world.user("ann");
+    world.set_password(&ann, PasswordChange::Set(Secret::new("correct horse")));
+    let verify = |password: &str| {
+        let password = Secret::new(password);
+        let verdict = world.store.verify_password(&ann.id, &password, FailureCount::Caller);
+        verdict.unwrap()
+    };
+    for _ in 0..6 {
+        assert_eq!(verify("wrong"), PasswordCheck::Invalid);
+    }
+    assert_eq!(
+        world.verify(&ann, "correct horse"),
+        PasswordCheck::Valid,
+        "none counted"
+    );
+    for _ in 0..5 {
+        world.verify(&ann, "wrong");
+    }
+    assert_eq!(verify("correct horse"), PasswordCheck::Valid);
+    assert!(
+        matches!(world.verify(&ann, "correct horse"), PasswordCheck::Locked { .. }),
+        "the account stays locked for others"
+    );
 }
 
 fn unlocking_lifts_the_lock(world: &World) {

@@ -46,16 +46,6 @@ fn is_open(rig: &Rig, visitor: &SignedInUser) -> bool {
     rig.database.read::<_, StorageError>(find).unwrap().is_some()
 }
 
-/// The visitor as the session stands now.
-fn reloaded(rig: &Rig, visitor: &SignedInUser) -> SignedInUser {
-    let now = rig.clock.now();
-    let find = |connection: &mut _| sessions::find(connection, &visitor.session, now);
-    SignedInUser {
-        authentication: rig.database.read::<_, StorageError>(find).unwrap().unwrap(),
-        session: visitor.session.clone(),
-    }
-}
-
 /// The cookie of a visitor.
 fn cookie(visitor: &SignedInUser) -> String {
     COOKIES.lock().unwrap()[&visitor.session].clone()
@@ -73,6 +63,7 @@ fn called_back(
     let browser = Browser {
         handle,
         session: Some(&session),
+        known: None,
     };
     rig.federation.login.callback(browser, provider, returned)
 }
@@ -83,6 +74,7 @@ fn viewed(rig: &Rig, visitor: &SignedInUser, handle: &str) -> LoginPage {
     shown(rig.federation.login.view(Browser {
         handle,
         session: Some(&session),
+        known: None,
     }))
 }
 
@@ -379,10 +371,9 @@ fn unlinking_revokes_grants_and_frees_provider_owned_values() {
     assert_eq!(groups(&rig, user), 1);
     complaint(rig.federation.account.unlink(&visitor, &link("google", "sub-bob"))).unwrap();
     assert_eq!(groups(&rig, user), 0);
-    let open = account(&rig, &visitor).sessions;
-    assert!(open.iter().any(|session| session.is_this), "the current session stays");
-    let visitor = reloaded(&rig, &visitor);
+    assert!(!is_open(&rig, &visitor), "a session ends with its own identity");
     assert!(!is_open(&rig, &elsewhere));
+    let visitor = session(&rig, entered(through_other(&rig, "bob-too")));
     let edits = texts("name.givenName", "Robert");
     complaint(rig.federation.account.edit_profile(&visitor, &edits)).unwrap();
     assert_eq!(attributes(&rig, &visitor)["name"]["givenName"], "Robert");

@@ -327,6 +327,45 @@ fn every_operation_checks_a_right() {
 }
 
 #[test]
+fn secrets_are_compared_in_constant_time() {
+    // The text of a secret, and texts that are secret by name, as operands of a comparison. `Secret` itself compares in
+    // constant time; texts go through `storage::random::equal`.
+    let secret = [
+        "expose()",
+        "csrf",
+        "code_hash",
+        "fingerprint",
+        "verifier",
+        "handle",
+        "cookie",
+        "nonce",
+        "access_token",
+    ];
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            let line = line.trim();
+            for operator in [" == ", " != "] {
+                let Some((left, right)) = line.split_once(operator) else {
+                    continue;
+                };
+                let left = left.rsplit(['(', '!', ' ', '|', '*', '&']).next().unwrap_or_default();
+                let right = right.split([' ', ',', ';', '{']).next().unwrap_or_default();
+                let is_secret = |operand: &str| {
+                    let last = operand.rsplit_once('.').map_or(operand, |(_, last)| last);
+                    secret.contains(&last.trim_start_matches(['*', '&']))
+                };
+                if !line.starts_with("//") && [left, right].into_iter().any(is_secret) {
+                    found.push(format!("{path}:{}: {line}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
 fn no_tuple_hides_a_sixth_parameter() {
     let mut wrong = Vec::new();
     for (path, text) in sources() {

@@ -60,6 +60,7 @@ fn enrol(rig: &Rig) -> String {
     let browser = Browser {
         handle: &handle,
         session: Some(&visitor.cookie),
+        known: None,
     };
     let page = shown(rig.federation.login.view(browser));
     let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = page else {
@@ -268,6 +269,7 @@ fn session_lacks_the_consent_of_a_stricter_application() {
     let browser = Browser {
         handle: &started.handle,
         session: Some(&session.cookie),
+        known: None,
     };
     let returned = strict.returned(&started.to.unwrap(), &bob());
     let page = shown(strict.federation.login.callback(browser, &google(), &returned));
@@ -293,6 +295,7 @@ fn step_up_asks_for_the_missing_factor_alone() {
     let browser = Browser {
         handle: &started.handle,
         session: Some(&session.cookie),
+        known: None,
     };
     let page = shown(strict.federation.login.view(browser));
     let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = page else {
@@ -326,6 +329,7 @@ fn linking_counts_only_in_the_browser_that_began_it() {
         let browser = Browser {
             handle: &away.handle,
             session,
+            known: None,
         };
         let step = rig.federation.login.callback(browser, &"other".into(), &returned);
         assert_eq!(refused(step), Denial::NotUnderWay);
@@ -376,6 +380,7 @@ fn proof_of_our_own_stands_in_for_an_untold_time() {
     let browser = Browser {
         handle: &handle,
         session: Some(&visitor.cookie),
+        known: None,
     };
     let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = shown(rig.federation.login.view(browser)) else {
         panic!("not asked to set one up")
@@ -419,8 +424,8 @@ fn session_of_an_unlinked_identity_enters_no_application() {
     let kept = rig
         .database
         .read::<_, StorageError>(|connection| sessions::find(connection, &visitor.user.session, now));
-    let kept = kept.unwrap().expect("the session that unlinked stays open");
-    assert_eq!(entry(&rig, &kept, CODE), Entry::Login);
+    assert!(kept.unwrap().is_none(), "the session that began with it ends too");
+    assert_eq!(entry(&rig, &visitor.user.authentication, CODE), Entry::Login);
 }
 
 #[test]
@@ -439,6 +444,7 @@ fn old_session_sets_no_authenticator_up() {
     let browser = Browser {
         handle: &started.handle,
         session: Some(&session.cookie),
+        known: None,
     };
     let page = shown(strict.federation.login.view(browser));
     assert!(matches!(page, LoginPage::SignIn { .. }), "{page:?}");
@@ -531,4 +537,64 @@ fn new_authenticator_is_no_proof_of_a_recent_login() {
         matches!(page, LoginPage::SecondFactor(FactorPage::Code { .. })),
         "{page:?}"
     );
+}
+
+/// Sends a password in a browser with the cookie by which browsers are known.
+fn in_browser(rig: &Rig, known: &str, password: &str) -> Outcome {
+    let handle = rig.start();
+    let browser = Browser {
+        handle: &handle,
+        session: None,
+        known: Some(known),
+    };
+    rig.federation.login.password(browser, "bob", &Secret::new(password))
+}
+
+#[test]
+fn known_browser_gets_in_while_strangers_lock_the_account() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    rig.federation.login.remember_browser(&user, "cookie-of-bob").unwrap();
+    for _ in 0..5 {
+        let handle = rig.start();
+        shown(rig.federation.login.password(&handle, "bob", &Secret::new("a guess")));
+    }
+    shown(in_browser(&rig, "cookie-of-eve", RIGHT));
+    assert_eq!(completed(in_browser(&rig, "cookie-of-bob", RIGHT)).user, user);
+    shown(in_browser(&rig, "cookie-of-eve", RIGHT));
+}
+
+#[test]
+fn known_browser_cannot_guess_without_limit() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    rig.federation.login.remember_browser(&user, "cookie-of-bob").unwrap();
+    for _ in 0..5 {
+        shown(in_browser(&rig, "cookie-of-bob", "a guess"));
+    }
+    shown(in_browser(&rig, "cookie-of-bob", RIGHT));
+    let elsewhere = rig.start();
+    completed(rig.federation.login.password(&elsewhere, "bob", &Secret::new(RIGHT)));
+    rig.clock.advance(Duration::from_secs(31));
+    completed(in_browser(&rig, "cookie-of-bob", RIGHT));
+}
+
+#[test]
+fn known_browsers_end_with_the_password_and_with_time() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    let lock = || {
+        for _ in 0..5 {
+            let handle = rig.start();
+            shown(rig.federation.login.password(&handle, "bob", &Secret::new("a guess")));
+        }
+    };
+    rig.federation.login.remember_browser(&user, "cookie-of-bob").unwrap();
+    rig.clock.advance(Duration::from_hours(24 * 180));
+    lock();
+    shown(in_browser(&rig, "cookie-of-bob", RIGHT));
+    rig.federation.login.remember_browser(&user, "cookie-of-bob").unwrap();
+    rig.replace(&user, &json!({"userName": "bob", "password": "another horse battery"}));
+    lock();
+    shown(in_browser(&rig, "cookie-of-bob", "another horse battery"));
 }

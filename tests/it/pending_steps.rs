@@ -221,6 +221,7 @@ impl World {
         Browser {
             handle: &self.handle,
             session: self.cookie.as_deref(),
+            known: None,
         }
     }
 

@@ -27,8 +27,8 @@ use vestibule::domain::{
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{
     Database, DatabaseUrl, SqlConnection, StorageError, approvals, client_assertions, consents, factors, grants,
-    identity_locks, intents, journal, ldap_entries, links, login_transactions, logouts, mail_codes, migrate, outbound,
-    outbound_members, pushed_requests, random, scim_tokens, sessions, targets, tokens,
+    identity_locks, intents, journal, known_browsers, ldap_entries, links, login_transactions, logouts, mail_codes,
+    migrate, outbound, outbound_members, pushed_requests, random, scim_tokens, sessions, targets, tokens,
 };
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -371,6 +371,16 @@ const CASES: &[Case] = &[
         "a_session",
         |w| w.read(|c| sessions::find(c, "h100007", Timestamp(0)).map(drop)),
         &["KEY sessions"],
+    ),
+    (
+        "a_browser_that_is_known",
+        |w| w.write(|c| known_browsers::attempt(c, &user(7), "h7", Timestamp(0)).map(drop)),
+        &["KEY known_browsers"],
+    ),
+    (
+        "browsers_that_were_not_used_for_long",
+        |w| w.write(|c| known_browsers::delete_expired(c, Timestamp(1), 500).map(drop)),
+        &["known_browsers_expires"],
     ),
     (
         "the_links_of_a_provider",
@@ -883,6 +893,10 @@ const FILL: &[(&str, &str)] = &[
     (
         "login_transactions (handle_hash, created, expires, revision, sealed)",
         "'h' || n, 1000, 1000 + n, 1, ''",
+    ),
+    (
+        "known_browsers (resource_id, fingerprint, expires)",
+        "'u' || n, 'h' || n, 1000 + n",
     ),
     (
         "sessions (id_hash, store, resource_id, amr, auth_time, created, expires)",

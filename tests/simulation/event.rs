@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::people::BROWSERS;
 use super::random::Random;
 
 /// The kinds of events.
@@ -110,6 +111,167 @@ impl Event {
         Self {
             kind,
             choices: std::array::from_fn(|_| random.byte()),
+        }
+    }
+}
+
+/// What people do one after the other, so that a run reaches what single events rarely do.
+#[derive(Clone, Copy)]
+enum Story {
+    /// The HR system gives a person a password, and the person sets an authenticator up.
+    Authenticator,
+    /// A person who has an account by password comes through a provider too.
+    SecondWay,
+    /// A provider says something about groups, then nothing any more.
+    Groups,
+    /// A person goes from one application to the next.
+    Tour,
+    /// Something happens to an account while a login is under way.
+    Meanwhile,
+    /// A person agrees to less than everything, or takes it back.
+    Consent,
+    /// A person has tokens, then something ends.
+    Tokens,
+    /// An HR system switches a person off and on.
+    Leaver,
+}
+
+const STORIES: [Story; 8] = [
+    Story::Authenticator,
+    Story::SecondWay,
+    Story::Groups,
+    Story::Tour,
+    Story::Meanwhile,
+    Story::Consent,
+    Story::Tokens,
+    Story::Leaver,
+];
+
+/// Draws what people do one after the other.
+pub(crate) fn story(random: &mut Random) -> Vec<Event> {
+    let browser = random.byte() % 7;
+    let teller = Teller {
+        browser,
+        person: u8::try_from(BROWSERS[usize::from(browser)].0).unwrap_or_default(),
+        process: random.byte(),
+        one: random.byte(),
+        other: random.byte(),
+    };
+    match random.pick(&STORIES) {
+        story @ (Story::Meanwhile | Story::Tokens | Story::Leaver) => teller.tell_an_end(story),
+        story => teller.tell(story),
+    }
+}
+
+/// The person of a story, and the choices in it.
+struct Teller {
+    browser: u8,
+    person: u8,
+    process: u8,
+    one: u8,
+    other: u8,
+}
+
+impl Teller {
+    fn event(&self, kind: Kind, [one, two, three, four]: [u8; 4]) -> Event {
+        Event {
+            kind,
+            choices: [one, two, three, four, self.process],
+        }
+    }
+
+    /// The person acts in their browser.
+    fn act(&self, kind: Kind, [one, two, three]: [u8; 3]) -> Event {
+        self.event(kind, [self.browser, one, two, three])
+    }
+
+    /// Half a minute passes: an authenticator shows another code.
+    fn wait(&self) -> Event {
+        self.event(Kind::Wait, [0, 1, 0, 0])
+    }
+
+    /// The HR system creates the person, with a password.
+    fn hired(&self) -> Event {
+        self.event(Kind::HrCreate, [self.person, 0, 0, 0])
+    }
+
+    fn by_password(&self) -> Event {
+        self.act(Kind::Login, [0, 7, 8])
+    }
+
+    fn by_provider(&self, application: u8) -> Event {
+        self.act(Kind::Login, [application, 7, 17 + 8 * (self.other % 2)])
+    }
+
+    fn authenticator(&self) -> Event {
+        self.act(Kind::Account, [4, 2, 1])
+    }
+
+    fn tell(&self, story: Story) -> Vec<Event> {
+        let mut events = vec![self.hired(), self.by_password(), self.authenticator(), self.wait()];
+        match story {
+            Story::SecondWay => events.extend([self.by_provider(self.one % 4), self.wait()]),
+            Story::Groups => {
+                let claims = |how| self.event(Kind::Claims, [self.person, 1, how, 0]);
+                let through_okta = self.act(Kind::Login, [0, 7, 25]);
+                let silent = claims(3 + self.other % 3);
+                events = vec![claims(self.one % 2), through_okta, silent, through_okta, claims(15)];
+            }
+            Story::Tour => {
+                events = vec![self.by_provider(self.one % 4)];
+                events.extend((0..4).map(|number| self.act(Kind::Open, [number, 7, 0])));
+            }
+            Story::Consent => {
+                let agreed = 17 + 8 * (self.other % 2) + 16 * (self.one % 8);
+                events = vec![
+                    self.act(Kind::Login, [2, 7, agreed]),
+                    self.act(Kind::Account, [5, 2, self.one]),
+                    self.by_provider(2),
+                ];
+            }
+            _ => events.push(self.by_password()),
+        }
+        events
+    }
+
+    fn tell_an_end(&self, story: Story) -> Vec<Event> {
+        let (one, other) = (self.one, self.other);
+        let password = self.event(Kind::HrChange, [other, 8, 0, 0]);
+        let administrator = self.event(Kind::Administer, [other, one / 4, other, 0]);
+        match story {
+            Story::Meanwhile => {
+                let elsewhere = (self.browser + 1) % 7;
+                let change = match one % 4 {
+                    0 => password,
+                    1 => administrator,
+                    2 => self.event(Kind::HrChange, [other, one / 4, other, 0]),
+                    _ => self.event(Kind::Account, [elsewhere, one / 4, 2, other]),
+                };
+                let submit = self.act(Kind::Submit, [one, 1, other]);
+                let open = self.act(Kind::Open, [other, 7, 0]);
+                vec![open, submit, submit, change, submit, submit]
+            }
+            Story::Tokens => {
+                let end = match one % 4 {
+                    0 => self.act(Kind::Account, [6, 1, other]),
+                    1 => self.act(Kind::Account, [3, 1, other]),
+                    2 => password,
+                    _ => administrator,
+                };
+                let uses = [Kind::Refresh, Kind::UseToken].map(|kind| self.event(kind, [0, one, 0, 0]));
+                let mut events = vec![self.by_password(), self.by_provider(one % 4), end];
+                events.extend(uses);
+                events
+            }
+            _ => vec![
+                self.by_provider(0),
+                self.hired(),
+                self.event(Kind::Wait, [0, 15, 0, 0]),
+                self.event(Kind::Sweep, [0, 0, 0, 0]),
+                self.event(Kind::HrChange, [one, other % 6, 0, 0]),
+                self.by_provider(0),
+                self.event(Kind::Payroll, [self.person, 0, 0, 0]),
+            ],
         }
     }
 }

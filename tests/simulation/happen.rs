@@ -38,6 +38,17 @@ const TABLES: [&str; 12] = [
     "recovery_codes",
 ];
 
+/// The forms of the account page.
+const ACCOUNT_FORMS: [&str; 7] = [
+    "/account/profile",
+    "/account/link",
+    "/account/password",
+    "/account/unlink",
+    "/account/authenticator",
+    "/account/consent",
+    "/account/sessions",
+];
+
 /// How a person fills in a form.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filling {
@@ -158,10 +169,11 @@ impl Simulation {
         }
         self.go_on(browser, process, landing, detail);
         let forms = &self.browsers[browser].page.forms;
+        let action = ACCOUNT_FORMS[usize::from(what) % ACCOUNT_FORMS.len()];
         let own: Vec<usize> = (0..forms.len())
-            .filter(|number| forms[*number].action.starts_with("/account/"))
+            .filter(|number| forms[*number].action == action)
             .collect();
-        if let Some(number) = own.get(usize::from(what) % own.len().max(1)) {
+        if let Some(number) = own.get(usize::from(detail) % own.len().max(1)) {
             let landing = self.submit_form(browser, process, *number, (Filling::Right, detail));
             if how % 2 == 0 {
                 self.go_on(browser, process, landing, detail);
@@ -186,11 +198,9 @@ impl Simulation {
                         return;
                     }
                     // Only the first page offers ways in; later pages have one way on, which comes first.
-                    let form = if step == 0 {
-                        usize::from(detail) % forms.len()
-                    } else {
-                        0
-                    };
+                    let wanted = ["/login/password", "/login/idp"][usize::from(detail) % 2];
+                    let way = forms.iter().position(|form| form.action == wanted);
+                    let form = way.filter(|_| step == 0).unwrap_or(0);
                     landing = self.submit_form(browser, process, form, (Filling::Right, detail / 8));
                 }
             }

@@ -127,7 +127,7 @@ impl Simulation {
             Means::Password(account) | Means::Mail(account) => account == id,
             Means::Identity(provider, subject) => {
                 let identity = (provider.clone(), subject.clone());
-                identity != *link && old.links.contains(&identity)
+                identity != *link && self.truth.linked.contains(&(id.to_owned(), identity))
             }
             Means::Authenticator(_) => false,
         };
@@ -227,8 +227,10 @@ impl Simulation {
             self.breaks("who enters has proved who they are", format!("{who} with {valid:?}"));
             return None;
         }
+        // The last way in is that of the session; earlier ones are of the sessions before it.
         let enough = ways
             .iter()
+            .rev()
             .find(|way| self.is_way_enough(application, (id, &account), way, &valid));
         if enough.is_none() {
             self.breaks(

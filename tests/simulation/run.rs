@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::event::Event;
+use super::event::{Event, story};
 use super::fixtures;
 use super::logs;
 use super::random::Random;
@@ -34,7 +34,14 @@ fn http() -> reqwest::blocking::Client {
 fn drawn(seed: u64) -> (Shape, Vec<Event>) {
     let mut random = Random::new(seed);
     let shape = Shape::draw(&mut random);
-    (shape, (0..EVENTS).map(|_| Event::draw(&mut random)).collect())
+    let mut events = Vec::new();
+    while events.len() < EVENTS {
+        match random.below(8) {
+            0 => events.extend(story(&mut random)),
+            _ => events.push(Event::draw(&mut random)),
+        }
+    }
+    (shape, events)
 }
 
 fn run(shape: &Shape, events: &[Event], http: &reqwest::blocking::Client) -> Outcome {

@@ -45,6 +45,8 @@ pub(crate) struct Simulation {
     pub(crate) broken: Vec<String>,
     /// Number of codes that were issued.
     pub(crate) issued: usize,
+    /// Whether each request is printed.
+    traces: bool,
     /// How often the people reached what, to see that a run does something.
     pub(crate) tally: BTreeMap<String, usize>,
 }
@@ -68,6 +70,7 @@ impl Simulation {
             payroll,
             broken: Vec::new(),
             issued: 0,
+            traces: std::env::var_os("SIM_TRACE").is_some(),
             tally: BTreeMap::new(),
             world,
         }
@@ -205,6 +208,17 @@ impl Simulation {
         let after = Facts::read(&self.world.database);
         self.truth.note(&before, &after, self.step, Some(browser));
         self.learn_from(browser, (&before, &after), exchanges, fields);
+        if self.traces {
+            let person = self.browsers[browser].person.name();
+            let paths: Vec<_> = exchanges
+                .iter()
+                .map(|exchange| (&exchange.path, exchange.answer.status))
+                .collect();
+            eprintln!(
+                "step {}: {person} at browser {browser}, process {process}: {paths:?} with {fields:?}, {landing:?}",
+                self.step
+            );
+        }
         for exchange in exchanges {
             self.check_answer(&exchange.path, &exchange.answer);
         }

@@ -66,6 +66,8 @@ pub(crate) struct Tokens {
 pub(crate) struct Truth {
     /// The person whose account it is.
     pub(crate) owners: BTreeMap<String, Person>,
+    /// The identities that each account ever had.
+    pub(crate) linked: BTreeSet<(String, (String, String))>,
     /// The accounts whose user name a person typed.
     pub(crate) typed_names: BTreeSet<String>,
     /// The accounts whose password another person learned.
@@ -120,6 +122,10 @@ impl Truth {
                 self.keys.remove(id);
                 self.recovery_codes.remove(id);
             }
+        }
+        for (id, account) in &after.accounts {
+            let links = account.links.iter().map(|link| (id.clone(), link.clone()));
+            self.linked.extend(links);
         }
         for provider in after.removed.difference(&before.removed) {
             self.provider_removed.insert(provider.clone(), step);

@@ -75,7 +75,7 @@ impl Account {
     }
 
     /// Unlinks an identity: withdraws the grants of its provider, makes the person the writer of its values, and ends
-    /// the other sessions that began with it. The last way to sign in cannot be removed.
+    /// the sessions that began with it, this one too. The last way to sign in cannot be removed.
     pub fn unlink(&self, visitor: &SignedInUser, link: &Link) -> Result<(), AccountError> {
         let user = self.changeable(visitor)?;
         let provider = &link.identity_provider;
@@ -93,11 +93,13 @@ impl Account {
         if !by_password && !self.any_usable(&others)? {
             return Err(AccountProblem::LastWayIn.into());
         }
+        // A session that began with the identity has no proof left: it ends like the others.
+        let is_of_provider = visitor.authentication.identity_provider.as_ref() == Some(provider);
         let unlinking = UnlinkContext {
             directory: &self.login.directory,
             database: &self.login.database,
             actor: &own_actor(),
-            spared: Some(&visitor.session),
+            spared: (!is_of_provider).then_some(&*visitor.session),
             proof: Some(visitor.authentication.credentials),
         };
         match unlinking.unlink(&user.id, link) {

@@ -27,7 +27,7 @@ impl Account {
             return Err(AccountProblem::NotAllowed.into());
         }
         let has_one = self.login.directory.has_password(&user.store, &user.id)?;
-        if has_one && !self.login.is_password(&user.store, Some(&user.id), before)? {
+        if has_one && !self.login.is_password((&user.store, Some(&user.id)), before, None)? {
             return Err(AccountProblem::WrongPassword.into());
         }
         if let Err(defect) = self.login.config.passwords.check(password.expose(), &username(&user)) {

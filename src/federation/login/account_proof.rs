@@ -64,6 +64,7 @@ impl Login {
     /// Proves, by its password, the account that an identity is to be linked to. The proof counts for this identity in
     /// this login alone.
     pub fn prove<'a>(&self, browser: impl Into<Browser<'a>>, password: &Secret) -> Result<LoginStep, LoginError> {
+        let browser = browser.into();
         let (loaded, policy) = self.load(browser)?;
         let Some(linking) = proving(&loaded).filter(|linking| linking.proofs.password) else {
             return Ok(self.show(&loaded, policy));
@@ -72,7 +73,7 @@ impl Login {
             return Ok(self.show(&loaded, policy));
         }
         let mut authentication = self.proof_of(&linking)?;
-        if !self.is_password(&linking.store, Some(&linking.account), password)? {
+        if !self.is_password((&linking.store, Some(&linking.account)), password, browser.known)? {
             return self.count_failure(loaded, policy);
         }
         authentication.amr.push("pwd".to_owned());

@@ -7,17 +7,23 @@ pub struct Browser<'a> {
     pub handle: &'a str,
     /// The cookie of the session, if it has one.
     pub session: Option<&'a str>,
+    /// The cookie by which it is known from earlier logins, if it has one.
+    pub known: Option<&'a str>,
 }
 
 impl<'a> From<&'a str> for Browser<'a> {
-    /// A browser without a session.
+    /// A browser without other cookies.
     fn from(handle: &'a str) -> Self {
-        Self { handle, session: None }
+        Self {
+            handle,
+            session: None,
+            known: None,
+        }
     }
 }
 
 impl<'a> From<&'a String> for Browser<'a> {
-    /// A browser without a session.
+    /// A browser without other cookies.
     fn from(handle: &'a String) -> Self {
         Self::from(handle.as_str())
     }

@@ -35,7 +35,8 @@ use crate::directory::Directory;
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Kind, Relations, Resource, ResourceId, ServiceProviderName, StoreName};
 use crate::storage::{
-    Database, SecretBox, StorageError, credential_versions, links, mail_codes, random, removals, sessions,
+    Database, SecretBox, SqlConnection, StorageError, credential_versions, known_browsers, links, mail_codes, random,
+    removals, sessions, sweep,
 };
 use browser::Browser;
 use email_code::EmailCodes;
@@ -159,9 +160,12 @@ impl Login {
         }
     }
 
-    /// Removes the logins that were not finished in time; returns how many.
+    /// Removes the logins that were not finished in time, and browsers that were not used for long; returns how many.
     pub fn sweep(&self) -> Result<usize, StorageError> {
-        self.transactions.sweep()
+        let now = self.directory.clock().now();
+        let forget =
+            move |connection: &mut SqlConnection, limit| known_browsers::delete_expired(connection, now, limit);
+        Ok(self.transactions.sweep()? + sweep::in_steps(&self.database, forget)?)
     }
 
     /// The identity provider, if an application lets users sign in through it and it is not removed.

@@ -7,13 +7,19 @@ use super::filter::LdapFilter;
 use super::flavour::{CONTROL, Flavour, PASSWORD_NOT_REQUIRED};
 use super::session::{Delta, INVALID_CREDENTIALS, NO_SUCH_ATTRIBUTE};
 use super::{Dn, LdapUserstore};
+use crate::domain::lockout::FailureCount;
 use crate::domain::{Kind, ResourceId, Secret};
 use crate::userstore::{PasswordCheck, StoreError, Userstore};
 
 impl LdapUserstore {
     /// Binds as a user on a separate connection. Wrong passwords count here too, so that this server cannot be used to
     /// guess passwords of the directory's accounts or to lock them there.
-    pub(super) fn bind_as(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
+    pub(super) fn bind_as(
+        &self,
+        id: &ResourceId,
+        password: &Secret,
+        counted: FailureCount,
+    ) -> Result<PasswordCheck, StoreError> {
         // The directory would treat an empty password as an unauthenticated bind and succeed (RFC 4513 §5.1.2).
         if password.expose().trim().is_empty() || password.expose().contains('\0') {
             return Ok(PasswordCheck::Invalid);
@@ -30,26 +36,29 @@ impl LdapUserstore {
             };
         };
         let dn = Dn::new(known.dn);
-        self.copy.attempt_elsewhere(id, || {
-            match self
-                .connections
-                .unpooled(|session| session.bind(&dn, password.expose()))
-            {
-                Ok(()) => Ok(true),
-                // The password is wrong, the account is locked or disabled, or a new password is required first:
-                // servers report these with this result or with others (RFC 4511 §4.1.9).
-                Err(LdapFailure::Refused { code, text }) => {
-                    if code != INVALID_CREDENTIALS {
-                        log::info!(
-                            "userstore {}: the directory refused a login: {text}",
-                            self.settings.name
-                        );
-                    }
-                    Ok(false)
+        match counted {
+            FailureCount::Account => self.copy.attempt_elsewhere(id, || self.binds(&dn, password)),
+            FailureCount::Caller => Ok(PasswordCheck::of(self.binds(&dn, password)?)),
+        }
+    }
+
+    /// Whether the directory accepts a password.
+    fn binds(&self, dn: &Dn, password: &Secret) -> Result<bool, StoreError> {
+        match self.connections.unpooled(|session| session.bind(dn, password.expose())) {
+            Ok(()) => Ok(true),
+            // The password is wrong, the account is locked or disabled, or a new password is required first: servers
+            // report these with this result or with others (RFC 4511 §4.1.9).
+            Err(LdapFailure::Refused { code, text }) => {
+                if code != INVALID_CREDENTIALS {
+                    log::info!(
+                        "userstore {}: the directory refused a login: {text}",
+                        self.settings.name
+                    );
                 }
-                Err(fault) => Err(fault.into()),
+                Ok(false)
             }
-        })
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     /// Whether the directory has a password for a user. If it does not tell, one is assumed.

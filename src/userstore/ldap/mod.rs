@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::domain::lockout::FailureCount;
 use crate::domain::query::{Query, ResultPage, Start};
 use crate::domain::schema::{Registry, ResourceType};
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, SideRecord, StoreName};
@@ -219,9 +220,14 @@ impl Userstore for LdapUserstore {
         self.change(write, side_records)
     }
 
-    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
+    fn verify_password(
+        &self,
+        id: &ResourceId,
+        password: &Secret,
+        counted: FailureCount,
+    ) -> Result<PasswordCheck, StoreError> {
         let _pass = self.enter()?;
-        self.bind_as(id, password)
+        self.bind_as(id, password, counted)
     }
 
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {

@@ -3,12 +3,12 @@
 use diesel::prelude::*;
 
 use super::SqlUserstore;
-use crate::domain::lockout::locked_until;
+use crate::domain::lockout::{FailureCount, locked_until};
 use crate::domain::{ResourceId, Secret, Timestamp};
-use crate::storage::SqlConnection;
 use crate::storage::connection::SuffixDsl;
 use crate::storage::random;
 use crate::storage::tables::{credentials, unknown_password_attempts};
+use crate::storage::{SqlConnection, StorageError};
 use crate::userstore::{PasswordCheck, StoreError};
 
 /// The buckets of attempts without an account, so that they do not wait for each other.
@@ -43,8 +43,28 @@ pub(super) fn has(connection: &mut SqlConnection, id: &ResourceId) -> QueryResul
     diesel::select(diesel::dsl::exists(known)).get_result(connection)
 }
 
+fn stored(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<Option<String>> {
+    let found: Option<Option<String>> = credentials::table
+        .find(id.as_str())
+        .select(credentials::hash)
+        .load(connection)?
+        .pop();
+    Ok(found.flatten())
+}
+
 /// Checks a password against the hash.
-pub(super) fn verify(store: &SqlUserstore, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
+pub(super) fn verify(
+    store: &SqlUserstore,
+    id: &ResourceId,
+    password: &Secret,
+    counted: FailureCount,
+) -> Result<PasswordCheck, StoreError> {
+    if counted == FailureCount::Caller {
+        let hash = store
+            .database
+            .read::<_, StorageError>(|connection| stored(connection, id))?;
+        return Ok(PasswordCheck::of(store.hasher.verify(hash.as_deref(), password)));
+    }
     let check = attempt(store, id, |hash| Ok(store.hasher.verify(hash, password)))?;
     if matches!(check, PasswordCheck::Locked { .. }) {
         // The same work as for an account that is not locked, whatever the password.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use diesel::prelude::*;
 
 use super::{PasswordCheck, PasswordHasher, StoreError, Userstore, Write, WriteResult};
+use crate::domain::lockout::FailureCount;
 use crate::domain::query::{Query, ResultPage};
 use crate::domain::schema::Registry;
 use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, SideRecord, StoreName};
@@ -129,8 +130,13 @@ impl Userstore for SqlUserstore {
         self.database.write(move |connection| order.carry_out(connection))
     }
 
-    fn verify_password(&self, id: &ResourceId, password: &Secret) -> Result<PasswordCheck, StoreError> {
-        credentials::verify(self, id, password)
+    fn verify_password(
+        &self,
+        id: &ResourceId,
+        password: &Secret,
+        counted: FailureCount,
+    ) -> Result<PasswordCheck, StoreError> {
+        credentials::verify(self, id, password, counted)
     }
 
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {

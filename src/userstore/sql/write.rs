@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
-use crate::storage::{SqlConnection, StorageError, credential_versions, grants, journal, sessions};
+use crate::storage::{SqlConnection, StorageError, credential_versions, grants, journal, known_browsers, sessions};
 use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, Write, WriteAction, WriteResult};
 
 /// A write with everything that can be computed before the transaction begins: hashes, index values, texts.
@@ -285,6 +285,7 @@ impl PreparedWrite {
     /// Ends the user's sessions and grants in the same transaction, so that no later change can revive them.
     pub(super) fn end_sessions(&self, connection: &mut SqlConnection) -> QueryResult<()> {
         credential_versions::advance(connection, &self.id)?;
+        known_browsers::forget(connection, &self.id)?;
         sessions::delete_of_user(connection, &self.id, self.at)?;
         grants::revoke_of_user(connection, &self.id, self.at)
     }
