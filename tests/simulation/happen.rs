@@ -201,6 +201,10 @@ impl Simulation {
                     let wanted = ["/login/password", "/login/idp"][usize::from(detail) % 2];
                     let way = forms.iter().position(|form| form.action == wanted);
                     let form = way.filter(|_| step == 0).unwrap_or(0);
+                    if step > 0 && forms[form].action == "/login/code" {
+                        // The last code may be used up: the next one comes in half a minute.
+                        self.world.clock.advance(Duration::from_secs(31));
+                    }
                     landing = self.submit_form(browser, process, form, (Filling::Right, detail / 8));
                 }
             }

@@ -172,9 +172,10 @@ impl Simulation {
         let period = now.0 / 30_000;
         for (id, key) in &self.truth.keys {
             for period in [period - 1, period, period + 1] {
-                let is_right = totp::code(key, period) == code;
-                if is_right && self.truth.used_codes.insert((id.clone(), period)) {
+                let used = (id.clone(), period);
+                if totp::code(key, period) == code && !self.truth.used_codes.contains(&used) {
                     means.push(Means::Authenticator(id.clone()));
+                    self.truth.typed_codes.push(used);
                 }
             }
         }
@@ -223,6 +224,7 @@ impl Simulation {
             self.check_answer(&exchange.path, &exchange.answer);
         }
         self.facts = after;
+        self.use_codes_up(browser, landing);
         self.count(browser, &before, landing);
         self.check_change(&before, Some(browser), exchanges);
         self.follow_cookies(browser, exchanges);
@@ -231,6 +233,17 @@ impl Simulation {
             self.arrive(browser, process, url);
         }
         landing.clone()
+    }
+
+    /// The codes of the last form are used up if the server took them.
+    fn use_codes_up(&mut self, browser: usize, landing: &Landing) {
+        let page = &self.browsers[browser].page;
+        let asks_again = page.forms.first().is_some_and(|form| form.action == "/login/code");
+        let is_refused = *landing == Landing::Page && (page.error().is_some() || asks_again);
+        let typed = std::mem::take(&mut self.truth.typed_codes);
+        if !is_refused {
+            self.truth.used_codes.extend(typed);
+        }
     }
 
     /// Counts what a browser reached.

@@ -82,6 +82,8 @@ pub(crate) struct Truth {
     pub(crate) recovery_codes: BTreeMap<String, Vec<String>>,
     /// The codes of authenticators that were used: account and period.
     pub(crate) used_codes: BTreeSet<(String, i64)>,
+    /// The codes of authenticators in the form that is sent.
+    pub(crate) typed_codes: Vec<(String, i64)>,
     /// The accounts that a SCIM client switched off, and nobody on again.
     pub(crate) switched_off: BTreeMap<String, &'static str>,
     /// The optional attributes that each person ever agreed to.
