@@ -237,7 +237,11 @@ impl App {
             entries_of(Arc::clone(&federation.login)),
         )?;
         let settings = scim_settings(config, ldap_stores.is_empty());
-        let scim = Scim::new(Arc::clone(&directory), database.clone(), secret_box, settings);
+        let oidc = Arc::new(oidc);
+        let scim = Scim::new(Arc::clone(&directory), database.clone(), secret_box, settings).with_grants({
+            let oidc = Arc::clone(&oidc);
+            Arc::new(move |grant| Ok(oidc.is_accepted(grant)?))
+        });
         let rules = config
             .service_providers
             .iter()
@@ -255,7 +259,7 @@ impl App {
         Ok(Self {
             directory,
             scim: Arc::new(scim),
-            oidc: Arc::new(oidc),
+            oidc,
             federation: Arc::new(federation),
             engine,
             database,

@@ -220,6 +220,11 @@ impl Oidc {
         Ok(found.filter(|_| !has_ended))
     }
 
+    /// Whether the client of a grant still accepts the login that it was issued for.
+    pub fn is_accepted(&self, grant: &Grant) -> Result<bool, OidcError> {
+        Ok(self.user_of(grant, "")?.is_some())
+    }
+
     /// Returns the user of a grant, if its client still accepts the login that it was issued for.
     fn user_of(&self, grant: &Grant, scope: &str) -> Result<Option<Resource>, OidcError> {
         let Some(client) = self.clients.get(&grant.client_id) else {

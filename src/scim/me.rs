@@ -3,7 +3,7 @@
 use super::{Reply, RequestOptions, Scim, ScimError, ScimErrorKind, authenticate::bearer};
 use crate::domain::{Document, Kind, Resource};
 use crate::storage::tokens::AccessToken;
-use crate::storage::{StorageError, identity_locks, random, removals, scim_tokens, tokens};
+use crate::storage::{StorageError, random, scim_tokens, tokens};
 
 impl Scim {
     /// `GET /Me`: the user of an access token with the scope `openid`, at the user's own location.
@@ -11,21 +11,11 @@ impl Scim {
         let fingerprint = random::fingerprint(bearer(authorization)?);
         let now = self.directory.clock().now();
         let (person, client) = self.database.read::<_, StorageError>(|connection| {
-            let person = match tokens::access(connection, &fingerprint, now)? {
-                Some(token) => {
-                    let provider = token.grant.identity_provider.as_ref();
-                    let removed = provider
-                        .map_or(Ok(None), |name| removals::find(connection, name))?
-                        .is_some();
-                    let locked = identity_locks::of_user(connection, &token.grant.user)?.is_some();
-                    Some((token, locked || removed))
-                }
-                None => None,
-            };
+            let person = tokens::access(connection, &fingerprint, now)?;
             let client = scim_tokens::find(connection, &fingerprint)?.filter(|token| token.is_good(now));
             Ok((person, client))
         })?;
-        let Some((AccessToken { grant, scope, .. }, locked)) = person else {
+        let Some(AccessToken { grant, scope, .. }) = person else {
             return Err(if client.is_some() {
                 ScimErrorKind::NotFound
                     .because("This token belongs to an application and not to a person, so there is no Me.")
@@ -36,13 +26,17 @@ impl Scim {
         if !scope.split(' ').any(|word| word == "openid") {
             return Err(ScimErrorKind::Forbidden.because("The access token needs the scope openid."));
         }
+        let counts = (self.grants)(&grant).map_err(|error| {
+            log::error!("whether a token still counts is not known: {error}");
+            ScimErrorKind::Unavailable.because("The server cannot check this token now. Try again later.")
+        })?;
         let resource_type = self.resource_type(&Kind::USER)?;
         let projection = terms.parameters.projection(resource_type);
         let user = self
             .directory
             .get(&Kind::USER, &grant.user, projection.relations())?
             .filter(|user| user.store == grant.store && user.is_active())
-            .filter(|_| !locked)
+            .filter(|_| counts)
             .ok_or_else(|| {
                 ScimErrorKind::Unauthorized.because("The user of this token no longer exists or is inactive.")
             })?;

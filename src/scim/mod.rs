@@ -12,6 +12,7 @@ use crate::domain::patch::{self, PatchOperation};
 use crate::domain::projection::Projection;
 use crate::domain::schema::ResourceType;
 use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resource, ResourceId};
+use crate::storage::grants::Grant;
 use crate::storage::{Database, SecretBox};
 
 mod authenticate;
@@ -76,7 +77,11 @@ pub struct Scim {
     recent_tokens: RecentTokens,
     service_provider_config: OnceLock<String>,
     openapi: OnceLock<String>,
+    grants: GrantCheck,
 }
+
+/// Decides whether the grant of a person's token still counts.
+pub type GrantCheck = Arc<dyn Fn(&Grant) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> + Send + Sync>;
 
 /// A response to a client.
 #[derive(Debug, Default)]
@@ -168,7 +173,13 @@ impl Scim {
             recent_tokens: RecentTokens::default(),
             service_provider_config: OnceLock::new(),
             openapi: OnceLock::new(),
+            grants: Arc::new(|_| Ok(true)),
         }
+    }
+
+    /// Asks for every token of a person whether its grant still counts.
+    pub fn with_grants(self, grants: GrantCheck) -> Self {
+        Self { grants, ..self }
     }
 
     /// Creates a resource: `POST /Users` and other types (RFC 7644 §3.3).

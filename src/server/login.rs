@@ -29,6 +29,7 @@ use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::idp::provider::CallbackParameters;
 use crate::federation::jit::denial::Denial;
 use crate::federation::login::StartedLogin;
+use crate::federation::login::entry::StepUp;
 use crate::federation::login::step::LoginStep;
 use crate::federation::login::visitor::SignedInUser;
 use crate::federation::{Federation, LoginError};
@@ -97,14 +98,21 @@ pub async fn start(
 
 /// Begins the step that a session lacks to enter an application, and redirects the browser to it.
 pub(super) async fn step_up(
-    login_data: &LoginData,
+    (login_data, http): (&LoginData, &HttpRequest),
     request: AuthorizationRequest,
     service_provider: ServiceProviderName,
     visitor: SignedInUser,
 ) -> HttpResponse {
     let federation = Arc::clone(&login_data.federation);
-    let started = run(move || federation.login.step_up(request, &service_provider, &visitor)).await;
-    to_first_page(login_data, started)
+    let begun = run(move || federation.login.step_up(request, &service_provider, &visitor)).await;
+    match begun {
+        Ok(StepUp::Begun(started)) => to_first_page(login_data, Ok(started)),
+        Ok(StepUp::Needless(request, authentication)) => {
+            let step = Ok(LoginStep::Complete(request, authentication));
+            finish_step(login_data, http, step, ArrivedBy::ByLink).await
+        }
+        Err(stop) => stop.into_page(),
+    }
 }
 
 fn to_first_page(login_data: &LoginData, started: Result<StartedLogin, Stop>) -> HttpResponse {

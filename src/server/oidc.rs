@@ -80,7 +80,9 @@ async fn authorize(
                 session,
             };
             match oidc.service_provider(&request.client_id).cloned() {
-                Some(service_provider) => login::step_up(&login_data, *request, service_provider, visitor).await,
+                Some(service_provider) => {
+                    login::step_up((&login_data, &http), *request, service_provider, visitor).await
+                }
                 None => error_page(StatusCode::BAD_REQUEST, "invalid_client"),
             }
         }

@@ -11,7 +11,9 @@ use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::{JitMode, SecondFactor};
 use vestibule::federation::jit::questions::Answers;
+use vestibule::federation::login::StartedLogin;
 use vestibule::federation::login::browser::Browser;
+use vestibule::federation::login::entry::StepUp;
 use vestibule::federation::login::step::{FactorPage, LinkProofPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
 use vestibule::storage::{SqlConnection, StorageError, credential_versions, links, random, sessions};
@@ -107,6 +109,14 @@ fn entry(rig: &Rig, authentication: &Authentication, purpose: EntryPurpose) -> E
         .login
         .entry(&"wiki".into(), authentication, purpose)
         .unwrap()
+}
+
+/// The login that a step-up began.
+fn begun(step_up: StepUp) -> StartedLogin {
+    match step_up {
+        StepUp::Begun(started) => started,
+        StepUp::Needless(..) => panic!("nothing was missing"),
+    }
 }
 
 fn change_password(rig: &Rig, user: &ResourceId) {
@@ -265,6 +275,7 @@ fn session_lacks_the_consent_of_a_stricter_application() {
         .federation
         .login
         .step_up(request(), &"wiki".into(), &session.user)
+        .map(begun)
         .unwrap();
     let browser = Browser {
         handle: &started.handle,
@@ -290,6 +301,7 @@ fn step_up_asks_for_the_missing_factor_alone() {
         .federation
         .login
         .step_up(request(), &"wiki".into(), &session.user)
+        .map(begun)
         .unwrap();
     assert_eq!(started.to, None);
     let browser = Browser {
@@ -440,6 +452,7 @@ fn old_session_sets_no_authenticator_up() {
         .federation
         .login
         .step_up(request(), &"wiki".into(), &session.user)
+        .map(begun)
         .unwrap();
     let browser = Browser {
         handle: &started.handle,
@@ -597,4 +610,48 @@ fn known_browsers_end_with_the_password_and_with_time() {
     rig.replace(&user, &json!({"userName": "bob", "password": "another horse battery"}));
     lock();
     shown(in_browser(&rig, "cookie-of-bob", "another horse battery"));
+}
+
+#[test]
+fn step_up_that_needs_nothing_completes() {
+    let rig = rig();
+    local_bob(&rig);
+    let session = session(&rig, &by_password(&rig));
+    let begun = rig.federation.login.step_up(request(), &"wiki".into(), &session.user);
+    let StepUp::Needless(given, authentication) = begun.unwrap() else {
+        panic!("asked for what is there")
+    };
+    assert_eq!((*given, authentication), (request(), session.user.authentication));
+}
+
+#[test]
+fn consent_in_a_session_keeps_its_second_factor() {
+    let rig = Rig::with(by_name(), |wiki| wiki.mfa = SecondFactor::Totp);
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    let page = shown(rig.back(&handle, &returned));
+    let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = page else {
+        panic!("not asked to set one up: {page:?}")
+    };
+    shown(rig.federation.login.code(&handle, &code(&key, rig.clock.now())));
+    let session = session(&rig, &completed(rig.federation.login.read_codes(&handle)));
+    let strict = rig.bent(&by_name(), |wiki| {
+        wiki.mfa = SecondFactor::Totp;
+        wiki.jit_mode = Some(JitMode::Consent);
+    });
+    let started = strict
+        .federation
+        .login
+        .step_up(request(), &"wiki".into(), &session.user)
+        .map(begun)
+        .unwrap();
+    let browser = Browser {
+        handle: &started.handle,
+        session: Some(&session.cookie),
+        known: None,
+    };
+    let returned = strict.returned(&started.to.expect("sent to the provider"), &bob());
+    shown(strict.federation.login.callback(browser, &google(), &returned));
+    let login = completed(strict.federation.login.answer(browser, Answers::default()));
+    assert_eq!(entry(&strict, &login, CODE), Entry::Granted, "{:?}", login.amr);
 }

@@ -14,6 +14,7 @@ use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::policy::{JitMode, SecondFactor};
 use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::browser::Browser;
+use vestibule::federation::login::entry::StepUp;
 use vestibule::federation::login::step::{FactorPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
 use vestibule::federation::removal::ProviderRemover;
@@ -294,7 +295,10 @@ impl World {
                 let (cookie, visitor) = open(&self.rig, &by_password(&self.rig));
                 self.with_policy(SecondFactor::Totp, None);
                 let started = self.rig.federation.login.step_up(request(), &"wiki".into(), &visitor);
-                (self.handle, self.cookie) = (started.unwrap().handle, Some(cookie));
+                let Ok(StepUp::Begun(started)) = started else {
+                    panic!("no step-up")
+                };
+                (self.handle, self.cookie) = (started.handle, Some(cookie));
                 self.key = self.key_on_page();
             }
         }

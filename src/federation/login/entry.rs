@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::step::LoginStep;
 use super::transaction::{LoginState, Transaction};
 use super::visitor::SignedInUser;
 use super::{Login, StartedLogin};
@@ -18,6 +19,14 @@ use crate::storage::{StorageError, credential_versions, factors, identity_locks,
 
 /// Time after a login in which an authenticator may be set up without another one.
 const FRESH: Duration = Duration::from_mins(10);
+
+/// The beginning of a step-up.
+pub enum StepUp {
+    /// A login has begun.
+    Begun(StartedLogin),
+    /// Nothing is missing any more: the login completes at once.
+    Needless(Box<AuthorizationRequest>, Authentication),
+}
 
 impl Login {
     /// Decides, from the facts of this moment, whether a login is enough to enter an application.
@@ -41,7 +50,7 @@ impl Login {
         request: AuthorizationRequest,
         service_provider: &ServiceProviderName,
         visitor: &SignedInUser,
-    ) -> Result<StartedLogin, LoginError> {
+    ) -> Result<StepUp, LoginError> {
         let policy = self
             .config
             .policy(service_provider)
@@ -56,7 +65,7 @@ impl Login {
                 reauthenticate: true,
                 ..request
             };
-            return Ok(self.start(request, service_provider)?);
+            return Ok(StepUp::Begun(self.start(request, service_provider)?));
         }
         let transaction = Transaction {
             session: Some(visitor.session.clone()),
@@ -68,10 +77,13 @@ impl Login {
             // The identity provider says again what the consent is about.
             let provider = authentication.identity_provider;
             let to = provider.and_then(|provider| self.send_to(&handle, &provider).ok());
-            return Ok(StartedLogin { handle, to });
+            return Ok(StepUp::Begun(StartedLogin { handle, to }));
         };
-        self.complete(loaded, policy, authentication)?;
-        Ok(StartedLogin { handle, to: None })
+        Ok(match self.complete(loaded, policy, authentication)? {
+            LoginStep::Show(_) => StepUp::Begun(StartedLogin { handle, to: None }),
+            // A step in another window was enough.
+            LoginStep::Complete(request, authentication) => StepUp::Needless(request, authentication),
+        })
     }
 
     fn entry_facts(

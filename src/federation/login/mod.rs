@@ -4,7 +4,7 @@ mod account_proof;
 pub mod browser;
 mod codes;
 pub(crate) mod email_code;
-mod entry;
+pub mod entry;
 mod freshness;
 mod home_realm;
 mod linking;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Login;
 use super::browser::Browser;
 use super::step::LoginStep;
-use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState};
+use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction};
 use crate::domain::login::Authentication;
 use crate::domain::{Kind, ResourceId, ServiceProviderName, StoreName};
 use crate::federation::config::Upstream;
@@ -17,7 +17,7 @@ use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
 use crate::federation::jit::questions::Answers;
 use crate::federation::jit::unusable_claims;
-use crate::storage::{StorageError, credential_versions, links};
+use crate::storage::{StorageError, credential_versions, links, sessions};
 
 impl Login {
     /// Takes a person's answers. Answers to questions that were not asked do not count.
@@ -111,10 +111,35 @@ impl Login {
             ProvisioningResult::Admitted(store, user) => {
                 self.sync_groups(upstream, &arrival, &store, &user)?;
                 self.record_login(upstream, &asserted.identity, &user)?;
-                let authentication = self.federated((store, user), account, asserted)?;
+                let mut authentication = self.federated((store, user), account, asserted)?;
+                self.keep_proofs_of_session(&loaded.transaction, &mut authentication)?;
                 self.complete(loaded, policy, authentication)
             }
         }
+    }
+
+    /// A login that continues a session keeps the factors that were proved in it, if the account has not changed since.
+    fn keep_proofs_of_session(
+        &self,
+        transaction: &Transaction,
+        authentication: &mut Authentication,
+    ) -> Result<(), LoginError> {
+        let Some(bound) = &transaction.session else {
+            return Ok(());
+        };
+        let now = self.directory.clock().now();
+        let session = self
+            .database
+            .read::<_, StorageError>(|connection| sessions::find(connection, bound, now))?;
+        let is_same = |session: &Authentication| {
+            session.user == authentication.user && session.credentials == authentication.credentials
+        };
+        for method in session.filter(is_same).into_iter().flat_map(|session| session.amr) {
+            if !authentication.amr.contains(&method) {
+                authentication.amr.push(method);
+            }
+        }
+        Ok(())
     }
 
     /// Files a request for approval, and returns its reference.
