@@ -580,3 +580,100 @@ fn a_revocation_that_cannot_be_written_is_no_success() {
     world.app.oidc.revoke(None, &form).unwrap();
     assert_eq!(world.refresh(&had.refresh_token), Err("invalid_grant"));
 }
+
+/// What an end does to the rows of each table that speak of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtAnEnd {
+    /// They let the person in, and are dead afterwards: a column of [`Belongings`] or a row of `pending_steps`.
+    Dies,
+    /// They are facts that every entry is decided on anew.
+    Decides,
+    /// They let nobody in.
+    LetsNobodyIn,
+}
+
+/// Every table with a column that may name a person, a session or a grant.
+const TABLES: [(&str, AtAnEnd); 31] = [
+    ("access_tokens", AtAnEnd::Dies),
+    ("approvals", AtAnEnd::Decides),
+    ("attribute_values", AtAnEnd::LetsNobodyIn),
+    ("consents", AtAnEnd::Decides),
+    ("credential_versions", AtAnEnd::Decides),
+    ("credentials", AtAnEnd::Decides),
+    ("factors", AtAnEnd::Decides),
+    ("former_links", AtAnEnd::LetsNobodyIn),
+    ("grants", AtAnEnd::Dies),
+    ("group_grants", AtAnEnd::LetsNobodyIn),
+    ("identity_locks", AtAnEnd::Decides),
+    ("intents", AtAnEnd::LetsNobodyIn),
+    ("journal", AtAnEnd::LetsNobodyIn),
+    ("known_browsers", AtAnEnd::LetsNobodyIn),
+    ("ldap_entries", AtAnEnd::LetsNobodyIn),
+    ("links", AtAnEnd::Decides),
+    ("login_transactions", AtAnEnd::Dies),
+    ("logouts", AtAnEnd::LetsNobodyIn),
+    ("mail_codes", AtAnEnd::LetsNobodyIn),
+    ("members", AtAnEnd::LetsNobodyIn),
+    ("outbound", AtAnEnd::LetsNobodyIn),
+    ("outbound_members", AtAnEnd::LetsNobodyIn),
+    ("pushed_requests", AtAnEnd::LetsNobodyIn),
+    ("recovery_codes", AtAnEnd::Decides),
+    ("refresh_tokens", AtAnEnd::Dies),
+    ("removals", AtAnEnd::Decides),
+    ("resources", AtAnEnd::Decides),
+    // A token of an application, not of a person.
+    ("scim_tokens", AtAnEnd::LetsNobodyIn),
+    ("session_clients", AtAnEnd::LetsNobodyIn),
+    ("sessions", AtAnEnd::Dies),
+    ("unique_values", AtAnEnd::LetsNobodyIn),
+];
+
+#[test]
+fn every_table_that_names_a_person_is_in_the_matrix() {
+    let text = include_str!("../../src/storage/tables.rs");
+    let mut found = Vec::new();
+    for table in text.split("diesel::table! {").skip(1) {
+        let name = table.split_whitespace().next().unwrap();
+        let names_a_person = [
+            "resource_id",
+            "member_id",
+            "subject",
+            "session_hash",
+            "grant_id",
+            "token_hash",
+            "handle_hash",
+            "id_hash",
+            "document",
+            "identity_provider",
+        ];
+        let columns = table.lines().filter_map(|line| Some(line.trim().split_once(" ->")?.0));
+        if columns.into_iter().any(|column| names_a_person.contains(&column)) {
+            found.push(name);
+        }
+    }
+    found.sort_unstable();
+    let known: Vec<&str> = TABLES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(found, known, "a new table: what does an end do to its rows?");
+    // What dies is in the matrix: codes, tokens and grants, sessions, logins under way.
+    let dies: Vec<&str> = TABLES
+        .iter()
+        .filter(|(_, end)| *end == AtAnEnd::Dies)
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(
+        dies,
+        [
+            "access_tokens",
+            "grants",
+            "login_transactions",
+            "refresh_tokens",
+            "sessions"
+        ]
+    );
+    let Belongings {
+        session: _,
+        unused_code: _,
+        access_token: _,
+        refresh_token: _,
+    } = World::new().belongings();
+}

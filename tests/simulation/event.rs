@@ -147,6 +147,9 @@ const STORIES: [Story; 8] = [
     Story::Leaver,
 ];
 
+/// The application asks for a login although there is a session.
+const AGAIN: u8 = 0;
+
 /// Draws what people do one after the other.
 pub(crate) fn story(random: &mut Random) -> Vec<Event> {
     let browser = random.byte() % 7;
@@ -200,7 +203,7 @@ impl Teller {
     }
 
     fn by_provider(&self, application: u8) -> Event {
-        self.act(Kind::Login, [application, 7, 17 + 8 * (self.other % 2)])
+        self.act(Kind::Login, [application, AGAIN, 17 + 8 * (self.other % 2)])
     }
 
     fn authenticator(&self) -> Event {
@@ -213,7 +216,7 @@ impl Teller {
             Story::SecondWay => events.extend([self.by_provider(self.one % 4), self.wait()]),
             Story::Groups => {
                 let claims = |how| self.event(Kind::Claims, [self.person, 1, how, 0]);
-                let through_okta = self.act(Kind::Login, [0, 7, 25]);
+                let through_okta = self.act(Kind::Login, [0, AGAIN, 25]);
                 let silent = claims(3 + self.other % 3);
                 events = vec![claims(self.one % 2), through_okta, silent, through_okta, claims(15)];
             }
@@ -224,7 +227,7 @@ impl Teller {
             Story::Consent => {
                 let agreed = 17 + 8 * (self.other % 2) + 16 * (self.one % 8);
                 events = vec![
-                    self.act(Kind::Login, [2, 7, agreed]),
+                    self.act(Kind::Login, [2, AGAIN, agreed]),
                     self.act(Kind::Account, [5, 2, self.one]),
                     self.by_provider(2),
                 ];
