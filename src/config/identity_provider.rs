@@ -33,7 +33,7 @@ pub(super) fn identity_provider(mut r: TableReader, environment: Environment<'_>
     let kind = if is_oauth2 {
         oauth2(&mut r)
     } else {
-        ProviderKind::Oidc(openid(&mut r, &issuer))
+        ProviderKind::Oidc(Box::new(openid(&mut r, &issuer)))
     };
     let provider = IdentityProviderSettings {
         name: name.into(),
@@ -81,6 +81,7 @@ fn openid(r: &mut TableReader, issuer: &str) -> OpenIdRules {
         hosted_domain: r.text("hosted_domain"),
         subject: subject(r, usual.subject),
         verified_claim: r.text("verified_claim").unwrap_or(usual.verified_claim),
+        groups_endpoint: r.optional_url("groups_endpoint"),
     };
     let of_many = issuer.contains(tenant::PLACEHOLDER);
     if of_many && rules.discovery_url.is_none() {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::idp::claim;
+use super::idp::groups_endpoint::GroupsEndpoint;
 use super::idp::oauth2::{OAuth2Provider, OAuth2Settings};
 use super::idp::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
 use super::idp::provider::{
@@ -67,7 +68,8 @@ impl Upstream {
                     scopes: settings.scopes.clone(),
                     allow_private_network: settings.allow_private_network,
                     wanted_claims: wanted_claims(&settings, rules),
-                    rules: rules.clone(),
+                    groups: groups_endpoint(&settings, rules),
+                    rules: rules.as_ref().clone(),
                 },
                 clock,
             )?),
@@ -296,7 +298,7 @@ pub fn kept_attributes(settings: &IdentityProviderSettings) -> Vec<WritablePath>
 /// Returns the claims that a login through this provider reads.
 pub(crate) fn read_claims(settings: &IdentityProviderSettings) -> Vec<String> {
     let rules = match &settings.kind {
-        ProviderKind::Oidc(rules) => rules.clone(),
+        ProviderKind::Oidc(rules) => rules.as_ref().clone(),
         ProviderKind::OAuth2(_) => OpenIdRules::default(),
     };
     wanted_claims(settings, &rules)
@@ -318,6 +320,14 @@ fn wanted_claims(settings: &IdentityProviderSettings, rules: &OpenIdRules) -> Ve
         wanted.push(rules.verified_claim.clone());
     }
     wanted
+}
+
+/// Where the groups are asked for that the claims leave out, if the provider's groups are used.
+fn groups_endpoint(settings: &IdentityProviderSettings, rules: &OpenIdRules) -> Option<GroupsEndpoint> {
+    let groups = settings.jit.groups.as_ref()?;
+    let url = rules.groups_endpoint.clone()?;
+    let claim = groups.claim.clone();
+    Some(GroupsEndpoint { claim, url })
 }
 
 fn mappings(settings: &IdentityProviderSettings) -> Vec<ClaimMapping> {

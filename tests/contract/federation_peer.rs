@@ -87,6 +87,7 @@ fn a_person_comes_in_through_a_certified_provider() {
         scopes: ["email", "profile"].map(str::to_owned).to_vec(),
         allow_private_network: true,
         wanted_claims: ["email", "zoneinfo"].map(str::to_owned).to_vec(),
+        groups: None,
         rules: OpenIdRules::default(),
     };
     let provider = OpenIdProvider::new(settings, Clock::system()).unwrap();

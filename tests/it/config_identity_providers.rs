@@ -18,7 +18,7 @@ fn provider(lines: &str) -> Result<IdentityProviderSettings, Vec<ConfigProblem>>
 fn openid(lines: &str) -> (IdentityProviderSettings, OpenIdRules) {
     let provider = provider(lines).unwrap_or_else(|problems| panic!("{problems:#?}"));
     match provider.kind.clone() {
-        ProviderKind::Oidc(rules) => (provider, rules),
+        ProviderKind::Oidc(rules) => (provider, *rules),
         ProviderKind::OAuth2(_) => panic!("not an OpenID provider"),
     }
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as B64};
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::domain::{Clock, Secret, Timestamp};
+use vestibule::federation::idp::groups_endpoint::GroupsEndpoint;
 use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
 use vestibule::federation::idp::provider::{
     CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
@@ -29,18 +30,25 @@ impl Rig {
     }
 
     fn wanting(claims: &[&str]) -> Self {
+        Self::bent(|settings, _| settings.wanted_claims = claims.iter().map(|&claim| claim.to_owned()).collect())
+    }
+
+    /// With changes to the settings, which get the issuer's address.
+    fn bent(bend: impl FnOnce(&mut OpenIdSettings, &str)) -> Self {
         let key = Key::new("k1");
         let issuer = Issuer::start(&key);
         let clock = Clock::fixed(Timestamp(NOW * 1000));
-        let settings = OpenIdSettings {
+        let mut settings = OpenIdSettings {
             issuer: issuer.url.clone(),
             client_id: "us".to_owned(),
             client_secret: Some(Secret::new("s:3 cret")),
             scopes: vec!["openid".to_owned(), "email".to_owned()],
             allow_private_network: true,
-            wanted_claims: claims.iter().map(|&claim| claim.to_owned()).collect(),
+            wanted_claims: Vec::new(),
+            groups: None,
             rules: OpenIdRules::default(),
         };
+        bend(&mut settings, &issuer.url);
         let provider = OpenIdProvider::new(settings, clock.clone()).unwrap();
         Self {
             issuer,
@@ -411,4 +419,69 @@ fn an_issuer_that_fails_is_left_alone_for_a_while() {
     rig.issuer.say(path, status, metadata);
     rig.clock.advance(Duration::from_secs(10));
     assert!(rig.provider.begin(&callback, &LoginHint::default()).is_ok());
+}
+
+/// A provider whose groups are asked for at its own address if the claims leave them out.
+fn asking_for_groups() -> Rig {
+    Rig::bent(|settings, issuer| {
+        settings.groups = Some(GroupsEndpoint {
+            claim: "groups".to_owned(),
+            url: Url::parse(&format!("{issuer}/memberOf")).unwrap(),
+        });
+    })
+}
+
+fn left_out(claims: &mut Value) {
+    claims["_claim_names"] = json!({"groups": "src1"});
+}
+
+#[test]
+fn groups_that_were_left_out_are_asked_for_page_by_page() {
+    let rig = asking_for_groups();
+    let next = format!("{}/more", rig.issuer.url);
+    rig.issuer.say(
+        "/memberOf",
+        200,
+        json!({"value": [{"id": "1"}], "@odata.nextLink": next}),
+    );
+    rig.issuer
+        .say("/more", 200, json!({"value": [{"id": "2"}, {"id": "3"}]}));
+    let claims = rig.login(|_, claims| left_out(claims)).unwrap().claims;
+    assert_eq!(claims["groups"], json!([{"id": "1"}, {"id": "2"}, {"id": "3"}]));
+    assert_eq!(claims["_claim_names"], json!({}));
+    let told = rig.login(|_, claims| claims["groups"] = json!(["1"])).unwrap().claims;
+    assert_eq!((&told["groups"], rig.issuer.hits("/memberOf")), (&json!(["1"]), 1));
+}
+
+#[test]
+fn list_of_groups_that_cannot_be_had_leaves_the_claims() {
+    for (status, answer) in [
+        (500, json!({})),
+        (403, json!({"error": "insufficient_scope"})),
+        (200, json!({"groups": []})),
+        (
+            200,
+            json!({"value": [{"id": "1"}], "@odata.nextLink": "https://elsewhere.example/more"}),
+        ),
+        (200, json!({"value": [{"id": "1"}], "@odata.nextLink": "/memberOf"})),
+    ] {
+        let rig = asking_for_groups();
+        rig.issuer.say("/memberOf", status, answer.clone());
+        let claims = rig.login(|_, claims| left_out(claims)).unwrap().claims;
+        assert_eq!(claims.get("groups"), None, "{answer}");
+        assert_eq!(claims["_claim_names"], json!({"groups": "src1"}), "{answer}");
+    }
+}
+
+#[test]
+fn endless_list_of_groups_ends() {
+    let rig = asking_for_groups();
+    let again = format!("{}/memberOf", rig.issuer.url);
+    rig.issuer.say(
+        "/memberOf",
+        200,
+        json!({"value": [{"id": "1"}], "@odata.nextLink": again}),
+    );
+    let claims = rig.login(|_, claims| left_out(claims)).unwrap().claims;
+    assert_eq!((claims.get("groups"), rig.issuer.hits("/memberOf")), (None, 20));
 }

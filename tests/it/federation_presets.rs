@@ -37,6 +37,7 @@ impl Rig {
             scopes: vec!["openid".to_owned()],
             allow_private_network: true,
             wanted_claims: Vec::new(),
+            groups: None,
             rules,
         };
         let provider = OpenIdProvider::new(settings, Clock::fixed(Timestamp(NOW * 1000))).unwrap();

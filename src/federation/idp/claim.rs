@@ -14,6 +14,15 @@ pub(crate) fn lookup<'a>(claims: &'a Map<String, Value>, from: &str) -> Option<&
     claims.get(&first.replace("~1", "/").replace("~0", "~"))?.pointer(rest)
 }
 
+/// Whether the provider says that it left a claim out: a distributed claim (OpenID Connect Core §5.6.2), or Entra's
+/// `hasgroups`.
+pub(crate) fn is_left_out(claims: &Map<String, Value>, claim: &str) -> bool {
+    let distributed = claims.get("_claim_names").and_then(Value::as_object);
+    let has_groups = claims.get("hasgroups");
+    distributed.is_some_and(|names| names.contains_key(claim))
+        || has_groups.is_some_and(|flag| *flag == Value::Bool(true) || flag == "true")
+}
+
 /// Returns the top-level claim that a name or a JSON Pointer refers to.
 pub(crate) fn top_level(from: &str) -> String {
     match from.strip_prefix('/') {

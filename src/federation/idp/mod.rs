@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod claim;
+pub mod groups_endpoint;
 pub mod id_token;
 mod metadata;
 pub mod oauth2;

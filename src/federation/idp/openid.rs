@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::calls::{self, Exchange, PendingAuthorization};
+use super::groups_endpoint::GroupsEndpoint;
 use super::provider::{
     AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
 };
@@ -37,6 +38,8 @@ pub struct OpenIdRules {
     pub subject: String,
     /// The claim that is `true` if `email` is verified.
     pub verified_claim: String,
+    /// The address that is asked for the groups of a person if the claims leave them out.
+    pub groups_endpoint: Option<Url>,
 }
 
 impl Default for OpenIdRules {
@@ -47,6 +50,7 @@ impl Default for OpenIdRules {
             hosted_domain: None,
             subject: "sub".to_owned(),
             verified_claim: EMAIL_VERIFIED.to_owned(),
+            groups_endpoint: None,
         }
     }
 }
@@ -66,6 +70,8 @@ pub struct OpenIdSettings {
     pub allow_private_network: bool,
     /// The claims that a login needs. If the ID token lacks one, the userinfo endpoint is asked.
     pub wanted_claims: Vec<String>,
+    /// Where the groups of a person are asked for if the claims leave them out.
+    pub groups: Option<GroupsEndpoint>,
     /// Its deviations from the standard.
     pub rules: OpenIdRules,
 }
@@ -96,6 +102,9 @@ impl OpenIdProvider {
         let url = IssuerUrl::new(settings.issuer.clone()).map_err(|_| HttpError::Scheme)?;
         let place = settings.rules.discovery_url.clone();
         client.check(place.as_ref().unwrap_or_else(|| url.url()))?;
+        if let Some(groups) = &settings.groups {
+            client.check(&groups.url)?;
+        }
         Ok(Self {
             issuer: IssuerRule {
                 issuer: settings.issuer.clone(),
@@ -285,6 +294,9 @@ impl IdentityProvider for OpenIdProvider {
         let subject = subject(&claims, &self.settings.rules.subject)?.to_owned();
         judge_email(&mut claims, &self.settings.rules.verified_claim);
         self.add_userinfo(&mut claims, &tokens, &metadata)?;
+        if let Some(groups) = &self.settings.groups {
+            groups.complete(&mut claims, &self.client, &tokens.access_token);
+        }
         Ok(Identity {
             issuer,
             subject,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::policy::{AbsentGroups, GroupPolicy};
-use crate::federation::idp::claim::{lookup, top_level};
+use crate::federation::idp::claim::{is_left_out, lookup, top_level};
 
 /// Most group names of one login.
 const MOST: usize = 5000;
@@ -50,7 +50,7 @@ impl Incomplete {
 pub(crate) fn read(policy: &GroupPolicy, claims: &Map<String, Value>) -> GroupNames {
     let mut read = GroupNames::default();
     match lookup(claims, &policy.claim) {
-        None if is_left_out(policy, claims) => read.incomplete = Some(Incomplete::Overage),
+        None if is_left_out(claims, &top_level(&policy.claim)) => read.incomplete = Some(Incomplete::Overage),
         None if policy.absent == AbsentGroups::Keep => read.incomplete = Some(Incomplete::Absent),
         None | Some(Value::Null) => {}
         Some(Value::String(text)) => read.names = split(policy, text),
@@ -72,16 +72,6 @@ pub(crate) fn read(policy: &GroupPolicy, claims: &Map<String, Value>) -> GroupNa
         };
     }
     read
-}
-
-/// Whether the provider says that it left the claim out: a distributed claim (OpenID Connect Core §5.6.2), or Entra's
-/// `hasgroups`.
-fn is_left_out(policy: &GroupPolicy, claims: &Map<String, Value>) -> bool {
-    let claim = top_level(&policy.claim);
-    let distributed = claims.get("_claim_names").and_then(Value::as_object);
-    let has_groups = claims.get("hasgroups");
-    distributed.is_some_and(|names| names.contains_key(&claim))
-        || has_groups.is_some_and(|flag| *flag == Value::Bool(true) || flag == "true")
 }
 
 /// Splits one text at the separator. A distinguished name (RFC 4514) keeps its commas.

@@ -57,14 +57,14 @@ fn default_scopes() -> Vec<String> {
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
     /// OpenID Connect.
-    Oidc(OpenIdRules),
+    Oidc(Box<OpenIdRules>),
     /// OAuth 2.0 without OpenID Connect.
     OAuth2(Box<OAuth2Rules>),
 }
 
 impl Default for ProviderKind {
     fn default() -> Self {
-        Self::Oidc(OpenIdRules::default())
+        Self::Oidc(Box::default())
     }
 }
 
