@@ -124,9 +124,15 @@ fn set_failures(connection: &mut SqlConnection, user: &ResourceId, failures: i32
         .map(|_| ())
 }
 
+/// The id under which the codes are counted that people ask for before they have proved anything.
+pub(crate) fn before_proof(user: &ResourceId) -> ResourceId {
+    ResourceId::new(format!("{user}/proof"))
+}
+
 /// Deletes the counts of a user.
 pub(crate) fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
-    diesel::delete(mail_codes::table.find(user.as_str()))
-        .execute(connection)
-        .map(|_| ())
+    for id in [user, &before_proof(user)] {
+        diesel::delete(mail_codes::table.find(id.as_str())).execute(connection)?;
+    }
+    Ok(())
 }

@@ -289,6 +289,36 @@ fn email_proved_by_code_links_another_identity() {
     assert_eq!(linked.unwrap().len(), 1);
 }
 
+/// A login of somebody with an identity of this user name, who asks for a code as the proof of the account.
+fn ask_for_proof_by_mail(rig: &Rig, subject: &str) -> Outcome {
+    let claims = json!({"sub": subject, "nick": "bob", "email": "eve@example.com"});
+    let (handle, step) = arrive(rig, &claims);
+    assert!(matches!(shown(step), LoginPage::LinkProof(_)));
+    rig.federation.login.prove_by_mail(&handle)
+}
+
+#[test]
+fn codes_that_anybody_may_ask_for_are_counted_apart() {
+    let smtp = Smtp::start();
+    let jit = json!({"mode": "silent", "username": {"claim": "nick"}});
+    let rig = Rig::mailing((&jit, &json!([])), |_| {}, Some(smtp.post()));
+    let emails = json!([{"value": "bob@example.com"}]);
+    let user = rig.user(&json!({"userName": "bob", "emails": emails}));
+    for number in 0..10 {
+        assert_eq!(wrong_of(ask_for_proof_by_mail(&rig, &format!("eve-{number}"))), None);
+        rig.clock.advance(HALF_A_MINUTE);
+    }
+    assert_eq!(
+        wrong_of(ask_for_proof_by_mail(&rig, "eve-10")),
+        Some(CodeError::TooMany)
+    );
+    rig.replace(&user, &json!({"userName": "bob", "emails": emails, "password": GOOD}));
+    let strict = rig.bent_with_mail(&jit, |wiki| wiki.mfa = SecondFactor::EmailOtp, smtp.post());
+    let (handle, step) = sign_in(&strict, "bob");
+    assert_eq!(wrong_of(step), None, "the owner gets a code");
+    completed(enter(&strict, &handle, &smtp.code()));
+}
+
 #[test]
 fn an_address_that_could_be_several_gets_no_code() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);

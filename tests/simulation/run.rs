@@ -127,10 +127,18 @@ fn no_rule_is_broken() {
     let known = known.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     let (first, began) = (setting("SIM_SEED").unwrap_or(1_000), Instant::now());
     let length = Duration::from_secs(setting("SIM_SECONDS").unwrap_or(20));
+    let least = setting("SIM_EVENTS").and_then(|count| usize::try_from(count).ok());
     let mut seeds = 0;
-    for seed in known.chain((first..).take_while(|_| began.elapsed() < length)) {
+    for seed in known.chain(first..) {
+        let is_long_enough = least.map_or(began.elapsed() >= length, |least| seeds * EVENTS >= least);
+        if seed >= first && is_long_enough {
+            break;
+        }
         check(seed, &http, &mut tally).unwrap_or_else(|failure| panic!("{failure}"));
         seeds += 1;
+        if seeds % 100 == 0 {
+            eprintln!("{seeds} seeds, {:.0} s", began.elapsed().as_secs_f64());
+        }
     }
     let seconds = began.elapsed().as_secs_f64();
     eprintln!(

@@ -39,11 +39,11 @@ impl EmailCodes {
     }
 
     /// Counts a code that is about to be sent, or says why none may be sent now.
-    fn count(&self, user: &ResourceId, mail: &MailedCode) -> Result<Option<CodeError>, StorageError> {
+    fn count(&self, login: &Authentication, mail: &MailedCode) -> Result<Option<CodeError>, StorageError> {
         if mail.sent >= MOST {
             return Ok(Some(CodeError::TooMany));
         }
-        let (user, now) = (user.clone(), self.clock.now());
+        let (user, now) = (counted_for(login), self.clock.now());
         let sending = self
             .database
             .write::<_, StorageError>(move |connection| Ok(mail_codes::send(connection, &user, now)?))?;
@@ -55,14 +55,19 @@ impl EmailCodes {
     }
 
     /// Checks a code, and counts it if it is wrong.
-    fn check(&self, user: &ResourceId, mail: &MailedCode, code: &Secret) -> Result<Option<CodeError>, StorageError> {
-        let (user, now) = (user.clone(), self.clock.now());
+    fn check(
+        &self,
+        login: &Authentication,
+        mail: &MailedCode,
+        code: &Secret,
+    ) -> Result<Option<CodeError>, StorageError> {
+        let (user, now) = (counted_for(login), self.clock.now());
         let given = code_fingerprint(&mail.salt, &typed(code));
         let is_right = mail
             .fingerprint
             .as_ref()
             .is_some_and(|known| random::equal(known, &given));
-        let address = Email::parse(&mail.address).map(|email| mail_codes::address_fingerprint(&user, &email));
+        let address = Email::parse(&mail.address).map(|email| mail_codes::address_fingerprint(&login.user, &email));
         self.database.write::<_, StorageError>(move |connection| {
             if !mail_codes::attempt(connection, &user, now)? {
                 return Ok(Some(CodeError::Locked));
@@ -135,7 +140,7 @@ impl Login {
     ) -> Result<LoginStep, LoginError> {
         let sender = self.config.mail.as_ref().ok_or(Denial::MailUnavailable)?;
         let now = self.directory.clock().now();
-        if let Some(wrong) = self.email_codes.count(&authentication.user, &mail)? {
+        if let Some(wrong) = self.email_codes.count(&authentication, &mail)? {
             loaded.transaction.state = LoginState::Mailed { authentication, mail };
             loaded.transaction.wrong = Some(wrong);
             self.transactions.advance(&mut loaded)?;
@@ -172,12 +177,22 @@ impl Login {
         else {
             return Ok(self.show(&loaded, policy));
         };
-        if let Some(wrong) = self.email_codes.check(&authentication.user, &mail, code)? {
+        if let Some(wrong) = self.email_codes.check(&authentication, &mail, code)? {
             return self.refuse_code(loaded, policy, wrong);
         }
         // Not "mfa": two standards do not accept e-mail as a second factor.
         self.add_proof(&mut authentication, &["otp", "email"]);
         self.complete(loaded, policy, authentication)
+    }
+}
+
+/// Returns the id that codes of a login are counted under. Where nothing is proved yet, anybody may ask for codes: they are
+/// counted apart, so that nobody uses up those that the owner of the account signs in with.
+fn counted_for(login: &Authentication) -> ResourceId {
+    if login.amr.is_empty() {
+        mail_codes::before_proof(&login.user)
+    } else {
+        login.user.clone()
     }
 }
 
