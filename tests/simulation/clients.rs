@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::event::NEWEST;
 use super::facts::AccountFacts;
 use super::people::Person;
 use super::provider::subject;
@@ -20,7 +21,11 @@ impl Simulation {
         let fit: Vec<_> = accounts
             .filter(|(_, account)| store.is_none_or(|store| account.store == store))
             .collect();
-        let (id, account) = fit.get(usize::from(number) % fit.len().max(1))?;
+        let at = match number {
+            NEWEST => fit.len().checked_sub(1)?,
+            number => usize::from(number) % fit.len().max(1),
+        };
+        let (id, account) = fit.get(at)?;
         Some(((*id).clone(), (*account).clone()))
     }
 

@@ -147,6 +147,9 @@ const STORIES: [Story; 8] = [
     Story::Leaver,
 ];
 
+/// Chooses the newest account.
+pub(crate) const NEWEST: u8 = u8::MAX;
+
 /// The application asks for a login although there is a session.
 const AGAIN: u8 = 0;
 
@@ -266,15 +269,21 @@ impl Teller {
                 events.extend(uses);
                 events
             }
-            _ => vec![
-                self.by_provider(0),
-                self.hired(),
-                self.event(Kind::Wait, [0, 15, 0, 0]),
-                self.event(Kind::Sweep, [0, 0, 0, 0]),
-                self.event(Kind::HrChange, [one, other % 6, 0, 0]),
-                self.by_provider(0),
-                self.event(Kind::Payroll, [self.person, 0, 0, 0]),
-            ],
+            _ => {
+                let through_okta = self.act(Kind::Login, [0, AGAIN, 25]);
+                let mut events = vec![through_okta];
+                if one % 2 == 0 {
+                    events.push(self.hired());
+                }
+                events.extend([
+                    self.event(Kind::Wait, [0, 15, 0, 0]),
+                    self.event(Kind::Sweep, [0, 0, 0, 0]),
+                    self.event(Kind::HrChange, [NEWEST, other % 6, 0, 0]),
+                    through_okta,
+                    self.event(Kind::Payroll, [self.person, 0, 0, 0]),
+                ]);
+                events
+            }
         }
     }
 }
