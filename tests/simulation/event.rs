@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Link,
     /// A browser uses a session cookie that it had before.
     OldCookie,
-    /// A login cookie is planted in another browser.
+    /// A login cookie is planted in another browser, which is lured to where that login was sent.
     PlantCookie,
     /// The next answer to a browser is lost.
     LoseAnswer,
@@ -134,9 +134,11 @@ enum Story {
     Tokens,
     /// An HR system switches a person off and on.
     Leaver,
+    /// The attacker begins to link an identity, and lures somebody else into the end of it.
+    Lure,
 }
 
-const STORIES: [Story; 8] = [
+const STORIES: [Story; 9] = [
     Story::Authenticator,
     Story::SecondWay,
     Story::Groups,
@@ -145,6 +147,7 @@ const STORIES: [Story; 8] = [
     Story::Consent,
     Story::Tokens,
     Story::Leaver,
+    Story::Lure,
 ];
 
 /// Chooses the newest account.
@@ -164,7 +167,7 @@ pub(crate) fn story(random: &mut Random) -> Vec<Event> {
         other: random.byte(),
     };
     match random.pick(&STORIES) {
-        story @ (Story::Meanwhile | Story::Tokens | Story::Leaver) => teller.tell_an_end(story),
+        story @ (Story::Meanwhile | Story::Tokens | Story::Leaver | Story::Lure) => teller.tell_an_end(story),
         story => teller.tell(story),
     }
 }
@@ -202,7 +205,7 @@ impl Teller {
     }
 
     fn by_password(&self) -> Event {
-        self.act(Kind::Login, [0, 7, 8])
+        self.act(Kind::Login, [0, AGAIN, 8])
     }
 
     fn by_provider(&self, application: u8) -> Event {
@@ -235,7 +238,8 @@ impl Teller {
                     self.by_provider(2),
                 ];
             }
-            _ => events.push(self.by_password()),
+            // The second login comes while the authenticator still shows the code of the first.
+            _ => events.extend([self.by_password(), self.by_password()]),
         }
         events
     }
@@ -268,6 +272,15 @@ impl Teller {
                 let mut events = vec![self.by_password(), self.by_provider(one % 4), end];
                 events.extend(uses);
                 events
+            }
+            Story::Lure => {
+                let eve = 5 + one % 2;
+                vec![
+                    self.event(Kind::Login, [eve, 0, AGAIN, 17 + 8 * (other % 2)]),
+                    self.event(Kind::Account, [eve, 1, 1, one]),
+                    self.act(Kind::PlantCookie, [eve, 0, 0]),
+                    self.act(Kind::ComeBack, [1, 1, 0]),
+                ]
             }
             _ => {
                 let through_okta = self.act(Kind::Login, [0, AGAIN, 25]);

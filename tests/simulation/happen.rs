@@ -330,11 +330,13 @@ impl Simulation {
         self.come_back(browser, process, &sent_to, how % 16 == 0);
     }
 
-    /// The cookie of a login gets into a browser of another person.
+    /// The cookie of a login gets into a browser of another person, who follows the way of that login.
     fn plant_cookie(&mut self, browser: usize, from: usize) {
         let from = from % self.browsers.len();
         if let Some(handle) = self.browsers[from].handle().cloned() {
+            let away = self.browsers[from].away.last().cloned();
             self.browsers[browser].jar.insert(HANDLE.to_owned(), handle);
+            self.browsers[browser].away.extend(away);
         }
     }
 

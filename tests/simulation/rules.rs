@@ -192,18 +192,18 @@ impl Simulation {
         self.truth.compromised.contains(id)
     }
 
-    /// A person may enter an application now. Returns the identity of the login, if it was through a provider.
+    /// A person may enter an application now. Returns the ways in that the login used.
     pub(crate) fn check_entry(
         &mut self,
         browser: usize,
         session: &str,
         id: &str,
         request: &AuthorizationRequest,
-    ) -> Option<(String, String)> {
+    ) -> Vec<Means> {
         let application = &APPLICATIONS[request.application];
         let Some(account) = self.facts.accounts.get(id).cloned() else {
             self.breaks("an account enters", format!("{id} does not exist"));
-            return None;
+            return Vec::new();
         };
         let who = format!("{} at {}", account.text("userName"), application.name);
         if !account.active {
@@ -225,14 +225,10 @@ impl Simulation {
         let ways = self.ways(application, id, &account, &valid);
         if ways.is_empty() {
             self.breaks("who enters has proved who they are", format!("{who} with {valid:?}"));
-            return None;
+            return Vec::new();
         }
-        // The last way in is that of the session; earlier ones are of the sessions before it.
-        let enough = ways
-            .iter()
-            .rev()
-            .find(|way| self.is_way_enough(application, (id, &account), way, &valid));
-        if enough.is_none() {
+        let is_enough = |way: &Means| self.is_way_enough(application, (id, &account), way, &valid);
+        if !ways.iter().any(is_enough) {
             self.breaks(
                 "who enters has proved what is asked for",
                 format!("{who} with {valid:?}"),
@@ -242,11 +238,14 @@ impl Simulation {
         if !valid.iter().any(|proof| proof.at.0 >= since) {
             self.breaks("a proof is as fresh as was asked", &who);
         }
-        let way = enough.or(ways.last());
-        way.and_then(|way| match way {
-            Means::Identity(provider, subject) => Some((provider.clone(), subject.clone())),
-            _ => None,
-        })
+        let own = self
+            .truth
+            .sessions
+            .get(session)
+            .map_or(&[][..], |session| &session.proofs[session.own_from..]);
+        let own: Vec<Proof> = self.truth.valid(own, id, browser).cloned().collect();
+        let own = self.ways(application, id, &account, &own);
+        if own.is_empty() { ways } else { own }
     }
 
     /// The first proofs that the application accepts.
@@ -348,14 +347,17 @@ impl Simulation {
         if self.truth.has_ended(&tokens.account, tokens.step, tokens.browser) {
             self.breaks("what ends sessions ends tokens", &who);
         }
-        if let Some(identity) = &tokens.identity {
-            let removed = self.truth.provider_removed.get(&identity.0);
-            if self.facts.removed.contains(&identity.0) || removed.is_some_and(|step| *step > tokens.step) {
-                self.breaks("tokens end with the provider", &who);
+        let is_gone = |way: &Means| match way {
+            Means::Identity(provider, subject) => {
+                let removed = self.truth.provider_removed.get(provider);
+                !account.links.contains(&(provider.clone(), subject.clone()))
+                    || self.facts.removed.contains(provider)
+                    || removed.is_some_and(|step| *step > tokens.step)
             }
-            if !account.links.contains(identity) {
-                self.breaks("tokens end with the identity", &who);
-            }
+            _ => false,
+        };
+        if !tokens.ways.is_empty() && tokens.ways.iter().all(is_gone) {
+            self.breaks("tokens end with the identity and its provider", &who);
         }
     }
 }

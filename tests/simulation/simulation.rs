@@ -300,6 +300,7 @@ impl Simulation {
                 .map(|(_, value)| value.clone())
         };
         let person = self.browsers[browser].person;
+        self.note_sign_out(before, exchanges, text("session").as_ref());
         let handle = exchanges
             .first()
             .and_then(|exchange| exchange.before.get(HANDLE))
@@ -331,6 +332,18 @@ impl Simulation {
                 .any(|exchange| !exchange.path.starts_with("/login/codes"))
         {
             self.learn_recovery_codes(browser, after, codes);
+        }
+    }
+
+    /// A person who signs out everywhere ends everything.
+    fn note_sign_out(&mut self, before: &Facts, exchanges: &[Exchange], one: Option<&String>) {
+        let Some(first) = exchanges.first() else { return };
+        let is_done = first.answer.cookies.contains(&(SESSION.to_owned(), String::new()));
+        if first.path == "/account/sessions" && one.is_none() && is_done {
+            let session = first.before.get(SESSION).map(|cookie| random::fingerprint(cookie));
+            if let Some(account) = session.and_then(|hash| before.sessions.get(&hash).cloned()) {
+                self.truth.push(&account, self.step, None, true);
+            }
         }
     }
 
@@ -398,11 +411,13 @@ impl Simulation {
                         .before
                         .get(HANDLE)
                         .and_then(|handle| self.truth.logins.get(handle));
+                    let own_from = known.len();
                     known.extend(login.cloned().unwrap_or_default());
                     let opened = Session {
                         opened: self.step,
                         browser,
                         proofs: std::mem::take(&mut known),
+                        own_from,
                     };
                     self.truth.sessions.insert(value.clone(), opened);
                 }
@@ -436,13 +451,13 @@ impl Simulation {
             return;
         };
         self.issued += 1;
-        let identity = self.check_entry(browser, &session, &account, &request);
+        let ways = self.check_entry(browser, &session, &account, &request);
         let tokens = Tokens {
             application: request.application,
             account,
             step: self.step,
             browser,
-            identity,
+            ways,
             access: String::new(),
             refresh: String::new(),
         };

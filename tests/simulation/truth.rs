@@ -44,7 +44,10 @@ pub(crate) struct AccountEvent {
 pub(crate) struct Session {
     pub(crate) opened: usize,
     pub(crate) browser: usize,
+    /// The proofs of the sessions before it, and then those of its own login.
     pub(crate) proofs: Vec<Proof>,
+    /// The number of the first proof of its own login.
+    pub(crate) own_from: usize,
 }
 
 /// The tokens of an application.
@@ -55,8 +58,8 @@ pub(crate) struct Tokens {
     /// The step in which the code was issued.
     pub(crate) step: usize,
     pub(crate) browser: usize,
-    /// The identity of the login, if it was through a provider.
-    pub(crate) identity: Option<(String, String)>,
+    /// The ways in that the login used.
+    pub(crate) ways: Vec<Means>,
     pub(crate) access: String,
     pub(crate) refresh: String,
 }
