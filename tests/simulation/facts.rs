@@ -68,8 +68,8 @@ pub(crate) struct Facts {
     pub(crate) removed: BTreeSet<String>,
     /// The open sessions: fingerprint of the cookie to user.
     pub(crate) sessions: BTreeMap<String, String>,
-    /// The requests for approval that wait.
-    pub(crate) waiting: Vec<String>,
+    /// The requests for approval that wait: id and subject.
+    pub(crate) waiting: Vec<(String, String)>,
 }
 
 impl Facts {
@@ -88,8 +88,8 @@ impl Facts {
             .map(|row| row.0)
             .collect();
         facts.sessions = pairs(&select("id_hash", "resource_id", "sessions")).collect();
-        let waiting = select("id", "''", "approvals") + " WHERE verdict = 'waiting' ORDER BY asked, id";
-        facts.waiting = pairs(&waiting).map(|row| row.0).collect();
+        let waiting = select("id", "subject", "approvals") + " WHERE verdict = 'waiting' ORDER BY asked, id";
+        facts.waiting = pairs(&waiting).collect();
         facts
     }
 

@@ -512,14 +512,17 @@ impl Simulation {
             (7 | 8, _) => drop(providers::restore(&context, &name)),
             (9 | 10, _) => {
                 let waiting = &self.facts.waiting;
-                if let Some(reference) = waiting.get(usize::from(who) % waiting.len().max(1)) {
+                if let Some((reference, subject)) = waiting.get(usize::from(who) % waiting.len().max(1)) {
                     let verdict = if how % 3 == 0 {
                         Verdict::Refused
                     } else {
                         Verdict::Approved
                     };
                     // The request may have expired.
-                    let _ = approvals::decide(&context, reference, verdict, "because");
+                    let decided = approvals::decide(&context, reference, verdict, "because");
+                    if decided.is_ok() && verdict == Verdict::Approved {
+                        self.truth.approved.insert(subject.clone());
+                    }
                 }
             }
             (11, _) if how % 8 == 0 => result = keys::rotate(&context, &self.world.app(process).oidc),

@@ -28,6 +28,8 @@ struct Issued {
 pub(crate) struct ProviderState {
     /// The claims of each person at each provider.
     pub(crate) claims: BTreeMap<(usize, Person), Map<String, Value>>,
+    /// The providers that do not ask again for a password, whatever they are told.
+    pub(crate) stubborn: BTreeSet<usize>,
     /// The providers that do not answer.
     pub(crate) down: BTreeSet<usize>,
     /// The person who is signed in at a provider in a browser, and since when.
@@ -90,7 +92,8 @@ impl Providers {
         let open = providers.sessions.get(&(number, browser)).copied();
         let kept = open.filter(|(known, since)| {
             let is_recent = max_age.is_none_or(|limit| now.0 - since.0 <= limit * 1000);
-            *known == person && is_recent && parameter("prompt").is_none()
+            let may_stay = is_recent && parameter("prompt").is_none();
+            *known == person && (may_stay || providers.stubborn.contains(&number))
         });
         let (_, proved) = kept.unwrap_or((person, now));
         providers.sessions.insert((number, browser), (person, proved));

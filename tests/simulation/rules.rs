@@ -84,11 +84,24 @@ impl Simulation {
                 self.breaks("who was switched off stays off", account.text("userName"));
             }
             self.check_consent(id, account);
-            let Some(old) = before.accounts.get(id) else { continue };
+            let Some(old) = before.accounts.get(id) else {
+                self.check_approval(account, browser);
+                continue;
+            };
             for link in account.links.difference(&old.links) {
                 self.check_link(id, old, link, (browser, exchanges));
             }
             self.check_groups(id, (old, account), exchanges);
+        }
+    }
+
+    /// Where first logins wait for an approval, no account is made without one.
+    fn check_approval(&mut self, account: &AccountFacts, browser: Option<usize>) {
+        let okta = account.links.iter().find(|(provider, _)| provider == "okta");
+        if let (Some((_, subject)), Some(_), "always") = (okta, browser, self.world.shape.approval)
+            && !self.truth.approved.contains(subject)
+        {
+            self.breaks("no account is made without the approval that it needs", subject);
         }
     }
 

@@ -75,6 +75,8 @@ pub(crate) struct Shape {
     pub(crate) approval: &'static str,
     /// What later logins write.
     pub(crate) sync: &'static str,
+    /// Whether okta ignores that it should ask again for a password.
+    pub(crate) okta_is_stubborn: bool,
     /// Whether people may link identities and set passwords.
     pub(crate) may_change_ways: bool,
 }
@@ -106,6 +108,7 @@ impl Shape {
             okta_mfa: random.pick(&["none", "none", "none", "totp"]),
             approval: random.pick(&["none", "none", "always"]),
             sync: random.pick(&["override", "preserve_local"]),
+            okta_is_stubborn: random.below(3) == 0,
             may_change_ways: random.below(5) > 0,
         }
     }
@@ -143,6 +146,7 @@ impl Shape {
             approval,
             sync,
             may_change_ways,
+            okta_is_stubborn: _,
         } = self;
         let mut text = format!(
             r#"

@@ -89,6 +89,8 @@ pub(crate) struct Truth {
     pub(crate) typed_codes: Vec<(String, i64)>,
     /// The accounts that a SCIM client switched off, and nobody on again.
     pub(crate) switched_off: BTreeMap<String, &'static str>,
+    /// The subjects whose first login an administrator approved.
+    pub(crate) approved: BTreeSet<String>,
     /// The optional attributes that each person ever agreed to.
     pub(crate) agreed: BTreeSet<(Person, String)>,
     /// What happened to the accounts.

@@ -126,6 +126,9 @@ impl World {
                     .insert((provider, person), person.claims(provider));
             }
         }
+        if shape.okta_is_stubborn {
+            providers.lock().stubborn.insert(1);
+        }
         super::template::copy_into(folder.path());
         let processes = (0..2).map(|_| Process::start(&config, &clock, &providers)).collect();
         let database = Database::open(&DatabaseUrl::Sqlite(folder.path().join("vestibule.db"))).unwrap();
