@@ -10,12 +10,17 @@ use vestibule::storage::{StorageError, grants, random, tokens};
 
 /// A caller with an access token of the OpenID provider for the user at a path.
 fn person(path: &str, scope: &str) -> Caller {
+    person_at("desk", path, scope)
+}
+
+/// Like `person`, with a token that a client got.
+fn person_at(client_id: &str, path: &str, scope: &str) -> Caller {
     let (token, now) = (random::token(), app().now());
     let end = now.plus(Duration::from_hours(1));
     let grant = Grant {
         id: random::token(),
         code_expires: now,
-        client_id: "wiki".into(),
+        client_id: client_id.to_owned(),
         session_hash: String::new(),
         store: StoreName::PRIMARY,
         user: id_of(path).into(),
@@ -114,4 +119,14 @@ fn a_person_can_do_nothing_else_through_scim() {
         &serde_json::json!([{ "op": "add", "path": "title", "value": "CEO" }]),
     );
     assert_eq!(refused.refuses(405, None).header("allow"), "GET, HEAD, OPTIONS");
+}
+
+#[test]
+fn it_asks_the_application_of_the_token() {
+    let path = wiki().user(&unique("me"));
+    person(&path, "openid").get("/scim/v2/Me").gives(200);
+    // One accepts people of another userstore alone, the other is not configured any more.
+    for client in ["chat-desk", "gone"] {
+        person_at(client, &path, "openid").get("/scim/v2/Me").gives(401);
+    }
 }

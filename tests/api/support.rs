@@ -139,6 +139,19 @@ fn settings(port: u16, folder: &Path) -> String {
             client_credentials = true
             inbound_userstore = "CHAT"
             [[service_providers]]
+            name = "desk"
+            client_id = "desk"
+            client_secret = "desk-secret-0123456789"
+            redirect_uris = ["https://desk.example/callback"]
+            local_login = true
+            [[service_providers]]
+            name = "chat-desk"
+            client_id = "chat-desk"
+            client_secret = "chat-desk-secret-0123456789"
+            redirect_uris = ["https://chat.example/callback"]
+            local_login = true
+            inbound_userstore = "CHAT"
+            [[service_providers]]
             name = "chat"
             inbound_userstore = "CHAT"
             [[service_providers]]
