@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::event::NEWEST;
+use super::event::OF_PERSON;
 use super::facts::AccountFacts;
 use super::people::Person;
 use super::provider::subject;
@@ -21,11 +21,12 @@ impl Simulation {
         let fit: Vec<_> = accounts
             .filter(|(_, account)| store.is_none_or(|store| account.store == store))
             .collect();
-        let at = match number {
-            NEWEST => fit.len().checked_sub(1)?,
-            number => usize::from(number) % fit.len().max(1),
+        let of_person = number.checked_sub(OF_PERSON).map(Person::nth);
+        let is_theirs = |person: Person| move |id: &String| self.truth.owners.get(id) == Some(&person);
+        let (id, account) = match of_person {
+            Some(person) => fit.iter().find(|(id, _)| is_theirs(person)(id))?,
+            None => fit.get(usize::from(number) % fit.len().max(1))?,
         };
-        let (id, account) = fit.get(at)?;
         Some(((*id).clone(), (*account).clone()))
     }
 

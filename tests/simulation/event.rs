@@ -150,8 +150,8 @@ const STORIES: [Story; 9] = [
     Story::Lure,
 ];
 
-/// Chooses the newest account.
-pub(crate) const NEWEST: u8 = u8::MAX;
+/// With the number of a person added: chooses an account of that person.
+pub(crate) const OF_PERSON: u8 = 250;
 
 /// The application asks for a login although there is a session.
 const AGAIN: u8 = 0;
@@ -246,15 +246,16 @@ impl Teller {
 
     fn tell_an_end(&self, story: Story) -> Vec<Event> {
         let (one, other) = (self.one, self.other);
-        let password = self.event(Kind::HrChange, [other, 8, 0, 0]);
-        let administrator = self.event(Kind::Administer, [other, one / 4, other, 0]);
+        let theirs = OF_PERSON + self.person;
+        let password = self.event(Kind::HrChange, [theirs, 8, 0, 0]);
+        let administrator = self.event(Kind::Administer, [theirs, one / 4, other, 0]);
         match story {
             Story::Meanwhile => {
                 let elsewhere = (self.browser + 1) % 7;
                 let change = match one % 4 {
                     0 => password,
                     1 => administrator,
-                    2 => self.event(Kind::HrChange, [other, one / 4, other, 0]),
+                    2 => self.event(Kind::HrChange, [OF_PERSON + self.person, one / 4, other, 0]),
                     _ => self.event(Kind::Account, [elsewhere, one / 4, 2, other]),
                 };
                 let submit = self.act(Kind::Submit, [one, 1, other]);
@@ -291,7 +292,7 @@ impl Teller {
                 events.extend([
                     self.event(Kind::Wait, [0, 15, 0, 0]),
                     self.event(Kind::Sweep, [0, 0, 0, 0]),
-                    self.event(Kind::HrChange, [NEWEST, other % 6, 0, 0]),
+                    self.event(Kind::HrChange, [OF_PERSON + self.person, other % 6, 0, 0]),
                     through_okta,
                     self.event(Kind::Payroll, [self.person, 0, 0, 0]),
                 ]);
