@@ -399,7 +399,9 @@ impl Simulation {
                 .map(|session| session.proofs.clone())
                 .unwrap_or_default();
             for (name, value) in &exchange.answer.cookies {
-                if name == HANDLE && !value.is_empty() {
+                if name == HANDLE && exchange.path.contains("prompt=login") {
+                    self.truth.anew.insert(value.clone());
+                } else if name == HANDLE && !value.is_empty() {
                     self.truth
                         .logins
                         .entry(value.clone())
@@ -407,6 +409,10 @@ impl Simulation {
                         .extend(known.clone());
                 }
                 if name == SESSION && !value.is_empty() {
+                    let handle = exchange.before.get(HANDLE);
+                    if handle.is_some_and(|handle| self.truth.anew.contains(handle)) {
+                        known.clear();
+                    }
                     let login = exchange
                         .before
                         .get(HANDLE)
