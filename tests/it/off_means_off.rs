@@ -581,12 +581,12 @@ fn a_revocation_that_cannot_be_written_is_no_success() {
     assert_eq!(world.refresh(&had.refresh_token), Err("invalid_grant"));
 }
 
-/// What an end does to the rows of each table that speak of a person.
+/// The role of a table's rows when the access of a person ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AtAnEnd {
     /// They let the person in, and are dead afterwards: a column of [`Belongings`] or a row of `pending_steps`.
     Dies,
-    /// They are facts that every entry is decided on anew.
+    /// Every entry is decided on them, at the time of the entry.
     Decides,
     /// They let nobody in.
     LetsNobodyIn,
@@ -654,7 +654,7 @@ fn every_table_that_names_a_person_is_in_the_matrix() {
     found.sort_unstable();
     let known: Vec<&str> = TABLES.iter().map(|(name, _)| *name).collect();
     assert_eq!(found, known, "a new table: what does an end do to its rows?");
-    // What dies is in the matrix: codes, tokens and grants, sessions, logins under way.
+    // The matrix has a column for each of these.
     let dies: Vec<&str> = TABLES
         .iter()
         .filter(|(_, end)| *end == AtAnEnd::Dies)

@@ -1,5 +1,5 @@
-//! What may happen next: small events, drawn from a seed. Their numbers choose among what is there at that moment, so
-//! that any part of a list of events is a list of events.
+//! Small events, drawn from a seed. Their numbers choose among the pages, accounts and tokens of the moment, so any part of
+//! a list of events can be run as well.
 
 use std::fmt;
 
@@ -115,7 +115,7 @@ impl Event {
     }
 }
 
-/// What people do one after the other, so that a run reaches what single events rarely do.
+/// A sequence of events that belong together. Single events would rarely reach the same states.
 #[derive(Clone, Copy)]
 enum Story {
     /// The HR system gives a person a password, and the person sets an authenticator up.

@@ -1,4 +1,4 @@
-//! What each event does.
+//! Carries out each event.
 
 use std::time::Duration;
 
@@ -157,7 +157,7 @@ impl Simulation {
 
     /// A person logs in to an application by a way that it offers.
     fn log_in(&mut self, browser: usize, process: usize, [what, how, detail]: [u8; 3]) {
-        // Nobody logs in where the application asks for no page.
+        // `prompt=none` shows no page to log in on.
         let how = if how % 8 == 2 { 7 } else { how };
         let landing = self.open(browser, process, [what, how]);
         self.go_on(browser, process, landing, detail);

@@ -58,7 +58,7 @@ impl Person {
     }
 }
 
-/// What a person knows.
+/// The passwords, keys and codes that a person knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Knowledge {
     /// Passwords, by user name, newest last.

@@ -16,7 +16,7 @@ use super::people::Person;
 /// The names of the providers.
 pub(crate) const PROVIDERS: [&str; 2] = ["google", "okta"];
 
-/// What a code of a provider stands for.
+/// The login behind a code of a provider.
 struct Issued {
     provider: String,
     state: String,

@@ -70,7 +70,7 @@ impl Simulation {
             .map(str::to_owned)
     }
 
-    /// What one step may change, and who may change it.
+    /// Checks the accounts that one step changed.
     pub(crate) fn check_change(&mut self, before: &Facts, browser: Option<usize>, exchanges: &[Exchange]) {
         let after = self.facts.clone();
         let mut names = BTreeSet::new();
@@ -161,7 +161,7 @@ impl Simulation {
         }
     }
 
-    /// What a person did not agree to is not stored by a login that asks.
+    /// A login that asks for consent stores no attribute that the person did not agree to.
     fn check_consent(&mut self, id: &str, account: &AccountFacts) {
         if self.world.shape.google_mode == "silent" {
             return;
@@ -184,7 +184,7 @@ impl Simulation {
         }
     }
 
-    /// What a provider did not say it did not take back.
+    /// A login whose groups claim is absent or of another form withdraws no membership.
     fn check_groups(&mut self, id: &str, (old, new): (&AccountFacts, &AccountFacts), exchanges: &[Exchange]) {
         let handle = exchanges.first().and_then(|exchange| exchange.before.get(HANDLE));
         let is_silent = handle.and_then(|handle| self.truth.silent_about_groups.get(handle)) == Some(&true);

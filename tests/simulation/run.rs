@@ -15,7 +15,7 @@ const EVENTS: usize = 150;
 /// Longest time to shrink a failure.
 const SHRINKING: Duration = Duration::from_mins(2);
 
-/// What a run came to.
+/// The result of a run.
 struct Outcome {
     /// The first broken rule, and the number of events until then.
     broken: Option<(String, usize)>,

@@ -65,7 +65,7 @@ pub(crate) struct Shape {
     pub(crate) google_mode: &'static str,
     /// The second factor of google.
     pub(crate) google_mfa: &'static str,
-    /// What google does if a user name is taken.
+    /// The rule of google for a user name that is taken.
     pub(crate) on_conflict: &'static str,
     /// The mode of okta.
     pub(crate) okta_mode: &'static str,
@@ -73,7 +73,7 @@ pub(crate) struct Shape {
     pub(crate) okta_mfa: &'static str,
     /// Whether first logins through okta wait for an approval.
     pub(crate) approval: &'static str,
-    /// What later logins write.
+    /// The rule of google for later logins.
     pub(crate) sync: &'static str,
     /// Whether okta ignores that it should ask again for a password.
     pub(crate) okta_is_stubborn: bool,

@@ -1,4 +1,4 @@
-//! What really happened, as the people of the simulation know it: who proved what where, what changed, what ended.
+//! The events as the people of the simulation know them: proofs and where they were given, changes, ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,7 +93,7 @@ pub(crate) struct Truth {
     pub(crate) approved: BTreeSet<String>,
     /// The optional attributes that each person ever agreed to.
     pub(crate) agreed: BTreeSet<(Person, String)>,
-    /// What happened to the accounts.
+    /// The changes and ends of the accounts.
     pub(crate) events: Vec<AccountEvent>,
     /// The step in which each provider was removed last.
     pub(crate) provider_removed: BTreeMap<String, usize>,
