@@ -11,7 +11,7 @@ use crate::domain::path::Path;
 use crate::domain::{
     Attributes, Change, Kind, Operation, Precondition, Resource, Secret, StoreName, change, provenance,
 };
-use crate::storage::{StorageError, factors, grants, sessions};
+use crate::storage::{StorageError, factors, grants, known_browsers, sessions};
 
 /// A user by name.
 #[derive(Clone, Debug)]
@@ -92,11 +92,15 @@ pub fn set_password(context: &Context, user: &UserRef, password: &Secret) -> Res
     apply(context, operation)
 }
 
-/// Unlocks an account that was locked after wrong passwords.
+/// Unlocks an account that was locked after wrong passwords, also in the browsers of its person.
 pub fn unlock(context: &Context, user: &UserRef) -> Result<Resource, OperationError> {
     context.administrator.must(Right::RecoverAccounts)?;
     let user = find(context, user)?;
     context.directory.unlock(&user.store, &user.id)?;
+    let id = user.id.clone();
+    context
+        .database
+        .write::<_, StorageError>(move |connection| Ok(known_browsers::unlock(connection, &id)?))?;
     Ok(user)
 }
 

@@ -104,7 +104,7 @@ async fn change(
         FormOutcome::Problem(complaint) => see_other(&format!("{PAGE}?problem={}", code(complaint)), None),
         FormOutcome::Step(handle) => see_other("/login", Some(login_data.handle_cookie(handle))),
         FormOutcome::Away(name, away) => redirect_page(&name, &away.to, Some(login_data.handle_cookie(away.handle))),
-        FormOutcome::SignedIn(authentication) => renew_session(oidc, authentication).await,
+        FormOutcome::SignedIn(authentication) => renew_session(oidc, (&login_data, &http), authentication).await,
         FormOutcome::SignedOut => {
             let mut response = respond(StatusCode::OK, LoggedOutPage { way_out: None }.render(), &[]);
             // Adding a cookie fails only if its text is no valid header value; the value of this one is empty.
@@ -163,7 +163,12 @@ fn change_account(
                 issuer: fields.text("issuer").to_owned(),
                 subject: fields.text("subject").to_owned(),
             };
-            account.unlink(visitor, &link).map(|()| FormOutcome::Done("unlinked"))
+            let goes_on = account.unlink(visitor, &link)?;
+            Ok(if goes_on {
+                FormOutcome::Done("unlinked")
+            } else {
+                FormOutcome::SignedOut
+            })
         }
         "consent" => {
             let path = Some(fields.text("path")).filter(|path| !path.is_empty());
@@ -207,11 +212,22 @@ fn sign_out(federation: &Federation, visitor: &SignedInUser, session: &str) -> R
 }
 
 /// Opens a new session after a change that ended the old one.
-async fn renew_session(oidc: Data<Oidc>, authentication: Authentication) -> HttpResponse {
-    let provider = oidc.clone();
+async fn renew_session(
+    oidc: Data<Oidc>,
+    (login_data, http): (&LoginData, &HttpRequest),
+    authentication: Authentication,
+) -> HttpResponse {
+    let (provider, login) = (oidc.clone(), authentication.clone());
     let opened = blocking::run(move || provider.open_session(&authentication, None)).await;
     match opened {
-        Some(Ok(session)) => see_other("/account?done=password", Some(session_cookie(&oidc, session))),
+        Some(Ok(session)) => {
+            let known = login_data.remember_browser(http, login, session.clone()).await;
+            let mut response = see_other("/account?done=password", Some(session_cookie(&oidc, session)));
+            if known.is_some_and(|cookie| response.add_cookie(&cookie).is_err()) {
+                log::error!("the cookie of a browser cannot be written");
+            }
+            response
+        }
         // The identity that the session came with was unlinked: the person signs in again.
         Some(Err(OidcError::Outdated)) => see_other("/account?done=password", None),
         Some(Err(error)) => {

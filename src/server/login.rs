@@ -47,6 +47,8 @@ pub struct Completed {
     pub session: Cookie<'static>,
     /// The address of the application to redirect to.
     pub location: Url,
+    /// Whether it is a login of its own, and not a step in the session that the browser had.
+    pub is_new: bool,
 }
 
 /// The reason why a completed login opens no session.
@@ -335,16 +337,27 @@ async fn finish_step(
         Ok(complete(&request, &authentication, before))
     })
     .await;
+    let opened;
     let mut response = match done {
-        Ok(Ok(Completed { session, location })) => match arrived {
-            ArrivedBy::ByLink => see_other(location.as_str(), Some(session)),
-            ArrivedBy::ByForm => redirect_page(messages::text("onward.application"), &location, Some(session)),
-        },
+        Ok(Ok(Completed {
+            session,
+            location,
+            is_new,
+        })) => {
+            opened = is_new.then(|| session.value().to_owned());
+            match arrived {
+                ArrivedBy::ByLink => see_other(location.as_str(), Some(session)),
+                ArrivedBy::ByForm => redirect_page(messages::text("onward.application"), &location, Some(session)),
+            }
+        }
         Ok(Err(Incomplete::Outdated)) => return refused(&Denial::NotUnderWay),
         Ok(Err(Incomplete::Failed)) => return unavailable(),
         Err(stop) => return stop.into_page(),
     };
-    let known = login_data.remember_browser(http, login).await;
+    let known = match opened {
+        Some(session) => login_data.remember_browser(http, login, session).await,
+        None => None,
+    };
     let cookies = [Some(login_data.expired_cookie()), known];
     if cookies
         .iter()

@@ -244,6 +244,9 @@ fn ask_again(parameters: &[(String, String)], hinted: Option<String>) -> String 
 /// Completes a login: opens a session and answers the service provider.
 pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
     Arc::new(move |request, authentication, before| {
+        let earlier = before.and_then(|cookie| oidc.session(cookie).ok().flatten());
+        let is_new =
+            earlier.is_none_or(|earlier| earlier.user != authentication.user || earlier.at != authentication.at);
         let session = match oidc.open_session(authentication, before) {
             Ok(session) => session,
             Err(OidcError::Outdated) => return Err(login::Incomplete::Outdated),
@@ -263,6 +266,7 @@ pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
         Ok(login::Completed {
             session: session_cookie(&oidc, session),
             location: location.parse().map_err(|_| login::Incomplete::Failed)?,
+            is_new,
         })
     })
 }

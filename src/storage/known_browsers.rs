@@ -12,6 +12,9 @@ use crate::domain::{ResourceId, Timestamp};
 /// How long a browser is known after the last login in it.
 const LIFETIME: Duration = Duration::from_hours(24 * 180);
 
+/// The most browsers that are known for one account.
+const MOST: usize = 20;
+
 /// The start of a check of a password that a browser sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrowserAttempt {
@@ -19,7 +22,7 @@ pub enum BrowserAttempt {
     Unknown,
     /// Too many wrong passwords came from it.
     Locked,
-    /// The attempt is counted as wrong until [`remember`] is called.
+    /// The attempt is counted as wrong until [`pass`] is called.
     Counted,
 }
 
@@ -55,7 +58,28 @@ pub fn attempt(
     Ok(BrowserAttempt::Counted)
 }
 
-/// Makes a browser known for an account, and clears its wrong passwords.
+/// Clears the wrong passwords of a browser that is known for the account.
+pub(crate) fn pass(connection: &mut SqlConnection, user: &ResourceId, fingerprint: &str) -> QueryResult<()> {
+    diesel::update(known_browsers::table.find((user.as_str(), fingerprint)))
+        .set((known_browsers::failures.eq(0), known_browsers::locked_until.eq(0)))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Whether a browser is known for an account.
+pub(crate) fn is_known(
+    connection: &mut SqlConnection,
+    user: &ResourceId,
+    fingerprint: &str,
+    now: Timestamp,
+) -> QueryResult<bool> {
+    let browser = known_browsers::table
+        .find((user.as_str(), fingerprint))
+        .filter(known_browsers::expires.gt(now.0));
+    diesel::select(diesel::dsl::exists(browser)).get_result(connection)
+}
+
+/// Makes a browser known for an account, and clears its wrong passwords. The account keeps the [`MOST`] newest browsers.
 pub fn remember(
     connection: &mut SqlConnection,
     user: &ResourceId,
@@ -72,6 +96,22 @@ pub fn remember(
             " ON CONFLICT (resource_id, fingerprint) DO UPDATE SET failures = 0, locked_until = 0, \
              expires = excluded.expires",
         )
+        .execute(connection)?;
+    let older: Vec<String> = known_browsers::table
+        .filter(known_browsers::resource_id.eq(user.as_str()))
+        .order(known_browsers::expires.desc())
+        .select(known_browsers::fingerprint)
+        .load(connection)?;
+    for fingerprint in older.iter().skip(MOST) {
+        diesel::delete(known_browsers::table.find((user.as_str(), fingerprint))).execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Clears the wrong passwords of all browsers of an account.
+pub(crate) fn unlock(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
+    diesel::update(known_browsers::table.filter(known_browsers::resource_id.eq(user.as_str())))
+        .set((known_browsers::failures.eq(0), known_browsers::locked_until.eq(0)))
         .execute(connection)
         .map(|_| ())
 }

@@ -52,6 +52,7 @@ const LONGEST: &[(&str, Alphabet, usize)] = &[
     ("session_hash", Ascii, 64),
     ("id_hash", Ascii, 64),
     ("jti_hash", Ascii, 64),
+    ("fingerprint", Ascii, 64),
     ("hash", Ascii, 128),
     ("grant_id", Ascii, 64),
     ("sid", Ascii, 64),

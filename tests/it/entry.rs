@@ -1,11 +1,13 @@
 //! Entry decisions: the proofs of a session, of an account that is linked, and of a pending login.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, request, shown};
 use crate::second_factor::code;
 use serde_json::{Value, json};
 use vestibule::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPurpose};
+use vestibule::domain::password::PasswordPolicy;
 use vestibule::domain::{Link, ResourceId, Secret};
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
@@ -16,7 +18,9 @@ use vestibule::federation::login::browser::Browser;
 use vestibule::federation::login::entry::StepUp;
 use vestibule::federation::login::step::{FactorPage, LinkProofPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
-use vestibule::storage::{SqlConnection, StorageError, credential_versions, links, random, sessions};
+use vestibule::operations::people::{self, UserRef};
+use vestibule::operations::{Administrator, ConfiguredNames, Context, Right};
+use vestibule::storage::{SqlConnection, StorageError, credential_versions, known_browsers, links, random, sessions};
 use vestibule::userstore::sql::failed_attempts_without_account;
 
 const RIGHT: &str = "correct horse battery";
@@ -552,6 +556,13 @@ fn new_authenticator_is_no_proof_of_a_recent_login() {
     );
 }
 
+/// Makes a browser known for an account.
+fn know(rig: &Rig, user: &ResourceId, cookie: &str) {
+    let (user, fingerprint, now) = (user.clone(), random::fingerprint(cookie), rig.clock.now());
+    let remember = move |connection: &mut _| Ok(known_browsers::remember(connection, &user, &fingerprint, now)?);
+    rig.database.write::<_, StorageError>(remember).unwrap();
+}
+
 /// Sends a password in a browser with the cookie by which browsers are known.
 fn in_browser(rig: &Rig, known: &str, password: &str) -> Outcome {
     let handle = rig.start();
@@ -567,7 +578,7 @@ fn in_browser(rig: &Rig, known: &str, password: &str) -> Outcome {
 fn known_browser_gets_in_while_strangers_lock_the_account() {
     let rig = rig();
     let user = local_bob(&rig);
-    rig.federation.login.remember_browser(&user, "cookie-of-bob").unwrap();
+    know(&rig, &user, "cookie-of-bob");
     for _ in 0..5 {
         let handle = rig.start();
         shown(rig.federation.login.password(&handle, "bob", &Secret::new("a guess")));
@@ -581,7 +592,7 @@ fn known_browser_gets_in_while_strangers_lock_the_account() {
 fn known_browser_cannot_guess_without_limit() {
     let rig = rig();
     let user = local_bob(&rig);
-    rig.federation.login.remember_browser(&user, "cookie-of-bob").unwrap();
+    know(&rig, &user, "cookie-of-bob");
     for _ in 0..5 {
         shown(in_browser(&rig, "cookie-of-bob", "a guess"));
     }
@@ -602,11 +613,11 @@ fn known_browsers_end_with_the_password_and_with_time() {
             shown(rig.federation.login.password(&handle, "bob", &Secret::new("a guess")));
         }
     };
-    rig.federation.login.remember_browser(&user, "cookie-of-bob").unwrap();
+    know(&rig, &user, "cookie-of-bob");
     rig.clock.advance(Duration::from_hours(24 * 180));
     lock();
     shown(in_browser(&rig, "cookie-of-bob", RIGHT));
-    rig.federation.login.remember_browser(&user, "cookie-of-bob").unwrap();
+    know(&rig, &user, "cookie-of-bob");
     rig.replace(&user, &json!({"userName": "bob", "password": "another horse battery"}));
     lock();
     shown(in_browser(&rig, "cookie-of-bob", "another horse battery"));
@@ -654,4 +665,63 @@ fn consent_in_a_session_keeps_its_second_factor() {
     shown(strict.federation.login.callback(browser, &google(), &returned));
     let login = completed(strict.federation.login.answer(browser, Answers::default()));
     assert_eq!(entry(&strict, &login, CODE), Entry::Granted, "{:?}", login.amr);
+}
+
+#[test]
+fn unlocking_an_account_unlocks_its_known_browsers() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    know(&rig, &user, "cookie-of-bob");
+    for _ in 0..5 {
+        shown(in_browser(&rig, "cookie-of-bob", "a guess"));
+    }
+    let context = Context {
+        administrator: Administrator::new("root", Right::ALL),
+        directory: Arc::clone(&rig.directory),
+        database: rig.database.clone(),
+        clock: rig.clock.clone(),
+        names: ConfiguredNames::default(),
+        passwords: PasswordPolicy::default(),
+    };
+    let bob = UserRef {
+        store: "PRIMARY".into(),
+        user_name: "bob".to_owned(),
+    };
+    people::unlock(&context, &bob).unwrap();
+    completed(in_browser(&rig, "cookie-of-bob", RIGHT));
+}
+
+#[test]
+fn browser_gets_a_new_cookie_unless_it_is_known_for_the_account() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    let session = session(&rig, &by_password(&rig));
+    let remember = |known: Option<&str>| {
+        let login = &session.user.authentication;
+        rig.federation
+            .login
+            .remember_browser(login, &session.cookie, known)
+            .unwrap()
+    };
+    let planted = remember(Some("planted")).unwrap();
+    assert_ne!(planted, "planted");
+    assert_eq!(remember(Some(&planted)).unwrap(), planted);
+    change_password(&rig, &user);
+    assert_eq!(remember(None), None, "the login was of the earlier password");
+}
+
+#[test]
+fn account_keeps_twenty_known_browsers() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    for number in 0..30 {
+        know(&rig, &user, &format!("cookie-{number}"));
+        rig.clock.advance(Duration::from_secs(1));
+    }
+    for _ in 0..5 {
+        let handle = rig.start();
+        shown(rig.federation.login.password(&handle, "bob", &Secret::new("a guess")));
+    }
+    shown(in_browser(&rig, "cookie-9", RIGHT));
+    completed(in_browser(&rig, "cookie-10", RIGHT));
 }

@@ -27,6 +27,7 @@ fn login_data(rig: &Rig) -> LoginData {
             Ok(Completed {
                 session: Cookie::new("session", "opened"),
                 location: answer(&format!("code=1{before}")),
+                is_new: true,
             })
         }),
         cancel: Arc::new(move |_| Some(answer("error=access_denied"))),

@@ -320,6 +320,82 @@ fn codes_that_anybody_may_ask_for_are_counted_apart() {
 }
 
 #[test]
+fn code_to_an_address_that_was_replaced_does_not_count() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let user = rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "old@example.com"}]}));
+    let (handle, _) = sign_in(&rig, "lee");
+    rig.replace(
+        &user,
+        &json!({"userName": "lee", "emails": [{"value": "new@example.com"}]}),
+    );
+    assert_eq!(refused(enter(&rig, &handle, &smtp.code())), Denial::NotUnderWay);
+    rig.clock.advance(HALF_A_MINUTE);
+    assert_eq!(refused(rig.federation.login.mail_code(&handle)), Denial::NotUnderWay);
+    assert_eq!(smtp.mail().len(), 1, "the old address gets no other code");
+}
+
+#[test]
+fn proof_by_mail_is_offered_and_taken_as_the_account_is_now() {
+    let smtp = Smtp::start();
+    let jit = json!({"mode": "silent", "username": {"claim": "nick"}});
+    let rig = Rig::mailing((&jit, &json!([])), |_| {}, Some(smtp.post()));
+    let user = rig.user(&json!({"userName": "bob", "emails": [{"value": "old@example.com"}]}));
+    let claims = json!({"sub": "eve", "nick": "bob", "email": "eve@example.com"});
+    let asked = || {
+        let (handle, step) = arrive(&rig, &claims);
+        assert!(matches!(shown(step), LoginPage::LinkProof(page) if page.mail.is_some()));
+        handle
+    };
+    let (before, sent) = (asked(), asked());
+    assert_eq!(wrong_of(rig.federation.login.prove_by_mail(&sent)), None);
+    rig.replace(
+        &user,
+        &json!({"userName": "bob", "emails": [{"value": "new@example.com"}]}),
+    );
+    assert_eq!(refused(enter(&rig, &sent, &smtp.code())), Denial::NotUnderWay);
+    rig.clock.advance(HALF_A_MINUTE);
+    assert_eq!(wrong_of(rig.federation.login.prove_by_mail(&before)), None);
+    assert_eq!(smtp.mail()[1].recipients, ["RCPT TO:<new@example.com>"]);
+    rig.clock.advance(HALF_A_MINUTE);
+    let late = asked();
+    rig.replace(
+        &user,
+        &json!({"userName": "bob", "emails": [{"value": "new@example.com"}], "password": GOOD}),
+    );
+    let page = shown(rig.federation.login.prove_by_mail(&late));
+    assert!(
+        matches!(&page, LoginPage::LinkProof(page) if page.password && page.mail.is_none()),
+        "there is another proof now: {page:?}"
+    );
+    assert_eq!(smtp.mail().len(), 2);
+}
+
+#[test]
+fn login_of_a_deleted_account_sends_nothing() {
+    let (rig, smtp) = rig(SecondFactor::EmailOtp);
+    let user = rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
+    let (handle, _) = sign_in(&rig, "lee");
+    let operation = Operation::Delete {
+        kind: Kind::USER,
+        id: user,
+        precondition: Precondition::None,
+    };
+    let change = Change {
+        actor: Actor::administrator("test"),
+        operation,
+        side_records: Vec::new(),
+    };
+    rig.directory.apply(change).unwrap();
+    rig.clock.advance(HALF_A_MINUTE);
+    assert_eq!(
+        refused(rig.federation.login.mail_code(&handle)),
+        Denial::AccountDisabled
+    );
+    assert_eq!(refused(rig.federation.login.view(&handle)), Denial::AccountDisabled);
+    assert_eq!(smtp.mail().len(), 1);
+}
+
+#[test]
 fn an_address_that_could_be_several_gets_no_code() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     for address in [

@@ -76,7 +76,8 @@ impl Account {
 
     /// Unlinks an identity: withdraws the grants of its provider, makes the person the writer of its values, and ends
     /// the sessions that began with it, this one too. The last way to sign in cannot be removed.
-    pub fn unlink(&self, visitor: &SignedInUser, link: &Link) -> Result<(), AccountError> {
+    /// Returns whether the session goes on.
+    pub fn unlink(&self, visitor: &SignedInUser, link: &Link) -> Result<bool, AccountError> {
         let user = self.changeable(visitor)?;
         let provider = &link.identity_provider;
         let linked = self
@@ -109,7 +110,7 @@ impl Account {
             outcome => outcome?,
         }
         log::info!("user {} unlinked an identity of {provider}", user.id);
-        Ok(())
+        Ok(!is_of_provider)
     }
 
     /// Whether a person can sign in with any of these identities: its provider is configured and not removed.

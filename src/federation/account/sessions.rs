@@ -5,7 +5,7 @@ use crate::domain::Timestamp;
 use crate::federation::error::FederationError;
 use crate::federation::login::visitor::SignedInUser;
 use crate::storage::sessions::{self, SessionRecord};
-use crate::storage::{StorageError, credential_versions, grants, random};
+use crate::storage::{StorageError, credential_versions, grants, known_browsers, random};
 
 /// A session as its person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ impl Account {
             if ending == SessionSelection::All {
                 // Also what sessions left behind that have expired, and the logins that are under way.
                 credential_versions::advance(connection, &user)?;
+                known_browsers::forget(connection, &user)?;
                 sessions::delete_of_user(connection, &user, now)?;
                 return Ok(grants::revoke_of_user(connection, &user, now)?);
             }

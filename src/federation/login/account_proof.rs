@@ -6,7 +6,7 @@ use super::browser::Browser;
 use super::step::LoginStep;
 use super::transaction::{AccountProofs, AssertedIdentity, Linking, LoadedTransaction, LoginState};
 use crate::domain::login::Authentication;
-use crate::domain::{IdentityProviderName, Secret};
+use crate::domain::{IdentityProviderName, ResourceId, Secret, StoreName};
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::Identity;
 use crate::federation::jit::decide::LocalAccount;
@@ -23,7 +23,7 @@ impl Login {
         asserted: AssertedIdentity,
         account: LocalAccount,
     ) -> Result<LoginStep, LoginError> {
-        let proofs = self.proofs(policy, &account)?;
+        let proofs = self.proofs(policy, &account.store, &account.id)?;
         loaded.transaction.linking = Some(Linking {
             asserted,
             store: account.store,
@@ -36,11 +36,16 @@ impl Login {
 
     /// Returns the first proofs that a person may give for an account. A code by e-mail is one only where there is no
     /// other.
-    fn proofs(&self, policy: &ServiceProviderPolicy, account: &LocalAccount) -> Result<AccountProofs, LoginError> {
-        let password = self.directory.has_password(&account.store, &account.id)?;
+    fn proofs(
+        &self,
+        policy: &ServiceProviderPolicy,
+        store: &StoreName,
+        account: &ResourceId,
+    ) -> Result<AccountProofs, LoginError> {
+        let password = self.directory.has_password(store, account)?;
         let linked = self
             .database
-            .read::<_, StorageError>(|connection| links::of_user(connection, &account.id))?;
+            .read::<_, StorageError>(|connection| links::of_user(connection, account))?;
         let mut providers: Vec<IdentityProviderName> = Vec::new();
         for record in linked {
             let provider = record.link.identity_provider;
@@ -48,7 +53,7 @@ impl Login {
                 providers.push(provider);
             }
         }
-        let authentication = self.authentication((account.store.clone(), account.id.clone()), None, &[])?;
+        let authentication = self.authentication((store.clone(), account.clone()), None, &[])?;
         let mail = if password || !providers.is_empty() || self.config.mail.is_none() {
             None
         } else {
@@ -82,10 +87,15 @@ impl Login {
 
     /// Sends a code to the account that an identity is to be linked to, where it has no other proof.
     pub fn prove_by_mail<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
-        let (loaded, policy) = self.load(browser)?;
-        let linking = proving(&loaded);
-        let Some((linking, mail)) = linking.and_then(|linking| Some((linking.clone(), linking.proofs.mail?))) else {
+        let (mut loaded, policy) = self.load(browser)?;
+        let Some(mut linking) = proving(&loaded) else {
             return Ok(self.show(&loaded, policy));
+        };
+        // The account may have got another proof, or another address, since the page was shown.
+        linking.proofs = self.proofs(policy, &linking.store, &linking.account)?;
+        loaded.transaction.linking = Some(linking.clone());
+        let Some(mail) = linking.proofs.mail.clone() else {
+            return self.enter(loaded, policy, LoginState::Proving);
         };
         let mut authentication = self.proof_of(&linking)?;
         authentication.authenticated_at = None;

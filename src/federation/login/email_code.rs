@@ -139,6 +139,7 @@ impl Login {
         mut mail: MailedCode,
     ) -> Result<LoginStep, LoginError> {
         let sender = self.config.mail.as_ref().ok_or(Denial::MailUnavailable)?;
+        self.must_be_current(&authentication, &mail)?;
         let now = self.directory.clock().now();
         if let Some(wrong) = self.email_codes.count(&authentication, &mail)? {
             loaded.transaction.state = LoginState::Mailed { authentication, mail };
@@ -163,6 +164,15 @@ impl Login {
         Ok(shown)
     }
 
+    /// Refuses an address that codes of the account do not go to any more.
+    fn must_be_current(&self, authentication: &Authentication, mail: &MailedCode) -> Result<(), LoginError> {
+        let current = self.mailed_code(authentication, false)?;
+        if current.is_some_and(|current| current.address == mail.address) {
+            return Ok(());
+        }
+        Err(Denial::NotUnderWay.into())
+    }
+
     /// Takes a code that was sent by e-mail in this login.
     pub(super) fn check_mailed_code(
         &self,
@@ -177,6 +187,7 @@ impl Login {
         else {
             return Ok(self.show(&loaded, policy));
         };
+        self.must_be_current(&authentication, &mail)?;
         if let Some(wrong) = self.email_codes.check(&authentication, &mail, code)? {
             return self.refuse_code(loaded, policy, wrong);
         }

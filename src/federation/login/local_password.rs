@@ -10,7 +10,7 @@ use crate::domain::{Kind, ResourceId, Secret, StoreName, name};
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
 use crate::storage::known_browsers::{self, BrowserAttempt};
-use crate::storage::{StorageError, random};
+use crate::storage::{StorageError, credential_versions, random, sessions};
 use crate::userstore::PasswordCheck;
 
 /// Longest password that is compared, in bytes.
@@ -83,7 +83,9 @@ impl Login {
         let verdict = self.directory.verify_password(store, id, password, counted)?;
         let is_right = verdict == PasswordCheck::Valid && id.is_some();
         if let (true, FailureCount::Caller, Some(known), Some(id)) = (is_right, counted, known, id) {
-            self.remember_browser(id, known)?;
+            let (user, known) = (id.clone(), random::fingerprint(known));
+            self.database
+                .write::<_, StorageError>(move |connection| Ok(known_browsers::pass(connection, &user, &known)?))?;
         }
         Ok(is_right)
     }
@@ -100,10 +102,35 @@ impl Login {
             .write(move |connection| Ok(known_browsers::attempt(connection, &id, &known, now)?))
     }
 
-    /// Makes a browser known for an account, by its cookie. The person must have signed in with the password.
-    pub fn remember_browser(&self, user: &ResourceId, known: &str) -> Result<(), StorageError> {
-        let (user, known, now) = (user.clone(), random::fingerprint(known), self.directory.clock().now());
-        self.database
-            .write(move |connection| Ok(known_browsers::remember(connection, &user, &known, now)?))
+    /// Makes the browser of a session known for its account, after a login with the password. Returns the value of its
+    /// cookie, which is new unless the browser is known for this account already; none if the session has ended or the
+    /// account has changed meanwhile.
+    pub fn remember_browser(
+        &self,
+        login: &Authentication,
+        session: &str,
+        known: Option<&str>,
+    ) -> Result<Option<String>, StorageError> {
+        let (login, session, now) = (
+            login.clone(),
+            random::fingerprint(session),
+            self.directory.clock().now(),
+        );
+        let known = known.map(str::to_owned);
+        self.database.write(move |connection| {
+            let user = &login.user;
+            if credential_versions::hold(connection, user)? != login.credentials
+                || sessions::hold(connection, &session, now)?.as_ref() != Some(user)
+            {
+                return Ok(None);
+            }
+            let before = known.as_deref().map(random::fingerprint);
+            let is_known = before.map_or(Ok(false), |before| {
+                known_browsers::is_known(connection, user, &before, now)
+            })?;
+            let value = known.clone().filter(|_| is_known).unwrap_or_else(random::token);
+            known_browsers::remember(connection, user, &random::fingerprint(&value), now)?;
+            Ok(Some(value))
+        })
     }
 }

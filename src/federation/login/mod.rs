@@ -414,17 +414,14 @@ impl Login {
         let browser = browser.into();
         let loaded = self.transactions.find(browser.handle)?.ok_or(Denial::NotUnderWay)?;
         self.check_session(&loaded.transaction, browser)?;
-        if let Some((user, proved)) = loaded.transaction.proved_account()
-            && self.credentials(user)? != proved
-        {
-            let user = self.directory.get(&Kind::USER, user, Relations::NONE)?;
-            let is_active = user.is_some_and(|user| user.is_active());
-            return Err(if is_active {
-                Denial::NotUnderWay
-            } else {
-                Denial::AccountDisabled
+        if let Some((user, proved)) = loaded.transaction.proved_account() {
+            let found = self.directory.get(&Kind::USER, user, Relations::NONE)?;
+            if !found.is_some_and(|user| user.is_active()) {
+                return Err(Denial::AccountDisabled.into());
             }
-            .into());
+            if self.credentials(user)? != proved {
+                return Err(Denial::NotUnderWay.into());
+            }
         }
         let policy = self.config.policy(&loaded.transaction.service_provider);
         Ok((loaded, policy.ok_or(Denial::NotUnderWay)?))

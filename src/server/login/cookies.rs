@@ -9,7 +9,6 @@ use actix_web::cookie::{Cookie, SameSite};
 use super::{LoginData, run};
 use crate::domain::login::Authentication;
 use crate::federation::login::browser::Browser;
-use crate::storage::random;
 
 /// The cookie that holds a login's handle, where browsers do not use TLS.
 pub const COOKIE: &str = "vestibule-login";
@@ -73,17 +72,21 @@ impl LoginData {
         }
     }
 
-    /// Makes the browser of a login known for the account, if the person used its password. Returns the cookie.
-    pub(super) async fn remember_browser(&self, http: &HttpRequest, login: Authentication) -> Option<Cookie<'static>> {
+    /// Makes the browser of a session known for the account, if the person used its password. Returns the cookie.
+    pub(in crate::server) async fn remember_browser(
+        &self,
+        http: &HttpRequest,
+        login: Authentication,
+        session: String,
+    ) -> Option<Cookie<'static>> {
         if !login.amr.iter().any(|method| method == "pwd") {
             return None;
         }
         let name = self.known_cookie_name();
         let before = http.cookie(name).map(|cookie| cookie.value().to_owned());
-        let value = before.filter(|value| !value.is_empty()).unwrap_or_else(random::token);
-        let (federation, known) = (Arc::clone(&self.federation), value.clone());
-        let remembered = run(move || Ok(federation.login.remember_browser(&login.user, &known)?)).await;
-        remembered.ok().map(|()| {
+        let federation = Arc::clone(&self.federation);
+        let remembered = run(move || Ok(federation.login.remember_browser(&login, &session, before.as_deref())?)).await;
+        remembered.ok().flatten().map(|value| {
             Cookie::build(name, value)
                 .path("/")
                 .http_only(true)
