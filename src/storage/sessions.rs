@@ -126,6 +126,14 @@ pub(crate) fn renew(connection: &mut SqlConnection, id_hash: &str, credentials: 
         .map(|_| ())
 }
 
+/// Replaces the methods by which a session was proved.
+pub(crate) fn set_methods(connection: &mut SqlConnection, id_hash: &str, amr: &[String]) -> QueryResult<()> {
+    diesel::update(sessions::table.find(id_hash))
+        .set(sessions::amr.eq(amr.join(" ")))
+        .execute(connection)
+        .map(|_| ())
+}
+
 /// Returns the hashes of at most `limit` sessions that began through an identity provider.
 pub(crate) fn through(
     connection: &mut SqlConnection,

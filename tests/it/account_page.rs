@@ -564,6 +564,24 @@ fn enrolled_authenticator_is_required_for_changes() {
 }
 
 #[test]
+fn removed_authenticator_proves_nothing_any_more() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    rig.set_up_authenticator(&visitor.authentication.user);
+    let proved = Authentication {
+        amr: ["fed", "otp", "mfa"].map(str::to_owned).to_vec(),
+        credentials: visitor.authentication.credentials + 1,
+        ..visitor.authentication
+    };
+    let visitor = session(&rig, proved);
+    complaint(rig.federation.account.drop_authenticator(&visitor)).unwrap();
+    let now = rig.clock.now();
+    let find = |connection: &mut _| sessions::find(connection, &visitor.session, now);
+    let kept = rig.database.read::<_, StorageError>(find).unwrap().unwrap();
+    assert_eq!(kept.amr, ["fed"]);
+}
+
+#[test]
 fn deactivated_user_has_no_account_page() {
     let rig = rig();
     let visitor = visitor(&rig);

@@ -120,11 +120,16 @@ impl SecondFactors {
         Ok(codes)
     }
 
-    /// Removes the authenticator of a user and its recovery codes, in a session that goes on.
+    /// Removes the authenticator of a user and its recovery codes, in a session that goes on without the proofs by it.
     /// `false` if the credentials of the account have changed since the session was proved.
     pub(crate) fn remove(&self, visitor: &SignedInUser) -> Result<bool, StorageError> {
         let (user, session) = (visitor.authentication.user.clone(), visitor.session.clone());
         let proved = visitor.authentication.credentials;
+        let methods = visitor.authentication.amr.iter();
+        let kept: Vec<String> = methods
+            .filter(|method| !["otp", "mfa"].contains(&method.as_str()))
+            .cloned()
+            .collect();
         self.database.write::<_, StorageError>(move |connection| {
             if credential_versions::hold(connection, &user)? != proved {
                 return Ok(false);
@@ -132,6 +137,7 @@ impl SecondFactors {
             factors::delete_of_user(connection, &user)?;
             let credentials = credential_versions::current(connection, &user)?;
             sessions::renew(connection, &session, credentials)?;
+            sessions::set_methods(connection, &session, &kept)?;
             Ok(true)
         })
     }
