@@ -18,6 +18,7 @@ use vestibule::federation::login::browser::Browser;
 use vestibule::federation::login::entry::StepUp;
 use vestibule::federation::login::step::{FactorPage, LinkProofPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
+use vestibule::federation::removal::ProviderRemover;
 use vestibule::operations::people::{self, UserRef};
 use vestibule::operations::{Administrator, ConfiguredNames, Context, Right};
 use vestibule::storage::{SqlConnection, StorageError, credential_versions, known_browsers, links, random, sessions};
@@ -724,4 +725,25 @@ fn account_keeps_twenty_known_browsers() {
     }
     shown(in_browser(&rig, "cookie-9", RIGHT));
     completed(in_browser(&rig, "cookie-10", RIGHT));
+}
+
+#[test]
+fn proof_through_a_provider_ends_with_its_removal() {
+    let rig = Rig::with(by_name(), |wiki| {
+        wiki.identity_providers.push("other".into());
+        wiki.jit_mode = Some(JitMode::Consent);
+    });
+    let user = rig.user(&json!({"userName": "bob"}));
+    link(&rig, &user, "other", "bob-there");
+    let (handle, _) = asked_for_proof(&rig);
+    let url = rig.federation.login.choose(&handle, &"other".into()).unwrap();
+    let claims = json!({"sub": "bob-there", "nick": "bob", "email": "bob@example.com"});
+    let returned = rig.returned(&url, &claims);
+    let page = shown(rig.federation.login.callback(&handle, &"other".into(), &returned));
+    assert!(matches!(page, LoginPage::Details(_)), "{page:?}");
+    let remover = ProviderRemover::new(Arc::clone(&rig.directory), rig.database.clone());
+    remover.begin(&"other".into(), false).unwrap();
+    let step = rig.federation.login.answer(&handle, Answers::default());
+    assert_eq!(refused(step), Denial::UnknownProvider);
+    assert_eq!(links_of(&rig, &user), 1);
 }

@@ -13,7 +13,7 @@ use actix_web::{App, web};
 use serde_json::{Value, json};
 use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, Principal, Secret};
 use vestibule::federation::jit::denial::Denial;
-use vestibule::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
+use vestibule::federation::jit::policy::{JitMode, SecondFactor, ServiceProviderPolicy};
 use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::step::{CodeError, FactorPage, LoginPage, LoginStep};
 use vestibule::mail::Encryption;
@@ -368,6 +368,38 @@ fn proof_by_mail_is_offered_and_taken_as_the_account_is_now() {
         "there is another proof now: {page:?}"
     );
     assert_eq!(smtp.mail().len(), 2);
+}
+
+#[test]
+fn proof_by_mail_ends_with_the_address_at_every_later_step() {
+    let smtp = Smtp::start();
+    let jit = json!({"mode": "silent", "username": {"claim": "nick"}});
+    for (mfa, mode) in [
+        (SecondFactor::None, JitMode::Consent),
+        (SecondFactor::Totp, JitMode::Silent),
+    ] {
+        let bend = |wiki: &mut ServiceProviderPolicy| {
+            wiki.mfa = mfa;
+            wiki.jit_mode = Some(mode);
+        };
+        let rig = Rig::mailing((&jit, &json!([])), bend, Some(smtp.post()));
+        let user = rig.user(&json!({"userName": "bob", "emails": [{"value": "old@example.com"}]}));
+        let (handle, _) = arrive(&rig, &json!({"sub": "eve", "nick": "bob", "email": "eve@example.com"}));
+        shown(rig.federation.login.prove_by_mail(&handle));
+        let page = shown(enter(&rig, &handle, &smtp.code()));
+        let waits = matches!(
+            page,
+            LoginPage::Details(_) | LoginPage::SecondFactor(FactorPage::Enrol { .. })
+        );
+        assert!(waits, "{page:?}");
+        rig.replace(
+            &user,
+            &json!({"userName": "bob", "emails": [{"value": "new@example.com"}]}),
+        );
+        let login = &rig.federation.login;
+        assert_eq!(refused(login.answer(&handle, Answers::default())), Denial::NotUnderWay);
+        assert_eq!(refused(login.view(&handle)), Denial::NotUnderWay);
+    }
 }
 
 #[test]

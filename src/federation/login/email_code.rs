@@ -9,7 +9,7 @@ use super::step::{CodeError, LoginStep};
 use super::transaction::{LoadedTransaction, LoginState, MailedCode};
 use crate::domain::email::Email;
 use crate::domain::login::Authentication;
-use crate::domain::{Clock, Resource, ResourceId, Secret};
+use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret};
 use crate::federation::config::MailCode;
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
@@ -166,17 +166,28 @@ impl Login {
 
     /// Refuses an address that codes of the account do not go to any more.
     fn must_be_current(&self, authentication: &Authentication, mail: &MailedCode) -> Result<(), LoginError> {
-        let current = self.mailed_code(authentication, false)?;
-        if current.is_some_and(|current| current.address == mail.address) {
+        if self.is_mailed_to(&authentication.user, &mail.address)? {
             return Ok(());
         }
         Err(Denial::NotUnderWay.into())
     }
 
+    /// Whether codes of an account go to an address at this moment.
+    pub(super) fn is_mailed_to(&self, user: &ResourceId, address: &str) -> Result<bool, FederationError> {
+        let found = self.directory.get(&Kind::USER, user, Relations::NONE)?;
+        let Some(user) = found.filter(Resource::is_active) else {
+            return Ok(false);
+        };
+        Ok(self
+            .email_codes
+            .trusted_address(&user)?
+            .is_some_and(|current| current == address))
+    }
+
     /// Takes a code that was sent by e-mail in this login.
     pub(super) fn check_mailed_code(
         &self,
-        loaded: LoadedTransaction,
+        mut loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
         code: &Secret,
     ) -> Result<LoginStep, LoginError> {
@@ -191,6 +202,7 @@ impl Login {
         if let Some(wrong) = self.email_codes.check(&authentication, &mail, code)? {
             return self.refuse_code(loaded, policy, wrong);
         }
+        loaded.transaction.mailed = Some((authentication.user.clone(), mail.address));
         // Not "mfa": two standards do not accept e-mail as a second factor.
         self.add_proof(&mut authentication, &["otp", "email"]);
         self.complete(loaded, policy, authentication)

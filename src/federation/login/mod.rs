@@ -423,6 +423,17 @@ impl Login {
                 return Err(Denial::NotUnderWay.into());
             }
         }
+        // Proofs that were given earlier in the login: by a code to an address, and through an identity provider.
+        if let Some((user, address)) = &loaded.transaction.mailed
+            && !self.is_mailed_to(user, address)?
+        {
+            return Err(Denial::NotUnderWay.into());
+        }
+        if let Some(provider) = loaded.transaction.proved_through()
+            && self.is_removed(provider)?
+        {
+            return Err(Denial::UnknownProvider.into());
+        }
         let policy = self.config.policy(&loaded.transaction.service_provider);
         Ok((loaded, policy.ok_or(Denial::NotUnderWay)?))
     }

@@ -41,6 +41,9 @@ pub(crate) struct Transaction {
     /// The hash of the session that the login continues. It goes on only in the browser of that session.
     #[serde(default)]
     pub(crate) session: Option<String>,
+    /// The account and the address that a code by e-mail proved in this login.
+    #[serde(default)]
+    pub(crate) mailed: Option<(ResourceId, String)>,
     /// The identity that is linked once the account is proved.
     #[serde(default)]
     pub(crate) linking: Option<Linking>,
@@ -84,6 +87,7 @@ impl Transaction {
             wrong: None,
             username: String::new(),
             session: None,
+            mailed: None,
             linking: None,
         }
     }
@@ -100,6 +104,11 @@ impl Transaction {
         }
         let authentication = self.authentication()?;
         Some((&authentication.user, authentication.credentials))
+    }
+
+    /// The identity provider through which the login, or an account that an identity is to be linked to, is proved.
+    pub(crate) fn proved_through(&self) -> Option<&IdentityProviderName> {
+        self.authentication()?.identity_provider.as_ref()
     }
 
     /// Returns the login as far as it is proved, or the proof of an account that an identity is to be linked to.
