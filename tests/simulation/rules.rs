@@ -140,7 +140,7 @@ impl Simulation {
             Means::Password(account) | Means::Mail(account) => account == id,
             Means::Identity(provider, subject) => {
                 let identity = (provider.clone(), subject.clone());
-                identity != *link && self.truth.linked.contains(&(id.to_owned(), identity))
+                identity != *link && self.truth.linked.contains_key(&(id.to_owned(), identity))
             }
             Means::Authenticator(_) => false,
         };

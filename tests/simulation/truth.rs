@@ -69,8 +69,8 @@ pub(crate) struct Tokens {
 pub(crate) struct Truth {
     /// The person whose account it is.
     pub(crate) owners: BTreeMap<String, Person>,
-    /// The identities that each account ever had.
-    pub(crate) linked: BTreeSet<(String, (String, String))>,
+    /// The identities that each account ever had, and the step in which each was linked first.
+    pub(crate) linked: BTreeMap<(String, (String, String)), usize>,
     /// The accounts whose user name a person typed.
     pub(crate) typed_names: BTreeSet<String>,
     /// The accounts whose password another person learned.
@@ -134,7 +134,9 @@ impl Truth {
         }
         for (id, account) in &after.accounts {
             let links = account.links.iter().map(|link| (id.clone(), link.clone()));
-            self.linked.extend(links);
+            for link in links {
+                self.linked.entry(link).or_insert(step);
+            }
         }
         for provider in after.removed.difference(&before.removed) {
             self.provider_removed.insert(provider.clone(), step);
@@ -180,7 +182,19 @@ impl Truth {
     ) -> impl Iterator<Item = &'a Proof> {
         proofs.iter().filter(move |proof| {
             let mut events = self.events.iter().filter(|event| event.account == account);
-            !events.any(|event| event.step > proof.step && event.browser != Some(browser))
+            // An identity is a proof of the account from the time on at which it is linked.
+            let linked = match &proof.means {
+                Means::Identity(provider, subject) => {
+                    let identity = (provider.clone(), subject.clone());
+                    self.linked
+                        .get(&(account.to_owned(), identity))
+                        .copied()
+                        .unwrap_or_default()
+                }
+                _ => 0,
+            };
+            let since = proof.step.max(linked);
+            !events.any(|event| event.step > since && event.browser != Some(browser))
         })
     }
 }
