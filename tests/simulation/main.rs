@@ -1,7 +1,7 @@
 //! A simulation of the front door: random events against rules that hold after each of them.
 //!
-//! `SIM_SECONDS` sets how long a run takes (20), or `SIM_EVENTS` how many events it has, `SIM_SEED` its first seed, `SIM_ONE` runs one seed alone,
-//! `SIM_TRACE` prints each request.
+//! `SIM_SECONDS` sets how long a run takes (20), or `SIM_EVENTS` how many events it has; `SIM_SEED` sets its first seed.
+//! `SIM_ONE` runs one seed alone, `SIM_TRACE` prints each request.
 
 #![expect(
     clippy::unwrap_used,

@@ -400,7 +400,7 @@ impl Simulation {
                 .unwrap_or_default();
             for (name, value) in &exchange.answer.cookies {
                 if name == HANDLE && exchange.path.contains("prompt=login") {
-                    self.truth.anew.insert(value.clone());
+                    self.truth.reauthentications.insert(value.clone());
                 } else if name == HANDLE && !value.is_empty() {
                     self.truth
                         .logins
@@ -410,7 +410,7 @@ impl Simulation {
                 }
                 if name == SESSION && !value.is_empty() {
                     let handle = exchange.before.get(HANDLE);
-                    if handle.is_some_and(|handle| self.truth.anew.contains(handle)) {
+                    if handle.is_some_and(|handle| self.truth.reauthentications.contains(handle)) {
                         known.clear();
                     }
                     let login = exchange

@@ -99,8 +99,8 @@ pub(crate) struct Truth {
     pub(crate) provider_removed: BTreeMap<String, usize>,
     /// The proofs of logins under way, by handle.
     pub(crate) logins: BTreeMap<String, Vec<Proof>>,
-    /// The logins that begin anew although there is a session, by handle.
-    pub(crate) anew: BTreeSet<String>,
+    /// The logins that an application asked for although there was a session (`prompt=login`), by handle.
+    pub(crate) reauthentications: BTreeSet<String>,
     /// The sessions, by cookie.
     pub(crate) sessions: BTreeMap<String, Session>,
     /// The logins whose claims say nothing about groups.
