@@ -114,7 +114,7 @@ impl Simulation {
         let path = format!("/scim/v2/Users/{id}");
         let replace = |path: &str, value: Value| json!({"schemas": [PATCH], "Operations": [{"op": "replace", "path": path, "value": value}]});
         let name = account.text("userName").to_owned();
-        match what % 12 {
+        match what % 14 {
             0..=2 => {
                 let answer = self.call(process, ("PATCH", &path), &token, &replace("active", json!(false)));
                 if answer.status < 300 {
@@ -142,6 +142,20 @@ impl Simulation {
                 let password = self.knowledge[owner.0].new_password(owner);
                 self.call(process, ("PATCH", &path), &token, &replace("password", json!(password)));
                 self.take_in_password(&id, owner, &password);
+            }
+            12 | 13 => {
+                let to = match how % 4 {
+                    0 => None,
+                    1 => Some(Person::nth(how / 4)),
+                    _ => self.truth.owners.get(&id).copied(),
+                };
+                let emails = to.map(|person| json!({"value": person.address(), "type": "work"}));
+                let emails = Value::Array(emails.into_iter().collect());
+                let answer = self.call(process, ("PATCH", &path), &token, &replace("emails", emails));
+                let owner = self.truth.owners.get(&id);
+                if answer.status < 300 && to.is_some() && owner.is_some() && to != owner.copied() {
+                    self.truth.compromised.insert(id);
+                }
             }
             _ => drop(self.call(
                 process,

@@ -137,7 +137,8 @@ impl Simulation {
         // The link itself is a change of this step by this browser.
         let valid: Vec<&Proof> = self.truth.valid(&proofs, id, browser).collect();
         let is_primary = |proof: &&Proof| match &proof.means {
-            Means::Password(account) | Means::Mail(account) => account == id,
+            Means::Password(account) => account == id,
+            Means::Mail(account, address) => account == id && old.has_address(address),
             Means::Identity(provider, subject) => {
                 let identity = (provider.clone(), subject.clone());
                 identity != *link && self.truth.linked.contains_key(&(id.to_owned(), identity))
@@ -184,9 +185,13 @@ impl Simulation {
         }
     }
 
-    /// A login whose groups claim is absent or of another form withdraws no membership.
+    /// A login whose groups claim is absent or of another form withdraws no membership. A person who unlinks an identity
+    /// on the account page leaves its groups, whatever login waits in the same browser.
     fn check_groups(&mut self, id: &str, (old, new): (&AccountFacts, &AccountFacts), exchanges: &[Exchange]) {
-        let handle = exchanges.first().and_then(|exchange| exchange.before.get(HANDLE));
+        let login = exchanges
+            .first()
+            .filter(|exchange| !exchange.path.starts_with("/account/"));
+        let handle = login.and_then(|exchange| exchange.before.get(HANDLE));
         let is_silent = handle.and_then(|handle| self.truth.silent_about_groups.get(handle)) == Some(&true);
         if is_silent && !new.groups.is_superset(&old.groups) {
             self.breaks("a silent provider takes no group back", id);
@@ -270,7 +275,7 @@ impl Simulation {
                     && !self.facts.removed.contains(provider)
                     && account.links.contains(&(provider.clone(), subject.clone()))
             }
-            Means::Authenticator(_) | Means::Mail(_) => false,
+            Means::Authenticator(_) | Means::Mail(..) => false,
         };
         valid.iter().map(|proof| &proof.means).filter(is_way).cloned().collect()
     }
@@ -293,7 +298,7 @@ impl Simulation {
             .any(|proof| proof.means == Means::Authenticator(id.to_owned()));
         let has_mail = valid
             .iter()
-            .any(|proof| matches!(&proof.means, Means::Mail(account) if account == id));
+            .any(|proof| matches!(&proof.means, Means::Mail(account, _) if account == id));
         let has_factors = factors.iter().all(|factor| match *factor {
             "totp" => has_app,
             "email_otp" | "any" => has_app || has_mail,

@@ -191,7 +191,7 @@ impl Simulation {
                 let address = recipient.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                 let accounts = self.facts.accounts.iter();
                 let theirs = accounts.filter(|(_, account)| account.has_address(&address));
-                means.extend(theirs.map(|(id, _)| Means::Mail(id.clone())));
+                means.extend(theirs.map(|(id, _)| Means::Mail(id.clone(), address.clone())));
             }
         }
         means
@@ -227,7 +227,7 @@ impl Simulation {
         self.use_codes_up(browser, landing);
         self.count(browser, &before, landing);
         self.check_change(&before, Some(browser), exchanges);
-        self.follow_cookies(browser, exchanges);
+        self.follow_cookies(browser, &before, exchanges);
         self.check_page(browser, exchanges, landing);
         if let Landing::Application(url) = landing {
             self.arrive(browser, process, url);
@@ -391,7 +391,7 @@ impl Simulation {
     }
 
     /// Follows the proofs from a login to the session that it opens, and from a session to the login that it begins.
-    fn follow_cookies(&mut self, browser: usize, exchanges: &[Exchange]) {
+    fn follow_cookies(&mut self, browser: usize, before: &Facts, exchanges: &[Exchange]) {
         for exchange in exchanges {
             let session = exchange.before.get(SESSION);
             let mut known: Vec<Proof> = session
@@ -418,7 +418,13 @@ impl Simulation {
                         .get(HANDLE)
                         .and_then(|handle| self.truth.logins.get(handle));
                     let own_from = known.len();
-                    known.extend(login.cloned().unwrap_or_default());
+                    known.extend(
+                        login
+                            .into_iter()
+                            .flatten()
+                            .filter(|proof| is_current(proof, before))
+                            .cloned(),
+                    );
                     let opened = Session {
                         opened: self.step,
                         browser,
@@ -555,4 +561,16 @@ fn subject_of(token: &str) -> String {
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
     claims["sub"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Whether a proof still speaks for its account when the last step of the login begins: an address that a code was sent
+/// to is still the account's.
+fn is_current(proof: &Proof, before: &Facts) -> bool {
+    match &proof.means {
+        Means::Mail(account, address) => {
+            let known = before.accounts.get(account);
+            known.is_none_or(|account| account.has_address(address))
+        }
+        _ => true,
+    }
 }

@@ -16,8 +16,8 @@ pub(crate) enum Means {
     Identity(String, String),
     /// A code of the authenticator of an account, or one of its recovery codes.
     Authenticator(String),
-    /// A code that was sent to an address of an account.
-    Mail(String),
+    /// A code that was sent to an address of an account: account and address.
+    Mail(String, String),
 }
 
 /// A proof.
