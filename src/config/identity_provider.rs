@@ -1,12 +1,16 @@
 //! Reads `[[identity_providers]]`: the settings of a preset, overridden by explicit ones.
 
+use std::collections::BTreeMap;
+
 use url::Url;
 
 use super::reader::TableReader;
 use super::sections::{Environment, check_slug};
+use crate::federation::idp::metadata::Endpoints;
 use crate::federation::idp::oauth2::OAuth2Rules;
 use crate::federation::idp::openid::OpenIdRules;
 use crate::federation::idp::preset::{PRESETS, Preset};
+use crate::federation::idp::provider::RequestOptions;
 use crate::federation::idp::tenant;
 use crate::federation::jit::policy::JitPolicy;
 use crate::federation::jit::settings::{IdentityProviderSettings, ProviderKind};
@@ -43,6 +47,7 @@ pub(super) fn identity_provider(mut r: TableReader, environment: Environment<'_>
         client_secret: r.secret("client_secret", environment),
         scopes: scopes(&mut r, is_oauth2),
         allow_private_network: r.flag("allow_private_network", false),
+        request: request(&mut r),
         trusted_email_domains: r.texts("trusted_email_domains"),
         jit: jit(r.table("jit")),
         mfa: r.parsed("mfa"),
@@ -73,18 +78,78 @@ fn fill_from_preset(r: &mut TableReader) {
     r.fill(preset.settings(place.as_deref()));
 }
 
+/// The parameters of its authorization requests.
+fn request(r: &mut TableReader) -> RequestOptions {
+    let parameters: BTreeMap<String, String> = r.parsed("authorization_parameters");
+    let reserved = RequestOptions::RESERVED
+        .iter()
+        .find(|name| parameters.contains_key(**name));
+    if let Some(name) = reserved {
+        let message = format!("must not set {name}, which every login sets itself");
+        r.problem("authorization_parameters", message);
+    }
+    if parameters
+        .get("prompt")
+        .is_some_and(|prompt| prompt.split(' ').any(|word| word == "none"))
+    {
+        let message = "must not set prompt = \"none\": people could not sign in there";
+        r.problem("authorization_parameters", message);
+    }
+    RequestOptions {
+        parameters,
+        form_post: r.word("response_mode", &[("query", false), ("form_post", true)]),
+    }
+}
+
+/// The endpoints of an OpenID provider without metadata.
+fn endpoints(r: &mut TableReader) -> Option<Box<Endpoints>> {
+    const NEEDED: [&str; 3] = ["authorization_endpoint", "token_endpoint", "jwks_uri"];
+    let missing: Vec<&str> = NEEDED.into_iter().filter(|key| !r.has(key)).collect();
+    let urls = NEEDED.map(|key| r.optional_url(key));
+    let userinfo = r.optional_url("userinfo_endpoint");
+    if missing.len() == NEEDED.len() && userinfo.is_none() {
+        return None;
+    }
+    for key in missing {
+        r.problem(
+            key,
+            "is missing; an issuer without discovery needs authorization_endpoint, token_endpoint and jwks_uri",
+        );
+    }
+    let [Some(authorization), Some(token), Some(keys)] = urls else {
+        return None;
+    };
+    Some(Box::new(Endpoints {
+        authorization,
+        token,
+        userinfo,
+        keys,
+    }))
+}
+
 fn openid(r: &mut TableReader, issuer: &str) -> OpenIdRules {
     let usual = OpenIdRules::default();
     let rules = OpenIdRules {
         discovery_url: r.optional_url("discovery_url"),
+        endpoints: endpoints(r),
+        secret_in_body: r.word(
+            "client_auth",
+            &[("discovered", None), ("basic", Some(false)), ("post", Some(true))],
+        ),
         allowed_tenants: r.texts("allowed_tenants"),
         hosted_domain: r.text("hosted_domain"),
         subject: subject(r, usual.subject),
         verified_claim: r.text("verified_claim").unwrap_or(usual.verified_claim),
         groups_endpoint: r.optional_url("groups_endpoint"),
     };
+    if rules.endpoints.is_some() && rules.discovery_url.is_some() {
+        r.problem(
+            "discovery_url",
+            "must not be set together with authorization_endpoint: the endpoints come from one of them",
+        );
+    }
     let of_many = issuer.contains(tenant::PLACEHOLDER);
-    if of_many && rules.discovery_url.is_none() {
+    if of_many && rules.discovery_url.is_none() && rules.endpoints.is_none() {
         r.problem("discovery_url", "is missing, but required with a multi-tenant issuer");
     }
     if !of_many && !rules.allowed_tenants.is_empty() {

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::idp::claim;
 use super::idp::groups_endpoint::GroupsEndpoint;
+use super::idp::metadata::too_many_wait;
 use super::idp::oauth2::{OAuth2Provider, OAuth2Settings};
 use super::idp::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
 use super::idp::provider::{
@@ -43,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 impl Upstream {
     /// Begins a login at the provider, unless too many wait for it.
     pub(crate) fn begin(&self, callback: &Url, hint: &LoginHint) -> Result<AuthorizationStart, ProviderError> {
-        let _pass = self.gate.enter().map_err(|Full| ProviderError::Unavailable(None))?;
+        let _pass = self.gate.enter().map_err(|Full| too_many_wait())?;
         self.provider.begin(callback, hint)
     }
 
@@ -53,7 +54,7 @@ impl Upstream {
         parameters: &CallbackParameters,
         state: &LoginSecret,
     ) -> Result<Identity, ProviderError> {
-        let _pass = self.gate.enter().map_err(|Full| ProviderError::Unavailable(None))?;
+        let _pass = self.gate.enter().map_err(|Full| too_many_wait())?;
         self.provider.finish(parameters, state)
     }
 
@@ -69,6 +70,7 @@ impl Upstream {
                     allow_private_network: settings.allow_private_network,
                     wanted_claims: wanted_claims(&settings, rules),
                     groups: groups_endpoint(&settings, rules),
+                    request: settings.request.clone(),
                     rules: rules.as_ref().clone(),
                 },
                 clock,
@@ -79,6 +81,7 @@ impl Upstream {
                 client_secret: settings.client_secret.clone(),
                 scopes: settings.scopes.clone(),
                 allow_private_network: settings.allow_private_network,
+                request: settings.request.clone(),
                 rules: rules.as_ref().clone(),
             })?),
         };
@@ -307,8 +310,8 @@ pub(crate) fn read_claims(settings: &IdentityProviderSettings) -> Vec<String> {
 /// The claims that a login needs.
 fn wanted_claims(settings: &IdentityProviderSettings, rules: &OpenIdRules) -> Vec<String> {
     let mut wanted: Vec<String> = mappings(settings).iter().flat_map(ClaimMapping::claims).collect();
-    if let UsernameRule::Claim(claim) = &settings.jit.username {
-        wanted.push(claim.clone());
+    if let UsernameRule::Claim(claims) = &settings.jit.username {
+        wanted.extend(claims.iter().cloned());
     }
     if let StoreRule::Claim { claim, .. } = &settings.jit.userstore {
         wanted.push(claim.clone());

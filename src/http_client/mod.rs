@@ -50,6 +50,20 @@ pub enum HttpError {
     Interrupted(#[source] Box<dyn StdError + Send + Sync>),
 }
 
+impl HttpError {
+    /// The message with the cause at its root, such as a refused connection, an unknown host or an untrusted certificate.
+    pub(crate) fn with_cause(&self) -> String {
+        let mut root = self.source();
+        while let Some(deeper) = root.and_then(StdError::source) {
+            root = Some(deeper);
+        }
+        match root {
+            Some(root) => format!("{self}: {root}"),
+            None => self.to_string(),
+        }
+    }
+}
+
 /// The addresses that a client may call, and its time limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpSettings {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use self::page::AccountPage;
 use super::csrf::{account_token, is_own_form};
 use super::login::answer::{out_of_date, unavailable};
-use super::login::{LoginData, redirect_page, run, run_with_password, see_other};
+use super::login::{LoginData, login_path, redirect_page, run, run_with_password, see_other};
 use super::oidc::{log_cause, session_cookie, session_of};
 use super::page::{LoggedOutPage, NotFound, respond};
 use super::{blocking, messages, source};
@@ -102,7 +102,7 @@ async fn change(
         FormOutcome::Done(what) => see_other(&format!("{PAGE}?done={what}"), None),
         FormOutcome::Problem(AccountProblem::NotFresh) => enter(&login_data, &http, Some(visit.visitor)).await,
         FormOutcome::Problem(complaint) => see_other(&format!("{PAGE}?problem={}", code(complaint)), None),
-        FormOutcome::Step(handle) => see_other("/login", Some(login_data.handle_cookie(handle))),
+        FormOutcome::Step(handle) => see_other(&login_path(&handle), Some(login_data.handle_cookie(handle))),
         FormOutcome::Away(name, away) => redirect_page(&name, &away.to, Some(login_data.handle_cookie(away.handle))),
         FormOutcome::SignedIn(authentication) => renew_session(oidc, (&login_data, &http), authentication).await,
         FormOutcome::SignedOut => {
@@ -250,7 +250,9 @@ async fn enter(login_data: &LoginData, http: &HttpRequest, visitor: Option<Signe
             &to,
             Some(login_data.handle_cookie(handle)),
         ),
-        Ok(StartedLogin { handle, to: None }) => see_other("/login", Some(login_data.handle_cookie(handle))),
+        Ok(StartedLogin { handle, to: None }) => {
+            see_other(&login_path(&handle), Some(login_data.handle_cookie(handle)))
+        }
         Err(stop) => stop.into_page(),
     }
 }

@@ -1,6 +1,7 @@
 //! The login endpoints: `/login/…` and `/federation/{idp}/callback`.
 
 pub(super) mod answer;
+mod callback;
 mod cookies;
 pub(super) mod details;
 mod factor;
@@ -9,14 +10,15 @@ use std::sync::Arc;
 
 use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Form, Path, Query, ServiceConfig};
+use actix_web::web::{self, Data, Form, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use url::Url;
 
 use self::answer::{out_of_date, refused, refused_with_way_out, show, unavailable};
 use self::cookies::BrowserCookies;
-pub use self::cookies::{COOKIE, SECURE_COOKIE};
+pub use self::cookies::cookie_name;
+pub(in crate::server) use self::cookies::login_path;
 use super::blocking;
 use super::csrf::{is_own_form, login_token};
 use super::guesses::Guess;
@@ -26,7 +28,6 @@ use super::page::{RedirectPage, respond};
 use super::source;
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
-use crate::federation::idp::provider::CallbackParameters;
 use crate::federation::jit::denial::Denial;
 use crate::federation::login::StartedLogin;
 use crate::federation::login::entry::StepUp;
@@ -84,18 +85,19 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/login/code", web::post().to(factor::code))
         .route("/login/codes", web::post().to(factor::read_codes))
         .route("/login/cancel", web::get().to(cancel))
-        .route("/federation/{idp}/callback", web::get().to(callback));
+        .route("/federation/{idp}/callback", web::get().to(callback::by_link))
+        .route("/federation/{idp}/callback", web::post().to(callback::by_form));
 }
 
 /// Begins a login for a valid authorization request and redirects the browser to it.
 pub async fn start(
-    login_data: &LoginData,
+    (login_data, http): (&LoginData, &HttpRequest),
     request: AuthorizationRequest,
     service_provider: ServiceProviderName,
 ) -> HttpResponse {
     let federation = Arc::clone(&login_data.federation);
     let started = run(move || Ok(federation.login.start(request, &service_provider)?)).await;
-    to_first_page(login_data, started)
+    to_first_page((login_data, http), started)
 }
 
 /// Begins the step that a session lacks to enter an application, and redirects the browser to it.
@@ -108,23 +110,27 @@ pub(super) async fn step_up(
     let federation = Arc::clone(&login_data.federation);
     let begun = run(move || federation.login.step_up(request, &service_provider, &visitor)).await;
     match begun {
-        Ok(StepUp::Begun(started)) => to_first_page(login_data, Ok(started)),
+        Ok(StepUp::Begun(started)) => to_first_page((login_data, http), Ok(started)),
         Ok(StepUp::Needless(request, authentication)) => {
             let step = Ok(LoginStep::Complete(request, authentication));
-            finish_step(login_data, http, step, ArrivedBy::ByLink).await
+            finish_step((login_data, http), None, step, ArrivedBy::ByLink).await
         }
         Err(stop) => stop.into_page(),
     }
 }
 
-fn to_first_page(login_data: &LoginData, started: Result<StartedLogin, Stop>) -> HttpResponse {
-    match started {
-        Ok(started) => {
-            let to = started.to.map_or_else(|| "/login".to_owned(), String::from);
-            see_other(&to, Some(login_data.handle_cookie(started.handle)))
-        }
-        Err(stop) => stop.into_page(),
+fn to_first_page((login_data, http): (&LoginData, &HttpRequest), started: Result<StartedLogin, Stop>) -> HttpResponse {
+    let started = match started {
+        Ok(started) => started,
+        Err(stop) => return stop.into_page(),
+    };
+    let to = started.to.map_or_else(|| login_path(&started.handle), String::from);
+    let mut response = see_other(&to, Some(login_data.handle_cookie(started.handle)));
+    for cookie in login_data.given_up(http) {
+        // Adding a cookie fails only if its text is no valid header value; these have come in a header.
+        let _ = response.add_cookie(&cookie);
     }
+    response
 }
 
 /// `GET /login`: shows the current page of the login.
@@ -132,9 +138,9 @@ async fn view(login_data: Data<LoginData>, request: HttpRequest) -> HttpResponse
     let Some(cookies) = login_data.cookies(&request) else {
         return refused(&Denial::NotUnderWay);
     };
-    let (federation, token) = (Arc::clone(&login_data.federation), login_token(&cookies.handle));
+    let (federation, handle) = (Arc::clone(&login_data.federation), cookies.handle.clone());
     match run(move || federation.login.view(cookies.browser())).await {
-        Ok(LoginStep::Show(screen)) => show(screen, &token),
+        Ok(LoginStep::Show(screen)) => show(screen, &handle),
         // Viewing a login does not complete it.
         Ok(LoginStep::Complete(..)) => refused(&Denial::NotUnderWay),
         Err(stop) => stop.into_page(),
@@ -157,9 +163,10 @@ async fn choose(login_data: Data<LoginData>, request: HttpRequest, form: Form<Ch
     let provider = IdentityProviderName::new(form.into_inner().identity_provider);
     let federation = Arc::clone(&login_data.federation);
     let name = federation.login.display_name(&provider).unwrap_or_default();
+    let handle = cookies.handle.clone();
     match run(move || federation.login.choose(cookies.browser(), &provider)).await {
         Ok(url) => redirect_page(&name, &url, None),
-        Err(stop) => stopped(&login_data, &request, stop).await,
+        Err(stop) => stopped((&login_data, &request), Some(&handle), stop).await,
     }
 }
 
@@ -176,11 +183,11 @@ async fn email(login_data: Data<LoginData>, request: HttpRequest, form: Form<Add
     let Some(cookies) = own_cookies(&login_data, &request, &form.csrf) else {
         return foreign_form(&login_data, &request);
     };
-    let federation = Arc::clone(&login_data.federation);
+    let (federation, handle) = (Arc::clone(&login_data.federation), cookies.handle.clone());
     match run(move || federation.login.choose_by_email(cookies.browser(), &form.email)).await {
         Ok(Some((name, url))) => redirect_page(&name, &url, None),
-        Ok(None) => see_other("/login", None),
-        Err(stop) => stopped(&login_data, &request, stop).await,
+        Ok(None) => see_other(&login_path(&handle), None),
+        Err(stop) => stopped((&login_data, &request), Some(&handle), stop).await,
     }
 }
 
@@ -204,13 +211,14 @@ async fn password(login_data: Data<LoginData>, request: HttpRequest, form: Form<
         return foreign_form(&login_data, &request);
     };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
+    let handle = cookies.handle.clone();
     let step = run_with_password(move || {
         federation
             .login
             .password(cookies.browser(), &form.username, &form.password)
     })
     .await;
-    finish_step(&login_data, &request, step, ArrivedBy::ByForm).await
+    finish_step((&login_data, &request), Some(&handle), step, ArrivedBy::ByForm).await
 }
 
 #[derive(Deserialize)]
@@ -232,6 +240,7 @@ async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<Pro
         return source::too_many();
     };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
+    let handle = cookies.handle.clone();
     let step = run_with_password(move || match form.decision.as_str() {
         "link" => federation.login.prove(cookies.browser(), &form.password),
         "mail" => federation.login.prove_by_mail(cookies.browser()),
@@ -241,7 +250,7 @@ async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<Pro
     })
     .await;
     settle_guess(guess, &step);
-    finish_step(&login_data, &request, step, ArrivedBy::ByForm).await
+    finish_step((&login_data, &request), Some(&handle), step, ArrivedBy::ByForm).await
 }
 
 /// Ends the guess of a step. It was wrong if the page shows so, or if it ended the login.
@@ -262,6 +271,7 @@ async fn cancel(login_data: Data<LoginData>, request: HttpRequest) -> HttpRespon
         return refused(&Denial::NotUnderWay);
     };
     let (federation, answer) = (Arc::clone(&login_data.federation), Arc::clone(&login_data.cancel));
+    let expired = login_data.expired_cookie(&cookies.handle);
     let cancelled = run(move || {
         Ok(federation
             .login
@@ -270,42 +280,24 @@ async fn cancel(login_data: Data<LoginData>, request: HttpRequest) -> HttpRespon
     })
     .await;
     match cancelled {
-        Ok(Some(location)) => see_other(location.as_str(), Some(login_data.expired_cookie())),
+        Ok(Some(location)) => see_other(location.as_str(), Some(expired)),
         Ok(None) => refused(&Denial::NotUnderWay),
         Err(stop) => stop.into_page(),
     }
 }
 
-/// `GET /federation/{idp}/callback`: the browser comes back from an identity provider.
-async fn callback(
-    login_data: Data<LoginData>,
-    request: HttpRequest,
-    idp: Path<String>,
-    parameters: Query<Vec<(String, String)>>,
-) -> HttpResponse {
-    let Some(cookies) = login_data.cookies(&request) else {
-        return refused(&Denial::NotUnderWay);
-    };
-    let (federation, idp) = (
-        Arc::clone(&login_data.federation),
-        IdentityProviderName::new(idp.into_inner()),
-    );
-    let parameters: CallbackParameters = parameters.into_inner().into_iter().collect();
-    let step = run(move || federation.login.callback(cookies.browser(), &idp, &parameters)).await;
-    finish_step(&login_data, &request, step, ArrivedBy::ByLink).await
-}
-
 /// Shows the reason of a refusal, and how to continue if the login is still under way.
-async fn stopped(login_data: &LoginData, http: &HttpRequest, stop: Stop) -> HttpResponse {
+async fn stopped((login_data, http): (&LoginData, &HttpRequest), handle: Option<&str>, stop: Stop) -> HttpResponse {
     let denial = match stop {
         Stop::Denied(denial) => denial,
         Stop::Failed(response) => return response,
     };
-    let (Some(cookies), federation) = (login_data.cookies(http), Arc::clone(&login_data.federation)) else {
+    let (Some(handle), federation) = (handle, Arc::clone(&login_data.federation)) else {
         return refused(&denial);
     };
+    let cookies = login_data.cookies_of(http, handle.to_owned());
     match run(move || Ok(federation.login.context(cookies.browser())?)).await {
-        Ok(Some(context)) => refused_with_way_out(&denial, context, login_data.federation.login.public_url()),
+        Ok(Some(context)) => refused_with_way_out(&denial, context, login_data.federation.login.public_url(), handle),
         Ok(None) => refused(&denial),
         Err(stop) => stop.into_page(),
     }
@@ -319,15 +311,15 @@ enum ArrivedBy {
 
 /// Answers a step of a login: completes it, shows its next page, or refuses it.
 async fn finish_step(
-    login_data: &LoginData,
-    http: &HttpRequest,
+    (login_data, http): (&LoginData, &HttpRequest),
+    handle: Option<&str>,
     step: Result<LoginStep, Stop>,
     arrived: ArrivedBy,
 ) -> HttpResponse {
     let (request, authentication) = match step {
         Ok(LoginStep::Complete(request, authentication)) => (request, authentication),
-        Ok(LoginStep::Show(_)) => return see_other("/login", None),
-        Err(stop) => return stopped(login_data, http, stop).await,
+        Ok(LoginStep::Show(_)) => return see_other(&handle.map_or_else(|| "/login".to_owned(), login_path), None),
+        Err(stop) => return stopped((login_data, http), handle, stop).await,
     };
     let complete = Arc::clone(&login_data.complete);
     let before = http.cookie(login_data.session_cookie);
@@ -358,7 +350,7 @@ async fn finish_step(
         Some(session) => login_data.remember_browser(http, login, session).await,
         None => None,
     };
-    let cookies = [Some(login_data.expired_cookie()), known];
+    let cookies = [handle.map(|handle| login_data.expired_cookie(handle)), known];
     if cookies
         .iter()
         .flatten()
@@ -401,24 +393,20 @@ pub(super) fn redirect_page(name: &str, url: &Url, cookie: Option<Cookie<'static
     response
 }
 
-/// Returns the browser's cookies if the form passes the CSRF check for this login.
+/// Returns the browser's cookies for the login that a form belongs to, if it passes the CSRF check.
 fn own_cookies(login_data: &LoginData, request: &HttpRequest, csrf: &str) -> Option<BrowserCookies> {
-    login_data.cookies(request).filter(|cookies| {
-        is_own_form(
-            request,
-            login_data.federation.login.public_url(),
-            &login_token(&cookies.handle),
-            csrf,
-        )
-    })
+    let public_url = login_data.federation.login.public_url();
+    let is_own = |handle: &String| is_own_form(request, public_url, &login_token(handle), csrf);
+    let handle = login_data.handles(request).into_iter().find(is_own)?;
+    Some(login_data.cookies_of(request, handle))
 }
 
 /// Answers a form that fails the CSRF check.
 fn foreign_form(login_data: &LoginData, request: &HttpRequest) -> HttpResponse {
-    if login_data.cookies(request).is_some() {
-        out_of_date()
-    } else {
+    if login_data.handles(request).is_empty() {
         refused(&Denial::NotUnderWay)
+    } else {
+        out_of_date()
     }
 }
 

@@ -71,7 +71,7 @@ async fn authorize(
     {
         Some(Ok(Authorized::Redirect(location))) => see_other(&location),
         Some(Ok(Authorized::Login(request))) => match source::turned_away(&http) {
-            None => to_login(&oidc, &login_data, *request).await,
+            None => to_login(&oidc, (&login_data, &http), *request).await,
             Some(page) => page,
         },
         Some(Ok(Authorized::StepUp(request, authentication, session))) => {
@@ -92,9 +92,13 @@ async fn authorize(
 }
 
 /// Starts a login for a person who must log in first.
-async fn to_login(oidc: &Oidc, login_data: &login::LoginData, request: AuthorizationRequest) -> HttpResponse {
+async fn to_login(
+    oidc: &Oidc,
+    (login_data, http): (&login::LoginData, &HttpRequest),
+    request: AuthorizationRequest,
+) -> HttpResponse {
     match oidc.service_provider(&request.client_id).cloned() {
-        Some(service_provider) => login::start(login_data, request, service_provider).await,
+        Some(service_provider) => login::start((login_data, http), request, service_provider).await,
         None => error_page(StatusCode::BAD_REQUEST, "invalid_client"),
     }
 }

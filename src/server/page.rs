@@ -66,6 +66,8 @@ impl LocalLogin {
 pub(crate) struct Chooser {
     /// The display name of the service provider.
     pub service_provider: String,
+    /// The path that cancels the login.
+    pub cancel: String,
     /// The path that a choice is posted to.
     pub action: String,
     /// The CSRF token.
@@ -99,6 +101,8 @@ impl EmailForm {
 pub(crate) struct PasswordPage {
     /// The display name of the service provider.
     pub service_provider: String,
+    /// The path that cancels the login.
+    pub cancel: String,
     /// The form.
     pub login: LocalLogin,
     /// The path of the [`Chooser`], if there are other ways.
@@ -224,6 +228,8 @@ pub(crate) struct Choosable {
 pub(crate) struct WaitingPage {
     /// The display name of the service provider.
     pub service_provider: String,
+    /// The path that cancels the login.
+    pub cancel: String,
     /// The display name of the identity provider.
     pub provider: String,
     /// The reference of the request.
@@ -236,6 +242,8 @@ pub(crate) struct WaitingPage {
 pub(crate) struct FactorForm {
     /// The display name of the service provider.
     pub service_provider: String,
+    /// The path that cancels the login.
+    pub cancel: String,
     /// The CSRF token.
     pub csrf: String,
     /// Whether a code by e-mail would do as well (`decision` is `mail`).
@@ -251,6 +259,8 @@ pub(crate) struct FactorForm {
 pub(crate) struct MailCodeForm {
     /// The display name of the service provider.
     pub service_provider: String,
+    /// The path that cancels the login.
+    pub cancel: String,
     /// The CSRF token.
     pub csrf: String,
     /// The address that it was sent to, masked.
@@ -267,6 +277,8 @@ pub(crate) struct MailCodeForm {
 pub(crate) struct EnrolForm {
     /// The display name of the service provider.
     pub service_provider: String,
+    /// The path that cancels the login.
+    pub cancel: String,
     /// The CSRF token.
     pub csrf: String,
     /// The QR code for an authenticator.
@@ -366,7 +378,7 @@ pub(crate) struct ErrorPage {
     /// The request id, as in the log.
     pub request_id: String,
     /// The path where the login can be tried again, if it is still under way.
-    pub again: Option<&'static str>,
+    pub again: Option<String>,
     /// The link back to the application, if it is known.
     pub way_out: Option<ReturnLink>,
 }

@@ -67,6 +67,7 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
     let text = || name.to_owned();
     let (csrf, action) = ("token-of-this-form".to_owned(), "/login/step".to_owned());
     let chooser = Chooser {
+        cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: text(),
         action: action.clone(),
         csrf: csrf.clone(),
@@ -81,6 +82,7 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         local: Some(local(name)),
     };
     let password = PasswordPage {
+        cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: text(),
         login: local(name),
         other_ways: Some("/login".to_owned()),
@@ -120,12 +122,14 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
 fn factors(name: &str) -> Vec<(&'static str, String)> {
     let (text, csrf) = (|| name.to_owned(), "token-of-this-form".to_owned());
     let factor = FactorForm {
+        cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: text(),
         csrf: csrf.clone(),
         or_mail: true,
         notice: Some("wrong_code"),
     };
     let mail_code = MailCodeForm {
+        cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: text(),
         csrf: csrf.clone(),
         address: text(),
@@ -133,6 +137,7 @@ fn factors(name: &str) -> Vec<(&'static str, String)> {
         notice: Some("wrong_mail_code"),
     };
     let enrol = EnrolForm {
+        cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: text(),
         csrf: csrf.clone(),
         picture: Some(Picture { width: 1, path: text() }),
@@ -158,6 +163,7 @@ fn pages(name: &str) -> Vec<(&'static str, String)> {
     let out = way_out(name);
     let mut pages = forms(name);
     let waiting = WaitingPage {
+        cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: name.to_owned(),
         provider: name.to_owned(),
         reference: name.to_owned(),
@@ -185,7 +191,7 @@ fn pages(name: &str) -> Vec<(&'static str, String)> {
                 code: "no_account",
                 reason: None,
                 request_id: name.to_owned(),
-                again: Some("/login"),
+                again: Some("/login".to_owned()),
                 way_out: Some(out),
             }
             .render(),
@@ -292,6 +298,7 @@ fn no_page_ever_shows_a_password() {
 #[test]
 fn a_failed_login_keeps_the_username_and_says_what_happened() {
     let html = PasswordPage {
+        cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: "Wiki".to_owned(),
         login: local("alice"),
         other_ways: None,
@@ -305,6 +312,7 @@ fn a_failed_login_keeps_the_username_and_says_what_happened() {
 #[test]
 fn without_local_login_the_chooser_asks_for_no_password() {
     let mut page = Chooser {
+        cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: "Wiki".to_owned(),
         action: "/login/provider".to_owned(),
         csrf: "t".to_owned(),
@@ -326,7 +334,7 @@ fn an_error_page_shows_code_request_id_and_the_way_out() {
         code: "no_account",
         reason: None,
         request_id: "0192-abc".to_owned(),
-        again: Some("/login"),
+        again: Some("/login".to_owned()),
         way_out: Some(way_out("Team Wiki")),
     }
     .render();

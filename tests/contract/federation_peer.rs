@@ -12,7 +12,7 @@ use serde_json::json;
 use url::Url;
 use vestibule::domain::{Clock, Secret};
 use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
-use vestibule::federation::idp::provider::{CallbackParameters, IdentityProvider, LoginHint};
+use vestibule::federation::idp::provider::{CallbackParameters, IdentityProvider, LoginHint, RequestOptions};
 
 const CALLBACK: &str = "http://127.0.0.1:8080/federation/upstream/callback";
 
@@ -88,6 +88,7 @@ fn a_person_comes_in_through_a_certified_provider() {
         allow_private_network: true,
         wanted_claims: ["email", "zoneinfo"].map(str::to_owned).to_vec(),
         groups: None,
+        request: RequestOptions::default(),
         rules: OpenIdRules::default(),
     };
     let provider = OpenIdProvider::new(settings, Clock::system()).unwrap();

@@ -12,7 +12,7 @@ use actix_web::{App, web};
 use serde_json::json;
 use url::Url;
 use vestibule::server::language;
-use vestibule::server::login::{Completed, LoginData, SECURE_COOKIE, routes};
+use vestibule::server::login::{Completed, LoginData, cookie_name, routes};
 use vestibule::storage::StorageError;
 use vestibule::storage::approvals::{self, Ruling, Verdict};
 
@@ -48,7 +48,7 @@ async fn call(rig: &Rig, request: TestRequest) -> ServiceResponse {
 }
 
 fn with(handle: &str, request: TestRequest) -> TestRequest {
-    request.cookie(Cookie::new(SECURE_COOKIE, handle.to_owned()))
+    request.cookie(Cookie::new(cookie_name(handle, true), handle.to_owned()))
 }
 
 async fn text(response: ServiceResponse) -> String {
@@ -66,6 +66,12 @@ fn post(path: &str, fields: &[(&str, &str)]) -> TestRequest {
     TestRequest::post().uri(path).set_form(fields)
 }
 
+/// The path of the page of a login.
+fn path(handle: &str) -> String {
+    let id = cookie_name(handle, true).replace("__Host-vestibule-login-", "");
+    format!("/login?login={id}")
+}
+
 fn location(response: &ServiceResponse) -> &str {
     response.headers().get("location").unwrap().to_str().unwrap()
 }
@@ -73,13 +79,13 @@ fn location(response: &ServiceResponse) -> &str {
 #[actix_web::test]
 async fn login_start_sets_a_protected_cookie() {
     let rig = rig();
-    let response = vestibule::server::login::start(&login_data(&rig), request(), "wiki".into()).await;
+    let http = TestRequest::default().to_http_request();
+    let response = vestibule::server::login::start((&login_data(&rig), &http), request(), "wiki".into()).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
-    assert_eq!(response.headers().get("location").unwrap(), "/login");
-    let cookie = response
-        .cookies()
-        .find(|cookie| cookie.name() == SECURE_COOKIE)
-        .unwrap();
+    let cookie = response.cookies().next().unwrap();
+    let id = cookie.name().strip_prefix("__Host-vestibule-login-").unwrap();
+    let location = response.headers().get("location").unwrap().to_str().unwrap();
+    assert_eq!(location, format!("/login?login={id}"));
     assert_eq!(cookie.value().len(), 43);
     let text = cookie.to_string();
     for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"] {
@@ -103,7 +109,7 @@ async fn the_right_password_leads_on_with_a_session() {
     assert!(
         cookies
             .iter()
-            .any(|cookie| cookie.starts_with("__Host-vestibule-login=;")),
+            .any(|cookie| cookie.starts_with(&format!("{}=;", cookie_name(&handle, true)))),
         "{cookies:?}"
     );
     assert!(text(response).await.contains("https://wiki.example/callback?code=1"));
@@ -152,7 +158,10 @@ async fn a_refusal_shows_the_way_out_as_long_as_the_login_stands() {
         page.contains("Back to Wiki") && page.contains("https://id.example/login/cancel"),
         "{page}"
     );
-    assert!(page.contains("href=\"/login\">Try again"), "{page}");
+    assert!(
+        page.contains(&format!("href=\"{}\">Try again", path(&handle))),
+        "{page}"
+    );
     call(&rig, with(&handle, TestRequest::get().uri("/login/cancel"))).await;
     let page = text(call(&rig, with(&handle, post("/login/idp", &fields))).await).await;
     assert!(page.contains("expired_login"), "{page}");
@@ -177,7 +186,7 @@ async fn a_wrong_password_leads_back_to_the_page() {
     let response = call(&rig, with(&handle, post("/login/password", &fields))).await;
     assert_eq!(
         (response.status(), location(&response)),
-        (StatusCode::SEE_OTHER, "/login")
+        (StatusCode::SEE_OTHER, path(&handle).as_str())
     );
     let page = text(call(&rig, with(&handle, TestRequest::get().uri("/login"))).await).await;
     assert!(page.contains("Sign-in failed") && !page.contains("wrong\""));
@@ -256,7 +265,7 @@ async fn bad_input_is_never_our_fault() {
         let requests = [
             TestRequest::get()
                 .uri("/login")
-                .cookie(Cookie::new(SECURE_COOKIE, encoded.clone())),
+                .cookie(Cookie::new(cookie_name(&encoded, true), encoded.clone())),
             with(
                 &handle,
                 TestRequest::get().uri(&format!("/federation/google/callback?code={encoded}&state={encoded}")),
@@ -328,10 +337,8 @@ async fn come_back(rig: &Rig) -> (ServiceResponse, String) {
 async fn approval_pages_show_the_reference_or_the_refusal_reason() {
     let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}, "approval": "always"}));
     let (response, page) = come_back(&rig).await;
-    assert_eq!(
-        (response.status(), location(&response)),
-        (StatusCode::SEE_OTHER, "/login")
-    );
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert!(location(&response).starts_with("/login?login="));
     let now = rig.clock.now();
     let queue = rig
         .database
@@ -355,4 +362,93 @@ async fn approval_pages_show_the_reference_or_the_refusal_reason() {
     for part in ["approval_refused", "Ask &#60;Ann&#62;.", "/login/cancel"] {
         assert!(page.contains(part), "{part} in {page}");
     }
+}
+
+/// The address to which the answer of the pretended provider leads.
+fn callback(rig: &Rig, handle: &str, name: &str) -> String {
+    let returned = rig.away(handle, &json!({"sub": name, "nick": name}));
+    let pairs = ["code", "state"].map(|parameter| (parameter, returned.get(parameter).unwrap()));
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
+    format!("/federation/google/callback?{query}")
+}
+
+#[actix_web::test]
+async fn two_tabs_do_not_disturb_each_other() {
+    let rig = rig();
+    let (first, second) = (rig.start(), rig.start());
+    let in_browser = |request: TestRequest| with(&second, with(&first, request));
+    let (to_first, to_second) = (callback(&rig, &first, "ann"), callback(&rig, &second, "ann"));
+    for uri in [to_first, to_second] {
+        let response = call(&rig, in_browser(TestRequest::get().uri(&uri))).await;
+        assert_eq!(location(&response), "https://wiki.example/callback?code=1");
+    }
+}
+
+#[actix_web::test]
+async fn form_belongs_to_the_login_of_its_page() {
+    let rig = rig();
+    let (first, second) = (rig.start(), rig.start());
+    let token = csrf(&rig, &first).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", "wrong")];
+    let response = call(&rig, with(&second, with(&first, post("/login/password", &fields)))).await;
+    assert_eq!(location(&response), path(&first));
+    let page = call(
+        &rig,
+        with(&second, with(&first, TestRequest::get().uri(location(&response)))),
+    )
+    .await;
+    assert!(text(page).await.contains("aria-invalid"));
+    let other = call(&rig, with(&second, TestRequest::get().uri("/login"))).await;
+    assert!(!text(other).await.contains("aria-invalid"));
+}
+
+#[actix_web::test]
+async fn cookie_under_the_name_of_another_login_is_none() {
+    let rig = rig();
+    let (mine, planted) = (rig.start(), rig.start());
+    let cookie = Cookie::new(cookie_name(&mine, true), planted);
+    let response = call(&rig, TestRequest::get().uri("/login").cookie(cookie)).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+}
+
+#[actix_web::test]
+async fn browser_keeps_a_bounded_number_of_logins() {
+    let rig = rig();
+    let handles: Vec<String> = (0..8).map(|_| rig.start()).collect();
+    let cookies: Vec<String> = handles
+        .iter()
+        .map(|handle| format!("{}={handle}", cookie_name(handle, true)))
+        .collect();
+    let http = TestRequest::default()
+        .insert_header(("Cookie", cookies.join("; ")))
+        .to_http_request();
+    let response = vestibule::server::login::start((&login_data(&rig), &http), request(), "wiki".into()).await;
+    let removed: Vec<String> = response
+        .cookies()
+        .filter(|cookie| cookie.value().is_empty())
+        .map(|cookie| cookie.name().to_owned())
+        .collect();
+    assert_eq!(removed, [cookie_name(&handles[0], true)]);
+}
+
+#[actix_web::test]
+async fn posted_answer_becomes_a_link() {
+    let rig = rig();
+    let handle = rig.start();
+    let to = callback(&rig, &handle, "ann");
+    let (path, query) = to.split_once('?').unwrap();
+    let mut fields: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    fields.push(("id_token".to_owned(), "not.for.us".to_owned()));
+    // The browser withholds the cookies from a form of another site.
+    let posted = TestRequest::post()
+        .uri(path)
+        .insert_header(("Origin", "https://idp.example"))
+        .set_form(&fields);
+    let response = call(&rig, posted).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(location(&response), to);
+    let done = call(&rig, with(&handle, TestRequest::get().uri(&to))).await;
+    assert_eq!(location(&done), "https://wiki.example/callback?code=1");
 }

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule::domain::{Clock, Secret, Timestamp};
 use vestibule::federation::idp::groups_endpoint::GroupsEndpoint;
+use vestibule::federation::idp::metadata::Endpoints;
 use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
 use vestibule::federation::idp::provider::{
-    CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
+    CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError, RequestOptions,
 };
 
 const NOW: i64 = 1_700_000_000;
@@ -46,6 +47,7 @@ impl Rig {
             allow_private_network: true,
             wanted_claims: Vec::new(),
             groups: None,
+            request: RequestOptions::default(),
             rules: OpenIdRules::default(),
         };
         bend(&mut settings, &issuer.url);
@@ -233,9 +235,6 @@ fn each_header_defect_has_its_own_reason() {
         ("id_token_alg", "alg", json!("HS256")),
         ("id_token_alg", "alg", json!("RS256")),
         ("id_token_alg", "alg", json!(null)),
-        ("id_token_header", "jwk", json!({})),
-        ("id_token_header", "jku", json!("https://evil.example/jwks")),
-        ("id_token_header", "x5u", json!("https://evil.example/x5u")),
         ("id_token_header", "crit", json!(["b64"])),
         ("id_token_header", "typ", json!("at+jwt")),
         ("id_token_header", "kid", json!(1)),
@@ -484,4 +483,194 @@ fn endless_list_of_groups_ends() {
     );
     let claims = rig.login(|_, claims| left_out(claims)).unwrap().claims;
     assert_eq!((claims.get("groups"), rig.issuer.hits("/memberOf")), (None, 20));
+}
+
+#[test]
+fn headers_that_need_not_be_understood_are_ignored() {
+    let rig = Rig::new();
+    let cases = [
+        ("jwk", json!({})),
+        ("jku", json!("https://evil.example/jwks")),
+        ("x5u", json!("https://evil.example/x5u")),
+        ("x5t#S256", json!("9cXk")),
+        ("cty", json!("json")),
+        ("typ", json!("JOSE")),
+        ("typ", json!("application/jwt")),
+    ];
+    for (name, value) in cases {
+        let found = rig.reason(|header, _| header[name] = value.clone());
+        assert_eq!(found, "accepted", "{name} = {value}");
+    }
+}
+
+#[test]
+fn key_of_the_header_never_verifies() {
+    let rig = Rig::new();
+    let stranger = Key::new("k1");
+    let (_, pending) = rig.begin();
+    let mut header = rig.header();
+    header["jwk"] = stranger.public();
+    rig.give(&stranger.sign(&header, &rig.claims(&pending)));
+    assert_eq!(rig.finish(&pending).unwrap_err().reason(), "id_token_signature");
+}
+
+#[test]
+fn metadata_that_no_login_needs_may_be_odd_or_missing() {
+    let odd = [
+        ("subject_types_supported", Value::Null),
+        ("response_types_supported", Value::Null),
+        ("id_token_signing_alg_values_supported", Value::Null),
+        ("id_token_signing_alg_values_supported", json!("EdDSA")),
+        ("id_token_signing_alg_values_supported", json!(["EdDSA", "ES256K", 7])),
+        ("service_documentation", json!("TBD")),
+        ("registration_endpoint", json!("/")),
+        ("op_policy_uri", json!("")),
+        ("claims_parameter_supported", json!("true")),
+        ("token_endpoint_auth_methods_supported", json!({})),
+        ("scopes_supported", json!(7)),
+        ("userinfo_endpoint", json!("")),
+    ];
+    for (name, value) in odd {
+        let rig = Rig::new();
+        rig.issuer.describe(name, value.clone());
+        assert_eq!(rig.reason(|_, _| {}), "accepted", "{name} = {value}");
+    }
+}
+
+/// The message of a login that cannot begin.
+fn refused(rig: &Rig) -> String {
+    let callback = Url::parse("https://id.example/cb").unwrap();
+    let begun = rig.provider.begin(&callback, &LoginHint::default());
+    begun.err().unwrap().to_string()
+}
+
+#[test]
+fn defect_of_the_metadata_is_named() {
+    let cases = [
+        ("token_endpoint", Value::Null, "token_endpoint is not a URL"),
+        (
+            "authorization_endpoint",
+            json!("/authorize"),
+            "authorization_endpoint is not a URL",
+        ),
+        ("jwks_uri", json!(""), "jwks_uri is not a URL"),
+        (
+            "issuer",
+            json!("https://other.example"),
+            "names the issuer \"https://other.example\", and the configuration \"http",
+        ),
+    ];
+    for (name, value, message) in cases {
+        let rig = Rig::new();
+        rig.issuer.describe(name, value);
+        let found = refused(&rig);
+        assert!(found.contains(message), "{found}");
+    }
+}
+
+#[test]
+fn cause_of_a_failure_is_told_while_the_issuer_is_left_alone() {
+    let rig = Rig::new();
+    rig.issuer.say("/.well-known/openid-configuration", 404, json!({}));
+    for _ in 0..2 {
+        let found = refused(&rig);
+        assert!(
+            found.contains("/.well-known/openid-configuration answered with status 404"),
+            "{found}"
+        );
+    }
+    let nowhere = Rig::bent(|settings, _| settings.issuer = "http://127.0.0.1:1".to_owned());
+    for _ in 0..2 {
+        let found = refused(&nowhere);
+        assert!(found.contains("Connection refused"), "{found}");
+    }
+}
+
+/// A login whose claims come in a signed userinfo answer, altered.
+fn with_signed_userinfo(key: Option<&Key>, bend: impl Fn(&mut Value)) -> Result<Identity, ProviderError> {
+    let rig = Rig::wanting(&["email"]);
+    let mut userinfo = json!({"iss": rig.issuer.url, "aud": "us", "sub": "u-1", "email": "signed@example.com"});
+    bend(&mut userinfo);
+    let key = key.unwrap_or(&rig.key);
+    let token = key.sign(&json!({"alg": "EdDSA", "kid": "k1"}), &userinfo);
+    rig.issuer.say("/userinfo", 200, token.into());
+    rig.login(|_, claims| remove(claims, "email"))
+}
+
+#[test]
+fn signed_userinfo_is_read() {
+    let identity = with_signed_userinfo(None, |_| {}).unwrap();
+    assert_eq!(identity.claims["email"], "signed@example.com");
+    let bare = with_signed_userinfo(None, |userinfo| {
+        remove(userinfo, "iss");
+        remove(userinfo, "aud");
+    });
+    assert_eq!(bare.unwrap().claims["email"], "signed@example.com");
+}
+
+#[test]
+fn signed_userinfo_must_be_of_the_issuer_and_for_us() {
+    let reason = |found: Result<Identity, ProviderError>| found.unwrap_err().reason();
+    let stranger = Key::new("k1");
+    assert_eq!(
+        reason(with_signed_userinfo(Some(&stranger), |_| {})),
+        "userinfo_signature"
+    );
+    for (claim, value) in [
+        ("iss", json!("https://other.example")),
+        ("aud", json!(["others"])),
+        ("aud", json!(7)),
+        ("exp", json!(NOW - 61)),
+    ] {
+        let found = with_signed_userinfo(None, |userinfo| userinfo[claim] = value.clone());
+        assert_eq!(reason(found), "userinfo_signature", "{claim} = {value}");
+    }
+    assert_eq!(
+        reason(with_signed_userinfo(None, |userinfo| userinfo["sub"] = json!("u-2"))),
+        "userinfo_sub"
+    );
+}
+
+#[test]
+fn issuer_without_discovery_is_used_by_its_endpoints() {
+    let rig = Rig::bent(|settings, issuer| {
+        let url = |path: &str| Url::parse(&format!("{issuer}{path}")).unwrap();
+        settings.rules.endpoints = Some(Box::new(Endpoints {
+            authorization: url("/authorize"),
+            token: url("/token"),
+            userinfo: None,
+            keys: url("/jwks"),
+        }));
+        settings.rules.secret_in_body = Some(true);
+    });
+    assert_eq!(rig.reason(|_, _| {}), "accepted");
+    assert_eq!(rig.issuer.hits("/.well-known/openid-configuration"), 0);
+    assert!(rig.issuer.answers.lock().unwrap().last_body.contains("client_secret="));
+}
+
+#[test]
+fn configured_parameters_go_along_with_the_request() {
+    let rig = Rig::bent(|settings, _| {
+        let parameters = [("acr_values", "eidas1"), ("max_age", "900")];
+        settings.request = RequestOptions {
+            parameters: parameters
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            form_post: true,
+        };
+    });
+    let callback = Url::parse("https://id.example/cb").unwrap();
+    let hint = LoginHint {
+        max_age: Some(Duration::from_mins(1)),
+        ..LoginHint::default()
+    };
+    let url = rig.provider.begin(&callback, &hint).unwrap().redirect;
+    let all = |wanted: &str| -> Vec<String> {
+        let pairs = url.query_pairs().filter(|(name, _)| name == wanted);
+        pairs.map(|(_, value)| value.into_owned()).collect()
+    };
+    assert_eq!(all("acr_values"), ["eidas1"]);
+    assert_eq!(all("response_mode"), ["form_post"]);
+    // The application wants a fresher proof than the configuration.
+    assert_eq!(all("max_age"), ["60"]);
 }

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule::domain::{Clock, Timestamp};
 use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
-use vestibule::federation::idp::provider::{Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError};
+use vestibule::federation::idp::provider::{
+    Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError, RequestOptions,
+};
 
 const NOW: i64 = 1_700_000_000;
 const ONE: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
@@ -38,6 +40,7 @@ impl Rig {
             allow_private_network: true,
             wanted_claims: Vec::new(),
             groups: None,
+            request: RequestOptions::default(),
             rules,
         };
         let provider = OpenIdProvider::new(settings, Clock::fixed(Timestamp(NOW * 1000))).unwrap();

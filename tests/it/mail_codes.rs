@@ -18,7 +18,7 @@ use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::step::{CodeError, FactorPage, LoginPage, LoginStep};
 use vestibule::mail::Encryption;
 use vestibule::server::language;
-use vestibule::server::login::{Incomplete, LoginData, SECURE_COOKIE, routes};
+use vestibule::server::login::{Incomplete, LoginData, cookie_name, routes};
 use vestibule::storage::{StorageError, links};
 
 const GOOD: &str = "correct horse battery";
@@ -570,7 +570,7 @@ async fn call(rig: &Rig, handle: &str, request: TestRequest) -> (StatusCode, Str
     let app = App::new().app_data(web::Data::new(login_data)).configure(routes);
     let app = init_service(app.wrap(from_fn(language::assign))).await;
     let request = request
-        .cookie(Cookie::new(SECURE_COOKIE, handle.to_owned()))
+        .cookie(Cookie::new(cookie_name(handle, true), handle.to_owned()))
         .insert_header(("Accept-Language", "de"));
     let response = call_service(&app, request.to_request()).await;
     let status = response.status();
@@ -639,7 +639,7 @@ async fn a_mail_server_that_is_down_is_told_with_a_way_out() {
     )
     .await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    for part in ["mail_unavailable", "/login/cancel", "href=\"/login\""] {
+    for part in ["mail_unavailable", "/login/cancel?login=", "href=\"/login?login="] {
         assert!(page.contains(part), "{part} in {page}");
     }
 }

@@ -143,26 +143,31 @@ impl Simulation {
                 self.call(process, ("PATCH", &path), &token, &replace("password", json!(password)));
                 self.take_in_password(&id, owner, &password);
             }
-            12 | 13 => {
-                let to = match how % 4 {
-                    0 => None,
-                    1 => Some(Person::nth(how / 4)),
-                    _ => self.truth.owners.get(&id).copied(),
-                };
-                let emails = to.map(|person| json!({"value": person.address(), "type": "work"}));
-                let emails = Value::Array(emails.into_iter().collect());
-                let answer = self.call(process, ("PATCH", &path), &token, &replace("emails", emails));
-                let owner = self.truth.owners.get(&id);
-                if answer.status < 300 && to.is_some() && owner.is_some() && to != owner.copied() {
-                    self.truth.compromised.insert(id);
-                }
-            }
+            12 | 13 => self.client_corrects_addresses((&id, &path), process, &token, how),
             _ => drop(self.call(
                 process,
                 ("PATCH", &path),
                 &token,
                 &replace("title", json!(format!("T{how}"))),
             )),
+        }
+    }
+
+    /// A client gives a user their own address, another person's, or none.
+    fn client_corrects_addresses(&mut self, (id, path): (&str, &str), process: usize, token: &str, how: u8) {
+        let owner = self.truth.owners.get(id).copied();
+        let to = match how % 4 {
+            0 => None,
+            1 => Some(Person::nth(how / 4)),
+            _ => owner,
+        };
+        let emails = to.map(|person| json!({"value": person.address(), "type": "work"}));
+        let emails: Vec<Value> = emails.into_iter().collect();
+        let operation = json!({"op": "replace", "path": "emails", "value": emails});
+        let body = json!({"schemas": [PATCH], "Operations": [operation]});
+        let answer = self.call(process, ("PATCH", path), token, &body);
+        if answer.status < 300 && to.is_some() && owner.is_some() && to != owner {
+            self.truth.compromised.insert(id.to_owned());
         }
     }
 }

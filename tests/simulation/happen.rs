@@ -9,7 +9,7 @@ use vestibule::operations::people::UserRef;
 use vestibule::operations::{approvals, identities, keys, people, providers};
 use vestibule::storage::approvals::Verdict;
 
-use super::browser::{Browser, HANDLE, Landing, SESSION};
+use super::browser::{Browser, Landing, SESSION};
 use super::event::{Event, Kind};
 use super::facts::Facts;
 use super::page::Form;
@@ -333,10 +333,10 @@ impl Simulation {
     /// The cookie of a login gets into a browser of another person, who follows the way of that login.
     fn plant_cookie(&mut self, browser: usize, from: usize) {
         let from = from % self.browsers.len();
-        if let Some(handle) = self.browsers[from].handle().cloned() {
-            let away = self.browsers[from].away.last().cloned();
-            self.browsers[browser].jar.insert(HANDLE.to_owned(), handle);
-            self.browsers[browser].away.extend(away);
+        if from != browser {
+            let mut browsers = self.browsers.get_disjoint_mut([browser, from]).expect("two browsers");
+            let [into, from] = &mut browsers;
+            into.plant(from);
         }
     }
 

@@ -136,7 +136,7 @@ struct Adapter {
 impl IdentityProvider for Adapter {
     fn begin(&self, _callback: &Url, hint: &LoginHint) -> Result<AuthorizationStart, ProviderError> {
         if self.state.lock().down.contains(&self.number) {
-            return Err(ProviderError::Unavailable(None));
+            return Err(ProviderError::Unavailable("it is down".to_owned()));
         }
         let state = random::token();
         let mut redirect = Url::parse(&issuer(self.number)).expect("an issuer is a URL");
@@ -165,7 +165,7 @@ impl IdentityProvider for Adapter {
         }
         let mut providers = self.state.lock();
         if providers.down.contains(&self.number) {
-            return Err(ProviderError::Unavailable(None));
+            return Err(ProviderError::Unavailable("it is down".to_owned()));
         }
         let code = parameters.get("code").ok_or(ProviderError::NoCode)?;
         let issued = providers

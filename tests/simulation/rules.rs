@@ -59,9 +59,10 @@ impl Simulation {
         let mut found = passwords
             .filter(|password| text.contains(*password))
             .map(|_| "a password");
-        let cookie = |name: &str, what: &'static str| {
-            let mut jars = self.browsers.iter().filter_map(|browser| browser.jar.get(name));
-            jars.any(|cookie| text.contains(cookie)).then_some(what)
+        let cookie = |prefix: &str, what: &'static str| {
+            let jars = self.browsers.iter().flat_map(|browser| &browser.jar);
+            let mut cookies = jars.filter(|(name, _)| name.starts_with(prefix));
+            cookies.any(|(_, value)| text.contains(value)).then_some(what)
         };
         found
             .next()
@@ -130,7 +131,8 @@ impl Simulation {
             return;
         }
         let cookies = exchanges.first().map(|exchange| &exchange.before);
-        let login = cookies.and_then(|jar| self.truth.logins.get(jar.get(HANDLE)?)).cloned();
+        let handle = exchanges.first().and_then(|exchange| exchange.login.as_ref());
+        let login = handle.and_then(|handle| self.truth.logins.get(handle)).cloned();
         let session = cookies.and_then(|jar| self.truth.sessions.get(jar.get(SESSION)?));
         let mut proofs = login.unwrap_or_default();
         proofs.extend(session.map(|session| session.proofs.clone()).unwrap_or_default());
@@ -191,7 +193,7 @@ impl Simulation {
         let login = exchanges
             .first()
             .filter(|exchange| !exchange.path.starts_with("/account/"));
-        let handle = login.and_then(|exchange| exchange.before.get(HANDLE));
+        let handle = login.and_then(|exchange| exchange.login.as_ref());
         let is_silent = handle.and_then(|handle| self.truth.silent_about_groups.get(handle)) == Some(&true);
         if is_silent && !new.groups.is_superset(&old.groups) {
             self.breaks("a silent provider takes no group back", id);

@@ -113,7 +113,8 @@ impl Simulation {
             answer.path.clone()
         };
         let name = path.split('/').nth(2).unwrap_or_default().to_owned();
-        if let (Some(handle), Some(at), false) = (self.browsers[browser].handle().cloned(), answer.proved, cancels) {
+        let handle = self.browsers[browser].login_of_state(&path).cloned();
+        if let (Some(handle), Some(at), false) = (handle, answer.proved, cancels) {
             let subject = format!("{name}-{}", person.name());
             let proof = self.proof(Means::Identity(name, subject), at);
             self.truth.logins.entry(handle.clone()).or_default().push(proof);
@@ -134,7 +135,7 @@ impl Simulation {
 
     /// Notes what a form proves, before the server says anything about it.
     fn note_proofs(&mut self, browser: usize, path: &str, fields: &[(String, String)]) {
-        let Some(handle) = self.browsers[browser].handle().cloned() else {
+        let Some(handle) = self.browsers[browser].login_of_form(fields).cloned() else {
             return;
         };
         let text = |name: &str| {
@@ -301,10 +302,7 @@ impl Simulation {
         };
         let person = self.browsers[browser].person;
         self.note_sign_out(before, exchanges, text("session").as_ref());
-        let handle = exchanges
-            .first()
-            .and_then(|exchange| exchange.before.get(HANDLE))
-            .cloned();
+        let handle = exchanges.first().and_then(|exchange| exchange.login.clone());
         for (id, account) in &after.accounts {
             let old = before.accounts.get(id);
             if old.is_none() {
@@ -399,9 +397,9 @@ impl Simulation {
                 .map(|session| session.proofs.clone())
                 .unwrap_or_default();
             for (name, value) in &exchange.answer.cookies {
-                if name == HANDLE && exchange.path.contains("prompt=login") {
+                if name.starts_with(HANDLE) && exchange.path.contains("prompt=login") {
                     self.truth.reauthentications.insert(value.clone());
-                } else if name == HANDLE && !value.is_empty() {
+                } else if name.starts_with(HANDLE) && !value.is_empty() {
                     self.truth
                         .logins
                         .entry(value.clone())
@@ -409,14 +407,11 @@ impl Simulation {
                         .extend(known.clone());
                 }
                 if name == SESSION && !value.is_empty() {
-                    let handle = exchange.before.get(HANDLE);
+                    let handle = exchange.login.as_ref();
                     if handle.is_some_and(|handle| self.truth.reauthentications.contains(handle)) {
                         known.clear();
                     }
-                    let login = exchange
-                        .before
-                        .get(HANDLE)
-                        .and_then(|handle| self.truth.logins.get(handle));
+                    let login = handle.and_then(|handle| self.truth.logins.get(handle));
                     let own_from = known.len();
                     known.extend(
                         login

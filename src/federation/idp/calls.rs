@@ -42,7 +42,7 @@ impl PendingAuthorization {
 }
 
 /// The parameters of an authorization response (RFC 6749 §4.1.2, RFC 9207 §2).
-const RESPONSE: [&str; 4] = ["state", "code", "iss", "error"];
+pub(crate) const RESPONSE: [&str; 4] = ["state", "code", "iss", "error"];
 
 /// Whether parameters carry the state of a pending authorization request, and none of a response's more than once
 /// (RFC 6749 §3.1).
@@ -108,14 +108,47 @@ impl Exchange<'_> {
 /// Calls an endpoint with a bearer token and returns its JSON answer. The token goes into the header, never into the
 /// URL (RFC 6750 §2.1).
 pub(crate) fn ask(client: &HttpClient, endpoint: &Url, access_token: &str) -> Result<Value, ProviderError> {
+    let response = call(client, endpoint, access_token, "application/json")?;
+    serde_json::from_slice(response.body()).map_err(|_| ProviderError::Unusable("its userinfo is not JSON".to_owned()))
+}
+
+fn call(client: &HttpClient, endpoint: &Url, access_token: &str, accept: &str) -> Result<HttpResponse, ProviderError> {
     let request = Request::get(endpoint.as_str())
-        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT, accept)
         .header(header::AUTHORIZATION, format!("Bearer {access_token}"));
     let response = client.send(prepared(request.body(Vec::new()))?)?;
     if response.status() != StatusCode::OK {
         return Err(refusal(&response));
     }
-    serde_json::from_slice(response.body()).map_err(|_| ProviderError::Unusable("its userinfo is not JSON".to_owned()))
+    Ok(response)
+}
+
+/// The answer of a userinfo endpoint.
+pub(crate) enum Userinfo {
+    /// A JSON object.
+    Plain(Map<String, Value>),
+    /// A signed token, not verified yet.
+    Signed(String),
+}
+
+/// Asks a userinfo endpoint, which answers with JSON or with a signed token (OpenID Connect Core §5.3.2).
+pub(crate) fn ask_userinfo(client: &HttpClient, endpoint: &Url, access_token: &str) -> Result<Userinfo, ProviderError> {
+    let unusable = |what: &str| ProviderError::Unusable(format!("its userinfo is {what}"));
+    let response = call(client, endpoint, access_token, "application/json, application/jwt")?;
+    let body = response.body();
+    // The body tells the forms apart; a JSON object begins with a brace whatever its content type.
+    if let Ok(value) = serde_json::from_slice::<Value>(body) {
+        return match value {
+            Value::Object(claims) => Ok(Userinfo::Plain(claims)),
+            _ => Err(unusable("not a JSON object")),
+        };
+    }
+    let text = std::str::from_utf8(body).map_err(|_| unusable("neither JSON nor a token"))?;
+    match text.trim().split('.').count() {
+        3 => Ok(Userinfo::Signed(text.trim().to_owned())),
+        5 => Err(unusable("encrypted, which is not supported")),
+        _ => Err(unusable("neither JSON nor a token")),
+    }
 }
 
 /// Rejects token types other than `bearer` (RFC 6749 §7.1).
@@ -136,7 +169,9 @@ pub(crate) fn refusal(response: &HttpResponse) -> ProviderError {
     let code = serde_json::from_slice::<Map<String, Value>>(response.body()).ok();
     match code.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str) {
         Some(code) => ProviderError::from_code(code),
-        None if response.status().is_server_error() => ProviderError::Unavailable(None),
+        None if response.status().is_server_error() => {
+            ProviderError::Unavailable(format!("it answered with status {}", response.status().as_u16()))
+        }
         None => ProviderError::Unusable(format!(
             "its answer has status {} and unexpected content",
             response.status().as_u16()

@@ -1,18 +1,13 @@
 //! Validates ID tokens (OpenID Connect Core §3.1.3.7). Every defect has its own code for the audit.
 //!
-//! The openidconnect crate checks signatures and keys. Claims are read as plain JSON, because the types of the crate
-//! reject a whole token over an optional claim of another shape, and accept the string `"true"` for a verified e-mail
-//! in lenient mode.
+//! Claims are read as plain JSON, because the types of the openidconnect crate reject a whole token over an optional claim
+//! of another shape, and accept the string `"true"` for a verified e-mail in lenient mode.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm as Algorithm};
-use openidconnect::{
-    AccessToken, AccessTokenHash, AuthorizationCode, AuthorizationCodeHash, JsonWebKey, JsonWebKeyAlgorithm,
-    JsonWebKeyUse,
-};
+use openidconnect::core::CoreJsonWebKeySet;
+use openidconnect::{AccessToken, AccessTokenHash, AuthorizationCode, AuthorizationCodeHash};
 use serde_json::{Map, Value};
 
+use super::jws::SignedToken;
 use crate::domain::Timestamp;
 use crate::storage::random;
 
@@ -20,14 +15,6 @@ use crate::storage::random;
 const SKEW: f64 = 60.0;
 /// Longest subject, in bytes (OpenID Connect Core §2).
 pub(crate) const LONGEST_SUBJECT: usize = 255;
-/// Accepted signature algorithms. No shared secrets: a client secret is easier to guess than a key.
-pub(crate) const ALGORITHMS: [Algorithm; 4] = [
-    Algorithm::RsaSsaPkcs1V15Sha256,
-    Algorithm::EcdsaP256Sha256,
-    Algorithm::EdDsa,
-    Algorithm::RsaSsaPssSha256,
-];
-
 /// A defect of an ID token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -36,7 +23,7 @@ pub enum TokenDefect {
     Missing,
     #[error("it is not a JWT")]
     Malformed,
-    #[error("its header has keys, critical extensions or another type")]
+    #[error("its header has critical extensions, or the type of another kind of token")]
     Header,
     #[error("its algorithm is not allowed")]
     Algorithm,
@@ -70,6 +57,8 @@ pub enum TokenDefect {
     HostedDomain,
     #[error("the userinfo is about another sub")]
     UserinfoSubject,
+    #[error("the userinfo is not signed for us by the issuer")]
+    Userinfo,
 }
 
 impl TokenDefect {
@@ -95,6 +84,7 @@ impl TokenDefect {
             Self::Tenant => "id_token_tid",
             Self::HostedDomain => "id_token_hd",
             Self::UserinfoSubject => "userinfo_sub",
+            Self::Userinfo => "userinfo_signature",
         }
     }
 }
@@ -115,111 +105,25 @@ pub(crate) struct Expected<'a> {
     pub now: Timestamp,
 }
 
-/// A parsed token, not verified yet.
-pub(crate) struct IdToken<'a> {
-    signed: &'a str,
-    signature: Vec<u8>,
-    algorithm: Algorithm,
-    key_id: Option<String>,
-    claims: Map<String, Value>,
-}
-
-impl<'a> IdToken<'a> {
-    /// Parses a token and rejects what no key could make valid. `allowed` are the algorithms of the issuer.
-    pub(crate) fn parse(token: &'a str, allowed: &[Algorithm]) -> Result<Self, TokenDefect> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(TokenDefect::Malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(TokenDefect::Malformed)?;
-        let header = object(header)?;
-        let algorithm = header.get("alg").cloned().ok_or(TokenDefect::Algorithm)?;
-        let algorithm: Algorithm = serde_json::from_value(algorithm).map_err(|_| TokenDefect::Algorithm)?;
-        if !ALGORITHMS.contains(&algorithm) || !allowed.contains(&algorithm) {
-            return Err(TokenDefect::Algorithm);
-        }
-        let typed = match header.get("typ") {
-            None => true,
-            Some(Value::String(kind)) => kind.eq_ignore_ascii_case("JWT"),
-            Some(_) => false,
-        };
-        if !typed
-            || ["jwk", "jku", "x5u", "crit"]
-                .iter()
-                .any(|name| header.contains_key(*name))
-        {
-            return Err(TokenDefect::Header);
-        }
-        let key_id = match header.get("kid") {
-            None => None,
-            Some(Value::String(id)) => Some(id.clone()),
-            Some(_) => return Err(TokenDefect::Header),
-        };
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenDefect::Malformed)?;
-        Ok(Self {
-            signed,
-            signature,
-            algorithm,
-            key_id,
-            claims: object(payload)?,
-        })
-    }
-
-    /// Returns the unverified claims.
-    pub(crate) fn unverified(&self) -> &Map<String, Value> {
-        &self.claims
-    }
-
-    /// Returns the claims, if one of the issuer's keys verifies the signature and all values match.
-    ///
-    /// [`TokenDefect::UnknownKey`] means that newly fetched keys may help.
-    pub(crate) fn verify(
-        &self,
-        keys: &CoreJsonWebKeySet,
-        expected: &Expected<'_>,
-    ) -> Result<Map<String, Value>, TokenDefect> {
-        let key = self.signer(keys)?;
-        check_claims(&self.claims, expected)?;
-        let access_token = AccessToken::new(expected.access_token.to_owned());
-        let hash =
-            AccessTokenHash::from_token(&access_token, &self.algorithm, key).map_err(|_| TokenDefect::Algorithm)?;
-        check_hash(self.claims.get("at_hash"), hash.as_str(), TokenDefect::AccessTokenHash)?;
-        let code = AuthorizationCode::new(expected.code.to_owned());
-        let hash = AuthorizationCodeHash::from_code(&code, &self.algorithm, key).map_err(|_| TokenDefect::Algorithm)?;
-        check_hash(self.claims.get("c_hash"), hash.as_str(), TokenDefect::CodeHash)?;
-        Ok(self.claims.clone())
-    }
-
-    /// Returns the key that verifies the signature.
-    fn signer<'k>(&self, keys: &'k CoreJsonWebKeySet) -> Result<&'k CoreJsonWebKey, TokenDefect> {
-        let mut candidates = keys.keys().iter().filter(|key| self.fits(key)).peekable();
-        if candidates.peek().is_none() {
-            return Err(TokenDefect::UnknownKey);
-        }
-        // Without a `kid`, the right key may be one that is not fetched yet.
-        let defect = if self.key_id.is_some() {
-            TokenDefect::Signature
-        } else {
-            TokenDefect::UnknownKey
-        };
-        candidates
-            .find(|key| {
-                key.verify_signature(&self.algorithm, self.signed.as_bytes(), &self.signature)
-                    .is_ok()
-            })
-            .ok_or(defect)
-    }
-
-    fn fits(&self, key: &CoreJsonWebKey) -> bool {
-        let named = match (&self.key_id, key.key_id()) {
-            (Some(wanted), Some(id)) => wanted == id.as_str(),
-            (Some(_), None) => false,
-            (None, _) => true,
-        };
-        let for_algorithm = match key.signing_alg() {
-            JsonWebKeyAlgorithm::Algorithm(algorithm) => *algorithm == self.algorithm,
-            JsonWebKeyAlgorithm::Unspecified => true,
-            JsonWebKeyAlgorithm::Unsupported => false,
-        };
-        named && for_algorithm && key.key_use().is_none_or(JsonWebKeyUse::allows_signature)
-    }
+/// Returns the claims of an ID token, if one of the issuer's keys verifies the signature and all values match.
+///
+/// [`TokenDefect::UnknownKey`] means that newly fetched keys may help.
+pub(crate) fn verify(
+    token: &SignedToken<'_>,
+    keys: &CoreJsonWebKeySet,
+    expected: &Expected<'_>,
+) -> Result<Map<String, Value>, TokenDefect> {
+    let (claims, key) = token.verify(keys)?;
+    check_claims(claims, expected)?;
+    let access_token = AccessToken::new(expected.access_token.to_owned());
+    let hash = AccessTokenHash::from_token(&access_token, token.algorithm(), key);
+    let hash = hash.map_err(|_| TokenDefect::Algorithm)?;
+    check_hash(claims.get("at_hash"), hash.as_str(), TokenDefect::AccessTokenHash)?;
+    let code = AuthorizationCode::new(expected.code.to_owned());
+    let hash = AuthorizationCodeHash::from_code(&code, token.algorithm(), key);
+    let hash = hash.map_err(|_| TokenDefect::Algorithm)?;
+    check_hash(claims.get("c_hash"), hash.as_str(), TokenDefect::CodeHash)?;
+    Ok(claims.clone())
 }
 
 /// Returns the subject of verified claims: `sub`, or another claim that is as stable.
@@ -234,9 +138,35 @@ pub fn subject<'c>(claims: &'c Map<String, Value>, claim: &str) -> Result<&'c st
     }
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, TokenDefect> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenDefect::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| TokenDefect::Malformed)
+/// Checks the claims of a signed userinfo answer (OpenID Connect Core §5.3.2): `iss` and `aud` are optional, but name the
+/// issuer and us if they are there.
+pub(crate) fn check_userinfo(
+    claims: &Map<String, Value>,
+    (issuer, client_id): (&str, &str),
+    now: Timestamp,
+) -> Result<(), TokenDefect> {
+    let is_issuer = claims.get("iss").is_none_or(|iss| iss == issuer);
+    let is_for_us = match claims.get("aud") {
+        None => true,
+        Some(Value::String(one)) => one == client_id,
+        Some(Value::Array(several)) => several.iter().any(|one| one == client_id),
+        Some(_) => false,
+    };
+    let is_current = match claims.get("exp") {
+        None => true,
+        Some(expiry) => expiry.as_f64().is_some_and(|expiry| expiry + SKEW > seconds(now)),
+    };
+    if is_issuer && is_for_us && is_current {
+        Ok(())
+    } else {
+        Err(TokenDefect::Userinfo)
+    }
+}
+
+fn seconds(time: Timestamp) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds stay exact for 285,000 years")]
+    let milliseconds = time.0 as f64;
+    milliseconds / 1000.0
 }
 
 fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), TokenDefect> {
@@ -244,8 +174,7 @@ fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
         return Err(TokenDefect::Issuer);
     }
     check_audience(claims, expected.client_id)?;
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds stay exact for 285,000 years")]
-    let now = expected.now.0 as f64 / 1000.0;
+    let now = seconds(expected.now);
     let time = |name: &str| claims.get(name).and_then(Value::as_f64);
     if !time("exp").is_some_and(|expiry| expiry + SKEW > now) {
         return Err(TokenDefect::Expired);

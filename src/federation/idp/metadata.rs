@@ -4,22 +4,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use openidconnect::core::{
-    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
-    CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
-    CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
-};
+use openidconnect::core::{CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
 use openidconnect::http::{Request, StatusCode, header};
-use openidconnect::{AdditionalProviderMetadata, DiscoveryError, IssuerUrl, JsonWebKeySetUrl, ProviderMetadata};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
+use super::jws;
+use super::provider::ProviderError;
 use crate::domain::{Clock, Timestamp};
-use crate::federation::idp::provider::ProviderError;
 use crate::gate::{Full, Gate};
-use crate::http_client::{HttpClient, HttpError};
+use crate::http_client::HttpClient;
 
 /// Time for which metadata is cached.
 const FRESH: Duration = Duration::from_hours(1);
@@ -32,28 +28,48 @@ const KEY_INTERVAL: Duration = Duration::from_mins(1);
 const WAITING: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Additional {
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
+/// Where an issuer publishes its endpoints and keys.
+#[derive(Clone, Debug)]
+pub(crate) enum MetadataSource {
+    /// A document at this URL, which must name the issuer.
+    Document(Url),
+    /// The configuration, for an issuer that publishes no document.
+    Configured(Box<Endpoints>),
 }
 
-impl AdditionalProviderMetadata for Additional {}
+impl MetadataSource {
+    /// The document of an issuer (OpenID Connect Discovery §4).
+    pub(crate) fn of_issuer(issuer: &str) -> Option<Self> {
+        let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        Url::parse(&place).ok().map(Self::Document)
+    }
 
-type Published = ProviderMetadata<
-    Additional,
-    CoreAuthDisplay,
-    CoreClientAuthMethod,
-    CoreClaimName,
-    CoreClaimType,
-    CoreGrantType,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJweKeyManagementAlgorithm,
-    CoreJsonWebKey,
-    CoreResponseMode,
-    CoreResponseType,
-    CoreSubjectIdentifierType,
->;
+    /// The URLs that are called or shown to browsers without a document that could name them.
+    pub(crate) fn urls(&self) -> Vec<&Url> {
+        match self {
+            Self::Document(place) => vec![place],
+            Self::Configured(endpoints) => {
+                let needed = [&endpoints.authorization, &endpoints.token, &endpoints.keys];
+                needed.into_iter().chain(&endpoints.userinfo).collect()
+            }
+        }
+    }
+}
+
+/// The endpoints of an issuer that publishes no metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoints {
+    /// Authorization endpoint.
+    pub authorization: Url,
+    /// Token endpoint.
+    pub token: Url,
+    /// Userinfo endpoint.
+    #[serde(default)]
+    pub userinfo: Option<Url>,
+    /// The address of its keys (`jwks_uri`).
+    pub keys: Url,
+}
 
 /// The part of the metadata that a login needs.
 #[derive(Clone, Debug)]
@@ -66,7 +82,7 @@ pub(crate) struct Metadata {
     pub(crate) secret_in_body: bool,
     /// Whether every answer carries `iss` (RFC 9207 §3).
     pub(crate) promises_iss: bool,
-    jwks_uri: JsonWebKeySetUrl,
+    jwks_uri: Url,
     pub(crate) keys: CoreJsonWebKeySet,
     /// Issuer of each key by key id, where a key set for many issuers names it.
     pub(crate) key_issuers: HashMap<String, String>,
@@ -74,9 +90,8 @@ pub(crate) struct Metadata {
 
 /// The metadata of one issuer, fetched on first use.
 pub(crate) struct MetadataCache {
-    issuer: IssuerUrl,
-    /// URL of the metadata, if it does not follow from the issuer.
-    place: Option<Url>,
+    issuer: String,
+    source: MetadataSource,
     clock: Clock,
     state: Mutex<State>,
     /// Entered for a fetch; the others wait outside, and no lock is held meanwhile.
@@ -87,14 +102,50 @@ pub(crate) struct MetadataCache {
 struct State {
     metadata: Option<(Arc<Metadata>, Timestamp)>,
     keys_fetched: Option<Timestamp>,
-    failed: Option<Timestamp>,
+    failed: Option<(Timestamp, Failure)>,
+}
+
+/// A failure of a moment ago.
+#[derive(Clone)]
+struct Failure {
+    is_unavailable: bool,
+    cause: String,
+}
+
+impl Failure {
+    fn new(error: &ProviderError) -> Self {
+        match error {
+            ProviderError::Unavailable(cause) => Self {
+                is_unavailable: true,
+                cause: cause.clone(),
+            },
+            ProviderError::Unusable(cause) => Self {
+                is_unavailable: false,
+                cause: cause.clone(),
+            },
+            other => Self {
+                is_unavailable: false,
+                cause: other.to_string(),
+            },
+        }
+    }
+
+    /// The error for those who come while the issuer is left alone.
+    fn error(&self) -> ProviderError {
+        let cause = format!("{} (asked less than {} s ago)", self.cause, BACK_OFF.as_secs());
+        if self.is_unavailable {
+            ProviderError::Unavailable(cause)
+        } else {
+            ProviderError::Unusable(cause)
+        }
+    }
 }
 
 impl MetadataCache {
-    pub(crate) fn new(issuer: IssuerUrl, place: Option<Url>, clock: Clock) -> Self {
+    pub(crate) fn new(issuer: String, source: MetadataSource, clock: Clock) -> Self {
         Self {
             issuer,
-            place,
+            source,
             clock,
             state: Mutex::default(),
             fetching: Gate::new(1, WAITING, PATIENCE),
@@ -110,12 +161,12 @@ impl MetadataCache {
         if let Some(known) = self.known() {
             return known;
         }
-        let _pass = self.fetching.enter().map_err(|Full| ProviderError::Unavailable(None))?;
+        let _pass = self.fetching.enter().map_err(|Full| too_many_wait())?;
         // Another caller may have fetched it meanwhile, or failed to.
         if let Some(known) = self.known() {
             return known;
         }
-        match discover(&self.issuer, self.place.as_ref(), client) {
+        match self.load(client) {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
                 *self.state() = State {
@@ -125,7 +176,7 @@ impl MetadataCache {
                 Ok(metadata)
             }
             Err(error) => {
-                self.state().failed = Some(self.clock.now());
+                self.state().failed = Some((self.clock.now(), Failure::new(&error)));
                 Err(error)
             }
         }
@@ -137,8 +188,8 @@ impl MetadataCache {
         match &state.metadata {
             Some((metadata, fetched)) if now < fetched.plus(FRESH) => Some(Ok(Arc::clone(metadata))),
             _ => {
-                let failed = state.failed.is_some_and(|failed| now < failed.plus(BACK_OFF));
-                failed.then_some(Err(ProviderError::Unavailable(None)))
+                let recent = state.failed.as_ref().filter(|(at, _)| now < at.plus(BACK_OFF));
+                recent.map(|(_, failure)| Err(failure.error()))
             }
         }
     }
@@ -150,7 +201,7 @@ impl MetadataCache {
         seen: &Metadata,
         client: &HttpClient,
     ) -> Result<Option<Arc<Metadata>>, ProviderError> {
-        let _pass = self.fetching.enter().map_err(|Full| ProviderError::Unavailable(None))?;
+        let _pass = self.fetching.enter().map_err(|Full| too_many_wait())?;
         let now = self.clock.now();
         {
             let mut state = self.state();
@@ -180,58 +231,99 @@ impl MetadataCache {
     }
 }
 
-fn discover(issuer: &IssuerUrl, place: Option<&Url>, client: &HttpClient) -> Result<Metadata, ProviderError> {
-    let (published, key_issuers) = match place {
-        None => {
-            let published = Published::discover(issuer, &|request| client.send(request)).map_err(discovery_failed)?;
-            (published, HashMap::new())
+/// A document of metadata, of which only the members that a login needs are read. Members that are missing or of another
+/// form than the standard's count only if a login needs them.
+struct Published(Map<String, Value>);
+
+impl Published {
+    fn texts(&self, name: &str) -> Option<Vec<&str>> {
+        match self.0.get(name)? {
+            Value::String(one) => Some(vec![one]),
+            Value::Array(several) => Some(several.iter().filter_map(Value::as_str).collect()),
+            _ => None,
         }
-        Some(place) => discover_at(place, issuer, client)?,
-    };
-    let authorization_endpoint = published.authorization_endpoint().url().clone();
-    client.check(&authorization_endpoint)?;
-    let token_endpoint = published
-        .token_endpoint()
-        .map(|endpoint| endpoint.url().clone())
-        .ok_or_else(|| ProviderError::Unusable("its metadata has no token_endpoint".to_owned()))?;
-    let methods = published.token_endpoint_auth_methods_supported();
-    let offers = |method| methods.is_some_and(|methods| methods.contains(&method));
-    Ok(Metadata {
-        authorization_endpoint,
-        token_endpoint,
-        userinfo_endpoint: published.userinfo_endpoint().map(|endpoint| endpoint.url().clone()),
-        algorithms: published.id_token_signing_alg_values_supported().clone(),
-        secret_in_body: offers(CoreClientAuthMethod::ClientSecretPost)
-            && !offers(CoreClientAuthMethod::ClientSecretBasic),
-        promises_iss: published
-            .additional_metadata()
-            .authorization_response_iss_parameter_supported,
-        jwks_uri: published.jwks_uri().clone(),
-        keys: published.jwks().clone(),
-        key_issuers,
-    })
-}
-
-/// Reads metadata from another URL, such as one for many tenants. It must still name the configured issuer.
-fn discover_at(
-    place: &Url,
-    issuer: &IssuerUrl,
-    client: &HttpClient,
-) -> Result<(Published, HashMap<String, String>), ProviderError> {
-    let published: Published = document(place, client)?;
-    if published.issuer() != issuer {
-        return Err(other_issuer());
     }
-    let (keys, key_issuers) = fetch_keys(published.jwks_uri(), client)?;
-    Ok((published.set_jwks(keys), key_issuers))
+
+    fn url(&self, name: &str) -> Option<Url> {
+        Url::parse(self.0.get(name)?.as_str()?).ok()
+    }
+
+    fn needed_url(&self, name: &str) -> Result<Url, ProviderError> {
+        self.url(name).ok_or_else(|| {
+            let defect = if self.0.contains_key(name) {
+                "is not a URL"
+            } else {
+                "is missing"
+            };
+            ProviderError::Unusable(format!("{name} {defect} in its metadata"))
+        })
+    }
+
+    /// The signing algorithms, all that are supported here if it names none.
+    fn algorithms(&self) -> Vec<CoreJwsSigningAlgorithm> {
+        let Some(names) = self.texts("id_token_signing_alg_values_supported") else {
+            return jws::ALGORITHMS.to_vec();
+        };
+        let known = |name: &str| serde_json::from_value(name.into()).ok();
+        names.into_iter().filter_map(known).collect()
+    }
 }
 
-/// Fetches the keys, and the issuer of each key that names one.
-fn fetch_keys(
-    place: &JsonWebKeySetUrl,
-    client: &HttpClient,
-) -> Result<(CoreJsonWebKeySet, HashMap<String, String>), ProviderError> {
-    let document: Value = document(place.url(), client)?;
+impl MetadataCache {
+    /// Fetches the metadata and the keys.
+    fn load(&self, client: &HttpClient) -> Result<Metadata, ProviderError> {
+        let endpoints = match &self.source {
+            MetadataSource::Document(place) => return self.read_document(place, client),
+            MetadataSource::Configured(endpoints) => endpoints,
+        };
+        let (keys, key_issuers) = fetch_keys(&endpoints.keys, client)?;
+        Ok(Metadata {
+            authorization_endpoint: endpoints.authorization.clone(),
+            token_endpoint: endpoints.token.clone(),
+            userinfo_endpoint: endpoints.userinfo.clone(),
+            algorithms: jws::ALGORITHMS.to_vec(),
+            secret_in_body: false,
+            promises_iss: false,
+            jwks_uri: endpoints.keys.clone(),
+            keys,
+            key_issuers,
+        })
+    }
+
+    fn read_document(&self, place: &Url, client: &HttpClient) -> Result<Metadata, ProviderError> {
+        let published = Published(document(place, client)?);
+        let issuer = published.0.get("issuer").and_then(Value::as_str);
+        if issuer != Some(&self.issuer) {
+            let named = issuer.map_or_else(|| "no issuer".to_owned(), |issuer| format!("the issuer {issuer:?}"));
+            return Err(ProviderError::Unusable(format!(
+                "its metadata at {place} names {named}, and the configuration {:?}; they must be the same to the letter",
+                self.issuer
+            )));
+        }
+        let authorization_endpoint = published.needed_url("authorization_endpoint")?;
+        client.check(&authorization_endpoint)?;
+        let token_endpoint = published.needed_url("token_endpoint")?;
+        let jwks_uri = published.needed_url("jwks_uri")?;
+        let (keys, key_issuers) = fetch_keys(&jwks_uri, client)?;
+        let methods = published.texts("token_endpoint_auth_methods_supported");
+        let offers = |method| methods.as_ref().is_some_and(|methods| methods.contains(&method));
+        Ok(Metadata {
+            authorization_endpoint,
+            token_endpoint,
+            userinfo_endpoint: published.url("userinfo_endpoint"),
+            algorithms: published.algorithms(),
+            secret_in_body: offers("client_secret_post") && !offers("client_secret_basic"),
+            promises_iss: published.0.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
+            jwks_uri,
+            keys,
+            key_issuers,
+        })
+    }
+}
+
+/// Fetches the keys, and the issuer of each key that names one. Keys of unknown kinds are left out.
+fn fetch_keys(place: &Url, client: &HttpClient) -> Result<(CoreJsonWebKeySet, HashMap<String, String>), ProviderError> {
+    let document: Map<String, Value> = document(place, client)?;
     let listed = document.get("keys").and_then(Value::as_array).into_iter().flatten();
     let issuer = |key: &Value| {
         Some((
@@ -240,48 +332,30 @@ fn fetch_keys(
         ))
     };
     let key_issuers = listed.filter_map(issuer).collect();
-    let keys = serde_json::from_value(document).map_err(|_| unreadable())?;
+    let keys = serde_json::from_value(document.into())
+        .map_err(|_| ProviderError::Unusable(format!("its keys at {place} are not a JSON Web Key Set")))?;
     Ok((keys, key_issuers))
 }
 
 fn document<T: DeserializeOwned>(place: &Url, client: &HttpClient) -> Result<T, ProviderError> {
+    let unreadable = || ProviderError::Unusable(format!("the document at {place} is not a JSON object"));
     let request = Request::get(place.as_str())
-        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT, "application/json, application/jwk-set+json")
         .body(Vec::new())
         .map_err(|_| unreadable())?;
     let response = client.send(request)?;
     let status = response.status();
+    let answered = || format!("{place} answered with status {}", status.as_u16());
     if status.is_server_error() {
-        return Err(ProviderError::Unavailable(None));
+        return Err(ProviderError::Unavailable(answered()));
     }
     if status != StatusCode::OK {
-        return Err(bad_status(status));
+        return Err(ProviderError::Unusable(answered()));
     }
     serde_json::from_slice(response.body()).map_err(|_| unreadable())
 }
 
-fn bad_status(status: StatusCode) -> ProviderError {
-    ProviderError::Unusable(format!(
-        "its metadata came with status {}, or not as JSON",
-        status.as_u16()
-    ))
-}
-
-fn other_issuer() -> ProviderError {
-    ProviderError::Unusable("its metadata names another issuer than the configuration".to_owned())
-}
-
-fn unreadable() -> ProviderError {
-    ProviderError::Unusable("its metadata cannot be read".to_owned())
-}
-
-/// Converts a discovery error, without the body of the answer.
-fn discovery_failed(error: DiscoveryError<HttpError>) -> ProviderError {
-    match error {
-        DiscoveryError::Request(error) => ProviderError::Unavailable(Some(error)),
-        DiscoveryError::Response(status, _, _) if status.is_server_error() => ProviderError::Unavailable(None),
-        DiscoveryError::Response(status, _, _) => bad_status(status),
-        DiscoveryError::Validation(_) => other_issuer(),
-        _ => unreadable(),
-    }
+/// The error of a login that would wait too long for the provider.
+pub(crate) fn too_many_wait() -> ProviderError {
+    ProviderError::Unavailable("too many logins wait for it".to_owned())
 }

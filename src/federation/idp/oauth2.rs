@@ -12,6 +12,7 @@ use url::{Url, form_urlencoded};
 use super::calls::{self, Exchange, PendingAuthorization};
 use super::provider::{
     AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
+    RequestOptions,
 };
 use crate::domain::Secret;
 use crate::federation::idp::claim::lookup;
@@ -31,6 +32,8 @@ pub(crate) struct OAuth2Settings {
     pub scopes: Vec<String>,
     /// Whether it may be on a private network and speak plain `http`.
     pub allow_private_network: bool,
+    /// The parameters of its authorization requests.
+    pub request: RequestOptions,
     /// Its endpoints, and how its answers are read.
     pub rules: OAuth2Rules,
 }
@@ -165,6 +168,9 @@ impl IdentityProvider for OAuth2Provider {
         if let Some(login) = &hint.login {
             // GitHub's name for `login_hint`; other providers ignore it.
             query.append_pair("login", login);
+        }
+        for (name, value) in self.settings.request.parameters(&LoginHint::default()) {
+            query.append_pair(name, &value);
         }
         drop(query);
         Ok(AuthorizationStart {

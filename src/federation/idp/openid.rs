@@ -2,19 +2,21 @@
 
 use openidconnect::core::CoreJsonWebKeySet;
 use openidconnect::http::StatusCode;
-use openidconnect::{IssuerUrl, JsonWebKey, PkceCodeChallenge, PkceCodeVerifier};
+use openidconnect::{JsonWebKey, PkceCodeChallenge, PkceCodeVerifier};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::calls::{self, Exchange, PendingAuthorization};
+use super::calls::{self, Exchange, PendingAuthorization, Userinfo};
 use super::groups_endpoint::GroupsEndpoint;
 use super::provider::{
     AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
+    RequestOptions,
 };
 use crate::domain::{Clock, Secret};
-use crate::federation::idp::id_token::{Expected, IdToken, TokenDefect, subject};
-use crate::federation::idp::metadata::{Metadata, MetadataCache};
+use crate::federation::idp::id_token::{self, Expected, TokenDefect, subject};
+use crate::federation::idp::jws::{ALGORITHMS, SignedToken};
+use crate::federation::idp::metadata::{Endpoints, Metadata, MetadataCache, MetadataSource};
 use crate::federation::idp::tenant::IssuerRule;
 use crate::http_client::{HttpClient, HttpError, HttpSettings};
 
@@ -30,6 +32,10 @@ const EMAIL_CLAIMS: [&str; 2] = ["email", EMAIL_VERIFIED];
 pub struct OpenIdRules {
     /// URL of the metadata, if it does not follow from the issuer (OpenID Connect Discovery §4).
     pub discovery_url: Option<Url>,
+    /// Its endpoints, if it publishes no metadata.
+    pub endpoints: Option<Box<Endpoints>>,
+    /// Whether the client secret goes into the request body; if unset, its metadata decide.
+    pub secret_in_body: Option<bool>,
     /// The allowed tenants of a multi-tenant issuer; all if empty.
     pub allowed_tenants: Vec<String>,
     /// The Google Workspace domain that users must belong to (`hd`).
@@ -46,6 +52,8 @@ impl Default for OpenIdRules {
     fn default() -> Self {
         Self {
             discovery_url: None,
+            endpoints: None,
+            secret_in_body: None,
             allowed_tenants: Vec::new(),
             hosted_domain: None,
             subject: "sub".to_owned(),
@@ -72,6 +80,8 @@ pub struct OpenIdSettings {
     pub wanted_claims: Vec<String>,
     /// Where the groups of a person are asked for if the claims leave them out.
     pub groups: Option<GroupsEndpoint>,
+    /// The parameters of its authorization requests.
+    pub request: RequestOptions,
     /// Its deviations from the standard.
     pub rules: OpenIdRules,
 }
@@ -98,10 +108,15 @@ impl OpenIdProvider {
     /// is down.
     pub fn new(settings: OpenIdSettings, clock: Clock) -> Result<Self, HttpError> {
         let client = HttpClient::new(HttpSettings::new(settings.allow_private_network))?;
-        // The issuer is also kept as text, since issuers are compared byte for byte and a URL adds a slash.
-        let url = IssuerUrl::new(settings.issuer.clone()).map_err(|_| HttpError::Scheme)?;
-        let place = settings.rules.discovery_url.clone();
-        client.check(place.as_ref().unwrap_or_else(|| url.url()))?;
+        let rules = &settings.rules;
+        let source = match (&rules.endpoints, &rules.discovery_url) {
+            (Some(endpoints), _) => MetadataSource::Configured(endpoints.clone()),
+            (None, Some(place)) => MetadataSource::Document(place.clone()),
+            (None, None) => MetadataSource::of_issuer(&settings.issuer).ok_or(HttpError::Scheme)?,
+        };
+        for url in source.urls() {
+            client.check(url)?;
+        }
         if let Some(groups) = &settings.groups {
             client.check(&groups.url)?;
         }
@@ -110,7 +125,7 @@ impl OpenIdProvider {
                 issuer: settings.issuer.clone(),
                 tenants: settings.rules.allowed_tenants.clone(),
             },
-            metadata: MetadataCache::new(url, place, clock.clone()),
+            metadata: MetadataCache::new(settings.issuer.clone(), source, clock.clone()),
             settings,
             client,
             clock,
@@ -127,7 +142,7 @@ impl OpenIdProvider {
             endpoint: &metadata.token_endpoint,
             client_id: &self.settings.client_id,
             client_secret: self.settings.client_secret.as_ref(),
-            secret_in_body: metadata.secret_in_body,
+            secret_in_body: self.settings.rules.secret_in_body.unwrap_or(metadata.secret_in_body),
             code,
             pending,
             pkce: true,
@@ -147,7 +162,7 @@ impl OpenIdProvider {
         metadata: &Metadata,
     ) -> Result<(Map<String, Value>, String), ProviderError> {
         let token = tokens.id_token.as_deref().ok_or(TokenDefect::Missing)?;
-        let token = IdToken::parse(token, &metadata.algorithms)?;
+        let token = SignedToken::parse(token, &metadata.algorithms)?;
         let issuer = self.issuer.expected(token.unverified())?;
         let expected = Expected {
             issuer: &issuer,
@@ -157,18 +172,29 @@ impl OpenIdProvider {
             access_token: &tokens.access_token,
             now: self.clock.now(),
         };
-        let claims = match token.verify(&self.keys(metadata, &token, &issuer), &expected) {
+        let verified = self.with_keys(metadata, |metadata| {
+            id_token::verify(&token, &self.keys(metadata, &token, &issuer), &expected)
+        });
+        Ok((verified?, issuer))
+    }
+
+    /// Verifies with the known keys, and once more with newly fetched ones if none fits.
+    fn with_keys<T>(
+        &self,
+        metadata: &Metadata,
+        verify: impl Fn(&Metadata) -> Result<T, TokenDefect>,
+    ) -> Result<T, ProviderError> {
+        match verify(metadata) {
             Err(TokenDefect::UnknownKey) => match self.metadata.renew_keys(metadata, &self.client)? {
-                Some(renewed) => token.verify(&self.keys(&renewed, &token, &issuer), &expected)?,
-                None => return Err(TokenDefect::UnknownKey.into()),
+                Some(renewed) => Ok(verify(&renewed)?),
+                None => Err(TokenDefect::UnknownKey.into()),
             },
-            verdict => verdict?,
-        };
-        Ok((claims, issuer))
+            verdict => Ok(verdict?),
+        }
     }
 
     /// Returns the keys that may sign for an issuer.
-    fn keys(&self, metadata: &Metadata, token: &IdToken<'_>, issuer: &str) -> CoreJsonWebKeySet {
+    fn keys(&self, metadata: &Metadata, token: &SignedToken<'_>, issuer: &str) -> CoreJsonWebKeySet {
         if !self.issuer.is_of_many() {
             return metadata.keys.clone();
         }
@@ -200,6 +226,7 @@ impl OpenIdProvider {
     fn add_userinfo(
         &self,
         claims: &mut Map<String, Value>,
+        issuer: &str,
         tokens: &Tokens,
         metadata: &Metadata,
     ) -> Result<(), ProviderError> {
@@ -210,11 +237,33 @@ impl OpenIdProvider {
             return Ok(());
         }
         calls::must_be_bearer(&tokens.token_type)?;
-        let Value::Object(mut more) = calls::ask(&self.client, endpoint, &tokens.access_token)? else {
-            return Err(ProviderError::Unusable("its userinfo is not a JSON object".to_owned()));
+        let mut more = match calls::ask_userinfo(&self.client, endpoint, &tokens.access_token)? {
+            Userinfo::Plain(claims) => claims,
+            Userinfo::Signed(token) => self.verify_userinfo(&token, issuer, metadata)?,
         };
         judge_email(&mut more, &self.settings.rules.verified_claim);
         merge(claims, more)
+    }
+
+    /// Verifies a signed userinfo answer (OpenID Connect Core §5.3.2) and returns its claims.
+    fn verify_userinfo(
+        &self,
+        token: &str,
+        issuer: &str,
+        metadata: &Metadata,
+    ) -> Result<Map<String, Value>, ProviderError> {
+        // The algorithms of the ID token say nothing about userinfo.
+        let token = SignedToken::parse(token, &ALGORITHMS).map_err(|_| TokenDefect::Userinfo)?;
+        let verified = self.with_keys(metadata, |metadata| {
+            let keys = self.keys(metadata, &token, issuer);
+            token.verify(&keys).map(|(claims, _)| claims.clone())
+        });
+        let claims = verified.map_err(|error| match error {
+            ProviderError::Token(_) => TokenDefect::Userinfo.into(),
+            other => other,
+        })?;
+        id_token::check_userinfo(&claims, (issuer, &self.settings.client_id), self.clock.now())?;
+        Ok(claims)
     }
 }
 
@@ -249,8 +298,8 @@ impl IdentityProvider for OpenIdProvider {
         if let Some(domain) = &self.settings.rules.hosted_domain {
             query.append_pair("hd", domain);
         }
-        if hint.reauthenticate {
-            query.append_pair("prompt", "login");
+        for (name, value) in self.settings.request.parameters(hint) {
+            query.append_pair(name, &value);
         }
         if let Some(max_age) = hint.max_age {
             query.append_pair("max_age", &max_age.as_secs().to_string());
@@ -293,7 +342,7 @@ impl IdentityProvider for OpenIdProvider {
         self.check_hosted_domain(&claims)?;
         let subject = subject(&claims, &self.settings.rules.subject)?.to_owned();
         judge_email(&mut claims, &self.settings.rules.verified_claim);
-        self.add_userinfo(&mut claims, &tokens, &metadata)?;
+        self.add_userinfo(&mut claims, &issuer, &tokens, &metadata)?;
         if let Some(groups) = &self.settings.groups {
             groups.complete(&mut claims, &self.client, &tokens.access_token);
         }

@@ -1,5 +1,6 @@
 //! Seam 2: the identity provider that authenticates a person.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -33,6 +34,54 @@ pub struct LoginHint {
     pub reauthenticate: bool,
     /// The longest time since the person proved who they are (`max_age`). The provider then says when that was.
     pub max_age: Option<Duration>,
+}
+
+/// The parameters of an authorization request that depend on the identity provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestOptions {
+    /// Further parameters, such as `acr_values`.
+    pub parameters: BTreeMap<String, String>,
+    /// Whether the answer comes back as a form that the browser posts (OAuth 2.0 Form Post Response Mode).
+    pub form_post: bool,
+}
+
+impl RequestOptions {
+    /// The parameters that every login sets itself.
+    pub(crate) const RESERVED: [&str; 12] = [
+        "response_type",
+        "response_mode",
+        "client_id",
+        "client_secret",
+        "redirect_uri",
+        "scope",
+        "state",
+        "nonce",
+        "code_challenge",
+        "code_challenge_method",
+        "request",
+        "request_uri",
+    ];
+
+    /// Returns the parameters for a request. A login that must authenticate again adds its `prompt` to the configured one.
+    pub(crate) fn parameters(&self, hint: &LoginHint) -> Vec<(&str, String)> {
+        let configured = self.parameters.iter();
+        let mut parameters: Vec<(&str, String)> = configured
+            .filter(|(name, _)| !(*name == "max_age" && hint.max_age.is_some()))
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect();
+        if hint.reauthenticate {
+            match parameters.iter_mut().find(|(name, _)| *name == "prompt") {
+                Some((_, prompt)) if prompt.split(' ').any(|word| word == "login") => {}
+                Some((_, prompt)) => prompt.insert_str(0, "login "),
+                None => parameters.push(("prompt", "login".to_owned())),
+            }
+        }
+        if self.form_post {
+            parameters.push(("response_mode", "form_post".to_owned()));
+        }
+        parameters
+    }
 }
 
 /// A login that has begun at an identity provider.
@@ -113,8 +162,8 @@ impl Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// It cannot be reached, answered with a server error, or failed a moment ago.
-    #[error("the identity provider cannot be reached")]
-    Unavailable(#[source] Option<HttpError>),
+    #[error("the identity provider cannot be reached: {0}")]
+    Unavailable(String),
     /// Its metadata or its answer is unusable.
     #[error("the identity provider gave an unusable answer: {0}")]
     Unusable(String),
@@ -189,13 +238,35 @@ impl ProviderError {
 
 impl From<HttpError> for ProviderError {
     fn from(error: HttpError) -> Self {
-        Self::Unavailable(Some(error))
+        Self::Unavailable(error.with_cause())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn authentication_again_keeps_the_configured_prompt() {
+        let prompt = |configured: Option<&str>| {
+            let configured = configured.map(|prompt| ("prompt".to_owned(), prompt.to_owned()));
+            let options = RequestOptions {
+                parameters: configured.into_iter().collect(),
+                form_post: false,
+            };
+            let hint = LoginHint {
+                reauthenticate: true,
+                ..LoginHint::default()
+            };
+            let parameters = options.parameters(&hint).into_iter();
+            parameters
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(prompt(None), ["prompt=login"]);
+        assert_eq!(prompt(Some("login")), ["prompt=login"]);
+        assert_eq!(prompt(Some("select_account")), ["prompt=login select_account"]);
+    }
 
     #[test]
     fn a_parameter_that_occurs_twice_has_no_value() {

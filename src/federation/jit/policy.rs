@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::domain::{IdentityProviderName, ServiceProviderName, StoreName};
 
@@ -146,13 +147,31 @@ impl Default for StoreRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsernameRule {
-    /// A claim's value.
-    Claim(String),
+    /// The value of the first of these claims that the identity has.
+    Claim(#[serde(deserialize_with = "one_or_several")] Vec<String>),
     /// The subject as the issuer has it.
     Subject,
     /// A generated name, unique for (identity provider, issuer, subject).
     #[default]
     FederatedId,
+}
+
+/// Reads a text, or a list of texts that is not empty.
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "must be the name of a claim, or a list of names")]
+    enum Names {
+        One(String),
+        Several(Vec<String>),
+    }
+    let names = match Names::deserialize(deserializer)? {
+        Names::One(name) => vec![name],
+        Names::Several(names) => names,
+    };
+    if names.is_empty() || names.iter().any(String::is_empty) {
+        return Err(D::Error::custom("must name a claim"));
+    }
+    Ok(names)
 }
 
 /// The attributes that later logins write.

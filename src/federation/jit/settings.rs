@@ -7,6 +7,7 @@ use super::policy::{JitPolicy, SecondFactor};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
 use crate::federation::idp::oauth2::OAuth2Rules;
 use crate::federation::idp::openid::OpenIdRules;
+use crate::federation::idp::provider::RequestOptions;
 
 /// One identity provider.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +34,9 @@ pub struct IdentityProviderSettings {
     /// Whether it may be on a private network and speak plain `http`.
     #[serde(default)]
     pub allow_private_network: bool,
+    /// Further parameters of its authorization requests, and how the answer comes back.
+    #[serde(default)]
+    pub request: RequestOptions,
     /// If not empty, the only e-mail domains that it is trusted for. A person with another address is refused, and a
     /// verified address of these domains can link ([`LinkVerifiedEmail`](super::policy::OnConflict::LinkVerifiedEmail)).
     #[serde(default)]

@@ -13,8 +13,8 @@ use crate::storage::random::fingerprint;
 /// Returns the user name by the rule, exactly as the claim has it.
 pub fn derive(rule: &UsernameRule, provider: &IdentityProviderName, identity: &Identity) -> Result<String, Denial> {
     let username = match rule {
-        UsernameRule::Claim(claim) => {
-            let text = text(identity, claim)?;
+        UsernameRule::Claim(claims) => {
+            let (claim, text) = first_text(identity, claims)?;
             // An address that programs could read differently is how one name is made to look like another's.
             let is_odd = claim == "email" && text.contains('@') && Email::parse(&text).is_none();
             if is_odd {
@@ -46,6 +46,16 @@ fn federated_id(provider: &IdentityProviderName, identity: &Identity) -> String 
     // JSON, so that different triples never give the same text.
     let triple = serde_json::json!([provider, identity.issuer, identity.subject]).to_string();
     format!("fed-{}", &fingerprint(&triple)[..32])
+}
+
+/// Returns the first of some claims that is a string or a number, with its name.
+fn first_text<'c>(identity: &Identity, claims: &'c [String]) -> Result<(&'c str, String), Denial> {
+    let mut found = claims
+        .iter()
+        .filter_map(|claim| Some((claim.as_str(), text(identity, claim).ok()?)));
+    found.next().ok_or_else(|| Denial::MissingClaim {
+        claim: claims.join(" or "),
+    })
 }
 
 /// Returns a claim that must be a string or a number.
@@ -81,8 +91,19 @@ mod tests {
     }
 
     #[test]
+    fn first_claim_of_a_list_that_is_there_is_the_name() {
+        let rule = UsernameRule::Claim(vec!["upn".to_owned(), "email".to_owned()]);
+        let both = json!({"upn": "ann", "email": "ann@example.com"});
+        assert_eq!(derived(&rule, both).unwrap(), "ann");
+        let one = json!({"upn": "", "email": "ann@example.com"});
+        assert_eq!(derived(&rule, one).unwrap(), "ann@example.com");
+        let claim = "upn or email".to_owned();
+        assert_eq!(derived(&rule, json!({})), Err(Denial::MissingClaim { claim }));
+    }
+
+    #[test]
     fn a_claim_is_taken_as_it_is() {
-        let rule = UsernameRule::Claim("upn".to_owned());
+        let rule = UsernameRule::Claim(vec!["upn".to_owned()]);
         assert_eq!(
             derived(&rule, json!({"upn": "Alice@Corp/EU"})).unwrap(),
             "Alice@Corp/EU"
@@ -92,14 +113,14 @@ mod tests {
 
     #[test]
     fn ambiguous_address_is_no_user_name() {
-        let rule = UsernameRule::Claim("email".to_owned());
+        let rule = UsernameRule::Claim(vec!["email".to_owned()]);
         let refused = derived(&rule, json!({"email": "a@b@example.com"}));
         assert_eq!(refused, Err(Denial::BadEmail));
     }
 
     #[test]
     fn a_claim_that_is_absent_or_no_text_is_missing() {
-        let rule = UsernameRule::Claim("email".to_owned());
+        let rule = UsernameRule::Claim(vec!["email".to_owned()]);
         for claims in [
             json!({}),
             json!({"email": null}),
@@ -118,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_seen_is_refused() {
-        let rule = UsernameRule::Claim("email".to_owned());
+        let rule = UsernameRule::Claim(vec!["email".to_owned()]);
         for name in ["bob\u{200b}", "bob\u{202e}", "a\nb", "  "] {
             assert_eq!(
                 derived(&rule, json!({"email": name})),

@@ -229,6 +229,26 @@ impl Login {
         Ok(begun.redirect)
     }
 
+    /// Finds the login of a browser that an answer of an identity provider belongs to.
+    pub fn answered(
+        &self,
+        handles: &[String],
+        provider: &IdentityProviderName,
+        parameters: &CallbackParameters,
+    ) -> Result<Option<String>, LoginError> {
+        let Some(upstream) = self.config.upstream(provider) else {
+            return Ok(None);
+        };
+        for handle in handles {
+            let loaded = self.transactions.find(handle)?;
+            let pending = loaded.as_ref().and_then(|loaded| loaded.transaction.pending(provider));
+            if pending.is_some_and(|(pending, _)| upstream.provider.answers(parameters, pending)) {
+                return Ok(Some(handle.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes the answer of an identity provider. Each answer counts once, and only in the browser that asked.
     pub fn callback<'a>(
         &self,
@@ -238,18 +258,8 @@ impl Login {
     ) -> Result<LoginStep, LoginError> {
         let (mut loaded, policy) = self.load(browser)?;
         let upstream = self.allowed(provider, policy)?;
-        let (pending, visitor) = match &loaded.transaction.state {
-            LoginState::Away {
-                provider: asked,
-                pending,
-            } if asked == provider => (pending.clone(), None),
-            LoginState::Linking {
-                provider: asked,
-                pending,
-                visitor,
-            } if asked == provider => (pending.clone(), Some(visitor.clone())),
-            _ => return Err(Denial::NotUnderWay.into()),
-        };
+        let (pending, visitor) = loaded.transaction.pending(provider).ok_or(Denial::NotUnderWay)?;
+        let (pending, visitor) = (pending.clone(), visitor.cloned());
         if !upstream.provider.answers(parameters, &pending) {
             return Err(Denial::NotUnderWay.into());
         }

@@ -106,6 +106,23 @@ impl Transaction {
         Some((&authentication.user, authentication.credentials))
     }
 
+    /// Returns the state of the adapter of an identity provider, if the browser is there, and the person who links an
+    /// identity.
+    pub(crate) fn pending(&self, provider: &IdentityProviderName) -> Option<(&LoginSecret, Option<&SignedInUser>)> {
+        match &self.state {
+            LoginState::Away {
+                provider: asked,
+                pending,
+            } if asked == provider => Some((pending, None)),
+            LoginState::Linking {
+                provider: asked,
+                pending,
+                visitor,
+            } if asked == provider => Some((pending, Some(visitor))),
+            _ => None,
+        }
+    }
+
     /// The identity provider through which the login, or an account that an identity is to be linked to, is proved.
     pub(crate) fn proved_through(&self) -> Option<&IdentityProviderName> {
         self.authentication()?.identity_provider.as_ref()

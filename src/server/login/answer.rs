@@ -4,9 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use url::Url;
 
+use super::cookies::{cancel_path, login_path};
 use super::{details, factor};
 use crate::federation::jit::denial::Denial;
 use crate::federation::login::step::{LocalLoginForm, LoginContext, LoginPage, ProviderOption, Screen};
+use crate::server::csrf::login_token;
 use crate::server::href::Href;
 use crate::server::page::{
     Chooser, EmailForm, ErrorPage, LinkProof, LocalLogin, PasswordPage, ProviderChoice, ReturnLink, WaitingPage,
@@ -15,8 +17,9 @@ use crate::server::page::{
 use crate::server::request_id;
 use crate::server::{language, messages};
 
-/// Shows a page of a login. `csrf` is the token of its forms.
-pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
+/// Shows a page of the login of a handle.
+pub(super) fn show(screen: Screen, handle: &str) -> HttpResponse {
+    let (csrf, cancel) = (&login_token(handle), cancel_path(handle));
     language::prefer(&screen.context.ui_locales);
     let service_provider = called(screen.context.application);
     let html = match screen.page {
@@ -27,6 +30,7 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
         } if providers.is_empty() => PasswordPage {
             service_provider,
             login: local_login(local, csrf),
+            cancel,
             other_ways: None,
         }
         .render(),
@@ -40,6 +44,7 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
                 notice: form.is_unknown.then_some("unknown_domain"),
             }),
             service_provider,
+            cancel,
             action: "/login/idp".to_owned(),
             csrf: csrf.to_owned(),
             providers: providers.into_iter().map(choice).collect(),
@@ -61,11 +66,12 @@ pub(super) fn show(screen: Screen, csrf: &str) -> HttpResponse {
         .render(),
         LoginPage::Waiting { provider, reference } => WaitingPage {
             service_provider,
+            cancel,
             provider,
             reference,
         }
         .render(),
-        LoginPage::SecondFactor(page) => factor::page(page, service_provider, csrf.to_owned()),
+        LoginPage::SecondFactor(page) => factor::page(page, service_provider, (csrf.to_owned(), cancel)),
         LoginPage::Details(details) => details::page(*details, service_provider, csrf).render(),
     };
     respond(StatusCode::OK, html, &[])
@@ -83,31 +89,36 @@ fn called(application: String) -> String {
 /// Shows the reason of a refusal.
 pub(in crate::server) fn refused(denial: &Denial) -> HttpResponse {
     let (status, code) = row(denial);
-    error(status, code, reason(denial), None)
+    error((status, code), reason(denial), None, None)
 }
 
 /// Shows the reason of a refusal in a login that is still under way: the person can try again, or cancel and return to
 /// the application.
-pub(super) fn refused_with_way_out(denial: &Denial, context: LoginContext, public_url: &Url) -> HttpResponse {
+pub(super) fn refused_with_way_out(
+    denial: &Denial,
+    context: LoginContext,
+    public_url: &Url,
+    handle: &str,
+) -> HttpResponse {
     language::prefer(&context.ui_locales);
     let (status, code) = row(denial);
-    let cancel = public_url.join("/login/cancel").ok();
+    let cancel = public_url.join(&cancel_path(handle)).ok();
     let href = cancel.and_then(|url| Href::parse(url.as_str()));
     let way_out = href.map(|href| ReturnLink {
         name: called(context.application),
         href,
     });
-    error(status, code, reason(denial), way_out)
+    error((status, code), reason(denial), way_out, Some(login_path(handle)))
 }
 
 /// The error page for a form that fails the CSRF check.
 pub(in crate::server) fn out_of_date() -> HttpResponse {
-    error(StatusCode::BAD_REQUEST, "wrong_csrf", None, None)
+    error((StatusCode::BAD_REQUEST, "wrong_csrf"), None, None, None)
 }
 
 /// The error page for a temporary failure.
 pub(in crate::server) fn unavailable() -> HttpResponse {
-    error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", None, None)
+    error((StatusCode::SERVICE_UNAVAILABLE, "unavailable"), None, None, None)
 }
 
 fn reason(denial: &Denial) -> Option<String> {
@@ -119,7 +130,12 @@ fn reason(denial: &Denial) -> Option<String> {
     }
 }
 
-fn error(status: StatusCode, code: &'static str, reason: Option<String>, way_out: Option<ReturnLink>) -> HttpResponse {
+fn error(
+    (status, code): (StatusCode, &'static str),
+    reason: Option<String>,
+    way_out: Option<ReturnLink>,
+    again: Option<String>,
+) -> HttpResponse {
     let request_id = request_id::current().unwrap_or_default();
     log::info!("a login ended on the page {code}");
     respond(
@@ -128,7 +144,7 @@ fn error(status: StatusCode, code: &'static str, reason: Option<String>, way_out
             code,
             reason,
             request_id,
-            again: way_out.is_some().then_some("/login"),
+            again,
             way_out,
         }
         .render(),

@@ -33,14 +33,14 @@ pub(super) async fn answer(
     let Some(cookies) = own_cookies(&login_data, &http, form.one("csrf")) else {
         return foreign_form(&login_data, &http);
     };
-    let federation = Arc::clone(&login_data.federation);
+    let (federation, handle) = (Arc::clone(&login_data.federation), cookies.handle.clone());
     let step = run(move || match form.one("decision") {
         "agree" => federation.login.answer(cookies.browser(), form.answers()),
         "refuse" => federation.login.disagree(cookies.browser()),
         _ => federation.login.view(cookies.browser()),
     })
     .await;
-    finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
+    finish_step((&login_data, &http), Some(&handle), step, ArrivedBy::ByForm).await
 }
 
 /// The submitted form.

@@ -32,7 +32,7 @@ pub(super) async fn code(login_data: Data<LoginData>, http: HttpRequest, form: F
     let Some(guess) = Guess::begin(&http) else {
         return source::too_many();
     };
-    let federation = Arc::clone(&login_data.federation);
+    let (federation, handle) = (Arc::clone(&login_data.federation), cookies.handle.clone());
     let step = run(move || match form.decision.as_str() {
         "mail" => federation.login.mail_code(cookies.browser()),
         "authenticator" => federation.login.authenticator(cookies.browser()),
@@ -40,7 +40,7 @@ pub(super) async fn code(login_data: Data<LoginData>, http: HttpRequest, form: F
     })
     .await;
     settle_guess(guess, &step);
-    finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
+    finish_step((&login_data, &http), Some(&handle), step, ArrivedBy::ByForm).await
 }
 
 /// `POST /login/codes`: confirms that the recovery codes were read.
@@ -48,17 +48,18 @@ pub(super) async fn read_codes(login_data: Data<LoginData>, http: HttpRequest, f
     let Some(cookies) = own_cookies(&login_data, &http, &form.csrf) else {
         return foreign_form(&login_data, &http);
     };
-    let federation = Arc::clone(&login_data.federation);
+    let (federation, handle) = (Arc::clone(&login_data.federation), cookies.handle.clone());
     let step = run(move || federation.login.read_codes(cookies.browser())).await;
-    finish_step(&login_data, &http, step, ArrivedBy::ByForm).await
+    finish_step((&login_data, &http), Some(&handle), step, ArrivedBy::ByForm).await
 }
 
 /// Returns the page of a login that waits for its second factor.
-pub(super) fn page(page: FactorPage, service_provider: String, csrf: String) -> String {
+pub(super) fn page(page: FactorPage, service_provider: String, (csrf, cancel): (String, String)) -> String {
     match page {
         FactorPage::Code { wrong, or_mail } => FactorForm {
             service_provider,
             csrf,
+            cancel,
             or_mail,
             notice: wrong.map(|wrong| notice(wrong, "wrong_code")),
         }
@@ -70,6 +71,7 @@ pub(super) fn page(page: FactorPage, service_provider: String, csrf: String) -> 
         } => MailCodeForm {
             service_provider,
             csrf,
+            cancel,
             address,
             or_authenticator,
             notice: wrong.map(|wrong| notice(wrong, "wrong_mail_code")),
@@ -83,6 +85,7 @@ pub(super) fn page(page: FactorPage, service_provider: String, csrf: String) -> 
         } => EnrolForm {
             service_provider,
             csrf,
+            cancel,
             picture: picture(&uri),
             key,
             or_mail,
