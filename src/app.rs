@@ -310,6 +310,11 @@ fn scim_clients(config: &Config) -> ScimClients {
             store: provider.policy.inbound_userstore.clone(),
             strict: settings.strict,
             adoption,
+            token_client: provider
+                .client
+                .as_ref()
+                .filter(|client| client.scim_tokens.is_some())
+                .map(|client| client.client_id.clone()),
         };
         clients.insert(provider.policy.name.clone(), client);
     }
@@ -377,7 +382,7 @@ fn trusted_source(provider: &ServiceProvider) -> Option<TrustedScimSource> {
     provider.scim.adopts_by.is_none().then(|| TrustedScimSource {
         client: provider.policy.name.clone(),
         identity_provider,
-        store: provider.policy.inbound_userstore.clone().unwrap_or(StoreName::PRIMARY),
+        store: provider.policy.inbound_userstore.clone(),
     })
 }
 

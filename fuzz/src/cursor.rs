@@ -48,6 +48,7 @@ impl Service {
             store: Some(StoreName::PRIMARY),
             strict: false,
             adoption: None,
+            token_client: None,
         };
         let mut service = Self {
             scim: Scim::new(Arc::new(directory), database, Arc::new(secret_box), settings),

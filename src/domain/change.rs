@@ -180,6 +180,19 @@ pub enum SideRecord {
         link: Link,
         /// The hash of the session that stays open, if one does.
         spared: Option<String>,
+        /// Whether the person or an administrator unlinks it: it is linked again only with a proof of the account.
+        #[serde(default)]
+        for_good: bool,
+    },
+    /// The resource is created for an external subject, and the change is stale if the subject has got an account
+    /// meanwhile: a link, or an `externalId` that one of these writers keeps.
+    NewSubject {
+        /// The identity of the subject.
+        link: Link,
+        /// The names in provenance of the SCIM clients that are trusted to know the subject.
+        trusted: Vec<String>,
+        /// The stores in which they keep accounts.
+        stores: Vec<StoreName>,
     },
     /// The person's consent.
     Consent(Consent),

@@ -270,7 +270,7 @@ fn fate(user: &Resource, provider: &IdentityProviderName, has_other: bool, has_p
         RemovalEffect::OtherIdentity
     } else if account(user, &[]).administrator {
         RemovalEffect::Administrator
-    } else if maker != Some(provenance::of_provider(provider)) {
+    } else if maker.is_none_or(|maker| maker != provenance::of_provider(provider) && maker != provenance::PERSON) {
         RemovalEffect::OtherSource
     } else if has_password {
         RemovalEffect::Password

@@ -3,7 +3,8 @@
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::change::Transfer;
 use crate::domain::{
-    Actor, Change, IdentityProviderName, Kind, Link, MembershipGrant, Operation, ResourceId, SideRecord, provenance,
+    Actor, Change, IdentityProviderName, Kind, Link, MembershipGrant, Operation, Precondition, Principal, ResourceId,
+    SideRecord, provenance,
 };
 use crate::federation::error::FederationError;
 use crate::federation::jit::groups::membership;
@@ -21,31 +22,41 @@ pub(crate) struct UnlinkContext<'a> {
 }
 
 impl UnlinkContext<'_> {
-    /// Deletes the link. Unless the account has another identity at the provider, also withdraws the provider's grants
-    /// and ends the sessions that began through it. Values that the provider wrote stay, with the actor as their
-    /// writer.
+    /// Deletes the link and ends the sessions that began through its provider. Unless the account has another identity at
+    /// the provider, also withdraws the provider's grants, and makes the actor the writer of its values.
     pub(crate) fn unlink(&self, user: &ResourceId, link: &Link) -> Result<(), FederationError> {
         let provider = &link.identity_provider;
         let others = self
             .database
             .read::<_, StorageError>(|connection| links::of_user(connection, user))?;
         let is_twin = |other: &links::LinkRecord| other.link.identity_provider == *provider && other.link != *link;
-        if !others.iter().any(is_twin) {
-            self.withdraw_grants(user, provider)?;
-        }
         // The link goes last, so that an interrupted run still finds it and can be repeated; the sessions end with it.
-        let operation = Operation::Transfer {
-            kind: Kind::USER,
-            id: user.clone(),
-            transfer: Transfer {
-                from: provenance::of_provider(provider),
-                paths: Vec::new(),
-                to: self.actor.writer(),
-            },
+        let operation = if others.iter().any(is_twin) {
+            Operation::Patch {
+                kind: Kind::USER,
+                id: user.clone(),
+                operations: Vec::new(),
+                precondition: Precondition::None,
+            }
+        } else {
+            self.withdraw_grants(user, provider)?;
+            Operation::Transfer {
+                kind: Kind::USER,
+                id: user.clone(),
+                transfer: Transfer {
+                    from: provenance::of_provider(provider),
+                    paths: Vec::new(),
+                    to: self.actor.writer(),
+                },
+            }
         };
         let unlink = SideRecord::Unlink {
             link: link.clone(),
             spared: self.spared.map(str::to_owned),
+            for_good: matches!(
+                self.actor.principal,
+                Principal::Person | Principal::Administrator { .. }
+            ),
         };
         let proof = self.proof.map(SideRecord::Proof);
         Ok(self.apply(operation, proof.into_iter().chain([unlink]).collect())?)

@@ -6,7 +6,7 @@ use super::{Oidc, OidcError};
 use crate::domain::email::Email;
 use crate::domain::{Attributes, Resource};
 use crate::storage::links::{self, LinkRecord};
-use crate::storage::{mail_codes, removals};
+use crate::storage::{mail_addresses, mail_codes, removals};
 
 /// The claims that scopes can request, for the discovery document.
 pub(crate) const CLAIMS: [&str; 11] = [
@@ -27,19 +27,21 @@ impl Oidc {
     /// Returns the claims about a user that the scopes request.
     pub(super) fn claims_of(&self, user: &Resource, scope: &str) -> Result<Map<String, Value>, OidcError> {
         let mut claims = of(user, scope);
-        let address = claims.get("email").and_then(Value::as_str).and_then(Email::parse);
-        let fingerprint = address.map(|address| mail_codes::address_fingerprint(&user.id, &address));
         if claims.contains_key("email") {
-            let is_verified = self.is_proved(user, fingerprint.as_deref())?;
+            let address = claims.get("email").and_then(Value::as_str).unwrap_or_default();
+            let is_verified = self.is_proved(user, address)?;
             claims.insert("email_verified".to_owned(), json!(is_verified));
         }
         Ok(claims)
     }
 
-    /// Whether the user proved an address by a code that was sent to it, or an identity provider that the account is
-    /// linked to, and that is not removed, called it verified at the last login. An address that anyone else wrote or typed is not verified.
-    fn is_proved(&self, user: &Resource, address: Option<&str>) -> Result<bool, OidcError> {
-        let Some(address) = address else { return Ok(false) };
+    /// Whether the user proved an address by a code that was sent to it, and it can still be trusted to be theirs, or an
+    /// identity provider that the account is linked to, and that is not removed, called it verified at the last login.
+    fn is_proved(&self, user: &Resource, address: &str) -> Result<bool, OidcError> {
+        let Some(email) = Email::parse(address) else {
+            return Ok(false);
+        };
+        let fingerprint = mail_codes::address_fingerprint(&user.id, &email);
         let (proved, linked) = self.database.read::<_, OidcError>(|connection| {
             let mut linked = links::of_user(connection, &user.id)?;
             for removal in removals::all(connection)? {
@@ -47,8 +49,9 @@ impl Oidc {
             }
             Ok((mail_codes::proved(connection, &user.id)?, linked))
         })?;
-        let by_provider = |link: &LinkRecord| link.verified_email.as_deref() == Some(address);
-        Ok(proved.as_deref() == Some(address) || linked.iter().any(by_provider))
+        let by_provider = |link: &LinkRecord| link.verified_email.as_ref() == Some(&fingerprint);
+        let by_code = proved.as_ref() == Some(&fingerprint) && mail_addresses::is_trusted(user, &linked, address);
+        Ok(by_code || linked.iter().any(by_provider))
     }
 }
 

@@ -26,6 +26,8 @@ pub struct ScimClient {
     pub strict: bool,
     /// The accounts that it may take over when it sends a user who already has one.
     pub adoption: Option<Adoption>,
+    /// The `client_id` that may ask for tokens by `client_credentials`, if it may.
+    pub token_client: Option<String>,
 }
 
 /// The clients by service provider.
@@ -84,6 +86,9 @@ impl Scim {
             .clients
             .get(&token.service_provider)
             .ok_or_else(|| refused("The service provider of this token is no longer configured."))?;
+        if token.client_id.is_some() && token.client_id != client.token_client {
+            return Err(refused("The client of this token may not ask for tokens any more."));
+        }
         Ok(Caller {
             actor: Actor {
                 principal: Principal::Client {

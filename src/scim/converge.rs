@@ -14,8 +14,8 @@ use crate::domain::query::Query;
 use crate::domain::schema::AttributeRef;
 use crate::domain::schema::ResourceType;
 use crate::domain::{
-    Attributes, IdentityProviderName, Kind, Operation, Precondition, Relations, Resource, ResourceId, StoreName,
-    provenance,
+    Attributes, IdentityProviderName, Kind, Link, Operation, Precondition, Relations, Resource, ResourceId, SideRecord,
+    StoreName, provenance,
 };
 use crate::storage::{StorageError, links};
 use crate::userstore::StoreError;
@@ -30,6 +30,17 @@ pub struct Adoption {
     /// The attribute that must be equal in the client's resource and in the account. Without one the client's
     /// `externalId` must be the subject that the identity provider asserts.
     pub attribute: Option<String>,
+}
+
+impl Adoption {
+    /// The identity of a subject.
+    fn identity(&self, subject: &str) -> Link {
+        Link {
+            identity_provider: self.identity_provider.clone(),
+            issuer: self.issuer.clone(),
+            subject: subject.to_owned(),
+        }
+    }
 }
 
 /// A resource to be created.
@@ -54,40 +65,105 @@ impl Scim {
             attributes,
         } = wanted;
         if let Some(id) = self.adoptable(caller, resource_type, &attributes)? {
-            let account = self.directory.get(&Kind::USER, &id, Relations::NONE)?;
-            if account.is_some_and(|account| !account.is_active() && !may_enable(caller, &account)) {
-                return Err(ScimErrorKind::Uniqueness.because(format!(
-                    "{endpoint}/{id} is this user, and somebody else switched it off. Change that one.",
-                    endpoint = resource_type.endpoint,
-                )));
-            }
-            return self.take_over(caller, resource_type, id, attributes);
+            return self.adopt(caller, resource_type, id, attributes);
         }
+        let condition = new_subject(caller, resource_type, &attributes);
         let operation = Operation::Create {
             store: store.clone(),
             kind: resource_type.kind.clone(),
             attributes,
             typed: Vec::new(),
         };
-        let error = match self.apply(caller, operation) {
+        let error = match self.apply_with(caller, operation, condition) {
             Ok(outcome) => return Ok(outcome.into_resource()),
-            Err(error) if taken(&error).is_none() => return Err(error),
             Err(error) => error,
         };
-        let mut attributes = again()?;
-        let Some((attribute, holder)) = self.holder(store, resource_type, &attributes, &error)? else {
-            return Err(error);
-        };
-        let own = holder.writers.writers().get(&attribute) == Some(&caller.actor.writer());
-        if own && !holder.is_active() && may_enable(caller, &holder) {
-            attributes.entry("active").or_insert(Value::Bool(true));
-            return self.take_over(caller, resource_type, holder.id, attributes);
+        if is_superseded(&error) {
+            // A first login made the account meanwhile.
+            let attributes = again()?;
+            let id = self.adoptable(caller, resource_type, &attributes)?.ok_or(error)?;
+            return self.adopt(caller, resource_type, id, attributes);
         }
-        Err(ScimErrorKind::Uniqueness.because(format!(
-            "{attribute} is taken by {endpoint}/{id}. Change that one, or choose another value.",
-            endpoint = resource_type.endpoint,
-            id = holder.id,
-        )))
+        if taken(&error).is_none() {
+            return Err(error);
+        }
+        let attributes = again()?;
+        match self.holder(store, resource_type, &attributes, &error)? {
+            Some((attribute, holder)) if is_switched_off_by(caller, &attribute, &holder) => {
+                self.enable(caller, resource_type, holder.id, attributes)
+            }
+            Some((attribute, holder)) => Err(ScimErrorKind::Uniqueness.because(format!(
+                "{attribute} is taken by {endpoint}/{id}. Change that one, or choose another value.",
+                endpoint = resource_type.endpoint,
+                id = holder.id,
+            ))),
+            None => Err(error),
+        }
+    }
+
+    /// Updates the account that a login created for the user that the client sends.
+    fn adopt(
+        &self,
+        caller: &Caller,
+        resource_type: &ResourceType,
+        id: ResourceId,
+        attributes: Attributes,
+    ) -> Result<Resource, ScimError> {
+        let account = self.directory.get(&Kind::USER, &id, Relations::NONE)?;
+        if account.is_some_and(|account| !account.is_active() && !may_enable(caller, &account)) {
+            return Err(ScimErrorKind::Uniqueness.because(format!(
+                "{endpoint}/{id} is this user, and somebody else switched it off. Change that one.",
+                endpoint = resource_type.endpoint,
+            )));
+        }
+        self.take_over(caller, resource_type, id, attributes)
+    }
+
+    /// Enables and updates a resource that the client switched off itself.
+    fn enable(
+        &self,
+        caller: &Caller,
+        resource_type: &ResourceType,
+        id: ResourceId,
+        mut attributes: Attributes,
+    ) -> Result<Resource, ScimError> {
+        attributes.entry("active").or_insert(Value::Bool(true));
+        self.take_over(caller, resource_type, id, attributes)
+    }
+
+    /// The records of a change of an account by a client that knows the subjects of a provider. If the client corrects the
+    /// subject, the identity that it named before is unlinked: it was linked on that statement alone.
+    pub(super) fn corrections(
+        &self,
+        caller: &Caller,
+        id: &ResourceId,
+        external_id: Option<&str>,
+    ) -> Result<Vec<SideRecord>, ScimError> {
+        let adoption = caller.client.adoption.as_ref();
+        let (Some(adoption), Some(new)) = (adoption.filter(|adoption| adoption.attribute.is_none()), external_id)
+        else {
+            return Ok(Vec::new());
+        };
+        let Some(account) = self
+            .directory
+            .get_for(&caller.actor, &Kind::USER, id, Relations::NONE)?
+        else {
+            return Ok(Vec::new());
+        };
+        let Some(old) = kept_external_id(&account, &caller.actor.writer()).filter(|old| old != new) else {
+            return Ok(Vec::new());
+        };
+        let link = adoption.identity(&old);
+        let known = self.database.read::<_, StorageError>(|connection| {
+            links::find(connection, &link.identity_provider, &link.issuer, &link.subject)
+        })?;
+        let is_theirs = known.is_some_and(|known| known.resource_id == account.id);
+        let unlink = is_theirs.then_some(SideRecord::Unlink {
+            link,
+            spared: None,
+            for_good: false,
+        });
+        Ok(unlink.into_iter().collect())
     }
 
     /// Returns the resource that has the taken name, and the attribute.
@@ -150,8 +226,15 @@ impl Scim {
         let known = self.database.read::<_, StorageError>(|connection| {
             links::find(connection, &adoption.identity_provider, &adoption.issuer, subject)
         })?;
-        let here = known.filter(|link| caller.actor.reaches(&link.store));
-        Ok(here.map(|link| link.resource_id))
+        let Some(link) = known.filter(|link| caller.actor.reaches(&link.store)) else {
+            return Ok(None);
+        };
+        // An account that the client keeps under another subject is another person's.
+        let account = self.directory.get(&Kind::USER, &link.resource_id, Relations::NONE)?;
+        let is_another = account.is_some_and(|account| {
+            kept_external_id(&account, &caller.actor.writer()).is_some_and(|kept| kept != subject)
+        });
+        Ok(Some(link.resource_id).filter(|_| !is_another))
     }
 
     fn by_attribute(
@@ -177,10 +260,12 @@ impl Scim {
         let linked = links
             .iter()
             .any(|link| link.link.identity_provider == adoption.identity_provider);
-        // A value that the person typed proves no identity.
-        let key = attribute.path();
+        // Only the provider of the client's people, or an administrator, is trusted to know who has the value: not the
+        // person, and not a provider where anybody signs up under any name.
+        let provider = provenance::of_provider(&adoption.identity_provider);
         let writers = one.writers.writers();
-        let is_trusted = writers.get(&key).is_some_and(|writer| writer != provenance::PERSON);
+        let writer = writers.get(&attribute.path());
+        let is_trusted = writer.is_some_and(|writer| *writer == provider || writer == provenance::ADMINISTRATOR);
         Ok((linked && is_trusted).then(|| one.id.clone()))
     }
 
@@ -206,11 +291,46 @@ impl Scim {
     }
 }
 
+/// The condition under which a client that knows the subjects of a provider makes an account: no login has made one
+/// for the subject meanwhile.
+fn new_subject(caller: &Caller, resource_type: &ResourceType, attributes: &Attributes) -> Vec<SideRecord> {
+    let adoption = caller
+        .client
+        .adoption
+        .as_ref()
+        .filter(|_| resource_type.kind == Kind::USER);
+    let Some(adoption) = adoption.filter(|adoption| adoption.attribute.is_none()) else {
+        return Vec::new();
+    };
+    let subject = attributes.get("externalId").and_then(Value::as_str);
+    let condition = subject.map(|subject| SideRecord::NewSubject {
+        link: adoption.identity(subject),
+        trusted: Vec::new(),
+        stores: Vec::new(),
+    });
+    condition.into_iter().collect()
+}
+
+/// Whether a first login made an account for the subject meanwhile.
+fn is_superseded(error: &ScimError) -> bool {
+    let cause = error
+        .cause
+        .as_deref()
+        .and_then(|cause| cause.downcast_ref::<StoreError>());
+    matches!(cause, Some(StoreError::Superseded))
+}
+
 /// Whether a client's POST may enable an account again: only what it switched off itself, or what its lease did.
 fn may_enable(caller: &Caller, account: &Resource) -> bool {
     let writers = account.writers.writers();
     let writer = writers.get("active");
     writer == Some(&caller.actor.writer()) || writer == Some(&provenance::of_job("lease"))
+}
+
+/// Whether a client wrote the taken value of a resource and switched it off itself.
+fn is_switched_off_by(caller: &Caller, attribute: &str, holder: &Resource) -> bool {
+    let own = holder.writers.writers().get(attribute) == Some(&caller.actor.writer());
+    own && !holder.is_active() && may_enable(caller, holder)
 }
 
 /// Returns the attribute whose value another resource has, if that is the error.
@@ -219,4 +339,16 @@ fn taken(error: &ScimError) -> Option<&String> {
         StoreError::Taken { attribute } => Some(attribute),
         _ => None,
     }
+}
+
+/// Returns the `externalId` that a writer keeps for an account.
+pub(super) fn kept_external_id(account: &Resource, writer: &str) -> Option<String> {
+    let is_theirs = account
+        .writers
+        .writers()
+        .get("externalId")
+        .is_some_and(|known| known == writer);
+    let attributes = account.document.attributes();
+    let kept = attributes.get("externalId").and_then(Value::as_str).map(str::to_owned);
+    kept.filter(|_| is_theirs)
 }

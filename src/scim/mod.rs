@@ -11,7 +11,7 @@ use crate::directory::{Directory, Outcome};
 use crate::domain::patch::{self, PatchOperation};
 use crate::domain::projection::Projection;
 use crate::domain::schema::ResourceType;
-use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resource, ResourceId};
+use crate::domain::{Actor, Attributes, Change, Kind, Operation, Relations, Resource, ResourceId, SideRecord};
 use crate::storage::grants::Grant;
 use crate::storage::{Database, SecretBox};
 
@@ -355,13 +355,26 @@ impl Scim {
     }
 
     fn apply(&self, caller: &Caller, operation: Operation) -> Result<Outcome, ScimError> {
+        let side_records = match named_external_id(&operation) {
+            Some((id, external_id)) => self.corrections(caller, id, external_id)?,
+            None => Vec::new(),
+        };
+        self.apply_with(caller, operation, side_records)
+    }
+
+    fn apply_with(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        side_records: Vec<SideRecord>,
+    ) -> Result<Outcome, ScimError> {
         if caller.read_only {
             return Err(ScimErrorKind::Forbidden.because("This token may only read."));
         }
         let change = Change {
             actor: caller.actor.clone(),
             operation,
-            side_records: Vec::new(),
+            side_records,
         };
         Ok(self.directory.apply(change)?)
     }
@@ -444,4 +457,26 @@ fn parse(body: &[u8]) -> Result<Value, ScimError> {
             _ => format!("The body is not valid JSON at {place}."),
         })
     })
+}
+
+/// The user that an operation changes, and the `externalId` that it sets.
+fn named_external_id(operation: &Operation) -> Option<(&ResourceId, Option<&str>)> {
+    match operation {
+        Operation::Replace {
+            kind, id, attributes, ..
+        } if *kind == Kind::USER => Some((id, attributes.get("externalId").and_then(Value::as_str))),
+        Operation::Patch {
+            kind, id, operations, ..
+        } if *kind == Kind::USER => {
+            let mut set = operations.iter().rev().filter_map(|operation| {
+                let value = operation.value.as_ref()?;
+                match &operation.path {
+                    Some(path) => value.as_str().filter(|_| path.attribute.path() == "externalId"),
+                    None => value.get("externalId")?.as_str(),
+                }
+            });
+            set.next().map(|external_id| (id, Some(external_id)))
+        }
+        _ => None,
+    }
 }

@@ -3,7 +3,9 @@
 //! A worker has a limited number of threads for blocking work. Work that may take long waits in a queue of its kind,
 //! where it holds no thread, so that it never takes all of them from other requests.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web;
@@ -66,6 +68,32 @@ async fn run_during<T: Send + 'static>(
         work()
     })
     .await
+}
+
+/// The most logins that one identity provider may hold up at a time. The others go on while it does not answer.
+const MOST_AT_ONE_PROVIDER: usize = 20;
+
+/// The turns of each identity provider that was asked, by name. Only names of configured providers get here.
+static PROVIDERS: LazyLock<Mutex<HashMap<String, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
+
+/// Runs a step of a login that asks an identity provider. It waits for its turn without holding a thread. `None` as for
+/// [`Queue::run`].
+pub(super) async fn at_provider<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let turns = {
+        let mut providers = PROVIDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = providers.entry(name.to_owned());
+        Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(MOST_AT_ONE_PROVIDER))))
+    };
+    let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, turns.acquire_owned()).await else {
+        log::warn!("a login has waited too long for the identity provider {name}");
+        return None;
+    };
+    LOGINS
+        .run(move || {
+            let _turn = turn;
+            work()
+        })
+        .await
 }
 
 /// A place in a queue; given up when dropped, also when the client goes away.

@@ -162,9 +162,15 @@ async fn choose(login_data: Data<LoginData>, request: HttpRequest, form: Form<Ch
     };
     let provider = IdentityProviderName::new(form.into_inner().identity_provider);
     let federation = Arc::clone(&login_data.federation);
-    let name = federation.login.display_name(&provider).unwrap_or_default();
     let handle = cookies.handle.clone();
-    match run(move || federation.login.choose(cookies.browser(), &provider)).await {
+    let (name, asked) = (federation.login.display_name(&provider), provider.clone());
+    let choice = move || federation.login.choose(cookies.browser(), &provider);
+    let chosen = match &name {
+        Some(_) => run_at_provider(&asked, choice).await,
+        None => run(choice).await,
+    };
+    let name = name.unwrap_or_default();
+    match chosen {
         Ok(url) => redirect_page(&name, &url, None),
         Err(stop) => stopped((&login_data, &request), Some(&handle), stop).await,
     }
@@ -433,6 +439,17 @@ pub(super) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoginError> + Send + 'static,
 ) -> Result<T, Stop> {
     match blocking::LOGINS.run(work).await {
+        Some(Ok(value)) => Ok(value),
+        failed => Err(stop(failed.and_then(Result::err))),
+    }
+}
+
+/// Like [`run`], for a step that asks an identity provider.
+async fn run_at_provider<T: Send + 'static>(
+    provider: &IdentityProviderName,
+    work: impl FnOnce() -> Result<T, LoginError> + Send + 'static,
+) -> Result<T, Stop> {
+    match blocking::at_provider(provider.as_str(), work).await {
         Some(Ok(value)) => Ok(value),
         failed => Err(stop(failed.and_then(Result::err))),
     }

@@ -154,6 +154,24 @@ pub(crate) fn revoke_of_user(connection: &mut SqlConnection, user: &ResourceId, 
         .map(|_| ())
 }
 
+/// Revokes the grants of a user that a second factor proved.
+pub(crate) fn revoke_of_second_factor(
+    connection: &mut SqlConnection,
+    user: &ResourceId,
+    now: Timestamp,
+) -> QueryResult<()> {
+    let open: Vec<(String, String)> = grants::table
+        .filter(grants::resource_id.eq(user.as_str()).and(grants::revoked.is_null()))
+        .select((grants::id, grants::amr))
+        .load(connection)?;
+    for (id, amr) in open {
+        if amr.split(' ').any(|method| method == "mfa") {
+            revoke(connection, &id, now)?;
+        }
+    }
+    Ok(())
+}
+
 /// Revokes the grants of a user that came through an identity provider, also those of sessions that have expired, but
 /// for those of one session.
 pub(crate) fn revoke_of_user_through(

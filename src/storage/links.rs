@@ -127,6 +127,60 @@ pub fn touch(
         .map(|_| ())
 }
 
+/// Records that the person or an administrator unlinked an identity from an account that stays. Until it is linked again
+/// with a proof, the subject alone does not lead to that account.
+pub(crate) fn remember_unlinked(
+    connection: &mut SqlConnection,
+    link: &Link,
+    resource_id: &ResourceId,
+    at: Timestamp,
+) -> QueryResult<()> {
+    forget_former(connection, link)?;
+    diesel::insert_into(former_links::table)
+        .values((
+            former_links::identity_provider.eq(link.identity_provider.as_str()),
+            former_links::issuer.eq(&link.issuer),
+            former_links::subject.eq(&link.subject),
+            former_links::at.eq(at.0),
+            former_links::resource_id.eq(Some(resource_id.as_str())),
+        ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Forgets that an identity was unlinked, because it is linked now.
+pub(crate) fn forget_former(connection: &mut SqlConnection, link: &Link) -> QueryResult<()> {
+    let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
+    diesel::delete(former_links::table.find(key))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Returns the account from which an identity was unlinked.
+pub(crate) fn unlinked_from(connection: &mut SqlConnection, link: &Link) -> QueryResult<Option<ResourceId>> {
+    let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
+    let found: Option<Option<String>> = former_links::table
+        .find(key)
+        .select(former_links::resource_id)
+        .first(connection)
+        .optional()?;
+    Ok(found.flatten().map(ResourceId::new))
+}
+
+/// Takes the lock under which a subject gets an account, on PostgreSQL; SQLite has one writer. A SCIM client that creates
+/// the account and a first login that does so wait for each other.
+pub(crate) fn lock_subject(connection: &mut SqlConnection, subject: &str) -> QueryResult<()> {
+    /// Sets these locks apart from others.
+    const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 7165))::text AS locked";
+    let SqlConnection::Postgres(connection) = connection else {
+        return Ok(());
+    };
+    diesel::sql_query(SQL)
+        .bind::<diesel::sql_types::Text, _>(subject)
+        .execute(connection)
+        .map(|_| ())
+}
+
 /// Removes a link of a user. `false` if the user does not have it.
 pub fn delete(connection: &mut SqlConnection, link: &Link, resource_id: &ResourceId) -> QueryResult<bool> {
     let key = (link.identity_provider.as_str(), &link.issuer, &link.subject);
@@ -184,6 +238,8 @@ pub fn idle(
 
 /// Deletes every link of a user, as deleting the user does, and records that the subjects were linked before.
 pub(crate) fn unlink_all(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
+    diesel::delete(former_links::table.filter(former_links::resource_id.eq(resource_id.as_str())))
+        .execute(connection)?;
     let gone: Vec<(String, String, String)> =
         diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str())))
             .returning((links::identity_provider, links::issuer, links::subject))
@@ -209,18 +265,16 @@ pub fn was_unlinked(
     issuer: &str,
     subject: &str,
 ) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::exists(former_links::table.find((
-        identity_provider.as_str(),
-        issuer,
-        subject,
-    ))))
-    .get_result(connection)
+    let known = former_links::table
+        .find((identity_provider.as_str(), issuer, subject))
+        .filter(former_links::resource_id.is_null());
+    diesel::select(diesel::dsl::exists(known)).get_result(connection)
 }
 
 /// Deletes at most `limit` records of subjects whose accounts were deleted before a time. Returns their number.
 pub(crate) fn delete_former(connection: &mut SqlConnection, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let next: Vec<(String, String, String)> = former_links::table
-        .filter(former_links::at.lt(before.0))
+        .filter(former_links::at.lt(before.0).and(former_links::resource_id.is_null()))
         .select((
             former_links::identity_provider,
             former_links::issuer,

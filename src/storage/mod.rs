@@ -23,6 +23,7 @@ pub mod ldap_entries;
 pub mod links;
 pub mod login_transactions;
 pub mod logouts;
+pub mod mail_addresses;
 pub mod mail_codes;
 pub mod migrate;
 pub mod outbound;

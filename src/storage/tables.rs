@@ -190,6 +190,7 @@ diesel::table! {
         issuer -> Text,
         subject -> Text,
         at -> BigInt,
+        resource_id -> Nullable<Text>,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use vestibule::domain::{Actor, Change, Kind, Link, Operation, Principal, ServiceProviderName, SideRecord, StoreName};
+use vestibule::storage::{StorageError, links};
 
 use crate::support::{USER, app, client_of, id_of, unique, wiki};
 
@@ -157,4 +158,57 @@ fn client_reactivates_by_post_the_user_it_deactivated() {
     let seen = [&back.body["active"], &back.body["title"], &back.body["nickName"]];
     assert_eq!(seen, [&json!(true), &json!("U"), &json!("Al")]);
     wiki().post("/scim/v2/Users", &again).refuses(409, Some("uniqueness"));
+}
+
+#[test]
+fn value_of_another_provider_is_no_reason_to_adopt() {
+    let extension = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let number = unique("employee");
+    // A login through a provider where anybody signs up; an identity at Google was linked to the account later.
+    let change = Change {
+        actor: Actor {
+            principal: Principal::Login {
+                identity_provider: "open".into(),
+            },
+            service_provider: ServiceProviderName::new("wiki"),
+        },
+        operation: Operation::Create {
+            store: StoreName::PRIMARY,
+            kind: Kind::USER,
+            attributes: json!({"userName": unique("eve"), extension: {"employeeNumber": number}})
+                .as_object()
+                .unwrap()
+                .clone(),
+            typed: Vec::new(),
+        },
+        side_records: vec![SideRecord::Link(Link {
+            identity_provider: "google".into(),
+            issuer: "https://accounts.google.com".to_owned(),
+            subject: unique("subject"),
+        })],
+    };
+    let eve = app().app.directory.apply(change).unwrap().into_resource();
+    let body =
+        json!({ "schemas": [USER, extension], "userName": unique("ceo"), extension: { "employeeNumber": number } });
+    let made = client_of("payroll").post("/scim/v2/Users", &body).gives(201).id();
+    assert_ne!(made, eve.id.as_str());
+}
+
+#[test]
+fn corrected_subject_unlinks_the_wrong_identity() {
+    let (path, wrong) = logged_in(&json!({ "userName": unique("google") }));
+    let body = json!({ "schemas": [USER], "userName": unique("alice"), "externalId": wrong });
+    client_of("hr").post("/scim/v2/Users", &body).gives(201);
+    let correction = json!([{ "op": "replace", "path": "externalId", "value": unique("right") }]);
+    client_of("hr").patch(&path, &correction).gives(200);
+    let link = app().app.database.read::<_, StorageError>(|connection| {
+        links::find(connection, &"google".into(), "https://accounts.google.com", &wrong)
+    });
+    assert_eq!(link.unwrap(), None);
+    // The wrong subject is another person's, who gets an account of their own.
+    let other = json!({ "schemas": [USER], "userName": unique("bob"), "externalId": wrong });
+    assert_ne!(
+        client_of("hr").post("/scim/v2/Users", &other).gives(201).id(),
+        id_of(&path)
+    );
 }

@@ -17,7 +17,9 @@ use vestibule::federation::login::browser::Browser;
 use vestibule::federation::login::step::{FactorPage, LoginPage, LoginStep};
 use vestibule::federation::login::visitor::SignedInUser;
 use vestibule::federation::removal::ProviderRemover;
+use vestibule::storage::approvals::{self, Approval, Ruling, Verdict};
 use vestibule::storage::factors::{self, Factor};
+use vestibule::storage::grants::{self, Grant};
 use vestibule::storage::{StorageError, links, random, sessions};
 
 const GOOD: &str = "correct horse battery";
@@ -612,4 +614,81 @@ fn forbidden_ways_in_are_refused_and_not_offered() {
     assert_eq!(link.map(|_| ()), Err(AccountProblem::NotAllowed));
     let page = account(&rig, &visitor);
     assert!(page.providers.is_empty() && page.has_password.is_none());
+}
+
+#[test]
+fn tokens_that_a_removed_authenticator_proved_end() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    rig.set_up_authenticator(&visitor.authentication.user);
+    let proved = Authentication {
+        amr: ["fed", "otp", "mfa"].map(str::to_owned).to_vec(),
+        credentials: visitor.authentication.credentials + 1,
+        ..visitor.authentication
+    };
+    let visitor = session(&rig, proved);
+    let (by_factor, plain) = (grant(&rig, &visitor, "pwd otp mfa"), grant(&rig, &visitor, "fed"));
+    complaint(rig.federation.account.drop_authenticator(&visitor)).unwrap();
+    assert!(is_revoked(&rig, &by_factor) && !is_revoked(&rig, &plain));
+}
+
+/// Inserts a grant that a login with these methods got, and returns the hash of its code.
+fn grant(rig: &Rig, visitor: &SignedInUser, amr: &str) -> String {
+    let (code, now) = (random::token(), rig.clock.now());
+    let login = &visitor.authentication;
+    let grant = Grant {
+        id: random::token(),
+        code_expires: now,
+        client_id: "wiki".to_owned(),
+        session_hash: visitor.session.clone(),
+        store: login.store.clone(),
+        user: login.user.clone(),
+        redirect_uri: "https://wiki.example/callback".to_owned(),
+        scope: "openid".to_owned(),
+        nonce: None,
+        code_challenge: None,
+        amr: amr.split(' ').map(str::to_owned).collect(),
+        auth_time: now,
+        authenticated_at: None,
+        identity_provider: None,
+        created: now,
+        expires: now.plus(Duration::from_hours(1)),
+        revoked: None,
+    };
+    let hash = code.clone();
+    let insert = move |connection: &mut _| Ok(grants::insert(connection, &grant, &hash)?);
+    rig.database.write::<_, StorageError>(insert).unwrap();
+    code
+}
+
+fn is_revoked(rig: &Rig, code: &str) -> bool {
+    let found = rig
+        .database
+        .read::<_, StorageError>(|connection| Ok(grants::by_code(connection, code)?));
+    found.unwrap().unwrap().revoked.is_some()
+}
+
+#[test]
+fn identity_whose_approval_was_refused_is_not_linked() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let (identity, now) = (link("other", "bob-too"), rig.clock.now());
+    let approval = Approval {
+        id: "a1".to_owned(),
+        identity,
+        service_provider: "wiki".into(),
+        sealed: Vec::new(),
+        ruling: Ruling {
+            verdict: Verdict::Waiting,
+            reason: String::new(),
+            by: String::new(),
+            at: now,
+        },
+        asked: now,
+        expires: now.plus(Duration::from_hours(1)),
+    };
+    let ask = move |connection: &mut _| Ok(approvals::ask(connection, &approval)?);
+    rig.database.write::<_, StorageError>(ask).unwrap();
+    let denied = Denial::NotApproved { reason: String::new() };
+    assert_eq!(refused(linked(&rig, &visitor, "bob-too")), denied);
 }

@@ -1,14 +1,14 @@
 //! Questions at a first login, against a real directory: consent, passwords, usernames.
 
-use crate::fixtures::front_door::{Outcome, Rig, completed, google, refused, shown};
+use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, shown};
 use serde_json::{Value, json};
-use vestibule::domain::{Actor, Change, Kind, Operation, Precondition, ResourceId, Secret};
+use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, ResourceId, Secret};
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::JitMode;
 use vestibule::federation::jit::questions::{AnswerProblem, Answers, Questions};
 use vestibule::federation::login::step::{LinkProofPage, LoginPage, LoginStep};
-use vestibule::storage::StorageError;
 use vestibule::storage::consents::{self, ConsentRecord};
+use vestibule::storage::{StorageError, links};
 
 const GOOD: &str = "correct horse battery";
 const EMAIL: &str = "emails[type eq \"work\"].value";
@@ -306,4 +306,35 @@ fn removed_user_returns_only_if_the_policy_allows_it() {
             assert_eq!(refused(rig.login(&bob())), Denial::AccountRemoved);
         }
     }
+}
+
+#[test]
+fn person_agrees_to_the_purposes_that_the_page_showed() {
+    let purposes = |version: u32| json!([{"name": "profile", "version": version, "attributes": [{"path": EMAIL}]}]);
+    let mut jit = in_mode("consent");
+    jit["purposes"] = json!(["profile"]);
+    let rig = Rig::asking(jit.clone(), &purposes(1), |_| {});
+    let (handle, _) = asked(&rig, &bob());
+    let later = rig.reconfigured(&jit, &purposes(2));
+    let again = questions(answer(&later, &handle, Answers::default()));
+    assert_eq!(again.problems, [AnswerProblem::PurposesChanged]);
+    assert_eq!(rig.users().len(), 0);
+    completed(answer(&later, &handle, Answers::default()));
+}
+
+#[test]
+fn identity_that_was_linked_meanwhile_signs_in_again() {
+    let rig = Rig::new(in_mode("consent"));
+    let (handle, _) = asked(&rig, &bob());
+    let owner = rig.user(&json!({"userName": "owner"}));
+    let link = Link {
+        identity_provider: "google".into(),
+        issuer: ISSUER.to_owned(),
+        subject: bob()["sub"].as_str().unwrap().to_owned(),
+    };
+    let now = rig.clock.now();
+    let insert = move |connection: &mut _| Ok(links::insert(connection, &link, &"PRIMARY".into(), &owner, now)?);
+    rig.database.write::<_, StorageError>(insert).unwrap();
+    let page = shown(answer(&rig, &handle, Answers::default()));
+    assert!(matches!(page, LoginPage::SignIn { .. }), "{page:?}");
 }

@@ -8,6 +8,7 @@ use vestibule::domain::change::{JournalPosition, JournalRecord};
 use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principal, Relations, ResourceId, Secret};
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::lease::LeaseSweep;
+use vestibule::federation::login::visitor::SignedInUser;
 use vestibule::storage::{StorageError, journal, links};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -303,4 +304,42 @@ fn every_page_of_idle_people_is_looked_at() {
     rig.clock.advance(DAY * 30);
     assert_eq!(sweep(&rig).suspended, 449);
     assert!(is_active(&rig, &kept));
+}
+
+/// Gives the account another identity at the same provider.
+fn link_twin(rig: &Rig, user: &ResourceId) -> Link {
+    let twin = Link {
+        identity_provider: "google".into(),
+        issuer: ISSUER.to_owned(),
+        subject: "sub-twin".to_owned(),
+    };
+    let (link, id, now) = (twin.clone(), user.clone(), rig.clock.now());
+    let insert = move |connection: &mut _| Ok(links::insert(connection, &link, &"PRIMARY".into(), &id, now)?);
+    rig.database.write::<_, StorageError>(insert).unwrap();
+    twin
+}
+
+#[test]
+fn second_identity_at_the_provider_does_not_keep_the_account() {
+    let (rig, user) = rig();
+    link_twin(&rig, &user);
+    rig.clock.advance(30 * DAY);
+    assert_eq!(sweep(&rig), SUSPENDED);
+    assert!(!is_active(&rig, &user));
+}
+
+#[test]
+fn unlinking_a_second_identity_leaves_the_values() {
+    let (rig, user) = rig();
+    let twin = link_twin(&rig, &user);
+    let authentication = completed(rig.login(&bob()));
+    let visitor = SignedInUser {
+        authentication,
+        session: "s".to_owned(),
+    };
+    rig.federation.account.unlink(&visitor, &twin).unwrap();
+    let writers = rig.get(&user).writers.writers();
+    assert_eq!(writers["userName"], "idp:google");
+    rig.clock.advance(30 * DAY);
+    assert_eq!(sweep(&rig), SUSPENDED);
 }

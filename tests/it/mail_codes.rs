@@ -289,6 +289,48 @@ fn email_proved_by_code_links_another_identity() {
     assert_eq!(linked.unwrap().len(), 1);
 }
 
+#[test]
+fn code_proves_no_address_that_its_person_typed_later() {
+    let smtp = Smtp::start();
+    let jit = json!({"mode": "silent", "username": {"claim": "nick"}, "on_conflict": "link_verified_email"});
+    let bend = |wiki: &mut ServiceProviderPolicy| {
+        wiki.mfa = SecondFactor::EmailOtp;
+        wiki.identity_providers.push("other".into());
+    };
+    let rig = Rig::mailing((&jit, &json!([])), bend, Some(smtp.post()));
+    let user = rig.user(&json!({"userName": "bob", "password": GOOD, "emails": [{"value": "bob@example.com"}]}));
+    let (handle, _) = sign_in(&rig, "bob");
+    completed(enter(&rig, &handle, &smtp.code()));
+    rig.replace(
+        &user,
+        &json!({"userName": "bob", "emails": [{"value": "new@example.com"}]}),
+    );
+    let typed = Change {
+        actor: Actor {
+            principal: Principal::Person,
+            service_provider: "wiki".into(),
+        },
+        operation: Operation::Replace {
+            kind: Kind::USER,
+            id: user,
+            attributes:
+                json!({"userName": "bob", "emails": [{"value": "new@example.com"}, {"value": "bob@example.com"}]})
+                    .as_object()
+                    .unwrap()
+                    .clone(),
+            precondition: Precondition::None,
+        },
+        side_records: Vec::new(),
+    };
+    rig.directory.apply(typed).unwrap();
+    // The mailbox is another person's now, who comes with it from a provider that is trusted for it.
+    let (handle, other) = (rig.start(), "other".into());
+    let to = rig.federation.login.choose(&handle, &other).unwrap();
+    let returned = rig.returned(&to, &bob());
+    let page = shown(rig.federation.login.callback(&handle, &other, &returned));
+    assert!(matches!(page, LoginPage::LinkProof(_)), "{page:?}");
+}
+
 /// A login of somebody with an identity of this user name, who asks for a code as the proof of the account.
 fn ask_for_proof_by_mail(rig: &Rig, subject: &str) -> Outcome {
     let claims = json!({"sub": subject, "nick": "bob", "email": "eve@example.com"});

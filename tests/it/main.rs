@@ -26,6 +26,7 @@ mod federation_openid;
 mod federation_ownership;
 mod federation_presets;
 mod fuzz_corpora;
+mod known_subjects;
 mod leases;
 mod mail_codes;
 mod off_means_off;

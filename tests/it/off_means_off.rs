@@ -375,6 +375,7 @@ fn caller() -> Caller {
             store: Some(StoreName::PRIMARY),
             strict: false,
             adoption: None,
+            token_client: None,
         },
     }
 }

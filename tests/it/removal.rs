@@ -368,6 +368,7 @@ fn unlinking_ends_the_sessions_of_the_link_with_it() {
         side_records: vec![SideRecord::Unlink {
             link: link("google", "sub-ann"),
             spared: Some("kept".to_owned()),
+            for_good: false,
         }],
     };
     rig.directory.apply(unlink).unwrap();

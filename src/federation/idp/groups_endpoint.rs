@@ -1,6 +1,8 @@
 //! Groups that a provider leaves out of the claims because there are too many, as Entra ID does beyond 200: they are asked
 //! for with the access token of the login.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -9,8 +11,9 @@ use super::claim::is_left_out;
 use super::provider::ProviderError;
 use crate::http_client::HttpClient;
 
-/// The most answers that one login waits for.
+/// The most answers that one login waits for, and how long it goes on to ask.
 const PAGES: usize = 20;
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where the groups of a person are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +49,11 @@ impl GroupsEndpoint {
     fn ask(&self, client: &HttpClient, access_token: &str) -> Result<Vec<Value>, ProviderError> {
         let unusable = |what: &str| ProviderError::Unusable(format!("its list of groups {what}"));
         let (mut groups, mut next) = (Vec::new(), self.url.clone());
+        let begun = Instant::now();
         for _ in 0..PAGES {
+            if begun.elapsed() > PATIENCE {
+                return Err(unusable("takes too long"));
+            }
             let Value::Object(mut page) = calls::ask(client, &next, access_token)? else {
                 return Err(unusable("is not a JSON object"));
             };

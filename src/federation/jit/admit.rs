@@ -1,23 +1,23 @@
 //! Admits an identity: gathers the facts, decides, writes, and retries on conflict.
 
+mod expected;
 mod writes;
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::login::Authentication;
 use crate::domain::password::PasswordPolicy;
-use crate::domain::query::Query;
 use crate::domain::{Consent, Kind, Relations, Resource, ResourceId, StoreName, name};
 use crate::federation::error::FederationError;
 use crate::federation::idp::provider::Identity;
 use crate::federation::jit::approval::{ApprovalStatus, Approvals};
 use crate::federation::jit::claim_mapping::{self, ClaimMapping};
 use crate::federation::jit::decide::{
-    Decision, DecisionInput, DesiredAccount, LocalAccount, LoginPrompt, Proposal, decide,
+    Decision, DecisionInput, DesiredAccount, ExpectedAccount, LocalAccount, LoginPrompt, Proposal, decide,
 };
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::entry::accepts_store;
@@ -30,7 +30,9 @@ use crate::federation::jit::settings::{IdentityProviderSettings, TrustedScimSour
 use crate::federation::jit::unusable_claims::{Defect, IgnoredClaims};
 use crate::federation::jit::username;
 use crate::storage::consents::{self, ConsentRecord};
-use crate::storage::{Database, StorageError, approvals, credential_versions, identity_locks, links, removals};
+use crate::storage::{
+    Database, StorageError, approvals, credential_versions, identity_locks, links, mail_addresses, removals,
+};
 use crate::userstore::StoreError;
 
 /// Most attempts of one login. It retries on conflict with another writer.
@@ -54,8 +56,21 @@ pub(crate) struct ProvisioningContext<'a> {
     pub(crate) passwords: PasswordPolicy,
     /// The proof of the account that the person has shown to be theirs in this login.
     pub(crate) proof: Option<&'a Authentication>,
+    /// The account and the address that a code by e-mail proved in this login.
+    pub(crate) mailed: Option<&'a (ResourceId, String)>,
     pub(crate) wishes: &'a LoginPreferences,
     pub(crate) answers: Option<&'a Answers>,
+}
+
+/// The account of an identity: the one that it is linked to, or that a trusted SCIM client made for its subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownAccount {
+    /// The account.
+    pub(crate) id: ResourceId,
+    /// The version of its credentials.
+    pub(crate) credentials: i64,
+    /// Whether the identity is linked to it.
+    pub(crate) is_linked: bool,
 }
 
 /// The outcome of admitting an identity.
@@ -75,7 +90,7 @@ pub(crate) enum ProvisioningResult {
 /// The facts that come from our own records.
 struct LocalRecords {
     account: Option<LocalAccount>,
-    expected: Option<LocalAccount>,
+    expected: Option<ExpectedAccount>,
     wanted: DesiredAccount,
     unlinked: bool,
     approval: ApprovalStatus,
@@ -101,7 +116,10 @@ impl ProvisioningContext<'_> {
                 LinkedUser::Gone => return Ok(ProvisioningResult::Refused(Denial::NoAccount)),
                 LinkedUser::To(resource) => Some(resource),
             };
-            let known = self.known(resource)?;
+            let known = match self.known(resource)? {
+                Ok(known) => known,
+                Err(denial) => return Ok(ProvisioningResult::Refused(denial)),
+            };
             // A concurrent login of this identity may have made the account after the link was looked up.
             if matches!(known.wanted, DesiredAccount::Named { holder: Some(_), .. })
                 && !matches!(self.linked()?, LinkedUser::Nobody)
@@ -148,13 +166,48 @@ impl ProvisioningContext<'_> {
         Err(FederationError::Contended)
     }
 
-    /// Whether the credentials of the account have changed since the person proved it.
+    /// Returns the account of the identity as it is now.
+    pub(crate) fn known_account(&self) -> Result<Option<KnownAccount>, FederationError> {
+        let (id, is_linked) = match self.linked()? {
+            LinkedUser::To(resource) => (resource.id, true),
+            LinkedUser::Gone => return Ok(None),
+            LinkedUser::Nobody => match self.expected()? {
+                Ok(Some(expected)) => (expected.account.id, false),
+                Ok(None) | Err(_) => return Ok(None),
+            },
+        };
+        let credentials = self
+            .database
+            .read::<_, StorageError>(|connection| credential_versions::current(connection, &id))?;
+        Ok(Some(KnownAccount {
+            id,
+            credentials,
+            is_linked,
+        }))
+    }
+
+    /// Whether the account has changed since the person proved it: its credentials, or the address that a code went to.
     fn is_proof_outdated(&self) -> Result<bool, FederationError> {
         let Some(proof) = self.proof else { return Ok(false) };
         let current = self
             .database
             .read::<_, StorageError>(|connection| credential_versions::current(connection, &proof.user))?;
-        Ok(current != proof.credentials)
+        if current != proof.credentials {
+            return Ok(true);
+        }
+        let user = self.directory.get(&Kind::USER, &proof.user, Relations::NONE)?;
+        user.map_or(Ok(true), |user| self.is_mailed_elsewhere(&user))
+    }
+
+    /// Whether the proof of an account is a code by e-mail, and codes of the account go to another address now.
+    fn is_mailed_elsewhere(&self, user: &Resource) -> Result<bool, FederationError> {
+        let Some((_, address)) = self.mailed.filter(|(mailed, _)| *mailed == user.id) else {
+            return Ok(false);
+        };
+        let links = self
+            .database
+            .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
+        Ok(mail_addresses::trusted(user, &links).as_ref() != Some(address))
     }
 
     /// Writes what was decided, and returns the account if it existed before. The error is a decision that writes
@@ -249,17 +302,24 @@ impl ProvisioningContext<'_> {
         })
     }
 
-    fn known(&self, linked: Option<&Resource>) -> Result<LocalRecords, FederationError> {
+    fn known(&self, linked: Option<&Resource>) -> Result<Result<LocalRecords, Denial>, FederationError> {
         let account = linked.map(|resource| account(resource, self.purposes));
         let wanted = self.wanted(account.is_some())?;
         let holder = match &wanted {
             DesiredAccount::Named { holder, .. } => holder.as_ref(),
             _ => None,
         };
-        let expected = if account.is_some() { None } else { self.expected()? };
+        let expected = match account {
+            Some(_) => Ok(None),
+            None => self.expected()?,
+        };
+        let expected = match expected {
+            Ok(expected) => expected,
+            Err(denial) => return Ok(Err(denial)),
+        };
         let theirs = account
             .as_ref()
-            .or(expected.as_ref())
+            .or(expected.as_ref().map(|expected| &expected.account))
             .or(holder)
             .map(|account| &account.id);
         let Identity { issuer, subject, .. } = self.identity;
@@ -274,7 +334,7 @@ impl ProvisioningContext<'_> {
             let is_same = |claims: &Map<String, Value>, chosen: Option<&str>| self.makes_the_same(claims, chosen);
             self.approvals.status(asked, is_same)
         });
-        Ok(LocalRecords {
+        Ok(Ok(LocalRecords {
             account,
             expected,
             wanted,
@@ -282,7 +342,7 @@ impl ProvisioningContext<'_> {
             approval,
             outdated_approval,
             given: given.into_iter().map(ConsentRecord::effective).collect(),
-        })
+        }))
     }
 
     /// Whether this login would make the account that approved claims would: its store, its user name, its attributes and
@@ -324,41 +384,6 @@ impl ProvisioningContext<'_> {
         };
         let resource = self.directory.get(&Kind::USER, &link.resource_id, Relations::NONE)?;
         Ok(resource.map_or(LinkedUser::Gone, LinkedUser::To))
-    }
-
-    /// Returns the account that a trusted SCIM client of the provider keeps under this subject (`externalId`), if it is
-    /// not linked yet. An `externalId` from any other writer does not count.
-    fn expected(&self) -> Result<Option<LocalAccount>, FederationError> {
-        let user = self.directory.registry().resource_type(&Kind::USER);
-        let Some(attribute) = user.and_then(|user| user.resolve("externalId")) else {
-            return Ok(None);
-        };
-        for source in self
-            .trusted_sources
-            .iter()
-            .filter(|source| source.identity_provider == self.settings.name)
-        {
-            let filter = Filter::Compare {
-                attribute: attribute.clone(),
-                operator: Operator::Eq,
-                value: Comparand::Text(self.identity.subject.clone()),
-            };
-            let found = self
-                .directory
-                .find(&source.store, &Query::all(Kind::USER, 2).filtered(filter))?;
-            let [one] = found.resources.as_slice() else { continue };
-            let writer = format!("scim:{}", source.client);
-            let links = self
-                .database
-                .read::<_, StorageError>(|connection| links::of_user(connection, &one.id))?;
-            let is_linked = links
-                .iter()
-                .any(|known| known.link.identity_provider == self.settings.name);
-            if one.writers.writers().get("externalId") == Some(&writer) && !is_linked {
-                return Ok(Some(account(one, self.purposes)));
-            }
-        }
-        Ok(None)
     }
 
     fn mode(&self) -> JitMode {

@@ -206,7 +206,7 @@ impl ClaimTarget {
         }
     }
 
-    /// Returns a new element, which is primary if no other is.
+    /// Returns a new element, which is primary if it is the only one.
     fn new_element(&self, sub: &str, value: Value, others: &[Value]) -> Value {
         let mut element = Map::new();
         element.insert(sub.to_owned(), value);
@@ -217,10 +217,7 @@ impl ClaimTarget {
         {
             element.insert(name.clone(), selected.clone().into());
         }
-        if !others
-            .iter()
-            .any(|other| other.get("primary") == Some(&Value::Bool(true)))
-        {
+        if others.is_empty() {
             element.insert("primary".to_owned(), true.into());
         }
         element.into()

@@ -1,6 +1,8 @@
 //! Decides what a login does, from facts alone.
 //! Everything that the front door does follows from this function.
 
+use serde_json::{Map, Value};
+
 use crate::domain::email::Email;
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{Consent, IdentityProviderName, ResourceId, StoreName};
@@ -37,8 +39,8 @@ pub(crate) struct DecisionInput<'a> {
     pub passwords: PasswordPolicy,
     /// The account that the identity is linked to.
     pub linked: Option<&'a LocalAccount>,
-    /// The account that a trusted SCIM client made for this subject and that is not linked yet.
-    pub expected: Option<&'a LocalAccount>,
+    /// The account that a trusted SCIM client keeps for this subject and that is not linked to it.
+    pub expected: Option<&'a ExpectedAccount>,
     /// The answer to the request for approval.
     pub approval: &'a ApprovalStatus,
     /// Whether the identity had an account that was removed.
@@ -75,6 +77,16 @@ pub(crate) struct LocalAccount {
     /// Its e-mail address, if its owner verified it here and the account has no authenticator. An address that a client or an administrator wrote does not
     /// count.
     pub verified_email: Option<String>,
+}
+
+/// An account that a trusted SCIM client keeps for the subject of a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExpectedAccount {
+    /// The account.
+    pub account: LocalAccount,
+    /// Whether the client's statement is not enough: the account has another identity at the provider, or the person
+    /// unlinked this one, or another client wrote the `externalId` since.
+    pub needs_proof: bool,
 }
 
 /// The account that a first login would make.
@@ -147,7 +159,7 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     if let Err(denial) = admissible(input) {
         return Decision::Refuse(denial);
     }
-    let known = input.linked.or(input.expected);
+    let known = input.linked.or(input.expected.map(|expected| &expected.account));
     if known.is_some_and(|account| !accepts_store(input.service_provider, &account.store)) {
         return Decision::Refuse(Denial::OtherStore);
     }
@@ -161,9 +173,16 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
         let complete = |agreement| Decision::Complete(account.clone(), agreement);
         return agreed(input, open(input, account), &account.username, complete);
     }
-    if let Some(account) = input.expected.filter(|account| !account.administrator) {
+    if let Some(ExpectedAccount { account, needs_proof }) = input.expected {
+        // No other account is made for a person whom a trusted client knows: what it switched off stays off.
         if !account.active {
             return Decision::Refuse(Denial::AccountDisabled);
+        }
+        if (*needs_proof || account.administrator) && input.proved != Some(&account.id) {
+            return match input.policy.on_conflict {
+                OnConflict::Refuse => Decision::Refuse(Denial::NameTaken),
+                _ => Decision::Ask(LoginPrompt::LinkProof(account.clone())),
+            };
         }
         let link = |agreement| Decision::Provision(Proposal::Link(account.clone(), agreement));
         return agreed(input, open(input, account), &account.username, link);
@@ -309,12 +328,20 @@ fn admissible(input: &DecisionInput<'_>) -> Result<(), Denial> {
     if !input.service_provider.identity_providers.contains(input.provider) {
         return Err(Denial::ProviderNotAllowed);
     }
-    let claims = &input.identity.claims;
-    claim_mapping::check(input.claims, claims)?;
+    check_claims(input.claims, &input.identity.claims, input.trusted_email_domains)
+}
+
+/// Checks that claims have what every login needs, and an address of a domain that the provider is trusted for.
+pub(crate) fn check_claims(
+    mappings: &[ClaimMapping],
+    claims: &Map<String, Value>,
+    trusted_email_domains: &[String],
+) -> Result<(), Denial> {
+    claim_mapping::check(mappings, claims)?;
     let said = claims.get("email").is_some_and(|email| !email.is_null() && email != "");
     match claim_mapping::email(claims) {
-        None if said && !input.trusted_email_domains.is_empty() => Err(Denial::BadEmail),
-        Some(email) if !input.trusted_email_domains.is_empty() && !is_trusted(input, &email) => {
+        None if said && !trusted_email_domains.is_empty() => Err(Denial::BadEmail),
+        Some(email) if !trusted_email_domains.is_empty() && !is_of_domains(trusted_email_domains, &email) => {
             Err(Denial::EmailDomain)
         }
         _ => Ok(()),
@@ -349,14 +376,16 @@ fn verified_on_both_sides(input: &DecisionInput<'_>, holder: &LocalAccount) -> b
     let ours = holder.verified_email.as_deref().and_then(Email::parse);
     match (asserted, ours) {
         (Some(asserted), Some(ours)) => {
-            !holder.administrator && is_trusted(input, &asserted) && asserted.same_mailbox(&ours)
+            !holder.administrator
+                && is_of_domains(input.trusted_email_domains, &asserted)
+                && asserted.same_mailbox(&ours)
         }
         _ => false,
     }
 }
 
-fn is_trusted(input: &DecisionInput<'_>, email: &Email<'_>) -> bool {
-    input.trusted_email_domains.iter().any(|domain| email.is_at(domain))
+fn is_of_domains(domains: &[String], email: &Email<'_>) -> bool {
+    domains.iter().any(|domain| email.is_at(domain))
 }
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ pub enum Denial {
     /// The application wants a recent proof, and the identity provider does not say when the person proved who they are.
     #[error("the identity provider does not say when the person proved who they are")]
     NotReauthenticated,
+    /// A trusted SCIM client keeps several accounts for the subject.
+    #[error("a SCIM client keeps several accounts under this subject")]
+    SeveralAccounts,
     /// Another account has the user name.
     #[error("another account has the user name")]
     NameTaken,
@@ -128,6 +131,7 @@ impl Denial {
             Self::AccountDisabled => "account_disabled",
             Self::OtherStore => "store_not_accepted",
             Self::NotReauthenticated => "not_reauthenticated",
+            Self::SeveralAccounts => "several_accounts",
             Self::NameTaken => "name_taken",
             Self::ValueTaken { .. } => "value_taken",
             Self::MissingClaim { .. } => "claim_missing",

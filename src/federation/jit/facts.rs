@@ -7,7 +7,7 @@ use crate::domain::{Attributes, Resource, name, provenance};
 use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
 use crate::federation::jit::decide::LocalAccount;
 use crate::federation::jit::purpose::Purpose;
-use crate::storage::{Database, StorageError, factors, mail_codes};
+use crate::storage::{Database, StorageError, factors, links, mail_addresses, mail_codes};
 
 /// Name of the lease job in provenance and in the journal.
 pub(crate) const LEASE_JOB: &str = "lease";
@@ -59,23 +59,25 @@ pub(crate) fn has_expired_lease(resource: &Resource) -> bool {
     !resource.is_active() && resource.writers.writers().get("active") == Some(&provenance::of_job(LEASE_JOB))
 }
 
-/// Returns the facts about an account that may belong to another person, with the address that its owner verified here.
-/// Where the account has an authenticator, the address alone is no proof.
+/// Returns the facts about an account that may belong to another person, with the address that its owner verified here,
+/// if it can still be trusted to be theirs. Where the account has an authenticator, the address alone is no proof.
 pub(crate) fn holder(
     database: &Database,
     resource: &Resource,
     purposes: &[Purpose],
 ) -> Result<LocalAccount, StorageError> {
     let id = &resource.id;
-    let (proved, has_authenticator) = database.read::<_, StorageError>(|connection| {
+    let (proved, links, has_authenticator) = database.read::<_, StorageError>(|connection| {
         Ok((
             mail_codes::proved(connection, id)?,
+            links::of_user(connection, id)?,
             factors::has(connection, id, factors::TOTP)?,
         ))
     })?;
     let is_proved = |address: &&str| {
         let email = Email::parse(address);
-        proved.is_some() && email.map(|email| mail_codes::address_fingerprint(id, &email)) == proved
+        let is_theirs = email.map(|email| mail_codes::address_fingerprint(id, &email)) == proved;
+        proved.is_some() && is_theirs && mail_addresses::is_trusted(resource, &links, address)
     };
     let attributes = resource.document.attributes();
     let emails = attributes.get("emails").and_then(Value::as_array);

@@ -110,8 +110,11 @@ impl Leases {
         let known = self
             .database
             .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
-        // Another link keeps the account; and the person may have signed in since the page was read.
-        let is_idle = known.len() == 1 && known.iter().all(|known| known.last_login <= until);
+        // An identity at another provider keeps the account; and the person may have signed in since the page was read.
+        let provider = &link.link.identity_provider;
+        let is_idle = known
+            .iter()
+            .all(|known| known.link.identity_provider == *provider && known.last_login <= until);
         if !is_idle {
             return Ok(LeaseResult::Stays);
         }
@@ -145,14 +148,14 @@ impl Leases {
     }
 }
 
-/// Whether an account depends on this link alone: a login through it made the account, and only the identity provider,
-/// the person and the lease job have written to it since.
+/// Whether an account depends on the provider of this link alone: only the identity provider, the person and the lease job
+/// have written to it.
 fn is_leased(user: &Resource, link: &LinkRecord) -> bool {
     let provider = format!("idp:{}", link.link.identity_provider);
     let writers = user.writers.writers();
     let job = job().writer();
     let is_ours = |writer: &String| *writer == provider || *writer == job || writer == "self";
-    writers.get("userName") == Some(&provider) && writers.values().all(is_ours) && !facts::governs(user)
+    writers.get("userName").is_some_and(is_ours) && writers.values().all(is_ours) && !facts::governs(user)
 }
 
 /// Enables or disables an account as the lease job; every target that has the account is updated.

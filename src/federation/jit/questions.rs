@@ -50,6 +50,8 @@ pub enum AnswerProblem {
     PasswordsDiffer,
     /// An attribute is empty, too long or has control characters.
     Attribute(WritablePath),
+    /// The purposes have changed since the page was shown.
+    PurposesChanged,
 }
 
 /// Answers of a person. Answers to other questions than the asked ones are ignored.
@@ -59,6 +61,8 @@ pub struct Answers {
     pub username: Option<String>,
     /// The password, twice.
     pub passwords: Option<(Secret, Secret)>,
+    /// The purposes that the page showed.
+    pub shown: Vec<Purpose>,
     /// The optional attributes that may be stored.
     pub kept: BTreeSet<String>,
     /// Texts of attributes, by path.
@@ -112,6 +116,10 @@ impl Questions {
         parties: ConsentParties<'_>,
     ) -> Result<Agreement, Box<Self>> {
         let mut problems = self.problems.clone();
+        // A person agrees to what they saw: in this version, with these attributes.
+        if !self.purposes.iter().all(|purpose| answers.shown.contains(purpose)) {
+            problems.push(AnswerProblem::PurposesChanged);
+        }
         let password = if self.password {
             chosen(answers, username, policy)
                 .map_err(|problem| problems.push(problem))

@@ -79,6 +79,13 @@ pub struct TrustedScimSource {
     pub client: ServiceProviderName,
     /// The identity provider.
     pub identity_provider: IdentityProviderName,
-    /// The userstore of the client's users.
-    pub store: StoreName,
+    /// The userstore of the client's users; any if there is none.
+    pub store: Option<StoreName>,
+}
+
+impl TrustedScimSource {
+    /// The name of the client in provenance.
+    pub(crate) fn writer(&self) -> String {
+        format!("scim:{}", self.client)
+    }
 }

@@ -9,10 +9,10 @@ use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, ResourceId, Secret, StoreName};
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::Identity;
-use crate::federation::jit::decide::LocalAccount;
+use crate::federation::jit::decide::{LocalAccount, check_claims};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::policy::ServiceProviderPolicy;
-use crate::storage::{StorageError, links};
+use crate::storage::{StorageError, identity_locks, links};
 
 impl Login {
     /// Asks the person to prove an account, and offers the proofs that it has.
@@ -47,14 +47,16 @@ impl Login {
             .database
             .read::<_, StorageError>(|connection| links::of_user(connection, account))?;
         let mut providers: Vec<IdentityProviderName> = Vec::new();
+        let mut has_identity = false;
         for record in linked {
             let provider = record.link.identity_provider;
+            has_identity |= self.config.upstream(&provider).is_some() && !self.is_removed(&provider)?;
             if !providers.contains(&provider) && self.allowed(&provider, policy).is_ok() {
                 providers.push(provider);
             }
         }
         let authentication = self.authentication((store.clone(), account.clone()), None, &[])?;
-        let mail = if password || !providers.is_empty() || self.config.mail.is_none() {
+        let mail = if password || has_identity || self.config.mail.is_none() {
             None
         } else {
             self.mailed_code(&authentication, false)?
@@ -121,9 +123,20 @@ impl Login {
         if link.is_none_or(|link| link.resource_id != linking.account) {
             return Err(Denial::AnotherPerson.into());
         }
+        // An identity that may not sign in proves nothing.
+        let upstream = self.allowed(provider, policy)?;
+        let left_out = self.unusable_claims(upstream, identity)?;
+        let mappings = AssertedIdentity::new(provider, identity.clone(), left_out).mappings(upstream);
+        check_claims(&mappings, &identity.claims, &upstream.settings.trusted_email_domains)?;
+        let link = identity.link(provider);
+        let locked = self
+            .database
+            .read::<_, StorageError>(|connection| identity_locks::of_identity(connection, &link))?;
+        if let Some(reason) = locked {
+            return Err(Denial::IdentityLocked { reason }.into());
+        }
         authentication.amr.push("fed".to_owned());
         authentication.identity_provider = Some(provider.clone());
-        let upstream = self.allowed(provider, policy)?;
         authentication.authenticated_at = self.authenticated_at(upstream, identity, &loaded.transaction.request);
         self.complete(loaded, policy, authentication)
     }

@@ -1,7 +1,5 @@
 //! Codes by e-mail as a second factor: which address, how often, and which code counts.
 
-use serde_json::Value;
-
 use super::Login;
 use super::browser::Browser;
 use super::codes::typed;
@@ -14,9 +12,8 @@ use crate::federation::config::MailCode;
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::policy::ServiceProviderPolicy;
-use crate::storage::links::LinkRecord;
 use crate::storage::mail_codes::{self, SendPermission};
-use crate::storage::{Database, StorageError, links, random};
+use crate::storage::{Database, StorageError, links, mail_addresses, random};
 
 /// Most codes that one login may request.
 const MOST: u32 = 3;
@@ -35,7 +32,7 @@ impl EmailCodes {
         let links = self
             .database
             .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
-        Ok(trusted_address(user, &links))
+        Ok(mail_addresses::trusted(user, &links))
     }
 
     /// Counts a code that is about to be sent, or says why none may be sent now.
@@ -217,35 +214,6 @@ fn counted_for(login: &Authentication) -> ResourceId {
     } else {
         login.user.clone()
     }
-}
-
-/// Returns the address that a code may go to: written by an administrator or a SCIM client, or written by an identity
-/// provider that called it verified at the last login. An address that the person typed in does not count.
-fn trusted_address(user: &Resource, links: &[LinkRecord]) -> Option<String> {
-    let (attributes, writers) = (user.document.attributes(), user.writers.writers());
-    let is_trusted = |address: &str| {
-        let Some(email) = Email::parse(address) else {
-            return false;
-        };
-        let Some(writer) = writers.get(&format!("emails[{address}]")) else {
-            return false;
-        };
-        match writer.split_once(':') {
-            None => writer == "admin",
-            Some(("idp", provider)) => {
-                let verified = mail_codes::address_fingerprint(&user.id, &email);
-                links.iter().any(|known| {
-                    known.link.identity_provider.as_str() == provider
-                        && known.verified_email.as_ref() == Some(&verified)
-                })
-            }
-            Some((kind, _)) => kind == "scim",
-        }
-    };
-    let mut emails: Vec<&Value> = attributes.get("emails")?.as_array()?.iter().collect();
-    emails.sort_by_key(|email| email.get("primary") != Some(&Value::Bool(true)));
-    let mut addresses = emails.into_iter().filter_map(|email| email.get("value")?.as_str());
-    addresses.find(|address| is_trusted(address)).map(str::to_owned)
 }
 
 fn code_fingerprint(salt: &str, code: &str) -> String {

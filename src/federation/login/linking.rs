@@ -10,6 +10,7 @@ use crate::domain::{Actor, Change, Kind, Link, Operation, Precondition, Principa
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::policy::ServiceProviderPolicy;
+use crate::storage::approvals::{self, Verdict};
 use crate::storage::{StorageError, identity_locks, links, removals, sessions};
 use crate::userstore::StoreError;
 
@@ -25,12 +26,13 @@ impl Login {
         let provider = &link.identity_provider;
         let user = &visitor.authentication.user;
         let now = self.directory.clock().now();
-        let (session, locked, known, removal) = self.database.read::<_, StorageError>(|connection| {
+        let (session, locked, known, removal, asked) = self.database.read::<_, StorageError>(|connection| {
             Ok((
                 sessions::find(connection, &visitor.session, now)?,
                 identity_locks::of_identity(connection, &link)?,
                 links::find(connection, provider, &link.issuer, &link.subject)?,
                 removals::find(connection, provider)?,
+                approvals::of_identity(connection, &link, now)?,
             ))
         })?;
         let is_signed_in = session.is_some_and(|session| session.user == *user);
@@ -42,6 +44,10 @@ impl Login {
         }
         if removal.is_some() {
             return Err(Denial::UnknownProvider.into());
+        }
+        // Whoever waits for an approval, or did not get it, gets in by no other way.
+        if asked.is_some_and(|asked| !matches!(asked.ruling.verdict, Verdict::Approved)) {
+            return Err(Denial::NotApproved { reason: String::new() }.into());
         }
         match known {
             Some(known) if known.resource_id == *user => {}

@@ -373,8 +373,12 @@ impl Login {
         Ok(self.show(&loaded, policy))
     }
 
-    /// The user of an authentication, if the account exists and is active.
+    /// The user of an authentication, if the account exists and is active and the identity provider is still configured.
     pub(crate) fn active_user(&self, authentication: &Authentication) -> Result<Option<Resource>, FederationError> {
+        let provider = authentication.identity_provider.as_ref();
+        if provider.is_some_and(|provider| self.config.upstream(provider).is_none()) {
+            return Ok(None);
+        }
         let user = self.directory.get(&Kind::USER, &authentication.user, Relations::NONE)?;
         Ok(user.filter(Resource::is_active))
     }
@@ -440,7 +444,7 @@ impl Login {
             return Err(Denial::NotUnderWay.into());
         }
         if let Some(provider) = loaded.transaction.proved_through()
-            && self.is_removed(provider)?
+            && (self.config.upstream(provider).is_none() || self.is_removed(provider)?)
         {
             return Err(Denial::UnknownProvider.into());
         }

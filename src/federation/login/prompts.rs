@@ -5,19 +5,20 @@ use std::collections::BTreeSet;
 use super::Login;
 use super::browser::Browser;
 use super::step::LoginStep;
-use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction};
+use super::transaction::{AccountAtFirst, AssertedIdentity, LoadedTransaction, LoginState, Transaction};
 use crate::domain::login::Authentication;
-use crate::domain::{Kind, ResourceId, ServiceProviderName, StoreName};
+use crate::domain::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName};
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::Identity;
-use crate::federation::jit::admit::{ProvisioningContext, ProvisioningResult};
+use crate::federation::jit::admit::{KnownAccount, ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::approval::ShownToApprover;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
+use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::federation::jit::questions::Answers;
 use crate::federation::jit::unusable_claims;
-use crate::storage::{StorageError, credential_versions, links, sessions};
+use crate::storage::{StorageError, sessions};
 
 impl Login {
     /// Takes a person's answers. Answers to questions that were not asked do not count.
@@ -32,6 +33,7 @@ impl Login {
         if questions.username.is_none() && answers.username.take().is_some() {
             log::warn!("ignored a user name from a form that did not ask for one");
         }
+        answers.shown = questions.purposes;
         let upstream = self.config.allowed(&asserted.provider, policy)?;
         self.admit(loaded, upstream, *asserted, Some(&answers))
     }
@@ -54,13 +56,18 @@ impl Login {
     /// Decides on an asserted identity, and goes on to the step that the decision asks for.
     pub(super) fn admit(
         &self,
-        loaded: LoadedTransaction,
+        mut loaded: LoadedTransaction,
         upstream: &Upstream,
-        asserted: AssertedIdentity,
+        mut asserted: AssertedIdentity,
         answers: Option<&Answers>,
     ) -> Result<LoginStep, LoginError> {
         let policy = self.config.policy(&loaded.transaction.service_provider);
         let policy = policy.ok_or(Denial::NotUnderWay)?;
+        let is_decided = asserted.account != AccountAtFirst::NotDecided;
+        if is_decided {
+            // Of two copies of one answer one goes on.
+            self.transactions.advance(&mut loaded)?;
+        }
         let mappings = asserted.mappings(upstream);
         let purposes = self
             .config
@@ -78,18 +85,24 @@ impl Login {
             trusted_sources: &self.config.trusted_sources,
             passwords: self.config.passwords,
             proof: asserted.proof.as_ref(),
+            mailed: loaded.transaction.mailed.as_ref(),
             wishes: &asserted.wishes,
             answers,
         };
         let provider = &upstream.settings.name;
         // Read before the decision: a change in between makes this login one of earlier credentials.
-        let account = self.linked_account(&asserted)?;
-        match arrival.admit()? {
-            ProvisioningResult::Refused(denial) => {
-                log::warn!("a login through {provider} was refused: {}", denial.code());
-                Err(denial.into())
+        let account = arrival.known_account()?;
+        if is_decided && asserted.account != account.clone().into() {
+            log::info!("a login through {provider} begins again: the account changed meanwhile");
+            return self.begin_again(loaded, policy);
+        }
+        let result = arrival.admit()?;
+        match result {
+            ProvisioningResult::Refused(denial) => Err(refuse(provider, denial)),
+            ProvisioningResult::Prove(holder) => {
+                asserted.account = account.into();
+                self.ask_proof(loaded, policy, asserted, holder)
             }
-            ProvisioningResult::Prove(account) => self.ask_proof(loaded, policy, asserted, account),
             ProvisioningResult::Waits(outdated) => {
                 let chosen = answers.and_then(|answers| answers.username.as_deref());
                 let reference = self.request_approval(&asserted, &policy.name, chosen, outdated.as_deref())?;
@@ -97,16 +110,13 @@ impl Login {
                 self.enter(loaded, policy, LoginState::Waiting { provider, reference })
             }
             ProvisioningResult::Asked(questions) => {
-                let questions = *questions;
-                {
-                    let asserted = Box::new(asserted);
-                    let state = LoginState::Asking {
-                        asserted,
-                        questions,
-                        account,
-                    };
-                    self.enter(loaded, policy, state)
-                }
+                // The decision itself may have renewed the lease of the account.
+                asserted.account = arrival.known_account()?.into();
+                let state = LoginState::Asking {
+                    asserted: Box::new(asserted),
+                    questions: *questions,
+                };
+                self.enter(loaded, policy, state)
             }
             ProvisioningResult::Admitted(store, user) => {
                 self.sync_groups(upstream, &arrival, &store, &user)?;
@@ -116,6 +126,17 @@ impl Login {
                 self.complete(loaded, policy, authentication)
             }
         }
+    }
+
+    /// Leads back to the choice of ways to sign in, since the facts that a step rests on have changed.
+    fn begin_again(
+        &self,
+        mut loaded: LoadedTransaction,
+        policy: &ServiceProviderPolicy,
+    ) -> Result<LoginStep, LoginError> {
+        loaded.transaction.linking = None;
+        loaded.transaction.mailed = None;
+        self.enter(loaded, policy, LoginState::Choosing)
     }
 
     /// A login that continues a session keeps the factors that were proved in it, if the account has not changed since.
@@ -164,24 +185,11 @@ impl Login {
             .request(link, &shown, span.unwrap_or_default(), service_provider)?)
     }
 
-    /// Returns the account that an identity is linked to, and the version of its credentials.
-    fn linked_account(&self, asserted: &AssertedIdentity) -> Result<Option<(ResourceId, i64)>, LoginError> {
-        let Identity { issuer, subject, .. } = &asserted.identity;
-        let found = self.database.read::<_, StorageError>(|connection| {
-            let Some(link) = links::find(connection, &asserted.provider, issuer, subject)? else {
-                return Ok(None);
-            };
-            let version = credential_versions::current(connection, &link.resource_id)?;
-            Ok(Some((link.resource_id, version)))
-        })?;
-        Ok(found)
-    }
-
     /// Returns the login of a person whom an identity provider asserted, with the proofs of the account that they gave.
     fn federated(
         &self,
         (store, user): (StoreName, ResourceId),
-        account: Option<(ResourceId, i64)>,
+        account: Option<KnownAccount>,
         asserted: AssertedIdentity,
     ) -> Result<Authentication, LoginError> {
         let AssertedIdentity {
@@ -194,7 +202,7 @@ impl Login {
         // The link itself advanced the version under which the account was proved.
         let credentials = match (&proof, account) {
             (Some(proof), _) => proof.credentials + 1,
-            (None, Some((linked, version))) if linked == user => version,
+            (None, Some(known)) if known.id == user => known.credentials + i64::from(!known.is_linked),
             (None, _) => self.credentials(&user)?,
         };
         let proved = proof.as_ref().map_or(&[][..], |proof| &proof.amr);
@@ -250,4 +258,10 @@ impl Login {
         };
         Ok(sync.run(store, user, &arrival.identity.claims)?)
     }
+}
+
+/// Refuses a login, and says why in the log.
+fn refuse(provider: &IdentityProviderName, denial: Denial) -> LoginError {
+    log::warn!("a login through {provider} was refused: {}: {denial}", denial.code());
+    denial.into()
 }

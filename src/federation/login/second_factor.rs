@@ -10,7 +10,7 @@ use super::totp;
 use super::visitor::SignedInUser;
 use crate::domain::{Clock, ResourceId, Secret, Timestamp};
 use crate::storage::factors::{self, Factor, FactorAttempt, TOTP};
-use crate::storage::{Database, SecretBox, StorageError, credential_versions, random, sessions};
+use crate::storage::{Database, SecretBox, StorageError, credential_versions, grants, random, sessions};
 
 /// Number of recovery codes of a user.
 const RECOVERY_CODES: usize = 10;
@@ -120,11 +120,12 @@ impl SecondFactors {
         Ok(codes)
     }
 
-    /// Removes the authenticator of a user and its recovery codes, in a session that goes on without the proofs by it.
+    /// Removes the authenticator of a user and its recovery codes, in a session that goes on without the proofs by it. The
+    /// tokens that it proved end.
     /// `false` if the credentials of the account have changed since the session was proved.
     pub(crate) fn remove(&self, visitor: &SignedInUser) -> Result<bool, StorageError> {
         let (user, session) = (visitor.authentication.user.clone(), visitor.session.clone());
-        let proved = visitor.authentication.credentials;
+        let (proved, now) = (visitor.authentication.credentials, self.clock.now());
         let methods = visitor.authentication.amr.iter();
         let kept: Vec<String> = methods
             .filter(|method| !["otp", "mfa"].contains(&method.as_str()))
@@ -135,6 +136,7 @@ impl SecondFactors {
                 return Ok(false);
             }
             factors::delete_of_user(connection, &user)?;
+            grants::revoke_of_second_factor(connection, &user, now)?;
             let credentials = credential_versions::current(connection, &user)?;
             sessions::renew(connection, &session, credentials)?;
             sessions::set_methods(connection, &session, &kept)?;

@@ -32,8 +32,9 @@ impl Login {
         if request.is_of_ourselves() || entry::is_fresh(authentication.authenticated_at, request.fresh_since) {
             return self.finish(loaded, policy, authentication);
         }
-        // The identity provider did not say that the person proved who they are again: a proof of our own does.
-        if enrolled {
+        // The identity provider did not say that the person proved who they are again: a proof of our own does, but not
+        // by what was set up a moment ago.
+        if enrolled && !loaded.transaction.enrolled {
             return self.ask_authenticator(loaded, policy, authentication, None);
         }
         match self.mailed_code(&authentication, false)? {
@@ -132,7 +133,7 @@ impl Login {
     /// Sets up an authenticator once a code has shown that it has the seed.
     fn enrol(
         &self,
-        loaded: LoadedTransaction,
+        mut loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
         code: &Secret,
     ) -> Result<LoginStep, LoginError> {
@@ -159,6 +160,7 @@ impl Login {
         };
         authentication.credentials = credentials;
         // A seed that was just shown proves nothing about who the person is: the time of the proof stays.
+        loaded.transaction.enrolled = true;
         authentication.amr.extend(["otp", "mfa"].map(str::to_owned));
         self.enter(loaded, policy, LoginState::Enrolled { authentication, codes })
     }

@@ -11,6 +11,7 @@ use crate::domain::{Clock, IdentityProviderName, ResourceId, ServiceProviderName
 use crate::federation::config::Upstream;
 use crate::federation::error::LoginError;
 use crate::federation::idp::provider::{Identity, LoginSecret};
+use crate::federation::jit::admit::KnownAccount;
 use crate::federation::jit::claim_mapping::ClaimMapping;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::questions::{LoginPreferences, Questions};
@@ -44,6 +45,9 @@ pub(crate) struct Transaction {
     /// The account and the address that a code by e-mail proved in this login.
     #[serde(default)]
     pub(crate) mailed: Option<(ResourceId, String)>,
+    /// Whether an authenticator was set up in this login: it proves nothing about who the person is.
+    #[serde(default)]
+    pub(crate) enrolled: bool,
     /// The identity that is linked once the account is proved.
     #[serde(default)]
     pub(crate) linking: Option<Linking>,
@@ -88,6 +92,7 @@ impl Transaction {
             username: String::new(),
             session: None,
             mailed: None,
+            enrolled: false,
             linking: None,
         }
     }
@@ -95,12 +100,10 @@ impl Transaction {
     /// Returns the account that the login is about, as far as it is known, and the version of its credentials under which
     /// it was proved.
     pub(crate) fn proved_account(&self) -> Option<(&ResourceId, i64)> {
-        if let LoginState::Asking {
-            account: Some((user, version)),
-            ..
-        } = &self.state
+        if let LoginState::Asking { asserted, .. } = &self.state
+            && let AccountAtFirst::Known(known) = &asserted.account
         {
-            return Some((user, *version));
+            return Some((&known.id, known.credentials));
         }
         let authentication = self.authentication()?;
         Some((&authentication.user, authentication.credentials))
@@ -172,9 +175,6 @@ pub(crate) enum LoginState {
         asserted: Box<AssertedIdentity>,
         /// The questions.
         questions: Questions,
-        /// The account that the identity is linked to, and the version of its credentials at that time.
-        #[serde(default)]
-        account: Option<(ResourceId, i64)>,
     },
     /// An identity is known, and its first login waits for approval.
     Waiting {
@@ -242,6 +242,10 @@ pub(crate) struct AssertedIdentity {
     /// The time at which the person proved who they are there, as far as the provider says.
     #[serde(default)]
     pub(crate) authenticated_at: Option<Timestamp>,
+    /// The account of the identity at the first decision on it. A later step that finds another, or the same one with
+    /// other credentials, begins again.
+    #[serde(default)]
+    pub(crate) account: AccountAtFirst,
     /// The proof of the account that the person showed to be theirs, in this login.
     pub(crate) proof: Option<Authentication>,
     /// Choices of the person that deviate from the policy.
@@ -251,6 +255,24 @@ pub(crate) struct AssertedIdentity {
     pub(crate) left_out: BTreeSet<String>,
 }
 
+/// The account of an identity at the first decision on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum AccountAtFirst {
+    /// There was no decision yet.
+    #[default]
+    NotDecided,
+    /// It had none.
+    Nobodys,
+    /// This one.
+    Known(KnownAccount),
+}
+
+impl From<Option<KnownAccount>> for AccountAtFirst {
+    fn from(account: Option<KnownAccount>) -> Self {
+        account.map_or(Self::Nobodys, Self::Known)
+    }
+}
+
 impl AssertedIdentity {
     /// Creates it for a person who has just come back from an identity provider.
     pub(crate) fn new(provider: &IdentityProviderName, identity: Identity, left_out: BTreeSet<String>) -> Self {
@@ -258,6 +280,7 @@ impl AssertedIdentity {
             provider: provider.clone(),
             identity,
             authenticated_at: None,
+            account: AccountAtFirst::NotDecided,
             proof: None,
             wishes: LoginPreferences::default(),
             left_out,

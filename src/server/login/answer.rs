@@ -175,7 +175,7 @@ fn row(denial: &Denial) -> (StatusCode, &'static str) {
             (StatusCode::BAD_REQUEST, "provider_error")
         }
         Denial::NotReauthenticated => (StatusCode::FORBIDDEN, "not_reauthenticated"),
-        Denial::EmailDomain | Denial::OtherStore | Denial::UnknownStore { .. } => {
+        Denial::EmailDomain | Denial::OtherStore | Denial::UnknownStore { .. } | Denial::SeveralAccounts => {
             (StatusCode::FORBIDDEN, "access_denied")
         }
         Denial::TooManyAttempts => (StatusCode::FORBIDDEN, "too_many_attempts"),

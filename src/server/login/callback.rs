@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::form_urlencoded;
 
-use super::{ArrivedBy, LoginData, Stop, finish_step, run, see_other, stopped};
+use super::{ArrivedBy, LoginData, Stop, finish_step, run, run_at_provider, see_other, stopped};
 use crate::domain::IdentityProviderName;
 use crate::federation::idp::calls::RESPONSE;
 use crate::federation::idp::provider::CallbackParameters;
@@ -40,7 +40,11 @@ pub(super) async fn by_link(
     };
     let cookies = login_data.cookies_of(&request, handle.clone());
     let federation = Arc::clone(&login_data.federation);
-    let step = run(move || federation.login.callback(cookies.browser(), &idp, &parameters)).await;
+    let provider = idp.clone();
+    let step = run_at_provider(&provider, move || {
+        federation.login.callback(cookies.browser(), &idp, &parameters)
+    })
+    .await;
     finish_step((&login_data, &request), Some(&handle), step, ArrivedBy::ByLink).await
 }
 

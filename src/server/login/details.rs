@@ -76,6 +76,7 @@ impl DetailsFields {
         Answers {
             username: self.once.get("username").cloned(),
             passwords: secret("password").zip(secret("password_again")),
+            shown: Vec::new(),
             kept: self.kept.clone(),
             attributes: attributes
                 .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value.clone())))
@@ -155,6 +156,7 @@ fn notices(problems: &[AnswerProblem]) -> Vec<(&'static str, &'static str)> {
             AnswerProblem::Password(PasswordDefect::Common) => "password_common",
             AnswerProblem::PasswordsDiffer => "passwords_differ",
             AnswerProblem::Attribute(_) => "attribute_missing",
+            AnswerProblem::PurposesChanged => "purposes_changed",
         });
         if !notices.contains(&notice) {
             notices.push(notice);

@@ -107,7 +107,7 @@ impl LdapUserstore {
             }
             return Err(error);
         }
-        self.confirm_create(write, side_records, (&dn, &subject))
+        self.confirm_create(write, without_proof(side_records), (&dn, &subject))
     }
 
     /// Confirms that an entry was created; if that is impossible, deletes the entry again.
@@ -418,10 +418,10 @@ pub(super) fn without_password(mut write: Write) -> Write {
     write
 }
 
-/// Returns the records that are written once the directory has the change. The proof was checked before.
+/// Returns the records that are written once the directory has the change. Proofs and subjects were checked before.
 fn without_proof(side_records: Vec<SideRecord>) -> Vec<SideRecord> {
     let side_records = side_records.into_iter();
     side_records
-        .filter(|side_record| !matches!(side_record, SideRecord::Proof(_)))
+        .filter(|side_record| !matches!(side_record, SideRecord::Proof(_) | SideRecord::NewSubject { .. }))
         .collect()
 }

@@ -17,9 +17,14 @@ impl RecordOwner<'_> {
     /// Writes one record in the open transaction. Journal entries are written elsewhere, and proofs are checked there.
     pub(super) fn write(&self, connection: &mut SqlConnection, side_record: &SideRecord) -> Result<(), StoreError> {
         match side_record {
-            SideRecord::Journal(_) | SideRecord::Proof(_) => {}
+            SideRecord::Journal(_) | SideRecord::Proof(_) | SideRecord::NewSubject { .. } => {}
             SideRecord::Link(link) => self.link(connection, link)?,
-            SideRecord::Unlink { link, spared } => self.unlink(connection, link, spared.as_deref())?,
+            SideRecord::Unlink { link, spared, for_good } => {
+                self.unlink(connection, link, spared.as_deref())?;
+                if *for_good {
+                    links::remember_unlinked(connection, link, self.id, self.at)?;
+                }
+            }
             SideRecord::Consent(consent) => consents::insert(connection, consent, self.store, self.id, self.at)?,
             SideRecord::Withdrawal(purpose) => consents::withdraw(connection, purpose, self.id, self.at)?,
             SideRecord::Grant(grant) => group_grants::set(connection, self.id, grant)?,
@@ -34,6 +39,9 @@ impl RecordOwner<'_> {
             return Err(StoreError::Superseded);
         }
         links::insert(connection, link, self.store, self.id, self.at)?;
+        if links::unlinked_from(connection, link)?.is_some() {
+            links::forget_former(connection, link)?;
+        }
         credential_versions::advance(connection, self.id)?;
         Ok(approvals::delete_of_identity(connection, link)?)
     }

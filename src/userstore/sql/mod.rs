@@ -21,6 +21,7 @@ use crate::storage::{Database, SqlConnection, StorageError};
 
 mod account_records;
 mod checkpoints;
+mod conditions;
 mod credentials;
 mod delete;
 mod find;

@@ -8,7 +8,7 @@ use diesel::sql_types::BigInt;
 
 use super::account_records::RecordOwner;
 use super::row::Row;
-use super::{SqlUserstore, credentials, indexed, members, unique};
+use super::{SqlUserstore, conditions, credentials, indexed, members, unique};
 use crate::domain::change::MembershipDelta;
 use crate::domain::provenance::{self, Provenance};
 use crate::domain::unique::UniqueValue;
@@ -124,6 +124,7 @@ impl PreparedWrite {
     }
 
     fn create(&self, connection: &mut SqlConnection, state: &PreparedState) -> Result<WriteResult, StoreError> {
+        conditions::check_new_subject(connection, &self.kind, &self.side_records)?;
         diesel::insert_into(resources::table)
             .values((
                 resources::id.eq(self.id.as_str()),
@@ -180,7 +181,7 @@ impl PreparedWrite {
                 .current(connection, expected)?
                 .map_or(Ok(None), |_| Err(StoreError::Stale));
         };
-        self.check_proof(connection)?;
+        conditions::check_proof(connection, &self.id, &self.side_records)?;
         if state.password.is_some() || state.closed {
             self.end_sessions(connection)?;
         }
@@ -273,7 +274,7 @@ impl PreparedWrite {
         let Some(resource) = self.current(connection, &Precondition::None)? else {
             return Ok(None);
         };
-        self.check_proof(connection)?;
+        conditions::check_proof(connection, &self.id, &self.side_records)?;
         self.write_side_records(connection)?;
         Ok(Some(WriteResult {
             resource,
@@ -386,19 +387,6 @@ impl PreparedWrite {
             append(connection, entry, resource, delta)?;
         }
         self.write_side_records(connection)
-    }
-
-    /// Refuses the change if it rests on a proof under credentials that have changed since. Checked before anything here
-    /// changes them.
-    fn check_proof(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
-        for side_record in &self.side_records {
-            if let SideRecord::Proof(version) = side_record
-                && credential_versions::hold(connection, &self.id)? != *version
-            {
-                return Err(StoreError::Superseded);
-            }
-        }
-        Ok(())
     }
 
     fn write_side_records(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {

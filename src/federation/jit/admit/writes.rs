@@ -37,9 +37,9 @@ impl ProvisioningContext<'_> {
             attributes,
             typed: self.typed(agreement),
         };
-        let outcome = self
-            .directory
-            .apply(self.change(operation, self.side_records(true, agreement)))?;
+        let mut side_records = self.side_records(true, agreement);
+        side_records.push(self.new_subject());
+        let outcome = self.directory.apply(self.change(operation, side_records))?;
         let resource = outcome.resource();
         self.fill(resource, agreement)?;
         Ok(Some((resource.store.clone(), resource.id.clone())))
@@ -80,6 +80,10 @@ impl ProvisioningContext<'_> {
         let Some(resource) = self.directory.get(&Kind::USER, &account.id, Relations::NONE)? else {
             return Err(DirectoryError::NotFound(Kind::USER));
         };
+        // The link is written only if the account is still the one that is read here.
+        if self.is_mailed_elsewhere(&resource).unwrap_or(true) {
+            return Err(StoreError::Superseded.into());
+        }
         let given: Vec<Consent> = given.iter().chain(&agreement.consents).cloned().collect();
         let operation = self.patch(&resource, &given)?;
         let proof = self.proof.filter(|proof| proof.user == account.id);

@@ -20,7 +20,7 @@ struct Case {
     proved: Option<ResourceId>,
     purposes: Vec<Purpose>,
     given: Vec<Consent>,
-    expected: Option<LocalAccount>,
+    expected: Option<ExpectedAccount>,
     unlinked: bool,
     approval: ApprovalStatus,
     wishes: LoginPreferences,
@@ -96,6 +96,11 @@ impl Case {
     }
 
     fn decide(&self) -> Decision {
+        // The page showed the purposes as they are.
+        let answers = self.answers.clone().map(|answers| Answers {
+            shown: self.purposes.clone(),
+            ..answers
+        });
         decide(&DecisionInput {
             provider: &"google".into(),
             policy: &self.policy,
@@ -113,7 +118,7 @@ impl Case {
             wanted: &self.wanted,
             proved: self.proved.as_ref(),
             wishes: &self.wishes,
-            answers: self.answers.as_ref(),
+            answers: answers.as_ref(),
         })
     }
 }
@@ -154,13 +159,13 @@ fn an_account_of_a_trusted_scim_client_is_linked_by_subject() {
             id: "id-hr".into(),
             ..bob()
         };
-        case.expected = Some(expected.clone());
+        case.expected = Some(known(expected.clone()));
         let link = Proposal::Link(expected.clone(), Agreement::default());
         assert_eq!(case.decide(), Decision::Provision(link));
-        case.expected = Some(LocalAccount {
+        case.expected = Some(known(LocalAccount {
             active: false,
             ..expected
-        });
+        }));
         assert_eq!(case.decide(), Decision::Refuse(Denial::AccountDisabled));
     }
 }
@@ -168,11 +173,17 @@ fn an_account_of_a_trusted_scim_client_is_linked_by_subject() {
 #[test]
 fn an_administrator_is_not_linked_by_subject_alone() {
     let mut case = Case::taken();
-    case.expected = Some(LocalAccount {
+    case.expected = Some(known(LocalAccount {
         administrator: true,
         ..bob()
-    });
-    assert_eq!(case.decide(), asked());
+    }));
+    assert!(matches!(case.decide(), Decision::Ask(LoginPrompt::LinkProof(_))));
+}
+
+/// An account whose trusted client needs no further proof.
+fn known(account: LocalAccount) -> ExpectedAccount {
+    let needs_proof = false;
+    ExpectedAccount { account, needs_proof }
 }
 
 #[test]

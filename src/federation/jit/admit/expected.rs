@@ -1,0 +1,92 @@
+//! The account that a trusted SCIM client keeps for the subject of a login.
+
+use super::{ExpectedAccount, ProvisioningContext};
+use crate::domain::filter::{Comparand, Filter, Operator};
+use crate::domain::query::Query;
+use crate::domain::{Kind, Resource, SideRecord, StoreName};
+use crate::federation::error::FederationError;
+use crate::federation::jit::denial::Denial;
+use crate::federation::jit::facts::account;
+use crate::federation::jit::settings::TrustedScimSource;
+use crate::storage::{StorageError, links};
+
+impl ProvisioningContext<'_> {
+    /// Returns the account that a trusted SCIM client of the provider keeps under this subject (`externalId`), if it is
+    /// not linked to it. The error is the denial of a login whose account is not clear. An `externalId` counts if such a
+    /// client wrote it, or keeps other values of the account.
+    pub(super) fn expected(&self) -> Result<Result<Option<ExpectedAccount>, Denial>, FederationError> {
+        let user = self.directory.registry().resource_type(&Kind::USER);
+        let Some(attribute) = user.and_then(|user| user.resolve("externalId")) else {
+            return Ok(Ok(None));
+        };
+        let mut found: Vec<(Resource, bool)> = Vec::new();
+        for source in self.sources() {
+            let filter = Filter::Compare {
+                attribute: attribute.clone(),
+                operator: Operator::Eq,
+                value: Comparand::Text(self.identity.subject.clone()),
+            };
+            let writer = source.writer();
+            for store in self.stores_of(source) {
+                let query = Query::all(Kind::USER, 2).filtered(filter.clone());
+                for resource in self.directory.find(&store, &query)?.resources {
+                    let writers = resource.writers.writers();
+                    let is_theirs = writers.get("externalId") == Some(&writer);
+                    let is_known = found.iter().any(|(known, _)| known.id == resource.id);
+                    if !is_known && writers.values().any(|known| *known == writer) {
+                        found.push((resource, is_theirs));
+                    }
+                }
+            }
+        }
+        let (resource, is_theirs) = match found.as_slice() {
+            [] => return Ok(Ok(None)),
+            [one] => one,
+            _ => return Ok(Err(Denial::SeveralAccounts)),
+        };
+        let identity = self.link_record();
+        let (links, unlinked_from) = self.database.read::<_, StorageError>(|connection| {
+            Ok((
+                links::of_user(connection, &resource.id)?,
+                links::unlinked_from(connection, &identity)?,
+            ))
+        })?;
+        let has_another = links
+            .iter()
+            .any(|known| known.link.identity_provider == self.settings.name);
+        Ok(Ok(Some(ExpectedAccount {
+            needs_proof: !is_theirs || has_another || unlinked_from.as_ref() == Some(&resource.id),
+            account: account(resource, self.purposes),
+        })))
+    }
+
+    /// The SCIM clients that are trusted to know the subjects of the provider.
+    fn sources(&self) -> impl Iterator<Item = &TrustedScimSource> {
+        let sources = self.trusted_sources.iter();
+        sources.filter(|source| source.identity_provider == self.settings.name)
+    }
+
+    /// The stores in which a client keeps accounts.
+    fn stores_of(&self, source: &TrustedScimSource) -> Vec<StoreName> {
+        let all = self.directory.store_names();
+        let reached = all.filter(|name| source.store.as_ref().is_none_or(|store| store == *name));
+        reached.cloned().collect()
+    }
+
+    /// The condition under which a first login makes an account: no client has made one for the subject meanwhile.
+    pub(super) fn new_subject(&self) -> SideRecord {
+        let mut stores: Vec<StoreName> = Vec::new();
+        for source in self.sources() {
+            for store in self.stores_of(source) {
+                if !stores.contains(&store) {
+                    stores.push(store);
+                }
+            }
+        }
+        SideRecord::NewSubject {
+            link: self.link_record(),
+            trusted: self.sources().map(TrustedScimSource::writer).collect(),
+            stores,
+        }
+    }
+}

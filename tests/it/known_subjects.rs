@@ -1,0 +1,206 @@
+//! First logins of people whom a trusted SCIM client knows by their subject: no login makes them a second account, and what
+//! the client switched off stays off.
+
+use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, shown};
+use serde_json::{Value, json};
+use vestibule::directory::DirectoryError;
+use vestibule::domain::patch::PatchOperation;
+use vestibule::domain::path::Path;
+use vestibule::domain::{
+    Actor, Change, Kind, Link, Operation, Precondition, Principal, ResourceId, SideRecord, StoreName,
+};
+use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::login::step::LoginPage;
+use vestibule::userstore::StoreError;
+
+fn rig() -> Rig {
+    Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}}))
+}
+
+/// The person whose subject is `sub-bob`. The name at the provider is not the one that the client gives.
+fn bob() -> Value {
+    json!({"sub": "sub-bob", "nick": "bobby"})
+}
+
+fn identity(subject: &str) -> Link {
+    Link {
+        identity_provider: google(),
+        issuer: ISSUER.to_owned(),
+        subject: subject.to_owned(),
+    }
+}
+
+fn client(name: &str) -> Actor {
+    Actor {
+        principal: Principal::Client {
+            token: "t".to_owned(),
+            store: None,
+        },
+        service_provider: name.into(),
+    }
+}
+
+fn apply(
+    rig: &Rig,
+    actor: Actor,
+    operation: Operation,
+    side_records: Vec<SideRecord>,
+) -> Result<ResourceId, DirectoryError> {
+    let change = Change {
+        actor,
+        operation,
+        side_records,
+    };
+    rig.directory.apply(change).map(|outcome| outcome.resource().id.clone())
+}
+
+fn creation(attributes: &Value) -> Operation {
+    Operation::Create {
+        store: StoreName::PRIMARY,
+        kind: Kind::USER,
+        attributes: attributes.as_object().unwrap().clone(),
+        typed: Vec::new(),
+    }
+}
+
+/// An account that a client made.
+fn synced(rig: &Rig, name: &str, attributes: &Value) -> ResourceId {
+    apply(rig, client(name), creation(attributes), Vec::new()).unwrap()
+}
+
+fn set(rig: &Rig, name: &str, id: &ResourceId, (path, value): (&str, Value)) {
+    let users = rig.directory.registry().resource_type(&Kind::USER).unwrap();
+    let operation = Operation::Patch {
+        kind: Kind::USER,
+        id: id.clone(),
+        operations: vec![PatchOperation::replace(Path::parse(path, users).unwrap(), value)],
+        precondition: Precondition::None,
+    };
+    apply(rig, client(name), operation, Vec::new()).unwrap();
+}
+
+/// Unlinks an identity as its person does.
+fn unlink(rig: &Rig, id: &ResourceId, subject: &str) {
+    let operation = Operation::Patch {
+        kind: Kind::USER,
+        id: id.clone(),
+        operations: Vec::new(),
+        precondition: Precondition::None,
+    };
+    let unlink = SideRecord::Unlink {
+        link: identity(subject),
+        spared: None,
+        for_good: true,
+    };
+    let person = Actor {
+        principal: Principal::Person,
+        service_provider: "wiki".into(),
+    };
+    apply(rig, person, operation, vec![unlink]).unwrap();
+}
+
+fn is_asked_for_proof(outcome: Outcome) -> bool {
+    matches!(shown(outcome), LoginPage::LinkProof(_))
+}
+
+#[test]
+fn account_that_the_client_switched_off_is_not_replaced() {
+    let accounts = [
+        json!({"userName": "bob", "externalId": "sub-bob", "active": false}),
+        json!({"userName": "bob", "externalId": "sub-bob", "active": false, "roles": [{"value": "admin"}]}),
+    ];
+    for account in accounts {
+        let rig = rig();
+        synced(&rig, "hr", &account);
+        assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled, "{account}");
+        assert_eq!(rig.users().len(), 1);
+    }
+}
+
+#[test]
+fn account_of_an_administrator_asks_for_proof() {
+    let rig = rig();
+    synced(
+        &rig,
+        "hr",
+        &json!({"userName": "bob", "externalId": "sub-bob", "roles": [{"value": "admin"}]}),
+    );
+    assert!(is_asked_for_proof(rig.login(&bob())));
+}
+
+#[test]
+fn two_accounts_under_one_subject_let_nobody_in() {
+    let rig = rig();
+    for name in ["bob", "bob2"] {
+        synced(&rig, "hr", &json!({"userName": name, "externalId": "sub-bob"}));
+    }
+    assert_eq!(refused(rig.login(&bob())), Denial::SeveralAccounts);
+    assert_eq!(rig.users().len(), 2);
+}
+
+#[test]
+fn another_writer_of_the_subject_hides_no_account() {
+    let rig = rig();
+    let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "other"}));
+    set(&rig, "payroll", &id, ("externalId", json!("sub-bob")));
+    assert!(is_asked_for_proof(rig.login(&bob())));
+    set(&rig, "hr", &id, ("active", json!(false)));
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
+}
+
+#[test]
+fn unlinked_identity_is_linked_again_with_a_proof_only() {
+    let rig = rig();
+    let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+    assert_eq!(completed(rig.login(&bob())).user, id);
+    unlink(&rig, &id, "sub-bob");
+    assert!(is_asked_for_proof(rig.login(&bob())));
+    set(&rig, "hr", &id, ("active", json!(false)));
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
+}
+
+#[test]
+fn account_with_another_identity_is_not_replaced() {
+    let rig = rig();
+    let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+    let link = Operation::Patch {
+        kind: Kind::USER,
+        id: id.clone(),
+        operations: Vec::new(),
+        precondition: Precondition::None,
+    };
+    let other = SideRecord::Link(identity("sub-other"));
+    apply(&rig, client("hr"), link, vec![other]).unwrap();
+    assert!(is_asked_for_proof(rig.login(&bob())));
+    set(&rig, "hr", &id, ("active", json!(false)));
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
+    assert_eq!(rig.users().len(), 1);
+}
+
+#[test]
+fn login_and_client_make_one_account_between_them() {
+    let rig = rig();
+    let id = completed(rig.login(&bob())).user;
+    let condition = |trusted: &[&str]| SideRecord::NewSubject {
+        link: identity("sub-bob"),
+        trusted: trusted.iter().map(|name| (*name).to_owned()).collect(),
+        stores: vec![StoreName::PRIMARY],
+    };
+    let is_superseded =
+        |made: Result<ResourceId, DirectoryError>| matches!(made, Err(DirectoryError::Store(StoreError::Superseded)));
+    let second = creation(&json!({"userName": "bob", "externalId": "sub-bob"}));
+    assert!(
+        is_superseded(apply(&rig, client("hr"), second.clone(), vec![condition(&[])])),
+        "{id} is linked"
+    );
+    unlink(&rig, &id, "sub-bob");
+    apply(&rig, client("hr"), second, vec![condition(&[])]).unwrap();
+    let third = creation(&json!({"userName": "robert"}));
+    assert!(is_superseded(apply(
+        &rig,
+        client("wiki"),
+        third.clone(),
+        vec![condition(&["scim:hr"])]
+    )));
+    apply(&rig, client("wiki"), third, vec![condition(&["scim:other"])]).unwrap();
+}
