@@ -93,11 +93,9 @@ impl Login {
         // Read before the decision: a change in between makes this login one of earlier credentials.
         let account = arrival.known_account()?;
         if is_decided && asserted.account != account.clone().into() {
-            log::info!("a login through {provider} begins again: the account changed meanwhile");
             return self.begin_again(loaded, policy);
         }
-        let result = arrival.admit()?;
-        match result {
+        match arrival.admit()? {
             ProvisioningResult::Refused(denial) => Err(refuse(provider, denial)),
             ProvisioningResult::Prove(holder) => {
                 asserted.account = account.into();
@@ -134,6 +132,7 @@ impl Login {
         mut loaded: LoadedTransaction,
         policy: &ServiceProviderPolicy,
     ) -> Result<LoginStep, LoginError> {
+        log::info!("a login begins again: the account changed meanwhile");
         loaded.transaction.linking = None;
         loaded.transaction.mailed = None;
         self.enter(loaded, policy, LoginState::Choosing)
