@@ -664,7 +664,7 @@ fn grant(rig: &Rig, visitor: &SignedInUser, amr: &str) -> String {
 fn is_revoked(rig: &Rig, code: &str) -> bool {
     let found = rig
         .database
-        .read::<_, StorageError>(|connection| Ok(grants::by_code(connection, code)?));
+        .read::<_, StorageError>(|connection| grants::by_code(connection, code));
     found.unwrap().unwrap().revoked.is_some()
 }
 
