@@ -1,6 +1,7 @@
 //! The composition root: builds the application from its configuration and all adapters.
 
 mod attribute_paths;
+pub(crate) mod connections;
 mod periodic_task;
 pub mod rehearsal;
 pub mod surroundings;
@@ -32,9 +33,9 @@ use crate::server::mail_text;
 use crate::storage::migrate::MigrateError;
 use crate::storage::secret_box::KeyError;
 use crate::storage::{Database, SecretBox, StorageError, migrate};
-use crate::userstore::ldap::{Finding, LdapUserstore};
+use crate::userstore::PasswordHasher;
+use crate::userstore::ldap::LdapUserstore;
 use crate::userstore::sql::reindex::{self, IndexForm};
-use crate::userstore::{PasswordHasher, Userstore};
 use periodic_task::PeriodicTask;
 use surroundings::Surroundings;
 use url::Url;
@@ -136,21 +137,6 @@ impl Core {
     pub(crate) fn pending_indexes(config: &Config) -> Result<Vec<String>, StartError> {
         let pending = reindex::pending(&database(config)?, &IndexForm::of(&registry(config)?));
         Ok(pending.map_err(MigrateError::from)?.into_iter().collect())
-    }
-
-    /// Checks that the LDAP userstores answer and match their configuration. Changes nothing in them.
-    pub(crate) fn check_connections(config: &Config) -> Result<Vec<(StoreName, Vec<Finding>)>, StartError> {
-        let shared = (
-            database(config)?,
-            Arc::new(registry(config)?),
-            PasswordHasher::new(),
-            Clock::system(),
-        );
-        let (_, ldap_stores) = userstores::open(config, &shared)?;
-        Ok(ldap_stores
-            .iter()
-            .map(|store| (store.name().clone(), store.check()))
-            .collect())
     }
 
     /// The stores, services and rights that operations of an administrator use.

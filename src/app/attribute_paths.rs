@@ -15,6 +15,7 @@ pub(super) fn check(config: &Config, registry: &Registry) -> Result<(), String> 
     for provider in &config.identity_providers {
         for path in provider.claims.iter().filter_map(ClaimMapping::path) {
             check_path(user, &path)
+                .and_then(|()| path.check_target(user))
                 .map_err(|problem| format!("identity_providers {}: claims: {problem}", provider.name))?;
         }
     }

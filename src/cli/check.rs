@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{CommandError, plural, rehearse};
+use crate::app::connections::{self, CheckedConnection};
 use crate::app::{self, Core};
 use crate::config::Config;
-use crate::domain::StoreName;
+use crate::domain::schema::Registry;
 use crate::federation::jit::policy::SecondFactor;
 use crate::userstore::ldap::Finding;
 
@@ -17,7 +18,7 @@ pub(super) struct Arguments {
     /// Replay the golden logins in this folder and report those with another outcome.
     #[arg(long, value_name = "FOLDER")]
     golden: Option<PathBuf>,
-    /// Connect to every LDAP userstore and check access, permissions and attribute mappings.
+    /// Connect to every LDAP userstore, identity provider, target and the mail server, and say what cannot be used.
     #[arg(long)]
     connect: bool,
 }
@@ -31,7 +32,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
         .map(|folder| rehearse::replay(folder, config));
     let replayed = replayed.transpose()?;
     let connected = if arguments.connect {
-        Core::check_connections(config)?
+        connections::check(config)?
     } else {
         Vec::new()
     };
@@ -42,15 +43,23 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
     };
     let bad = connected
         .iter()
-        .flat_map(|(_, findings)| findings)
+        .flat_map(|checked| &checked.findings)
         .filter(|finding| finding.problem.is_some())
         .count();
     if json {
         let types: Vec<&str> = registry.types().iter().map(|one| one.kind.as_str()).collect();
-        let userstores: Vec<Value> = connected.iter().map(in_json).collect();
+        let of_kind = |wanted: bool| -> Vec<Value> {
+            let checked = connected
+                .iter()
+                .filter(|checked| (checked.kind == "userstore") == wanted);
+            checked.map(in_json).collect()
+        };
         println!(
             "{}",
-            json!({ "ok": bad == 0, "resource_types": types, "userstores": userstores, "indexes_to_rebuild": rebuilt })
+            json!({
+                "ok": bad == 0, "resource_types": types, "userstores": of_kind(true), "connections": of_kind(false),
+                "addresses": addresses(config), "indexes_to_rebuild": rebuilt,
+            })
         );
         return outcome(bad);
     }
@@ -67,6 +76,13 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
             }
         );
     }
+    tell_contents(config, &registry);
+    note_weak_factors(config);
+    outcome(bad)
+}
+
+/// Says how much is configured, and the addresses that others need.
+fn tell_contents(config: &Config, registry: &Registry) {
     println!(
         "{}, {}, {}, {}; {} and {}.",
         plural(config.userstores.len(), "userstore"),
@@ -76,8 +92,9 @@ pub(super) fn run(arguments: &Arguments, config: &Config, path: &Path, json: boo
         plural(registry.types().len(), "resource type"),
         plural(registry.schemas().len(), "schema"),
     );
-    note_weak_factors(config);
-    outcome(bad)
+    for (purpose, address) in addresses(config) {
+        println!("{address}  {purpose}");
+    }
 }
 
 fn note_weak_factors(config: &Config) {
@@ -107,9 +124,11 @@ fn tell_indexes(rebuilt: &[String]) {
     }
 }
 
-fn tell((store, findings): &(StoreName, Vec<Finding>)) {
-    println!("Userstore {store}:");
-    for finding in findings {
+fn tell(checked: &CheckedConnection) {
+    let mut kind = checked.kind.to_owned();
+    kind[..1].make_ascii_uppercase();
+    println!("{kind} {}:", checked.name);
+    for finding in &checked.findings {
         match &finding.problem {
             None => println!("  ok    {}", finding.what),
             Some(problem) => println!("  WRONG {}: {problem}", finding.what),
@@ -117,7 +136,25 @@ fn tell((store, findings): &(StoreName, Vec<Finding>)) {
     }
 }
 
-fn in_json((store, findings): &(StoreName, Vec<Finding>)) -> Value {
+fn in_json(checked: &CheckedConnection) -> Value {
     let finding = |one: &Finding| json!({ "what": one.what, "problem": one.problem });
-    json!({ "store": store, "findings": findings.iter().map(finding).collect::<Vec<_>>() })
+    let findings: Vec<Value> = checked.findings.iter().map(finding).collect();
+    json!({ "kind": checked.kind, "store": checked.name, "name": checked.name, "findings": findings })
+}
+
+/// Returns the addresses that identity providers and applications need, each with its purpose.
+fn addresses(config: &Config) -> Vec<(String, String)> {
+    let public_url = config.server.public_url.trim_end_matches('/');
+    let callbacks = config.identity_providers.iter().map(|provider| {
+        let name = &provider.name;
+        let purpose = format!("redirect URI to register at the identity provider {name}");
+        (purpose, format!("{public_url}/federation/{name}/callback"))
+    });
+    let has_clients = config
+        .service_providers
+        .iter()
+        .any(|provider| provider.client.is_some());
+    let issuer = has_clients.then(|| ("issuer for applications".to_owned(), public_url.to_owned()));
+    let scim = ("base URL for SCIM clients".to_owned(), format!("{public_url}/scim/v2"));
+    callbacks.chain(issuer).chain([scim]).collect()
 }

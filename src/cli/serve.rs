@@ -4,8 +4,17 @@ use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
 use crate::server;
+use crate::storage::Database;
 
 pub(super) fn run(config: &Config) -> Result<(), CommandError> {
+    let claimed = Database::claim(&config.database)
+        .map_err(|error| CommandError::Failed(format!("the database {:?} cannot be used: {error}", config.database)))?;
+    let Some(_claim) = claimed else {
+        return Err(CommandError::Failed(format!(
+            "another server uses the database {:?}; several servers need PostgreSQL",
+            config.database
+        )));
+    };
     let app = App::start(config)?;
     let served = actix_web::rt::System::new().block_on(async {
         let running = server::serve(&app, config.server.listen)?;

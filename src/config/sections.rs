@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::{Table, Value};
+use url::Url;
 
 use super::identity_provider::identity_provider;
 use super::mail::mail;
@@ -83,6 +84,12 @@ fn server(mut r: TableReader) -> Option<Server> {
         );
     }
     let public_url = r.url("public_url").trim_end_matches('/').to_owned();
+    if Url::parse(&public_url).is_ok_and(|url| url.path() != "/" || url.query().is_some()) {
+        r.problem(
+            "public_url",
+            "must name a whole host, without a path or query, such as https://id.example.com",
+        );
+    }
     r.done();
     address.map(|listen| Server { listen, public_url })
 }
@@ -145,6 +152,16 @@ fn scim(mut r: TableReader) -> ScimSettings {
 fn log(mut r: TableReader) -> Log {
     let json = r.word("format", &[("text", false), ("json", true)]);
     let filter = r.text("level").unwrap_or_else(|| "info".to_owned());
+    let is_level = |directive: &str| {
+        let level = directive.rsplit('=').next().unwrap_or_default().trim();
+        level.parse::<log::LevelFilter>().is_ok()
+    };
+    if !filter.split(',').all(is_level) {
+        r.problem(
+            "level",
+            "must be off, error, warn, info, debug or trace, or a list such as warn,vestibule=debug",
+        );
+    }
     r.done();
     Log { json, filter }
 }

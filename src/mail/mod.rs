@@ -123,6 +123,13 @@ impl Mailer {
         })
     }
 
+    /// Connects to the server and signs in, without sending anything.
+    pub(crate) fn check(&self) -> Result<(), MailError> {
+        // The answer tells whether the server took an empty command after the greeting: one that does not still greets.
+        self.transport.test_connection()?;
+        Ok(())
+    }
+
     /// Hands a mail for exactly one recipient over to the server.
     pub fn send(&self, to: &str, letter: &MailMessage, at: Timestamp) -> Result<(), MailError> {
         let message = self.message(to, letter, at)?;

@@ -1,6 +1,7 @@
 //! The database: its URL, its pools, and access by [`Database::read`] and [`Database::write`].
 
 use std::fmt;
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +18,10 @@ use super::writer::Writer;
 /// The total number of attempts for reads that draw dead connections: each makes the pool open new ones, so that a
 /// second one fails only if the database went away again.
 const ATTEMPTS: usize = 3;
+
+/// The claim of a server on its database. The operating system ends it with the process.
+#[expect(dead_code, reason = "the open file is the claim")]
+pub(crate) struct ServerClaim(Option<std::fs::File>);
 
 /// The database URL: `sqlite:PATH` or `postgres://…`.
 #[derive(Clone, PartialEq, Eq)]
@@ -98,7 +103,7 @@ impl Database {
     /// Opens the database. Creates an SQLite file and its folder; runs no migration ([`super::migrate::run`]).
     pub fn open(url: &DatabaseUrl) -> Result<Self, StorageError> {
         if let DatabaseUrl::Sqlite(path) = url {
-            create_folder(path)?;
+            create_file(path).map_err(|error| StorageError::Unavailable(error.into()))?;
         }
         let readers = Pool::open(url)?;
         let writes = match url {
@@ -111,6 +116,24 @@ impl Database {
             writes,
             unfinished: Unfinished::default(),
         })
+    }
+
+    /// Claims an SQLite file for one server, which keeps it by holding on to the value. Two servers would each take its
+    /// copy of the state for the truth. `None` if another server has it. PostgreSQL serves any number of them.
+    pub(crate) fn claim(url: &DatabaseUrl) -> std::io::Result<Option<ServerClaim>> {
+        let DatabaseUrl::Sqlite(path) = url else {
+            return Ok(Some(ServerClaim(None)));
+        };
+        create_file(path)?;
+        let mut lock = path.clone().into_os_string();
+        lock.push(".lock");
+        create_file(Path::new(&lock))?;
+        let file = std::fs::File::open(lock)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(ServerClaim(Some(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// The URL of the database.
@@ -170,11 +193,22 @@ impl Database {
     }
 }
 
-fn create_folder(file: &Path) -> Result<(), StorageError> {
-    match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => std::fs::create_dir_all(folder).map_err(|error| StorageError::Unavailable(error.into())),
-        None => Ok(()),
+/// Creates the file and its folder if they are not there, for their owner alone: the file holds the hashes of passwords. The
+/// files that SQLite puts beside it get the same rights.
+fn create_file(path: &Path) -> std::io::Result<()> {
+    let mut folders = std::fs::DirBuilder::new();
+    folders.recursive(true);
+    let mut file = std::fs::OpenOptions::new();
+    file.create(true).append(true);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
     }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        folders.create(folder)?;
+    }
+    file.open(path).map(|_| ())
 }
 
 #[cfg(test)]
@@ -209,6 +243,29 @@ mod tests {
     fn without_tls_a_server_elsewhere_is_refused() {
         assert!(DatabaseUrl::parse("postgres://u:p@db.example.com/d").is_err());
         assert!(DatabaseUrl::parse("postgres://u:p@10.0.0.7/d?sslmode=prefer").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data/vestibule.db");
+        let database = Database::open(&DatabaseUrl::Sqlite(path.clone())).unwrap();
+        database.ping().unwrap();
+        let rights = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((rights(path.parent().unwrap()), rights(&path)), (0o700, 0o600));
+    }
+
+    #[test]
+    fn one_server_has_an_sqlite_file_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("vestibule.db"));
+        let claim = Database::claim(&url).unwrap();
+        assert!(claim.is_some());
+        assert!(Database::claim(&url).unwrap().is_none());
+        drop(claim);
+        assert!(Database::claim(&url).unwrap().is_some());
     }
 
     #[test]

@@ -244,6 +244,32 @@ fn check_connect_tells_why_a_directory_cannot_be_used() {
 }
 
 #[test]
+fn check_connect_names_every_party_that_cannot_be_used() {
+    let place = Place::with(
+        "[[identity_providers]]\nname = \"up\"\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"v\"\nclient_secret = \"secret-of-ours\"\nallow_private_network = true\n\
+         [[targets]]\nname = \"chat\"\nconnector = \"scim\"\nbase_url = \"http://127.0.0.1:1/scim\"\nauth = { bearer = \"t0ken\" }\nallow_private_network = true\n\
+         [mail]\nhost = \"127.0.0.1\"\nport = 1\nencryption = \"none\"\nfrom = \"a@example.com\"\n",
+    );
+    let done = place.run("check --connect");
+    assert_eq!(done.status, 1, "{}", done.out);
+    for party in ["Identity provider up", "Target chat", "Mail server 127.0.0.1"] {
+        assert!(done.out.contains(party), "{party}: {}", done.out);
+    }
+    assert_eq!(done.out.matches("WRONG").count(), 3, "{}", done.out);
+    assert!(done.out.contains("Connection refused"), "{}", done.out);
+    assert!(!done.out.contains("secret-of-ours"), "{}", done.out);
+}
+
+#[test]
+fn check_prints_the_addresses_to_register() {
+    let place = Place::with(
+        "[[identity_providers]]\nname = \"up\"\nissuer = \"https://idp.example\"\nclient_id = \"v\"\nclient_secret = \"s\"\n",
+    );
+    let done = place.run("check");
+    assert!(done.out.contains("/federation/up/callback"), "{}", done.out);
+}
+
+#[test]
 fn a_new_token_stands_alone_on_the_last_line() {
     let place = Place::new();
     let done = place.run("token create --service-provider wiki");

@@ -510,3 +510,34 @@ fn check_reports_missing_parts_of_a_directory() {
             .map(|key| format!("userstores[1].{key}"))
     );
 }
+
+#[test]
+fn public_url_has_no_path() {
+    for (url, is_good) in [
+        ("https://id.example", true),
+        ("https://id.example/", true),
+        ("https://id.example/vestibule", false),
+        ("https://id.example?x=1", false),
+    ] {
+        let text = SHIPPED.replace("http://127.0.0.1:8080", url);
+        let problems = read_whole(&text, &[]).err().unwrap_or_default();
+        let is_named = problems.iter().any(|problem| problem.key == "server.public_url");
+        assert_eq!(is_named, !is_good, "{url}: {problems:?}");
+    }
+}
+
+#[test]
+fn unknown_log_level_is_a_mistake() {
+    for (level, is_good) in [
+        ("debug", true),
+        ("warn,vestibule=debug", true),
+        ("verbose", false),
+        ("vestibule", false),
+        ("", false),
+    ] {
+        let text = SHIPPED.replace("level = \"info\"", &format!("level = \"{level}\""));
+        let problems = read_whole(&text, &[]).err().unwrap_or_default();
+        let is_named = problems.iter().any(|problem| problem.key == "log.level");
+        assert_eq!(is_named, !is_good, "{level}: {problems:?}");
+    }
+}

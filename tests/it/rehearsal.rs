@@ -250,7 +250,7 @@ fn a_refusal_says_why_and_fails() {
     world.core();
     let before = world.everything();
     let (status, outcome) = world.rehearse(&json!({"sub": "sub-bob"}));
-    assert_eq!((status, &outcome["outcome"]["refused"]), (1, &json!("claim_missing")));
+    assert_eq!((status, &outcome["outcome"]["refused"]), (1, &json!("missing_claim")));
     assert_eq!(world.everything(), before);
 }
 

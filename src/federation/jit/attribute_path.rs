@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::domain::Attributes;
 use crate::domain::patch::PatchOp;
 use crate::domain::path::{self, Selector};
-use crate::domain::schema::ResourceType;
+use crate::domain::schema::{DataType, Mutability, ResourceType};
 
 /// One PATCH operation (RFC 7644 §3.5.2), with its path as text.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,36 @@ impl WritablePath {
             sub: found.sub.map(|sub| sub.name.clone()),
         };
         Some(Self(canonical.to_string()))
+    }
+
+    /// Checks that a claim can be written there: the path names one value of the schema, and not a whole attribute of
+    /// several parts or one of several values. The error says what to do.
+    pub(crate) fn check_target(&self, resource_type: &ResourceType) -> Result<(), String> {
+        let Some(path) = path::AttributePath::parse(&self.0) else {
+            return Ok(());
+        };
+        let is_selected = path.selector.is_some();
+        let whole = path::AttributePath { selector: None, ..path };
+        let Some(found) = resource_type.resolve(&whole.to_string()) else {
+            return Ok(());
+        };
+        let (text, name) = (&self.0, &found.attribute.name);
+        if found.attribute.multi_valued && !is_selected {
+            return Err(match found.attribute.data_type {
+                DataType::Complex => {
+                    format!("{text} can have several values: say which one, such as {name}[type eq \"work\"].value")
+                }
+                _ => format!("{text} is a list, and a claim gives one value"),
+            });
+        }
+        if found.leaf().data_type == DataType::Complex {
+            let parts: Vec<&str> = found.leaf().sub_attributes.iter().map(|sub| &*sub.name).collect();
+            return Err(format!("{text} has several parts: name one of {}", parts.join(", ")));
+        }
+        if found.leaf().mutability == Mutability::ReadOnly {
+            return Err(format!("{text} is read-only"));
+        }
+        Ok(())
     }
 
     /// The path.

@@ -88,8 +88,7 @@ fn called(application: String) -> String {
 
 /// Shows the reason of a refusal.
 pub(in crate::server) fn refused(denial: &Denial) -> HttpResponse {
-    let (status, code) = row(denial);
-    error((status, code), reason(denial), None, None)
+    error(told(denial), reason(denial), None, None)
 }
 
 /// Shows the reason of a refusal in a login that is still under way: the person can try again, or cancel and return to
@@ -101,14 +100,13 @@ pub(super) fn refused_with_way_out(
     handle: &str,
 ) -> HttpResponse {
     language::prefer(&context.ui_locales);
-    let (status, code) = row(denial);
     let cancel = public_url.join(&cancel_path(handle)).ok();
     let href = cancel.and_then(|url| Href::parse(url.as_str()));
     let way_out = href.map(|href| ReturnLink {
         name: called(context.application),
         href,
     });
-    error((status, code), reason(denial), way_out, Some(login_path(handle)))
+    error(told(denial), reason(denial), way_out, Some(login_path(handle)))
 }
 
 /// The error page for a form that fails the CSRF check.
@@ -121,8 +119,17 @@ pub(in crate::server) fn unavailable() -> HttpResponse {
     error((StatusCode::SERVICE_UNAVAILABLE, "unavailable"), None, None, None)
 }
 
+/// Says a refusal in the log, and returns the status and the message of its page.
+fn told(denial: &Denial) -> (StatusCode, &'static str) {
+    let (status, code) = row(denial);
+    log::info!("a login ended on the page {code}: {denial}");
+    (status, code)
+}
+
+/// What the page says beside its text: the message of an administrator, or the claim that is missing.
 fn reason(denial: &Denial) -> Option<String> {
     match denial {
+        Denial::MissingClaim { claim } => Some(messages::filled("refusal.missing_claim", &[("claim", claim)])),
         Denial::IdentityLocked { reason } | Denial::NotApproved { reason } if !reason.is_empty() => {
             Some(reason.clone())
         }
@@ -137,7 +144,6 @@ fn error(
     again: Option<String>,
 ) -> HttpResponse {
     let request_id = request_id::current().unwrap_or_default();
-    log::info!("a login ended on the page {code}");
     respond(
         status,
         ErrorPage {
