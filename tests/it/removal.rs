@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fixtures::front_door::{ISSUER, Rig, completed, google, refused};
+use crate::fixtures::front_door::{ISSUER, Rig, completed, google, refused, shown};
 use serde_json::{Value, json};
 use vestibule::app::Core;
 use vestibule::config::Config;
@@ -15,6 +15,7 @@ use vestibule::domain::{
 };
 use vestibule::federation::LoginError;
 use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::login::step::LoginPage;
 use vestibule::federation::removal::{ProviderRemover, RemovalEffect};
 use vestibule::storage::{StorageError, journal, links};
 
@@ -186,6 +187,18 @@ fn removed_provider_is_not_asked_any_more() {
     let rig = rig();
     remover(&rig).begin(&google(), false).unwrap();
     assert!(!is_asked(&rig));
+}
+
+#[test]
+fn removed_provider_is_not_offered_any_more() {
+    let rig = rig();
+    let offered = || match shown(rig.federation.login.view(&rig.start())) {
+        LoginPage::SignIn { providers, .. } => providers.len(),
+        page => panic!("{page:?}"),
+    };
+    let before = offered();
+    remover(&rig).begin(&google(), false).unwrap();
+    assert_eq!(offered(), before - 1);
 }
 
 #[test]

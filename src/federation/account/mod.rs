@@ -91,11 +91,15 @@ impl Account {
             ))
         })?;
         let may_link = self.login.config.account.linking;
-        let upstreams = self.login.config.upstreams.iter().filter(|_| may_link);
-        let providers = upstreams.map(|upstream| ProviderOption {
-            name: upstream.settings.name.clone(),
-            display_name: upstream.display_name(),
-        });
+        let mut providers = Vec::new();
+        for upstream in self.login.config.upstreams.iter().filter(|_| may_link) {
+            if !self.login.is_removed(&upstream.settings.name)? {
+                providers.push(ProviderOption {
+                    name: upstream.settings.name.clone(),
+                    display_name: upstream.display_name(),
+                });
+            }
+        }
         Ok(Some(AccountView {
             username: user.document.attributes()["userName"]
                 .as_str()
@@ -104,7 +108,7 @@ impl Account {
             is_fresh: self.is_fresh(visitor)?,
             profile: self.profile(&user),
             identities: linked.into_iter().map(|record| self.identity(record)).collect(),
-            providers: providers.collect(),
+            providers,
             has_password: self.has_password(&user)?,
             has_authenticator: self.has_authenticator(visitor)?,
             recovery_codes: usize::try_from(codes).unwrap_or_default(),

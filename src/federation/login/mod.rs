@@ -416,7 +416,12 @@ impl Login {
 
     /// The page of a login as it is stored.
     pub(crate) fn show(&self, loaded: &LoadedTransaction, policy: &ServiceProviderPolicy) -> LoginStep {
-        LoginStep::Show(pages::screen(&self.config, &loaded.transaction, policy))
+        let mut screen = pages::screen(&self.config, &loaded.transaction, policy);
+        // A removed provider is refused anyway, so that one too many here does no harm.
+        screen
+            .page
+            .leave_out(|provider| self.is_removed(provider).unwrap_or(false));
+        LoginStep::Show(screen)
     }
 
     /// The login of a browser, and the policy of its application. A login that continues a session goes on only in the

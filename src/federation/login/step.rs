@@ -62,6 +62,16 @@ pub enum LoginPage {
 }
 
 impl LoginPage {
+    /// Leaves out the buttons of some identity providers.
+    pub(crate) fn leave_out(&mut self, is_left_out: impl Fn(&IdentityProviderName) -> bool) {
+        match self {
+            Self::SignIn { providers, .. } | Self::LinkProof(LinkProofPage { providers, .. }) => {
+                providers.retain(|provider| !is_left_out(&provider.name));
+            }
+            Self::Details(_) | Self::Waiting { .. } | Self::SecondFactor(_) => {}
+        }
+    }
+
     /// Whether it says that the last password or code was wrong.
     pub(crate) fn shows_a_wrong_guess(&self) -> bool {
         match self {
