@@ -356,6 +356,9 @@ fn ownership(config: &Config) -> Ownership {
     for provider in &config.service_providers {
         if let Some(identity_provider) = provider.scim.adopts.clone() {
             ownership.trust(provider.policy.name.clone(), identity_provider);
+            if provider.scim.adopts_by.is_none() {
+                ownership.identify(&provider.policy.name);
+            }
         }
     }
     ownership

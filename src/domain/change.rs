@@ -184,6 +184,19 @@ pub enum SideRecord {
         #[serde(default)]
         for_good: bool,
     },
+    /// A SCIM client that is trusted to know subjects says that the account is another subject's, or nobody's. If the one
+    /// that it named before is linked, the account was in the wrong hands: every way into it ends. The change is refused if
+    /// the new subject has another account.
+    SubjectChange {
+        /// The identity provider of the subjects.
+        identity_provider: IdentityProviderName,
+        /// Their issuer.
+        issuer: String,
+        /// The subject that the client named before.
+        old: Option<String>,
+        /// The subject that it names now.
+        new: Option<String>,
+    },
     /// The resource is created for an external subject, and the change is stale if the subject has got an account
     /// meanwhile: a link, or an `externalId` that one of these writers keeps.
     NewSubject {

@@ -1,6 +1,6 @@
 //! The values that identity providers keep in sync. No one else may write them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -16,7 +16,12 @@ use super::validate::{Invalid, InvalidKind};
 pub struct Ownership {
     kept: BTreeMap<IdentityProviderName, Vec<String>>,
     trusted_sources: BTreeMap<ServiceProviderName, IdentityProviderName>,
+    /// The names in provenance of the clients whose `externalId` says whose account it is.
+    identifying: BTreeSet<String>,
 }
+
+/// The attribute in which a client keeps its own identifier (RFC 7643 §3.1).
+const EXTERNAL_ID: &str = "externalId";
 
 impl Ownership {
     /// Makes an identity provider the owner of what it writes to these paths, such as `name.givenName` or
@@ -31,12 +36,35 @@ impl Ownership {
         self.trusted_sources.insert(client, provider);
     }
 
+    /// Makes the `externalId` of a SCIM client its own: it says whose account it is, so that no other client writes it.
+    pub fn identify(&mut self, client: &ServiceProviderName) {
+        self.identifying.insert(format!("scim:{client}"));
+    }
+
+    /// The client that the `externalId` of an account belongs to, if the actor is another client.
+    fn identifier<'a>(&self, actor: &Actor, writers: &'a Writers) -> Option<&'a String> {
+        let writer = writers
+            .get(EXTERNAL_ID)
+            .filter(|writer| self.identifying.contains(*writer))?;
+        let is_client = matches!(actor.principal, Principal::Client { .. });
+        (is_client && actor.writer() != *writer).then_some(writer)
+    }
+
     /// Checks that a change respects ownership: `before` and `after` hold the writer of each value.
     ///
     /// # Errors
     /// `mutability`, with the name of the owner, if it writes or removes a value that an identity provider keeps in
     /// sync.
     pub(crate) fn check(&self, by: ChangeOrigin<'_>, before: &Writers, after: &Writers) -> Result<(), Invalid> {
+        if let Some(writer) = self.identifier(by.0, before)
+            && after.get(EXTERNAL_ID) != Some(writer)
+        {
+            let client = writer.strip_prefix("scim:").unwrap_or(writer);
+            return Err(Invalid::new(
+                InvalidKind::Mutability,
+                format!("externalId is the identifier of the client {client}, which other clients cannot change."),
+            ));
+        }
         let lost = |(path, _): &(&String, _)| after.get(*path) != before.get(*path);
         match self.guarded(by, before).find(lost) {
             None => Ok(()),
@@ -59,6 +87,9 @@ impl Ownership {
         stored: &Attributes,
         attributes: &mut Attributes,
     ) {
+        if self.identifier(by.0, writers).is_some() {
+            put_back(&[EXTERNAL_ID], stored, attributes);
+        }
         for (path, _) in self.guarded(by, writers) {
             if let Some(path) = AttributePath::parse(base(path)) {
                 let names: Vec<&str> = path.names().collect();

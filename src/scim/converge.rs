@@ -8,6 +8,7 @@
 use serde_json::Value;
 
 use super::{Caller, Scim, ScimError, ScimErrorKind};
+use crate::directory::Outcome;
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::query::Query;
@@ -15,10 +16,13 @@ use crate::domain::schema::AttributeRef;
 use crate::domain::schema::ResourceType;
 use crate::domain::{
     Attributes, IdentityProviderName, Kind, Link, Operation, Precondition, Relations, Resource, ResourceId, SideRecord,
-    StoreName, provenance,
+    StoreName, Version, provenance,
 };
 use crate::storage::{StorageError, links};
 use crate::userstore::StoreError;
+
+/// Most attempts of one change of a subject. It is tried again if the account changed meanwhile.
+const ATTEMPTS: usize = 5;
 
 /// The accounts that a client may take over, and how they are matched.
 #[derive(Clone, Debug)]
@@ -81,7 +85,11 @@ impl Scim {
         if is_superseded(&error) {
             // A first login made the account meanwhile.
             let attributes = again()?;
-            let id = self.adoptable(caller, resource_type, &attributes)?.ok_or(error)?;
+            let Some(id) = self.adoptable(caller, resource_type, &attributes)? else {
+                return Err(ScimErrorKind::Uniqueness.because(
+                    "externalId is the subject of an account that this client does not keep. An administrator can unlink it.",
+                ));
+            };
             return self.adopt(caller, resource_type, id, attributes);
         }
         if taken(&error).is_none() {
@@ -131,39 +139,54 @@ impl Scim {
         self.take_over(caller, resource_type, id, attributes)
     }
 
-    /// The records of a change of an account by a client that knows the subjects of a provider. If the client corrects the
-    /// subject, the identity that it named before is unlinked: it was linked on that statement alone.
-    pub(super) fn corrections(
-        &self,
-        caller: &Caller,
-        id: &ResourceId,
-        external_id: Option<&str>,
-    ) -> Result<Vec<SideRecord>, ScimError> {
+    /// Changes a user, and says so if a client that knows the subjects of a provider names another subject.
+    pub(super) fn apply_to_user(&self, caller: &Caller, mut operation: Operation) -> Result<Outcome, ScimError> {
         let adoption = caller.client.adoption.as_ref();
-        let (Some(adoption), Some(new)) = (adoption.filter(|adoption| adoption.attribute.is_none()), external_id)
-        else {
-            return Ok(Vec::new());
+        let adoption = adoption.filter(|adoption| adoption.attribute.is_none());
+        let (Some(adoption), Some((id, named))) = (adoption, named_external_id(&operation)) else {
+            return self.apply_with(caller, operation, Vec::new());
         };
-        let Some(account) = self
-            .directory
-            .get_for(&caller.actor, &Kind::USER, id, Relations::NONE)?
-        else {
-            return Ok(Vec::new());
-        };
-        let Some(old) = kept_external_id(&account, &caller.actor.writer()).filter(|old| old != new) else {
-            return Ok(Vec::new());
-        };
-        let link = adoption.identity(&old);
-        let known = self.database.read::<_, StorageError>(|connection| {
-            links::find(connection, &link.identity_provider, &link.issuer, &link.subject)
-        })?;
-        let is_theirs = known.is_some_and(|known| known.resource_id == account.id);
-        let unlink = is_theirs.then_some(SideRecord::Unlink {
-            link,
-            spared: None,
-            for_good: false,
-        });
-        Ok(unlink.into_iter().collect())
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let account = self
+                .directory
+                .get_for(&caller.actor, &Kind::USER, &id, Relations::NONE)?;
+            let Some(account) = account else {
+                return self.apply_with(caller, operation, Vec::new());
+            };
+            let attributes = account.document.attributes();
+            let old = attributes.get("externalId").and_then(Value::as_str).map(str::to_owned);
+            // A replacement that does not name it keeps it: it says whose account it is.
+            let new = match (&named, &mut operation) {
+                (NamedExternalId::Unsaid, Operation::Replace { attributes, .. }) => {
+                    if let Some(old) = &old {
+                        attributes.insert("externalId".to_owned(), old.as_str().into());
+                    }
+                    old.clone()
+                }
+                (NamedExternalId::Unsaid, _) => old.clone(),
+                (NamedExternalId::Removed, _) => None,
+                (NamedExternalId::Set(new), _) => Some(new.clone()),
+            };
+            if old == new {
+                return self.apply_with(caller, operation, Vec::new());
+            }
+            let change = SideRecord::SubjectChange {
+                identity_provider: adoption.identity_provider.clone(),
+                issuer: adoption.issuer.clone(),
+                old,
+                new,
+            };
+            let conditional = on_version(operation.clone(), account.version);
+            let has_own_condition = conditional.is_none();
+            let asked = conditional.unwrap_or_else(|| operation.clone());
+            match self.apply_with(caller, asked, vec![change]) {
+                // The account changed meanwhile: whose it was is asked again.
+                Err(error) if is_stale(&error) && !has_own_condition && attempt < ATTEMPTS => {}
+                done => return done,
+            }
+        }
     }
 
     /// Returns the resource that has the taken name, and the attribute.
@@ -309,6 +332,63 @@ fn new_subject(caller: &Caller, resource_type: &ResourceType, attributes: &Attri
         stores: Vec::new(),
     });
     condition.into_iter().collect()
+}
+
+/// What an operation says about the `externalId` of a user.
+enum NamedExternalId {
+    Unsaid,
+    Removed,
+    Set(String),
+}
+
+/// Returns the user that an operation changes, and what it says about the `externalId`.
+fn named_external_id(operation: &Operation) -> Option<(ResourceId, NamedExternalId)> {
+    let said = |value: &Value| match value.as_str().filter(|text| !text.is_empty()) {
+        Some(text) => NamedExternalId::Set(text.to_owned()),
+        None => NamedExternalId::Removed,
+    };
+    match operation {
+        Operation::Replace {
+            kind, id, attributes, ..
+        } if *kind == Kind::USER => {
+            let named = attributes.get("externalId").map_or(NamedExternalId::Unsaid, said);
+            Some((id.clone(), named))
+        }
+        Operation::Patch {
+            kind, id, operations, ..
+        } if *kind == Kind::USER => {
+            let mut named = operations.iter().rev().filter_map(|operation| match &operation.path {
+                Some(path) if path.attribute.path() != "externalId" => None,
+                Some(_) if operation.op == PatchOp::Remove => Some(NamedExternalId::Removed),
+                Some(_) => operation.value.as_ref().map(said),
+                None => operation.value.as_ref()?.get("externalId").map(said),
+            });
+            named.next().map(|named| (id.clone(), named))
+        }
+        _ => None,
+    }
+}
+
+/// Makes an operation depend on a version. `None` if it has a condition of its own.
+fn on_version(mut operation: Operation, version: Version) -> Option<Operation> {
+    match &mut operation {
+        Operation::Replace { precondition, .. } | Operation::Patch { precondition, .. }
+            if *precondition == Precondition::None =>
+        {
+            *precondition = Precondition::Versions(vec![version]);
+            Some(operation)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the resource is at another version than a change depends on.
+fn is_stale(error: &ScimError) -> bool {
+    let cause = error
+        .cause
+        .as_deref()
+        .and_then(|cause| cause.downcast_ref::<StoreError>());
+    matches!(cause, Some(StoreError::Stale))
 }
 
 /// Whether a first login made an account for the subject meanwhile.

@@ -355,11 +355,7 @@ impl Scim {
     }
 
     fn apply(&self, caller: &Caller, operation: Operation) -> Result<Outcome, ScimError> {
-        let side_records = match named_external_id(&operation) {
-            Some((id, external_id)) => self.corrections(caller, id, external_id)?,
-            None => Vec::new(),
-        };
-        self.apply_with(caller, operation, side_records)
+        self.apply_to_user(caller, operation)
     }
 
     fn apply_with(
@@ -457,26 +453,4 @@ fn parse(body: &[u8]) -> Result<Value, ScimError> {
             _ => format!("The body is not valid JSON at {place}."),
         })
     })
-}
-
-/// The user that an operation changes, and the `externalId` that it sets.
-fn named_external_id(operation: &Operation) -> Option<(&ResourceId, Option<&str>)> {
-    match operation {
-        Operation::Replace {
-            kind, id, attributes, ..
-        } if *kind == Kind::USER => Some((id, attributes.get("externalId").and_then(Value::as_str))),
-        Operation::Patch {
-            kind, id, operations, ..
-        } if *kind == Kind::USER => {
-            let mut set = operations.iter().rev().filter_map(|operation| {
-                let value = operation.value.as_ref()?;
-                match &operation.path {
-                    Some(path) => value.as_str().filter(|_| path.attribute.path() == "externalId"),
-                    None => value.get("externalId")?.as_str(),
-                }
-            });
-            set.next().map(|external_id| (id, Some(external_id)))
-        }
-        _ => None,
-    }
 }

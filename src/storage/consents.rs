@@ -113,6 +113,17 @@ pub fn withdraw(
         .map(|_| ())
 }
 
+/// Records that no consent of a user counts any more.
+pub(crate) fn withdraw_all(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
+    let effective = consents::table
+        .filter(consents::resource_id.eq(resource_id.as_str()))
+        .filter(consents::withdrawn.is_null());
+    diesel::update(effective)
+        .set(consents::withdrawn.eq(Some(at.0)))
+        .execute(connection)
+        .map(|_| ())
+}
+
 /// Returns all receipts of a user, oldest first.
 pub fn of_user(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<Vec<ConsentRecord>> {
     let rows: Vec<Row> = consents::table

@@ -238,7 +238,9 @@ pub fn idle(
 
 /// Deletes every link of a user, as deleting the user does, and records that the subjects were linked before.
 pub(crate) fn unlink_all(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
-    diesel::delete(former_links::table.filter(former_links::resource_id.eq(resource_id.as_str())))
+    // Of identities that were unlinked before it is remembered that their account was deleted.
+    diesel::update(former_links::table.filter(former_links::resource_id.eq(resource_id.as_str())))
+        .set((former_links::resource_id.eq(None::<String>), former_links::at.eq(at.0)))
         .execute(connection)?;
     let gone: Vec<(String, String, String)> =
         diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str())))

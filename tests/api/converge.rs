@@ -194,6 +194,62 @@ fn value_of_another_provider_is_no_reason_to_adopt() {
     assert_ne!(made, eve.id.as_str());
 }
 
+/// Whether the identity of a subject at Google has an account.
+fn is_linked(subject: &str) -> bool {
+    let link = app().app.database.read::<_, StorageError>(|connection| {
+        links::find(connection, &"google".into(), "https://accounts.google.com", subject)
+    });
+    link.unwrap().is_some()
+}
+
+/// An account that a login made and the client adopted; returns its path, its subject and its user name.
+fn adopted() -> (String, String, String) {
+    let (path, subject) = logged_in(&json!({ "userName": unique("google") }));
+    let name = unique("alice");
+    let body = json!({ "schemas": [USER], "userName": name, "externalId": subject });
+    client_of("hr").post("/scim/v2/Users", &body).gives(201);
+    (path, subject, name)
+}
+
+#[test]
+fn subject_that_the_client_takes_back_is_unlinked() {
+    for operation in [
+        json!({ "op": "remove", "path": "externalId" }),
+        json!({ "op": "replace", "value": { "externalId": null } }),
+    ] {
+        let (path, subject, _) = adopted();
+        client_of("hr").patch(&path, &json!([operation])).gives(200);
+        assert!(!is_linked(&subject), "{operation}");
+    }
+}
+
+#[test]
+fn replacement_without_the_subject_keeps_it() {
+    let (path, subject, name) = adopted();
+    let body = json!({ "schemas": [USER], "userName": name, "title": "new" });
+    let seen = client_of("hr").put(&path, &body).gives(200).body;
+    assert_eq!((&seen["externalId"], is_linked(&subject)), (&json!(subject), true));
+}
+
+#[test]
+fn subject_that_has_another_account_is_a_conflict() {
+    let (_, taken) = logged_in(&json!({ "userName": unique("google") }));
+    let (path, subject, _) = adopted();
+    let change = json!([{ "op": "replace", "path": "externalId", "value": taken }]);
+    client_of("hr").patch(&path, &change).refuses(409, Some("uniqueness"));
+    assert!(is_linked(&subject) && is_linked(&taken));
+}
+
+#[test]
+fn subject_belongs_to_the_client_that_knows_it() {
+    let (path, subject, name) = adopted();
+    let change = json!([{ "op": "replace", "path": "externalId", "value": "mine" }]);
+    client_of("wiki").patch(&path, &change).refuses(400, Some("mutability"));
+    let body = json!({ "schemas": [USER], "userName": name, "externalId": "mine" });
+    let seen = client_of("wiki").put(&path, &body).gives(200).body;
+    assert_eq!(seen["externalId"], json!(subject));
+}
+
 #[test]
 fn corrected_subject_unlinks_the_wrong_identity() {
     let (path, wrong) = logged_in(&json!({ "userName": unique("google") }));

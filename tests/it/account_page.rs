@@ -8,7 +8,9 @@ use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refus
 use serde_json::{Value, json};
 use vestibule::domain::login::Authentication;
 use vestibule::domain::password::PasswordDefect;
-use vestibule::domain::{IdentityProviderName, Kind, Link, Relations, ResourceId, Secret};
+use vestibule::domain::{
+    Actor, Change, IdentityProviderName, Kind, Link, Operation, Principal, Relations, ResourceId, Secret,
+};
 use vestibule::federation::account::{AccountError, AccountProblem, AccountView, OpenSession, Owner, SessionSelection};
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
@@ -691,4 +693,38 @@ fn identity_whose_approval_was_refused_is_not_linked() {
     rig.database.write::<_, StorageError>(ask).unwrap();
     let denied = Denial::NotApproved { reason: String::new() };
     assert_eq!(refused(linked(&rig, &visitor, "bob-too")), denied);
+}
+
+#[test]
+fn identity_that_a_client_keeps_elsewhere_is_not_linked() {
+    let rig = rig();
+    let visitor = visitor(&rig);
+    let operation = Operation::Create {
+        store: "PRIMARY".into(),
+        kind: Kind::USER,
+        attributes: json!({"userName": "ceo", "externalId": "sub-ceo"})
+            .as_object()
+            .unwrap()
+            .clone(),
+        typed: Vec::new(),
+    };
+    let client = Actor {
+        principal: Principal::Client {
+            token: "t".to_owned(),
+            store: None,
+        },
+        service_provider: "hr".into(),
+    };
+    let change = Change {
+        actor: client,
+        operation,
+        side_records: Vec::new(),
+    };
+    rig.directory.apply(change).unwrap();
+    // The client knows the subjects of google.
+    let google = IdentityProviderName::new("google");
+    let away = complaint(rig.federation.account.begin_linking(&visitor, &google)).unwrap();
+    let returned = back(&rig, &away.to, "sub-ceo");
+    let step = called_back(&rig, &visitor, &away.handle, &google, &returned);
+    assert_eq!(refused(step), Denial::IdentityTaken);
 }

@@ -178,6 +178,63 @@ fn account_with_another_identity_is_not_replaced() {
 }
 
 #[test]
+fn identity_of_another_account_than_the_client_says_is_refused() {
+    let rig = rig();
+    completed(rig.login(&bob()));
+    let kept = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+    assert_eq!(refused(rig.login(&bob())), Denial::SeveralAccounts);
+    set(&rig, "hr", &kept, ("active", json!(false)));
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountDisabled);
+}
+
+#[test]
+fn corrected_subject_ends_every_way_into_the_account() {
+    let rig = rig();
+    let id = synced(
+        &rig,
+        "hr",
+        &json!({"userName": "bob", "externalId": "sub-bob", "password": "correct horse battery"}),
+    );
+    assert_eq!(completed(rig.login(&bob())).user, id);
+    rig.set_up_authenticator(&id);
+    let correction = SideRecord::SubjectChange {
+        identity_provider: google(),
+        issuer: ISSUER.to_owned(),
+        old: Some("sub-bob".to_owned()),
+        new: Some("sub-ann".to_owned()),
+    };
+    let users = rig.directory.registry().resource_type(&Kind::USER).unwrap();
+    let operation = Operation::Patch {
+        kind: Kind::USER,
+        id: id.clone(),
+        operations: vec![PatchOperation::replace(
+            Path::parse("externalId", users).unwrap(),
+            json!("sub-ann"),
+        )],
+        precondition: Precondition::None,
+    };
+    apply(&rig, client("hr"), operation, vec![correction]).unwrap();
+    assert!(!rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap());
+    let right = completed(rig.login(&json!({"sub": "sub-ann", "nick": "ann"})));
+    assert_eq!((right.user, right.amr), (id.clone(), vec!["fed".to_owned()]));
+    assert_ne!(completed(rig.login(&bob())).user, id);
+}
+
+#[test]
+fn unlinked_subject_of_a_deleted_account_may_not_return() {
+    let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}, "returning": "refuse"}));
+    let id = completed(rig.login(&bob())).user;
+    unlink(&rig, &id, "sub-bob");
+    let deletion = Operation::Delete {
+        kind: Kind::USER,
+        id,
+        precondition: Precondition::None,
+    };
+    apply(&rig, client("hr"), deletion, Vec::new()).unwrap();
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountRemoved);
+}
+
+#[test]
 fn login_and_client_make_one_account_between_them() {
     let rig = rig();
     let id = completed(rig.login(&bob())).user;

@@ -19,7 +19,7 @@ const server = await serve('--port', String(port), '--redirect-uri', BACK, '--id
 const REFUSED = {
   alg_none: 'id_token_alg', alg_None: 'id_token_alg', alg_hs256_public_key: 'id_token_alg', alg_hs256_client_secret: 'id_token_alg',
   es256_zero_signature: 'id_token_signature', signature_cut: 'id_token_signature', key_of_another_issuer: 'id_token_signature',
-  kid_unknown: 'id_token_kid', jwk_header: 'id_token_header', jku_header: 'id_token_header', crit_header: 'id_token_header', typ_logout: 'id_token_header',
+  kid_unknown: 'id_token_kid', jwk_header: 'id_token_kid', jku_header: 'id_token_kid', crit_header: 'id_token_header', typ_logout: 'id_token_header',
   garbage: 'id_token_malformed', no_id_token: 'id_token_missing',
   iss_other: 'id_token_iss', iss_slash: 'id_token_iss', iss_missing: 'id_token_iss',
   aud_other: 'id_token_aud', aud_missing: 'id_token_aud', aud_list_of_others: 'id_token_aud',

@@ -238,7 +238,9 @@ impl ProvisioningContext<'_> {
                 agreement,
             }) => (self.create(&store, &username, &agreement), None),
             Decision::Provision(Proposal::Link(account, agreement)) => {
-                let written = self.link(&account, &known.given, &agreement);
+                let expected = known.expected.as_ref().map(|expected| &expected.account.id);
+                let by_statement = expected == Some(&account.id) && self.proof.is_none();
+                let written = self.link((&account, by_statement), &known.given, &agreement);
                 (written, Some((account.store, account.id)))
             }
         };
@@ -309,14 +311,22 @@ impl ProvisioningContext<'_> {
             DesiredAccount::Named { holder, .. } => holder.as_ref(),
             _ => None,
         };
-        let expected = match account {
-            Some(_) => Ok(None),
-            None => self.expected()?,
-        };
-        let expected = match expected {
+        let expected = match self.expected()? {
             Ok(expected) => expected,
             Err(denial) => return Ok(Err(denial)),
         };
+        // A client keeps another account for this subject than the one that the identity is linked to.
+        if let (Some(linked), Some(expected)) = (&account, &expected)
+            && linked.id != expected.account.id
+        {
+            let is_off = !expected.account.active;
+            return Ok(Err(if is_off {
+                Denial::AccountDisabled
+            } else {
+                Denial::SeveralAccounts
+            }));
+        }
+        let expected = expected.filter(|_| account.is_none());
         let theirs = account
             .as_ref()
             .or(expected.as_ref().map(|expected| &expected.account))

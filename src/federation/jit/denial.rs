@@ -84,6 +84,9 @@ pub enum Denial {
     /// The attributes do not fit the schema.
     #[error("the attributes do not fit the schema")]
     InvalidAttributes,
+    /// The account of the person changed while the login waited for them.
+    #[error("the account changed while the login waited")]
+    AccountChanged,
     /// There is no such login, or it has taken this step already.
     #[error("there is no such login, or this step was taken before")]
     NotUnderWay,
@@ -141,6 +144,7 @@ impl Denial {
             Self::BadEmail => "email_malformed",
             Self::EmailDomain => "email_domain",
             Self::InvalidAttributes => "attributes_invalid",
+            Self::AccountChanged => "account_changed",
             Self::NotUnderWay => "expired_login",
             Self::UnknownProvider => "unknown_provider",
             Self::NoLocalLogin => "local_login_off",

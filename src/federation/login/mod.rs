@@ -40,6 +40,7 @@ use crate::storage::{
 };
 use browser::Browser;
 use email_code::EmailCodes;
+use linking::Arrived;
 use second_factor::SecondFactors;
 use step::{LoginContext, LoginStep};
 use transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction, Transactions};
@@ -275,7 +276,8 @@ impl Login {
             .finish(parameters, &pending)
             .map_err(|error| denial(provider, &error))?;
         if let Some(visitor) = visitor {
-            return self.link_identity(loaded, policy, identity.link(provider), visitor);
+            let identity = &identity;
+            return self.link_identity(loaded, policy, &Arrived { upstream, identity }, visitor);
         }
         if loaded.transaction.linking.is_some() {
             return self.prove_by_identity(loaded, policy, provider, &identity);

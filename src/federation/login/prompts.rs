@@ -15,7 +15,6 @@ use crate::federation::jit::admit::{KnownAccount, ProvisioningContext, Provision
 use crate::federation::jit::approval::ShownToApprover;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::groups::GroupSync;
-use crate::federation::jit::policy::ServiceProviderPolicy;
 use crate::federation::jit::questions::Answers;
 use crate::federation::jit::unusable_claims;
 use crate::storage::{StorageError, sessions};
@@ -56,18 +55,13 @@ impl Login {
     /// Decides on an asserted identity, and goes on to the step that the decision asks for.
     pub(super) fn admit(
         &self,
-        mut loaded: LoadedTransaction,
+        loaded: LoadedTransaction,
         upstream: &Upstream,
         mut asserted: AssertedIdentity,
         answers: Option<&Answers>,
     ) -> Result<LoginStep, LoginError> {
         let policy = self.config.policy(&loaded.transaction.service_provider);
         let policy = policy.ok_or(Denial::NotUnderWay)?;
-        let is_decided = asserted.account != AccountAtFirst::NotDecided;
-        if is_decided {
-            // Of two copies of one answer one goes on.
-            self.transactions.advance(&mut loaded)?;
-        }
         let mappings = asserted.mappings(upstream);
         let purposes = self
             .config
@@ -92,8 +86,9 @@ impl Login {
         let provider = &upstream.settings.name;
         // Read before the decision: a change in between makes this login one of earlier credentials.
         let account = arrival.known_account()?;
+        let is_decided = asserted.account != AccountAtFirst::NotDecided;
         if is_decided && asserted.account != account.clone().into() {
-            return self.begin_again(loaded, policy);
+            return Err(refuse(provider, Denial::AccountChanged));
         }
         match arrival.admit()? {
             ProvisioningResult::Refused(denial) => Err(refuse(provider, denial)),
@@ -124,18 +119,6 @@ impl Login {
                 self.complete(loaded, policy, authentication)
             }
         }
-    }
-
-    /// Leads back to the choice of ways to sign in, since the facts that a step rests on have changed.
-    fn begin_again(
-        &self,
-        mut loaded: LoadedTransaction,
-        policy: &ServiceProviderPolicy,
-    ) -> Result<LoginStep, LoginError> {
-        log::info!("a login begins again: the account changed meanwhile");
-        loaded.transaction.linking = None;
-        loaded.transaction.mailed = None;
-        self.enter(loaded, policy, LoginState::Choosing)
     }
 
     /// A login that continues a session keeps the factors that were proved in it, if the account has not changed since.

@@ -106,7 +106,9 @@ pub(super) fn refused_with_way_out(
         name: called(context.application),
         href,
     });
-    error(told(denial), reason(denial), way_out, Some(login_path(handle)))
+    // Where the account has changed, the same step fails again: the login must begin anew at the application.
+    let again = (*denial != Denial::AccountChanged).then(|| login_path(handle));
+    error(told(denial), reason(denial), way_out, again)
 }
 
 /// The error page for a form that fails the CSRF check.
@@ -161,7 +163,7 @@ fn error(
 /// The HTTP status and the message code of a refusal.
 fn row(denial: &Denial) -> (StatusCode, &'static str) {
     match denial {
-        Denial::NotUnderWay => (StatusCode::BAD_REQUEST, "expired_login"),
+        Denial::NotUnderWay | Denial::AccountChanged => (StatusCode::BAD_REQUEST, "expired_login"),
         Denial::ProviderNotAllowed | Denial::UnknownProvider | Denial::NoLocalLogin => {
             (StatusCode::FORBIDDEN, "unknown_provider")
         }

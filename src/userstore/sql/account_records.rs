@@ -1,8 +1,10 @@
 //! Writes the records that go with a change of an account: links, consents and granted memberships.
 
+use super::credentials;
 use crate::domain::{Link, ResourceId, SideRecord, StoreName, Timestamp};
 use crate::storage::{
-    SqlConnection, approvals, consents, credential_versions, grants, group_grants, links, removals, sessions,
+    SqlConnection, approvals, consents, credential_versions, factors, grants, group_grants, known_browsers, links,
+    mail_codes, removals, sessions,
 };
 use crate::userstore::StoreError;
 
@@ -23,6 +25,18 @@ impl RecordOwner<'_> {
                 self.unlink(connection, link, spared.as_deref())?;
                 if *for_good {
                     links::remember_unlinked(connection, link, self.id, self.at)?;
+                }
+            }
+            SideRecord::SubjectChange {
+                identity_provider,
+                issuer,
+                old,
+                ..
+            } => {
+                let Some(old) = old else { return Ok(()) };
+                let known = links::find(connection, identity_provider, issuer, old)?;
+                if known.is_some_and(|known| known.resource_id == *self.id) {
+                    self.end_every_way_in(connection)?;
                 }
             }
             SideRecord::Consent(consent) => consents::insert(connection, consent, self.store, self.id, self.at)?,
@@ -63,5 +77,20 @@ impl RecordOwner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Ends every way into the account: identities, password, second factor, sessions, tokens and the consents given.
+    fn end_every_way_in(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
+        for known in links::of_user(connection, self.id)? {
+            links::delete(connection, &known.link, self.id)?;
+        }
+        credentials::set(connection, self.id, None, self.at)?;
+        factors::delete_of_user(connection, self.id)?;
+        mail_codes::delete_of_user(connection, self.id)?;
+        known_browsers::forget(connection, self.id)?;
+        credential_versions::advance(connection, self.id)?;
+        sessions::delete_of_user(connection, self.id, self.at)?;
+        grants::revoke_of_user(connection, self.id, self.at)?;
+        Ok(consents::withdraw_all(connection, self.id, self.at)?)
     }
 }

@@ -49,6 +49,33 @@ pub(super) fn check_new_subject(
     Ok(())
 }
 
+/// Refuses to give an account a subject that has another account.
+pub(super) fn check_subject_change(
+    connection: &mut SqlConnection,
+    id: &ResourceId,
+    side_records: &[SideRecord],
+) -> Result<(), StoreError> {
+    for side_record in side_records {
+        let SideRecord::SubjectChange {
+            identity_provider,
+            issuer,
+            new: Some(new),
+            ..
+        } = side_record
+        else {
+            continue;
+        };
+        links::lock_subject(connection, new)?;
+        let known = links::find(connection, identity_provider, issuer, new)?;
+        if known.is_some_and(|known| known.resource_id != *id) {
+            return Err(StoreError::Taken {
+                attribute: "externalId".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Whether one of these writers keeps an account under an `externalId`.
 fn is_kept(
     connection: &mut SqlConnection,

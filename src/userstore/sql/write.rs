@@ -182,6 +182,7 @@ impl PreparedWrite {
                 .map_or(Ok(None), |_| Err(StoreError::Stale));
         };
         conditions::check_proof(connection, &self.id, &self.side_records)?;
+        conditions::check_subject_change(connection, &self.id, &self.side_records)?;
         if state.password.is_some() || state.closed {
             self.end_sessions(connection)?;
         }

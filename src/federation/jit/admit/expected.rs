@@ -3,12 +3,14 @@
 use super::{ExpectedAccount, ProvisioningContext};
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::query::Query;
-use crate::domain::{Kind, Resource, SideRecord, StoreName};
+use crate::domain::{Kind, Link, Relations, Resource, ResourceId, SideRecord, StoreName, provenance};
 use crate::federation::error::FederationError;
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::facts::account;
+use crate::federation::jit::policy::Returning;
 use crate::federation::jit::settings::TrustedScimSource;
-use crate::storage::{StorageError, links};
+use crate::storage::approvals::Verdict;
+use crate::storage::{StorageError, approvals, links};
 
 impl ProvisioningContext<'_> {
     /// Returns the account that a trusted SCIM client of the provider keeps under this subject (`externalId`), if it is
@@ -88,5 +90,38 @@ impl ProvisioningContext<'_> {
             trusted: self.sources().map(TrustedScimSource::writer).collect(),
             stores,
         }
+    }
+
+    /// Returns why a person may not link this identity to their account, if there is a reason: it is another account's by
+    /// the word of a client, its account was deleted and it may not return, or it needs an approval. An account that a
+    /// client or an administrator made needs none, unless the identity asked for one.
+    pub(crate) fn denial_of_linking(&self, user: &ResourceId) -> Result<Option<Denial>, FederationError> {
+        match self.expected()? {
+            Err(denial) => return Ok(Some(denial)),
+            Ok(Some(expected)) if expected.account.id != *user => return Ok(Some(Denial::IdentityTaken)),
+            Ok(_) => {}
+        }
+        let (identity, now) = (self.link_record(), self.directory.clock().now());
+        let Link { issuer, subject, .. } = &identity;
+        let (was_deleted, asked) = self.database.read::<_, StorageError>(|connection| {
+            Ok((
+                links::was_unlinked(connection, &self.settings.name, issuer, subject)?,
+                approvals::of_identity(connection, &identity, now)?,
+            ))
+        })?;
+        if was_deleted && self.settings.jit.returning == Returning::Refuse {
+            return Ok(Some(Denial::AccountRemoved));
+        }
+        let denied = Denial::NotApproved { reason: String::new() };
+        match asked.map(|asked| asked.ruling.verdict) {
+            Some(Verdict::Approved) => return Ok(None),
+            Some(Verdict::Waiting | Verdict::Refused) => return Ok(Some(denied)),
+            None if !self.settings.jit.approval.applies(&self.identity.claims) => return Ok(None),
+            None => {}
+        }
+        let account = self.directory.get(&Kind::USER, user, Relations::NONE)?;
+        let maker = account.and_then(|account| account.writers.writers().remove("userName"));
+        let is_known = maker.is_some_and(|maker| maker == provenance::ADMINISTRATOR || maker.starts_with("scim:"));
+        Ok((!is_known).then_some(denied))
     }
 }

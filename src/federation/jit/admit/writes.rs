@@ -70,10 +70,11 @@ impl ProvisioningContext<'_> {
         Ok(None)
     }
 
-    /// Links the identity to an existing account. The link is written even if no attribute changes.
+    /// Links the identity to an existing account. The link is written even if no attribute changes. One that rests on the
+    /// statement of a client is made only as long as the client says so.
     pub(super) fn link(
         &self,
-        account: &LocalAccount,
+        (account, by_statement): (&LocalAccount, bool),
         given: &[Consent],
         agreement: &Agreement,
     ) -> Result<CreatedAccount, DirectoryError> {
@@ -81,7 +82,11 @@ impl ProvisioningContext<'_> {
             return Err(DirectoryError::NotFound(Kind::USER));
         };
         // The link is written only if the account is still the one that is read here.
-        if self.is_mailed_elsewhere(&resource).unwrap_or(true) {
+        let attributes = resource.document.attributes();
+        let is_stated = attributes
+            .get("externalId")
+            .is_some_and(|id| *id == *self.identity.subject);
+        if (by_statement && !is_stated) || self.is_mailed_elsewhere(&resource).unwrap_or(true) {
             return Err(StoreError::Superseded.into());
         }
         let given: Vec<Consent> = given.iter().chain(&agreement.consents).cloned().collect();
