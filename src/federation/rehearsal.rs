@@ -129,6 +129,7 @@ fn agreeing(questions: &Questions) -> Answers {
         .map(|path| (path, "(what the person fills in)"));
     let suggested = questions.suggested.iter().map(|(path, text)| (path, text.as_str()));
     Answers {
+        page: None,
         shown: questions.purposes.clone(),
         username: questions.username.clone(),
         passwords: Some((password.clone(), password)),

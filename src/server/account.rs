@@ -13,7 +13,7 @@ use serde::Deserialize;
 use self::page::AccountPage;
 use super::csrf::{account_token, is_own_form};
 use super::login::answer::{out_of_date, unavailable};
-use super::login::{LoginData, login_path, redirect_page, run, run_with_password, see_other};
+use super::login::{LoginData, login_path, redirect_page, run, run_with_password, see_other, to_provider};
 use super::oidc::{log_cause, session_cookie, session_of};
 use super::page::{LoggedOutPage, NotFound, respond};
 use super::{blocking, messages, source};
@@ -21,7 +21,6 @@ use crate::domain::login::Authentication;
 use crate::domain::password::PasswordDefect;
 use crate::domain::{IdentityProviderName, Link, Secret};
 use crate::federation::account::{AccountError, AccountProblem, LinkingRedirect, SessionSelection};
-use crate::federation::login::StartedLogin;
 use crate::federation::login::visitor::SignedInUser;
 use crate::federation::{Federation, FederationError, LoginError};
 use crate::oidc::{Oidc, OidcError};
@@ -244,16 +243,15 @@ async fn enter(login_data: &LoginData, http: &HttpRequest, visitor: Option<Signe
         return page;
     }
     let federation = Arc::clone(&login_data.federation);
-    match run(move || Ok(federation.account.start(visitor.as_ref())?)).await {
-        Ok(StartedLogin { handle, to: Some(to) }) => redirect_page(
-            messages::text("account.sign_in"),
-            &to,
-            Some(login_data.handle_cookie(handle)),
-        ),
-        Ok(StartedLogin { handle, to: None }) => {
-            see_other(&login_path(&handle), Some(login_data.handle_cookie(handle)))
-        }
-        Err(stop) => stop.into_page(),
+    let started = match run(move || Ok(federation.account.start(visitor.as_ref())?)).await {
+        Ok(started) => started,
+        Err(stop) => return stop.into_page(),
+    };
+    let away = to_provider(login_data, &started).await;
+    let cookie = login_data.handle_cookie(started.handle.clone());
+    match away {
+        Some(to) => redirect_page(messages::text("account.sign_in"), &to, Some(cookie)),
+        None => see_other(&login_path(&started.handle), Some(cookie)),
     }
 }
 

@@ -25,7 +25,7 @@ use super::guesses::Guess;
 use super::href::Href;
 use super::messages;
 use super::page::{RedirectPage, respond};
-use super::source;
+use super::{sent_cookies, source};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::jit::denial::Denial;
@@ -97,7 +97,7 @@ pub async fn start(
 ) -> HttpResponse {
     let federation = Arc::clone(&login_data.federation);
     let started = run(move || Ok(federation.login.start(request, &service_provider)?)).await;
-    to_first_page((login_data, http), started)
+    to_first_page((login_data, http), started).await
 }
 
 /// Begins the step that a session lacks to enter an application, and redirects the browser to it.
@@ -110,7 +110,7 @@ pub(super) async fn step_up(
     let federation = Arc::clone(&login_data.federation);
     let begun = run(move || federation.login.step_up(request, &service_provider, &visitor)).await;
     match begun {
-        Ok(StepUp::Begun(started)) => to_first_page((login_data, http), Ok(started)),
+        Ok(StepUp::Begun(started)) => to_first_page((login_data, http), Ok(started)).await,
         Ok(StepUp::Needless(request, authentication)) => {
             let step = Ok(LoginStep::Complete(request, authentication));
             finish_step((login_data, http), None, step, ArrivedBy::ByLink).await
@@ -119,18 +119,31 @@ pub(super) async fn step_up(
     }
 }
 
-fn to_first_page((login_data, http): (&LoginData, &HttpRequest), started: Result<StartedLogin, Stop>) -> HttpResponse {
+async fn to_first_page(
+    (login_data, http): (&LoginData, &HttpRequest),
+    started: Result<StartedLogin, Stop>,
+) -> HttpResponse {
     let started = match started {
         Ok(started) => started,
         Err(stop) => return stop.into_page(),
     };
-    let to = started.to.map_or_else(|| login_path(&started.handle), String::from);
+    let away = to_provider(login_data, &started).await;
+    let to = away.map_or_else(|| login_path(&started.handle), String::from);
     let mut response = see_other(&to, Some(login_data.handle_cookie(started.handle)));
     for cookie in login_data.given_up(http) {
         // Adding a cookie fails only if its text is no valid header value; these have come in a header.
         let _ = response.add_cookie(&cookie);
     }
     response
+}
+
+/// Sends a login to the provider that it goes to at once. `None` if it shows a page instead.
+pub(super) async fn to_provider(login_data: &LoginData, started: &StartedLogin) -> Option<Url> {
+    let provider = started.to.clone()?;
+    let (federation, handle) = (Arc::clone(&login_data.federation), started.handle.clone());
+    let asked = provider.clone();
+    let sent = run_at_provider(&asked, move || federation.login.send_to(&handle, &provider)).await;
+    sent.ok()
 }
 
 /// `GET /login`: shows the current page of the login.
@@ -328,13 +341,9 @@ async fn finish_step(
         Err(stop) => return stopped((login_data, http), handle, stop).await,
     };
     let complete = Arc::clone(&login_data.complete);
-    let before = http.cookie(login_data.session_cookie);
+    let before = sent_cookies::value(http, login_data.session_cookie);
     let login = authentication.clone();
-    let done = run(move || {
-        let before = before.as_ref().map(Cookie::value);
-        Ok(complete(&request, &authentication, before))
-    })
-    .await;
+    let done = run(move || Ok(complete(&request, &authentication, before.as_deref()))).await;
     let opened;
     let mut response = match done {
         Ok(Ok(Completed {

@@ -27,6 +27,7 @@ pub mod page;
 pub(crate) mod request_id;
 pub mod scim;
 mod scim_options;
+mod sent_cookies;
 mod source;
 
 use crate::app::App;

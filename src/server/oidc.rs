@@ -12,6 +12,7 @@ use url::Url;
 use super::guesses::Guess;
 use super::href::Href;
 use super::page::{self, ErrorPage, LogoutConfirm, RedirectPage, respond};
+use super::sent_cookies;
 use super::{blocking, login, messages, request_id, source};
 use crate::domain::login::AuthorizationRequest;
 use crate::federation::login::visitor::SignedInUser;
@@ -297,7 +298,7 @@ fn log_failure(failure: &PageFailure) {
 
 /// The value of the session's cookie.
 pub(crate) fn session_of(oidc: &Oidc, http: &HttpRequest) -> Option<String> {
-    http.cookie(cookie_name(oidc)).map(|cookie| cookie.value().to_owned())
+    sent_cookies::value(http, cookie_name(oidc))
 }
 
 /// The cookie that keeps a session at the browser, until the browser closes or the session ends.

@@ -161,6 +161,8 @@ pub(crate) struct DetailsForm {
     pub provider: String,
     /// The path that the form posts to.
     pub action: &'static str,
+    /// The fingerprint of the purposes that it shows.
+    pub page: String,
     /// The CSRF token.
     pub csrf: String,
     /// The errors of the last input: title and text of each.

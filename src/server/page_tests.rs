@@ -36,6 +36,7 @@ fn details(name: &str) -> DetailsForm {
         invalid: true,
     };
     DetailsForm {
+        page: "p1".to_owned(),
         is_new: true,
         service_provider: text(),
         provider: text(),

@@ -117,6 +117,12 @@ fn entry(rig: &Rig, authentication: &Authentication, purpose: EntryPurpose) -> E
 }
 
 /// The login that a step-up began.
+/// The address of the provider that a login is sent to at once.
+fn sent(rig: &Rig, started: &StartedLogin) -> url::Url {
+    let provider = started.to.as_ref().expect("sent to the provider");
+    rig.federation.login.send_to(&started.handle, provider).unwrap()
+}
+
 fn begun(step_up: StepUp) -> StartedLogin {
     match step_up {
         StepUp::Begun(started) => started,
@@ -287,7 +293,7 @@ fn session_lacks_the_consent_of_a_stricter_application() {
         session: Some(&session.cookie),
         known: None,
     };
-    let returned = strict.returned(&started.to.unwrap(), &bob());
+    let returned = strict.returned(&sent(&strict, &started), &bob());
     let page = shown(strict.federation.login.callback(browser, &google(), &returned));
     assert!(matches!(page, LoginPage::Details(_)), "{page:?}");
     let login = completed(strict.federation.login.answer(browser, Answers::default()));
@@ -661,7 +667,7 @@ fn consent_in_a_session_keeps_its_second_factor() {
         session: Some(&session.cookie),
         known: None,
     };
-    let returned = strict.returned(&started.to.expect("sent to the provider"), &bob());
+    let returned = strict.returned(&sent(&strict, &started), &bob());
     shown(strict.federation.login.callback(browser, &google(), &returned));
     let login = completed(strict.federation.login.answer(browser, Answers::default()));
     assert_eq!(entry(&strict, &login, CODE), Entry::Granted, "{:?}", login.amr);

@@ -338,3 +338,22 @@ fn identity_that_was_linked_meanwhile_signs_in_again() {
     let step = answer(&rig, &handle, Answers::default());
     assert_eq!(refused(step), Denial::AccountChanged);
 }
+
+#[test]
+fn copy_of_an_older_page_agrees_to_nothing_new() {
+    let purposes = |version: u32| json!([{"name": "profile", "version": version, "attributes": [{"path": EMAIL}]}]);
+    let mut jit = in_mode("consent");
+    jit["purposes"] = json!(["profile"]);
+    let rig = Rig::asking(jit.clone(), &purposes(1), |_| {});
+    let (handle, first) = asked(&rig, &bob());
+    let later = rig.reconfigured(&jit, &purposes(2));
+    let old_form = || Answers {
+        page: Some(first.page()),
+        ..Answers::default()
+    };
+    for _ in 0..2 {
+        let again = questions(answer(&later, &handle, old_form()));
+        assert_eq!(again.problems, [AnswerProblem::PurposesChanged]);
+    }
+    assert!(rig.users().is_empty());
+}

@@ -139,6 +139,16 @@ fn two_accounts_under_one_subject_let_nobody_in() {
 }
 
 #[test]
+fn accounts_of_other_clients_hide_no_account() {
+    let rig = rig();
+    for name in ["x1", "x2", "x3"] {
+        synced(&rig, "crm", &json!({"userName": name, "externalId": "sub-bob"}));
+    }
+    let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+    assert_eq!(completed(rig.login(&bob())).user, id);
+}
+
+#[test]
 fn another_writer_of_the_subject_hides_no_account() {
     let rig = rig();
     let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "other"}));

@@ -6,7 +6,7 @@ use super::{Account, AccountError, AccountProblem, own_change};
 use crate::directory::DirectoryError;
 use crate::domain::patch::PatchOperation;
 use crate::domain::path::Path;
-use crate::domain::{Consent, Kind, Operation, Precondition, SideRecord, Timestamp};
+use crate::domain::{Consent, Kind, Operation, Precondition, Resource, SideRecord, Timestamp};
 use crate::federation::jit::attribute_path::ClaimTarget;
 use crate::federation::jit::purpose::{Purpose, Wording};
 use crate::federation::login::visitor::SignedInUser;
@@ -83,9 +83,26 @@ impl Account {
             gone.extend(earlier);
         }
         let kept: BTreeSet<&String> = others.iter().flat_map(|consent| &consent.granted).collect();
+        let gone: Vec<&String> = gone.iter().filter(|path| !kept.contains(path)).collect();
+        self.remove_values(&user, &gone, vec![side_record])?;
+        // A login may have stored a value since the account was read; none does after the withdrawal.
+        if let Some(user) = self.login.active_user(&visitor.authentication)? {
+            self.remove_values(&user, &gone, Vec::new())?;
+        }
+        log::info!("user {} withdrew consent to {purpose}", user.id);
+        Ok(())
+    }
+
+    /// Removes the values at some paths, and writes the side records.
+    fn remove_values(
+        &self,
+        user: &Resource,
+        paths: &[&String],
+        side_records: Vec<SideRecord>,
+    ) -> Result<(), AccountError> {
         let attributes = user.document.attributes();
         let users = self.login.directory.registry().resource_type(&Kind::USER);
-        let removal = |path: &String| {
+        let removal = |path: &&String| {
             let target = ClaimTarget::parse(path).filter(|target| target.value(&attributes).is_some())?;
             let edit = target.clear_operation();
             Some(PatchOperation {
@@ -94,22 +111,23 @@ impl Account {
                 value: edit.value,
             })
         };
+        let operations: Vec<PatchOperation> = paths.iter().filter_map(removal).collect();
+        if operations.is_empty() && side_records.is_empty() {
+            return Ok(());
+        }
         let operation = Operation::Patch {
             kind: Kind::USER,
             id: user.id.clone(),
-            operations: gone
-                .iter()
-                .filter(|path| !kept.contains(path))
-                .filter_map(removal)
-                .collect(),
+            operations,
             precondition: Precondition::None,
         };
-        match self.login.directory.apply(own_change(operation, vec![side_record])) {
-            Err(DirectoryError::Store(StoreError::Unsupported(_))) => return Err(AccountProblem::Impossible.into()),
-            outcome => drop(outcome?),
+        match self.login.directory.apply(own_change(operation, side_records)) {
+            Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(AccountProblem::Impossible.into()),
+            outcome => {
+                drop(outcome?);
+                Ok(())
+            }
         }
-        log::info!("user {} withdrew consent to {purpose}", user.id);
-        Ok(())
     }
 
     fn purpose(&self, name: &str) -> Option<&Purpose> {

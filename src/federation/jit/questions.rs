@@ -9,6 +9,7 @@ use crate::domain::password::{PasswordDefect, PasswordPolicy};
 use crate::domain::{Consent, IdentityProviderName, Secret, ServiceProviderName};
 use crate::federation::jit::attribute_path::WritablePath;
 use crate::federation::jit::purpose::Purpose;
+use crate::storage::random::fingerprint;
 
 /// Longest text of an attribute, in characters.
 const LONGEST: usize = 256;
@@ -61,6 +62,8 @@ pub struct Answers {
     pub username: Option<String>,
     /// The password, twice.
     pub passwords: Option<(Secret, Secret)>,
+    /// The fingerprint of the purposes that the form was sent for, if it has one.
+    pub page: Option<String>,
     /// The purposes that the page showed.
     pub shown: Vec<Purpose>,
     /// The optional attributes that may be stored.
@@ -97,6 +100,14 @@ pub(crate) struct LoginPreferences {
 }
 
 impl Questions {
+    /// The fingerprint of the purposes. A form carries it, so that a copy of an older page agrees to nothing new.
+    pub fn page(&self) -> String {
+        let purposes = serde_json::to_string(&self.purposes).unwrap_or_default();
+        let mut page = fingerprint(&format!("purposes/{purposes}"));
+        page.truncate(16);
+        page
+    }
+
     /// Whether there are no questions.
     pub fn is_empty(&self) -> bool {
         self.username.is_none()

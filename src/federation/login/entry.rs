@@ -75,8 +75,7 @@ impl Login {
         let loaded = self.transactions.find(&handle)?;
         let (Some(loaded), true) = (loaded, facts.consents_given) else {
             // The identity provider says again what the consent is about.
-            let provider = authentication.identity_provider;
-            let to = provider.and_then(|provider| self.send_to(&handle, &provider).ok());
+            let to = authentication.identity_provider;
             return Ok(StepUp::Begun(StartedLogin { handle, to }));
         };
         Ok(match self.complete(loaded, policy, authentication)? {

@@ -52,8 +52,9 @@ const FAILURES: u32 = 10;
 pub struct StartedLogin {
     /// The secret that the browser keeps.
     pub handle: String,
-    /// The URL to redirect to at once, if there is nothing to choose; `None` shows the sign-in page.
-    pub to: Option<Url>,
+    /// The identity provider to go to at once ([`Login::send_to`]), if there is nothing to choose; `None` shows the page of
+    /// the login.
+    pub to: Option<IdentityProviderName>,
 }
 
 /// The logins. Methods block.
@@ -141,9 +142,7 @@ impl Login {
             ..Transaction::new(request, service_provider.clone(), LoginState::Choosing)
         };
         let handle = self.transactions.start(&transaction)?;
-        // A provider that is down is reported once the person chooses it on the page.
-        let to = only.and_then(|provider| self.send_to(&handle, &provider).ok());
-        Ok(StartedLogin { handle, to })
+        Ok(StartedLogin { handle, to: only })
     }
 
     /// The page that a login is at.
@@ -200,8 +199,9 @@ impl Login {
         self.begin_at(loaded, policy, provider)
     }
 
-    /// Like [`Login::choose`], for a login that has just been started here.
-    fn send_to(&self, handle: &str, provider: &IdentityProviderName) -> Result<Url, LoginError> {
+    /// Like [`Login::choose`], for a login that has just been started here. A provider that is down is reported once the
+    /// person chooses it on the page.
+    pub fn send_to(&self, handle: &str, provider: &IdentityProviderName) -> Result<Url, LoginError> {
         let loaded = self.transactions.find(handle)?.ok_or(Denial::NotUnderWay)?;
         let policy = self.config.policy(&loaded.transaction.service_provider);
         self.begin_at(loaded, policy.ok_or(Denial::NotUnderWay)?, provider)

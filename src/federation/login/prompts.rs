@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Login;
 use super::browser::Browser;
 use super::step::LoginStep;
-use super::transaction::{AccountAtFirst, AssertedIdentity, LoadedTransaction, LoginState, Transaction};
+use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction};
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName};
 use crate::federation::config::Upstream;
@@ -32,7 +32,8 @@ impl Login {
         if questions.username.is_none() && answers.username.take().is_some() {
             log::warn!("ignored a user name from a form that did not ask for one");
         }
-        answers.shown = questions.purposes;
+        let is_of_page = answers.page.as_ref().is_none_or(|page| *page == questions.page());
+        answers.shown = if is_of_page { questions.purposes } else { Vec::new() };
         let upstream = self.config.allowed(&asserted.provider, policy)?;
         self.admit(loaded, upstream, *asserted, Some(&answers))
     }
@@ -86,8 +87,7 @@ impl Login {
         let provider = &upstream.settings.name;
         // Read before the decision: a change in between makes this login one of earlier credentials.
         let account = arrival.known_account()?;
-        let is_decided = asserted.account != AccountAtFirst::NotDecided;
-        if is_decided && asserted.account != account.clone().into() {
+        if asserted.has_another_account(account.as_ref()) {
             return Err(refuse(provider, Denial::AccountChanged));
         }
         match arrival.admit()? {

@@ -287,6 +287,20 @@ impl AssertedIdentity {
         }
     }
 
+    /// Whether the identity has another account than at the first decision on it, or the account has other credentials
+    /// than at that time, or than at its proof in this login.
+    pub(crate) fn has_another_account(&self, now: Option<&KnownAccount>) -> bool {
+        match (&self.account, now) {
+            (AccountAtFirst::NotDecided, _) | (AccountAtFirst::Nobodys, None) => false,
+            (AccountAtFirst::Known(then), Some(now)) => {
+                let proof = self.proof.as_ref().filter(|proof| proof.user == then.id);
+                let credentials = proof.map_or(then.credentials, |proof| proof.credentials);
+                then.id != now.id || then.is_linked != now.is_linked || credentials != now.credentials
+            }
+            _ => true,
+        }
+    }
+
     /// Returns the lines of the provider's claim mapping whose claims can be stored.
     pub(crate) fn mappings(&self, upstream: &Upstream) -> Vec<ClaimMapping> {
         let is_usable = |mapping: &&ClaimMapping| !self.left_out.contains(&mapping.key());

@@ -11,6 +11,7 @@ use url::form_urlencoded;
 use super::{LoginData, run};
 use crate::domain::login::Authentication;
 use crate::federation::login::browser::Browser;
+use crate::server::sent_cookies;
 use crate::storage::random;
 
 /// The cookie that holds a login's handle, where browsers do not use TLS; the id of the login follows.
@@ -84,12 +85,9 @@ impl LoginData {
 
     /// Returns the handles of the logins of a browser, oldest first (RFC 6265 §5.4).
     pub(super) fn handles(&self, request: &HttpRequest) -> Vec<String> {
-        let Ok(cookies) = request.cookies() else {
-            return Vec::new();
-        };
-        let is_handle = |cookie: &&Cookie<'_>| cookie.name() == cookie_name(cookie.value(), self.is_secure());
-        let handles = cookies.iter().filter(is_handle);
-        handles.map(|cookie| cookie.value().to_owned()).collect()
+        let cookies = sent_cookies::all(request);
+        let handles = cookies.filter(|(name, value)| *name == cookie_name(value, self.is_secure()));
+        handles.map(|(_, value)| value.to_owned()).collect()
     }
 
     /// Returns the cookies of a browser for the login that the address names; without a name, for the newest.
@@ -103,7 +101,7 @@ impl LoginData {
 
     /// Returns the cookies of a browser for one of its logins.
     pub(super) fn cookies_of(&self, request: &HttpRequest, handle: String) -> BrowserCookies {
-        let value = |name: &str| request.cookie(name).map(|cookie| cookie.value().to_owned());
+        let value = |name: &str| sent_cookies::value(request, name);
         BrowserCookies {
             handle,
             session: value(self.session_cookie),
@@ -140,7 +138,7 @@ impl LoginData {
             return None;
         }
         let name = self.known_cookie_name();
-        let before = http.cookie(name).map(|cookie| cookie.value().to_owned());
+        let before = sent_cookies::value(http, name);
         let federation = Arc::clone(&self.federation);
         let remembered = run(move || Ok(federation.login.remember_browser(&login, &session, before.as_deref())?)).await;
         remembered.ok().flatten().map(|value| {

@@ -76,6 +76,7 @@ impl DetailsFields {
         Answers {
             username: self.once.get("username").cloned(),
             passwords: secret("password").zip(secret("password_again")),
+            page: Some(self.one("page").to_owned()),
             shown: Vec::new(),
             kept: self.kept.clone(),
             attributes: attributes
@@ -124,6 +125,7 @@ pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> De
         service_provider,
         provider,
         action: "/login/details",
+        page: questions.page(),
         csrf: csrf.to_owned(),
     }
 }

@@ -272,10 +272,18 @@ impl PreparedWrite {
     }
 
     fn keep(&self, connection: &mut SqlConnection) -> Result<Option<WriteResult>, StoreError> {
-        let Some(resource) = self.current(connection, &Precondition::None)? else {
+        let Some(mut resource) = self.current(connection, &Precondition::None)? else {
             return Ok(None);
         };
         conditions::check_proof(connection, &self.id, &self.side_records)?;
+        // A login that was decided on before a withdrawal must not store what it is about.
+        if self
+            .side_records
+            .iter()
+            .any(|record| matches!(record, SideRecord::Withdrawal(_)))
+        {
+            self.touch(connection, &mut resource)?;
+        }
         self.write_side_records(connection)?;
         Ok(Some(WriteResult {
             resource,

@@ -12,6 +12,9 @@ use crate::federation::jit::settings::TrustedScimSource;
 use crate::storage::approvals::Verdict;
 use crate::storage::{StorageError, approvals, links};
 
+/// The most accounts under one `externalId` that are looked at. Clients choose it freely, so that others may have it too.
+const MOST: usize = 1000;
+
 impl ProvisioningContext<'_> {
     /// Returns the account that a trusted SCIM client of the provider keeps under this subject (`externalId`), if it is
     /// not linked to it. The error is the denial of a login whose account is not clear. An `externalId` counts if such a
@@ -30,7 +33,7 @@ impl ProvisioningContext<'_> {
             };
             let writer = source.writer();
             for store in self.stores_of(source) {
-                let query = Query::all(Kind::USER, 2).filtered(filter.clone());
+                let query = Query::all(Kind::USER, MOST).filtered(filter.clone());
                 for resource in self.directory.find(&store, &query)?.resources {
                     let writers = resource.writers.writers();
                     let is_theirs = writers.get("externalId") == Some(&writer);
