@@ -172,6 +172,7 @@ impl Scim {
             if old == new {
                 return self.apply_with(caller, operation, Vec::new());
             }
+            let subject = new.clone();
             let change = SideRecord::SubjectChange {
                 identity_provider: adoption.identity_provider.clone(),
                 issuer: adoption.issuer.clone(),
@@ -184,9 +185,24 @@ impl Scim {
             match self.apply_with(caller, asked, vec![change]) {
                 // The account changed meanwhile: whose it was is asked again.
                 Err(error) if is_stale(&error) && !has_own_condition && attempt < ATTEMPTS => {}
+                Err(error) if taken(&error).is_some_and(|attribute| attribute == "externalId") => {
+                    return Err(self.subject_taken(adoption, subject.as_deref()).unwrap_or(error));
+                }
                 done => return done,
             }
         }
+    }
+
+    /// The conflict of a subject that has another account. `None` if it has none any more.
+    fn subject_taken(&self, adoption: &Adoption, subject: Option<&str>) -> Option<ScimError> {
+        let link = adoption.identity(subject?);
+        let known = self.database.read::<_, StorageError>(|connection| {
+            links::find(connection, &link.identity_provider, &link.issuer, &link.subject)
+        });
+        let id = known.ok()??.resource_id;
+        Some(ScimErrorKind::Uniqueness.because(format!(
+            "This externalId is the subject of Users/{id}, which a login made. Change or delete that one first."
+        )))
     }
 
     /// Returns the resource that has the taken name, and the attribute.

@@ -233,10 +233,11 @@ fn replacement_without_the_subject_keeps_it() {
 
 #[test]
 fn subject_that_has_another_account_is_a_conflict() {
-    let (_, taken) = logged_in(&json!({ "userName": unique("google") }));
+    let (other, taken) = logged_in(&json!({ "userName": unique("google") }));
     let (path, subject, _) = adopted();
     let change = json!([{ "op": "replace", "path": "externalId", "value": taken }]);
-    client_of("hr").patch(&path, &change).refuses(409, Some("uniqueness"));
+    let refused = client_of("hr").patch(&path, &change).refuses(409, Some("uniqueness"));
+    assert!(refused.body["detail"].as_str().unwrap().contains(id_of(&other)));
     assert!(is_linked(&subject) && is_linked(&taken));
 }
 
