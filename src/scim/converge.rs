@@ -350,14 +350,14 @@ fn new_subject(caller: &Caller, resource_type: &ResourceType, attributes: &Attri
     condition.into_iter().collect()
 }
 
-/// What an operation says about the `externalId` of a user.
+/// The statement of an operation about the `externalId` of a user.
 enum NamedExternalId {
     Unsaid,
     Removed,
     Set(String),
 }
 
-/// Returns the user that an operation changes, and what it says about the `externalId`.
+/// Returns the user that an operation changes, and its statement about the `externalId`.
 fn named_external_id(operation: &Operation) -> Option<(ResourceId, NamedExternalId)> {
     let said = |value: &Value| match value.as_str().filter(|text| !text.is_empty()) {
         Some(text) => NamedExternalId::Set(text.to_owned()),

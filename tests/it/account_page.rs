@@ -103,6 +103,18 @@ fn visitor(rig: &Rig) -> SignedInUser {
     session(rig, completed(rig.login(&bob())))
 }
 
+/// A person who has an authenticator and has proved it in their session.
+fn with_authenticator(rig: &Rig) -> SignedInUser {
+    let visitor = visitor(rig);
+    rig.set_up_authenticator(&visitor.authentication.user);
+    let proved = Authentication {
+        amr: ["fed", "otp", "mfa"].map(str::to_owned).to_vec(),
+        credentials: visitor.authentication.credentials + 1,
+        ..visitor.authentication
+    };
+    session(rig, proved)
+}
+
 fn account(rig: &Rig, visitor: &SignedInUser) -> AccountView {
     rig.federation.account.view(visitor).unwrap().unwrap()
 }
@@ -570,14 +582,7 @@ fn enrolled_authenticator_is_required_for_changes() {
 #[test]
 fn removed_authenticator_proves_nothing_any_more() {
     let rig = rig();
-    let visitor = visitor(&rig);
-    rig.set_up_authenticator(&visitor.authentication.user);
-    let proved = Authentication {
-        amr: ["fed", "otp", "mfa"].map(str::to_owned).to_vec(),
-        credentials: visitor.authentication.credentials + 1,
-        ..visitor.authentication
-    };
-    let visitor = session(&rig, proved);
+    let visitor = with_authenticator(&rig);
     complaint(rig.federation.account.drop_authenticator(&visitor)).unwrap();
     let now = rig.clock.now();
     let find = |connection: &mut _| sessions::find(connection, &visitor.session, now);
@@ -621,14 +626,7 @@ fn forbidden_ways_in_are_refused_and_not_offered() {
 #[test]
 fn tokens_that_a_removed_authenticator_proved_end() {
     let rig = rig();
-    let visitor = visitor(&rig);
-    rig.set_up_authenticator(&visitor.authentication.user);
-    let proved = Authentication {
-        amr: ["fed", "otp", "mfa"].map(str::to_owned).to_vec(),
-        credentials: visitor.authentication.credentials + 1,
-        ..visitor.authentication
-    };
-    let visitor = session(&rig, proved);
+    let visitor = with_authenticator(&rig);
     let (by_factor, plain) = (grant(&rig, &visitor, "pwd otp mfa"), grant(&rig, &visitor, "fed"));
     complaint(rig.federation.account.drop_authenticator(&visitor)).unwrap();
     assert!(is_revoked(&rig, &by_factor) && !is_revoked(&rig, &plain));

@@ -2,7 +2,7 @@
 
 use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, shown};
 use serde_json::{Value, json};
-use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, ResourceId, Secret};
+use vestibule::domain::{Link, ResourceId, Secret};
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::JitMode;
 use vestibule::federation::jit::questions::{AnswerProblem, Answers, Questions};
@@ -287,18 +287,7 @@ fn removed_user_returns_only_if_the_policy_allows_it() {
         jit["returning"] = json!(returning);
         let rig = Rig::new(jit);
         let user = completed(rig.login(&bob())).user;
-        let operation = Operation::Delete {
-            kind: Kind::USER,
-            id: user.clone(),
-            precondition: Precondition::None,
-        };
-        rig.directory
-            .apply(Change {
-                actor: Actor::administrator("test"),
-                operation,
-                side_records: Vec::new(),
-            })
-            .unwrap();
+        rig.delete(&user);
         assert_eq!(receipts(&rig, &user), []);
         if back {
             assert_ne!(completed(rig.login(&bob())).user, user);

@@ -235,12 +235,7 @@ fn unlinked_subject_of_a_deleted_account_may_not_return() {
     let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}, "returning": "refuse"}));
     let id = completed(rig.login(&bob())).user;
     unlink(&rig, &id, "sub-bob");
-    let deletion = Operation::Delete {
-        kind: Kind::USER,
-        id,
-        precondition: Precondition::None,
-    };
-    apply(&rig, client("hr"), deletion, Vec::new()).unwrap();
+    rig.delete(&id);
     assert_eq!(refused(rig.login(&bob())), Denial::AccountRemoved);
 }
 

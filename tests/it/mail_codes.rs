@@ -449,17 +449,7 @@ fn login_of_a_deleted_account_sends_nothing() {
     let (rig, smtp) = rig(SecondFactor::EmailOtp);
     let user = rig.user(&json!({"userName": "lee", "password": GOOD, "emails": [{"value": "lee@example.com"}]}));
     let (handle, _) = sign_in(&rig, "lee");
-    let operation = Operation::Delete {
-        kind: Kind::USER,
-        id: user,
-        precondition: Precondition::None,
-    };
-    let change = Change {
-        actor: Actor::administrator("test"),
-        operation,
-        side_records: Vec::new(),
-    };
-    rig.directory.apply(change).unwrap();
+    rig.delete(&user);
     rig.clock.advance(HALF_A_MINUTE);
     assert_eq!(
         refused(rig.federation.login.mail_code(&handle)),

@@ -8,7 +8,7 @@ use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, reque
 use crate::second_factor::code;
 use serde_json::{Value, json};
 use vestibule::domain::login::Authentication;
-use vestibule::domain::{Actor, Change, Kind, Link, Operation, Precondition, ResourceId, Secret};
+use vestibule::domain::{Link, ResourceId, Secret};
 use vestibule::federation::account::SessionSelection;
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::policy::{JitMode, SecondFactor};
@@ -320,19 +320,7 @@ impl World {
         match event {
             Event::PasswordChanged => rig.replace(&self.bob, &json!({"userName": "bob", "password": "another horse"})),
             Event::Deactivated => rig.replace(&self.bob, &json!({"userName": "bob", "active": false})),
-            Event::Deleted => {
-                let operation = Operation::Delete {
-                    kind: Kind::USER,
-                    id: self.bob.clone(),
-                    precondition: Precondition::None,
-                };
-                let change = Change {
-                    actor: Actor::administrator("test"),
-                    operation,
-                    side_records: Vec::new(),
-                };
-                rig.directory.apply(change).unwrap();
-            }
+            Event::Deleted => rig.delete(&self.bob),
             Event::IdentityLocked => {
                 let lock = IdentityLock {
                     identity: link_of("google", "sub-bob"),

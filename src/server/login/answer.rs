@@ -106,7 +106,7 @@ pub(super) fn refused_with_way_out(
         name: called(context.application),
         href,
     });
-    // Where the account has changed, the same step fails again: the login must begin anew at the application.
+    // A login whose account changed fails at the same step again: it must start again at the application.
     let again = (*denial != Denial::AccountChanged).then(|| login_path(handle));
     error(told(denial), reason(denial), way_out, again)
 }
@@ -128,7 +128,7 @@ fn told(denial: &Denial) -> (StatusCode, &'static str) {
     (status, code)
 }
 
-/// What the page says beside its text: the message of an administrator, or the claim that is missing.
+/// Returns the notice of a refusal: the message of an administrator, or the claim that is missing.
 fn reason(denial: &Denial) -> Option<String> {
     match denial {
         Denial::MissingClaim { claim } => Some(messages::filled("refusal.missing_claim", &[("claim", claim)])),
