@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::{SqlConnection, SuffixDsl};
+use super::connection::{PreparedDsl, SqlConnection, SuffixDsl};
 use super::tables::{credentials, former_links, links};
 use crate::domain::{IdentityProviderName, Link, ResourceId, StoreName, Timestamp};
 
@@ -241,7 +241,9 @@ pub(crate) fn unlink_all(connection: &mut SqlConnection, resource_id: &ResourceI
     // Of identities that were unlinked before it is remembered that their account was deleted.
     diesel::update(former_links::table.filter(former_links::resource_id.eq(resource_id.as_str())))
         .set((former_links::resource_id.eq(None::<String>), former_links::at.eq(at.0)))
-        .execute(connection)?;
+        .returning(former_links::at)
+        .prepared()
+        .load::<i64>(connection)?;
     let gone: Vec<(String, String, String)> =
         diesel::delete(links::table.filter(links::resource_id.eq(resource_id.as_str())))
             .returning((links::identity_provider, links::issuer, links::subject))
