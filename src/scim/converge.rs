@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Caller, Scim, ScimError, ScimErrorKind};
 use crate::directory::Outcome;
+use crate::domain::change::Transfer;
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::query::Query;
@@ -86,9 +87,8 @@ impl Scim {
             // A first login made the account meanwhile.
             let attributes = again()?;
             let Some(id) = self.adoptable(caller, resource_type, &attributes)? else {
-                return Err(ScimErrorKind::Uniqueness.because(
-                    "externalId is the subject of an account that this client does not keep. An administrator can unlink it.",
-                ));
+                return Err(ScimErrorKind::Uniqueness
+                    .because("externalId is the subject of an account that this client does not keep."));
             };
             return self.adopt(caller, resource_type, id, attributes);
         }
@@ -169,20 +169,36 @@ impl Scim {
                 (NamedExternalId::Removed, _) => None,
                 (NamedExternalId::Set(new), _) => Some(new.clone()),
             };
-            if old == new {
-                return self.apply_with(caller, operation, Vec::new());
-            }
             let subject = new.clone();
-            let change = SideRecord::SubjectChange {
+            let change = |old, new| SideRecord::SubjectChange {
                 identity_provider: adoption.identity_provider.clone(),
                 issuer: adoption.issuer.clone(),
                 old,
                 new,
             };
+            if old == new {
+                let is_said = matches!(named, NamedExternalId::Set(_));
+                let writer = account.writers.writers().remove("externalId");
+                if let Some(writer) = writer.filter(|writer| is_said && *writer != caller.actor.writer()) {
+                    // The client says so too: from now on it is its statement.
+                    let taken_over = Operation::Transfer {
+                        kind: Kind::USER,
+                        id: id.clone(),
+                        transfer: Transfer {
+                            from: writer,
+                            paths: vec!["externalId".to_owned()],
+                            to: caller.actor.writer(),
+                        },
+                    };
+                    let stated = self.apply_with(caller, taken_over, vec![change(None, new)]);
+                    stated.map_err(|error| self.subject_taken(adoption, subject.as_deref()).unwrap_or(error))?;
+                }
+                return self.apply_with(caller, operation, Vec::new());
+            }
             let conditional = on_version(operation.clone(), account.version);
             let has_own_condition = conditional.is_none();
             let asked = conditional.unwrap_or_else(|| operation.clone());
-            match self.apply_with(caller, asked, vec![change]) {
+            match self.apply_with(caller, asked, vec![change(old, new)]) {
                 // The account changed meanwhile: whose it was is asked again.
                 Err(error) if is_stale(&error) && !has_own_condition && attempt < ATTEMPTS => {}
                 Err(error) if taken(&error).is_some_and(|attribute| attribute == "externalId") => {

@@ -156,6 +156,19 @@ pub(crate) fn forget_former(connection: &mut SqlConnection, link: &Link) -> Quer
         .map(|_| ())
 }
 
+/// Whether an identity was unlinked from an account.
+pub(crate) fn had_another(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<bool> {
+    let known = former_links::table.filter(former_links::resource_id.eq(resource_id.as_str()));
+    diesel::select(diesel::dsl::exists(known)).get_result(connection)
+}
+
+/// Forgets which identities were unlinked from an account, because it gets another subject.
+pub(crate) fn forget_unlinked(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
+    diesel::delete(former_links::table.filter(former_links::resource_id.eq(resource_id.as_str())))
+        .execute(connection)
+        .map(|_| ())
+}
+
 /// Returns the account from which an identity was unlinked.
 pub(crate) fn unlinked_from(connection: &mut SqlConnection, link: &Link) -> QueryResult<Option<ResourceId>> {
     let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);

@@ -84,22 +84,19 @@ impl Account {
         }
         let kept: BTreeSet<&String> = others.iter().flat_map(|consent| &consent.granted).collect();
         let gone: Vec<&String> = gone.iter().filter(|path| !kept.contains(path)).collect();
-        self.remove_values(&user, &gone, vec![side_record])?;
+        self.remove_values(&user, &gone, side_record.clone())?;
         // A login may have stored a value since the account was read; none does after the withdrawal.
-        if let Some(user) = self.login.active_user(&visitor.authentication)? {
-            self.remove_values(&user, &gone, Vec::new())?;
+        if let Some(user) = self.login.active_user(&visitor.authentication)?
+            && has_any(&user, &gone)
+        {
+            self.remove_values(&user, &gone, side_record)?;
         }
         log::info!("user {} withdrew consent to {purpose}", user.id);
         Ok(())
     }
 
-    /// Removes the values at some paths, and writes the side records.
-    fn remove_values(
-        &self,
-        user: &Resource,
-        paths: &[&String],
-        side_records: Vec<SideRecord>,
-    ) -> Result<(), AccountError> {
+    /// Removes the values at some paths, and writes the receipt of the withdrawal.
+    fn remove_values(&self, user: &Resource, paths: &[&String], receipt: SideRecord) -> Result<(), AccountError> {
         let attributes = user.document.attributes();
         let users = self.login.directory.registry().resource_type(&Kind::USER);
         let removal = |path: &&String| {
@@ -111,17 +108,13 @@ impl Account {
                 value: edit.value,
             })
         };
-        let operations: Vec<PatchOperation> = paths.iter().filter_map(removal).collect();
-        if operations.is_empty() && side_records.is_empty() {
-            return Ok(());
-        }
         let operation = Operation::Patch {
             kind: Kind::USER,
             id: user.id.clone(),
-            operations,
+            operations: paths.iter().filter_map(removal).collect(),
             precondition: Precondition::None,
         };
-        match self.login.directory.apply(own_change(operation, side_records)) {
+        match self.login.directory.apply(own_change(operation, vec![receipt])) {
             Err(DirectoryError::Store(StoreError::Unsupported(_))) => Err(AccountProblem::Impossible.into()),
             outcome => {
                 drop(outcome?);
@@ -133,6 +126,13 @@ impl Account {
     fn purpose(&self, name: &str) -> Option<&Purpose> {
         self.login.config.purposes.iter().find(|purpose| purpose.name == name)
     }
+}
+
+/// Whether a user has a value at one of some paths.
+fn has_any(user: &Resource, paths: &[&String]) -> bool {
+    let attributes = user.document.attributes();
+    let mut targets = paths.iter().filter_map(|path| ClaimTarget::parse(path));
+    targets.any(|target| target.value(&attributes).is_some())
 }
 
 fn latest(records: Vec<ConsentRecord>) -> Vec<ConsentRecord> {

@@ -85,7 +85,7 @@ pub(crate) struct ExpectedAccount {
     /// The account.
     pub account: LocalAccount,
     /// Whether the client's statement is not enough: the account has another identity at the provider, or the person
-    /// unlinked this one, or another client wrote the `externalId` since.
+    /// unlinked this one.
     pub needs_proof: bool,
 }
 

@@ -31,13 +31,16 @@ impl RecordOwner<'_> {
                 identity_provider,
                 issuer,
                 old,
-                ..
+                new,
             } => {
-                let Some(old) = old else { return Ok(()) };
-                let known = links::find(connection, identity_provider, issuer, old)?;
-                if known.is_some_and(|known| known.resource_id == *self.id) {
-                    self.end_every_way_in(connection)?;
-                }
+                let of_subject = |subject: &Option<String>| {
+                    subject.clone().map(|subject| Link {
+                        identity_provider: identity_provider.clone(),
+                        issuer: issuer.clone(),
+                        subject,
+                    })
+                };
+                self.change_subject(connection, of_subject(old), of_subject(new))?;
             }
             SideRecord::Consent(consent) => consents::insert(connection, consent, self.store, self.id, self.at)?,
             SideRecord::Withdrawal(purpose) => consents::withdraw(connection, purpose, self.id, self.at)?,
@@ -79,11 +82,34 @@ impl RecordOwner<'_> {
         Ok(())
     }
 
+    /// Gives the account to another subject. If that one is linked already, its person has proved both, and only the link of
+    /// the other ends. Otherwise whoever came in by an identity was somebody else.
+    fn change_subject(
+        &self,
+        connection: &mut SqlConnection,
+        old: Option<Link>,
+        new: Option<Link>,
+    ) -> Result<(), StoreError> {
+        let linked = links::of_user(connection, self.id)?;
+        let is_linked = |identity: &Link| linked.iter().any(|known| known.link == *identity);
+        if new.as_ref().is_some_and(is_linked) {
+            return match old.filter(|old| is_linked(old)) {
+                Some(old) => self.unlink(connection, &old, None),
+                None => Ok(()),
+            };
+        }
+        if linked.is_empty() && !links::had_another(connection, self.id)? {
+            return Ok(());
+        }
+        self.end_every_way_in(connection)
+    }
+
     /// Ends every way into the account: identities, password, second factor, sessions, tokens and the consents given.
     fn end_every_way_in(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
         for known in links::of_user(connection, self.id)? {
             links::delete(connection, &known.link, self.id)?;
         }
+        links::forget_unlinked(connection, self.id)?;
         credentials::set(connection, self.id, None, self.at)?;
         factors::delete_of_user(connection, self.id)?;
         mail_codes::delete_of_user(connection, self.id)?;

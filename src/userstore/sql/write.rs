@@ -280,7 +280,7 @@ impl PreparedWrite {
         if self
             .side_records
             .iter()
-            .any(|record| matches!(record, SideRecord::Withdrawal(_)))
+            .any(|record| matches!(record, SideRecord::Withdrawal(_) | SideRecord::Consent(_)))
         {
             self.touch(connection, &mut resource)?;
         }

@@ -17,14 +17,14 @@ const MOST: usize = 1000;
 
 impl ProvisioningContext<'_> {
     /// Returns the account that a trusted SCIM client of the provider keeps under this subject (`externalId`), if it is
-    /// not linked to it. The error is the denial of a login whose account is not clear. An `externalId` counts if such a
-    /// client wrote it, or keeps other values of the account.
+    /// not linked to it. An `externalId` of any other writer does not count. The error is the denial of a login whose
+    /// account is not clear.
     pub(super) fn expected(&self) -> Result<Result<Option<ExpectedAccount>, Denial>, FederationError> {
         let user = self.directory.registry().resource_type(&Kind::USER);
         let Some(attribute) = user.and_then(|user| user.resolve("externalId")) else {
             return Ok(Ok(None));
         };
-        let mut found: Vec<(Resource, bool)> = Vec::new();
+        let mut found: Vec<Resource> = Vec::new();
         for source in self.sources() {
             let filter = Filter::Compare {
                 attribute: attribute.clone(),
@@ -34,17 +34,11 @@ impl ProvisioningContext<'_> {
             let writer = source.writer();
             for store in self.stores_of(source) {
                 let query = Query::all(Kind::USER, MOST).filtered(filter.clone());
-                for resource in self.directory.find(&store, &query)?.resources {
-                    let writers = resource.writers.writers();
-                    let is_theirs = writers.get("externalId") == Some(&writer);
-                    let is_known = found.iter().any(|(known, _)| known.id == resource.id);
-                    if !is_known && writers.values().any(|known| *known == writer) {
-                        found.push((resource, is_theirs));
-                    }
-                }
+                let kept = self.directory.find(&store, &query)?.resources.into_iter();
+                found.extend(kept.filter(|kept| kept.writers.writers().get("externalId") == Some(&writer)));
             }
         }
-        let (resource, is_theirs) = match found.as_slice() {
+        let resource = match found.as_slice() {
             [] => return Ok(Ok(None)),
             [one] => one,
             _ => return Ok(Err(Denial::SeveralAccounts)),
@@ -60,7 +54,7 @@ impl ProvisioningContext<'_> {
             .iter()
             .any(|known| known.link.identity_provider == self.settings.name);
         Ok(Ok(Some(ExpectedAccount {
-            needs_proof: !is_theirs || has_another || unlinked_from.as_ref() == Some(&resource.id),
+            needs_proof: has_another || unlinked_from.as_ref() == Some(&resource.id),
             account: account(resource, self.purposes),
         })))
     }
