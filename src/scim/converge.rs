@@ -180,17 +180,7 @@ impl Scim {
                 let is_said = matches!(named, NamedExternalId::Set(_));
                 let writer = account.writers.writers().remove("externalId");
                 if let Some(writer) = writer.filter(|writer| is_said && *writer != caller.actor.writer()) {
-                    // The client says so too: from now on it is its statement.
-                    let taken_over = Operation::Transfer {
-                        kind: Kind::USER,
-                        id: id.clone(),
-                        transfer: Transfer {
-                            from: writer,
-                            paths: vec!["externalId".to_owned()],
-                            to: caller.actor.writer(),
-                        },
-                    };
-                    let stated = self.apply_with(caller, taken_over, vec![change(None, new)]);
+                    let stated = self.take_subject_over(caller, (&id, writer), change(None, new));
                     stated.map_err(|error| self.subject_taken(adoption, subject.as_deref()).unwrap_or(error))?;
                 }
                 return self.apply_with(caller, operation, Vec::new());
@@ -207,6 +197,25 @@ impl Scim {
                 done => return done,
             }
         }
+    }
+
+    /// Makes the `externalId` of an account the statement of the client, which says the same as its writer.
+    fn take_subject_over(
+        &self,
+        caller: &Caller,
+        (id, writer): (&ResourceId, String),
+        change: SideRecord,
+    ) -> Result<Outcome, ScimError> {
+        let taken_over = Operation::Transfer {
+            kind: Kind::USER,
+            id: id.clone(),
+            transfer: Transfer {
+                from: writer,
+                paths: vec!["externalId".to_owned()],
+                to: caller.actor.writer(),
+            },
+        };
+        self.apply_with(caller, taken_over, vec![change])
     }
 
     /// The conflict of a subject that has another account. `None` if it has none any more.
