@@ -15,6 +15,7 @@ use crate::userstore::{PasswordCheck, PasswordHasher, StoreError, Userstore};
 
 mod apply;
 mod lock;
+pub(crate) mod memberships;
 mod stores;
 
 use lock::Locks;

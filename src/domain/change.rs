@@ -63,10 +63,19 @@ impl Actor {
         }
     }
 
+    /// The same actor with access to every store, for what follows from a change that it made.
+    pub(crate) fn in_every_store(&self) -> Self {
+        let mut actor = self.clone();
+        if let Principal::Client { store, .. } = &mut actor.principal {
+            *store = None;
+        }
+        actor
+    }
+
     /// The name under which provenance records this actor: `scim:wiki`, `idp:google`, `self`, `admin`, `job:sweep`.
     pub fn writer(&self) -> String {
         match &self.principal {
-            Principal::Client { .. } => format!("scim:{}", self.service_provider),
+            Principal::Client { .. } => provenance::of_client(&self.service_provider),
             Principal::Login { identity_provider } => provenance::of_provider(identity_provider),
             Principal::Person => provenance::PERSON.to_owned(),
             Principal::Administrator { .. } => provenance::ADMINISTRATOR.to_owned(),
@@ -185,8 +194,8 @@ pub enum SideRecord {
         for_good: bool,
     },
     /// A SCIM client that is trusted to know subjects says that the account is another subject's, or nobody's. If the one
-    /// that it named before is linked, the account was in the wrong hands: every way into it ends. The change is refused if
-    /// the new subject has another account.
+    /// that it named before is linked, or was, the account was in the wrong hands: every way into it ends. The change is
+    /// refused if the new subject has another account, and stale while an identity provider grants a membership.
     SubjectChange {
         /// The identity provider of the subjects.
         identity_provider: IdentityProviderName,
@@ -207,12 +216,26 @@ pub enum SideRecord {
         /// The stores in which they keep accounts.
         stores: Vec<StoreName>,
     },
+    /// The SCIM clients that are trusted to know subjects. If one of them kept the account that the change deletes for a
+    /// subject, that subject had an account that was deleted.
+    KeptSubjects(Vec<SubjectSource>),
     /// The person's consent.
     Consent(Consent),
     /// The person withdraws the consent to a purpose, given by its name.
     Withdrawal(String),
     /// Whether an identity provider grants a user the membership in the group that the change is about.
     Grant(MembershipGrant),
+}
+
+/// A SCIM client that is trusted to know the subjects of an identity provider: its `externalId` is the subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjectSource {
+    /// The name of the client in provenance.
+    pub writer: String,
+    /// The identity provider.
+    pub identity_provider: IdentityProviderName,
+    /// The issuer of its subjects.
+    pub issuer: String,
 }
 
 /// An identity provider's statement about a membership.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::ids::IdentityProviderName;
+use super::ids::{IdentityProviderName, ServiceProviderName};
 use super::resource::Attributes;
 use super::schema::{Attribute, DataType, Mutability, ResourceType};
 
@@ -27,6 +27,11 @@ pub(crate) fn writer_of(actor: &str) -> &str {
         Some((ADMINISTRATOR, _)) => ADMINISTRATOR,
         _ => actor,
     }
+}
+
+/// The writer of the values that a SCIM client of a service provider sent.
+pub(crate) fn of_client(name: &ServiceProviderName) -> String {
+    format!("scim:{name}")
 }
 
 /// An identity provider as a writer.

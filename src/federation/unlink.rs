@@ -3,12 +3,15 @@
 use crate::directory::{Directory, DirectoryError};
 use crate::domain::change::Transfer;
 use crate::domain::{
-    Actor, Change, IdentityProviderName, Kind, Link, MembershipGrant, Operation, Precondition, Principal, ResourceId,
-    SideRecord, provenance,
+    Actor, Change, IdentityProviderName, Kind, Link, Operation, Precondition, Principal, ResourceId, SideRecord,
+    provenance,
 };
 use crate::federation::error::FederationError;
-use crate::federation::jit::groups::membership;
 use crate::storage::{Database, StorageError, group_grants, links};
+use crate::userstore::StoreError;
+
+/// Most attempts of one unlinking. A login that grants a membership meanwhile makes another one necessary.
+const ATTEMPTS: usize = 8;
 
 /// The actor that unlinks an identity, and the stores that hold it.
 pub(crate) struct UnlinkContext<'a> {
@@ -25,10 +28,22 @@ impl UnlinkContext<'_> {
     /// Deletes the link and ends the sessions that began through its provider. Unless the account has another identity at
     /// the provider, also withdraws the provider's grants, and makes the actor the writer of its values.
     pub(crate) fn unlink(&self, user: &ResourceId, link: &Link) -> Result<(), FederationError> {
+        for _ in 1..ATTEMPTS {
+            match self.try_unlink(user, link) {
+                // A login has granted a membership meanwhile.
+                Err(DirectoryError::Store(StoreError::Superseded))
+                    if self.has_grants(user, &link.identity_provider)? => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+        Ok(self.try_unlink(user, link)?)
+    }
+
+    fn try_unlink(&self, user: &ResourceId, link: &Link) -> Result<(), DirectoryError> {
         let provider = &link.identity_provider;
         let others = self
             .database
-            .read::<_, StorageError>(|connection| links::of_user(connection, user))?;
+            .read::<_, StoreError>(|connection| links::of_user(connection, user))?;
         let is_twin = |other: &links::LinkRecord| other.link.identity_provider == *provider && other.link != *link;
         // The link goes last, so that an interrupted run still finds it and can be repeated; the sessions end with it.
         let operation = if others.iter().any(is_twin) {
@@ -39,7 +54,8 @@ impl UnlinkContext<'_> {
                 precondition: Precondition::None,
             }
         } else {
-            self.withdraw_grants(user, provider)?;
+            self.directory
+                .withdraw_granted(self.database, self.actor, (user, Some(provider)))?;
             Operation::Transfer {
                 kind: Kind::USER,
                 id: user.clone(),
@@ -59,34 +75,19 @@ impl UnlinkContext<'_> {
             ),
         };
         let proof = self.proof.map(SideRecord::Proof);
-        Ok(self.apply(operation, proof.into_iter().chain([unlink]).collect())?)
-    }
-
-    fn withdraw_grants(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<(), FederationError> {
-        let granted = self
-            .database
-            .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
-        for group in granted {
-            let operation = membership(self.directory.registry(), &group, user, false)?;
-            let grant = SideRecord::Grant(MembershipGrant {
-                user: user.clone(),
-                identity_provider: provider.clone(),
-                granted: false,
-            });
-            match self.apply(operation, vec![grant]) {
-                Ok(()) | Err(DirectoryError::NotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn apply(&self, operation: Operation, side_records: Vec<SideRecord>) -> Result<(), DirectoryError> {
         let change = Change {
             actor: self.actor.clone(),
             operation,
-            side_records,
+            side_records: proof.into_iter().chain([unlink]).collect(),
         };
         self.directory.apply(change).map(|_| ())
+    }
+
+    /// Whether the provider grants the user a membership.
+    fn has_grants(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<bool, FederationError> {
+        let granted = self
+            .database
+            .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
+        Ok(!granted.is_empty())
     }
 }

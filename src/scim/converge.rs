@@ -8,8 +8,6 @@
 use serde_json::Value;
 
 use super::{Caller, Scim, ScimError, ScimErrorKind};
-use crate::directory::Outcome;
-use crate::domain::change::Transfer;
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::query::Query;
@@ -17,13 +15,10 @@ use crate::domain::schema::AttributeRef;
 use crate::domain::schema::ResourceType;
 use crate::domain::{
     Attributes, IdentityProviderName, Kind, Link, Operation, Precondition, Relations, Resource, ResourceId, SideRecord,
-    StoreName, Version, provenance,
+    StoreName, provenance,
 };
 use crate::storage::{StorageError, links};
 use crate::userstore::StoreError;
-
-/// Most attempts of one change of a subject. It is tried again if the account changed meanwhile.
-const ATTEMPTS: usize = 5;
 
 /// The accounts that a client may take over, and how they are matched.
 #[derive(Clone, Debug)]
@@ -39,7 +34,7 @@ pub struct Adoption {
 
 impl Adoption {
     /// The identity of a subject.
-    fn identity(&self, subject: &str) -> Link {
+    pub(super) fn identity(&self, subject: &str) -> Link {
         Link {
             identity_provider: self.identity_provider.clone(),
             issuer: self.issuer.clone(),
@@ -137,97 +132,6 @@ impl Scim {
     ) -> Result<Resource, ScimError> {
         attributes.entry("active").or_insert(Value::Bool(true));
         self.take_over(caller, resource_type, id, attributes)
-    }
-
-    /// Changes a user, and says so if a client that knows the subjects of a provider names another subject.
-    pub(super) fn apply_to_user(&self, caller: &Caller, mut operation: Operation) -> Result<Outcome, ScimError> {
-        let adoption = caller.client.adoption.as_ref();
-        let adoption = adoption.filter(|adoption| adoption.attribute.is_none());
-        let (Some(adoption), Some((id, named))) = (adoption, named_external_id(&operation)) else {
-            return self.apply_with(caller, operation, Vec::new());
-        };
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let account = self
-                .directory
-                .get_for(&caller.actor, &Kind::USER, &id, Relations::NONE)?;
-            let Some(account) = account else {
-                return self.apply_with(caller, operation, Vec::new());
-            };
-            let attributes = account.document.attributes();
-            let old = attributes.get("externalId").and_then(Value::as_str).map(str::to_owned);
-            // A replacement that does not name it keeps it: it says whose account it is.
-            let new = match (&named, &mut operation) {
-                (NamedExternalId::Unsaid, Operation::Replace { attributes, .. }) => {
-                    if let Some(old) = &old {
-                        attributes.insert("externalId".to_owned(), old.as_str().into());
-                    }
-                    old.clone()
-                }
-                (NamedExternalId::Unsaid, _) => old.clone(),
-                (NamedExternalId::Removed, _) => None,
-                (NamedExternalId::Set(new), _) => Some(new.clone()),
-            };
-            let subject = new.clone();
-            let change = |old, new| SideRecord::SubjectChange {
-                identity_provider: adoption.identity_provider.clone(),
-                issuer: adoption.issuer.clone(),
-                old,
-                new,
-            };
-            if old == new {
-                let is_said = matches!(named, NamedExternalId::Set(_));
-                let writer = account.writers.writers().remove("externalId");
-                if let Some(writer) = writer.filter(|writer| is_said && *writer != caller.actor.writer()) {
-                    let stated = self.take_subject_over(caller, (&id, writer), change(None, new));
-                    stated.map_err(|error| self.subject_taken(adoption, subject.as_deref()).unwrap_or(error))?;
-                }
-                return self.apply_with(caller, operation, Vec::new());
-            }
-            let conditional = on_version(operation.clone(), account.version);
-            let has_own_condition = conditional.is_none();
-            let asked = conditional.unwrap_or_else(|| operation.clone());
-            match self.apply_with(caller, asked, vec![change(old, new)]) {
-                // The account changed meanwhile: whose it was is asked again.
-                Err(error) if is_stale(&error) && !has_own_condition && attempt < ATTEMPTS => {}
-                Err(error) if taken(&error).is_some_and(|attribute| attribute == "externalId") => {
-                    return Err(self.subject_taken(adoption, subject.as_deref()).unwrap_or(error));
-                }
-                done => return done,
-            }
-        }
-    }
-
-    /// Makes the `externalId` of an account the statement of the client, which says the same as its writer.
-    fn take_subject_over(
-        &self,
-        caller: &Caller,
-        (id, writer): (&ResourceId, String),
-        change: SideRecord,
-    ) -> Result<Outcome, ScimError> {
-        let taken_over = Operation::Transfer {
-            kind: Kind::USER,
-            id: id.clone(),
-            transfer: Transfer {
-                from: writer,
-                paths: vec!["externalId".to_owned()],
-                to: caller.actor.writer(),
-            },
-        };
-        self.apply_with(caller, taken_over, vec![change])
-    }
-
-    /// The conflict of a subject that has another account. `None` if it has none any more.
-    fn subject_taken(&self, adoption: &Adoption, subject: Option<&str>) -> Option<ScimError> {
-        let link = adoption.identity(subject?);
-        let known = self.database.read::<_, StorageError>(|connection| {
-            links::find(connection, &link.identity_provider, &link.issuer, &link.subject)
-        });
-        let id = known.ok()??.resource_id;
-        Some(ScimErrorKind::Uniqueness.because(format!(
-            "This externalId is the subject of Users/{id}, which a login made. Change or delete that one first."
-        )))
     }
 
     /// Returns the resource that has the taken name, and the attribute.
@@ -375,65 +279,8 @@ fn new_subject(caller: &Caller, resource_type: &ResourceType, attributes: &Attri
     condition.into_iter().collect()
 }
 
-/// The statement of an operation about the `externalId` of a user.
-enum NamedExternalId {
-    Unsaid,
-    Removed,
-    Set(String),
-}
-
-/// Returns the user that an operation changes, and its statement about the `externalId`.
-fn named_external_id(operation: &Operation) -> Option<(ResourceId, NamedExternalId)> {
-    let said = |value: &Value| match value.as_str().filter(|text| !text.is_empty()) {
-        Some(text) => NamedExternalId::Set(text.to_owned()),
-        None => NamedExternalId::Removed,
-    };
-    match operation {
-        Operation::Replace {
-            kind, id, attributes, ..
-        } if *kind == Kind::USER => {
-            let named = attributes.get("externalId").map_or(NamedExternalId::Unsaid, said);
-            Some((id.clone(), named))
-        }
-        Operation::Patch {
-            kind, id, operations, ..
-        } if *kind == Kind::USER => {
-            let mut named = operations.iter().rev().filter_map(|operation| match &operation.path {
-                Some(path) if path.attribute.path() != "externalId" => None,
-                Some(_) if operation.op == PatchOp::Remove => Some(NamedExternalId::Removed),
-                Some(_) => operation.value.as_ref().map(said),
-                None => operation.value.as_ref()?.get("externalId").map(said),
-            });
-            named.next().map(|named| (id.clone(), named))
-        }
-        _ => None,
-    }
-}
-
-/// Makes an operation depend on a version. `None` if it has a condition of its own.
-fn on_version(mut operation: Operation, version: Version) -> Option<Operation> {
-    match &mut operation {
-        Operation::Replace { precondition, .. } | Operation::Patch { precondition, .. }
-            if *precondition == Precondition::None =>
-        {
-            *precondition = Precondition::Versions(vec![version]);
-            Some(operation)
-        }
-        _ => None,
-    }
-}
-
-/// Whether the resource is at another version than a change depends on.
-fn is_stale(error: &ScimError) -> bool {
-    let cause = error
-        .cause
-        .as_deref()
-        .and_then(|cause| cause.downcast_ref::<StoreError>());
-    matches!(cause, Some(StoreError::Stale))
-}
-
 /// Whether a first login made an account for the subject meanwhile.
-fn is_superseded(error: &ScimError) -> bool {
+pub(super) fn is_superseded(error: &ScimError) -> bool {
     let cause = error
         .cause
         .as_deref()
@@ -455,7 +302,7 @@ fn is_switched_off_by(caller: &Caller, attribute: &str, holder: &Resource) -> bo
 }
 
 /// Returns the attribute whose value another resource has, if that is the error.
-fn taken(error: &ScimError) -> Option<&String> {
+pub(super) fn taken(error: &ScimError) -> Option<&String> {
     match error.cause.as_deref()?.downcast_ref()? {
         StoreError::Taken { attribute } => Some(attribute),
         _ => None,

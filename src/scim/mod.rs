@@ -28,6 +28,7 @@ pub mod normalise;
 pub mod openapi;
 mod report;
 mod search;
+mod subjects;
 mod userstore_selection;
 
 pub use authenticate::{ScimClient, ScimClients};

@@ -20,7 +20,7 @@ use super::{blocking, messages, source};
 use crate::domain::login::Authentication;
 use crate::domain::password::PasswordDefect;
 use crate::domain::{IdentityProviderName, Link, Secret};
-use crate::federation::account::{AccountError, AccountProblem, LinkingRedirect, SessionSelection};
+use crate::federation::account::{AccountError, AccountProblem, LinkingRedirect, PasswordForm, SessionSelection};
 use crate::federation::login::visitor::SignedInUser;
 use crate::federation::{Federation, FederationError, LoginError};
 use crate::oidc::{Oidc, OidcError};
@@ -92,8 +92,9 @@ async fn change(
         return out_of_date();
     }
     let (federation, visitor) = (Arc::clone(&login_data.federation), visit.visitor.clone());
-    let form = form.into_inner();
-    let next = match run_with_password(move || carry_out(&federation, &visitor, &form, &fields)).await {
+    let (form, known) = (form.into_inner(), login_data.known_browser(&http));
+    let change = move || carry_out(&federation, &visitor, (&form, known.as_deref()), &fields);
+    let next = match run_with_password(change).await {
         Ok(next) => next,
         Err(stop) => return stop.into_page(),
     };
@@ -132,7 +133,7 @@ enum FormOutcome {
 fn carry_out(
     federation: &Federation,
     visitor: &SignedInUser,
-    form: &str,
+    form: (&str, Option<&str>),
     fields: &AccountForm,
 ) -> Result<FormOutcome, LoginError> {
     match change_account(federation, visitor, form, fields) {
@@ -146,7 +147,7 @@ fn carry_out(
 fn change_account(
     federation: &Federation,
     visitor: &SignedInUser,
-    form: &str,
+    (form, known): (&str, Option<&str>),
     fields: &AccountForm,
 ) -> Result<FormOutcome, AccountError> {
     let account = &federation.account;
@@ -183,8 +184,13 @@ fn change_account(
             _ => Ok(FormOutcome::Unknown),
         },
         "password" => {
-            let (before, new) = (fields.secret("before"), fields.secret("password"));
-            let authentication = account.set_password(visitor, &before, &new, &fields.secret("password_again"))?;
+            let form = PasswordForm {
+                before: fields.secret("before"),
+                password: fields.secret("password"),
+                again: fields.secret("password_again"),
+                known,
+            };
+            let authentication = account.set_password(visitor, &form)?;
             Ok(FormOutcome::SignedIn(authentication))
         }
         "sessions" => Ok(sign_out(federation, visitor, fields.text("session"))?),

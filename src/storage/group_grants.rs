@@ -39,6 +39,21 @@ pub fn of_user(
     Ok(groups.into_iter().map(ResourceId::from).collect())
 }
 
+/// Returns the groups that any provider added a user to, and the provider of each.
+pub(crate) fn of_user_at_any(
+    connection: &mut SqlConnection,
+    user: &ResourceId,
+) -> QueryResult<Vec<(IdentityProviderName, ResourceId)>> {
+    let rows: Vec<(IdentityProviderName, String)> = group_grants::table
+        .filter(group_grants::resource_id.eq(user.as_str()))
+        .select((group_grants::identity_provider, group_grants::group_id))
+        .load(connection)?;
+    let found = rows
+        .into_iter()
+        .map(|(provider, group)| (provider, ResourceId::from(group)));
+    Ok(found.collect())
+}
+
 /// Deletes the records of a deleted user or group.
 pub fn forget(connection: &mut SqlConnection, id: &ResourceId) -> QueryResult<()> {
     diesel::delete(group_grants::table.filter(group_grants::resource_id.eq(id.as_str()))).execute(connection)?;

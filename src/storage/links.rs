@@ -127,15 +127,16 @@ pub fn touch(
         .map(|_| ())
 }
 
-/// Records that the person or an administrator unlinked an identity from an account that stays. Until it is linked again
-/// with a proof, the subject alone does not lead to that account.
+/// Records that an identity was unlinked from an account that stays. If the person or an administrator did it, the subject
+/// alone does not lead to that account until it is linked again with a proof.
 pub(crate) fn remember_unlinked(
     connection: &mut SqlConnection,
     link: &Link,
-    resource_id: &ResourceId,
+    (resource_id, needs_proof): (&ResourceId, bool),
     at: Timestamp,
 ) -> QueryResult<()> {
-    forget_former(connection, link)?;
+    let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
+    diesel::delete(former_links::table.find(key)).execute(connection)?;
     diesel::insert_into(former_links::table)
         .values((
             former_links::identity_provider.eq(link.identity_provider.as_str()),
@@ -143,23 +144,56 @@ pub(crate) fn remember_unlinked(
             former_links::subject.eq(&link.subject),
             former_links::at.eq(at.0),
             former_links::resource_id.eq(Some(resource_id.as_str())),
+            former_links::needs_proof.eq(needs_proof),
         ))
         .execute(connection)
         .map(|_| ())
 }
 
-/// Forgets that an identity was unlinked, because it is linked now.
-pub(crate) fn forget_former(connection: &mut SqlConnection, link: &Link) -> QueryResult<()> {
+/// Records that the account of an identity was deleted, which nobody had entered by it.
+pub(crate) fn remember_deleted(connection: &mut SqlConnection, link: &Link, at: Timestamp) -> QueryResult<()> {
     let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
-    diesel::delete(former_links::table.find(key))
+    diesel::delete(former_links::table.find(key)).execute(connection)?;
+    diesel::insert_into(former_links::table)
+        .values((
+            former_links::identity_provider.eq(link.identity_provider.as_str()),
+            former_links::issuer.eq(&link.issuer),
+            former_links::subject.eq(&link.subject),
+            former_links::at.eq(at.0),
+        ))
         .execute(connection)
         .map(|_| ())
 }
 
-/// Whether an identity was unlinked from an account.
-pub(crate) fn had_another(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<bool> {
-    let known = former_links::table.filter(former_links::resource_id.eq(resource_id.as_str()));
-    diesel::select(diesel::dsl::exists(known)).get_result(connection)
+/// Forgets that an identity was unlinked from an account that stays, because it is linked now.
+pub(crate) fn forget_former(connection: &mut SqlConnection, link: &Link) -> QueryResult<()> {
+    let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
+    let former = former_links::table
+        .find(key)
+        .filter(former_links::resource_id.is_not_null());
+    diesel::delete(former).execute(connection).map(|_| ())
+}
+
+/// Whether another identity than this one was unlinked from an account.
+pub(crate) fn had_another(
+    connection: &mut SqlConnection,
+    resource_id: &ResourceId,
+    link: Option<&Link>,
+) -> QueryResult<bool> {
+    let known: Vec<(String, String, String)> = former_links::table
+        .filter(former_links::resource_id.eq(resource_id.as_str()))
+        .select((
+            former_links::identity_provider,
+            former_links::issuer,
+            former_links::subject,
+        ))
+        .load(connection)?;
+    let is_this = |(provider, issuer, subject): &(String, String, String)| {
+        link.is_some_and(|link| {
+            *provider == *link.identity_provider.as_str() && *issuer == link.issuer && *subject == link.subject
+        })
+    };
+    Ok(!known.iter().all(is_this))
 }
 
 /// Forgets which identities were unlinked from an account, because it gets another subject.
@@ -169,11 +203,12 @@ pub(crate) fn forget_unlinked(connection: &mut SqlConnection, resource_id: &Reso
         .map(|_| ())
 }
 
-/// Returns the account from which an identity was unlinked.
+/// Returns the account from which an identity was unlinked, and to which it is linked again only with a proof.
 pub(crate) fn unlinked_from(connection: &mut SqlConnection, link: &Link) -> QueryResult<Option<ResourceId>> {
     let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
     let found: Option<Option<String>> = former_links::table
         .find(key)
+        .filter(former_links::needs_proof)
         .select(former_links::resource_id)
         .first(connection)
         .optional()?;
@@ -262,15 +297,12 @@ pub(crate) fn unlink_all(connection: &mut SqlConnection, resource_id: &ResourceI
             .returning((links::identity_provider, links::issuer, links::subject))
             .get_results(connection)?;
     for (identity_provider, issuer, subject) in gone {
-        diesel::delete(former_links::table.find((&identity_provider, &issuer, &subject))).execute(connection)?;
-        diesel::insert_into(former_links::table)
-            .values((
-                former_links::identity_provider.eq(identity_provider),
-                former_links::issuer.eq(issuer),
-                former_links::subject.eq(subject),
-                former_links::at.eq(at.0),
-            ))
-            .execute(connection)?;
+        let link = Link {
+            identity_provider: identity_provider.into(),
+            issuer,
+            subject,
+        };
+        remember_deleted(connection, &link, at)?;
     }
     Ok(())
 }

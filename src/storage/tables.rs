@@ -191,6 +191,7 @@ diesel::table! {
         subject -> Text,
         at -> BigInt,
         resource_id -> Nullable<Text>,
+        needs_proof -> Bool,
     }
 }
 

@@ -1,10 +1,24 @@
 //! A POST for a person whose account exists already, for example from a login.
 
 use serde_json::{Value, json};
-use vestibule::domain::{Actor, Change, Kind, Link, Operation, Principal, ServiceProviderName, SideRecord, StoreName};
+use vestibule::domain::change::MembershipGrant;
+use vestibule::domain::patch::{PatchOp, PatchOperation};
+use vestibule::domain::path::Path;
+use vestibule::domain::{
+    Actor, Change, Kind, Link, Operation, Precondition, Principal, ServiceProviderName, SideRecord, StoreName,
+};
 use vestibule::storage::{StorageError, links};
 
-use crate::support::{USER, app, client_of, id_of, unique, wiki};
+use crate::support::{GROUP, USER, app, client_of, id_of, unique, wiki};
+
+fn login() -> Actor {
+    Actor {
+        principal: Principal::Login {
+            identity_provider: "google".into(),
+        },
+        service_provider: ServiceProviderName::new("wiki"),
+    }
+}
 
 /// Creates an account as a login does; returns its path and the subject.
 fn logged_in(attributes: &Value) -> (String, String) {
@@ -15,12 +29,7 @@ fn logged_in(attributes: &Value) -> (String, String) {
         subject: subject.clone(),
     };
     let change = Change {
-        actor: Actor {
-            principal: Principal::Login {
-                identity_provider: "google".into(),
-            },
-            service_provider: ServiceProviderName::new("wiki"),
-        },
+        actor: login(),
         operation: Operation::Create {
             store: StoreName::PRIMARY,
             kind: Kind::USER,
@@ -98,12 +107,7 @@ fn typed_values_are_no_reason_to_adopt_an_account() {
     let extension = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
     let number = unique("employee");
     let change = Change {
-        actor: Actor {
-            principal: Principal::Login {
-                identity_provider: "google".into(),
-            },
-            service_provider: ServiceProviderName::new("wiki"),
-        },
+        actor: login(),
         operation: Operation::Create {
             store: StoreName::PRIMARY,
             kind: Kind::USER,
@@ -211,6 +215,38 @@ fn adopted() -> (String, String, String) {
     (path, subject, name)
 }
 
+/// A group with a user as its member, added by a login or by a client. Returns its id.
+fn group_with(user: &str, by_login: bool) -> String {
+    let group = json!({ "schemas": [GROUP], "displayName": unique("group") });
+    let id = client_of("hr").post("/scim/v2/Groups", &group).gives(201).id();
+    let members = json!([{ "op": "add", "path": "members", "value": [{ "value": id_of(user) }] }]);
+    if !by_login {
+        client_of("hr").patch(&format!("/scim/v2/Groups/{id}"), &members);
+        return id;
+    }
+    let groups = app().app.directory.registry().resource_type(&Kind::GROUP).unwrap();
+    let change = Change {
+        actor: login(),
+        operation: Operation::Patch {
+            kind: Kind::GROUP,
+            id: id.as_str().into(),
+            operations: vec![PatchOperation {
+                op: PatchOp::Add,
+                path: Some(Path::parse("members", groups).unwrap()),
+                value: Some(members[0]["value"].clone()),
+            }],
+            precondition: Precondition::None,
+        },
+        side_records: vec![SideRecord::Grant(MembershipGrant {
+            user: id_of(user).into(),
+            identity_provider: "google".into(),
+            granted: true,
+        })],
+    };
+    app().app.directory.apply(change).unwrap();
+    id
+}
+
 #[test]
 fn subject_that_the_client_takes_back_is_unlinked() {
     for operation in [
@@ -268,4 +304,22 @@ fn corrected_subject_unlinks_the_wrong_identity() {
         client_of("hr").post("/scim/v2/Users", &other).gives(201).id(),
         id_of(&path)
     );
+}
+
+#[test]
+fn corrected_subject_loses_granted_memberships() {
+    let (path, wrong) = logged_in(&json!({ "userName": unique("google") }));
+    let body = json!({ "schemas": [USER], "userName": unique("alice"), "externalId": wrong });
+    client_of("hr").post("/scim/v2/Users", &body).gives(201);
+    let (granted, own) = (group_with(&path, true), group_with(&path, false));
+    let correction = json!([{ "op": "replace", "path": "externalId", "value": unique("right") }]);
+    client_of("hr").patch(&path, &correction).gives(200);
+    let groups = wiki().get(&path).body["groups"].clone();
+    let left: Vec<&str> = groups
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|group| group["value"].as_str())
+        .collect();
+    assert_eq!(left, [&*own], "not {granted}");
 }

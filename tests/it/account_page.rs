@@ -11,7 +11,9 @@ use vestibule::domain::password::PasswordDefect;
 use vestibule::domain::{
     Actor, Change, IdentityProviderName, Kind, Link, Operation, Principal, Relations, ResourceId, Secret,
 };
-use vestibule::federation::account::{AccountError, AccountProblem, AccountView, OpenSession, Owner, SessionSelection};
+use vestibule::federation::account::{
+    AccountError, AccountProblem, AccountView, OpenSession, Owner, PasswordForm, SessionSelection,
+};
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::questions::Answers;
@@ -195,13 +197,13 @@ fn set_password(
     before: &str,
     password: &str,
 ) -> Result<Authentication, AccountProblem> {
-    let secret = |text: &str| Secret::new(text);
-    let (before, password) = (secret(before), secret(password));
-    complaint(
-        rig.federation
-            .account
-            .set_password(visitor, &before, &password, &password),
-    )
+    let form = PasswordForm {
+        before: Secret::new(before),
+        password: Secret::new(password),
+        again: Secret::new(password),
+        known: None,
+    };
+    complaint(rig.federation.account.set_password(visitor, &form))
 }
 
 /// The complaint that a change came to.
@@ -492,7 +494,13 @@ fn password_change_needs_the_old_one_and_ends_all_sessions() {
     set_password(&rig, &visitor, GOOD, BETTER).unwrap();
     let (one, two) = (Secret::new(GOOD), Secret::new(BETTER));
     let visitor = session(&rig, completed(rig.login(&bob())));
-    let differing = complaint(rig.federation.account.set_password(&visitor, &two, &one, &two));
+    let differing = PasswordForm {
+        before: two.clone(),
+        password: one,
+        again: two.clone(),
+        known: None,
+    };
+    let differing = complaint(rig.federation.account.set_password(&visitor, &differing));
     assert_eq!(differing, Err(AccountProblem::PasswordsDiffer));
     let handle = rig.start();
     completed(rig.federation.login.password(&handle, "bob", &two));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use vestibule::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPurpose};
 use vestibule::domain::password::PasswordPolicy;
 use vestibule::domain::{Link, ResourceId, Secret};
+use vestibule::federation::account::{AccountError, AccountProblem, PasswordForm};
 use vestibule::federation::idp::provider::CallbackParameters;
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::jit::policy::{JitMode, SecondFactor};
@@ -592,6 +593,32 @@ fn known_browser_gets_in_while_strangers_lock_the_account() {
     shown(in_browser(&rig, "cookie-of-eve", RIGHT));
     assert_eq!(completed(in_browser(&rig, "cookie-of-bob", RIGHT)).user, user);
     shown(in_browser(&rig, "cookie-of-eve", RIGHT));
+}
+
+#[test]
+fn known_browser_changes_a_password_that_strangers_lock() {
+    let rig = rig();
+    let user = local_bob(&rig);
+    let session = session(&rig, &by_password(&rig));
+    know(&rig, &user, "cookie-of-bob");
+    for _ in 0..5 {
+        let handle = rig.start();
+        shown(rig.federation.login.password(&handle, "bob", &Secret::new("a guess")));
+    }
+    let change = |known| {
+        let form = PasswordForm {
+            before: Secret::new(RIGHT),
+            password: Secret::new("another horse battery"),
+            again: Secret::new("another horse battery"),
+            known,
+        };
+        rig.federation.account.set_password(&session.user, &form)
+    };
+    assert!(matches!(
+        change(None),
+        Err(AccountError::Refused(AccountProblem::WrongPassword))
+    ));
+    change(Some("cookie-of-bob")).unwrap();
 }
 
 #[test]

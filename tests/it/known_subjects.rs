@@ -4,7 +4,8 @@
 use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, shown};
 use serde_json::{Value, json};
 use vestibule::directory::DirectoryError;
-use vestibule::domain::patch::PatchOperation;
+use vestibule::domain::change::{MembershipGrant, SubjectSource};
+use vestibule::domain::patch::{PatchOp, PatchOperation};
 use vestibule::domain::path::Path;
 use vestibule::domain::{
     Actor, Change, Kind, Link, Operation, Precondition, Principal, ResourceId, SideRecord, StoreName,
@@ -79,8 +80,8 @@ fn set(rig: &Rig, name: &str, id: &ResourceId, (path, value): (&str, Value)) {
     apply(rig, client(name), operation, Vec::new()).unwrap();
 }
 
-/// Unlinks an identity as its person does.
-fn unlink(rig: &Rig, id: &ResourceId, subject: &str) {
+/// Unlinks an identity as its person does, or as a removal of the provider does.
+fn unlink_by(rig: &Rig, principal: Principal, id: &ResourceId, subject: &str) {
     let operation = Operation::Patch {
         kind: Kind::USER,
         id: id.clone(),
@@ -90,13 +91,39 @@ fn unlink(rig: &Rig, id: &ResourceId, subject: &str) {
     let unlink = SideRecord::Unlink {
         link: identity(subject),
         spared: None,
-        for_good: true,
+        for_good: principal == Principal::Person,
     };
-    let person = Actor {
-        principal: Principal::Person,
+    let actor = Actor {
+        principal,
         service_provider: "wiki".into(),
     };
-    apply(rig, person, operation, vec![unlink]).unwrap();
+    apply(rig, actor, operation, vec![unlink]).unwrap();
+}
+
+fn unlink(rig: &Rig, id: &ResourceId, subject: &str) {
+    unlink_by(rig, Principal::Person, id, subject);
+}
+
+/// The client gives an account to another subject, or to none.
+fn correct(rig: &Rig, id: &ResourceId, (old, new): (Option<&str>, Option<&str>)) -> Result<ResourceId, DirectoryError> {
+    let correction = SideRecord::SubjectChange {
+        identity_provider: google(),
+        issuer: ISSUER.to_owned(),
+        old: old.map(str::to_owned),
+        new: new.map(str::to_owned),
+    };
+    let users = rig.directory.registry().resource_type(&Kind::USER).unwrap();
+    let path = Path::parse("externalId", users).unwrap();
+    let operation = Operation::Patch {
+        kind: Kind::USER,
+        id: id.clone(),
+        operations: vec![match new {
+            Some(new) => PatchOperation::replace(path, json!(new)),
+            None => PatchOperation::remove(path),
+        }],
+        precondition: Precondition::None,
+    };
+    apply(rig, client("hr"), operation, vec![correction])
 }
 
 fn is_asked_for_proof(outcome: Outcome) -> bool {
@@ -205,23 +232,7 @@ fn corrected_subject_ends_every_way_into_the_account() {
     );
     assert_eq!(completed(rig.login(&bob())).user, id);
     rig.set_up_authenticator(&id);
-    let correction = SideRecord::SubjectChange {
-        identity_provider: google(),
-        issuer: ISSUER.to_owned(),
-        old: Some("sub-bob".to_owned()),
-        new: Some("sub-ann".to_owned()),
-    };
-    let users = rig.directory.registry().resource_type(&Kind::USER).unwrap();
-    let operation = Operation::Patch {
-        kind: Kind::USER,
-        id: id.clone(),
-        operations: vec![PatchOperation::replace(
-            Path::parse("externalId", users).unwrap(),
-            json!("sub-ann"),
-        )],
-        precondition: Precondition::None,
-    };
-    apply(&rig, client("hr"), operation, vec![correction]).unwrap();
+    correct(&rig, &id, (Some("sub-bob"), Some("sub-ann"))).unwrap();
     assert!(!rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap());
     let right = completed(rig.login(&json!({"sub": "sub-ann", "nick": "ann"})));
     assert_eq!((right.user, right.amr), (id.clone(), vec!["fed".to_owned()]));
@@ -263,4 +274,125 @@ fn login_and_client_make_one_account_between_them() {
         vec![condition(&["scim:hr"])]
     )));
     apply(&rig, client("wiki"), third, vec![condition(&["scim:other"])]).unwrap();
+}
+
+#[test]
+fn corrected_subject_ends_what_a_removed_provider_left() {
+    for next in [Some("sub-ann"), None] {
+        let rig = rig();
+        let id = synced(
+            &rig,
+            "hr",
+            &json!({"userName": "bob", "externalId": "sub-bob", "password": "correct horse battery"}),
+        );
+        assert_eq!(completed(rig.login(&bob())).user, id);
+        unlink_by(&rig, Principal::Job("removal".into()), &id, "sub-bob");
+        correct(&rig, &id, (Some("sub-bob"), next)).unwrap();
+        let has_password = rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap();
+        assert!(!has_password, "{next:?}");
+    }
+}
+
+#[test]
+fn identity_that_a_removal_unlinked_needs_no_proof() {
+    let rig = rig();
+    let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+    assert_eq!(completed(rig.login(&bob())).user, id);
+    unlink_by(&rig, Principal::Job("removal".into()), &id, "sub-bob");
+    assert_eq!(completed(rig.login(&bob())).user, id);
+}
+
+#[test]
+fn subject_that_is_named_again_keeps_its_ways_in() {
+    let rig = rig();
+    let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+    assert_eq!(completed(rig.login(&bob())).user, id);
+    correct(&rig, &id, (Some("sub-bob"), None)).unwrap();
+    set(&rig, "hr", &id, ("password", json!("correct horse battery")));
+    correct(&rig, &id, (None, Some("sub-bob"))).unwrap();
+    assert!(rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap());
+    assert_eq!(completed(rig.login(&bob())).user, id);
+}
+
+/// A group of which a provider makes a user a member.
+fn grant(rig: &Rig, user: &ResourceId, group: &ResourceId) -> Result<ResourceId, DirectoryError> {
+    let groups = rig.directory.registry().resource_type(&Kind::GROUP).unwrap();
+    let operation = Operation::Patch {
+        kind: Kind::GROUP,
+        id: group.clone(),
+        operations: vec![PatchOperation {
+            op: PatchOp::Add,
+            path: Some(Path::parse("members", groups).unwrap()),
+            value: Some(json!([{"value": user}])),
+        }],
+        precondition: Precondition::None,
+    };
+    let granted = SideRecord::Grant(MembershipGrant {
+        user: user.clone(),
+        identity_provider: google(),
+        granted: true,
+    });
+    let login = Actor {
+        principal: Principal::Login {
+            identity_provider: google(),
+        },
+        service_provider: "wiki".into(),
+    };
+    apply(rig, login, operation, vec![granted])
+}
+
+fn group(rig: &Rig) -> ResourceId {
+    let operation = Operation::Create {
+        store: StoreName::PRIMARY,
+        kind: Kind::GROUP,
+        attributes: json!({"displayName": "Admins"}).as_object().unwrap().clone(),
+        typed: Vec::new(),
+    };
+    apply(rig, client("hr"), operation, Vec::new()).unwrap()
+}
+
+fn is_stale(outcome: Result<ResourceId, DirectoryError>) -> bool {
+    matches!(outcome, Err(DirectoryError::Store(StoreError::Superseded)))
+}
+
+#[test]
+fn unlinked_identity_grants_no_membership() {
+    let rig = rig();
+    let (id, group) = (completed(rig.login(&bob())).user, group(&rig));
+    grant(&rig, &id, &group).unwrap();
+    let other = synced(&rig, "hr", &json!({"userName": "ann"}));
+    assert!(is_stale(grant(&rig, &other, &group)));
+}
+
+#[test]
+fn account_changes_hands_without_granted_memberships() {
+    let rig = rig();
+    let (id, group) = (completed(rig.login(&bob())).user, group(&rig));
+    grant(&rig, &id, &group).unwrap();
+    assert!(is_stale(correct(&rig, &id, (Some("sub-bob"), Some("sub-ann")))));
+    assert_eq!(completed(rig.login(&bob())).user, id);
+}
+
+#[test]
+fn subject_of_a_deleted_account_of_a_client_may_not_return() {
+    let rig = Rig::new(json!({"mode": "silent", "username": {"claim": "nick"}, "returning": "refuse"}));
+    let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+    let source = SubjectSource {
+        writer: "scim:hr".to_owned(),
+        identity_provider: google(),
+        issuer: ISSUER.to_owned(),
+    };
+    let deletion = Operation::Delete {
+        kind: Kind::USER,
+        id,
+        precondition: Precondition::None,
+    };
+    apply(
+        &rig,
+        client("crm"),
+        deletion,
+        vec![SideRecord::KeptSubjects(vec![source])],
+    )
+    .unwrap();
+    assert_eq!(refused(rig.login(&bob())), Denial::AccountRemoved);
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub(crate) use consents::GivenConsent;
 pub(crate) use identities::{LinkedIdentity, LinkingRedirect};
+pub use password::PasswordForm;
 pub use profile::Owner;
 pub(crate) use profile::ProfileValue;
 pub use sessions::{OpenSession, SessionSelection};

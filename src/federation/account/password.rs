@@ -12,22 +12,38 @@ use crate::federation::login::transaction::LoginState;
 use crate::federation::login::visitor::SignedInUser;
 use crate::userstore::StoreError;
 
+/// The form by which a person sets a password.
+pub struct PasswordForm<'a> {
+    /// The present password; empty if there is none.
+    pub before: Secret,
+    /// The new password.
+    pub password: Secret,
+    /// The new password, repeated.
+    pub again: Secret,
+    /// The cookie by which the browser is known, if it has one: strangers who guess passwords do not keep it out.
+    pub known: Option<&'a str>,
+}
+
 impl Account {
     /// Sets the password, given the old one if there is one. All sessions end, this one too. Returns the login that a new
     /// session may be opened for.
     pub fn set_password(
         &self,
         visitor: &SignedInUser,
-        before: &Secret,
-        password: &Secret,
-        again: &Secret,
+        form: &PasswordForm<'_>,
     ) -> Result<Authentication, AccountError> {
+        let PasswordForm {
+            before,
+            password,
+            again,
+            known,
+        } = form;
         let user = self.changeable(visitor)?;
         if !self.login.config.account.passwords {
             return Err(AccountProblem::NotAllowed.into());
         }
         let has_one = self.login.directory.has_password(&user.store, &user.id)?;
-        if has_one && !self.login.is_password((&user.store, Some(&user.id)), before, None)? {
+        if has_one && !self.login.is_password((&user.store, Some(&user.id)), before, *known)? {
             return Err(AccountProblem::WrongPassword.into());
         }
         if let Err(defect) = self.login.config.passwords.check(password.expose(), &username(&user)) {

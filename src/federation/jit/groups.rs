@@ -3,19 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::groups_claim::{self, GroupNames, Incomplete};
 use super::policy::{GroupMode, GroupPolicy, SyncMode, UnmappedGroups};
 use super::unusable_claims::IgnoredClaims;
 use super::wildcard;
+use crate::directory::memberships::membership;
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::patch::{PatchOp, PatchOperation};
-use crate::domain::path::Path;
-use crate::domain::schema::Registry;
 use crate::domain::{
-    Actor, Attributes, Change, IdentityProviderName, Kind, MembershipGrant, Operation, Precondition, Relations,
-    ResourceId, SideRecord, StoreName,
+    Actor, Attributes, Change, IdentityProviderName, Kind, MembershipGrant, Operation, Relations, ResourceId,
+    SideRecord, StoreName,
 };
 use crate::federation::error::FederationError;
 use crate::storage::{Database, StorageError, group_grants};
@@ -205,38 +203,10 @@ impl GroupSync<'_> {
     }
 }
 
-/// The operation that adds a user to a group, or removes them from it.
-pub(crate) fn membership(
-    registry: &Registry,
-    group: &ResourceId,
-    user: &ResourceId,
-    joins: bool,
-) -> Result<Operation, DirectoryError> {
-    let groups = registry.resource_type(&Kind::GROUP);
-    let groups = groups.ok_or(DirectoryError::NotFound(Kind::GROUP))?;
-    let step = if joins {
-        PatchOperation {
-            op: PatchOp::Add,
-            path: Some(Path::parse("members", groups)?),
-            value: Some(json!([{ "value": user, "type": "User" }])),
-        }
-    } else {
-        PatchOperation {
-            op: PatchOp::Remove,
-            path: Some(Path::parse(&format!("members[value eq \"{user}\"]"), groups)?),
-            value: None,
-        }
-    };
-    Ok(Operation::Patch {
-        kind: Kind::GROUP,
-        id: group.clone(),
-        operations: vec![step],
-        precondition: Precondition::None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::federation::jit::policy::{AbsentGroups, GroupMapping};
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::claim_mapping::ClaimMapping;
 use super::policy::{JitPolicy, SecondFactor};
-use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName};
+use crate::domain::{IdentityProviderName, Secret, ServiceProviderName, StoreName, provenance};
 use crate::federation::idp::oauth2::OAuth2Rules;
 use crate::federation::idp::openid::OpenIdRules;
 use crate::federation::idp::provider::RequestOptions;
@@ -86,6 +86,6 @@ pub struct TrustedScimSource {
 impl TrustedScimSource {
     /// The name of the client in provenance.
     pub(crate) fn writer(&self) -> String {
-        format!("scim:{}", self.client)
+        provenance::of_client(&self.client)
     }
 }

@@ -6,10 +6,11 @@ use super::Login;
 use super::browser::Browser;
 use super::step::LoginStep;
 use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction};
+use crate::directory::DirectoryError;
 use crate::domain::login::Authentication;
 use crate::domain::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName};
 use crate::federation::config::Upstream;
-use crate::federation::error::LoginError;
+use crate::federation::error::{FederationError, LoginError};
 use crate::federation::idp::provider::Identity;
 use crate::federation::jit::admit::{KnownAccount, ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::approval::ShownToApprover;
@@ -18,6 +19,7 @@ use crate::federation::jit::groups::GroupSync;
 use crate::federation::jit::questions::Answers;
 use crate::federation::jit::unusable_claims;
 use crate::storage::{StorageError, sessions};
+use crate::userstore::StoreError;
 
 impl Login {
     /// Takes a person's answers. Answers to questions that were not asked do not count.
@@ -238,7 +240,13 @@ impl Login {
             actor: arrival.actor(),
             ignored_claims: &self.ignored_claims,
         };
-        Ok(sync.run(store, user, &arrival.identity.claims)?)
+        match sync.run(store, user, &arrival.identity.claims) {
+            // The identity was unlinked meanwhile.
+            Err(FederationError::Directory(DirectoryError::Store(StoreError::Superseded))) => {
+                Err(refuse(&upstream.settings.name, Denial::AccountChanged))
+            }
+            outcome => Ok(outcome?),
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl LoginData {
         BrowserCookies {
             handle,
             session: value(self.session_cookie),
-            known: value(self.known_cookie_name()),
+            known: self.known_browser(request),
         }
     }
 
@@ -117,6 +117,11 @@ impl LoginData {
             .iter()
             .map(|handle| self.expired_cookie(handle))
             .collect()
+    }
+
+    /// Returns the cookie by which a browser is known.
+    pub(in crate::server) fn known_browser(&self, request: &HttpRequest) -> Option<String> {
+        sent_cookies::value(request, self.known_cookie_name())
     }
 
     fn known_cookie_name(&self) -> &'static str {

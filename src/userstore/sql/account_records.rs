@@ -1,7 +1,7 @@
 //! Writes the records that go with a change of an account: links, consents and granted memberships.
 
 use super::credentials;
-use crate::domain::{Link, ResourceId, SideRecord, StoreName, Timestamp};
+use crate::domain::{Link, MembershipGrant, ResourceId, SideRecord, StoreName, Timestamp};
 use crate::storage::{
     SqlConnection, approvals, consents, credential_versions, factors, grants, group_grants, known_browsers, links,
     mail_codes, removals, sessions,
@@ -19,13 +19,14 @@ impl RecordOwner<'_> {
     /// Writes one record in the open transaction. Journal entries are written elsewhere, and proofs are checked there.
     pub(super) fn write(&self, connection: &mut SqlConnection, side_record: &SideRecord) -> Result<(), StoreError> {
         match side_record {
-            SideRecord::Journal(_) | SideRecord::Proof(_) | SideRecord::NewSubject { .. } => {}
+            SideRecord::Journal(_)
+            | SideRecord::Proof(_)
+            | SideRecord::NewSubject { .. }
+            | SideRecord::KeptSubjects(_) => {}
             SideRecord::Link(link) => self.link(connection, link)?,
             SideRecord::Unlink { link, spared, for_good } => {
                 self.unlink(connection, link, spared.as_deref())?;
-                if *for_good {
-                    links::remember_unlinked(connection, link, self.id, self.at)?;
-                }
+                links::remember_unlinked(connection, link, (self.id, *for_good), self.at)?;
             }
             SideRecord::SubjectChange {
                 identity_provider,
@@ -44,7 +45,7 @@ impl RecordOwner<'_> {
             }
             SideRecord::Consent(consent) => consents::insert(connection, consent, self.store, self.id, self.at)?,
             SideRecord::Withdrawal(purpose) => consents::withdraw(connection, purpose, self.id, self.at)?,
-            SideRecord::Grant(grant) => group_grants::set(connection, self.id, grant)?,
+            SideRecord::Grant(grant) => self.grant(connection, grant)?,
         }
         Ok(())
     }
@@ -56,16 +57,29 @@ impl RecordOwner<'_> {
             return Err(StoreError::Superseded);
         }
         links::insert(connection, link, self.store, self.id, self.at)?;
-        if links::unlinked_from(connection, link)?.is_some() {
-            links::forget_former(connection, link)?;
-        }
+        links::forget_former(connection, link)?;
         credential_versions::advance(connection, self.id)?;
         Ok(approvals::delete_of_identity(connection, link)?)
     }
 
-    /// Deletes a link and ends the sessions that began through its provider, but for one.
+    /// Records what an identity provider says about a membership in this group. It grants one only to a user who is linked
+    /// to it: a login whose identity was unlinked meanwhile grants none.
+    fn grant(&self, connection: &mut SqlConnection, grant: &MembershipGrant) -> Result<(), StoreError> {
+        if grant.granted && !links::has(connection, &grant.user, &grant.identity_provider)? {
+            return Err(StoreError::Superseded);
+        }
+        Ok(group_grants::set(connection, self.id, grant)?)
+    }
+
+    /// Deletes a link and ends the sessions that began through its provider, but for one. With the last link to a provider
+    /// end the memberships that it granted: one that is left makes the change stale.
     fn unlink(&self, connection: &mut SqlConnection, link: &Link, spared: Option<&str>) -> Result<(), StoreError> {
         links::delete(connection, link, self.id)?;
+        if !links::has(connection, self.id, &link.identity_provider)?
+            && !group_grants::of_user(connection, self.id, &link.identity_provider)?.is_empty()
+        {
+            return Err(StoreError::Superseded);
+        }
         let version = credential_versions::advance(connection, self.id)?;
         if let Some(spared) = spared {
             sessions::renew(connection, spared, version)?;
@@ -98,18 +112,29 @@ impl RecordOwner<'_> {
                 None => Ok(()),
             };
         }
-        if linked.is_empty() && !links::had_another(connection, self.id)? {
+        if linked.is_empty() && !links::had_another(connection, self.id, new.as_ref())? {
             return Ok(());
+        }
+        for known in &linked {
+            links::delete(connection, &known.link, self.id)?;
+        }
+        if new.is_some() {
+            links::forget_unlinked(connection, self.id)?;
+        } else {
+            // The account is nobody's: whoever gets it next is another.
+            for known in &linked {
+                links::remember_unlinked(connection, &known.link, (self.id, false), self.at)?;
+            }
         }
         self.end_every_way_in(connection)
     }
 
-    /// Ends every way into the account: identities, password, second factor, sessions, tokens and the consents given.
+    /// Ends every way into the account: password, second factor, sessions, tokens and the consents given. Memberships that
+    /// providers granted are withdrawn before: one that is left makes the change stale.
     fn end_every_way_in(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
-        for known in links::of_user(connection, self.id)? {
-            links::delete(connection, &known.link, self.id)?;
+        if !group_grants::of_user_at_any(connection, self.id)?.is_empty() {
+            return Err(StoreError::Superseded);
         }
-        links::forget_unlinked(connection, self.id)?;
         credentials::set(connection, self.id, None, self.at)?;
         factors::delete_of_user(connection, self.id)?;
         mail_codes::delete_of_user(connection, self.id)?;

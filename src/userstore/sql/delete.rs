@@ -3,7 +3,7 @@
 use super::members;
 use super::write::{PreparedAction, PreparedWrite, append, locked};
 use crate::domain::change::MembershipDelta;
-use crate::domain::{Precondition, Resource, ResourceId};
+use crate::domain::{Link, Precondition, Resource, ResourceId, SideRecord};
 use crate::storage::tables::resources;
 use crate::storage::{
     Database, SqlConnection, consents, credential_versions, factors, group_grants, links, mail_codes,
@@ -72,6 +72,7 @@ impl PreparedWrite {
             self.journal_group_change(connection, group)?;
         }
         links::unlink_all(connection, &self.id, self.at)?;
+        self.remember_kept_subject(connection, &resource)?;
         consents::delete_of_user(connection, &self.id)?;
         factors::delete_of_user(connection, &self.id)?;
         mail_codes::delete_of_user(connection, &self.id)?;
@@ -93,6 +94,33 @@ impl PreparedWrite {
             members: MembershipDelta::default(),
             changed: true,
         }))
+    }
+
+    /// Records that the subject for which a client kept the account had one, also if nobody has entered it.
+    fn remember_kept_subject(&self, connection: &mut SqlConnection, resource: &Resource) -> Result<(), StoreError> {
+        let attributes = resource.document.attributes();
+        let Some(subject) = attributes.get("externalId").and_then(|subject| subject.as_str()) else {
+            return Ok(());
+        };
+        let writers = resource.writers.writers();
+        let Some(writer) = writers.get("externalId") else {
+            return Ok(());
+        };
+        let sources = self.side_records.iter().filter_map(|record| match record {
+            SideRecord::KeptSubjects(sources) => Some(sources),
+            _ => None,
+        });
+        for source in sources.flatten().filter(|source| source.writer == *writer) {
+            let link = Link {
+                identity_provider: source.identity_provider.clone(),
+                issuer: source.issuer.clone(),
+                subject: subject.to_owned(),
+            };
+            if links::find(connection, &link.identity_provider, &link.issuer, subject)?.is_none() {
+                links::remember_deleted(connection, &link, self.at)?;
+            }
+        }
+        Ok(())
     }
 
     /// Records the change of a group that lost its member by this deletion, so that its targets learn of it.

@@ -29,7 +29,7 @@ pub(super) struct PreparedWrite {
     pub(super) step: PreparedAction,
     pub(super) journal: Vec<journal::StoredJournalEntry>,
     /// The side records other than journal entries.
-    side_records: Vec<SideRecord>,
+    pub(super) side_records: Vec<SideRecord>,
 }
 
 pub(super) enum PreparedAction {
