@@ -31,10 +31,10 @@ async function start(algorithm, place) {
     const path = new URL(request.url, issuer).pathname;
     const document = /^\/documents\/(\w+)$/.exec(path);
     if (document) {
-      return fetch(`${issuer}/.well-known/openid-configuration`).then((answer) => answer.json()).then((whole) => {
+      return fetch(`${issuer}/.well-known/openid-configuration`, { headers: { connection: 'close' } }).then((answer) => answer.json()).then((whole) => {
         response.writeHead(200, { 'content-type': 'application/json' });
         response.end(JSON.stringify(DOCUMENTS[document[1]](whole)));
-      });
+      }).catch((error) => { response.destroy(error); });
     }
     if (path.startsWith('/interaction/')) return provider.interactionFinished(request, response, { login: { accountId: `${algorithm}-${place}` } });
     return provider.callback()(request, response);
@@ -97,7 +97,7 @@ async function login(name) {
     if (response.headers.get('location')) url = new URL(response.headers.get('location'), url).href;
     else if (form && form[1].includes('/federation/')) {
       const fields = [...form[2].matchAll(/name="([^"]*)" value="([^"]*)"/g)].map(([, field, value]) => [field, value.replaceAll('&amp;', '&')]);
-      const posted = await fetch(form[1], { method: 'POST', redirect: 'manual', headers: { origin: new URL(url).origin }, body: new URLSearchParams(fields) });
+      const posted = await fetch(form[1], { method: 'POST', redirect: 'manual', headers: { origin: new URL(url).origin, connection: 'close' }, body: new URLSearchParams(fields) });
       url = new URL(posted.headers.get('location') ?? 'about:blank', form[1]).href;
     } else throw new Error(`no way on at ${url}, status ${response.status}: ${text.replace(/<[^>]*>|\s+/g, ' ').slice(0, 200)}`);
   }

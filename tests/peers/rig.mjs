@@ -69,7 +69,7 @@ export function peer(name, folder, port, environment = {}) {
 
 /** Sends one SCIM request; returns status and body. */
 export async function scim(server, method, path, body) {
-  const response = await fetch(server.SCIM_URL + path, { method, headers: { authorization: `Bearer ${server.SCIM_TOKEN}`, 'content-type': 'application/scim+json' }, body: body && JSON.stringify(body) });
+  const response = await fetch(server.SCIM_URL + path, { method, headers: { authorization: `Bearer ${server.SCIM_TOKEN}`, 'content-type': 'application/scim+json', connection: 'close' }, body: body && JSON.stringify(body) });
   const text = await response.text();
   return { status: response.status, body: text ? JSON.parse(text) : null };
 }
@@ -87,7 +87,8 @@ export class Browser {
   cookies = new Map();
 
   async request(url, form) {
-    const headers = { cookie: [...this.cookies].map(([k, v]) => `${k}=${v}`).join('; '), accept: 'text/html' };
+    // A connection that the server closes as it is used again would fail the request.
+    const headers = { cookie: [...this.cookies].map(([k, v]) => `${k}=${v}`).join('; '), accept: 'text/html', connection: 'close' };
     if (form) Object.assign(headers, { 'content-type': 'application/x-www-form-urlencoded', origin: new URL(url).origin });
     const response = await fetch(url, { method: form ? 'POST' : 'GET', body: form && new URLSearchParams(form), headers, redirect: 'manual' });
     for (const line of response.headers.getSetCookie()) {
