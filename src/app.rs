@@ -10,7 +10,9 @@ mod userstores;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::audit;
 use crate::config::{Config, MasterKey, ServiceProvider};
 use crate::directory::Directory;
 use crate::domain::login::Entry;
@@ -189,6 +191,10 @@ pub struct App {
     pub database: Database,
     /// The public URL of the server.
     pub public_url: String,
+    /// The networks of the reverse proxies that are trusted; see [`crate::config::Server`].
+    pub trusted_proxies: Option<Vec<ipnet::IpNet>>,
+    /// How long security events are kept.
+    pub events_kept: Duration,
     ldap_stores: Vec<Arc<LdapUserstore>>,
     tasks: Vec<PeriodicTask>,
 }
@@ -250,6 +256,8 @@ impl App {
             engine,
             database,
             public_url: config.server.public_url.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            events_kept: config.server.events_kept,
             ldap_stores,
             tasks: Vec::new(),
         })
@@ -257,9 +265,12 @@ impl App {
 
     fn start_tasks(&self) -> Result<Vec<PeriodicTask>, StartError> {
         let remover = ProviderRemover::new(Arc::clone(&self.directory), self.database.clone());
-        let (rows, clock) = (self.database.clone(), self.directory.clock().clone());
-        let outbound = move || provisioning::operate::sweep(&rows, clock.now());
-        let started = tasks::start(&self.oidc, &self.federation, &self.scim, remover, outbound);
+        let (rows, clock, kept) = (self.database.clone(), self.directory.clock().clone(), self.events_kept);
+        let others = move || {
+            let now = clock.now();
+            Ok(provisioning::operate::sweep(&rows, now)? + audit::sweep(&rows, now, kept)?)
+        };
+        let started = tasks::start(&self.oidc, &self.federation, &self.scim, remover, others);
         let mut tasks = started.map_err(StartError::PeriodicTask)?;
         let indexes = tasks::rebuild_indexes(self.database.clone(), Arc::clone(self.directory.registry()));
         tasks.push(PeriodicTask::at_its_own_pace(indexes).map_err(StartError::PeriodicTask)?);

@@ -20,9 +20,9 @@ pub(super) fn start(
     federation: &Arc<Federation>,
     scim: &Arc<Scim>,
     remover: ProviderRemover,
-    outbound: impl Fn() -> Result<usize, StorageError> + Send + 'static,
+    others: impl Fn() -> Result<usize, StorageError> + Send + 'static,
 ) -> std::io::Result<Vec<PeriodicTask>> {
-    let cleanup = cleanup_of(Arc::clone(oidc), Arc::clone(federation), outbound);
+    let cleanup = cleanup_of(Arc::clone(oidc), Arc::clone(federation), others);
     let report = keep_report_of(Arc::clone(scim));
     let mut tasks = vec![
         PeriodicTask::start(periodic_task::EVERY, cleanup)?,
@@ -38,11 +38,11 @@ pub(super) fn start(
 fn cleanup_of(
     oidc: Arc<Oidc>,
     federation: Arc<Federation>,
-    outbound: impl Fn() -> Result<usize, StorageError> + Send + 'static,
+    others: impl Fn() -> Result<usize, StorageError> + Send + 'static,
 ) -> impl Fn() + Send + 'static {
     move || {
-        if let Err(error) = outbound() {
-            log::warn!("rows of resources that were removed at targets could not be removed: {error}");
+        if let Err(error) = others() {
+            log::warn!("rows of removed resources and old security events could not be removed: {error}");
         }
         match oidc.sweep() {
             Ok(count) => log::debug!("{count} expired sessions, grants, tokens and keys removed"),

@@ -16,6 +16,7 @@ mod dialects;
 mod health;
 mod identity;
 mod idp;
+mod journal;
 mod keys;
 mod log_format;
 mod progress;
@@ -82,6 +83,8 @@ enum Command {
     Targets(targets::Command),
     /// Show what SCIM clients do outside the standard. The counts are at most a minute old.
     Dialects(dialects::Arguments),
+    /// Show who got in, who was refused, and what was changed, by whom and from where
+    Journal(journal::Arguments),
     /// Manage the keys that sign ID tokens.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -180,6 +183,7 @@ fn execute(cli: &Cli) -> Result<(), CommandError> {
         Command::Userstore(command) => userstore::run(command, &config, cli.json),
         Command::Targets(command) => targets::run(command, &config, cli.json),
         Command::Dialects(arguments) => dialects::run(arguments, &config, cli.json),
+        Command::Journal(arguments) => journal::run(arguments, &config, cli.json),
         Command::Keys(command) => keys::run(command, &config, cli.json),
         Command::Migrate => migrate(&config, cli.json),
         Command::Health(arguments) => health::run(&config, arguments.url.as_deref(), cli.json),

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::{Table, Value};
 
 use crate::domain::password::PasswordPolicy;
@@ -70,6 +71,11 @@ pub struct Server {
     pub listen: std::net::SocketAddr,
     /// The base of every URL that the server issues, without a trailing slash.
     pub public_url: String,
+    /// The networks of the reverse proxies whose `X-Forwarded-For` counts. `None`: any peer on this host or in a private
+    /// network.
+    pub trusted_proxies: Option<Vec<IpNet>>,
+    /// How long security events are kept.
+    pub events_kept: Duration,
 }
 
 /// The SCIM settings for all clients.

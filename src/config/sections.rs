@@ -1,8 +1,10 @@
 //! Reads the sections of the configuration, then checks the references between them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::{Table, Value};
 use url::Url;
 
@@ -90,8 +92,36 @@ fn server(mut r: TableReader) -> Option<Server> {
             "must name a whole host, without a path or query, such as https://id.example.com",
         );
     }
+    let trusted_proxies = trusted_proxies(&mut r);
+    let events_kept = r.span("events_kept", Duration::from_hours(90 * 24));
     r.done();
-    address.map(|listen| Server { listen, public_url })
+    address.map(|listen| Server {
+        listen,
+        public_url,
+        trusted_proxies,
+        events_kept,
+    })
+}
+
+/// Reads the addresses and networks of reverse proxies.
+fn trusted_proxies(r: &mut TableReader) -> Option<Vec<IpNet>> {
+    if !r.has("trusted_proxies") {
+        return None;
+    }
+    let mut networks = Vec::new();
+    for text in r.texts("trusted_proxies") {
+        match text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        {
+            Ok(network) => networks.push(network.trunc()),
+            Err(_) => r.problem(
+                "trusted_proxies",
+                format!("{text:?} must be an address or a network, such as 10.0.0.2 or 10.0.0.0/24"),
+            ),
+        }
+    }
+    Some(networks)
 }
 
 fn database(mut r: TableReader) -> Option<DatabaseUrl> {

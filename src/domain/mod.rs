@@ -22,6 +22,7 @@ pub mod replace;
 pub mod resource;
 pub mod schema;
 pub mod secret;
+pub mod security_event;
 pub mod unique;
 pub mod validate;
 
@@ -33,3 +34,4 @@ pub use ids::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, Store
 pub(crate) use resource::Membership;
 pub use resource::{Attributes, Document, Member, Precondition, Relations, Resource};
 pub use secret::Secret;
+pub use security_event::{RequestOrigin, SecurityEvent, SecurityEventKind};

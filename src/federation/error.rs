@@ -2,7 +2,7 @@
 
 use super::jit::denial::Denial;
 use crate::directory::DirectoryError;
-use crate::domain::ServiceProviderName;
+use crate::domain::{Link, ResourceId, ServiceProviderName};
 use crate::storage::StorageError;
 
 /// A failure that the person did not cause.
@@ -25,17 +25,26 @@ pub enum FederationError {
 /// Reason why a login step returns neither a page nor a completed login.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The login is refused.
+    /// The login is refused, of this person if it is known who it is.
     #[error("denied: {}", .0.code())]
-    Denied(Denial),
+    Denied(Denial, Option<Box<RefusedPerson>>),
     /// The server failed.
     #[error(transparent)]
     Failed(#[from] FederationError),
 }
 
+/// The person whose login is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedPerson {
+    /// The identity that an identity provider asserted.
+    pub identity: Option<Link>,
+    /// The account.
+    pub user: Option<ResourceId>,
+}
+
 impl From<Denial> for LoginError {
     fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
+        Self::Denied(denial, None)
     }
 }
 

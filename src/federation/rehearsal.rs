@@ -85,7 +85,7 @@ pub fn rehearse(
     let mut pages = Vec::new();
     let ending = match pass(login, &handle, provider, &mut pages) {
         Ok(ending) => ending,
-        Err(LoginError::Denied(denial)) => RehearsalEnding::Refused(denial),
+        Err(LoginError::Denied(denial, _)) => RehearsalEnding::Refused(denial),
         Err(LoginError::Failed(error)) => return Err(error),
     };
     Ok(RehearsalReport { pages, ending })

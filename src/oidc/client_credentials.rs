@@ -8,6 +8,8 @@ use super::client::Client;
 use super::error::{ClientFailure, ErrorCode};
 use super::parameters::Parameters;
 use super::token::TokenResponse;
+use crate::audit;
+use crate::domain::{SecurityEvent, SecurityEventKind};
 use crate::storage::StorageError;
 use crate::storage::scim_tokens::{self, NewScimToken};
 
@@ -51,9 +53,16 @@ impl Oidc {
             expires: now.plus(life),
             read_only,
         };
-        let (_, token) = self
+        let (id, token) = self
             .database
             .write::<_, StorageError>(move |connection| Ok(scim_tokens::issue(connection, &issue)?))?;
+        let event = SecurityEvent {
+            service_provider: Some(client.name.clone()),
+            reason: Some(scope_of(read_only).to_owned()),
+            object: Some(id),
+            ..SecurityEvent::new(SecurityEventKind::TokenIssued, now)
+        };
+        audit::record(&self.database, event);
         Ok(TokenResponse {
             access_token: token,
             token_type: "Bearer",

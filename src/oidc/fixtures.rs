@@ -273,7 +273,7 @@ impl World {
             authenticated_at: Some(self.clock.now()),
             ..authentication()
         };
-        self.oidc.open_session(&authentication, None).unwrap()
+        self.oidc.open_session(&authentication, None, None).unwrap()
     }
 
     /// Returns a code for the request with changes, in a session.

@@ -1,20 +1,35 @@
 //! The login sessions of browsers.
 
 use super::{Oidc, OidcError};
-use crate::domain::Relations;
+use crate::audit::{self, origin};
 use crate::domain::login::Authentication;
+use crate::domain::{Relations, SecurityEvent, SecurityEventKind, ServiceProviderName, provenance};
 use crate::storage::{StorageError, credential_versions, grants, links, logouts, random, removals, sessions};
 
 impl Oidc {
     /// Opens a session for a completed login and returns the value of its cookie, which is always new. The previous
     /// session of the browser ends. Its grants move to the new session if the same user logs in again, and are revoked
-    /// if another user logs in.
-    pub fn open_session(&self, authentication: &Authentication, before: Option<&str>) -> Result<String, OidcError> {
+    /// if another user logs in. `application` is what the person signed in to; without one, it is no login of its own.
+    pub fn open_session(
+        &self,
+        authentication: &Authentication,
+        before: Option<&str>,
+        application: Option<&ServiceProviderName>,
+    ) -> Result<String, OidcError> {
         let cookie = random::token();
         let id_hash = random::fingerprint(&cookie);
         let before = before.map(random::fingerprint);
         let authentication = authentication.clone();
         let now = self.clock.now();
+        let event = application.map(|application| SecurityEvent {
+            user: Some(authentication.user.clone()),
+            actor: Some(provenance::PERSON.to_owned()),
+            identity_provider: authentication.identity_provider.clone(),
+            service_provider: Some(application.clone()),
+            reason: Some(authentication.amr.join("+")),
+            origin: origin::current(),
+            ..SecurityEvent::new(SecurityEventKind::Login, now)
+        });
         let expires = now.plus(self.session_lifetime);
         let is_open = self.database.write::<_, StorageError>(move |connection| {
             // Between the login and now, its credentials can have changed, or its identity can have been unlinked.
@@ -28,6 +43,9 @@ impl Oidc {
                 return Ok(false);
             }
             sessions::insert(connection, &id_hash, &authentication, now, expires)?;
+            if let Some(event) = &event {
+                audit::append(connection, event)?;
+            }
             if let Some(before) = &before {
                 match sessions::user(connection, before)? {
                     Some(user) if user == authentication.user => {
@@ -62,7 +80,17 @@ impl Oidc {
     /// Ends a session and revokes its grants.
     pub(super) fn end_session(&self, id_hash: String) -> Result<(), OidcError> {
         let now = self.clock.now();
+        let origin = origin::current();
         self.database.write::<_, StorageError>(move |connection| {
+            if let Some(user) = sessions::user(connection, &id_hash)? {
+                let event = SecurityEvent {
+                    user: Some(user),
+                    actor: Some(provenance::PERSON.to_owned()),
+                    origin: origin.clone(),
+                    ..SecurityEvent::new(SecurityEventKind::Logout, now)
+                };
+                audit::append(connection, &event)?;
+            }
             sessions::delete(connection, &id_hash, now)?;
             Ok(grants::revoke_of_session(connection, &id_hash, now)?)
         })?;

@@ -8,7 +8,8 @@ use super::id_token::{self, IdTokenInput};
 use super::keys::KeysError;
 use super::parameters::Parameters;
 use super::{Oidc, pkce};
-use crate::domain::{Resource, Timestamp};
+use crate::audit;
+use crate::domain::{Resource, SecurityEvent, SecurityEventKind, Timestamp};
 use crate::jose::jws;
 use crate::storage::grants::{self, Grant};
 use crate::storage::logouts::{self, SessionClient};
@@ -63,15 +64,32 @@ impl Oidc {
     ) -> Result<TokenResponse, ClientFailure> {
         let parameters = Parameters::new(parameters);
         parameters.refuse_repeated()?;
-        let client = self.authenticate(authorization, &parameters)?;
-        match parameters.required("grant_type", "grant_type is missing.")? {
+        let client = match self.authenticate(authorization, &parameters) {
+            Ok(client) => client,
+            Err(failure) => return Err(self.record_refusal(None, failure)),
+        };
+        let answer = match parameters.required("grant_type", "grant_type is missing.")? {
             "authorization_code" => self.redeem(client, &parameters),
             "refresh_token" => self.refresh(client, &parameters),
             "client_credentials" => self.client_credentials(client, &parameters),
             _ => Err(ErrorCode::UnsupportedGrantType
                 .because("grant_type must be authorization_code, refresh_token or client_credentials.")
                 .into()),
+        };
+        answer.map_err(|failure| self.record_refusal(Some(client), failure))
+    }
+
+    /// Records that an application gets no tokens.
+    fn record_refusal(&self, client: Option<&Client>, failure: ClientFailure) -> ClientFailure {
+        if let ClientFailure::Refused(error) = &failure {
+            let event = SecurityEvent {
+                service_provider: client.map(|client| client.name.clone()),
+                reason: Some(error.code.as_str().to_owned()),
+                ..SecurityEvent::new(SecurityEventKind::TokenRefused, self.clock.now())
+            };
+            audit::record(&self.database, event);
         }
+        failure
     }
 
     fn redeem(&self, client: &Client, parameters: &Parameters<'_>) -> Result<TokenResponse, ClientFailure> {
@@ -142,15 +160,24 @@ impl Oidc {
             scope,
             spent,
         } = issue;
-        let nonce = matches!(spent, SpentCredential::Code)
-            .then_some(grant.nonce.as_deref())
-            .flatten();
+        let is_first = matches!(spent, SpentCredential::Code);
+        let nonce = is_first.then_some(grant.nonce.as_deref()).flatten();
         if !self.spend(grant.id.clone(), spent, fresh.rows, now)? {
             log::warn!(
                 "a code or refresh token of {} was used twice or after it expired: its grant is revoked",
                 client.name
             );
             return Err(INVALID_GRANT.into());
+        }
+        if is_first {
+            let event = SecurityEvent {
+                user: Some(grant.user.clone()),
+                identity_provider: grant.identity_provider.clone(),
+                service_provider: Some(client.name.clone()),
+                reason: Some(scope.clone()),
+                ..SecurityEvent::new(SecurityEventKind::TokenIssued, now)
+            };
+            audit::record(&self.database, event);
         }
         let id_token = if has(&scope, "openid") {
             let subject = IdTokenInput {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Context, OperationError, Right};
+use crate::domain::SecurityEventKind;
 use crate::federation::jit::approval::claims_of;
 use crate::storage::approvals::{self, Approval, Ruling, Verdict};
 use crate::storage::{SecretBox, StorageError};
@@ -57,12 +58,10 @@ pub fn decide(context: &Context, reference: &str, verdict: Verdict, reason: &str
             "No request has this reference. It may have expired; see `vestibule approvals list`.".to_owned(),
         )
     })?;
-    let identity = &decided.identity;
-    log::info!(
-        "approval {} of {} from {} is {verdict} by {by}",
-        decided.id,
-        identity.subject,
-        identity.identity_provider,
-    );
+    context.record(&verdict.to_string(), |event| {
+        event.kind = SecurityEventKind::Approval;
+        event.identity_provider = Some(decided.identity.identity_provider.clone());
+        event.object = Some(decided.id.clone());
+    });
     Ok(decided)
 }

@@ -18,9 +18,12 @@ pub fn list(context: &Context, service_provider: Option<&str>) -> Result<Vec<Dia
 pub fn forget(context: &Context, service_provider: &str) -> Result<usize, OperationError> {
     context.administrator.must(Right::ManageTokens)?;
     let name = known(context, service_provider)?.clone();
-    Ok(context
+    let owner = name.clone();
+    let count = context
         .database
-        .write::<_, StorageError>(move |connection| Ok(dialects::forget(connection, &name)?))?)
+        .write::<_, StorageError>(move |connection| Ok(dialects::forget(connection, &owner)?))?;
+    context.record("dialects_forgotten", |event| event.service_provider = Some(name));
+    Ok(count)
 }
 
 fn known<'a>(context: &'a Context, name: &str) -> Result<&'a ServiceProviderName, OperationError> {

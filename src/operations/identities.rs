@@ -17,7 +17,7 @@ pub fn lock(context: &Context, identity: Link, reason: &str) -> Result<Option<Re
             "The reason must be one line of at most {LONGEST} characters."
         )));
     }
-    let provider = identity.identity_provider.clone();
+    let locked = identity.clone();
     let lock = IdentityLock {
         identity,
         reason: reason.to_owned(),
@@ -26,21 +26,28 @@ pub fn lock(context: &Context, identity: Link, reason: &str) -> Result<Option<Re
     let user = context
         .database
         .write::<_, StorageError>(move |connection| Ok(identity_locks::lock(connection, &lock)?))?;
-    log::info!("{} locked an identity of {provider}", context.administrator.name());
+    context.record("identity_locked", |event| {
+        event.user.clone_from(&user);
+        event.identity_provider = Some(locked.identity_provider);
+        event.object = Some(locked.subject);
+    });
     Ok(user)
 }
 
 /// Unlocks an identity.
 pub fn unlock(context: &Context, identity: Link) -> Result<(), OperationError> {
     context.administrator.must(Right::LockIdentities)?;
-    let provider = identity.identity_provider.clone();
+    let known = identity.clone();
     let unlocked = context
         .database
         .write::<_, StorageError>(move |connection| Ok(identity_locks::unlock(connection, &identity)?))?;
     if !unlocked {
         return Err(OperationError::NotFound("This identity is not locked.".to_owned()));
     }
-    log::info!("{} unlocked an identity of {provider}", context.administrator.name());
+    context.record("identity_unlocked", |event| {
+        event.identity_provider = Some(known.identity_provider);
+        event.object = Some(known.subject);
+    });
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::oidc::Oidc;
 pub fn replace(context: &Context, oidc: &Oidc) -> Result<(), OperationError> {
     context.administrator.must(Right::ManageKeys)?;
     oidc.replace_keys()?;
-    log::warn!("{} replaced the signing keys at once", context.administrator.name());
+    context.record("keys_replaced", |_| {});
     Ok(())
 }
 
@@ -15,6 +15,6 @@ pub fn replace(context: &Context, oidc: &Oidc) -> Result<(), OperationError> {
 pub fn rotate(context: &Context, oidc: &Oidc) -> Result<(), OperationError> {
     context.administrator.must(Right::ManageKeys)?;
     oidc.rotate_keys()?;
-    log::info!("{} rotated the signing keys", context.administrator.name());
+    context.record("keys_rotated", |_| {});
     Ok(())
 }

@@ -4,6 +4,7 @@ pub mod approvals;
 pub mod dialects;
 pub mod error;
 pub mod identities;
+pub mod journal;
 pub mod keys;
 pub mod people;
 pub mod providers;
@@ -14,9 +15,12 @@ pub mod userstores;
 
 use std::sync::Arc;
 
+use crate::audit;
 use crate::directory::Directory;
 use crate::domain::password::PasswordPolicy;
-use crate::domain::{Actor, Clock, IdentityProviderName, ServiceProviderName, TargetName};
+use crate::domain::{
+    Actor, Clock, IdentityProviderName, SecurityEvent, SecurityEventKind, ServiceProviderName, TargetName,
+};
 use crate::storage::Database;
 pub(crate) use error::OperationError;
 pub use rights::{Administrator, Right};
@@ -52,6 +56,17 @@ impl Context {
     /// The actor of the administrator's changes.
     fn actor(&self) -> Actor {
         Actor::administrator(self.administrator.name())
+    }
+
+    /// Records what the administrator did, by a stable code; `about` says what it concerns.
+    fn record(&self, code: &str, about: impl FnOnce(&mut SecurityEvent)) {
+        let mut event = SecurityEvent {
+            actor: Some(self.actor().journal_name()),
+            reason: Some(code.to_owned()),
+            ..SecurityEvent::new(SecurityEventKind::Administration, self.clock.now())
+        };
+        about(&mut event);
+        audit::record(&self.database, event);
     }
 }
 

@@ -9,7 +9,8 @@ use crate::domain::password::PasswordDefect;
 use crate::domain::patch::PatchOperation;
 use crate::domain::path::Path;
 use crate::domain::{
-    Attributes, Change, Kind, Operation, Precondition, Resource, Secret, StoreName, change, provenance,
+    Attributes, Change, Kind, Operation, Precondition, Resource, Secret, SecurityEventKind, StoreName, change,
+    provenance,
 };
 use crate::storage::{StorageError, factors, grants, known_browsers, sessions};
 
@@ -101,6 +102,7 @@ pub fn unlock(context: &Context, user: &UserRef) -> Result<Resource, OperationEr
     context
         .database
         .write::<_, StorageError>(move |connection| Ok(known_browsers::unlock(connection, &id)?))?;
+    context.record("account_unlocked", |event| event.user = Some(user.id.clone()));
     Ok(user)
 }
 
@@ -118,6 +120,12 @@ pub fn reset_factor(context: &Context, user: &UserRef) -> Result<(Resource, bool
         }
         Ok(count)
     })?;
+    if count > 0 {
+        context.record("reset", |event| {
+            event.kind = SecurityEventKind::AuthenticatorChanged;
+            event.user = Some(user.id.clone());
+        });
+    }
     Ok((user, count > 0))
 }
 

@@ -23,10 +23,9 @@ pub fn begin(context: &Context, provider: &IdentityProviderName, deletes: bool) 
     context.administrator.must(Right::ManageProviders)?;
     known(context, provider)?;
     remover(context).begin(provider, deletes)?;
-    log::info!(
-        "{} removes the identity provider {provider}",
-        context.administrator.name()
-    );
+    context.record("provider_removed", |event| {
+        event.identity_provider = Some(provider.clone());
+    });
     Ok(())
 }
 
@@ -50,10 +49,9 @@ pub fn restore(context: &Context, provider: &IdentityProviderName) -> Result<(),
             "The identity provider {provider} has not been removed."
         )));
     }
-    log::info!(
-        "{} restored the identity provider {provider}",
-        context.administrator.name()
-    );
+    context.record("provider_restored", |event| {
+        event.identity_provider = Some(provider.clone());
+    });
     Ok(())
 }
 

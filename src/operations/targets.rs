@@ -38,7 +38,7 @@ pub fn pause<'a>(context: &'a Context, target: &str, reason: &str) -> Result<&'a
         ));
     }
     operate::pause(&context.database, target, reason)?;
-    log::info!("{} paused the target {target}", context.administrator.name());
+    context.record("target_paused", |event| event.object = Some(target.to_string()));
     Ok(target)
 }
 
@@ -47,7 +47,7 @@ pub fn resume<'a>(context: &'a Context, target: &str) -> Result<&'a TargetName, 
     context.administrator.must(Right::ManageTargets)?;
     let target = known(context, target)?;
     operate::resume(&context.database, target)?;
-    log::info!("{} resumed the target {target}", context.administrator.name());
+    context.record("target_resumed", |event| event.object = Some(target.to_string()));
     Ok(target)
 }
 
@@ -69,7 +69,7 @@ pub fn replay(context: &Context, target: Option<&str>, scope: &ReplayScope) -> R
     for target in chosen(context, target)? {
         total += operate::replay(&context.database, target, scope.clone(), context.clock.now())?;
     }
-    log::info!("{} sends {total} resources again", context.administrator.name());
+    context.record("resources_sent_again", |event| event.object = target.map(str::to_owned));
     Ok(total)
 }
 

@@ -41,7 +41,10 @@ pub fn create(
     let (id, token) = context
         .database
         .write::<_, StorageError>(move |connection| Ok(scim_tokens::issue(connection, &new)?))?;
-    log::info!("{} created the SCIM token {id} of {name}", context.administrator.name());
+    context.record("scim_token_created", |event| {
+        event.service_provider = Some(name.clone());
+        event.object = Some(id.clone());
+    });
     Ok(CreatedToken {
         id,
         service_provider: name,
@@ -68,6 +71,6 @@ pub fn revoke(context: &Context, id: &str) -> Result<(), OperationError> {
             "No valid token has the id {id}. See `vestibule token list`."
         )));
     }
-    log::info!("{} revoked the SCIM token {id}", context.administrator.name());
+    context.record("scim_token_revoked", |event| event.object = Some(id.to_owned()));
     Ok(())
 }

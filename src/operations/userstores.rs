@@ -19,9 +19,6 @@ pub fn accept(context: &Context, store: &StoreName) -> Result<(), OperationError
         }
         error => error.into(),
     })?;
-    log::info!(
-        "{} accepted the content of the userstore {store}",
-        context.administrator.name()
-    );
+    context.record("userstore_accepted", |event| event.object = Some(store.to_string()));
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::converge::Adoption;
 use super::error::{ScimError, ScimErrorKind};
 use super::{Caller, Scim};
-use crate::domain::{Actor, Principal, ServiceProviderName, StoreName, Timestamp};
+use crate::audit;
+use crate::domain::{Actor, Principal, SecurityEvent, SecurityEventKind, ServiceProviderName, StoreName, Timestamp};
 use crate::storage::scim_tokens::ScimToken;
 use crate::storage::{StorageError, random, scim_tokens};
 
@@ -53,8 +54,22 @@ impl RecentTokens {
 }
 
 impl Scim {
-    /// Authenticates the sender of a request by its `Authorization` header.
+    /// Authenticates the sender of a request by its `Authorization` header. A refusal is recorded.
     pub fn authenticate(&self, authorization: Option<&str>) -> Result<Caller, ScimError> {
+        let caller = self.caller_of(authorization);
+        if let (Err(error), Some(_)) = (&caller, authorization)
+            && error.fault == ScimErrorKind::Unauthorized
+        {
+            let event = SecurityEvent {
+                reason: Some("scim_token".to_owned()),
+                ..SecurityEvent::new(SecurityEventKind::TokenRefused, self.directory.clock().now())
+            };
+            audit::record(&self.database, event);
+        }
+        caller
+    }
+
+    fn caller_of(&self, authorization: Option<&str>) -> Result<Caller, ScimError> {
         let fingerprint = random::fingerprint(bearer(authorization)?);
         let (seen, now) = (Instant::now(), self.directory.clock().now());
         let found = self

@@ -223,7 +223,7 @@ async fn renew_session(
     authentication: Authentication,
 ) -> HttpResponse {
     let (provider, login) = (oidc.clone(), authentication.clone());
-    let opened = blocking::run(move || provider.open_session(&authentication, None)).await;
+    let opened = blocking::run(move || provider.open_session(&authentication, None, None)).await;
     match opened {
         Some(Ok(session)) => {
             let known = login_data.remember_browser(http, login, session.clone()).await;

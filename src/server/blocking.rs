@@ -11,7 +11,8 @@ use std::time::Duration;
 use actix_web::web;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{language, request_id};
+use super::language;
+use crate::audit::origin;
 
 /// The steps of logins: they may ask an identity provider, a userstore or a mail server.
 pub static LOGINS: Queue = Queue::new(48, 512);
@@ -119,8 +120,8 @@ impl Drop for Place {
 /// Runs blocking work on the blocking pool, with the id and language of the current request. `None` if the work
 /// panicked or the pool is gone, which happens only while the server stops.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (id, language) = (request_id::current(), language::current());
-    match web::block(move || language::with(language, || request_id::with(id, work))).await {
+    let (origin, language) = (origin::current(), language::current());
+    match web::block(move || language::with(language, || origin::with(origin, work))).await {
         Ok(value) => Some(value),
         Err(error) => {
             log::error!("blocking work did not end: {error}");

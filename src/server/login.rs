@@ -28,6 +28,7 @@ use super::page::{RedirectPage, respond};
 use super::{sent_cookies, source};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
+use crate::federation::error::RefusedPerson;
 use crate::federation::jit::denial::Denial;
 use crate::federation::login::StartedLogin;
 use crate::federation::login::entry::StepUp;
@@ -276,7 +277,7 @@ async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<Pro
 fn settle_guess(guess: Guess, step: &Result<LoginStep, Stop>) {
     let is_wrong = match step {
         Ok(LoginStep::Show(screen)) => screen.page.shows_a_wrong_guess(),
-        Err(Stop::Denied(denial)) => *denial == Denial::TooManyAttempts,
+        Err(Stop::Denied(denial, _)) => *denial == Denial::TooManyAttempts,
         Ok(LoginStep::Complete(..)) | Err(Stop::Failed(_)) => false,
     };
     if !is_wrong {
@@ -307,15 +308,16 @@ async fn cancel(login_data: Data<LoginData>, request: HttpRequest) -> HttpRespon
 
 /// Shows the reason of a refusal, and how to continue if the login is still under way.
 async fn stopped((login_data, http): (&LoginData, &HttpRequest), handle: Option<&str>, stop: Stop) -> HttpResponse {
-    let denial = match stop {
-        Stop::Denied(denial) => denial,
+    let (denial, person) = match stop {
+        Stop::Denied(denial, person) => (denial, person),
         Stop::Failed(response) => return response,
     };
     let (Some(handle), federation) = (handle, Arc::clone(&login_data.federation)) else {
         return refused(&denial);
     };
-    let cookies = login_data.cookies_of(http, handle.to_owned());
-    match run(move || Ok(federation.login.context(cookies.browser())?)).await {
+    let (cookies, told) = (login_data.cookies_of(http, handle.to_owned()), denial.clone());
+    let record = move || Ok(federation.login.refused(cookies.browser(), &told, person.as_deref())?);
+    match run(record).await {
         Ok(Some(context)) => refused_with_way_out(&denial, context, login_data.federation.login.public_url(), handle),
         Ok(None) => refused(&denial),
         Err(stop) => stop.into_page(),
@@ -427,8 +429,8 @@ fn foreign_form(login_data: &LoginData, request: &HttpRequest) -> HttpResponse {
 
 /// Why a step does not go on.
 pub(super) enum Stop {
-    /// The person is denied.
-    Denied(Denial),
+    /// The person is denied; the person as far as they are known.
+    Denied(Denial, Option<Box<RefusedPerson>>),
     /// Something failed here; the page says so.
     Failed(HttpResponse),
 }
@@ -437,7 +439,7 @@ impl Stop {
     /// The page, without a way to go on.
     pub(super) fn into_page(self) -> HttpResponse {
         match self {
-            Self::Denied(denial) => refused(&denial),
+            Self::Denied(denial, _) => refused(&denial),
             Self::Failed(response) => response,
         }
     }
@@ -477,7 +479,7 @@ pub(super) async fn run_with_password<T: Send + 'static>(
 /// Returns why a step does not go on; without an error, it could not be run.
 fn stop(error: Option<LoginError>) -> Stop {
     match error {
-        Some(LoginError::Denied(denial)) => Stop::Denied(denial),
+        Some(LoginError::Denied(denial, person)) => Stop::Denied(denial, person),
         Some(LoginError::Failed(error)) => {
             log::error!("a login failed: {error}");
             Stop::Failed(unavailable())

@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 
 use super::blocking;
 use super::page::{NotFound, respond};
+use crate::audit;
 use crate::federation::IgnoredClaims;
 use crate::provisioning::Engine;
 use crate::scim::Scim;
@@ -48,6 +49,12 @@ struct ClaimLabels {
     identity_provider: String,
     claim: String,
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabels {
+    event: &'static str,
+    reason: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -114,6 +121,15 @@ impl Metrics {
             "Claims that were left out of a login, by reason",
             ignored,
         );
+        let events = Family::<EventLabels, Counter>::default();
+        for ((kind, reason), count) in audit::counts() {
+            let labels = EventLabels {
+                event: kind.code(),
+                reason,
+            };
+            events.get_or_create(&labels).inc_by(count);
+        }
+        registry.register("security_events", "Security events, by kind and reason", events);
         self.register_targets(&mut registry);
         let mut text = String::new();
         if encode(&mut text, &registry).is_err() {

@@ -76,6 +76,7 @@ struct AppState {
     metrics: Data<Metrics>,
     health: Data<health::Health>,
     home: Data<page::Home>,
+    proxies: Data<source::TrustedProxies>,
 }
 
 impl AppState {
@@ -99,6 +100,7 @@ impl AppState {
             home: Data::new(page::Home {
                 public_url: app.public_url.clone(),
             }),
+            proxies: Data::new(source::TrustedProxies(app.trusted_proxies.clone())),
         }
     }
 
@@ -108,6 +110,7 @@ impl AppState {
             .app_data(self.oidc)
             .app_data(self.login_data)
             .app_data(self.metrics)
+            .app_data(self.proxies)
             .app_data(self.health)
             .app_data(self.home)
             .configure(scim::routes)

@@ -14,6 +14,7 @@ use super::href::Href;
 use super::page::{self, ErrorPage, LogoutConfirm, RedirectPage, respond};
 use super::sent_cookies;
 use super::{blocking, login, messages, request_id, source};
+use crate::domain::ServiceProviderName;
 use crate::domain::login::AuthorizationRequest;
 use crate::federation::login::visitor::SignedInUser;
 use crate::oidc::{
@@ -252,7 +253,12 @@ pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
         let earlier = before.and_then(|cookie| oidc.session(cookie).ok().flatten());
         let is_new =
             earlier.is_none_or(|earlier| earlier.user != authentication.user || earlier.at != authentication.at);
-        let session = match oidc.open_session(authentication, before) {
+        let application = if request.is_of_ourselves() {
+            Some(&ServiceProviderName::RESIDENT)
+        } else {
+            oidc.service_provider(&request.client_id)
+        };
+        let session = match oidc.open_session(authentication, before, application.filter(|_| is_new)) {
             Ok(session) => session,
             Err(OidcError::Outdated) => return Err(login::Incomplete::Outdated),
             Err(error) => {

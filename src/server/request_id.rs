@@ -1,8 +1,4 @@
-//! The request id, which every log line of a request carries.
-//!
-//! Async code keeps it in a task-local, blocking code in a thread-local that the bridge sets.
-
-use std::cell::RefCell;
+//! The request id, which every log line of a request carries, and the address of its sender.
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -10,38 +6,16 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 
+use super::source;
+use crate::audit::origin;
+use crate::domain::RequestOrigin;
 use crate::storage::random;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-tokio::task_local! {
-    static IN_TASK: String;
-}
-
-thread_local! {
-    static IN_THREAD: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
 /// The id of the current request, if there is one.
 pub(crate) fn current() -> Option<String> {
-    IN_TASK
-        .try_with(String::clone)
-        .ok()
-        .or_else(|| IN_THREAD.with_borrow(Option::clone))
-}
-
-/// Runs work on a blocking thread with the id of a request.
-pub(super) fn with<T>(id: Option<String>, work: impl FnOnce() -> T) -> T {
-    /// Clears the id, also when the work panics: the thread serves other requests.
-    struct ClearOnDrop;
-    impl Drop for ClearOnDrop {
-        fn drop(&mut self) {
-            IN_THREAD.set(None);
-        }
-    }
-    let _forget = ClearOnDrop;
-    IN_THREAD.set(id);
-    work()
+    origin::current().request_id
 }
 
 /// Middleware: assigns an id to the request and returns it to the client.
@@ -56,7 +30,11 @@ pub(super) async fn assign(
             let _ = write!(id, "{byte:02x}");
             id
         });
-    let mut response = IN_TASK.scope(id.clone(), next.call(request)).await?;
+    let origin = RequestOrigin {
+        request_id: Some(id.clone()),
+        address: source::address(request.request()),
+    };
+    let mut response = origin::scope(origin, next.call(request)).await?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
     }

@@ -7,6 +7,8 @@ use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
+use actix_web::web::Data;
+use ipnet::IpNet;
 
 use super::page::{self, ErrorPage};
 use super::request_id;
@@ -23,10 +25,31 @@ const PER_SECOND_OF_ALL: f64 = 200.0;
 static OF_EACH: LazyLock<Allowances> = LazyLock::new(|| Allowances::new(BURST, PER_SECOND));
 static OF_ALL: LazyLock<Allowances> = LazyLock::new(|| Allowances::new(BURST_OF_ALL, PER_SECOND_OF_ALL));
 
-/// Returns the address of a request as text, if it is known.
+/// The networks of the reverse proxies that are trusted; `None`: any peer on this host or in a private network.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrustedProxies(pub(super) Option<Vec<IpNet>>);
+
+/// Returns the source of a request, if it is known, as limits count it: an IPv6 address stands for its network of 64 bits,
+/// which one party has as a whole.
 pub(super) fn of(request: &HttpRequest) -> Option<String> {
+    let source = match sender(request)? {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    };
+    Some(source.to_string())
+}
+
+/// Returns the address that a request comes from: that of the peer, if no other is known.
+pub(super) fn address(request: &HttpRequest) -> Option<String> {
+    let address = sender(request).or_else(|| Some(request.peer_addr()?.ip()));
+    address.map(|address| address.to_string())
+}
+
+fn sender(request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
-    source(peer, request.headers()).map(|source| source.to_string())
+    let configured = request.app_data::<Data<TrustedProxies>>();
+    let proxies = configured.and_then(|proxies| proxies.0.as_deref());
+    sender_behind(peer, request.headers(), proxies)
 }
 
 /// Returns the page that says that no login can begin now, if the address of a request has begun too many.
@@ -53,23 +76,34 @@ pub(super) fn too_many() -> HttpResponse {
     page::respond(StatusCode::TOO_MANY_REQUESTS, page.render(), &[])
 }
 
-/// The address of a request: that of the peer, or the one that a reverse proxy on this host or network appended to
-/// `X-Forwarded-For`. A peer nearby without that header may be a proxy for anybody, so the address is unknown. An IPv6
-/// address stands for its network of 64 bits, which one party has as a whole.
-fn source(peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
-    let is_near = match peer {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+/// The address of the sender: that of the peer, or the one that a reverse proxy appended to `X-Forwarded-For`. Where the
+/// proxies are configured, they are passed over from the last on. Otherwise a peer nearby may be a proxy for anybody, and
+/// without that header the sender is unknown.
+fn sender_behind(peer: IpAddr, headers: &HeaderMap, proxies: Option<&[IpNet]>) -> Option<IpAddr> {
+    let values = headers
+        .get_all("x-forwarded-for")
+        .filter_map(|value| value.to_str().ok());
+    let listed: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let Some(proxies) = proxies else {
+        let is_near = match peer {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+        };
+        return if is_near {
+            listed.last()?.parse().ok()
+        } else {
+            Some(peer)
+        };
     };
-    let forwarded = || {
-        let last = headers.get_all("x-forwarded-for").last()?.to_str().ok()?;
-        last.rsplit(',').next()?.trim().parse().ok()
-    };
-    let address = if is_near { forwarded()? } else { peer };
-    Some(match address {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
-    })
+    let is_proxy = |address: &IpAddr| proxies.iter().any(|network| network.contains(address));
+    let mut sender = peer;
+    for text in listed.iter().rev() {
+        if !is_proxy(&sender) {
+            break;
+        }
+        sender = text.parse().ok()?;
+    }
+    Some(sender)
 }
 
 #[cfg(test)]
@@ -78,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(peer: &str, forwarded: &[&'static str]) -> String {
+    fn seen(peer: &str, forwarded: &[&'static str], proxies: Option<&[&str]>) -> String {
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append(
@@ -86,25 +120,45 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        source(peer.parse().unwrap(), &headers).map_or_else(|| "unknown".to_owned(), |source| source.to_string())
+        let proxies: Option<Vec<IpNet>> =
+            proxies.map(|proxies| proxies.iter().map(|text| text.parse().unwrap()).collect());
+        sender_behind(peer.parse().unwrap(), &headers, proxies.as_deref())
+            .map_or_else(|| "unknown".to_owned(), |source| source.to_string())
     }
 
     #[test]
     fn only_a_proxy_nearby_names_another_address() {
-        assert_eq!(seen("198.51.100.7", &["203.0.113.9"]), "198.51.100.7");
-        assert_eq!(seen("10.0.0.2", &["203.0.113.9"]), "203.0.113.9");
-        assert_eq!(seen("127.0.0.1", &[]), "unknown");
+        assert_eq!(seen("198.51.100.7", &["203.0.113.9"], None), "198.51.100.7");
+        assert_eq!(seen("10.0.0.2", &["203.0.113.9"], None), "203.0.113.9");
+        assert_eq!(seen("127.0.0.1", &[], None), "unknown");
     }
 
     #[test]
     fn of_several_addresses_the_last_one_counts() {
-        assert_eq!(seen("127.0.0.1", &["1.2.3.4, 203.0.113.9"]), "203.0.113.9");
-        assert_eq!(seen("127.0.0.1", &["1.2.3.4", "203.0.113.9"]), "203.0.113.9");
-        assert_eq!(seen("127.0.0.1", &["not an address"]), "unknown");
+        assert_eq!(seen("127.0.0.1", &["1.2.3.4, 203.0.113.9"], None), "203.0.113.9");
+        assert_eq!(seen("127.0.0.1", &["1.2.3.4", "203.0.113.9"], None), "203.0.113.9");
+        assert_eq!(seen("127.0.0.1", &["not an address"], None), "unknown");
+    }
+
+    #[test]
+    fn configured_proxies_alone_name_another_address() {
+        let proxies = Some(&["10.1.0.0/24", "10.0.0.2/32"][..]);
+        assert_eq!(seen("10.0.0.3", &["203.0.113.9"], proxies), "10.0.0.3");
+        assert_eq!(seen("10.0.0.2", &["203.0.113.9"], proxies), "203.0.113.9");
+        assert_eq!(seen("10.0.0.2", &["203.0.113.9, 10.1.0.7"], proxies), "203.0.113.9");
+        assert_eq!(seen("10.0.0.2", &["198.51.100.1, 203.0.113.9"], proxies), "203.0.113.9");
+        assert_eq!(seen("10.0.0.2", &[], proxies), "10.0.0.2");
+        assert_eq!(seen("127.0.0.1", &["203.0.113.9"], Some(&[])), "127.0.0.1");
     }
 
     #[test]
     fn an_ipv6_network_is_one_source() {
-        assert_eq!(seen("2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::");
+        let of = |peer: &str| {
+            let request = actix_web::test::TestRequest::default();
+            of(&request
+                .peer_addr((peer.parse::<IpAddr>().unwrap(), 1).into())
+                .to_http_request())
+        };
+        assert_eq!(of("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1:2::"));
     }
 }

@@ -27,8 +27,9 @@ pub enum FactorAttempt {
     Absent,
     /// The factor is locked after too many wrong codes.
     Locked,
-    /// Compare the code with this factor. The attempt counts as a failure until [`pass`] is called.
-    Compare(Factor),
+    /// Compare the code with this factor. The attempt counts as a failure until [`pass`] is called; the flag says whether that
+    /// failure locks the factor.
+    Compare(Factor, bool),
 }
 
 /// Adds a factor. `false` if the user already has one of the kind, which is kept.
@@ -85,13 +86,15 @@ pub fn attempt(
     if until > now.0 {
         return Ok(FactorAttempt::Locked);
     }
+    let until_next = locked_until(failures + 1, now);
     diesel::update(factors::table.find((user.as_str(), kind)))
         .set((
             factors::failures.eq(failures + 1),
-            factors::locked_until.eq(locked_until(failures + 1, now).0),
+            factors::locked_until.eq(until_next.0),
         ))
         .execute(connection)?;
-    Ok(FactorAttempt::Compare(Factor { sealed, last_step }))
+    let locks = until_next.0 > now.0;
+    Ok(FactorAttempt::Compare(Factor { sealed, last_step }, locks))
 }
 
 /// Records a correct code: clears the failures and stores the time step of the code.

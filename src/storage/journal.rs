@@ -7,6 +7,7 @@ use super::connection::{PreparedDsl, SqlConnection, each};
 use crate::domain::change::{Action, JournalPosition, JournalRecord, MembershipDelta};
 use crate::domain::{Attributes, JournalEntry, Kind, ResourceId, ServiceProviderName, StoreName, Timestamp, Version};
 
+use super::security_events::EventFilter;
 use super::tables::journal;
 
 /// The facts that the store adds to a change when it writes the journal.
@@ -51,6 +52,11 @@ impl StoredJournalEntry {
         &self.actor
     }
 
+    /// On whose behalf the change was made.
+    pub fn service_provider(&self) -> &ServiceProviderName {
+        &self.service_provider
+    }
+
     /// Returns the entry for another resource that this change affected only in its members.
     pub(crate) fn of_members(&self) -> Self {
         Self {
@@ -86,7 +92,7 @@ pub fn append(
         .map(|_| ())
 }
 
-#[derive(QueryableByName)]
+#[derive(Queryable, QueryableByName)]
 struct Row {
     #[diesel(sql_type = BigInt)]
     seq: i64,
@@ -151,6 +157,23 @@ pub fn diffs_since(
         .iter()
         .map(|text| serde_json::from_str(text).unwrap_or_default())
         .collect())
+}
+
+/// Returns at most `limit` records that fit a filter, the newest first. What only security events have does not
+/// count.
+pub fn newest(connection: &mut SqlConnection, filter: &EventFilter, limit: i64) -> QueryResult<Vec<JournalRecord>> {
+    let mut query = journal::table.into_boxed();
+    if let Some(user) = &filter.user {
+        query = query.filter(journal::resource_id.eq(user.as_str()));
+    }
+    if let Some(application) = &filter.service_provider {
+        query = query.filter(journal::service_provider.eq(application.as_str()));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(journal::at.ge(since.0));
+    }
+    let rows: Vec<Row> = query.order(journal::seq.desc()).limit(limit).load(connection)?;
+    Ok(rows.into_iter().map(record).collect())
 }
 
 fn record(row: Row) -> JournalRecord {

@@ -37,6 +37,7 @@ pub mod random;
 pub mod removals;
 pub mod scim_tokens;
 pub mod secret_box;
+pub mod security_events;
 pub mod sessions;
 pub(crate) mod signing_keys;
 pub(crate) mod sweep;

@@ -86,6 +86,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    security_events (seq) {
+        seq -> BigInt,
+        at -> BigInt,
+        kind -> Text,
+        resource_id -> Nullable<Text>,
+        actor -> Nullable<Text>,
+        identity_provider -> Nullable<Text>,
+        service_provider -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        object -> Nullable<Text>,
+        address -> Nullable<Text>,
+        request_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     journal (seq) {
         seq -> BigInt,
         tx -> BigInt,

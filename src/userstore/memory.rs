@@ -179,6 +179,7 @@ impl Userstore for MemoryUserstore {
         counted: FailureCount,
     ) -> Result<PasswordCheck, StoreError> {
         let now = self.clock.now();
+        let mut until = Timestamp(0);
         let hash = match self.state().resources.get_mut(id) {
             None => None,
             Some(StoredResource { password, .. }) if counted == FailureCount::Caller => password.hash.clone(),
@@ -188,23 +189,23 @@ impl Userstore for MemoryUserstore {
             }
             Some(StoredResource { password, .. }) => {
                 password.failures += 1;
-                password.locked_until = locked_until(password.failures, now).0;
+                until = locked_until(password.failures, now);
+                password.locked_until = until.0;
                 password.hash.clone()
             }
         };
         if !self.hasher.verify(hash.as_deref(), password) {
-            return Ok(PasswordCheck::Invalid);
+            return Ok(PasswordCheck::wrong(until, now));
         }
-        if counted == FailureCount::Caller {
-            return Ok(PasswordCheck::Valid);
+        if counted == FailureCount::Account {
+            self.unlock(id)?;
         }
-        self.unlock(id).map(|()| PasswordCheck::Valid)
+        Ok(PasswordCheck::Valid)
     }
 
     fn has_password(&self, id: &ResourceId) -> Result<bool, StoreError> {
-        let state = self.state();
-        let entry = state.resources.get(id);
-        Ok(entry.is_some_and(|entry| entry.password.hash.is_some()))
+        let has = |entry: &StoredResource| entry.password.hash.is_some();
+        Ok(self.state().resources.get(id).is_some_and(has))
     }
 
     fn unlock(&self, id: &ResourceId) -> Result<(), StoreError> {

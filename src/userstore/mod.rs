@@ -196,6 +196,11 @@ pub enum PasswordCheck {
     Valid,
     /// The password is wrong, or the user has none.
     Invalid,
+    /// The password is wrong, and was the last of too many: the account is locked from now on.
+    Locks {
+        /// The end of the lock.
+        until: Timestamp,
+    },
     /// The account is locked after too many failures; the password was not compared.
     Locked {
         /// The end of the lock.
@@ -204,6 +209,15 @@ pub enum PasswordCheck {
 }
 
 impl PasswordCheck {
+    /// The result for a wrong password that locks the account until a time, or does not lock it if that is past.
+    pub(crate) fn wrong(until: Timestamp, now: Timestamp) -> Self {
+        if until > now {
+            Self::Locks { until }
+        } else {
+            Self::Invalid
+        }
+    }
+
     /// The result for a password that was compared.
     pub(crate) fn of(is_right: bool) -> Self {
         if is_right { Self::Valid } else { Self::Invalid }

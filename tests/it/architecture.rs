@@ -12,19 +12,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("gate", &[]),
     ("storage", &["domain"]),
+    ("audit", &["domain", "gate", "storage"]),
     ("http_client", &["domain"]),
     ("mail", &["domain", "storage"]),
     ("jose", &["domain"]),
-    ("userstore", &["domain", "gate"]),
+    ("userstore", &["domain", "gate", "audit"]),
     ("directory", &["domain", "userstore", "storage"]),
-    ("scim", &["domain", "directory", "storage"]),
+    ("scim", &["domain", "directory", "storage", "audit"]),
     (
         "federation",
-        &["domain", "directory", "gate", "storage", "http_client", "mail"],
+        &["domain", "directory", "gate", "storage", "http_client", "mail", "audit"],
     ),
     (
         "oidc",
-        &["domain", "directory", "gate", "storage", "http_client", "jose"],
+        &["domain", "directory", "gate", "storage", "http_client", "jose", "audit"],
     ),
     ("provisioning", &["domain", "directory", "storage", "http_client"]),
     (
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "oidc",
             "provisioning",
             "federation",
+            "audit",
         ],
     ),
     (
@@ -52,6 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "oidc",
             "provisioning",
             "mail",
+            "audit",
         ],
     ),
     ("app", EVERYTHING),
@@ -64,6 +67,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 const EVERYTHING: &[&str] = &[
     "app",
+    "audit",
     "cli",
     "config",
     "demo",

@@ -118,6 +118,7 @@ fn every_command_explains_itself() {
         "targets status",
         "targets replay",
         "dialects",
+        "journal",
         "keys",
         "keys rotate",
         "migrate",
@@ -164,6 +165,7 @@ fn every_command_is_listed_in_the_test_of_explanations() {
             "approvals",
             "targets",
             "dialects",
+            "journal",
             "keys",
             "migrate",
             "health",
@@ -469,7 +471,9 @@ fn a_request_for_approval_is_shown_and_decided_on() {
     let refused = place.run("approvals refuse k7qm-2xpd --by ann --reason Later.");
     assert_eq!(refused.status, 0, "{}", refused.err);
     assert!(
-        refused.err.contains("is refused by ann"),
+        refused
+            .err
+            .contains("security event approval reason=\"refused\" by=\"admin:ann\""),
         "for the record: {}",
         refused.err
     );
@@ -598,4 +602,32 @@ fn empty_reasons_and_subjects_are_refused() {
         assert_eq!(done.status, 2, "{arguments:?}: {} {}", done.out, done.err);
         assert!(done.err.contains("is empty"), "{arguments:?}: {}", done.err);
     }
+}
+
+#[test]
+fn the_journal_shows_what_administrators_did() {
+    let place = Place::new();
+    let token = place.json("token create --service-provider wiki");
+    assert_eq!(place.run("user create ann").status, 0);
+    let lines = place.json("journal");
+    let told: Vec<_> = lines.as_array().unwrap().iter().map(|line| &line["reason"]).collect();
+    assert_eq!(told[0], "scim_token_created");
+    assert_eq!(lines[0]["object"], token["id"]);
+    assert!(lines[0]["by"].as_str().unwrap().starts_with("admin"), "{lines}");
+    assert_eq!(
+        (&lines[1]["change"], &lines[1]["type"]),
+        (&"create".into(), &"User".into())
+    );
+    assert_eq!(place.json("journal --events-only").as_array().unwrap().len(), 1);
+    assert_eq!(place.json("journal --user ann").as_array().unwrap().len(), 1);
+    assert_eq!(place.json("journal --event login").as_array().unwrap().len(), 0);
+    let text = place.run("journal").out;
+    assert!(
+        text.contains("administration") && text.contains("change (create)"),
+        "{text}"
+    );
+    assert!(!text.contains(token["token"].as_str().unwrap()));
+    let unknown = place.run("journal --event nonsense");
+    assert_eq!(unknown.status, 2);
+    assert!(unknown.err.contains("login_refused"), "{}", unknown.err);
 }

@@ -131,7 +131,7 @@ fn unlisted_provider_is_refused_at_every_step() {
     let handle = rig.start();
     let choose = |name: &str| {
         let chosen = rig.federation.login.choose(&handle, &IdentityProviderName::from(name));
-        let Err(LoginError::Denied(denial)) = chosen else {
+        let Err(LoginError::Denied(denial, _)) = chosen else {
             panic!("not denied: {chosen:?}")
         };
         denial

@@ -39,6 +39,7 @@ mod scim_search;
 mod scim_stores;
 mod scim_v2_models;
 mod second_factor;
+mod security_events;
 mod security_rows;
 mod stalls;
 mod vectors;

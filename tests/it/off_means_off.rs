@@ -288,7 +288,7 @@ impl World {
 
     fn belongings_of(&self, (request, authentication): (AuthorizationRequest, Authentication)) -> Belongings {
         let oidc = &self.app.oidc;
-        let session = oidc.open_session(&authentication, None).unwrap();
+        let session = oidc.open_session(&authentication, None, None).unwrap();
         let code = parameter(&oidc.complete(&request, &authentication, &session).unwrap(), "code").unwrap();
         let tokens = self.redeem(&code).unwrap();
         let Authorized::Redirect(location) = self.authorize(Some(&session)) else {
@@ -433,7 +433,7 @@ fn deactivation_takes_effect_at_once_in_every_process() {
                 "{how:?}, with a login under way: {step:?}"
             );
             // A login that was proved before the end opens no session, or an invalid one.
-            let Ok(session) = place.app.oidc.open_session(&authentication, None) else {
+            let Ok(session) = place.app.oidc.open_session(&authentication, None, None) else {
                 continue;
             };
             assert_eq!(
@@ -479,7 +479,7 @@ fn a_login_under_way_does_not_lead_in() {
         world.put_out(how);
         let step = world.enter_password(&handle);
         match (how, &step) {
-            (Off::Deactivated, Err(LoginError::Denied(denial))) => assert_eq!(*denial, Denial::AccountDisabled),
+            (Off::Deactivated, Err(LoginError::Denied(denial, _))) => assert_eq!(*denial, Denial::AccountDisabled),
             // The page does not reveal whether the account exists.
             (Off::Deleted, Ok(LoginStep::Show(_))) => {}
             _ => panic!("{how:?}: {step:?}"),
@@ -493,7 +493,7 @@ fn a_login_that_was_proved_a_moment_before_gets_no_code() {
         let world = World::new();
         let (request, authentication) = world.login();
         world.put_out(how);
-        let opened = world.app.oidc.open_session(&authentication, None);
+        let opened = world.app.oidc.open_session(&authentication, None, None);
         if how == Off::Deactivated {
             assert!(opened.is_err(), "the proof is of earlier credentials");
             continue;
@@ -594,7 +594,7 @@ enum AtAnEnd {
 }
 
 /// Every table with a column that may name a person, a session or a grant.
-const TABLES: [(&str, AtAnEnd); 31] = [
+const TABLES: [(&str, AtAnEnd); 32] = [
     ("access_tokens", AtAnEnd::Dies),
     ("approvals", AtAnEnd::Decides),
     ("attribute_values", AtAnEnd::LetsNobodyIn),
@@ -624,6 +624,7 @@ const TABLES: [(&str, AtAnEnd); 31] = [
     ("resources", AtAnEnd::Decides),
     // A token of an application, not of a person.
     ("scim_tokens", AtAnEnd::LetsNobodyIn),
+    ("security_events", AtAnEnd::LetsNobodyIn),
     ("session_clients", AtAnEnd::LetsNobodyIn),
     ("sessions", AtAnEnd::Dies),
     ("unique_values", AtAnEnd::LetsNobodyIn),

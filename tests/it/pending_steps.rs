@@ -376,7 +376,7 @@ impl World {
         let read = move |connection: &mut _| {
             let links = links::of_user(connection, &bob)?.len();
             let factor = match factors::attempt(connection, &bob, TOTP, self_time()) {
-                Ok(factors::FactorAttempt::Compare(Factor { sealed, .. })) => Some(sealed),
+                Ok(factors::FactorAttempt::Compare(Factor { sealed, .. }, _)) => Some(sealed),
                 _ => None,
             };
             Ok((links, factor))

@@ -86,7 +86,7 @@ fn remove(rig: &Rig, deletes: bool) -> (i64, i64) {
 fn is_asked(rig: &Rig) -> bool {
     match rig.federation.login.choose(&rig.start(), &google()) {
         Ok(_) => true,
-        Err(LoginError::Denied(Denial::UnknownProvider)) => false,
+        Err(LoginError::Denied(Denial::UnknownProvider, _)) => false,
         Err(error) => panic!("{error:?}"),
     }
 }

@@ -70,7 +70,7 @@ impl From<StorageError> for AccountError {
 impl From<LoginError> for AccountError {
     fn from(error: LoginError) -> Self {
         match error {
-            LoginError::Denied(denial) => Self::Denied(denial),
+            LoginError::Denied(denial, _) => Self::Denied(denial),
             LoginError::Failed(error) => Self::Failed(error),
         }
     }

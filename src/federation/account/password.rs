@@ -5,7 +5,8 @@ use crate::directory::DirectoryError;
 use crate::domain::login::Authentication;
 use crate::domain::patch::PatchOperation;
 use crate::domain::path::Path;
-use crate::domain::{Kind, Operation, Precondition, Secret, SideRecord};
+use crate::domain::{Kind, Operation, Precondition, Secret, ServiceProviderName, SideRecord};
+use crate::federation::login::local_password::PasswordGuess;
 use crate::federation::login::second_factor_steps::username;
 use crate::federation::login::totp;
 use crate::federation::login::transaction::LoginState;
@@ -43,7 +44,13 @@ impl Account {
             return Err(AccountProblem::NotAllowed.into());
         }
         let has_one = self.login.directory.has_password(&user.store, &user.id)?;
-        if has_one && !self.login.is_password((&user.store, Some(&user.id)), before, *known)? {
+        let guess = PasswordGuess {
+            store: &user.store,
+            id: Some(&user.id),
+            service_provider: &ServiceProviderName::RESIDENT,
+            known: *known,
+        };
+        if has_one && !self.login.is_password(&guess, before)? {
             return Err(AccountProblem::WrongPassword.into());
         }
         if let Err(defect) = self.login.config.passwords.check(password.expose(), &username(&user)) {

@@ -1,7 +1,8 @@
 //! Open sessions of a person, and signing out of them. Signing out needs no fresh login.
 
 use super::Account;
-use crate::domain::Timestamp;
+use crate::audit;
+use crate::domain::{SecurityEvent, SecurityEventKind, Timestamp, provenance};
 use crate::federation::error::FederationError;
 use crate::federation::login::visitor::SignedInUser;
 use crate::storage::sessions::{self, SessionRecord};
@@ -52,6 +53,19 @@ impl Account {
     pub fn sign_out(&self, visitor: &SignedInUser, ending: SessionSelection) -> Result<(), FederationError> {
         let user = visitor.authentication.user.clone();
         let now = self.login.directory.clock().now();
+        let event = SecurityEvent {
+            user: Some(user.clone()),
+            actor: Some(provenance::PERSON.to_owned()),
+            reason: Some(
+                if ending == SessionSelection::All {
+                    "everywhere"
+                } else {
+                    "one_session"
+                }
+                .to_owned(),
+            ),
+            ..self.login.event(SecurityEventKind::Logout)
+        };
         self.login.database.write::<_, StorageError>(move |connection| {
             if ending == SessionSelection::All {
                 // Also what sessions left behind that have expired, and the logins that are under way.
@@ -70,6 +84,7 @@ impl Account {
             }
             Ok(())
         })?;
+        audit::record(&self.login.database, event);
         Ok(())
     }
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::policy::{ApprovalRule, Condition};
 use super::wildcard;
-use crate::domain::{Clock, Link, ServiceProviderName};
+use crate::audit;
+use crate::domain::{Clock, Link, SecurityEvent, SecurityEventKind, ServiceProviderName};
 use crate::federation::error::FederationError;
 use crate::federation::idp::claim::{lookup, top_level};
 use crate::storage::approvals::{self, Approval, Ruling, Verdict};
@@ -160,7 +161,14 @@ impl Approvals {
             return Err(FederationError::Contended);
         };
         if kept.id == id {
-            log::info!("a first login through {provider} waits for approval: {id}");
+            let event = SecurityEvent {
+                identity_provider: Some(provider),
+                service_provider: Some(service_provider.clone()),
+                reason: Some("asked".to_owned()),
+                object: Some(id),
+                ..SecurityEvent::new(SecurityEventKind::Approval, now)
+            };
+            audit::record(&self.database, event);
         }
         Ok(kept.id)
     }

@@ -3,6 +3,7 @@
 
 use super::Login;
 use super::browser::Browser;
+use super::local_password::PasswordGuess;
 use super::step::LoginStep;
 use super::transaction::{AccountProofs, AssertedIdentity, Linking, LoadedTransaction, LoginState};
 use crate::domain::login::Authentication;
@@ -80,7 +81,13 @@ impl Login {
             return Ok(self.show(&loaded, policy));
         }
         let mut authentication = self.proof_of(&linking)?;
-        if !self.is_password((&linking.store, Some(&linking.account)), password, browser.known)? {
+        let guess = PasswordGuess {
+            store: &linking.store,
+            id: Some(&linking.account),
+            service_provider: &policy.name,
+            known: browser.known,
+        };
+        if !self.is_password(&guess, password)? {
             return self.count_failure(loaded, policy);
         }
         authentication.amr.push("pwd".to_owned());

@@ -5,9 +5,10 @@ use super::browser::Browser;
 use super::codes::typed;
 use super::step::{CodeError, LoginStep};
 use super::transaction::{LoadedTransaction, LoginState, MailedCode};
+use crate::audit;
 use crate::domain::email::Email;
 use crate::domain::login::Authentication;
-use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret};
+use crate::domain::{Clock, Kind, Relations, Resource, ResourceId, Secret, SecurityEvent, SecurityEventKind};
 use crate::federation::config::MailCode;
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
@@ -197,6 +198,18 @@ impl Login {
         };
         self.must_be_current(&authentication, &mail)?;
         if let Some(wrong) = self.email_codes.check(&authentication, &mail, code)? {
+            let reason = if wrong == CodeError::Locked {
+                "locked"
+            } else {
+                "wrong_mail_code"
+            };
+            let event = SecurityEvent {
+                user: Some(authentication.user.clone()),
+                service_provider: Some(policy.name.clone()),
+                reason: Some(reason.to_owned()),
+                ..self.event(SecurityEventKind::CodeRefused)
+            };
+            audit::record(&self.database, event);
             return self.refuse_code(loaded, policy, wrong);
         }
         loaded.transaction.mailed = Some((authentication.user.clone(), mail.address));

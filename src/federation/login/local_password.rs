@@ -4,9 +4,10 @@ use super::Login;
 use super::browser::Browser;
 use super::step::LoginStep;
 use super::transaction::LoginState;
+use crate::audit;
 use crate::domain::lockout::FailureCount;
 use crate::domain::login::Authentication;
-use crate::domain::{Kind, ResourceId, Secret, StoreName, name};
+use crate::domain::{Kind, ResourceId, Secret, SecurityEvent, SecurityEventKind, ServiceProviderName, StoreName, name};
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
 use crate::storage::known_browsers::{self, BrowserAttempt};
@@ -15,6 +16,16 @@ use crate::userstore::PasswordCheck;
 
 /// Longest password that is compared, in bytes.
 const LONGEST_PASSWORD: usize = 1024;
+
+/// The account whose password somebody sends, and where from.
+pub(crate) struct PasswordGuess<'a> {
+    pub(crate) store: &'a StoreName,
+    /// The account; `None` if there is none of the name.
+    pub(crate) id: Option<&'a ResourceId>,
+    pub(crate) service_provider: &'a ServiceProviderName,
+    /// The cookie by which the browser is known, if it has one.
+    pub(crate) known: Option<&'a str>,
+}
 
 impl Login {
     /// Signs a person in with a local name and password. An unknown name answers like a wrong password, and takes as
@@ -46,7 +57,13 @@ impl Login {
         let id = user.as_ref().map(|user| &user.id);
         // Read before the password is compared: a change in between makes the proof one of earlier credentials.
         let credentials = id.map_or(Ok(0), |id| self.credentials(id))?;
-        if !self.is_password((store, id), password, browser.known)? {
+        let guess = PasswordGuess {
+            store,
+            id,
+            service_provider: &policy.name,
+            known: browser.known,
+        };
+        if !self.is_password(&guess, password)? {
             loaded.transaction.username = username.chars().take(name::LONGEST).collect();
             return self.count_failure(loaded, policy);
         }
@@ -65,15 +82,17 @@ impl Login {
     /// Returns whether it is the password of the account. For a locked account every password is wrong, but in a browser
     /// that is known for it: there the wrong passwords of this browser alone count (OWASP, Authentication Cheat Sheet,
     /// device cookies).
-    pub(crate) fn is_password(
-        &self,
-        (store, id): (&StoreName, Option<&ResourceId>),
-        password: &Secret,
-        known: Option<&str>,
-    ) -> Result<bool, FederationError> {
+    pub(crate) fn is_password(&self, guess: &PasswordGuess<'_>, password: &Secret) -> Result<bool, FederationError> {
+        let PasswordGuess {
+            store,
+            id,
+            service_provider,
+            known,
+        } = *guess;
         if password.expose().len() > LONGEST_PASSWORD {
             return Ok(false);
         }
+        let person = id.cloned();
         let (id, counted) = match known.map_or(Ok(BrowserAttempt::Unknown), |known| self.attempt_of(known, id))? {
             BrowserAttempt::Unknown => (id, FailureCount::Account),
             BrowserAttempt::Counted => (id, FailureCount::Caller),
@@ -82,12 +101,37 @@ impl Login {
         };
         let verdict = self.directory.verify_password(store, id, password, counted)?;
         let is_right = verdict == PasswordCheck::Valid && id.is_some();
+        if !is_right {
+            self.record_wrong_password(person, service_provider, &verdict);
+        }
         if let (true, FailureCount::Caller, Some(known), Some(id)) = (is_right, counted, known, id) {
             let (user, known) = (id.clone(), random::fingerprint(known));
             self.database
                 .write::<_, StorageError>(move |connection| Ok(known_browsers::pass(connection, &user, &known)?))?;
         }
         Ok(is_right)
+    }
+
+    /// Records a password that did not count. One event for each, whoever's it is: the same work for every name.
+    fn record_wrong_password(
+        &self,
+        user: Option<ResourceId>,
+        service_provider: &ServiceProviderName,
+        verdict: &PasswordCheck,
+    ) {
+        let (kind, reason) = match verdict {
+            PasswordCheck::Locks { .. } => (SecurityEventKind::AccountLocked, "wrong_password"),
+            PasswordCheck::Locked { .. } => (SecurityEventKind::PasswordRefused, "locked"),
+            _ if user.is_none() => (SecurityEventKind::PasswordRefused, "unknown_name"),
+            _ => (SecurityEventKind::PasswordRefused, "wrong_password"),
+        };
+        let event = SecurityEvent {
+            user,
+            service_provider: Some(service_provider.clone()),
+            reason: Some(reason.to_owned()),
+            ..self.event(kind)
+        };
+        audit::record(&self.database, event);
     }
 
     /// Counts a password that a known browser sends. An account that does not exist is looked for like any other.

@@ -8,9 +8,10 @@ pub mod entry;
 mod freshness;
 mod home_realm;
 mod linking;
-mod local_password;
+pub(crate) mod local_password;
 mod pages;
 mod prompts;
+mod refusals;
 mod second_factor;
 pub(crate) mod second_factor_steps;
 pub mod step;
@@ -42,7 +43,7 @@ use browser::Browser;
 use email_code::EmailCodes;
 use linking::Arrived;
 use second_factor::SecondFactors;
-use step::{LoginContext, LoginStep};
+use step::LoginStep;
 use transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction, Transactions};
 
 /// The number of wrong passwords or codes that ends a login.
@@ -149,15 +150,6 @@ impl Login {
     pub fn view<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<LoginStep, LoginError> {
         let (loaded, policy) = self.load(browser)?;
         Ok(self.show(&loaded, policy))
-    }
-
-    /// The context of a login, as long as it is under way.
-    pub fn context<'a>(&self, browser: impl Into<Browser<'a>>) -> Result<Option<LoginContext>, FederationError> {
-        match self.load(browser) {
-            Ok((loaded, policy)) => Ok(Some(pages::context(&loaded.transaction, policy))),
-            Err(LoginError::Denied(_)) => Ok(None),
-            Err(LoginError::Failed(error)) => Err(error),
-        }
     }
 
     /// Removes the logins that were not finished in time, and browsers that were not used for long; returns how many.
@@ -298,7 +290,7 @@ impl Login {
         });
         match ended {
             Ok(request) => Ok(Some(request)),
-            Err(LoginError::Denied(_)) => Ok(None),
+            Err(LoginError::Denied(..)) => Ok(None),
             Err(LoginError::Failed(error)) => Err(error),
         }
     }

@@ -8,9 +8,9 @@ use super::step::LoginStep;
 use super::transaction::{AssertedIdentity, LoadedTransaction, LoginState, Transaction};
 use crate::directory::DirectoryError;
 use crate::domain::login::Authentication;
-use crate::domain::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName};
+use crate::domain::{Kind, ResourceId, ServiceProviderName, StoreName};
 use crate::federation::config::Upstream;
-use crate::federation::error::{FederationError, LoginError};
+use crate::federation::error::{FederationError, LoginError, RefusedPerson};
 use crate::federation::idp::provider::Identity;
 use crate::federation::jit::admit::{KnownAccount, ProvisioningContext, ProvisioningResult};
 use crate::federation::jit::approval::ShownToApprover;
@@ -86,14 +86,14 @@ impl Login {
             wishes: &asserted.wishes,
             answers,
         };
-        let provider = &upstream.settings.name;
         // Read before the decision: a change in between makes this login one of earlier credentials.
         let account = arrival.known_account()?;
+        let refuse = |denial| refuse(&arrival, account.as_ref(), denial);
         if asserted.has_another_account(account.as_ref()) {
-            return Err(refuse(provider, Denial::AccountChanged));
+            return Err(refuse(Denial::AccountChanged));
         }
         match arrival.admit()? {
-            ProvisioningResult::Refused(denial) => Err(refuse(provider, denial)),
+            ProvisioningResult::Refused(denial) => Err(refuse(denial)),
             ProvisioningResult::Prove(holder) => {
                 asserted.account = account.into();
                 self.ask_proof(loaded, policy, asserted, holder)
@@ -243,15 +243,18 @@ impl Login {
         match sync.run(store, user, &arrival.identity.claims) {
             // The identity was unlinked meanwhile.
             Err(FederationError::Directory(DirectoryError::Store(StoreError::Superseded))) => {
-                Err(refuse(&upstream.settings.name, Denial::AccountChanged))
+                Err(Denial::AccountChanged.into())
             }
             outcome => Ok(outcome?),
         }
     }
 }
 
-/// Refuses a login, and says why in the log.
-fn refuse(provider: &IdentityProviderName, denial: Denial) -> LoginError {
-    log::warn!("a login through {provider} was refused: {}: {denial}", denial.code());
-    denial.into()
+/// Refuses a login of an identity.
+fn refuse(arrival: &ProvisioningContext<'_>, account: Option<&KnownAccount>, denial: Denial) -> LoginError {
+    let person = RefusedPerson {
+        identity: Some(arrival.identity.link(&arrival.settings.name)),
+        user: account.map(|account| account.id.clone()),
+    };
+    LoginError::Denied(denial, Some(Box::new(person)))
 }

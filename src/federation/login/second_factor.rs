@@ -8,7 +8,8 @@ use super::codes::{normalised, typed};
 use super::step::CodeError;
 use super::totp;
 use super::visitor::SignedInUser;
-use crate::domain::{Clock, ResourceId, Secret, Timestamp};
+use crate::audit;
+use crate::domain::{Clock, ResourceId, Secret, SecurityEvent, SecurityEventKind, Timestamp};
 use crate::storage::factors::{self, Factor, FactorAttempt, TOTP};
 use crate::storage::{Database, SecretBox, StorageError, credential_versions, grants, random, sessions};
 
@@ -59,22 +60,43 @@ impl SecondFactors {
         let (user, now) = (user.clone(), self.clock.now());
         let code = typed(code);
         let secrets = Arc::clone(&self.secrets);
-        self.database.write::<_, StorageError>(move |connection| {
-            let factor = match factors::attempt(connection, &user, TOTP, now)? {
-                FactorAttempt::Absent => return Ok(CodeCheck::Gone),
-                FactorAttempt::Locked => return Ok(CodeCheck::Wrong(CodeError::Locked)),
-                FactorAttempt::Compare(factor) => factor,
+        let person = user.clone();
+        let (check, locks) = self.database.write::<_, StorageError>(move |connection| {
+            let (factor, locks) = match factors::attempt(connection, &user, TOTP, now)? {
+                FactorAttempt::Absent => return Ok((CodeCheck::Gone, false)),
+                FactorAttempt::Locked => return Ok((CodeCheck::Wrong(CodeError::Locked), false)),
+                FactorAttempt::Compare(factor, locks) => (factor, locks),
             };
             if let Some(step) = step(&secrets, &user, &factor, &code, now) {
                 factors::pass(connection, &user, TOTP, step)?;
-                return Ok(CodeCheck::Code);
+                return Ok((CodeCheck::Code, false));
             }
             if factors::use_recovery_code(connection, &user, &recovery_hash(&user, &code))? {
                 factors::pass(connection, &user, TOTP, factor.last_step)?;
-                return Ok(CodeCheck::Recovery);
+                return Ok((CodeCheck::Recovery, false));
             }
-            Ok(CodeCheck::Wrong(CodeError::Code))
-        })
+            Ok((CodeCheck::Wrong(CodeError::Code), locks))
+        })?;
+        match &check {
+            CodeCheck::Recovery => {
+                self.record(&person, SecurityEventKind::AuthenticatorChanged, "recovery_code_used");
+            }
+            CodeCheck::Wrong(_) if locks => self.record(&person, SecurityEventKind::AccountLocked, "wrong_code"),
+            CodeCheck::Wrong(CodeError::Locked) => self.record(&person, SecurityEventKind::CodeRefused, "locked"),
+            CodeCheck::Wrong(_) => self.record(&person, SecurityEventKind::CodeRefused, "wrong_code"),
+            CodeCheck::Code | CodeCheck::Gone => {}
+        }
+        Ok(check)
+    }
+
+    /// Records a security event of a person's second factor.
+    fn record(&self, user: &ResourceId, kind: SecurityEventKind, reason: &str) {
+        let event = SecurityEvent {
+            user: Some(user.clone()),
+            reason: Some(reason.to_owned()),
+            ..SecurityEvent::new(kind, self.clock.now())
+        };
+        audit::record(&self.database, event);
     }
 
     /// The time step of a code that shows that an authenticator has the seed; none if the code is wrong.
@@ -92,6 +114,7 @@ impl SecondFactors {
         proved: i64,
     ) -> Result<Enrolment, StorageError> {
         let (user, now) = (user.clone(), self.clock.now());
+        let person = user.clone();
         let (codes, hashes) = recovery_codes(&user);
         let factor = Factor {
             sealed: self.secrets.seal(&context(&user), seed),
@@ -105,6 +128,9 @@ impl SecondFactors {
             factors::set_recovery_codes(connection, &user, &hashes)?;
             Ok(Some(credential_versions::current(connection, &user)?))
         })?;
+        if credentials.is_some() {
+            self.record(&person, SecurityEventKind::AuthenticatorChanged, "set_up");
+        }
         Ok(match credentials {
             Some(credentials) => Enrolment::Done { codes, credentials },
             None => Enrolment::Outdated,
@@ -113,10 +139,15 @@ impl SecondFactors {
 
     /// Replaces the recovery codes of a user, and returns the new ones.
     pub(crate) fn renew_recovery_codes(&self, user: &ResourceId) -> Result<Vec<String>, StorageError> {
-        let user = user.clone();
+        let (user, person) = (user.clone(), user);
         let (codes, hashes) = recovery_codes(&user);
         self.database
             .write::<_, StorageError>(move |connection| Ok(factors::set_recovery_codes(connection, &user, &hashes)?))?;
+        self.record(
+            person,
+            SecurityEventKind::AuthenticatorChanged,
+            "recovery_codes_renewed",
+        );
         Ok(codes)
     }
 
@@ -131,7 +162,7 @@ impl SecondFactors {
             .filter(|method| !["otp", "mfa"].contains(&method.as_str()))
             .cloned()
             .collect();
-        self.database.write::<_, StorageError>(move |connection| {
+        let is_removed = self.database.write::<_, StorageError>(move |connection| {
             if credential_versions::hold(connection, &user)? != proved {
                 return Ok(false);
             }
@@ -141,7 +172,12 @@ impl SecondFactors {
             sessions::renew(connection, &session, credentials)?;
             sessions::set_methods(connection, &session, &kept)?;
             Ok(true)
-        })
+        })?;
+        if is_removed {
+            let user = &visitor.authentication.user;
+            self.record(user, SecurityEventKind::AuthenticatorChanged, "removed");
+        }
+        Ok(is_removed)
     }
 }
 

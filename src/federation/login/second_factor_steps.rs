@@ -121,7 +121,6 @@ impl Login {
                 self.complete(loaded, policy, authentication)
             }
             CodeCheck::Recovery => {
-                log::info!("a recovery code was used as a second factor");
                 self.add_proof(&mut authentication, &["mfa"]);
                 self.complete(loaded, policy, authentication)
             }

@@ -145,6 +145,23 @@ impl Transaction {
     }
 }
 
+impl LoginState {
+    /// The identity provider of the stage, if there is one.
+    pub(crate) fn provider(&self) -> Option<&IdentityProviderName> {
+        match self {
+            Self::Away { provider, .. } | Self::Linking { provider, .. } | Self::Waiting { provider, .. } => {
+                Some(provider)
+            }
+            Self::Asking { asserted, .. } => Some(&asserted.provider),
+            Self::Challenging { authentication, .. }
+            | Self::Mailed { authentication, .. }
+            | Self::Enrolling { authentication, .. }
+            | Self::Enrolled { authentication, .. } => authentication.identity_provider.as_ref(),
+            Self::Choosing | Self::Proving => None,
+        }
+    }
+}
+
 /// The stage of a login.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum LoginState {

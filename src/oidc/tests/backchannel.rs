@@ -92,7 +92,7 @@ fn clients_are_notified_however_a_session_ends() {
         ("another user logs in", |world, session| {
             let mut other = super::super::fixtures::authentication();
             other.user = "u2".into();
-            world.oidc.open_session(&other, Some(session)).unwrap();
+            world.oidc.open_session(&other, Some(session), None).unwrap();
         }),
         ("the user may no longer log in", |world, session| {
             world.delete_user();
@@ -123,7 +123,7 @@ fn new_login_of_the_same_user_keeps_the_sid() {
     let (world, session, sid) = logged_in();
     let again = world
         .oidc
-        .open_session(&super::super::fixtures::authentication(), Some(&session))
+        .open_session(&super::super::fixtures::authentication(), Some(&session), None)
         .unwrap();
     world.oidc.send_logouts().unwrap();
     assert!(told(&world).is_empty());

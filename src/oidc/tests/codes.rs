@@ -85,7 +85,7 @@ fn only_the_person_of_the_hint_answers_the_request() {
     let id_token = world.tokens().id_token.unwrap();
     let mut other = super::super::fixtures::authentication();
     other.user = "u2".into();
-    let session = world.oidc.open_session(&other, None).unwrap();
+    let session = world.oidc.open_session(&other, None, None).unwrap();
     world.put_somebody_else();
     let hinted = |prompt: &str| with(REQUEST, &[("id_token_hint", id_token.as_str()), ("prompt", prompt)]);
     let silent = redirect(world.oidc.authorize(&hinted("none"), Some(&session)).unwrap());
@@ -133,7 +133,7 @@ fn session_of_a_refused_identity_provider_gives_no_code() {
     let mut login = super::super::fixtures::authentication();
     login.identity_provider = Some("refused".into());
     world.link("refused");
-    let session = world.oidc.open_session(&login, None).unwrap();
+    let session = world.oidc.open_session(&login, None, None).unwrap();
     let Authorized::Login(request) = world.oidc.authorize(&with(REQUEST, &[]), Some(&session)).unwrap() else {
         panic!("a code")
     };
@@ -156,7 +156,7 @@ fn login_is_completed_only_with_its_own_session() {
         parameter(&world.oidc.complete(&request, &login, "gone").unwrap(), "error").as_deref(),
         Some("login_required")
     );
-    let mixed = world.oidc.open_session(&other, None).unwrap();
+    let mixed = world.oidc.open_session(&other, None, None).unwrap();
     assert_eq!(
         parameter(&world.oidc.complete(&request, &login, &mixed).unwrap(), "error").as_deref(),
         Some("login_required")

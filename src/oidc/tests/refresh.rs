@@ -131,7 +131,7 @@ fn a_user_of_the_same_id_in_another_store_is_somebody_else() {
     let world = World::new();
     let mut elsewhere = super::super::fixtures::authentication();
     elsewhere.store = "CORP".into();
-    let session = world.oidc.open_session(&elsewhere, None).unwrap();
+    let session = world.oidc.open_session(&elsewhere, None, None).unwrap();
     assert_eq!(world.oidc.session(&session).unwrap(), None);
 }
 

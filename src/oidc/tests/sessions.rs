@@ -9,7 +9,7 @@ fn a_session_returns_its_login_until_it_expires() {
     login.identity_provider = Some("google".into());
     world.link("google");
     login.amr = vec!["fed".to_owned(), "mfa".to_owned()];
-    let cookie = world.oidc.open_session(&login, None).unwrap();
+    let cookie = world.oidc.open_session(&login, None, None).unwrap();
     assert_eq!(world.oidc.session(&cookie).unwrap(), Some(login));
     world.advance(12 * 60 * 60 - 1);
     assert!(world.oidc.session(&cookie).unwrap().is_some());
@@ -39,7 +39,7 @@ fn new_login_of_the_same_user_moves_grants_to_new_session() {
     let before = world.login();
     let code = world.code(&before, &[]);
     let tokens = world.redeem(&code, &[]).unwrap();
-    let after = world.oidc.open_session(&authentication(), Some(&before)).unwrap();
+    let after = world.oidc.open_session(&authentication(), Some(&before), None).unwrap();
     assert_ne!(before, after);
     assert_eq!(world.oidc.session(&before).unwrap(), None);
     assert!(world.userinfo(&tokens.access_token).is_ok());
@@ -57,7 +57,7 @@ fn login_of_another_user_revokes_the_previous_grants() {
     let tokens = world.redeem(&world.code(&before, &[]), &[]).unwrap();
     let mut other = authentication();
     other.user = "u2".into();
-    world.oidc.open_session(&other, Some(&before)).unwrap();
+    world.oidc.open_session(&other, Some(&before), None).unwrap();
     assert_eq!(world.userinfo(&tokens.access_token), Err("invalid_token"));
 }
 
@@ -66,5 +66,5 @@ fn no_session_opens_for_an_identity_that_was_unlinked() {
     let world = World::new();
     let mut login = authentication();
     login.identity_provider = Some("google".into());
-    assert!(world.oidc.open_session(&login, None).is_err());
+    assert!(world.oidc.open_session(&login, None, None).is_err());
 }

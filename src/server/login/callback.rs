@@ -33,7 +33,7 @@ pub(super) async fn by_link(
         // An answer that was taken before: the page leads back to the login that the browser has, if any.
         Ok(None) => {
             let current = login_data.cookies(&request).map(|cookies| cookies.handle);
-            let stop = Stop::Denied(Denial::NotUnderWay);
+            let stop = Stop::Denied(Denial::NotUnderWay, None);
             return stopped((&login_data, &request), current.as_deref(), stop).await;
         }
         Err(stop) => return stop.into_page(),

@@ -1,7 +1,12 @@
 //! Writes the records that go with a change of an account: links, consents and granted memberships.
 
 use super::credentials;
-use crate::domain::{Link, MembershipGrant, ResourceId, SideRecord, StoreName, Timestamp};
+use crate::audit;
+use crate::domain::{
+    Link, MembershipGrant, RequestOrigin, ResourceId, SecurityEvent, SecurityEventKind, SideRecord, StoreName,
+    Timestamp,
+};
+use crate::storage::journal::StoredJournalEntry;
 use crate::storage::{
     SqlConnection, approvals, consents, credential_versions, factors, grants, group_grants, known_browsers, links,
     mail_codes, removals, sessions,
@@ -13,6 +18,10 @@ pub(super) struct RecordOwner<'a> {
     pub(super) store: &'a StoreName,
     pub(super) id: &'a ResourceId,
     pub(super) at: Timestamp,
+    /// The journal entry of the change, which names who makes it.
+    pub(super) change: Option<&'a StoredJournalEntry>,
+    /// Where the request of the change came from.
+    pub(super) origin: &'a RequestOrigin,
 }
 
 impl RecordOwner<'_> {
@@ -43,11 +52,49 @@ impl RecordOwner<'_> {
                 };
                 self.change_subject(connection, of_subject(old), of_subject(new))?;
             }
-            SideRecord::Consent(consent) => consents::insert(connection, consent, self.store, self.id, self.at)?,
-            SideRecord::Withdrawal(purpose) => consents::withdraw(connection, purpose, self.id, self.at)?,
+            SideRecord::Consent(consent) => {
+                consents::insert(connection, consent, self.store, self.id, self.at)?;
+                let mut event = self.event(SecurityEventKind::ConsentGiven);
+                event.object = Some(consent.purpose.clone());
+                audit::append(connection, &event)?;
+            }
+            SideRecord::Withdrawal(purpose) => {
+                consents::withdraw(connection, purpose, self.id, self.at)?;
+                let mut event = self.event(SecurityEventKind::ConsentWithdrawn);
+                event.object = Some(purpose.clone());
+                audit::append(connection, &event)?;
+            }
             SideRecord::Grant(grant) => self.grant(connection, grant)?,
         }
         Ok(())
+    }
+
+    /// A security event of the change.
+    fn event(&self, kind: SecurityEventKind) -> SecurityEvent {
+        SecurityEvent {
+            user: Some(self.id.clone()),
+            actor: self.change.map(|change| change.actor().to_owned()),
+            service_provider: self.change.map(|change| change.service_provider().clone()),
+            origin: self.origin.clone(),
+            ..SecurityEvent::new(kind, self.at)
+        }
+    }
+
+    /// A security event about an identity of the account.
+    fn identity_event(&self, kind: SecurityEventKind, link: &Link) -> SecurityEvent {
+        SecurityEvent {
+            identity_provider: Some(link.identity_provider.clone()),
+            object: Some(link.subject.clone()),
+            ..self.event(kind)
+        }
+    }
+
+    /// Records that the password was set or removed.
+    pub(super) fn record_password_change(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
+        Ok(audit::append(
+            connection,
+            &self.event(SecurityEventKind::PasswordChanged),
+        )?)
     }
 
     /// Makes a link, unless a removal of its provider has begun: whoever decided on the link decides again then, and
@@ -59,7 +106,9 @@ impl RecordOwner<'_> {
         links::insert(connection, link, self.store, self.id, self.at)?;
         links::forget_former(connection, link)?;
         credential_versions::advance(connection, self.id)?;
-        Ok(approvals::delete_of_identity(connection, link)?)
+        approvals::delete_of_identity(connection, link)?;
+        let event = self.identity_event(SecurityEventKind::Linked, link);
+        Ok(audit::append(connection, &event)?)
     }
 
     /// Records what an identity provider says about a membership in this group. It grants one only to a user who is linked
@@ -74,7 +123,9 @@ impl RecordOwner<'_> {
     /// Deletes a link and ends the sessions that began through its provider, but for one. With the last link to a provider
     /// end the memberships that it granted: one that is left makes the change stale.
     fn unlink(&self, connection: &mut SqlConnection, link: &Link, spared: Option<&str>) -> Result<(), StoreError> {
-        links::delete(connection, link, self.id)?;
+        if links::delete(connection, link, self.id)? {
+            audit::append(connection, &self.identity_event(SecurityEventKind::Unlinked, link))?;
+        }
         if !links::has(connection, self.id, &link.identity_provider)?
             && !group_grants::of_user(connection, self.id, &link.identity_provider)?.is_empty()
         {
@@ -117,7 +168,12 @@ impl RecordOwner<'_> {
         }
         for known in &linked {
             links::delete(connection, &known.link, self.id)?;
+            let event = self.identity_event(SecurityEventKind::Unlinked, &known.link);
+            audit::append(connection, &event)?;
         }
+        let mut event = self.event(SecurityEventKind::SubjectChanged);
+        event.object = new.as_ref().map(|new| new.subject.clone());
+        audit::append(connection, &event)?;
         if new.is_some() {
             links::forget_unlinked(connection, self.id)?;
         } else {

@@ -86,9 +86,9 @@ pub(super) fn attempt(
         .write(move |connection| begin_attempt(connection, &resource, now).map_err(StoreError::from))?;
     match attempt {
         PasswordAttempt::Locked(until) => Ok(PasswordCheck::Locked { until }),
-        PasswordAttempt::Compare(hash) => {
+        PasswordAttempt::Compare(hash, until) => {
             if !is_right(hash.as_deref())? {
-                return Ok(PasswordCheck::Invalid);
+                return Ok(PasswordCheck::wrong(until, now));
             }
             let resource = id.clone();
             store
@@ -119,7 +119,8 @@ pub(super) fn make_room(connection: &mut SqlConnection, id: &ResourceId, at: Tim
 
 enum PasswordAttempt {
     Locked(Timestamp),
-    Compare(Option<String>),
+    /// The hash to compare with, and the end of the lock that a wrong password begins; a time in the past if it begins none.
+    Compare(Option<String>, Timestamp),
 }
 
 fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp) -> QueryResult<PasswordAttempt> {
@@ -131,19 +132,20 @@ fn begin_attempt(connection: &mut SqlConnection, id: &ResourceId, now: Timestamp
         .pop();
     let Some((hash, failures, until)) = row else {
         count_unknown(connection)?;
-        return Ok(PasswordAttempt::Compare(None));
+        return Ok(PasswordAttempt::Compare(None, Timestamp(0)));
     };
     if until > now.0 {
         count_unknown(connection)?;
         return Ok(PasswordAttempt::Locked(Timestamp(until)));
     }
+    let until = locked_until(failures + 1, now);
     diesel::update(credentials::table.find(id.as_str()))
         .set((
             credentials::failures.eq(failures + 1),
-            credentials::locked_until.eq(locked_until(failures + 1, now).0),
+            credentials::locked_until.eq(until.0),
         ))
         .execute(connection)?;
-    Ok(PasswordAttempt::Compare(hash))
+    Ok(PasswordAttempt::Compare(hash, until))
 }
 
 /// Counts an attempt that has no row of its own or no use for it: the work of any other attempt.

@@ -9,11 +9,13 @@ use diesel::sql_types::BigInt;
 use super::account_records::RecordOwner;
 use super::row::Row;
 use super::{SqlUserstore, conditions, credentials, indexed, members, unique};
+use crate::audit::origin;
 use crate::domain::change::MembershipDelta;
 use crate::domain::provenance::{self, Provenance};
 use crate::domain::unique::UniqueValue;
 use crate::domain::{
-    Attributes, Document, Kind, Precondition, Resource, ResourceId, SideRecord, StoreName, Timestamp, Version,
+    Attributes, Document, Kind, Precondition, RequestOrigin, Resource, ResourceId, SideRecord, StoreName, Timestamp,
+    Version,
 };
 use crate::storage::connection::{PreparedDsl, SuffixDsl};
 use crate::storage::tables::{attribute_values, resources};
@@ -30,6 +32,8 @@ pub(super) struct PreparedWrite {
     pub(super) journal: Vec<journal::StoredJournalEntry>,
     /// The side records other than journal entries.
     pub(super) side_records: Vec<SideRecord>,
+    /// Where the request of the change came from.
+    origin: RequestOrigin,
 }
 
 pub(super) enum PreparedAction {
@@ -102,6 +106,7 @@ impl PreparedWrite {
             step,
             journal: Vec::new(),
             side_records: Vec::new(),
+            origin: origin::current(),
         };
         for side_record in side_records {
             match side_record {
@@ -185,6 +190,9 @@ impl PreparedWrite {
         conditions::check_subject_change(connection, &self.id, &self.side_records)?;
         if state.password.is_some() || state.closed {
             self.end_sessions(connection)?;
+        }
+        if state.password.is_some() {
+            self.owner().record_password_change(connection)?;
         }
         if !state.keeps_values || form != state.form {
             self.update_values(connection, state)?;
@@ -399,14 +407,20 @@ impl PreparedWrite {
     }
 
     fn write_side_records(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
-        let owner = RecordOwner {
-            store: &self.store,
-            id: &self.id,
-            at: self.at,
-        };
+        let owner = self.owner();
         self.side_records
             .iter()
             .try_for_each(|side_record| owner.write(connection, side_record))
+    }
+
+    fn owner(&self) -> RecordOwner<'_> {
+        RecordOwner {
+            store: &self.store,
+            id: &self.id,
+            at: self.at,
+            change: self.journal.first(),
+            origin: &self.origin,
+        }
     }
 
     /// The actor that grants memberships with this write.
