@@ -26,6 +26,9 @@ pub(super) const REPORT_EVERY: Duration = Duration::from_mins(1);
 /// The interval for looking for unfinished removals of identity providers.
 pub(super) const REMOVALS_EVERY: Duration = Duration::from_secs(20);
 
+/// The interval for looking for memberships that an interrupted end of an identity left.
+pub(super) const MEMBERSHIPS_EVERY: Duration = Duration::from_mins(10);
+
 /// The interval for looking for logouts to send to service providers.
 pub(super) const LOGOUTS_EVERY: Duration = Duration::from_secs(1);
 

@@ -27,6 +27,7 @@ pub(super) fn start(
     let mut tasks = vec![
         PeriodicTask::start(periodic_task::EVERY, cleanup)?,
         PeriodicTask::start(periodic_task::REPORT_EVERY, report)?,
+        PeriodicTask::start(periodic_task::MEMBERSHIPS_EVERY, memberships_of(remover.clone()))?,
         PeriodicTask::start(periodic_task::REMOVALS_EVERY, removal_of(remover))?,
     ];
     tasks.extend(logout_senders(oidc)?);
@@ -55,6 +56,15 @@ fn cleanup_of(
         match swept {
             Ok(count) => log::debug!("{count} expired logins and approval requests removed"),
             Err(error) => log::warn!("expired logins could not be removed: {error}"),
+        }
+    }
+}
+
+/// Withdraws memberships that identity providers granted to people whose identities have ended.
+fn memberships_of(remover: ProviderRemover) -> impl Fn() + Send + 'static {
+    move || {
+        if let Err(error) = remover.withdraw_memberships() {
+            log::warn!("memberships of former identities could not be withdrawn and will be retried: {error}");
         }
     }
 }

@@ -6,24 +6,25 @@ use super::{Directory, DirectoryError};
 use crate::domain::patch::{PatchOp, PatchOperation};
 use crate::domain::path::Path;
 use crate::domain::schema::Registry;
-use crate::domain::{
-    Actor, Change, IdentityProviderName, Kind, MembershipGrant, Operation, Precondition, ResourceId, SideRecord,
-};
+use crate::domain::{Actor, Change, Kind, MembershipGrant, Operation, Precondition, ResourceId, SideRecord};
 use crate::storage::{Database, group_grants};
 use crate::userstore::StoreError;
 
+/// The most memberships that are withdrawn at once.
+const MOST: i64 = 1000;
+
 impl Directory {
-    /// Takes a user out of the groups that an identity provider added them to; without one, that any did.
-    pub(crate) fn withdraw_granted(
+    /// Takes users out of the groups that an identity provider added them to, where they are not linked to it any more: one
+    /// user, or all. Returns how many memberships there were.
+    pub(crate) fn withdraw_outdated(
         &self,
         database: &Database,
         actor: &Actor,
-        (user, provider): (&ResourceId, Option<&IdentityProviderName>),
-    ) -> Result<(), DirectoryError> {
-        let granted = database.read::<_, StoreError>(|connection| group_grants::of_user_at_any(connection, user))?;
-        let actor = actor.in_every_store();
-        let is_meant = |of: &IdentityProviderName| provider.is_none_or(|provider| provider == of);
-        for (identity_provider, group) in granted.into_iter().filter(|(of, _)| is_meant(of)) {
+        user: Option<&ResourceId>,
+    ) -> Result<usize, DirectoryError> {
+        let outdated = database.read::<_, StoreError>(|connection| group_grants::outdated(connection, user, MOST))?;
+        let count = outdated.len();
+        for (user, identity_provider, group) in outdated {
             let grant = SideRecord::Grant(MembershipGrant {
                 user: user.clone(),
                 identity_provider,
@@ -31,7 +32,7 @@ impl Directory {
             });
             let change = Change {
                 actor: actor.clone(),
-                operation: membership(self.registry(), &group, user, false)?,
+                operation: membership(self.registry(), &group, &user, false)?,
                 side_records: vec![grant],
             };
             match self.apply(change) {
@@ -39,7 +40,7 @@ impl Directory {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(count)
     }
 }
 

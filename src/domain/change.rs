@@ -194,8 +194,8 @@ pub enum SideRecord {
         for_good: bool,
     },
     /// A SCIM client that is trusted to know subjects says that the account is another subject's, or nobody's. If the one
-    /// that it named before is linked, or was, the account was in the wrong hands: every way into it ends. The change is
-    /// refused if the new subject has another account, and stale while an identity provider grants a membership.
+    /// that it named before another, the account was in the wrong hands: every way into it ends. The change is refused if the
+    /// new subject has another account.
     SubjectChange {
         /// The identity provider of the subjects.
         identity_provider: IdentityProviderName,

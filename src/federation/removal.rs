@@ -54,6 +54,7 @@ pub struct Affected {
 }
 
 /// Removes identity providers.
+#[derive(Clone)]
 pub struct ProviderRemover {
     directory: Arc<Directory>,
     database: Database,
@@ -161,6 +162,17 @@ impl ProviderRemover {
                 before = now;
             }
         }
+        Ok(())
+    }
+
+    /// Withdraws memberships that identity providers granted to people who are not linked to them any more: what was
+    /// interrupted when their identities ended.
+    pub fn withdraw_memberships(&self) -> Result<(), FederationError> {
+        let actor = Actor {
+            principal: Principal::Job("memberships".to_owned()),
+            service_provider: ServiceProviderName::RESIDENT,
+        };
+        while self.directory.withdraw_outdated(&self.database, &actor, None)? > 0 {}
         Ok(())
     }
 

@@ -1,17 +1,12 @@
 //! Unlinks an identity from an account, with the provider's grants and sessions.
 
-use crate::directory::{Directory, DirectoryError};
+use crate::directory::Directory;
 use crate::domain::change::Transfer;
 use crate::domain::{
-    Actor, Change, IdentityProviderName, Kind, Link, Operation, Precondition, Principal, ResourceId, SideRecord,
-    provenance,
+    Actor, Change, Kind, Link, Operation, Precondition, Principal, ResourceId, SideRecord, provenance,
 };
 use crate::federation::error::FederationError;
-use crate::storage::{Database, StorageError, group_grants, links};
-use crate::userstore::StoreError;
-
-/// Most attempts of one unlinking. A login that grants a membership meanwhile makes another one necessary.
-const ATTEMPTS: usize = 8;
+use crate::storage::{Database, StorageError, links};
 
 /// The actor that unlinks an identity, and the stores that hold it.
 pub(crate) struct UnlinkContext<'a> {
@@ -28,24 +23,11 @@ impl UnlinkContext<'_> {
     /// Deletes the link and ends the sessions that began through its provider. Unless the account has another identity at
     /// the provider, also withdraws the provider's grants, and makes the actor the writer of its values.
     pub(crate) fn unlink(&self, user: &ResourceId, link: &Link) -> Result<(), FederationError> {
-        for _ in 1..ATTEMPTS {
-            match self.try_unlink(user, link) {
-                // A login has granted a membership meanwhile.
-                Err(DirectoryError::Store(StoreError::Superseded))
-                    if self.has_grants(user, &link.identity_provider)? => {}
-                outcome => return Ok(outcome?),
-            }
-        }
-        Ok(self.try_unlink(user, link)?)
-    }
-
-    fn try_unlink(&self, user: &ResourceId, link: &Link) -> Result<(), DirectoryError> {
         let provider = &link.identity_provider;
         let others = self
             .database
-            .read::<_, StoreError>(|connection| links::of_user(connection, user))?;
+            .read::<_, StorageError>(|connection| links::of_user(connection, user))?;
         let is_twin = |other: &links::LinkRecord| other.link.identity_provider == *provider && other.link != *link;
-        // The link goes last, so that an interrupted run still finds it and can be repeated; the sessions end with it.
         let operation = if others.iter().any(is_twin) {
             Operation::Patch {
                 kind: Kind::USER,
@@ -54,8 +36,6 @@ impl UnlinkContext<'_> {
                 precondition: Precondition::None,
             }
         } else {
-            self.directory
-                .withdraw_granted(self.database, self.actor, (user, Some(provider)))?;
             Operation::Transfer {
                 kind: Kind::USER,
                 id: user.clone(),
@@ -80,14 +60,10 @@ impl UnlinkContext<'_> {
             operation,
             side_records: proof.into_iter().chain([unlink]).collect(),
         };
-        self.directory.apply(change).map(|_| ())
-    }
-
-    /// Whether the provider grants the user a membership.
-    fn has_grants(&self, user: &ResourceId, provider: &IdentityProviderName) -> Result<bool, FederationError> {
-        let granted = self
-            .database
-            .read::<_, StorageError>(|connection| group_grants::of_user(connection, user, provider))?;
-        Ok(!granted.is_empty())
+        self.directory.apply(change)?;
+        // The memberships go last: no login grants any more. A run that is interrupted leaves them to the server.
+        self.directory
+            .withdraw_outdated(self.database, &self.actor.in_every_store(), Some(user))?;
+        Ok(())
     }
 }

@@ -102,6 +102,9 @@ impl Oidc {
         let grant = grant.ok_or(INVALID_GRANT)?;
         let fits = grant.client_id == client.client_id
             && grant.redirect_uri == redirect_uri
+            // The registration may have changed since the code was issued.
+            && client.may_redirect_to(redirect_uri)
+            && !(client.needs_pkce() && grant.code_challenge.is_none())
             && pkce::holds(grant.code_challenge.as_deref(), verifier);
         let user = if fits {
             self.user_of(&grant, &grant.scope)?

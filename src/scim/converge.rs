@@ -280,7 +280,7 @@ fn new_subject(caller: &Caller, resource_type: &ResourceType, attributes: &Attri
 }
 
 /// Whether a first login made an account for the subject meanwhile.
-pub(super) fn is_superseded(error: &ScimError) -> bool {
+fn is_superseded(error: &ScimError) -> bool {
     let cause = error
         .cause
         .as_deref()

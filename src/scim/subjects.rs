@@ -1,10 +1,13 @@
 //! Changes of users by clients that know the subjects of an identity provider: their `externalId` says whose account it is.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::converge::{Adoption, is_superseded, taken};
+use super::converge::{Adoption, taken};
 use super::{Caller, Scim, ScimError, ScimErrorKind};
 use crate::directory::Outcome;
+use crate::domain::backoff::Backoff;
 use crate::domain::change::{SubjectSource, Transfer};
 use crate::domain::patch::PatchOp;
 use crate::domain::{Kind, Operation, Precondition, Relations, Resource, ResourceId, SideRecord, Version, provenance};
@@ -12,7 +15,11 @@ use crate::storage::{StorageError, links};
 use crate::userstore::StoreError;
 
 /// Most attempts of one change of a subject. It is tried again if the account changed meanwhile.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: u32 = 40;
+/// The waits between them, about three seconds in all.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(100));
+/// The detail of the error when all attempts met another change.
+const BUSY: &str = "Others change this user at the moment. Repeat the request.";
 
 impl Scim {
     /// Changes a user, and says so if a client that knows the subjects of a provider names another subject.
@@ -39,42 +46,57 @@ impl Scim {
                 return self.apply_with(caller, operation, Vec::new());
             };
             let old = external_id(&account);
-            let new = match &named {
-                NamedExternalId::Unsaid => old.clone(),
-                NamedExternalId::Removed => None,
-                NamedExternalId::Set(new) => Some(new.clone()),
-            };
+            let new = named.after(old.as_deref());
             // A replacement that does not name it keeps it: it says whose account it is.
-            if let (NamedExternalId::Unsaid, Operation::Replace { attributes, .. }) = (&named, &mut operation) {
-                attributes.extend(old.iter().map(|old| ("externalId".to_owned(), old.as_str().into())));
-            }
-            let subject = new.clone();
-            let change = |old, new| SideRecord::SubjectChange {
-                identity_provider: adoption.identity_provider.clone(),
-                issuer: adoption.issuer.clone(),
-                old,
-                new,
-            };
+            let keeps = named == NamedExternalId::Unsaid && keep_external_id(&mut operation, old.as_deref());
             if old == new {
-                let is_said = matches!(named, NamedExternalId::Set(_));
-                let writer = account.writers.writers().remove("externalId");
-                if let Some(writer) = writer.filter(|writer| is_said && *writer != caller.actor.writer()) {
-                    let stated = self.take_subject_over(caller, (&id, writer), change(None, new));
-                    stated.map_err(|error| self.subject_taken(adoption, subject.as_deref()).unwrap_or(error))?;
-                }
-                return self.apply_with(caller, operation, Vec::new());
+                self.take_subject_over(caller, adoption, (&account, &named))?;
             }
-            let conditional = on_version(operation.clone(), account.version);
-            let has_own_condition = conditional.is_none();
+            let change = (old != new).then(|| {
+                let stated = old.clone().filter(|_| self.is_stated(adoption, &account));
+                adoption.subject_change(stated, new.clone())
+            });
+            let has_changed = change.is_some();
+            // What is decided here rests on the account as it was read.
+            let conditional = on_version(&operation, account.version).filter(|_| keeps || has_changed);
+            let is_conditional = conditional.is_some();
             let asked = conditional.unwrap_or_else(|| operation.clone());
-            match self.change_subject(caller, &id, asked, change(old, new)) {
-                // The account changed meanwhile: whose it was is asked again.
-                Err(error) if is_stale(&error) && !has_own_condition && attempt < ATTEMPTS => {}
+            match self.apply_with(caller, asked, change.into_iter().collect()) {
+                Err(error) if is_stale(&error) && is_conditional => {
+                    if attempt == ATTEMPTS {
+                        return Err(ScimErrorKind::Unavailable.because(BUSY));
+                    }
+                    std::thread::sleep(BACKOFF.wait(attempt));
+                }
                 Err(error) if taken(&error).is_some_and(|attribute| attribute == "externalId") => {
-                    return Err(self.subject_taken(adoption, subject.as_deref()).unwrap_or(error));
+                    return Err(self.subject_taken(adoption, new.as_deref()).unwrap_or(error));
+                }
+                Ok(outcome) if has_changed => {
+                    self.withdraw_outdated(caller, &id);
+                    return Ok(outcome);
                 }
                 done => return done,
             }
+        }
+    }
+
+    /// Whether a client that is trusted to know these subjects wrote the `externalId` of an account.
+    fn is_stated(&self, adoption: &Adoption, account: &Resource) -> bool {
+        let writers = account.writers.writers();
+        let mut sources = self.subject_sources().into_iter();
+        sources.any(|source| {
+            writers.get("externalId") == Some(&source.writer)
+                && source.identity_provider == adoption.identity_provider
+                && source.issuer == adoption.issuer
+        })
+    }
+
+    /// Takes the user out of the groups that an identity provider added somebody else to. What fails is done later: the
+    /// server repeats it.
+    fn withdraw_outdated(&self, caller: &Caller, id: &ResourceId) {
+        let actor = caller.actor.in_every_store();
+        if let Err(error) = self.directory.withdraw_outdated(&self.database, &actor, Some(id)) {
+            log::warn!("memberships that an identity provider granted could not be withdrawn yet: {error}");
         }
     }
 
@@ -91,44 +113,34 @@ impl Scim {
         sources.collect()
     }
 
-    /// Makes a change by which an account may become another subject's. What identity providers granted to the subject
-    /// before is withdrawn first.
-    fn change_subject(
-        &self,
-        caller: &Caller,
-        id: &ResourceId,
-        operation: Operation,
-        change: SideRecord,
-    ) -> Result<Outcome, ScimError> {
-        for _ in 1..ATTEMPTS {
-            match self.apply_with(caller, operation.clone(), vec![change.clone()]) {
-                Err(error) if is_superseded(&error) => {
-                    self.directory
-                        .withdraw_granted(&self.database, &caller.actor, (id, None))?;
-                }
-                done => return done,
-            }
-        }
-        self.apply_with(caller, operation, vec![change])
-    }
-
-    /// Makes the `externalId` of an account the statement of the client, which says the same as its writer.
+    /// Makes the `externalId` of an account the statement of the client, if the client says the same as another writer.
     fn take_subject_over(
         &self,
         caller: &Caller,
-        (id, writer): (&ResourceId, String),
-        change: SideRecord,
-    ) -> Result<Outcome, ScimError> {
+        adoption: &Adoption,
+        (account, named): (&Resource, &NamedExternalId),
+    ) -> Result<(), ScimError> {
+        let NamedExternalId::Set(subject) = named else {
+            return Ok(());
+        };
+        let writer = account.writers.writers().remove("externalId");
+        let Some(from) = writer.filter(|writer| *writer != caller.actor.writer()) else {
+            return Ok(());
+        };
         let taken_over = Operation::Transfer {
             kind: Kind::USER,
-            id: id.clone(),
+            id: account.id.clone(),
             transfer: Transfer {
-                from: writer,
+                from,
                 paths: vec!["externalId".to_owned()],
                 to: caller.actor.writer(),
             },
         };
-        self.change_subject(caller, id, taken_over, change)
+        let change = adoption.subject_change(None, Some(subject.clone()));
+        self.apply_with(caller, taken_over, vec![change])
+            .map_err(|error| self.subject_taken(adoption, Some(subject)).unwrap_or(error))?;
+        self.withdraw_outdated(caller, &account.id);
+        Ok(())
     }
 
     /// The conflict of a subject that has another account. `None` if it has none any more.
@@ -145,10 +157,45 @@ impl Scim {
 }
 
 /// The statement of an operation about the `externalId` of a user.
+#[derive(PartialEq, Eq)]
 enum NamedExternalId {
     Unsaid,
     Removed,
     Set(String),
+}
+
+impl NamedExternalId {
+    /// The `externalId` after the operation.
+    fn after(&self, old: Option<&str>) -> Option<String> {
+        match self {
+            Self::Unsaid => old.map(str::to_owned),
+            Self::Removed => None,
+            Self::Set(new) => Some(new.clone()),
+        }
+    }
+}
+
+impl Adoption {
+    /// The statement that an account is another subject's.
+    fn subject_change(&self, old: Option<String>, new: Option<String>) -> SideRecord {
+        SideRecord::SubjectChange {
+            identity_provider: self.identity_provider.clone(),
+            issuer: self.issuer.clone(),
+            old,
+            new,
+        }
+    }
+}
+
+/// Adds the `externalId` that an account has to a replacement. `false` if there is none to add.
+fn keep_external_id(operation: &mut Operation, old: Option<&str>) -> bool {
+    match (operation, old) {
+        (Operation::Replace { attributes, .. }, Some(old)) => {
+            attributes.insert("externalId".to_owned(), old.into());
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Returns the user that an operation changes, and its statement about the `externalId`.
@@ -180,7 +227,8 @@ fn named_external_id(operation: &Operation) -> Option<(ResourceId, NamedExternal
 }
 
 /// Makes an operation depend on a version. `None` if it has a condition of its own.
-fn on_version(mut operation: Operation, version: Version) -> Option<Operation> {
+fn on_version(operation: &Operation, version: Version) -> Option<Operation> {
+    let mut operation = operation.clone();
     match &mut operation {
         Operation::Replace { precondition, .. } | Operation::Patch { precondition, .. }
             if *precondition == Precondition::None =>

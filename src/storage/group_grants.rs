@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::connection::{SqlConnection, SuffixDsl};
-use super::tables::group_grants;
+use super::tables::{group_grants, links};
 use crate::domain::{IdentityProviderName, MembershipGrant, ResourceId};
 
 /// Records that the provider granted a membership, or no longer grants it.
@@ -39,19 +39,35 @@ pub fn of_user(
     Ok(groups.into_iter().map(ResourceId::from).collect())
 }
 
-/// Returns the groups that any provider added a user to, and the provider of each.
-pub(crate) fn of_user_at_any(
+/// A membership that an identity provider granted: the user, the provider and the group.
+pub(crate) type Granted = (ResourceId, IdentityProviderName, ResourceId);
+
+/// Returns at most `limit` memberships that a provider granted to a user, or to any, who is not linked to it any more.
+pub(crate) fn outdated(
     connection: &mut SqlConnection,
-    user: &ResourceId,
-) -> QueryResult<Vec<(IdentityProviderName, ResourceId)>> {
-    let rows: Vec<(IdentityProviderName, String)> = group_grants::table
-        .filter(group_grants::resource_id.eq(user.as_str()))
-        .select((group_grants::identity_provider, group_grants::group_id))
-        .load(connection)?;
-    let found = rows
+    user: Option<&ResourceId>,
+    limit: i64,
+) -> QueryResult<Vec<Granted>> {
+    let linked = links::table
+        .filter(links::resource_id.eq(group_grants::resource_id))
+        .filter(links::identity_provider.eq(group_grants::identity_provider));
+    let mut query = group_grants::table
+        .filter(diesel::dsl::not(diesel::dsl::exists(linked)))
+        .select((
+            group_grants::resource_id,
+            group_grants::identity_provider,
+            group_grants::group_id,
+        ))
+        .limit(limit)
+        .into_boxed();
+    if let Some(user) = user {
+        query = query.filter(group_grants::resource_id.eq(user.as_str()));
+    }
+    let rows: Vec<(String, String, String)> = query.load(connection)?;
+    let granted = rows
         .into_iter()
-        .map(|(provider, group)| (provider, ResourceId::from(group)));
-    Ok(found.collect())
+        .map(|(user, provider, group)| (user.into(), provider.into(), group.into()));
+    Ok(granted.collect())
 }
 
 /// Deletes the records of a deleted user or group.

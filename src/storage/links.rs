@@ -3,7 +3,8 @@
 use diesel::prelude::*;
 
 use super::connection::{PreparedDsl, SqlConnection, SuffixDsl};
-use super::tables::{credentials, former_links, links};
+use super::random;
+use super::tables::{credentials, former_links, links, past_links};
 use crate::domain::{IdentityProviderName, Link, ResourceId, StoreName, Timestamp};
 
 /// A stored link.
@@ -127,12 +128,12 @@ pub fn touch(
         .map(|_| ())
 }
 
-/// Records that an identity was unlinked from an account that stays. If the person or an administrator did it, the subject
-/// alone does not lead to that account until it is linked again with a proof.
+/// Records that the person or an administrator unlinked an identity from an account that stays. Until it is linked again
+/// with a proof, the subject alone does not lead to that account.
 pub(crate) fn remember_unlinked(
     connection: &mut SqlConnection,
     link: &Link,
-    (resource_id, needs_proof): (&ResourceId, bool),
+    resource_id: &ResourceId,
     at: Timestamp,
 ) -> QueryResult<()> {
     let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
@@ -144,7 +145,6 @@ pub(crate) fn remember_unlinked(
             former_links::subject.eq(&link.subject),
             former_links::at.eq(at.0),
             former_links::resource_id.eq(Some(resource_id.as_str())),
-            former_links::needs_proof.eq(needs_proof),
         ))
         .execute(connection)
         .map(|_| ())
@@ -180,35 +180,33 @@ pub(crate) fn had_another(
     resource_id: &ResourceId,
     link: Option<&Link>,
 ) -> QueryResult<bool> {
-    let known: Vec<(String, String, String)> = former_links::table
-        .filter(former_links::resource_id.eq(resource_id.as_str()))
-        .select((
-            former_links::identity_provider,
-            former_links::issuer,
-            former_links::subject,
-        ))
+    let known: Vec<String> = past_links::table
+        .filter(past_links::resource_id.eq(resource_id.as_str()))
+        .select(past_links::fingerprint)
         .load(connection)?;
-    let is_this = |(provider, issuer, subject): &(String, String, String)| {
-        link.is_some_and(|link| {
-            *provider == *link.identity_provider.as_str() && *issuer == link.issuer && *subject == link.subject
-        })
-    };
-    Ok(!known.iter().all(is_this))
+    let this = link.map(fingerprint);
+    Ok(known.iter().any(|known| this.as_ref() != Some(known)))
 }
 
-/// Forgets which identities were unlinked from an account, because it gets another subject.
-pub(crate) fn forget_unlinked(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
+/// The fingerprint of an identity.
+fn fingerprint(link: &Link) -> String {
+    let provider = &link.identity_provider;
+    random::fingerprint(&format!("identity/{provider}\n{}\n{}", link.issuer, link.subject))
+}
+
+/// Forgets which identities were linked to an account, because it becomes another subject's, and nothing of theirs is left.
+pub(crate) fn forget_past(connection: &mut SqlConnection, resource_id: &ResourceId) -> QueryResult<()> {
+    diesel::delete(past_links::table.filter(past_links::resource_id.eq(resource_id.as_str()))).execute(connection)?;
     diesel::delete(former_links::table.filter(former_links::resource_id.eq(resource_id.as_str())))
         .execute(connection)
         .map(|_| ())
 }
 
-/// Returns the account from which an identity was unlinked, and to which it is linked again only with a proof.
+/// Returns the account from which an identity was unlinked.
 pub(crate) fn unlinked_from(connection: &mut SqlConnection, link: &Link) -> QueryResult<Option<ResourceId>> {
     let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
     let found: Option<Option<String>> = former_links::table
         .find(key)
-        .filter(former_links::needs_proof)
         .select(former_links::resource_id)
         .first(connection)
         .optional()?;
@@ -229,13 +227,23 @@ pub(crate) fn lock_subject(connection: &mut SqlConnection, subject: &str) -> Que
         .map(|_| ())
 }
 
-/// Removes a link of a user. `false` if the user does not have it.
+/// Removes a link of a user, and remembers that there was one. `false` if the user does not have it.
 pub fn delete(connection: &mut SqlConnection, link: &Link, resource_id: &ResourceId) -> QueryResult<bool> {
     let key = (link.identity_provider.as_str(), &link.issuer, &link.subject);
     let theirs = links::table
         .find(key)
         .filter(links::resource_id.eq(resource_id.as_str()));
-    diesel::delete(theirs).execute(connection).map(|rows| rows == 1)
+    if diesel::delete(theirs).execute(connection)? == 0 {
+        return Ok(false);
+    }
+    diesel::insert_into(past_links::table)
+        .values((
+            past_links::resource_id.eq(resource_id.as_str()),
+            past_links::fingerprint.eq(fingerprint(link)),
+        ))
+        .suffix(" ON CONFLICT DO NOTHING")
+        .execute(connection)?;
+    Ok(true)
 }
 
 /// Whether a user has a link at an identity provider. On PostgreSQL it cannot be deleted until the transaction ends.
@@ -286,6 +294,10 @@ pub fn idle(
 
 /// Deletes every link of a user, as deleting the user does, and records that the subjects were linked before.
 pub(crate) fn unlink_all(connection: &mut SqlConnection, resource_id: &ResourceId, at: Timestamp) -> QueryResult<()> {
+    diesel::delete(past_links::table.filter(past_links::resource_id.eq(resource_id.as_str())))
+        .returning(past_links::fingerprint)
+        .prepared()
+        .load::<String>(connection)?;
     // Of identities that were unlinked before it is remembered that their account was deleted.
     diesel::update(former_links::table.filter(former_links::resource_id.eq(resource_id.as_str())))
         .set((former_links::resource_id.eq(None::<String>), former_links::at.eq(at.0)))

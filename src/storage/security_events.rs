@@ -84,7 +84,7 @@ pub fn newest(connection: &mut SqlConnection, filter: &EventFilter, limit: i64) 
 }
 
 /// Deletes at most `limit` events from before a time. Returns their number.
-pub(crate) fn delete_before(connection: &mut SqlConnection, before: Timestamp, limit: i64) -> QueryResult<usize> {
+pub fn delete_before(connection: &mut SqlConnection, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let next: Vec<i64> = security_events::table
         .filter(security_events::at.lt(before.0))
         .order(security_events::at)

@@ -207,7 +207,13 @@ diesel::table! {
         subject -> Text,
         at -> BigInt,
         resource_id -> Nullable<Text>,
-        needs_proof -> Bool,
+    }
+}
+
+diesel::table! {
+    past_links (resource_id, fingerprint) {
+        resource_id -> Text,
+        fingerprint -> Text,
     }
 }
 
@@ -485,3 +491,4 @@ diesel::joinable!(access_tokens -> grants (grant_id));
 diesel::joinable!(refresh_tokens -> grants (grant_id));
 
 diesel::allow_tables_to_appear_in_same_query!(identity_locks, links);
+diesel::allow_tables_to_appear_in_same_query!(group_grants, links);

@@ -365,12 +365,53 @@ fn unlinked_identity_grants_no_membership() {
 }
 
 #[test]
-fn account_changes_hands_without_granted_memberships() {
+fn wrong_person_with_a_password_alone_is_out() {
+    for next in [Some("sub-ann"), None] {
+        let rig = rig();
+        let id = synced(
+            &rig,
+            "hr",
+            &json!({"userName": "bob", "externalId": "sub-bob", "password": "correct horse battery"}),
+        );
+        correct(&rig, &id, (Some("sub-bob"), next)).unwrap();
+        let has_password = rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap();
+        assert!(!has_password, "{next:?}");
+    }
+}
+
+#[test]
+fn correction_keeps_the_password_that_it_sets() {
     let rig = rig();
-    let (id, group) = (completed(rig.login(&bob())).user, group(&rig));
-    grant(&rig, &id, &group).unwrap();
-    assert!(is_stale(correct(&rig, &id, (Some("sub-bob"), Some("sub-ann")))));
-    assert_eq!(completed(rig.login(&bob())).user, id);
+    let id = synced(&rig, "hr", &json!({"userName": "bob", "externalId": "sub-bob"}));
+    let replacement = Operation::Replace {
+        kind: Kind::USER,
+        id: id.clone(),
+        attributes: json!({"userName": "ann", "externalId": "sub-ann", "password": "correct horse battery"})
+            .as_object()
+            .unwrap()
+            .clone(),
+        precondition: Precondition::None,
+    };
+    let correction = SideRecord::SubjectChange {
+        identity_provider: google(),
+        issuer: ISSUER.to_owned(),
+        old: Some("sub-bob".to_owned()),
+        new: Some("sub-ann".to_owned()),
+    };
+    apply(&rig, client("hr"), replacement, vec![correction]).unwrap();
+    assert!(rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap());
+}
+
+#[test]
+fn past_identity_that_moved_on_is_remembered() {
+    let rig = rig();
+    let id = completed(rig.login(&bob())).user;
+    unlink(&rig, &id, "sub-bob");
+    set(&rig, "hr", &id, ("password", json!("correct horse battery")));
+    let elsewhere = completed(rig.login(&json!({"sub": "sub-bob", "nick": "robert"}))).user;
+    assert_ne!(elsewhere, id);
+    correct(&rig, &id, (None, Some("sub-ann"))).unwrap();
+    assert!(!rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap());
 }
 
 #[test]

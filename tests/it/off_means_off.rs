@@ -594,7 +594,7 @@ enum AtAnEnd {
 }
 
 /// Every table with a column that may name a person, a session or a grant.
-const TABLES: [(&str, AtAnEnd); 32] = [
+const TABLES: [(&str, AtAnEnd); 33] = [
     ("access_tokens", AtAnEnd::Dies),
     ("approvals", AtAnEnd::Decides),
     ("attribute_values", AtAnEnd::LetsNobodyIn),
@@ -617,6 +617,7 @@ const TABLES: [(&str, AtAnEnd); 32] = [
     ("members", AtAnEnd::LetsNobodyIn),
     ("outbound", AtAnEnd::LetsNobodyIn),
     ("outbound_members", AtAnEnd::LetsNobodyIn),
+    ("past_links", AtAnEnd::LetsNobodyIn),
     ("pushed_requests", AtAnEnd::LetsNobodyIn),
     ("recovery_codes", AtAnEnd::Decides),
     ("refresh_tokens", AtAnEnd::Dies),

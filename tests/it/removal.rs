@@ -351,7 +351,7 @@ fn unlinking_ends_the_sessions_of_the_link_with_it() {
     use vestibule::domain::login::Authentication;
     use vestibule::storage::sessions;
     let rig = rig();
-    let user = completed(rig.login(&json!({"sub": "sub-ann", "nick": "ann", "groups": []}))).user;
+    let user = completed(rig.login(&person("ann"))).user;
     let login = Authentication {
         store: StoreName::PRIMARY,
         user: user.clone(),

@@ -22,13 +22,15 @@ use vestibule::domain::patch::MemberStep;
 use vestibule::domain::query::{Page, Query, Sort, SortKey, SortPosition, Start};
 use vestibule::domain::schema::Registry;
 use vestibule::domain::{
-    Clock, IdentityProviderName, Kind, Link, Precondition, Relations, ResourceId, StoreName, TargetName, Timestamp,
+    Clock, IdentityProviderName, Kind, Link, Precondition, Relations, ResourceId, SecurityEventKind, StoreName,
+    TargetName, Timestamp,
 };
 use vestibule::storage::outbound_claim::{self, Claim};
 use vestibule::storage::{
     Database, DatabaseUrl, SqlConnection, StorageError, approvals, client_assertions, consents, factors, grants,
     identity_locks, intents, journal, known_browsers, ldap_entries, links, login_transactions, logouts, mail_codes,
-    migrate, outbound, outbound_members, pushed_requests, random, scim_tokens, sessions, targets, tokens,
+    migrate, outbound, outbound_members, pushed_requests, random, scim_tokens, security_events, sessions, targets,
+    tokens,
 };
 use vestibule::userstore::sql::SqlUserstore;
 use vestibule::userstore::{Draft, PasswordHasher, UniqueKey, Userstore, Write, WriteAction};
@@ -327,6 +329,33 @@ const CASES: &[Case] = &[
         "whether_a_person_was_here_before",
         |w| w.read(|c| links::was_unlinked(c, &"google".into(), "https://idp.example", "former100007").map(drop)),
         &["KEY former_links"],
+    ),
+    (
+        "events_of_a_person",
+        |w| {
+            let filter = security_events::EventFilter {
+                user: Some(user(7)),
+                ..Default::default()
+            };
+            w.read(|c| security_events::newest(c, &filter, 50).map(drop));
+        },
+        &["ANEW", "security_events_of_user"],
+    ),
+    (
+        "newest_events_of_a_kind",
+        |w| {
+            let filter = security_events::EventFilter {
+                kind: Some(SecurityEventKind::Login),
+                ..Default::default()
+            };
+            w.read(|c| security_events::newest(c, &filter, 50).map(drop));
+        },
+        &["ANEW", "security_events"],
+    ),
+    (
+        "events_that_are_too_old",
+        |w| w.write(|c| security_events::delete_before(c, Timestamp(0), 500).map(drop)),
+        &["ANEW", "security_events_at"],
     ),
     (
         "a_code_of_a_second_factor",
@@ -931,6 +960,8 @@ const FILL: &[(&str, &str)] = &[
         "identity_locks (identity_provider, issuer, subject, reason, at)",
         "'idp', 'issuer', 'locked' || n, '', 1000",
     ),
+    ("past_links (resource_id, fingerprint)", "'u' || n, 'f' || n"),
+    ("security_events (at, kind, resource_id)", "n, 'login', 'u' || n"),
     (
         "former_links (identity_provider, issuer, subject, at)",
         "'google', 'https://idp.example', 'former' || n, n",

@@ -13,5 +13,5 @@ CREATE TABLE security_events (
     request_id TEXT
 );
 CREATE INDEX security_events_at ON security_events (at);
-CREATE INDEX security_events_of_user ON security_events (resource_id, at) WHERE resource_id IS NOT NULL;
-CREATE INDEX security_events_of_kind ON security_events (kind, at);
+CREATE INDEX security_events_of_user ON security_events (resource_id, seq) WHERE resource_id IS NOT NULL;
+CREATE INDEX security_events_of_kind ON security_events (kind, seq);

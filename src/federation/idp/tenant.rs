@@ -37,13 +37,7 @@ impl IssuerRule {
 
     /// Whether an answer may name this issuer (RFC 9207), as far as can be checked without a token.
     pub(crate) fn admits(&self, issuer: &str) -> bool {
-        match self.issuer.split_once(PLACEHOLDER) {
-            None => issuer == self.issuer,
-            Some((before, after)) => issuer
-                .strip_prefix(before)
-                .and_then(|rest| rest.strip_suffix(after))
-                .is_some_and(is_guid),
-        }
+        is_of(&self.issuer, issuer)
     }
 
     /// Whether a key that is published for the issuer `of` may sign for `issuer`. A key of one tenant never signs for
@@ -51,6 +45,17 @@ impl IssuerRule {
     pub(crate) fn key_signs_for(of: &str, issuer: &str, claims: &Map<String, Value>) -> bool {
         let tenant = claims.get("tid").and_then(Value::as_str).unwrap_or_default();
         of.replace(PLACEHOLDER, tenant) == issuer
+    }
+}
+
+/// Whether an issuer is the configured one, or that of a tenant of it.
+pub(crate) fn is_of(configured: &str, issuer: &str) -> bool {
+    match configured.split_once(PLACEHOLDER) {
+        None => issuer == configured,
+        Some((before, after)) => issuer
+            .strip_prefix(before)
+            .and_then(|rest| rest.strip_suffix(after))
+            .is_some_and(is_guid),
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct EntryFacts {
     pub(crate) way: EntryWay,
     /// Whether the consents that the application asks for are given.
     pub(crate) consents_given: bool,
+    /// Whether the person took one of them back. What was issued under it ends; a new version only asks at the next entry.
+    pub(crate) consent_withdrawn: bool,
 }
 
 /// The account of a login.
@@ -59,7 +61,7 @@ pub(crate) fn decide(
     let EntryPurpose::Code { fresh_since } = purpose else {
         // A grant stays within what the application asks for; a change of credentials ends it where it must.
         let needed = needed_factor(policy.mfa, facts.way, false);
-        return if is_proved(needed, &authentication.amr) {
+        return if is_proved(needed, &authentication.amr) && !facts.consent_withdrawn {
             Entry::Granted
         } else {
             Entry::Login
@@ -147,6 +149,7 @@ mod tests {
             }),
             way,
             consents_given: true,
+            consent_withdrawn: false,
         }
     }
 
@@ -247,6 +250,8 @@ mod tests {
         asked.consents_given = false;
         assert_eq!(decide(&wiki(), &proved, CODE, &asked), Entry::Consent);
         assert_eq!(decide(&wiki(), &proved, EntryPurpose::Token, &asked), Entry::Granted);
+        asked.consent_withdrawn = true;
+        assert_eq!(decide(&wiki(), &proved, EntryPurpose::Token, &asked), Entry::Login);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPur
 use crate::domain::{IdentityProviderName, Kind, Relations, Resource, ServiceProviderName};
 use crate::federation::config::Upstream;
 use crate::federation::error::{FederationError, LoginError};
+use crate::federation::idp::tenant;
 use crate::federation::jit::entry::{self, EntryAccount, EntryFacts, EntryWay};
 use crate::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
 use crate::federation::jit::purpose::Purpose;
@@ -93,7 +94,7 @@ impl Login {
         let user = self.directory.get(&Kind::USER, &authentication.user, Relations::NONE)?;
         let provider = authentication.identity_provider.as_ref();
         let id = &authentication.user;
-        let (credentials, locked, has_authenticator, given, is_open) =
+        let (credentials, locked, has_authenticator, given, linked) =
             self.database.read::<_, StorageError>(|connection| {
                 Ok((
                     credential_versions::current(connection, id)?,
@@ -101,12 +102,21 @@ impl Login {
                     factors::has(connection, id, factors::TOTP)?,
                     consents::of_user(connection, id)?,
                     match provider {
-                        Some(name) => links::has(connection, id, name)? && removals::find(connection, name)?.is_none(),
-                        None => true,
+                        Some(name) if removals::find(connection, name)?.is_none() => links::of_user(connection, id)?,
+                        _ => Vec::new(),
                     },
                 ))
             })?;
-        let upstream = provider.and_then(|name| self.config.upstream(name)).filter(|_| is_open);
+        // An identity of an issuer that the provider had before counts no more.
+        let is_linked_to = |upstream: &&Upstream| {
+            let settings = &upstream.settings;
+            linked.iter().any(|known| {
+                known.link.identity_provider == settings.name && tenant::is_of(&settings.issuer, &known.link.issuer)
+            })
+        };
+        let upstream = provider
+            .and_then(|name| self.config.upstream(name))
+            .filter(is_linked_to);
         let account = |user: Resource| EntryAccount {
             active: user.is_active(),
             store: user.store,
@@ -117,8 +127,24 @@ impl Login {
         Ok(EntryFacts {
             account: user.map(account),
             way: way(provider, upstream),
+            consent_withdrawn: upstream.is_some_and(|upstream| self.is_withdrawn(policy, upstream, &given)),
             consents_given: upstream.is_none_or(|upstream| self.are_given(policy, upstream, given)),
         })
+    }
+
+    /// Whether a person took back a consent that logins to an application through an identity provider ask for.
+    fn is_withdrawn(&self, policy: &ServiceProviderPolicy, upstream: &Upstream, given: &[ConsentRecord]) -> bool {
+        if !policy.mode(&upstream.settings.jit).asks_consent() {
+            return false;
+        }
+        let latest = |purpose: &str| given.iter().rev().find(|record| record.consent.purpose == purpose);
+        let is_back = |purpose: &str| latest(purpose).is_some_and(|record| record.withdrawn.is_some());
+        let purposes = self.config.named_purposes(upstream, policy);
+        if purposes.is_empty() {
+            is_back(Purpose::ACCOUNT)
+        } else {
+            purposes.iter().any(|purpose| is_back(&purpose.name))
+        }
     }
 
     /// Whether a person gave the consents that logins to an application through an identity provider ask for.

@@ -18,6 +18,8 @@ pub(super) struct RecordOwner<'a> {
     pub(super) store: &'a StoreName,
     pub(super) id: &'a ResourceId,
     pub(super) at: Timestamp,
+    /// Whether the change sets the password.
+    pub(super) sets_password: bool,
     /// The journal entry of the change, which names who makes it.
     pub(super) change: Option<&'a StoredJournalEntry>,
     /// Where the request of the change came from.
@@ -35,7 +37,9 @@ impl RecordOwner<'_> {
             SideRecord::Link(link) => self.link(connection, link)?,
             SideRecord::Unlink { link, spared, for_good } => {
                 self.unlink(connection, link, spared.as_deref())?;
-                links::remember_unlinked(connection, link, (self.id, *for_good), self.at)?;
+                if *for_good {
+                    links::remember_unlinked(connection, link, self.id, self.at)?;
+                }
             }
             SideRecord::SubjectChange {
                 identity_provider,
@@ -89,12 +93,12 @@ impl RecordOwner<'_> {
         }
     }
 
-    /// Records that the password was set or removed.
+    /// Records that the password was set or removed, if the change does so.
     pub(super) fn record_password_change(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
-        Ok(audit::append(
-            connection,
-            &self.event(SecurityEventKind::PasswordChanged),
-        )?)
+        if self.sets_password {
+            audit::append(connection, &self.event(SecurityEventKind::PasswordChanged))?;
+        }
+        Ok(())
     }
 
     /// Makes a link, unless a removal of its provider has begun: whoever decided on the link decides again then, and
@@ -120,16 +124,10 @@ impl RecordOwner<'_> {
         Ok(group_grants::set(connection, self.id, grant)?)
     }
 
-    /// Deletes a link and ends the sessions that began through its provider, but for one. With the last link to a provider
-    /// end the memberships that it granted: one that is left makes the change stale.
+    /// Deletes a link and ends the sessions that began through its provider, but for one.
     fn unlink(&self, connection: &mut SqlConnection, link: &Link, spared: Option<&str>) -> Result<(), StoreError> {
         if links::delete(connection, link, self.id)? {
             audit::append(connection, &self.identity_event(SecurityEventKind::Unlinked, link))?;
-        }
-        if !links::has(connection, self.id, &link.identity_provider)?
-            && !group_grants::of_user(connection, self.id, &link.identity_provider)?.is_empty()
-        {
-            return Err(StoreError::Superseded);
         }
         let version = credential_versions::advance(connection, self.id)?;
         if let Some(spared) = spared {
@@ -148,7 +146,8 @@ impl RecordOwner<'_> {
     }
 
     /// Gives the account to another subject. If that one is linked already, its person has proved both, and only the link of
-    /// the other ends. Otherwise whoever came in by an identity was somebody else.
+    /// the other ends. Otherwise whoever came in before was somebody else: by an identity, or in any way if the client had
+    /// named another subject.
     fn change_subject(
         &self,
         connection: &mut SqlConnection,
@@ -163,7 +162,7 @@ impl RecordOwner<'_> {
                 None => Ok(()),
             };
         }
-        if linked.is_empty() && !links::had_another(connection, self.id, new.as_ref())? {
+        if old.is_none() && linked.is_empty() && !links::had_another(connection, self.id, new.as_ref())? {
             return Ok(());
         }
         for known in &linked {
@@ -174,24 +173,16 @@ impl RecordOwner<'_> {
         let mut event = self.event(SecurityEventKind::SubjectChanged);
         event.object = new.as_ref().map(|new| new.subject.clone());
         audit::append(connection, &event)?;
-        if new.is_some() {
-            links::forget_unlinked(connection, self.id)?;
-        } else {
-            // The account is nobody's: whoever gets it next is another.
-            for known in &linked {
-                links::remember_unlinked(connection, &known.link, (self.id, false), self.at)?;
-            }
-        }
+        links::forget_past(connection, self.id)?;
         self.end_every_way_in(connection)
     }
 
-    /// Ends every way into the account: password, second factor, sessions, tokens and the consents given. Memberships that
-    /// providers granted are withdrawn before: one that is left makes the change stale.
+    /// Ends every way into the account: password, second factor, sessions, tokens and the consents given. A password that
+    /// the change itself sets is the new person's.
     fn end_every_way_in(&self, connection: &mut SqlConnection) -> Result<(), StoreError> {
-        if !group_grants::of_user_at_any(connection, self.id)?.is_empty() {
-            return Err(StoreError::Superseded);
+        if !self.sets_password {
+            credentials::set(connection, self.id, None, self.at)?;
         }
-        credentials::set(connection, self.id, None, self.at)?;
         factors::delete_of_user(connection, self.id)?;
         mail_codes::delete_of_user(connection, self.id)?;
         known_browsers::forget(connection, self.id)?;

@@ -191,9 +191,7 @@ impl PreparedWrite {
         if state.password.is_some() || state.closed {
             self.end_sessions(connection)?;
         }
-        if state.password.is_some() {
-            self.owner().record_password_change(connection)?;
-        }
+        self.owner().record_password_change(connection)?;
         if !state.keeps_values || form != state.form {
             self.update_values(connection, state)?;
         }
@@ -418,6 +416,7 @@ impl PreparedWrite {
             store: &self.store,
             id: &self.id,
             at: self.at,
+            sets_password: matches!(&self.step, PreparedAction::Replace(state, _) if state.password.is_some()),
             change: self.journal.first(),
             origin: &self.origin,
         }
