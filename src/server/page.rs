@@ -166,7 +166,7 @@ pub(crate) struct DetailsForm {
     /// The CSRF token.
     pub csrf: String,
     /// The errors of the last input: title and text of each.
-    pub problems: Vec<(&'static str, &'static str)>,
+    pub problems: Vec<(&'static str, String)>,
     /// Whether the account is new.
     pub is_new: bool,
     /// The values that are kept: label and value.
@@ -175,8 +175,8 @@ pub(crate) struct DetailsForm {
     pub username: Option<Field>,
     /// The other fields to fill in.
     pub fields: Vec<Field>,
-    /// Whether a password is chosen (`Some`), and whether the last one was rejected (`true`).
-    pub password: Option<bool>,
+    /// The choice of a password, if one is chosen.
+    pub password: Option<NewPassword>,
     /// The purposes.
     pub purposes: Vec<PurposeText>,
 }
@@ -192,6 +192,19 @@ pub(crate) struct Field {
     pub value: String,
     /// Whether the last input was invalid.
     pub invalid: bool,
+    /// Whether it is the first that was: it has the focus.
+    pub focus: bool,
+}
+
+/// The choice of a password.
+#[derive(Clone, Debug)]
+pub(crate) struct NewPassword {
+    /// What a password must be like.
+    pub rule: String,
+    /// Whether the last one was rejected.
+    pub invalid: bool,
+    /// Whether it is the first input that was: it has the focus.
+    pub focus: bool,
 }
 
 /// A purpose in the user's language.

@@ -34,6 +34,7 @@ fn details(name: &str) -> DetailsForm {
         label: text(),
         value: text(),
         invalid: true,
+        focus: true,
     };
     DetailsForm {
         page: "p1".to_owned(),
@@ -42,11 +43,15 @@ fn details(name: &str) -> DetailsForm {
         provider: text(),
         action: "/login/details",
         csrf: "token-of-this-form".to_owned(),
-        problems: vec![messages::message("username_taken")],
+        problems: vec![("That username is taken", text())],
         known: vec![(text(), text())],
         username: Some(field("username")),
         fields: vec![field("attribute:title")],
-        password: Some(true),
+        password: Some(NewPassword {
+            rule: text(),
+            invalid: true,
+            focus: false,
+        }),
         purposes: vec![PurposeText {
             title: text(),
             text: text(),

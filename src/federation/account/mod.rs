@@ -47,6 +47,8 @@ pub struct AccountView {
     pub providers: Vec<ProviderOption>,
     /// Whether there is a password; `None` if people may not set one.
     pub has_password: Option<bool>,
+    /// The least number of characters of a password.
+    pub shortest_password: usize,
     /// Whether there is an authenticator.
     pub has_authenticator: bool,
     /// Number of unused recovery codes.
@@ -111,6 +113,7 @@ impl Account {
             identities: linked.into_iter().map(|record| self.identity(record)).collect(),
             providers,
             has_password: self.has_password(&user)?,
+            shortest_password: self.login.config.passwords.min_length,
             has_authenticator: self.has_authenticator(visitor)?,
             recovery_codes: usize::try_from(codes).unwrap_or_default(),
             consents: self.given(given),

@@ -44,6 +44,7 @@ fn page(config: &FederationConfig, transaction: &Transaction, policy: &ServicePr
             provider: config.display_name(&asserted.provider),
             known: known(config, asserted, questions),
             questions: questions.clone(),
+            shortest_password: config.passwords.min_length,
         })),
         LoginState::Waiting { provider, reference } => LoginPage::Waiting {
             provider: config.display_name(provider),

@@ -162,6 +162,8 @@ pub struct Details {
     pub known: Vec<(WritablePath, String)>,
     /// The questions.
     pub questions: Questions,
+    /// The least number of characters of a password.
+    pub shortest_password: usize,
 }
 
 /// The form for an e-mail address.

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::domain::Timestamp;
 use crate::federation::account::{AccountView, GivenConsent, LinkedIdentity, OpenSession, Owner, ProfileValue};
 use crate::federation::jit::purpose::Wording;
-use crate::server::login::details::label;
+use crate::server::login::details::{label, password_rule};
 use crate::server::page::{Field, ProviderChoice, rendered};
 use crate::server::{language, messages};
 
@@ -26,6 +26,7 @@ pub(super) struct AccountPage {
     identities: Vec<LinkedIdentity>,
     providers: Vec<ProviderChoice>,
     has_password: Option<bool>,
+    password_rule: String,
     has_authenticator: bool,
     recovery_codes: String,
     consents: Vec<ConsentReceipt>,
@@ -92,6 +93,7 @@ impl AccountPage {
                 })
                 .collect(),
             has_password: account.has_password,
+            password_rule: password_rule(account.shortest_password),
             has_authenticator: account.has_authenticator,
             recovery_codes: account.recovery_codes.to_string(),
             consents: account.consents.into_iter().map(receipt).collect(),
@@ -123,6 +125,7 @@ fn field(entry: ProfileValue) -> Field {
         label: label(&entry.path),
         value: entry.value,
         invalid: false,
+        focus: false,
     }
 }
 
@@ -212,6 +215,7 @@ pub(in crate::server) mod tests {
                 display_name: text(),
             }],
             has_password: Some(true),
+            shortest_password: 12,
             has_authenticator: true,
             recovery_codes: 3,
             consents: vec![GivenConsent {
@@ -241,6 +245,7 @@ pub(in crate::server) mod tests {
                 identities: Vec::new(),
                 providers: Vec::new(),
                 has_password: Some(false),
+                shortest_password: 12,
                 has_authenticator: false,
                 recovery_codes: 0,
                 consents: Vec::new(),

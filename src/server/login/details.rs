@@ -15,7 +15,7 @@ use crate::federation::jit::purpose::{Purpose, Wording};
 use crate::federation::jit::questions::{AnswerProblem, Answers, Questions};
 use crate::federation::login::step::Details;
 use crate::server::href::Href;
-use crate::server::page::{Choosable, DetailsForm, Field, PurposeText};
+use crate::server::page::{Choosable, DetailsForm, Field, NewPassword, PurposeText};
 use crate::server::{language, messages};
 
 /// The prefix of an attribute's form field, before its path.
@@ -74,7 +74,7 @@ impl DetailsFields {
         let secret = |name: &str| self.once.get(name).map(|text| Secret::new(text.clone()));
         let attributes = self.once.iter();
         Answers {
-            username: self.once.get("username").cloned(),
+            username: self.once.get("username").map(|name| name.trim().to_owned()),
             passwords: secret("password").zip(secret("password_again")),
             page: Some(self.one("page").to_owned()),
             shown: Vec::new(),
@@ -92,20 +92,23 @@ pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> De
         provider,
         known,
         questions,
+        shortest_password,
     } = details;
     let asked = |path: &WritablePath| {
         let mut suggested = questions.suggested.iter();
         questions.missing.contains(path) || suggested.any(|(suggested, _)| suggested == path)
     };
     let known = known.into_iter().filter(|(path, _)| !asked(path));
-    let bad_name = |problem: &AnswerProblem| matches!(problem, AnswerProblem::NameTaken | AnswerProblem::BadName);
-    let bad_password =
-        |problem: &AnswerProblem| matches!(problem, AnswerProblem::Password(_) | AnswerProblem::PasswordsDiffer);
+    let has = |is_meant: fn(&AnswerProblem) -> bool| questions.problems.iter().any(is_meant);
+    let bad_name = has(|problem| matches!(problem, AnswerProblem::NameTaken | AnswerProblem::BadName));
+    let bad_password = has(|problem| matches!(problem, AnswerProblem::Password(_) | AnswerProblem::PasswordsDiffer));
+    let bad_attribute = has(|problem| matches!(problem, AnswerProblem::Attribute(_)));
     let username = questions.username.clone().map(|value| Field {
         name: "username".to_owned(),
         label: messages::text("sign_in.username").to_owned(),
         value,
-        invalid: questions.problems.iter().any(bad_name),
+        invalid: bad_name,
+        focus: bad_name,
     });
     let account_name = questions.account_name.clone();
     let name = account_name.map(|name| (messages::text("sign_in.username").to_owned(), name));
@@ -114,8 +117,12 @@ pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> De
         is_new: questions.account_name.is_some() || questions.username.is_some(),
         known: name.into_iter().chain(known).collect(),
         username,
-        fields: fields(&questions),
-        password: questions.password.then(|| questions.problems.iter().any(bad_password)),
+        fields: fields(&questions, bad_name),
+        password: questions.password.then(|| NewPassword {
+            rule: password_rule(shortest_password),
+            invalid: bad_password,
+            focus: bad_password && !bad_name && !bad_attribute,
+        }),
         problems: notices(&questions.problems),
         purposes: questions
             .purposes
@@ -130,26 +137,39 @@ pub(super) fn page(details: Details, service_provider: String, csrf: &str) -> De
     }
 }
 
-fn fields(questions: &Questions) -> Vec<Field> {
+/// The rule for passwords, as people read it.
+pub(in crate::server) fn password_rule(shortest: usize) -> String {
+    messages::filled("details.password_rule", &[("length", shortest.to_string())])
+}
+
+/// The text fields. The first invalid one has the focus, unless the user name has it.
+fn fields(questions: &Questions, mut is_focused: bool) -> Vec<Field> {
     let missing = questions.missing.iter().map(|path| (path, ""));
     let suggested = questions.suggested.iter().map(|(path, value)| (path, value.as_str()));
-    let field = |(path, value): (&WritablePath, &str)| Field {
-        name: format!("{PREFIX}{}", path.as_str()),
-        label: label(path.as_str()),
-        value: questions
-            .typed
-            .get(path.as_str())
-            .map_or(value, String::as_str)
-            .to_owned(),
-        invalid: questions.problems.contains(&AnswerProblem::Attribute(path.clone())),
+    let field = |(path, value): (&WritablePath, &str)| {
+        let invalid = questions.problems.contains(&AnswerProblem::Attribute(path.clone()));
+        let focus = invalid && !is_focused;
+        is_focused |= focus;
+        Field {
+            name: format!("{PREFIX}{}", path.as_str()),
+            label: label(path.as_str()),
+            value: questions
+                .typed
+                .get(path.as_str())
+                .map_or(value, String::as_str)
+                .to_owned(),
+            invalid,
+            focus,
+        }
     };
     missing.chain(suggested).map(field).collect()
 }
 
-fn notices(problems: &[AnswerProblem]) -> Vec<(&'static str, &'static str)> {
+/// What was wrong with the last input: a title and a text for each kind. That of missing values names their fields.
+fn notices(problems: &[AnswerProblem]) -> Vec<(&'static str, String)> {
     let mut notices = Vec::new();
     for problem in problems {
-        let notice = messages::message(match problem {
+        let (title, text) = messages::message(match problem {
             AnswerProblem::NameTaken => "username_taken",
             AnswerProblem::BadName => "username_unusable",
             AnswerProblem::Password(PasswordDefect::Short) => "password_short",
@@ -160,8 +180,19 @@ fn notices(problems: &[AnswerProblem]) -> Vec<(&'static str, &'static str)> {
             AnswerProblem::Attribute(_) => "attribute_missing",
             AnswerProblem::PurposesChanged => "purposes_changed",
         });
-        if !notices.contains(&notice) {
-            notices.push(notice);
+        let text = match problem {
+            AnswerProblem::Attribute(_) => {
+                let of_fields = problems.iter().filter_map(|problem| match problem {
+                    AnswerProblem::Attribute(path) => Some(label(path.as_str())),
+                    _ => None,
+                });
+                let named: Vec<String> = of_fields.collect();
+                messages::filled("details.fill_in", &[("fields", named.join(", "))])
+            }
+            _ => text.to_owned(),
+        };
+        if !notices.contains(&(title, text.clone())) {
+            notices.push((title, text));
         }
     }
     notices
