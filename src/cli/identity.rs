@@ -1,12 +1,13 @@
-//! `vestibule identity`: locks external identities, by identity provider and subject.
+//! `vestibule identity`: external identities, by identity provider and subject: their locks and links.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{CommandError, operations};
 use crate::config::Config;
-use crate::domain::Link;
+use crate::domain::{Link, StoreName};
 use crate::operations::identities;
+use crate::operations::people::UserRef;
 use crate::storage::identity_locks::IdentityLock;
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +18,10 @@ pub(super) enum Command {
     Unlock(IdentityArgs),
     /// List the locked identities.
     Locks,
+    /// Link an identity to an account: its person signs in through it from now on.
+    Link(LinkArgs),
+    /// Unlink an identity from its account, with the memberships and sessions that came with it.
+    Unlink(IdentityArgs),
 }
 
 #[derive(Debug, Args)]
@@ -30,6 +35,18 @@ pub(super) struct IdentityArgs {
     /// The issuer, if the identity provider has several. By default from the configuration.
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LinkArgs {
+    #[command(flatten)]
+    which: IdentityArgs,
+    /// The `userName` of the account.
+    #[arg(long, value_name = "NAME")]
+    user: String,
+    /// The userstore of the account.
+    #[arg(long, default_value = "PRIMARY")]
+    store: String,
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +82,28 @@ pub(super) fn run(command: &Command, config: &Config, json: bool) -> Result<(), 
             }
         }
         Command::Locks => show(&identities::list(&context)?, json),
+        Command::Link(arguments) => {
+            let user = UserRef {
+                store: StoreName::new(arguments.store.clone()),
+                user_name: arguments.user.clone(),
+            };
+            let linked = identities::link(&context, identity(&arguments.which)?, &user)?;
+            if json {
+                println!("{}", json!({ "linked": true, "user": linked.id }));
+            } else {
+                println!("The identity is linked to {}, user {}.", arguments.user, linked.id);
+            }
+        }
+        Command::Unlink(which) => {
+            let user = identities::unlink(&context, &identity(which)?)?;
+            if json {
+                println!("{}", json!({ "linked": false, "user": user }));
+            } else {
+                println!(
+                    "The identity is unlinked from user {user}. Without another way in, nobody enters that account."
+                );
+            }
+        }
     }
     Ok(())
 }

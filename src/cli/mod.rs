@@ -72,7 +72,7 @@ enum Command {
     /// Remove or restore identity providers.
     #[command(subcommand)]
     Idp(idp::Command),
-    /// Lock or unlock external identities.
+    /// Link, unlink, lock or unlock external identities.
     #[command(subcommand)]
     Identity(identity::Command),
     /// Approve or refuse first logins that wait for a decision.

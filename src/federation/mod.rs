@@ -8,7 +8,7 @@ pub mod jit;
 pub mod login;
 pub mod rehearsal;
 pub mod removal;
-mod unlink;
+pub(crate) mod unlink;
 
 use std::sync::Arc;
 

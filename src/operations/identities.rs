@@ -1,9 +1,15 @@
-//! Locks of external identities, by identity provider and subject.
+//! External identities, by identity provider and subject: their locks, and the accounts that they are linked to.
 
+use super::people::UserRef;
 use super::{Context, OperationError, Right};
-use crate::domain::{IdentityProviderName, Link, ResourceId};
-use crate::storage::StorageError;
+use crate::directory::DirectoryError;
+use crate::domain::{
+    Change, IdentityProviderName, Kind, Link, Operation, Precondition, Resource, ResourceId, SideRecord,
+};
+use crate::federation::unlink::UnlinkContext;
 use crate::storage::identity_locks::{self, IdentityLock};
+use crate::storage::{StorageError, links};
+use crate::userstore::StoreError;
 
 /// The longest reason, in bytes.
 const LONGEST: usize = 500;
@@ -49,6 +55,67 @@ pub fn unlock(context: &Context, identity: Link) -> Result<(), OperationError> {
         event.object = Some(known.subject);
     });
     Ok(())
+}
+
+/// Links an identity to an account: its person signs in through it from now on, without a proof of the account.
+pub fn link(context: &Context, identity: Link, user: &UserRef) -> Result<Resource, OperationError> {
+    context.administrator.must(Right::ManagePeople)?;
+    let user = context.user(user)?;
+    if let Some(holder) = holder(context, &identity)? {
+        return Err(OperationError::Invalid(if holder == user.id {
+            "The identity is linked to this account already.".to_owned()
+        } else {
+            format!("The identity is linked to user {holder}. Unlink it there first.")
+        }));
+    }
+    let provider = identity.identity_provider.clone();
+    let change = Change {
+        actor: context.actor(),
+        operation: Operation::Patch {
+            kind: Kind::USER,
+            id: user.id.clone(),
+            operations: Vec::new(),
+            precondition: Precondition::None,
+        },
+        side_records: vec![SideRecord::Link(identity)],
+    };
+    match context.directory.apply(change) {
+        Ok(_) => Ok(user),
+        Err(DirectoryError::Store(StoreError::Superseded)) => Err(OperationError::Invalid(format!(
+            "The identity provider {provider} has been removed. Restore it first: `vestibule idp restore {provider}`."
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Unlinks an identity from its account, with the memberships and sessions that came with it. Returns the account.
+pub fn unlink(context: &Context, identity: &Link) -> Result<ResourceId, OperationError> {
+    context.administrator.must(Right::ManagePeople)?;
+    let holder = holder(context, identity)?;
+    let user =
+        holder.ok_or_else(|| OperationError::NotFound("This identity is not linked to an account.".to_owned()))?;
+    let unlinking = UnlinkContext {
+        directory: &context.directory,
+        database: &context.database,
+        actor: &context.actor(),
+        spared: None,
+        proof: None,
+    };
+    unlinking.unlink(&user, identity)?;
+    Ok(user)
+}
+
+/// The account that an identity is linked to.
+fn holder(context: &Context, identity: &Link) -> Result<Option<ResourceId>, OperationError> {
+    let Link {
+        identity_provider,
+        issuer,
+        subject,
+    } = identity;
+    let found = context
+        .database
+        .read::<_, StorageError>(|connection| links::find(connection, identity_provider, issuer, subject))?;
+    Ok(found.map(|found| found.resource_id))
 }
 
 /// The locked identities.

@@ -19,10 +19,12 @@ use crate::audit;
 use crate::directory::Directory;
 use crate::domain::password::PasswordPolicy;
 use crate::domain::{
-    Actor, Clock, IdentityProviderName, SecurityEvent, SecurityEventKind, ServiceProviderName, TargetName,
+    Actor, Clock, IdentityProviderName, Kind, Resource, SecurityEvent, SecurityEventKind, ServiceProviderName,
+    TargetName,
 };
 use crate::storage::Database;
 pub(crate) use error::OperationError;
+use people::UserRef;
 pub use rights::{Administrator, Right};
 
 /// The administrator, and the parts of the server that the operations use.
@@ -56,6 +58,13 @@ impl Context {
     /// The actor of the administrator's changes.
     fn actor(&self) -> Actor {
         Actor::administrator(self.administrator.name())
+    }
+
+    /// Returns a user by name.
+    fn user(&self, user: &UserRef) -> Result<Resource, OperationError> {
+        let UserRef { store, user_name } = user;
+        let found = self.directory.named(store, &Kind::USER, user_name)?;
+        found.ok_or_else(|| OperationError::NotFound(format!("The userstore {store} has no user called {user_name}.")))
     }
 
     /// Records what the administrator did, by a stable code; `about` says what it concerns.

@@ -78,7 +78,7 @@ pub fn create(context: &Context, user: &UserRef, new: &NewUser) -> Result<Resour
 /// Sets the password of a user.
 pub fn set_password(context: &Context, user: &UserRef, password: &Secret) -> Result<Resource, OperationError> {
     context.administrator.must(Right::ManagePeople)?;
-    let found = find(context, user)?;
+    let found = context.user(user)?;
     check_password(context, user, password)?;
     let users = context.directory.registry().resource_type(&Kind::USER);
     let path = users
@@ -96,7 +96,7 @@ pub fn set_password(context: &Context, user: &UserRef, password: &Secret) -> Res
 /// Unlocks an account that was locked after wrong passwords, also in the browsers of its person.
 pub fn unlock(context: &Context, user: &UserRef) -> Result<Resource, OperationError> {
     context.administrator.must(Right::RecoverAccounts)?;
-    let user = find(context, user)?;
+    let user = context.user(user)?;
     context.directory.unlock(&user.store, &user.id)?;
     let id = user.id.clone();
     context
@@ -110,7 +110,7 @@ pub fn unlock(context: &Context, user: &UserRef) -> Result<Resource, OperationEr
 /// `false` if there were none.
 pub fn reset_factor(context: &Context, user: &UserRef) -> Result<(Resource, bool), OperationError> {
     context.administrator.must(Right::RecoverAccounts)?;
-    let user = find(context, user)?;
+    let user = context.user(user)?;
     let (id, now) = (user.id.clone(), context.clock.now());
     let count = context.database.write::<_, StorageError>(move |connection| {
         let count = factors::delete_of_user(connection, &id)?;
@@ -138,7 +138,7 @@ pub fn transfer(
     back_to: Option<&str>,
 ) -> Result<Transferred, OperationError> {
     context.administrator.must(Right::ManagePeople)?;
-    let mut user = find(context, user)?;
+    let mut user = context.user(user)?;
     let to = match back_to {
         Some(name) => {
             let known = &context.names.identity_providers;
@@ -184,12 +184,6 @@ fn apply(context: &Context, operation: Operation) -> Result<Resource, OperationE
         side_records: Vec::new(),
     };
     Ok(context.directory.apply(change)?.into_resource())
-}
-
-fn find(context: &Context, user: &UserRef) -> Result<Resource, OperationError> {
-    let UserRef { store, user_name } = user;
-    let found = context.directory.named(store, &Kind::USER, user_name)?;
-    found.ok_or_else(|| OperationError::NotFound(format!("The userstore {store} has no user called {user_name}.")))
 }
 
 fn check_password(context: &Context, user: &UserRef, password: &Secret) -> Result<(), OperationError> {

@@ -105,6 +105,8 @@ fn every_command_explains_itself() {
         "identity lock",
         "identity unlock",
         "identity locks",
+        "identity link",
+        "identity unlink",
         "idp",
         "idp preview",
         "idp remove",
@@ -630,4 +632,32 @@ fn the_journal_shows_what_administrators_did() {
     let unknown = place.run("journal --event nonsense");
     assert_eq!(unknown.status, 2);
     assert!(unknown.err.contains("login_refused"), "{}", unknown.err);
+}
+
+#[test]
+fn an_administrator_links_and_unlinks_an_identity() {
+    let place = Place::new();
+    for name in ["ann", "bob"] {
+        assert_eq!(place.run(&format!("user create {name}")).status, 0);
+    }
+    let identity = "--idp up --issuer https://up.example --subject sub-ann";
+    let linked = place.json(&format!("identity link {identity} --user ann"));
+    assert_eq!(linked["linked"], true);
+    let twice = place.run(&format!("identity link {identity} --user ann"));
+    assert!(twice.status == 2 && twice.err.contains("already"), "{}", twice.err);
+    let other = place.run(&format!("identity link {identity} --user bob"));
+    assert!(
+        other.status == 2 && other.err.contains("Unlink it there first"),
+        "{}",
+        other.err
+    );
+    assert_eq!(place.run(&format!("identity link {identity} --user nobody")).status, 1);
+    assert_eq!(
+        place.json(&format!("identity unlink {identity}"))["user"],
+        linked["user"]
+    );
+    assert_eq!(place.run(&format!("identity unlink {identity}")).status, 1);
+    let told = place.json("journal --events-only");
+    let kinds: Vec<_> = told.as_array().unwrap().iter().map(|line| &line["event"]).collect();
+    assert_eq!(kinds, ["linked", "unlinked"]);
 }
