@@ -9,7 +9,15 @@ use super::pkce;
 use crate::domain::login::AuthorizationRequest;
 
 /// The supported scopes.
-pub(crate) const SCOPES: [&str; 5] = ["openid", "profile", "email", "groups", "offline_access"];
+pub(crate) const SCOPES: [&str; 7] = [
+    "openid",
+    "profile",
+    "email",
+    "phone",
+    "address",
+    "groups",
+    "offline_access",
+];
 
 /// The longest accepted `scope`, `state`, `nonce` and hint, in bytes.
 const LONGEST_SCOPE: usize = 1024;
@@ -17,8 +25,8 @@ const LONGEST_STATE: usize = 2048;
 const LONGEST_NONCE: usize = 512;
 const LONGEST_HINT: usize = 255;
 
-/// Optional parameters that are accepted and ignored (OpenID Connect Core §3.1.2.1, §5.5): there is one page layout and
-/// no `acr`, and claims are chosen by scopes alone.
+/// Optional parameters that are accepted and ignored (OpenID Connect Core §3.1.2.1, §5.5): there is one page layout,
+/// an application's `mfa` decides on the factors, and claims are chosen by scopes alone.
 const WISHES: [&str; 4] = ["acr_values", "claims_locales", "claims", "display"];
 const LONGEST_WISH: usize = 4096;
 

@@ -9,17 +9,22 @@ use crate::storage::links::{self, LinkRecord};
 use crate::storage::{mail_addresses, mail_codes, removals};
 
 /// The claims that scopes can request, for the discovery document.
-pub(crate) const CLAIMS: [&str; 11] = [
+pub(crate) const CLAIMS: [&str; 16] = [
     "name",
     "given_name",
     "family_name",
+    "nickname",
     "preferred_username",
+    "profile",
     "picture",
     "locale",
     "zoneinfo",
     "updated_at",
     "email",
     "email_verified",
+    "phone_number",
+    "phone_number_verified",
+    "address",
     "groups",
 ];
 
@@ -63,6 +68,8 @@ fn of(user: &Resource, scope: &str) -> Map<String, Value> {
         match word {
             "profile" => profile(user, &attributes, &mut claims),
             "email" => put(&mut claims, "email", preferred(&attributes, "emails")),
+            "phone" => phone(&attributes, &mut claims),
+            "address" => address(&attributes, &mut claims),
             "groups" => {
                 let groups: Vec<&str> = user.groups.iter().map(|group| group.display.as_str()).collect();
                 claims.insert("groups".to_owned(), json!(groups));
@@ -84,11 +91,49 @@ fn profile(user: &Resource, attributes: &Attributes, claims: &mut Map<String, Va
     put(claims, "name", full_name(text("displayName"), name));
     put(claims, "given_name", name("givenName").map(str::to_owned));
     put(claims, "family_name", name("familyName").map(str::to_owned));
+    put(claims, "nickname", text("nickName"));
     put(claims, "preferred_username", text("userName"));
+    put(claims, "profile", text("profileUrl"));
     put(claims, "picture", preferred(attributes, "photos"));
     put(claims, "locale", text("locale"));
     put(claims, "zoneinfo", text("timezone"));
     claims.insert("updated_at".to_owned(), json!(user.modified.seconds()));
+}
+
+/// The preferred telephone number, without the scheme of RFC 3966. Nobody here has verified it.
+fn phone(attributes: &Attributes, claims: &mut Map<String, Value>) {
+    let Some(number) = preferred(attributes, "phoneNumbers") else {
+        return;
+    };
+    let number = number.strip_prefix("tel:").unwrap_or(&number).to_owned();
+    put(claims, "phone_number", Some(number));
+    claims.insert("phone_number_verified".to_owned(), json!(false));
+}
+
+/// The preferred address (OpenID Connect Core §5.1.1).
+fn address(attributes: &Attributes, claims: &mut Map<String, Value>) {
+    const PARTS: [(&str, &str); 6] = [
+        ("formatted", "formatted"),
+        ("street_address", "streetAddress"),
+        ("locality", "locality"),
+        ("region", "region"),
+        ("postal_code", "postalCode"),
+        ("country", "country"),
+    ];
+    let Some(chosen) = preferred_element(attributes, "addresses") else {
+        return;
+    };
+    let mut address = Map::new();
+    for (claim, attribute) in PARTS {
+        put(
+            &mut address,
+            claim,
+            chosen.get(attribute).and_then(Value::as_str).map(str::to_owned),
+        );
+    }
+    if !address.is_empty() {
+        claims.insert("address".to_owned(), Value::Object(address));
+    }
 }
 
 /// Returns the display name, else the formatted name, else the given and family name joined.
@@ -104,10 +149,15 @@ fn full_name<'a>(display: Option<String>, name: impl Fn(&str) -> Option<&'a str>
 
 /// Returns the primary value of a multi-valued attribute, else its first.
 fn preferred(attributes: &Attributes, attribute: &str) -> Option<String> {
-    let values = attributes.get(attribute)?.as_array()?;
-    let is_primary = |value: &&Value| value.get("primary") == Some(&Value::Bool(true));
-    let chosen = values.iter().find(is_primary).or_else(|| values.first())?;
+    let chosen = preferred_element(attributes, attribute)?;
     chosen.get("value")?.as_str().map(str::to_owned)
+}
+
+/// Returns the primary element of a multi-valued attribute, else its first.
+fn preferred_element<'a>(attributes: &'a Attributes, attribute: &str) -> Option<&'a Value> {
+    let elements = attributes.get(attribute)?.as_array()?;
+    let is_primary = |element: &&Value| element.get("primary") == Some(&Value::Bool(true));
+    elements.iter().find(is_primary).or_else(|| elements.first())
 }
 
 fn put(claims: &mut Map<String, Value>, name: &str, value: Option<String>) {
@@ -133,6 +183,9 @@ mod tests {
                 "photos": [{ "value": "https://example.com/a.png" }],
                 "locale": "en-GB",
                 "timezone": "Europe/Paris",
+                "nickName": "Al",
+                "phoneNumbers": [{ "value": "tel:+1-201-555-0123" }],
+                "addresses": [{ "locality": "Lyon", "country": "FR", "type": "work" }],
             }),
         );
         user.groups = vec![crate::domain::Membership {
@@ -146,13 +199,22 @@ mod tests {
             json!({ "email": "alice@example.com" })
         );
         assert_eq!(
+            Value::Object(of(&user, "openid phone")),
+            json!({ "phone_number": "+1-201-555-0123", "phone_number_verified": false })
+        );
+        assert_eq!(
+            Value::Object(of(&user, "openid address")),
+            json!({ "address": { "locality": "Lyon", "country": "FR" } })
+        );
+        assert_eq!(
             Value::Object(of(&user, "openid groups")),
             json!({ "groups": ["Staff"] })
         );
         assert_eq!(
             Value::Object(of(&user, "openid profile")),
             json!({
-                "name": "Alice A.", "given_name": "Alice", "family_name": "Adams", "preferred_username": "alice",
+                "name": "Alice A.", "given_name": "Alice", "family_name": "Adams", "nickname": "Al",
+                "preferred_username": "alice",
                 "picture": "https://example.com/a.png", "locale": "en-GB", "zoneinfo": "Europe/Paris", "updated_at": 2,
             })
         );

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::authorization_request::SCOPES;
 use super::claims::CLAIMS;
 use super::client_authentication::METHODS;
-use super::{Oidc, client_credentials};
+use super::{Oidc, client_credentials, id_token};
 use crate::jose::ALGORITHMS;
 use crate::jose::Algorithm;
 
@@ -20,6 +20,7 @@ impl Oidc {
             "exp",
             "iat",
             "auth_time",
+            "acr",
             "nonce",
             "at_hash",
             "amr",
@@ -57,6 +58,7 @@ impl Oidc {
             "backchannel_logout_session_supported": true,
             "code_challenge_methods_supported": ["S256"],
             "prompt_values_supported": ["none", "login", "select_account", "consent"],
+            "acr_values_supported": id_token::CLASSES,
             "claims_supported": claims,
             "claims_parameter_supported": false,
             "request_parameter_supported": false,

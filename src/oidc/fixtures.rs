@@ -318,7 +318,7 @@ impl World {
     pub(crate) fn userinfo(&self, access_token: &str) -> Result<Value, &'static str> {
         let header = format!("Bearer {access_token}");
         self.oidc
-            .userinfo(Some(&header))
+            .userinfo(Some(&header), &[])
             .map(Value::Object)
             .map_err(|failure| code_of(&failure))
     }

@@ -49,10 +49,20 @@ pub(super) fn claims(
     if let Some(nonce) = nonce {
         claims.insert("nonce".to_owned(), json!(nonce));
     }
+    claims.insert("acr".to_owned(), json!(class(&grant.amr)));
     if !grant.amr.is_empty() {
         claims.insert("amr".to_owned(), json!(grant.amr));
     }
     claims
+}
+
+/// The classes of authentication (`acr`): with one factor, and with two. Their names are those of the REFEDS profiles, which
+/// many applications know.
+pub(super) const CLASSES: [&str; 2] = ["https://refeds.org/profile/sfa", "https://refeds.org/profile/mfa"];
+
+/// Returns the class of a login by its methods (RFC 8176).
+fn class(amr: &[String]) -> &'static str {
+    CLASSES[usize::from(amr.iter().any(|method| method == "mfa"))]
 }
 
 /// Returns the `sid` of a session. Neither the cookie nor its stored hash can be derived from it.

@@ -13,9 +13,24 @@ const INVALID: OAuthError = ErrorCode::InvalidToken.because("The access token is
 const LENGTH: usize = 43;
 
 impl Oidc {
-    /// Answers a userinfo request, given its `Authorization` header (RFC 6750 §2.1).
-    pub fn userinfo(&self, authorization: Option<&str>) -> Result<Map<String, Value>, ClientFailure> {
-        let token = authorization.and_then(bearer).ok_or(INVALID)?;
+    /// Answers a userinfo request, given its `Authorization` header (RFC 6750 §2.1) and the parameters of its form, of which
+    /// one may have the token instead (§2.2).
+    pub fn userinfo(
+        &self,
+        authorization: Option<&str>,
+        form: &[(String, String)],
+    ) -> Result<Map<String, Value>, ClientFailure> {
+        let mut sent = form.iter().filter(|(name, _)| name == "access_token");
+        let token = match (authorization, sent.next(), sent.next()) {
+            (None, Some((_, token)), None) if token.len() == LENGTH => token,
+            (Some(header), None, None) => bearer(header).ok_or(INVALID)?,
+            (None, None, _) | (None, Some(_), None) => return Err(INVALID.into()),
+            (Some(_), Some(_), _) | (_, _, Some(_)) => {
+                return Err(ErrorCode::InvalidRequest
+                    .because("Send the access token once: in the header or in the form.")
+                    .into());
+            }
+        };
         let hash = random::fingerprint(token);
         let now = self.clock.now();
         let found = self

@@ -51,7 +51,7 @@ impl Scim {
 }
 
 /// The attributes that each scope shows, as the claims of an ID token do (OpenID Connect Core §5.4).
-const SHOWN: [(&str, &[&str]); 4] = [
+const SHOWN: [(&str, &[&str]); 6] = [
     ("openid", &["schemas", "id", "meta", "active"]),
     (
         "profile",
@@ -68,6 +68,8 @@ const SHOWN: [(&str, &[&str]); 4] = [
         ],
     ),
     ("email", &["emails"]),
+    ("phone", &["phoneNumbers"]),
+    ("address", &["addresses"]),
     ("groups", &["groups"]),
 ];
 

@@ -187,9 +187,15 @@ async fn introspect(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) 
     }
 }
 
-async fn userinfo(oidc: web::Data<Oidc>, http: HttpRequest) -> HttpResponse {
+async fn userinfo(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let authorization = authorization(http.headers());
-    match blocking::run(move || oidc.userinfo(authorization.as_deref())).await {
+    // A token in the query would be in logs: only a form may have it.
+    let form = if *http.method() == Method::POST {
+        parameters(&http, &body)
+    } else {
+        Vec::new()
+    };
+    match blocking::run(move || oidc.userinfo(authorization.as_deref(), &form)).await {
         Some(Ok(claims)) => private(StatusCode::OK).json(claims),
         Some(Err(failure)) => refused(&failure, |error| {
             format!(

@@ -323,7 +323,7 @@ impl World {
     }
 
     fn userinfo(&self, token: &str) -> Result<(), &'static str> {
-        let answer = self.app.oidc.userinfo(Some(&format!("Bearer {token}")));
+        let answer = self.app.oidc.userinfo(Some(&format!("Bearer {token}")), &[]);
         answer.map(drop).map_err(|failure| code_of(&failure))
     }
 

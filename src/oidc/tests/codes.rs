@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
-use super::super::fixtures::{REQUEST, VERIFIER, World, parameter, redirect, with};
+use super::super::fixtures::{REQUEST, VERIFIER, World, authentication, code_of, pairs, parameter, redirect, with};
 use super::super::{Authorized, ErrorCode, PageFailure};
+use crate::domain::login::Authentication;
+use crate::jose::jws::Compact;
 
 #[test]
 fn without_a_session_the_person_must_log_in() {
@@ -327,6 +329,37 @@ fn one_of_fifty_concurrent_uses_of_a_code_succeeds() {
 }
 
 #[test]
+fn userinfo_takes_the_token_of_a_form_but_not_two() {
+    let world = World::new();
+    let tokens = world.tokens();
+    let form = pairs(&[("access_token", &tokens.access_token)]);
+    assert!(world.oidc.userinfo(None, &form).is_ok());
+    let header = format!("Bearer {}", tokens.access_token);
+    let twice = world.oidc.userinfo(Some(&header), &form).unwrap_err();
+    assert_eq!(code_of(&twice), "invalid_request");
+    let doubled = pairs(&[("access_token", &tokens.access_token), ("access_token", "another")]);
+    assert!(world.oidc.userinfo(None, &doubled).is_err());
+}
+
+#[test]
+fn class_of_authentication_says_whether_two_factors_were_used() {
+    let world = World::new();
+    for (amr, class) in [
+        (vec!["fed"], "https://refeds.org/profile/sfa"),
+        (vec!["pwd", "otp", "mfa"], "https://refeds.org/profile/mfa"),
+    ] {
+        let login = Authentication {
+            amr: amr.into_iter().map(str::to_owned).collect(),
+            ..authentication()
+        };
+        let session = world.oidc.open_session(&login, None, None).unwrap();
+        let code = world.code(&session, &[]);
+        let token = world.redeem(&code, &[]).unwrap().id_token.unwrap();
+        assert_eq!(Compact::read(&token).unwrap().claims["acr"], class);
+    }
+}
+
+#[test]
 fn userinfo_accepts_only_complete_access_tokens() {
     let world = World::new();
     let tokens = world.tokens();
@@ -336,11 +369,11 @@ fn userinfo_accepts_only_complete_access_tokens() {
     assert_eq!(world.userinfo(&tokens.refresh_token.unwrap()), Err("invalid_token"));
     assert_eq!(world.userinfo(&tokens.id_token.unwrap()), Err("invalid_token"));
     assert_eq!(world.userinfo(&".".repeat(100_000)), Err("invalid_token"));
-    assert!(world.oidc.userinfo(None).is_err());
+    assert!(world.oidc.userinfo(None, &[]).is_err());
     assert!(
         world
             .oidc
-            .userinfo(Some(&format!("Basic {}", tokens.access_token)))
+            .userinfo(Some(&format!("Basic {}", tokens.access_token)), &[])
             .is_err()
     );
 }
