@@ -34,6 +34,7 @@ pub(super) fn identity_provider(mut r: TableReader, environment: Environment<'_>
     fill_from_preset(&mut r);
     let is_oauth2 = r.word("kind", &[("oidc", false), ("oauth2", true)]);
     let issuer = r.url("issuer");
+    check_issuer(&r, &issuer, is_oauth2);
     let kind = if is_oauth2 {
         oauth2(&mut r)
     } else {
@@ -56,6 +57,24 @@ pub(super) fn identity_provider(mut r: TableReader, environment: Environment<'_>
     };
     r.done();
     provider
+}
+
+/// Checks what is often written in place of an issuer. Nothing is fetched from that of an OAuth 2.0 provider.
+fn check_issuer(r: &TableReader, issuer: &str, is_oauth2: bool) {
+    const DOCUMENT: &str = "/.well-known/openid-configuration";
+    if let Some(bare) = issuer.strip_suffix(DOCUMENT) {
+        r.problem(
+            "issuer",
+            format!("is the address of the discovery document; the issuer is what stands before {DOCUMENT}: {bare}"),
+        );
+    }
+    let is_private = r.is_set("allow_private_network");
+    if issuer.starts_with("http://") && !is_oauth2 && !is_private {
+        r.problem(
+            "issuer",
+            "must begin with https://; only a provider in a private network, with allow_private_network = true, may do without",
+        );
+    }
 }
 
 /// Adds the settings of a preset. Explicit settings take precedence.

@@ -79,14 +79,14 @@ impl TableReader {
 
     /// A text that must be there and not be empty.
     pub(super) fn needed(&mut self, key: &str) -> String {
-        let missing = !self.table.contains_key(key);
-        let text = self.text(key).unwrap_or_default();
-        if missing {
+        if !self.table.contains_key(key) {
             self.problem(key, "is missing");
-        } else if text.is_empty() {
+        }
+        let text = self.text(key);
+        if text.as_ref().is_some_and(String::is_empty) {
             self.problem(key, "must not be empty");
         }
-        text
+        text.unwrap_or_default()
     }
 
     /// A flag, `default` when missing; from the environment it comes as a text.
@@ -139,7 +139,7 @@ impl TableReader {
             None => T::default(),
             Some(Ok(value)) => value,
             Some(Err(error)) => {
-                self.problem(key, error.message());
+                self.problem(key, plain(error.message()));
                 T::default()
             }
         }
@@ -153,7 +153,7 @@ impl TableReader {
             Err(error) => {
                 r.problems.borrow_mut().push(ConfigProblem {
                     key: r.path.clone(),
-                    message: error.message().to_owned(),
+                    message: plain(error.message()),
                 });
                 None
             }
@@ -203,6 +203,9 @@ impl TableReader {
     pub(super) fn secret(&mut self, key: &str, environment: &dyn Fn(&str) -> Option<String>) -> Option<Secret> {
         let value = self.table.remove(key)?;
         let found = match &value {
+            Value::String(text) if text.starts_with("${") || text.starts_with("env:") => {
+                Err(format!("looks like the name of a variable: it {SECRET_FORMS}"))
+            }
             Value::String(text) => Ok(text.clone()),
             Value::Table(table) if table.len() == 1 => match (table.get("env"), table.get("file")) {
                 (Some(Value::String(name)), None) => {
@@ -274,6 +277,11 @@ impl TableReader {
     }
 
     /// Whether a key is there.
+    /// Whether a flag is set, without taking it.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.table.get(key).and_then(Value::as_bool).unwrap_or(false)
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
@@ -307,6 +315,15 @@ impl TableReader {
 }
 
 const SECRET_FORMS: &str = "must be a string, { env = \"NAME\" } or { file = \"path\" }";
+
+/// Says in plain words what serde says about a value.
+fn plain(message: &str) -> String {
+    let Some((before, after)) = message.split_once("expected struct ") else {
+        return message.to_owned();
+    };
+    let rest = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+    format!("{before}expected a table of settings in braces{rest}")
+}
 
 /// Reads `30s`, `10m`, `12h` or `90d`.
 pub(crate) fn parse_span(text: &str) -> Option<Duration> {

@@ -76,8 +76,8 @@ fn client(r: &mut TableReader, policy: &ServiceProviderPolicy, environment: Envi
         lifetimes: Lifetimes::default(),
     };
     if client_id.is_some() {
-        for problem in client.problems() {
-            r.problem("client_id", problem);
+        for (setting, problem) in client.problems() {
+            r.problem(setting, problem);
         }
         if policy.identity_providers.is_empty() && !policy.local_login && !client.redirect_uris.is_empty() {
             r.problem(

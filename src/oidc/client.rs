@@ -81,33 +81,40 @@ impl Client {
         })
     }
 
-    /// Returns the problems in the settings, one sentence each.
-    pub fn problems(&self) -> Vec<String> {
+    /// Returns the problems in the settings: the setting and a sentence about each.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if self.client_id.is_empty()
             || self.client_id.len() > 255
             || !self.client_id.bytes().all(|b| (0x20..0x7f).contains(&b))
         {
-            problems.push("client_id must be 1 to 255 visible ASCII characters".to_owned());
+            problems.push(("client_id", "must be 1 to 255 visible ASCII characters".to_owned()));
         }
         if self.secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
-            problems.push("client_secret is empty: leave it out for a public client".to_owned());
+            problems.push(("client_secret", "is empty: leave it out for a public client".to_owned()));
         }
         if self.secret.is_some() && self.keys.is_some() {
-            problems.push("client_secret and jwks exclude each other: set only one".to_owned());
+            problems.push(("client_secret", "and jwks exclude each other: set only one".to_owned()));
         }
         if matches!(&self.keys, Some(ClientKeys::Inline(keys)) if keys.is_empty()) {
-            problems.push("jwks holds no key for ES256, RS256, PS256 or EdDSA".to_owned());
+            problems.push(("jwks", "holds no key for ES256, RS256, PS256 or EdDSA".to_owned()));
         }
         if self.scim_tokens.is_some() && self.is_public() {
-            problems.push("client_credentials needs a client_secret or keys".to_owned());
+            problems.push(("client_credentials", "needs a client_secret or keys".to_owned()));
         }
         if self.redirect_uris.is_empty() && self.scim_tokens.is_none() {
-            problems.push("redirect_uris is empty: set where authorization codes are sent".to_owned());
+            problems.push((
+                "redirect_uris",
+                "is empty: an application with a client_id needs the addresses that authorization codes are sent to"
+                    .to_owned(),
+            ));
         }
-        for uri in self.redirect_uris.iter().chain(&self.post_logout_redirect_uris) {
+        let after_logout = self.post_logout_redirect_uris.iter();
+        let after_logout = after_logout.map(|uri| ("post_logout_redirect_uris", uri));
+        let of_codes = self.redirect_uris.iter().map(|uri| ("redirect_uris", uri));
+        for (setting, uri) in of_codes.chain(after_logout) {
             if let Some(problem) = redirect::problem(uri) {
-                problems.push(format!("{uri:?} cannot be a redirect URI: it {problem}"));
+                problems.push((setting, format!("{uri:?} cannot be a redirect URI: it {problem}")));
             }
         }
         problems
@@ -164,8 +171,8 @@ mod tests {
 
     #[test]
     fn valid_settings_have_no_problem() {
-        assert_eq!(public().problems(), Vec::<String>::new());
-        assert_eq!(confidential().problems(), Vec::<String>::new());
+        assert_eq!(public().problems(), Vec::new());
+        assert_eq!(confidential().problems(), Vec::new());
     }
 
     #[test]

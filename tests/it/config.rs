@@ -126,7 +126,7 @@ fn all_mistakes_are_told_at_once() {
         "log.format",
         "userstores[0].kind",
         "service_providers[0].name",
-        "service_providers[0].client_id",
+        "service_providers[0].redirect_uris",
         "targets[0].timeout",
         "targets[0].concurrency",
         "targets[0].auth",
@@ -420,7 +420,7 @@ fn keys_that_prove_nothing_or_should_not_be_here_are_mistakes() {
     for (more, key) in [
         ("jwks = 7\n", "jwks"),
         ("jwks = \"no JSON\"\n", "jwks"),
-        ("jwks = { keys = [] }\n", "client_id"),
+        ("jwks = { keys = [] }\n", "jwks"),
         (private.as_str(), "jwks"),
         ("jwks_uri = \"nowhere\"\n", "jwks_uri"),
         ("jwks_uri = \"http://w/jwks\"\n", "jwks_uri"),
@@ -429,7 +429,7 @@ fn keys_that_prove_nothing_or_should_not_be_here_are_mistakes() {
             "backchannel_logout_uri",
         ),
         ("jwks_uri = \"https://w/jwks\"\njwks = { keys = [] }\n", "jwks_uri"),
-        ("jwks_uri = \"https://w/jwks\"\nclient_secret = \"s\"\n", "client_id"),
+        ("jwks_uri = \"https://w/jwks\"\nclient_secret = \"s\"\n", "client_secret"),
     ] {
         assert_eq!(keys(provider(more)), [format!("service_providers[0].{key}")], "{more}");
     }
@@ -451,11 +451,11 @@ fn client_credentials_only_provider_needs_no_redirect_uri() {
     );
     assert_eq!(
         keys(robot("client_credentials = true\n")),
-        ["service_providers[0].client_id"]
+        ["service_providers[0].client_credentials"]
     );
     assert_eq!(
         keys(robot("client_secret = \"s\"\n")),
-        ["service_providers[0].client_id"]
+        ["service_providers[0].redirect_uris"]
     );
 }
 

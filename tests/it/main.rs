@@ -16,6 +16,7 @@ mod architecture;
 mod command_line;
 mod config;
 mod config_identity_providers;
+mod config_mistakes;
 mod demo;
 mod entry;
 mod federation_details;
