@@ -429,7 +429,10 @@ fn keys_that_prove_nothing_or_should_not_be_here_are_mistakes() {
             "backchannel_logout_uri",
         ),
         ("jwks_uri = \"https://w/jwks\"\njwks = { keys = [] }\n", "jwks_uri"),
-        ("jwks_uri = \"https://w/jwks\"\nclient_secret = \"s\"\n", "client_secret"),
+        (
+            "jwks_uri = \"https://w/jwks\"\nclient_secret = \"s\"\n",
+            "client_secret",
+        ),
     ] {
         assert_eq!(keys(provider(more)), [format!("service_providers[0].{key}")], "{more}");
     }

@@ -67,7 +67,8 @@ try {
   await page.getByRole('button', { name: /^Stop storing/ }).click();
   await page.getByRole('status').waitFor();
   checks.that('a withdrawn consent removes the value', !(await alice()).emails);
-  await page.getByRole('button', { name: /^Unlink/ }).click();
+  await page.locator('summary', { hasText: 'Unlink' }).click();
+  await page.getByRole('button', { name: /^Yes, unlink/ }).click();
   await page.getByText('This is your last way to sign in').waitFor();
   await look(page, 'last-way-in');
 
@@ -113,7 +114,9 @@ try {
   checks.that('each session has its own CSRF token', await german.locator('input[name=csrf]').first().getAttribute('value') !== await page.locator('input[name=csrf]').first().getAttribute('value'));
 
   await page.goto(`${server.URL}/account`);
-  await page.getByRole('button', { name: 'Sign out everywhere' }).click();
+  await page.locator('summary', { hasText: 'Sign out everywhere' }).click();
+  await look(page, 'sure');
+  await page.getByRole('button', { name: 'Yes, sign out everywhere' }).click();
   await page.getByText('You are signed out').first().waitFor();
   await look(page, 'signed-out');
   await german.goto(`${server.URL}/account`);

@@ -162,15 +162,24 @@ fn receipt(given: GivenConsent) -> ConsentReceipt {
     }
 }
 
-/// Formats a date as `YYYY-MM-DD`.
+/// Formats a date as people write it, such as 1 December 2026.
 fn day(at: Timestamp) -> String {
-    at.to_string().chars().take(10).collect()
+    let text = at.to_string();
+    let mut parts = text[..10].splitn(3, '-');
+    let mut part = || parts.next().unwrap_or_default();
+    let (year, month, day) = (part(), part(), part().trim_start_matches('0'));
+    let names = messages::text("date.months").split(' ');
+    let month = month
+        .parse::<usize>()
+        .ok()
+        .and_then(|month| names.clone().nth(month - 1));
+    let values = [("day", day), ("month", month.unwrap_or_default()), ("year", year)];
+    messages::filled("date.day", &values)
 }
 
-/// Formats a time as `YYYY-MM-DD HH:MM UTC`.
+/// Formats a time as people write it, such as 1 December 2026, 11:49 UTC.
 fn minute(at: Timestamp) -> String {
-    let text = at.to_string();
-    format!("{} {} UTC", &text[..10], &text[11..16])
+    format!("{}, {} UTC", day(at), &at.to_string()[11..16])
 }
 
 #[cfg(test)]
@@ -231,6 +240,13 @@ pub(in crate::server) mod tests {
         };
         let told = (Some("profile"), Some("last_way_in"));
         AccountPage::new(account, "token-of-this-form".to_owned(), told).render()
+    }
+
+    #[test]
+    fn dates_are_written_as_people_write_them() {
+        let at = Timestamp(1_796_125_740_000);
+        assert_eq!(minute(at), "1 December 2026, 11:49 UTC");
+        assert_eq!(day(Timestamp(0)), "1 January 1970");
     }
 
     #[test]
