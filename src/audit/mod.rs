@@ -14,11 +14,11 @@ use crate::storage::{Database, SqlConnection, StorageError, security_events, swe
 
 pub(crate) mod origin;
 
-/// How many refusals are stored of one address at once, and in a second in the long run. All are logged and counted, but
+/// The most refusals of one address that are stored at once, and in a second in the long run. All are logged and counted, but
 /// nobody fills the database by being refused.
 const BURST: f64 = 300.0;
 const PER_SECOND: f64 = 1.0;
-/// How many refusals are stored in all.
+/// The most refusals that are stored of all addresses together.
 const BURST_OF_ALL: f64 = 10_000.0;
 const PER_SECOND_OF_ALL: f64 = 5.0;
 

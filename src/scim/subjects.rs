@@ -57,7 +57,7 @@ impl Scim {
                 adoption.subject_change(stated, new.clone())
             });
             let has_changed = change.is_some();
-            // What is decided here rests on the account as it was read.
+            // The decision holds only for the account as it was read.
             let conditional = on_version(&operation, account.version).filter(|_| keeps || has_changed);
             let is_conditional = conditional.is_some();
             let asked = conditional.unwrap_or_else(|| operation.clone());

@@ -199,7 +199,7 @@ pub(crate) struct Field {
 /// The choice of a password.
 #[derive(Clone, Debug)]
 pub(crate) struct NewPassword {
-    /// What a password must be like.
+    /// The rule for passwords.
     pub rule: String,
     /// Whether the last one was rejected.
     pub invalid: bool,

@@ -136,22 +136,20 @@ pub(crate) fn remember_unlinked(
     resource_id: &ResourceId,
     at: Timestamp,
 ) -> QueryResult<()> {
-    let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
-    diesel::delete(former_links::table.find(key)).execute(connection)?;
-    diesel::insert_into(former_links::table)
-        .values((
-            former_links::identity_provider.eq(link.identity_provider.as_str()),
-            former_links::issuer.eq(&link.issuer),
-            former_links::subject.eq(&link.subject),
-            former_links::at.eq(at.0),
-            former_links::resource_id.eq(Some(resource_id.as_str())),
-        ))
-        .execute(connection)
-        .map(|_| ())
+    remember(connection, link, Some(resource_id), at)
 }
 
-/// Records that the account of an identity was deleted, which nobody had entered by it.
+/// Records that the account of an identity was deleted.
 pub(crate) fn remember_deleted(connection: &mut SqlConnection, link: &Link, at: Timestamp) -> QueryResult<()> {
+    remember(connection, link, None, at)
+}
+
+fn remember(
+    connection: &mut SqlConnection,
+    link: &Link,
+    account: Option<&ResourceId>,
+    at: Timestamp,
+) -> QueryResult<()> {
     let key = (link.identity_provider.as_str(), &*link.issuer, &*link.subject);
     diesel::delete(former_links::table.find(key)).execute(connection)?;
     diesel::insert_into(former_links::table)
@@ -160,6 +158,7 @@ pub(crate) fn remember_deleted(connection: &mut SqlConnection, link: &Link, at: 
             former_links::issuer.eq(&link.issuer),
             former_links::subject.eq(&link.subject),
             former_links::at.eq(at.0),
+            former_links::resource_id.eq(account.map(ResourceId::as_str)),
         ))
         .execute(connection)
         .map(|_| ())

@@ -69,6 +69,12 @@ fn synced(rig: &Rig, name: &str, attributes: &Value) -> ResourceId {
     apply(rig, client(name), creation(attributes), Vec::new()).unwrap()
 }
 
+/// The account of `sub-bob`, which the client made with a password.
+fn bob_with_password(rig: &Rig) -> ResourceId {
+    let account = json!({"userName": "bob", "externalId": "sub-bob", "password": "correct horse battery"});
+    synced(rig, "hr", &account)
+}
+
 fn set(rig: &Rig, name: &str, id: &ResourceId, (path, value): (&str, Value)) {
     let users = rig.directory.registry().resource_type(&Kind::USER).unwrap();
     let operation = Operation::Patch {
@@ -225,11 +231,7 @@ fn identity_of_another_account_than_the_client_says_is_refused() {
 #[test]
 fn corrected_subject_ends_every_way_into_the_account() {
     let rig = rig();
-    let id = synced(
-        &rig,
-        "hr",
-        &json!({"userName": "bob", "externalId": "sub-bob", "password": "correct horse battery"}),
-    );
+    let id = bob_with_password(&rig);
     assert_eq!(completed(rig.login(&bob())).user, id);
     rig.set_up_authenticator(&id);
     correct(&rig, &id, (Some("sub-bob"), Some("sub-ann"))).unwrap();
@@ -280,11 +282,7 @@ fn login_and_client_make_one_account_between_them() {
 fn corrected_subject_ends_what_a_removed_provider_left() {
     for next in [Some("sub-ann"), None] {
         let rig = rig();
-        let id = synced(
-            &rig,
-            "hr",
-            &json!({"userName": "bob", "externalId": "sub-bob", "password": "correct horse battery"}),
-        );
+        let id = bob_with_password(&rig);
         assert_eq!(completed(rig.login(&bob())).user, id);
         unlink_by(&rig, Principal::Job("removal".into()), &id, "sub-bob");
         correct(&rig, &id, (Some("sub-bob"), next)).unwrap();
@@ -368,11 +366,7 @@ fn unlinked_identity_grants_no_membership() {
 fn wrong_person_with_a_password_alone_is_out() {
     for next in [Some("sub-ann"), None] {
         let rig = rig();
-        let id = synced(
-            &rig,
-            "hr",
-            &json!({"userName": "bob", "externalId": "sub-bob", "password": "correct horse battery"}),
-        );
+        let id = bob_with_password(&rig);
         correct(&rig, &id, (Some("sub-bob"), next)).unwrap();
         let has_password = rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap();
         assert!(!has_password, "{next:?}");

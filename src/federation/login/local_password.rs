@@ -112,7 +112,7 @@ impl Login {
         Ok(is_right)
     }
 
-    /// Records a password that did not count. One event for each, whoever's it is: the same work for every name.
+    /// Records a password that did not count: one event for each, also for an unknown name, so that all take the same time.
     fn record_wrong_password(
         &self,
         user: Option<ResourceId>,

@@ -165,7 +165,7 @@ fn fields(questions: &Questions, mut is_focused: bool) -> Vec<Field> {
     missing.chain(suggested).map(field).collect()
 }
 
-/// What was wrong with the last input: a title and a text for each kind. That of missing values names their fields.
+/// Returns the faults of the last input: a title and a text for each kind. The text about missing values names their fields.
 fn notices(problems: &[AnswerProblem]) -> Vec<(&'static str, String)> {
     let mut notices = Vec::new();
     for problem in problems {
