@@ -779,3 +779,27 @@ fn proof_through_a_provider_ends_with_its_removal() {
     assert_eq!(refused(step), Denial::UnknownProvider);
     assert_eq!(links_of(&rig, &user), 1);
 }
+
+#[test]
+fn identity_of_a_former_issuer_enters_nothing() {
+    let rig = rig();
+    let login = completed(rig.login(&bob()));
+    let session = session(&rig, &login);
+    assert_eq!(entry(&rig, &login, CODE), Entry::Granted);
+    assert!(rig.federation.account.view(&session.user).unwrap().is_some());
+    let (user, now) = (login.user.clone(), rig.clock.now());
+    let move_issuer = move |connection: &mut _| {
+        let known = links::of_user(connection, &user)?.remove(0);
+        links::delete(connection, &known.link, &user)?;
+        let former = Link {
+            issuer: "https://former.example".to_owned(),
+            ..known.link
+        };
+        Ok(links::insert(connection, &former, &known.store, &user, now)?)
+    };
+    rig.database.write::<_, StorageError>(move_issuer).unwrap();
+    for purpose in [CODE, EntryPurpose::Token] {
+        assert_eq!(entry(&rig, &login, purpose), Entry::Login);
+    }
+    assert!(rig.federation.account.view(&session.user).unwrap().is_none());
+}

@@ -79,9 +79,12 @@ impl Account {
         )
     }
 
-    /// Returns an account as its person sees it. `None` if it does not exist or is disabled.
+    /// Returns an account as its person sees it. `None` if it does not exist, is disabled, or the session came by an identity
+    /// that counts no more.
     pub fn view(&self, visitor: &SignedInUser) -> Result<Option<AccountView>, FederationError> {
-        let Some(user) = self.login.active_user(&visitor.authentication)? else {
+        let is_open = self.login.is_way_open(&visitor.authentication)?;
+        let user = self.login.active_user(&visitor.authentication)?;
+        let Some(user) = user.filter(|_| is_open) else {
             return Ok(None);
         };
         let now = self.login.directory.clock().now();
@@ -135,7 +138,7 @@ impl Account {
     fn changeable(&self, visitor: &SignedInUser) -> Result<Resource, AccountError> {
         let user = self.login.active_user(&visitor.authentication)?;
         let user = user.ok_or(AccountProblem::Outdated)?;
-        if !self.is_fresh(visitor)? {
+        if !self.is_fresh(visitor)? || !self.login.is_way_open(&visitor.authentication)? {
             return Err(AccountProblem::NotFresh.into());
         }
         Ok(user)

@@ -16,6 +16,7 @@ use crate::federation::jit::policy::{SecondFactor, ServiceProviderPolicy};
 use crate::federation::jit::purpose::Purpose;
 use crate::federation::jit::questions::covers;
 use crate::storage::consents::{self, ConsentRecord};
+use crate::storage::links::LinkRecord;
 use crate::storage::{StorageError, credential_versions, factors, identity_locks, links, removals};
 
 /// Time after a login in which an authenticator may be set up without another one.
@@ -107,16 +108,8 @@ impl Login {
                     },
                 ))
             })?;
-        // An identity of an issuer that the provider had before counts no more.
-        let is_linked_to = |upstream: &&Upstream| {
-            let settings = &upstream.settings;
-            linked.iter().any(|known| {
-                known.link.identity_provider == settings.name && tenant::is_of(&settings.issuer, &known.link.issuer)
-            })
-        };
-        let upstream = provider
-            .and_then(|name| self.config.upstream(name))
-            .filter(is_linked_to);
+        let upstream = provider.and_then(|name| self.config.upstream(name));
+        let upstream = upstream.filter(|upstream| is_linked_to(upstream, &linked));
         let account = |user: Resource| EntryAccount {
             active: user.is_active(),
             store: user.store,
@@ -130,6 +123,18 @@ impl Login {
             consent_withdrawn: upstream.is_some_and(|upstream| self.is_withdrawn(policy, upstream, &given)),
             consents_given: upstream.is_none_or(|upstream| self.are_given(policy, upstream, given)),
         })
+    }
+
+    /// Whether the way of a login still leads to the account: a login through an identity provider needs an identity there.
+    pub(crate) fn is_way_open(&self, authentication: &Authentication) -> Result<bool, FederationError> {
+        let Some(name) = &authentication.identity_provider else {
+            return Ok(true);
+        };
+        let linked = self
+            .database
+            .read::<_, StorageError>(|connection| links::of_user(connection, &authentication.user))?;
+        let upstream = self.config.upstream(name);
+        Ok(upstream.is_some_and(|upstream| is_linked_to(upstream, &linked)))
     }
 
     /// Whether a person took back a consent that logins to an application through an identity provider ask for.
@@ -163,6 +168,15 @@ impl Login {
         }
         purposes.iter().all(|purpose| covers(&given, purpose))
     }
+}
+
+/// Whether one of these identities is of the provider and its present issuer: one of an issuer that the provider had before
+/// counts no more.
+fn is_linked_to(upstream: &Upstream, linked: &[LinkRecord]) -> bool {
+    let settings = &upstream.settings;
+    linked.iter().any(|known| {
+        known.link.identity_provider == settings.name && tenant::is_of(&settings.issuer, &known.link.issuer)
+    })
 }
 
 fn mfa_of(way: EntryWay) -> SecondFactor {
