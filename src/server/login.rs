@@ -15,7 +15,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use url::Url;
 
-use self::answer::{out_of_date, refused, refused_with_way_out, show, unavailable};
+use self::answer::{out_of_date, refused, refused_request, refused_with_way_out, show, unavailable};
 use self::cookies::BrowserCookies;
 pub use self::cookies::cookie_name;
 pub(in crate::server) use self::cookies::login_path;
@@ -59,6 +59,8 @@ pub enum Incomplete {
     Outdated,
     /// The server failed; the log has the cause.
     Failed,
+    /// The request of the application is no longer valid; the code of the page that says so.
+    Refused(&'static str),
 }
 
 /// The dependencies of the handlers.
@@ -360,6 +362,7 @@ async fn finish_step(
             }
         }
         Ok(Err(Incomplete::Outdated)) => return refused(&Denial::NotUnderWay),
+        Ok(Err(Incomplete::Refused(code))) => return refused_request(code),
         Ok(Err(Incomplete::Failed)) => return unavailable(),
         Err(stop) => return stop.into_page(),
     };

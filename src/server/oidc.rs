@@ -276,9 +276,10 @@ pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
             request.redirect_uri.clone()
         } else {
             let completed = oidc.complete(request, authentication, &session);
-            completed
-                .inspect_err(log_failure)
-                .map_err(|_| login::Incomplete::Failed)?
+            completed.inspect_err(log_failure).map_err(|failure| match failure {
+                PageFailure::Refused(page) => login::Incomplete::Refused(page.code),
+                PageFailure::Failed(_) => login::Incomplete::Failed,
+            })?
         };
         Ok(login::Completed {
             session: session_cookie(&oidc, session),

@@ -12,7 +12,7 @@ use actix_web::{App, web};
 use serde_json::json;
 use url::Url;
 use vestibule::server::language;
-use vestibule::server::login::{Completed, LoginData, cookie_name, routes};
+use vestibule::server::login::{Completed, Incomplete, LoginData, cookie_name, routes};
 use vestibule::storage::StorageError;
 use vestibule::storage::approvals::{self, Ruling, Verdict};
 
@@ -42,7 +42,11 @@ fn rig() -> Rig {
 }
 
 async fn call(rig: &Rig, request: TestRequest) -> ServiceResponse {
-    let app = App::new().app_data(web::Data::new(login_data(rig))).configure(routes);
+    call_with(login_data(rig), request).await
+}
+
+async fn call_with(data: LoginData, request: TestRequest) -> ServiceResponse {
+    let app = App::new().app_data(web::Data::new(data)).configure(routes);
     let app = init_service(app.wrap(from_fn(language::assign))).await;
     call_service(&app, request.to_request()).await.map_into_boxed_body()
 }
@@ -91,6 +95,22 @@ async fn login_start_sets_a_protected_cookie() {
     for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"] {
         assert!(text.contains(attribute), "{attribute} in {text}");
     }
+}
+
+#[actix_web::test]
+async fn request_that_is_no_longer_valid_is_named_on_the_page() {
+    let rig = rig();
+    let handle = rig.start();
+    let token = csrf(&rig, &handle).await;
+    let fields = [("csrf", token.as_str()), ("username", "bob"), ("password", RIGHT)];
+    let data = LoginData {
+        complete: Arc::new(|_, _, _| Err(Incomplete::Refused("invalid_redirect_uri"))),
+        ..login_data(&rig)
+    };
+    let response = call_with(data, with(&handle, post("/login/password", &fields))).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let page = text(response).await;
+    assert!(page.contains("redirect address") || page.contains("return address"), "{page}");
 }
 
 #[actix_web::test]

@@ -116,6 +116,11 @@ pub(in crate::server) fn out_of_date() -> HttpResponse {
     error((StatusCode::BAD_REQUEST, "wrong_csrf"), None, None, None)
 }
 
+/// The error page for a request of an application that is not valid, or not any more.
+pub(super) fn refused_request(code: &'static str) -> HttpResponse {
+    error((StatusCode::BAD_REQUEST, code), None, None, None)
+}
+
 /// The error page for a temporary failure.
 pub(in crate::server) fn unavailable() -> HttpResponse {
     error((StatusCode::SERVICE_UNAVAILABLE, "unavailable"), None, None, None)
