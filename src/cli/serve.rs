@@ -25,6 +25,8 @@ pub(super) fn run(config: &Config) -> Result<(), CommandError> {
         );
         running.await
     });
+    log::info!("stopping: work that is under way is finished");
     app.stop();
+    log::info!("stopped");
     served.map_err(|error| CommandError::Failed(format!("cannot listen on {}: {error}", config.server.listen)))
 }

@@ -110,7 +110,10 @@ async fn request_that_is_no_longer_valid_is_named_on_the_page() {
     let response = call_with(data, with(&handle, post("/login/password", &fields))).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let page = text(response).await;
-    assert!(page.contains("redirect address") || page.contains("return address"), "{page}");
+    assert!(
+        page.contains("redirect address") || page.contains("return address"),
+        "{page}"
+    );
 }
 
 #[actix_web::test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use url::Url;
+
 use super::{Account, AccountError, AccountProblem, own_change};
 use crate::directory::DirectoryError;
 use crate::domain::patch::{PatchOp, PatchOperation};
@@ -88,7 +90,8 @@ impl Account {
             let Some(text) = texts.get(&path).map(|text| text.trim()).filter(|text| *text != value) else {
                 continue;
             };
-            if text.chars().count() > LONGEST || text.chars().any(char::is_control) {
+            let is_short = text.chars().count() <= LONGEST && !text.chars().any(char::is_control);
+            if !is_short || (!text.is_empty() && !fits(&path, text)) {
                 return Err(AccountProblem::Unfit.into());
             }
             let Ok(path) = Path::parse(&path, users) else { continue };
@@ -127,6 +130,20 @@ impl Account {
             None if writer == "self" => Owner::Person,
             _ => Owner::Administrator,
         }
+    }
+}
+
+/// Whether a text is what an attribute holds (RFC 7643 §4.1.1): others show it as a link, and format dates by it.
+fn fits(path: &str, text: &str) -> bool {
+    let is_word = |word: &str, also: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+    };
+    match path {
+        "profileUrl" => Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()),
+        "locale" => text.len() >= 2 && text.split(['-', '_']).all(|word| is_word(word, "")),
+        "preferredLanguage" => text.split(',').all(|range| is_word(range.trim(), "-_;=.* ")),
+        "timezone" => text.split('/').all(|word| is_word(word, "_+-")),
+        _ => true,
     }
 }
 
@@ -175,5 +192,33 @@ fn plain(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn texts_that_others_would_act_on_must_have_their_form() {
+        for (path, text) in [
+            ("profileUrl", "https://ann.example/me"),
+            ("locale", "en-GB"),
+            ("locale", "de"),
+            ("preferredLanguage", "de, en;q=0.8"),
+            ("timezone", "America/Argentina/Buenos_Aires"),
+            ("nickName", "Ann & Bob"),
+        ] {
+            assert!(fits(path, text), "{path} {text}");
+        }
+        for (path, text) in [
+            ("profileUrl", "javascript:alert(1)"),
+            ("profileUrl", "ann.example"),
+            ("locale", "English (UK)"),
+            ("preferredLanguage", "English!"),
+            ("timezone", "my zone"),
+        ] {
+            assert!(!fits(path, text), "{path} {text}");
+        }
     }
 }
