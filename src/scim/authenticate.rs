@@ -54,22 +54,17 @@ impl RecentTokens {
 }
 
 impl Scim {
-    /// Authenticates the sender of a request by its `Authorization` header. A refusal is recorded.
-    pub fn authenticate(&self, authorization: Option<&str>) -> Result<Caller, ScimError> {
-        let caller = self.caller_of(authorization);
-        if let (Err(error), Some(_)) = (&caller, authorization)
-            && error.fault == ScimErrorKind::Unauthorized
-        {
-            let event = SecurityEvent {
-                reason: Some("scim_token".to_owned()),
-                ..SecurityEvent::new(SecurityEventKind::TokenRefused, self.directory.clock().now())
-            };
-            audit::record(&self.database, event);
-        }
-        caller
+    /// Records that a token was refused.
+    pub(crate) fn record_refusal(&self) {
+        let event = SecurityEvent {
+            reason: Some("scim_token".to_owned()),
+            ..SecurityEvent::new(SecurityEventKind::TokenRefused, self.directory.clock().now())
+        };
+        audit::record(&self.database, event);
     }
 
-    fn caller_of(&self, authorization: Option<&str>) -> Result<Caller, ScimError> {
+    /// Authenticates the sender of a request by its `Authorization` header.
+    pub fn authenticate(&self, authorization: Option<&str>) -> Result<Caller, ScimError> {
         let fingerprint = random::fingerprint(bearer(authorization)?);
         let (seen, now) = (Instant::now(), self.directory.clock().now());
         let found = self

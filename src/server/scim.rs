@@ -197,11 +197,18 @@ impl Call {
             let guess = Guess::begin(request).ok_or_else(|| {
                 ScimErrorKind::TooManyGuesses.because("Too many wrong tokens come from this address. Try again later.")
             })?;
+            let has_header = header.is_some();
             let quick = authority.authenticates_quickly();
             let work = blocking::read(quick, move || authority.authenticate(header.as_deref()));
             let caller = in_time(blocking::LIMIT, work).await?;
             let is_wrong = |error: &ScimError| error.fault == ScimErrorKind::Unauthorized;
-            if !matches!(&caller, Some(Err(error)) if is_wrong(error)) {
+            if matches!(&caller, Some(Err(error)) if is_wrong(error)) {
+                // Without a header nobody tried anything.
+                if has_header {
+                    let recorder = Arc::clone(&scim);
+                    blocking::run(move || recorder.record_refusal()).await;
+                }
+            } else {
                 guess.forgive();
             }
             caller.unwrap_or_else(|| Err(internal()))?

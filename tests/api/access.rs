@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::{USER, anonymous, chat, id_of, unique, wiki};
+use vestibule::domain::SecurityEventKind;
+use vestibule::storage::StorageError;
+use vestibule::storage::security_events::{self, EventFilter};
+
+use crate::support::{Caller, USER, anonymous, app, chat, id_of, unique, wiki};
 
 #[test]
 fn every_verb_without_a_token_is_401_with_www_authenticate() {
@@ -26,6 +30,28 @@ fn every_verb_without_a_token_is_401_with_www_authenticate() {
         );
     }
     wiki().get(&path).gives(200);
+}
+
+#[test]
+fn refused_token_is_an_event_with_address_and_request() {
+    let headers = [("x-forwarded-for", "203.0.113.77, 198.51.100.78")];
+    let refused = Caller::with_token("unknown-token").send("GET", "/scim/v2/Users", &headers, "");
+    let request = refused.header("x-request-id").to_owned();
+    refused.refuses(401, None);
+    let filter = EventFilter {
+        kind: Some(SecurityEventKind::TokenRefused),
+        address: Some("198.51.100.78".to_owned()),
+        ..EventFilter::default()
+    };
+    let found = app()
+        .app
+        .database
+        .read::<_, StorageError>(|connection| security_events::newest(connection, &filter, 10))
+        .unwrap();
+    let reasons: Vec<_> = found.iter().map(|event| event.reason.as_deref()).collect();
+    assert_eq!(reasons, [Some("scim_token")]);
+    assert_eq!(found[0].origin.request_id, Some(request));
+    assert!(!format!("{found:?}").contains("unknown-token"));
 }
 
 #[test]
