@@ -1,5 +1,9 @@
 //! Tests of login sessions.
 
+use crate::domain::SecurityEventKind;
+use crate::storage::security_events::{self, EventFilter};
+use crate::storage::{StorageError, random};
+
 use super::super::fixtures::{World, authentication};
 
 #[test]
@@ -67,4 +71,36 @@ fn no_session_opens_for_an_identity_that_was_unlinked() {
     let mut login = authentication();
     login.identity_provider = Some("google".into());
     assert!(world.oidc.open_session(&login, None, None).is_err());
+}
+
+#[test]
+fn logins_tokens_refusals_and_logouts_are_events() {
+    let world = World::new();
+    let application = "app".into();
+    let session = world
+        .oidc
+        .open_session(&authentication(), None, Some(&application))
+        .unwrap();
+    let code = world.code(&session, &[]);
+    world.redeem(&code, &[]).unwrap();
+    world.redeem(&code, &[]).unwrap_err();
+    world.oidc.end_session(random::fingerprint(&session)).unwrap();
+    let all = EventFilter::default();
+    let read = |connection: &mut _| security_events::newest(connection, &all, 10);
+    let mut events = world.oidc.database.read::<_, StorageError>(read).unwrap();
+    events.reverse();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| (event.kind, event.reason.as_deref().unwrap_or_default()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (SecurityEventKind::Login, "pwd"),
+            (SecurityEventKind::TokenIssued, "openid email offline_access"),
+            (SecurityEventKind::TokenRefused, "invalid_grant"),
+            (SecurityEventKind::Logout, ""),
+        ]
+    );
+    assert!(events[0].service_provider.as_ref() == Some(&application) && events[1].user.is_some());
 }
