@@ -185,6 +185,10 @@ fn a_request_larger_than_its_bound_is_refused() {
 #[test]
 fn a_client_that_pushes_without_end_is_slowed_down() {
     let world = World::new();
-    while world.oidc.pushes.take("wiki") {}
-    assert_eq!(push(&world, &[]), Err("temporarily_unavailable"));
+    // A moment later one more is allowed, so a slow machine may need several attempts.
+    let is_refused = (0..100).any(|_| {
+        while world.oidc.pushes.take("wiki") {}
+        push(&world, &[]) == Err("temporarily_unavailable")
+    });
+    assert!(is_refused);
 }
