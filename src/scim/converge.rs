@@ -2,8 +2,9 @@
 //!
 //! A client that is a trusted SCIM source of an identity provider gets the account that a login through that provider
 //! created, if the `externalId` that it sends is the subject of the login, or if the configured attribute of both is
-//! the same. A client also gets back an account that it deactivated itself. In both cases the account takes the values
-//! that the client sends and keeps the rest. Any other uniqueness violation is a conflict.
+//! the same. A client also gets back an account that it deactivated itself, unless it names another `externalId`. In
+//! both cases the account takes the values that the client sends and keeps the rest. Any other uniqueness violation is a
+//! conflict.
 
 use serde_json::Value;
 
@@ -92,7 +93,9 @@ impl Scim {
         }
         let attributes = again()?;
         match self.holder(store, resource_type, &attributes, &error)? {
-            Some((attribute, holder)) if is_switched_off_by(caller, &attribute, &holder) => {
+            Some((attribute, holder))
+                if is_switched_off_by(caller, &attribute, &holder) && may_be_same(&holder, &attributes) =>
+            {
                 self.enable(caller, resource_type, holder.id, attributes)
             }
             Some((attribute, holder)) => Err(ScimErrorKind::Uniqueness.because(format!(
@@ -299,6 +302,16 @@ fn may_enable(caller: &Caller, account: &Resource) -> bool {
 fn is_switched_off_by(caller: &Caller, attribute: &str, holder: &Resource) -> bool {
     let own = holder.writers.writers().get(attribute) == Some(&caller.actor.writer());
     own && !holder.is_active() && may_enable(caller, holder)
+}
+
+/// Whether nothing says that a resource is another one than the client sends. Two values of `externalId` are two people: a
+/// name that a leaver had may be given to a newcomer, who must not get the leaver's groups and roles.
+fn may_be_same(holder: &Resource, attributes: &Attributes) -> bool {
+    let known = holder.document.attributes();
+    match (known.get("externalId"), attributes.get("externalId")) {
+        (Some(known), Some(sent)) => known == sent,
+        _ => true,
+    }
 }
 
 /// Returns the attribute whose value another resource has, if that is the error.

@@ -165,6 +165,26 @@ fn client_reactivates_by_post_the_user_it_deactivated() {
 }
 
 #[test]
+fn newcomer_does_not_get_the_account_of_a_leaver() {
+    for client in [wiki(), client_of("hr")] {
+        let name = unique("alice");
+        let (leaver, newcomer) = (unique("leaver"), unique("newcomer"));
+        let body = |external_id: &str| json!({ "schemas": [USER], "userName": name, "externalId": external_id });
+        let made = client.post("/scim/v2/Users", &body(&leaver)).gives(201);
+        let path = format!("/scim/v2/Users/{}", made.id());
+        let off = json!([{ "op": "replace", "path": "active", "value": false }]);
+        client.patch(&path, &off).gives(200);
+        client
+            .post("/scim/v2/Users", &body(&newcomer))
+            .refuses(409, Some("uniqueness"));
+        let kept = client.get(&path).body;
+        assert_eq!((&kept["active"], &kept["externalId"]), (&json!(false), &json!(leaver)));
+        let back = client.post("/scim/v2/Users", &body(&leaver)).gives(201);
+        assert_eq!(back.id(), made.id());
+    }
+}
+
+#[test]
 fn value_of_another_provider_is_no_reason_to_adopt() {
     let extension = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
     let number = unique("employee");

@@ -114,7 +114,7 @@ impl Simulation {
         let path = format!("/scim/v2/Users/{id}");
         let replace = |path: &str, value: Value| json!({"schemas": [PATCH], "Operations": [{"op": "replace", "path": path, "value": value}]});
         let name = account.text("userName").to_owned();
-        match what % 14 {
+        match what % 16 {
             0..=2 => {
                 let answer = self.call(process, ("PATCH", &path), &token, &replace("active", json!(false)));
                 if answer.status < 300 {
@@ -144,6 +144,7 @@ impl Simulation {
                 self.take_in_password(&id, owner, &password);
             }
             12 | 13 => self.client_corrects_addresses((&id, &path), process, &token, how),
+            14 | 15 if client == "hr" => self.hr_corrects_subject((&id, &account), process, how),
             _ => drop(self.call(
                 process,
                 ("PATCH", &path),
@@ -169,5 +170,29 @@ impl Simulation {
         if answer.status < 300 && to.is_some() && owner.is_some() && to != owner {
             self.truth.compromised.insert(id.to_owned());
         }
+    }
+    /// The HR system says that an account, which it gave to somebody by mistake, is another person's.
+    fn hr_corrects_subject(&mut self, (id, account): (&str, &AccountFacts), process: usize, how: u8) {
+        let (person, old) = (Person::nth(how), account.text("externalId"));
+        let new = subject(OKTA, person);
+        // A subject of another provider says nothing about this one.
+        if old == new || !Person::all().any(|known| subject(OKTA, known) == old) {
+            return;
+        }
+        let emails = json!([{"value": person.address(), "type": "work"}]);
+        let replace = |path: &str, value: Value| json!({"op": "replace", "path": path, "value": value});
+        let operations = [replace("externalId", json!(new)), replace("emails", emails)];
+        let body = json!({"schemas": [PATCH], "Operations": operations});
+        let (token, path) = (self.hr.clone(), format!("/scim/v2/Users/{id}"));
+        let answer = self.call(process, ("PATCH", &path), &token, &body);
+        if answer.status >= 300 {
+            return;
+        }
+        self.truth.owners.insert(id.to_owned(), person);
+        self.truth.leaked.remove(id);
+        self.truth.compromised.remove(id);
+        self.truth.push(id, self.step, None, true);
+        self.refresh_facts(None);
+        self.check_handover(id, &new);
     }
 }

@@ -134,11 +134,13 @@ enum Story {
     Tokens,
     /// An HR system switches a person off and on.
     Leaver,
+    /// The HR system says that an account is another person's, while its person is inside.
+    Handover,
     /// The attacker begins to link an identity, and lures somebody else into the end of it.
     Lure,
 }
 
-const STORIES: [Story; 9] = [
+const STORIES: [Story; 10] = [
     Story::Authenticator,
     Story::SecondWay,
     Story::Groups,
@@ -147,6 +149,7 @@ const STORIES: [Story; 9] = [
     Story::Consent,
     Story::Tokens,
     Story::Leaver,
+    Story::Handover,
     Story::Lure,
 ];
 
@@ -167,7 +170,9 @@ pub(crate) fn story(random: &mut Random) -> Vec<Event> {
         other: random.byte(),
     };
     match random.pick(&STORIES) {
-        story @ (Story::Meanwhile | Story::Tokens | Story::Leaver | Story::Lure) => teller.tell_an_end(story),
+        story @ (Story::Meanwhile | Story::Tokens | Story::Leaver | Story::Handover | Story::Lure) => {
+            teller.tell_an_end(story)
+        }
         story => teller.tell(story),
     }
 }
@@ -244,6 +249,23 @@ impl Teller {
         events
     }
 
+    /// The HR system corrects the subject of an account while its person is inside.
+    fn handover(&self) -> Vec<Event> {
+        let (one, other, theirs) = (self.one, self.other, OF_PERSON + self.person);
+        let through_okta = self.act(Kind::Login, [one % 4, AGAIN, 25]);
+        let open = self.act(Kind::Open, [other, 7, 0]);
+        let corrected = self.event(Kind::HrChange, [theirs, 14, other, 0]);
+        let uses = [Kind::Refresh, Kind::UseToken].map(|kind| self.event(kind, [0, one, 0, 0]));
+        let mut events = vec![self.hired(), self.by_password(), through_okta, open, corrected];
+        events.extend(uses);
+        events.extend([
+            self.act(Kind::Submit, [one, 1, other]),
+            self.by_password(),
+            through_okta,
+        ]);
+        events
+    }
+
     fn tell_an_end(&self, story: Story) -> Vec<Event> {
         let (one, other) = (self.one, self.other);
         let theirs = OF_PERSON + self.person;
@@ -274,6 +296,7 @@ impl Teller {
                 events.extend(uses);
                 events
             }
+            Story::Handover => self.handover(),
             Story::Lure => {
                 let eve = 5 + one % 2;
                 vec![

@@ -200,6 +200,29 @@ impl Simulation {
         }
     }
 
+    /// An account that was said to be another person's keeps no way in of the person before.
+    pub(crate) fn check_handover(&mut self, id: &str, subject: &str) {
+        let Some(account) = self.facts.accounts.get(id).cloned() else {
+            return;
+        };
+        let left = [
+            ("a password", !account.password.is_empty()),
+            ("an authenticator", !account.authenticator.is_empty()),
+            ("an identity", account.links.iter().any(|(_, known)| known != subject)),
+            ("a session", self.facts.sessions.values().any(|user| user == id)),
+            (
+                "a group of the provider",
+                !account.groups.is_empty() && self.world.failing.is_none(),
+            ),
+        ];
+        for (what, _) in left.iter().filter(|(_, is_left)| *is_left) {
+            self.breaks(
+                "a corrected subject leaves no way in",
+                format!("{what} of {}", account.text("userName")),
+            );
+        }
+    }
+
     pub(crate) fn is_compromised(&mut self, id: &str) -> bool {
         let has_factor = self
             .facts
