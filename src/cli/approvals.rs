@@ -3,10 +3,12 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::text::printable;
 use super::{CommandError, operations, operations_by};
 use crate::app;
 use crate::config::Config;
 use crate::domain::Timestamp;
+use crate::federation::jit::approval::CHOSEN;
 use crate::operations::approvals::{self, ApprovalRequest};
 use crate::storage::approvals::{Approval, Verdict};
 
@@ -82,16 +84,14 @@ fn list(config: &Config, json: bool) -> Result<(), CommandError> {
 }
 
 fn as_line(ApprovalRequest { approval, claims }: &ApprovalRequest) -> String {
-    let said = |claim: &str| {
-        let text = claims.get(claim).and_then(Value::as_str).unwrap_or_default();
-        // Control characters are removed: claims must not control the terminal.
-        text.chars().filter(|sign| !sign.is_control()).collect::<String>()
-    };
+    let said = |claim: &str| printable(claims.get(claim).and_then(Value::as_str).unwrap_or_default());
     let Approval { id, identity, .. } = approval;
+    let chosen = claims.get(CHOSEN).and_then(Value::as_str);
+    let chosen = chosen.map_or_else(String::new, |name| format!(" as {}", printable(name)));
     format!(
-        "{id}  {}  {} from {} ({} {})  to {}  since {}, expires {}",
+        "{id}  {}  {} from {} ({} {}){chosen}  to {}  since {}, expires {}",
         approval.ruling.verdict,
-        identity.subject,
+        printable(&identity.subject),
         identity.identity_provider,
         said("name"),
         said("email"),

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::text::printable;
 use super::{CommandError, operations};
 use crate::config::Config;
 use crate::domain::{Link, StoreName};
@@ -129,7 +130,8 @@ fn show(locks: &[IdentityLock], json: bool) {
                 subject,
                 ..
             } = &lock.identity;
-            println!("{identity_provider}  {subject}  since {}  {}", lock.at, lock.reason);
+            let (subject, reason) = (printable(subject), printable(&lock.reason));
+            println!("{identity_provider}  {subject}  since {}  {reason}", lock.at);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::text::printable;
 use super::{CommandError, operations, progress};
 use crate::config::Config;
 use crate::domain::IdentityProviderName;
@@ -231,7 +232,11 @@ fn line(affected: &Affected) -> String {
         RemovalEffect::Gone => "gone",
         _ => "link",
     };
-    format!("{fate:8} {}  {}", affected.link.link.subject, affected.username)
+    format!(
+        "{fate:8} {}  {}",
+        printable(&affected.link.link.subject),
+        printable(&affected.username)
+    )
 }
 
 fn one_as_json(affected: &Affected) -> Value {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::text::printable;
 use super::{CommandError, operations};
 use crate::config::{Config, parse_span};
 use crate::domain::SecurityEventKind;
@@ -146,17 +147,4 @@ fn as_change(change: &JournalRecord) -> String {
         let _ = write!(text, "  values={}", printable(&paths.join(",")));
     }
     text
-}
-
-/// Leaves out characters that a terminal would act on, and quotes what has blanks.
-fn printable(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
-        .collect();
-    if clean.contains(' ') {
-        format!("{clean:?}")
-    } else {
-        clean
-    }
 }

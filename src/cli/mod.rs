@@ -23,6 +23,7 @@ mod progress;
 mod rehearse;
 mod serve;
 mod targets;
+mod text;
 mod token;
 mod user;
 mod userstore;

@@ -16,7 +16,7 @@ use crate::federation::jit::facts::account;
 use crate::federation::unlink::UnlinkContext;
 use crate::storage::links::LinkRecord;
 use crate::storage::removals::{self, Removal};
-use crate::storage::{Database, StorageError, grants, links, sessions};
+use crate::storage::{Database, StorageError, grants, links, login_transactions, sessions};
 
 /// Number of users per step.
 const STEP: i64 = 50;
@@ -181,12 +181,14 @@ impl ProviderRemover {
         Ok(self.database.read::<_, StorageError>(removals::all)?)
     }
 
-    /// Allows the remaining users to sign in through the provider again. Returns `false` if there was no removal.
+    /// Allows the remaining users to sign in through the provider again. Returns `false` if there was no removal. Logins that
+    /// are under way begin again: what the provider said in them was said before the removal.
     pub fn restore(&self, provider: &IdentityProviderName) -> Result<bool, FederationError> {
         let provider = provider.clone();
-        Ok(self
-            .database
-            .write::<_, StorageError>(move |connection| Ok(removals::lift(connection, &provider)?))?)
+        Ok(self.database.write::<_, StorageError>(move |connection| {
+            login_transactions::delete_all(connection)?;
+            Ok(removals::lift(connection, &provider)?)
+        })?)
     }
 
     /// Applies the removal to one account. Idempotent.

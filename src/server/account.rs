@@ -12,10 +12,12 @@ use serde::Deserialize;
 
 use self::page::AccountPage;
 use super::csrf::{account_token, is_own_form};
-use super::login::answer::{out_of_date, unavailable};
-use super::login::{LoginData, login_path, redirect_page, run, run_with_password, see_other, to_provider};
+use super::guesses::Guess;
+use super::login::answer::out_of_date;
+use super::login::{LoginData, login_path, run, run_with_password, to_provider};
 use super::oidc::{log_cause, session_cookie, session_of};
-use super::page::{LoggedOutPage, NotFound, respond};
+use super::onward::{redirect_page, see_other};
+use super::page::{LoggedOutPage, NotFound, respond, unavailable};
 use super::{blocking, messages, source};
 use crate::domain::login::Authentication;
 use crate::domain::password::PasswordDefect;
@@ -91,10 +93,17 @@ async fn change(
     ) {
         return out_of_date();
     }
+    let Some(guess) = Guess::begin(&http) else {
+        return source::too_many();
+    };
     let (federation, visitor) = (Arc::clone(&login_data.federation), visit.visitor.clone());
     let (form, known) = (form.into_inner(), login_data.known_browser(&http));
     let change = move || carry_out(&federation, &visitor, (&form, known.as_deref()), &fields);
-    let next = match run_with_password(change).await {
+    let next = run_with_password(change).await;
+    if !matches!(next, Ok(FormOutcome::Problem(AccountProblem::WrongPassword))) {
+        guess.forgive();
+    }
+    let next = match next {
         Ok(next) => next,
         Err(stop) => return stop.into_page(),
     };

@@ -1,6 +1,6 @@
 //! The network address that a request comes from, and how many logins each address may begin.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 
 use actix_web::HttpRequest;
@@ -10,8 +10,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Data;
 use ipnet::IpNet;
 
-use super::page::{self, ErrorPage};
-use super::request_id;
+use super::page;
 use crate::gate::Allowances;
 
 /// How many logins one address may begin at once, and in a second in the long run. Many people can be behind one address.
@@ -66,31 +65,25 @@ pub(super) fn turned_away(request: &HttpRequest) -> Option<HttpResponse> {
 
 /// The page for an address that does too much.
 pub(super) fn too_many() -> HttpResponse {
-    let page = ErrorPage {
-        code: "too_many_logins",
-        reason: None,
-        request_id: request_id::current().unwrap_or_default(),
-        again: None,
-        way_out: None,
-    };
-    page::respond(StatusCode::TOO_MANY_REQUESTS, page.render(), &[])
+    page::error_page(StatusCode::TOO_MANY_REQUESTS, "too_many_logins")
 }
 
 /// The address of the sender: that of the peer, or the one that a reverse proxy appended to `X-Forwarded-For`. Where the
 /// proxies are configured, they are passed over from the last on. Otherwise a peer nearby may be a proxy for anybody, and
 /// without that header the sender is unknown.
 fn sender_behind(peer: IpAddr, headers: &HeaderMap, proxies: Option<&[IpNet]>) -> Option<IpAddr> {
-    let values = headers
-        .get_all("x-forwarded-for")
-        .filter_map(|value| value.to_str().ok());
-    let listed: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    // A client may send any bytes before what the proxy appends.
+    let values = headers.get_all("x-forwarded-for");
+    let listed: Vec<&[u8]> = values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .collect();
     let Some(proxies) = proxies else {
         let is_near = match peer {
             IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
             IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
         };
         return if is_near {
-            listed.last()?.parse().ok()
+            Some(forwarded(listed.last()?).unwrap_or(peer))
         } else {
             Some(peer)
         };
@@ -101,9 +94,19 @@ fn sender_behind(peer: IpAddr, headers: &HeaderMap, proxies: Option<&[IpNet]>) -
         if !is_proxy(&sender) {
             break;
         }
-        sender = text.parse().ok()?;
+        // Behind what is no address the sender is not known: the proxy stands for all of them.
+        let Some(before) = forwarded(text) else { break };
+        sender = before;
     }
     Some(sender)
+}
+
+/// Reads one address of `X-Forwarded-For`. Some proxies add the port.
+fn forwarded(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address = bare.unwrap_or(text).parse().ok();
+    address.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]
@@ -137,7 +140,32 @@ mod tests {
     fn of_several_addresses_the_last_one_counts() {
         assert_eq!(seen("127.0.0.1", &["1.2.3.4, 203.0.113.9"], None), "203.0.113.9");
         assert_eq!(seen("127.0.0.1", &["1.2.3.4", "203.0.113.9"], None), "203.0.113.9");
-        assert_eq!(seen("127.0.0.1", &["not an address"], None), "unknown");
+        assert_eq!(seen("127.0.0.1", &["not an address"], None), "127.0.0.1");
+    }
+
+    #[test]
+    fn strange_bytes_before_the_address_hide_nobody() {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_bytes(b"\xc3\xa9\xff, 203.0.113.9").unwrap();
+        headers.append(HeaderName::from_static("x-forwarded-for"), value);
+        let proxies: Vec<IpNet> = vec!["10.0.0.2/32".parse().unwrap()];
+        for proxies in [None, Some(&*proxies)] {
+            let sender = sender_behind("10.0.0.2".parse().unwrap(), &headers, proxies);
+            assert_eq!(sender, Some("203.0.113.9".parse().unwrap()), "{proxies:?}");
+        }
+        assert_eq!(seen("10.0.0.2", &["x"], Some(&["10.0.0.2/32"])), "10.0.0.2");
+    }
+
+    #[test]
+    fn port_of_an_address_is_left_out() {
+        for (text, address) in [
+            ("203.0.113.9:4711", "203.0.113.9"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+        ] {
+            assert_eq!(seen("127.0.0.1", &[text], None), address);
+        }
     }
 
     #[test]

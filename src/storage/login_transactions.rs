@@ -76,6 +76,13 @@ pub fn finish(connection: &mut SqlConnection, handle_hash: &str, seen: i64) -> Q
     .map(|rows| rows == 1)
 }
 
+/// Deletes all of them.
+pub(crate) fn delete_all(connection: &mut SqlConnection) -> QueryResult<()> {
+    diesel::delete(login_transactions::table)
+        .execute(connection)
+        .map(|_| ())
+}
+
 /// Deletes at most `limit` of the transactions that expired by `now`; returns their number.
 pub fn delete_expired(connection: &mut SqlConnection, now: Timestamp, limit: i64) -> QueryResult<usize> {
     let next: Vec<String> = login_transactions::table

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::fixtures::front_door::{Outcome, Rig, completed, refused, shown};
 use serde_json::{Value, json};
-use vestibule::domain::Link;
+use vestibule::domain::{Link, Secret};
 use vestibule::federation::jit::denial::Denial;
+use vestibule::federation::jit::questions::Answers;
 use vestibule::federation::login::step::LoginPage;
 use vestibule::storage::approvals::{self, Approval, Ruling, Verdict};
 use vestibule::storage::{SqlConnection, StorageError, links};
@@ -209,4 +210,26 @@ fn approval_is_of_what_was_shown() {
     assert!(rig.users().is_empty());
     rule(&rig, &again, Verdict::Approved, "");
     completed(rig.login(&claims));
+}
+
+#[test]
+fn approved_name_is_the_name_in_every_mode() {
+    let jit = |mode: &str| json!({"mode": mode, "username": {"claim": "nick"}, "approval": "always"});
+    let rig = Rig::new(jit("username_password_consent"));
+    rule(&rig, &waits(rig.login(&bob())), Verdict::Approved, "");
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    assert!(matches!(shown(rig.back(&handle, &returned)), LoginPage::Details(_)));
+    let secret = Secret::new("correct horse battery");
+    let answers = Answers {
+        username: Some("intern".to_owned()),
+        passwords: Some((secret.clone(), secret)),
+        ..Answers::default()
+    };
+    let reference = waits(rig.federation.login.answer(&handle, answers));
+    rule(&rig, &reference, Verdict::Approved, "");
+    // Where nobody chooses a name, the login would make another account than the approved one.
+    let silent = rig.reconfigured(&jit("silent"), &json!([]));
+    assert_ne!(waits(silent.login(&bob())), reference);
+    assert!(rig.users().is_empty());
 }

@@ -60,6 +60,7 @@ enum Event {
     Unlinked,
     SignedOutEverywhere,
     ProviderRemoved,
+    ProviderRemovedAndRestored,
 }
 
 const WAITING: [Waiting; 9] = [
@@ -74,7 +75,7 @@ const WAITING: [Waiting; 9] = [
     Waiting::StepUp,
 ];
 
-const EVENTS: [Event; 10] = [
+const EVENTS: [Event; 11] = [
     Event::PasswordChanged,
     Event::Deactivated,
     Event::Deleted,
@@ -85,6 +86,7 @@ const EVENTS: [Event; 10] = [
     Event::Unlinked,
     Event::SignedOutEverywhere,
     Event::ProviderRemoved,
+    Event::ProviderRemovedAndRestored,
 ];
 
 impl Waiting {
@@ -115,7 +117,8 @@ impl Event {
             | Self::IdentityLocked
             | Self::Linked
             | Self::Unlinked
-            | Self::SignedOutEverywhere => true,
+            | Self::SignedOutEverywhere
+            | Self::ProviderRemovedAndRestored => true,
         }
     }
 }
@@ -351,6 +354,11 @@ impl World {
             Event::ProviderRemoved => {
                 let remover = ProviderRemover::new(Arc::clone(&rig.directory), rig.database.clone());
                 remover.begin(&google(), false).unwrap();
+            }
+            Event::ProviderRemovedAndRestored => {
+                let remover = ProviderRemover::new(Arc::clone(&rig.directory), rig.database.clone());
+                remover.begin(&google(), false).unwrap();
+                remover.restore(&google()).unwrap();
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::domain::password::PasswordPolicy;
 use crate::domain::{Consent, Kind, Relations, Resource, ResourceId, StoreName, name};
 use crate::federation::error::FederationError;
 use crate::federation::idp::provider::Identity;
+use crate::federation::idp::tenant;
 use crate::federation::jit::approval::{ApprovalStatus, Approvals};
 use crate::federation::jit::claim_mapping::{self, ClaimMapping};
 use crate::federation::jit::decide::{
@@ -278,6 +279,10 @@ impl ProvisioningContext<'_> {
             let locked = identity_locks::of_identity(connection, &identity)?;
             Ok((locked, removals::find(connection, &self.settings.name)?))
         })?;
+        // The provider may have another issuer than when the login began: its old identities count no more.
+        if !tenant::is_of(&self.settings.issuer, &self.identity.issuer) {
+            return Ok(Some(Denial::NotUnderWay));
+        }
         let removed = removal.map(|_| Denial::UnknownProvider);
         Ok(removed.or(locked.map(|reason| Denial::IdentityLocked { reason })))
     }
@@ -356,7 +361,7 @@ impl ProvisioningContext<'_> {
     }
 
     /// Whether this login would make the account that approved claims would: its store, its user name, its attributes and
-    /// its groups. A user name that the person has not chosen yet is not compared.
+    /// its groups. A user name that the person must choose and has not chosen yet is not compared.
     fn makes_the_same(&self, approved: &Map<String, Value>, approved_name: Option<&str>) -> bool {
         let jit = &self.settings.jit;
         let then = Identity {
@@ -365,10 +370,11 @@ impl ProvisioningContext<'_> {
         };
         let chosen = self.answers.and_then(|answers| answers.username.as_deref());
         let asks_name = self.mode().asks_username();
-        let named = |identity: &Identity, chosen: Option<&str>| match chosen.filter(|_| asks_name) {
+        let named = |identity: &Identity, chosen: Option<&str>| match chosen {
             Some(chosen) => Some(chosen.to_owned()),
             None => username::derive(&jit.username, &self.settings.name, identity).ok(),
         };
+        let chosen = chosen.filter(|_| asks_name);
         let is_same_name =
             (asks_name && chosen.is_none()) || named(&then, approved_name) == named(self.identity, chosen);
         let groups = |claims| {

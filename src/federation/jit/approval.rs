@@ -61,7 +61,7 @@ impl ApprovalRule {
 }
 
 /// The name under which an approver sees the user name that a person chose.
-const CHOSEN: &str = "chosen user name";
+pub(crate) const CHOSEN: &str = "chosen user name";
 
 /// The details of a first login that an approver sees.
 pub(crate) struct ShownToApprover<'a> {

@@ -56,6 +56,10 @@ impl Login {
         if removal.is_some() {
             return Err(Denial::UnknownProvider.into());
         }
+        // The setting may have changed while the person was away.
+        if !self.config.account.linking {
+            return Err(Denial::NotUnderWay.into());
+        }
         match known {
             Some(known) if known.resource_id == *user => {}
             Some(_) => return Err(Denial::IdentityTaken.into()),
