@@ -13,6 +13,9 @@ pub struct AuthorizationRequest {
     pub redirect_uri: String,
     /// The scopes asked for and allowed.
     pub scope: Vec<String>,
+    /// How the response gets to the service provider (`response_mode`).
+    #[serde(default)]
+    pub response_mode: ResponseMode,
     /// Echoed to the service provider.
     pub state: Option<String>,
     /// Echoed in the ID token.
@@ -34,6 +37,42 @@ pub struct AuthorizationRequest {
     /// The earliest time at which the person may have proved who they are (`prompt=login`, `max_age`).
     #[serde(default)]
     pub fresh_since: Option<Timestamp>,
+    /// The claims that are asked for one by one (`claims`, `acr_values`).
+    #[serde(default)]
+    pub claims: RequestedClaims,
+}
+
+/// How the response to an authorization request gets to the service provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResponseMode {
+    /// In the query of the redirect URI (OAuth 2.0 Multiple Response Types §2.1).
+    #[default]
+    Query,
+    /// In a form that the browser posts to the redirect URI (OAuth 2.0 Form Post Response Mode §2).
+    FormPost,
+}
+
+/// A class of authentication, `acr` in an ID token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuthenticationClass {
+    /// With one factor.
+    OneFactor,
+    /// With two factors.
+    TwoFactors,
+}
+
+/// The claims that a service provider asks for one by one (OpenID Connect Core §5.5), by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestedClaims {
+    /// Those of the ID token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub id_token: Vec<String>,
+    /// Those of the userinfo endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub userinfo: Vec<String>,
+    /// The class of authentication, `acr` of the ID token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<AuthenticationClass>,
 }
 
 impl AuthorizationRequest {
@@ -43,6 +82,7 @@ impl AuthorizationRequest {
             client_id: String::new(),
             redirect_uri: page,
             scope: Vec::new(),
+            response_mode: ResponseMode::Query,
             state: None,
             nonce: None,
             code_challenge: None,
@@ -51,7 +91,21 @@ impl AuthorizationRequest {
             ui_locales: Vec::new(),
             reauthenticate: subject.is_some(),
             fresh_since: None,
+            claims: RequestedClaims::default(),
             subject,
+        }
+    }
+
+    /// Whether a login with two factors is asked for, whatever the service provider asks for otherwise.
+    pub(crate) fn asks_two_factors(&self) -> bool {
+        self.claims.acr == Some(AuthenticationClass::TwoFactors)
+    }
+
+    /// The purpose of the entry decision for its code.
+    pub(crate) fn purpose(&self) -> EntryPurpose {
+        EntryPurpose::Code {
+            fresh_since: self.fresh_since,
+            two_factors: self.asks_two_factors(),
         }
     }
 
@@ -98,10 +152,12 @@ pub enum Entry {
 /// The purpose of an entry decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryPurpose {
-    /// A new code. The proof must not be older than a time, if one is given.
+    /// A new code.
     Code {
-        /// The earliest time of the proof.
+        /// The earliest time of the proof, if one is asked for.
         fresh_since: Option<Timestamp>,
+        /// Whether a second factor is asked for, whatever the application asks for otherwise.
+        two_factors: bool,
     },
     /// The further use of a grant: its code, its refresh token, its access token.
     Token,

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::authorization_request::{self, AuthorizeError, ErrorDelivery, Prompt, ValidRequest};
+use super::authorization_response::AuthorizationResponse;
 use super::client::Client;
 use super::error::{ErrorCode, OAuthError, OidcError, PageError, PageFailure};
 use super::pushed::IncomingRequest;
-use super::{CODE_LIFETIME, Oidc, keys, redirect};
-use crate::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPurpose};
+use super::{CODE_LIFETIME, Oidc, keys};
+use crate::domain::login::{Authentication, AuthorizationRequest, Entry, ResponseMode};
 use crate::domain::{Relations, ResourceId};
 use crate::storage::grants::{self, Grant};
 use crate::storage::{StorageError, credential_versions, random, sessions};
@@ -15,8 +16,8 @@ use crate::storage::{StorageError, credential_versions, random, sessions};
 /// The result of an authorization request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorized {
-    /// Redirects the browser to the service provider, with a code or an error.
-    Redirect(String),
+    /// Answers the service provider, with a code or an error.
+    Answer(AuthorizationResponse),
     /// The user must log in first; then call [`Oidc::complete`] or [`Oidc::refuse`].
     Login(Box<AuthorizationRequest>),
     /// The user, who has a session, must take a further step first. The text is the hash of the session's cookie.
@@ -35,14 +36,13 @@ impl Oidc {
             }) => return Err(page.into()),
             Err(AuthorizeError {
                 error,
-                deliver: ErrorDelivery::Redirect { redirect_uri, state },
-            }) => {
-                return Ok(Authorized::Redirect(self.error_at(
-                    &redirect_uri,
-                    state.as_deref(),
-                    error,
-                )));
-            }
+                deliver:
+                    ErrorDelivery::Redirect {
+                        redirect_uri,
+                        state,
+                        mode,
+                    },
+            }) => return Ok(Authorized::Answer(self.error_at((redirect_uri, mode), state, error))),
         };
         let now = self.clock.now();
         asked.request.fresh_since = match asked.max_age {
@@ -50,9 +50,11 @@ impl Oidc {
             max_age => max_age.map(|max_age| now.minus(max_age)),
         };
         if let Some(hint) = &asked.id_token_hint {
-            asked.request.subject = self.hinted(hint)?;
-            // An invalid hint names no user, so no session satisfies it.
-            asked.request.reauthenticate |= asked.request.subject.is_none();
+            let hinted = self.hinted(hint)?;
+            let named = asked.request.subject.take();
+            // An invalid hint names no user, and two names are no user, so no session satisfies them.
+            asked.request.reauthenticate |= hinted.is_none() || named.is_some() && named != hinted;
+            asked.request.subject = named.or(hinted);
         }
         if let Some(cookie) = session
             && let Some(authentication) = self.session(cookie)?
@@ -60,11 +62,7 @@ impl Oidc {
             let request = &asked.request;
             match self.suffices(request, &authentication)? {
                 Entry::Granted => {
-                    return Ok(Authorized::Redirect(self.issue_code(
-                        request,
-                        &authentication,
-                        cookie,
-                    )?));
+                    return Ok(Authorized::Answer(self.issue_code(request, &authentication, cookie)?));
                 }
                 missing @ (Entry::StepUp | Entry::Consent) if asked.prompt == Prompt::None => {
                     let code = if missing == Entry::Consent {
@@ -72,7 +70,7 @@ impl Oidc {
                     } else {
                         ErrorCode::InteractionRequired
                     };
-                    return Ok(Authorized::Redirect(self.refuse(request, code)?));
+                    return Ok(Authorized::Answer(self.refuse(request, code)?));
                 }
                 Entry::StepUp | Entry::Consent => {
                     let request = Box::new(asked.request);
@@ -82,7 +80,7 @@ impl Oidc {
             }
         }
         match asked.prompt {
-            Prompt::None => Ok(Authorized::Redirect(
+            Prompt::None => Ok(Authorized::Answer(
                 self.refuse(&asked.request, ErrorCode::LoginRequired)?,
             )),
             Prompt::Any | Prompt::Login | Prompt::Choose => Ok(Authorized::Login(Box::new(asked.request))),
@@ -99,26 +97,23 @@ impl Oidc {
                 deliver: ErrorDelivery::Redirect {
                     redirect_uri: asked.request.redirect_uri,
                     state: asked.request.state,
+                    mode: asked.request.response_mode,
                 },
             });
         }
         Ok(asked)
     }
 
-    /// Returns the URL that the browser is redirected to after a login, with a code, or with `access_denied` if the
-    /// user may not log in. `session` is the one that was opened for this login.
+    /// Returns the response after a login, with a code, or with `access_denied` if the user may not log in. `session` is the one that was opened for this login.
     pub fn complete(
         &self,
         request: &AuthorizationRequest,
         authentication: &Authentication,
         session: &str,
-    ) -> Result<String, PageFailure> {
+    ) -> Result<AuthorizationResponse, PageFailure> {
         let client = self.client_of(request)?;
         let user = self.user(authentication, Relations::NONE)?;
-        let purpose = EntryPurpose::Code {
-            fresh_since: request.fresh_since,
-        };
-        let entry = (self.entries)(&client.name, authentication, purpose).map_err(PageFailure::from)?;
+        let entry = (self.entries)(&client.name, authentication, request.purpose()).map_err(PageFailure::from)?;
         if user.is_none() || entry != Entry::Granted {
             return self.refuse(request, ErrorCode::AccessDenied);
         }
@@ -133,8 +128,12 @@ impl Oidc {
         Ok(self.issue_code(request, authentication, session)?)
     }
 
-    /// Returns the URL that the browser is redirected to when the login failed, with an error.
-    pub fn refuse(&self, request: &AuthorizationRequest, code: ErrorCode) -> Result<String, PageFailure> {
+    /// Returns the response when the login failed, with an error.
+    pub fn refuse(
+        &self,
+        request: &AuthorizationRequest,
+        code: ErrorCode,
+    ) -> Result<AuthorizationResponse, PageFailure> {
         self.client_of(request)?;
         let error = code.because(match code {
             ErrorCode::AccessDenied => "The user may not log in, or declined.",
@@ -143,7 +142,7 @@ impl Oidc {
             ErrorCode::ConsentRequired => "The user must give consent.",
             _ => "The login failed.",
         });
-        Ok(self.error_at(&request.redirect_uri, request.state.as_deref(), error))
+        Ok(self.error_of(request, error))
     }
 
     /// Returns the client of a request that was valid earlier; the configuration may have changed since.
@@ -172,10 +171,7 @@ impl Oidc {
         let (Some(client), false, true) = (client, request.reauthenticate, expected) else {
             return Ok(Entry::Login);
         };
-        let purpose = EntryPurpose::Code {
-            fresh_since: request.fresh_since,
-        };
-        (self.entries)(&client.name, authentication, purpose)
+        (self.entries)(&client.name, authentication, request.purpose())
     }
 
     /// Issues a code, bound to the client, its redirect URI, its PKCE challenge and the session.
@@ -184,7 +180,7 @@ impl Oidc {
         request: &AuthorizationRequest,
         authentication: &Authentication,
         session: &str,
-    ) -> Result<String, OidcError> {
+    ) -> Result<AuthorizationResponse, OidcError> {
         let code = random::token();
         let code_hash = random::fingerprint(&code);
         let credentials = authentication.credentials;
@@ -199,6 +195,7 @@ impl Oidc {
             redirect_uri: request.redirect_uri.clone(),
             scope: request.scope.join(" "),
             nonce: request.nonce.clone(),
+            claims: request.claims.clone(),
             code_challenge: request.code_challenge.clone(),
             amr: authentication.amr.clone(),
             auth_time: authentication.at,
@@ -220,21 +217,38 @@ impl Oidc {
         })?;
         if !issued {
             let error = ErrorCode::LoginRequired.because("The session has ended.");
-            return Ok(self.error_at(&request.redirect_uri, request.state.as_deref(), error));
+            return Ok(self.error_of(request, error));
         }
-        Ok(self.answer_at(&request.redirect_uri, request.state.as_deref(), &[("code", &code)]))
+        let to = (request.redirect_uri.clone(), request.response_mode);
+        Ok(self.answer_at(to, request.state.clone(), vec![("code", code)]))
     }
 
-    fn error_at(&self, redirect_uri: &str, state: Option<&str>, error: OAuthError) -> String {
-        let parameters = [("error", error.code.as_str()), ("error_description", error.description)];
-        self.answer_at(redirect_uri, state, &parameters)
+    fn error_of(&self, request: &AuthorizationRequest, error: OAuthError) -> AuthorizationResponse {
+        let to = (request.redirect_uri.clone(), request.response_mode);
+        self.error_at(to, request.state.clone(), error)
     }
 
-    /// Returns the URL of an authorization response, with the issuer as `iss` (RFC 9207).
-    fn answer_at(&self, redirect_uri: &str, state: Option<&str>, parameters: &[(&str, &str)]) -> String {
-        let mut parameters = parameters.to_vec();
+    fn error_at(&self, to: (String, ResponseMode), state: Option<String>, error: OAuthError) -> AuthorizationResponse {
+        let parameters = vec![
+            ("error", error.code.as_str().to_owned()),
+            ("error_description", error.description.to_owned()),
+        ];
+        self.answer_at(to, state, parameters)
+    }
+
+    /// Returns the response, with the issuer as `iss` (RFC 9207).
+    fn answer_at(
+        &self,
+        (redirect_uri, mode): (String, ResponseMode),
+        state: Option<String>,
+        mut parameters: Vec<(&'static str, String)>,
+    ) -> AuthorizationResponse {
         parameters.extend(state.map(|state| ("state", state)));
-        parameters.push(("iss", &self.issuer));
-        redirect::with_parameters(redirect_uri, &parameters)
+        parameters.push(("iss", self.issuer.clone()));
+        AuthorizationResponse {
+            redirect_uri,
+            mode,
+            parameters,
+        }
     }
 }

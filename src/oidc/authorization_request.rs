@@ -6,7 +6,8 @@ use super::client::{Client, Clients};
 use super::error::{ErrorCode, OAuthError, PageError};
 use super::parameters::Parameters;
 use super::pkce;
-use crate::domain::login::AuthorizationRequest;
+use super::{redirect, requested_claims};
+use crate::domain::login::{AuthorizationRequest, ResponseMode};
 
 /// The supported scopes.
 pub(crate) const SCOPES: [&str; 7] = [
@@ -25,9 +26,9 @@ const LONGEST_STATE: usize = 2048;
 const LONGEST_NONCE: usize = 512;
 const LONGEST_HINT: usize = 255;
 
-/// Optional parameters that are accepted and ignored (OpenID Connect Core §3.1.2.1, §5.5): there is one page layout,
-/// an application's `mfa` decides on the factors, and claims are chosen by scopes alone.
-const WISHES: [&str; 4] = ["acr_values", "claims_locales", "claims", "display"];
+/// Optional parameters that are accepted and ignored (OpenID Connect Core §3.1.2.1, §5.2): there is one page layout, and
+/// claims have one language.
+const WISHES: [&str; 2] = ["claims_locales", "display"];
 const LONGEST_WISH: usize = 4096;
 
 /// A valid request, with the conditions that depend on the session.
@@ -76,6 +77,8 @@ pub(crate) enum ErrorDelivery {
         redirect_uri: String,
         /// The client's own `state`.
         state: Option<String>,
+        /// How it gets there.
+        mode: ResponseMode,
     },
 }
 
@@ -98,11 +101,13 @@ pub(super) fn validate(pairs: &[(String, String)], clients: &Clients) -> Result<
         .filter(|uri| client.may_redirect_to(uri))
         .ok_or_else(|| page(PageError::REDIRECT_URI))?;
     let state = parameters.get("state").filter(|state| state.len() <= LONGEST_STATE);
+    let mode = response_mode(&parameters, redirect_uri);
     check(&parameters, client, redirect_uri).map_err(|error| AuthorizeError {
         error,
         deliver: ErrorDelivery::Redirect {
             redirect_uri: redirect_uri.to_owned(),
             state: state.map(str::to_owned),
+            mode: mode.unwrap_or_default(),
         },
     })
 }
@@ -114,26 +119,26 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
     if parameters.required("response_type", "response_type is missing.")? != "code" {
         return Err(ErrorCode::UnsupportedResponseType.because("response_type must be code."));
     }
-    if parameters.get("response_mode").is_some_and(|mode| mode != "query") {
-        return Err(ErrorCode::InvalidRequest.because("response_mode must be query."));
-    }
     limited(parameters, "id_token_hint", LONGEST_WISH)?;
     for wish in WISHES {
         limited(parameters, wish, LONGEST_WISH)?;
     }
     let prompt = prompt(parameters)?;
     let max_age = max_age(parameters)?;
+    let asked = requested_claims::read(parameters)?;
     let request = AuthorizationRequest {
         client_id: client.client_id.clone(),
         redirect_uri: redirect_uri.to_owned(),
         scope: scope(parameters)?,
+        response_mode: response_mode(parameters, redirect_uri)?,
         state: limited(parameters, "state", LONGEST_STATE)?,
         nonce: limited(parameters, "nonce", LONGEST_NONCE)?,
         code_challenge: challenge(parameters, client)?,
         idp_hint: limited(parameters, "idp_hint", LONGEST_HINT)?.map(Into::into),
         login_hint: limited(parameters, "login_hint", LONGEST_HINT)?,
         ui_locales: ui_locales(parameters)?,
-        subject: None,
+        subject: asked.subject,
+        claims: asked.claims,
         reauthenticate: matches!(prompt, Prompt::Login | Prompt::Choose) || max_age == Some(Duration::ZERO),
         fresh_since: None,
     };
@@ -143,6 +148,16 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
         max_age,
         id_token_hint: parameters.get("id_token_hint").map(str::to_owned),
     })
+}
+
+/// Returns how the response gets to the client. An application that is no web server receives no form.
+fn response_mode(parameters: &Parameters<'_>, redirect_uri: &str) -> Result<ResponseMode, OAuthError> {
+    match parameters.get("response_mode") {
+        None | Some("query") => Ok(ResponseMode::Query),
+        Some("form_post") if redirect::is_of_web(redirect_uri) => Ok(ResponseMode::FormPost),
+        Some("form_post") => Err(ErrorCode::InvalidRequest.because("form_post needs an http or https redirect_uri.")),
+        Some(_) => Err(ErrorCode::InvalidRequest.because("response_mode must be query or form_post.")),
+    }
 }
 
 /// Returns the first eight requested languages; longer lists are cut.

@@ -1,5 +1,6 @@
 use super::super::fixtures::{CHALLENGE, REQUEST, confidential, pairs, public, with};
 use super::*;
+use crate::domain::login::RequestedClaims;
 
 fn clients() -> Clients {
     let strict = Client {
@@ -63,6 +64,8 @@ fn a_good_request_is_taken_as_it_is() {
                 subject: None,
                 reauthenticate: false,
                 fresh_since: None,
+                response_mode: ResponseMode::Query,
+                claims: RequestedClaims::default(),
             },
             prompt: Prompt::Any,
             max_age: Some(Duration::from_mins(1)),
@@ -117,10 +120,12 @@ fn only_response_type_code_is_supported() {
         );
     }
     assert_eq!(refused(&[("response_type", "")]), "invalid_request");
-    for mode in ["fragment", "form_post", "query.jwt"] {
+    for mode in ["fragment", "form_post.jwt", "query.jwt"] {
         assert_eq!(refused(&[("response_mode", mode)]), "invalid_request", "{mode}");
     }
-    assert!(ask(&[("response_mode", "query")]).is_ok());
+    for (mode, taken) in [("query", ResponseMode::Query), ("form_post", ResponseMode::FormPost)] {
+        assert_eq!(ask(&[("response_mode", mode)]).unwrap().request.response_mode, taken);
+    }
 }
 
 #[test]
@@ -239,7 +244,7 @@ proptest::proptest! {
 
 #[test]
 fn ignored_parameters_are_accepted_up_to_a_length() {
-    for name in ["acr_values", "ui_locales", "claims_locales", "claims", "display"] {
+    for name in ["ui_locales", "claims_locales", "display"] {
         assert!(ask(&[(name, "x")]).is_ok(), "{name}");
         assert_eq!(refused(&[(name, &"x".repeat(5000))]), "invalid_request", "{name}");
     }

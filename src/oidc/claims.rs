@@ -28,12 +28,31 @@ pub(crate) const CLAIMS: [&str; 16] = [
     "groups",
 ];
 
+/// The scopes that request claims.
+const ALL_SCOPES: &str = "profile email phone address groups";
+
 impl Oidc {
-    /// Returns the claims about a user that the scopes request.
-    pub(super) fn claims_of(&self, user: &Resource, scope: &str) -> Result<Map<String, Value>, OidcError> {
+    /// Returns the claims about a user that the scopes request, and those that are asked for one by one.
+    pub(super) fn claims_of(
+        &self,
+        user: &Resource,
+        scope: &str,
+        asked: &[String],
+    ) -> Result<Map<String, Value>, OidcError> {
         let mut claims = of(user, scope);
-        if claims.contains_key("email") {
-            let address = claims.get("email").and_then(Value::as_str).unwrap_or_default();
+        let all = if asked.is_empty() {
+            Map::new()
+        } else {
+            of(user, ALL_SCOPES)
+        };
+        for name in asked {
+            if let Some(value) = all.get(name) {
+                claims.insert(name.clone(), value.clone());
+            }
+        }
+        let is_verified_asked = asked.iter().any(|name| name == "email_verified");
+        let address = claims.get("email").or(all.get("email").filter(|_| is_verified_asked));
+        if let Some(address) = address.and_then(Value::as_str) {
             let is_verified = self.is_proved(user, address)?;
             claims.insert("email_verified".to_owned(), json!(is_verified));
         }

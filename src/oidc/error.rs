@@ -30,6 +30,9 @@ pub enum ErrorCode {
     InteractionRequired,
     /// `prompt=none`, but the user must give consent (OpenID Connect Core §3.1.2.6).
     ConsentRequired,
+    /// A requested class of authentication cannot be met (OpenID Connect Core Error Code
+    /// `unmet_authentication_requirements` §2).
+    UnmetAuthenticationRequirements,
     /// `request` is not supported (OpenID Connect Core §3.1.2.6).
     RequestNotSupported,
     /// `request_uri` is not supported (OpenID Connect Core §3.1.2.6).
@@ -76,6 +79,7 @@ impl ErrorCode {
             Self::LoginRequired => ("login_required", 400),
             Self::InteractionRequired => ("interaction_required", 400),
             Self::ConsentRequired => ("consent_required", 400),
+            Self::UnmetAuthenticationRequirements => ("unmet_authentication_requirements", 400),
             Self::RequestNotSupported => ("request_not_supported", 400),
             Self::RequestUriNotSupported => ("request_uri_not_supported", 400),
             Self::RegistrationNotSupported => ("registration_not_supported", 400),

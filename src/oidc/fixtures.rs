@@ -360,7 +360,9 @@ fn open(
     // Every login is enough, as long as it is recent and not from the provider "refused".
     let entries: Entries = Arc::new(|_, login, purpose| {
         let is_fresh = match purpose {
-            EntryPurpose::Code { fresh_since } => fresh_since.is_none_or(|since| login.authenticated_at >= Some(since)),
+            EntryPurpose::Code { fresh_since, .. } => {
+                fresh_since.is_none_or(|since| login.authenticated_at >= Some(since))
+            }
             EntryPurpose::Token => true,
         };
         let is_refused = login
@@ -391,7 +393,7 @@ pub(crate) fn code_of(failure: &super::ClientFailure) -> &'static str {
 
 pub(crate) fn redirect(answer: Authorized) -> String {
     match answer {
-        Authorized::Redirect(location) => location,
+        Authorized::Answer(response) => response.location(),
         Authorized::Login(request) | Authorized::StepUp(request, ..) => panic!("a login is asked for: {request:?}"),
     }
 }

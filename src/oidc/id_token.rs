@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use crate::domain::Timestamp;
+use crate::domain::login::AuthenticationClass;
 use crate::storage::grants::Grant;
 use crate::storage::random;
 
@@ -49,7 +50,7 @@ pub(super) fn claims(
     if let Some(nonce) = nonce {
         claims.insert("nonce".to_owned(), json!(nonce));
     }
-    claims.insert("acr".to_owned(), json!(class(&grant.amr)));
+    claims.insert("acr".to_owned(), json!(class(grant)));
     if !grant.amr.is_empty() {
         claims.insert("amr".to_owned(), json!(grant.amr));
     }
@@ -60,9 +61,15 @@ pub(super) fn claims(
 /// many applications know.
 pub(super) const CLASSES: [&str; 2] = ["https://refeds.org/profile/sfa", "https://refeds.org/profile/mfa"];
 
-/// Returns the class of a login by its methods (RFC 8176).
-fn class(amr: &[String]) -> &'static str {
-    CLASSES[usize::from(amr.iter().any(|method| method == "mfa"))]
+/// Returns the class of a login by its methods (RFC 8176). Two factors are one as well, if that was asked for.
+fn class(grant: &Grant) -> &'static str {
+    let [one, two] = CLASSES;
+    let has_two = grant.amr.iter().any(|method| method == "mfa");
+    match grant.claims.acr {
+        Some(AuthenticationClass::OneFactor) => one,
+        _ if has_two => two,
+        _ => one,
+    }
 }
 
 /// Returns the `sid` of a session. Neither the cookie nor its stored hash can be derived from it.

@@ -21,6 +21,7 @@ use crate::storage::{
 mod assertion;
 mod authorization_endpoint;
 pub mod authorization_request;
+mod authorization_response;
 mod backchannel;
 pub mod claims;
 pub mod client;
@@ -40,6 +41,7 @@ mod parameters;
 mod pkce;
 mod pushed;
 pub mod redirect;
+mod requested_claims;
 mod revocation;
 mod session;
 mod token;
@@ -48,6 +50,7 @@ mod userinfo;
 pub use client::Client;
 
 pub use authorization_endpoint::Authorized;
+pub use authorization_response::AuthorizationResponse;
 pub(crate) use client::Lifetimes;
 pub use client_keys::ClientKeys;
 pub use endpoint::Endpoint;
@@ -231,7 +234,7 @@ impl Oidc {
             return Ok(None);
         };
         let login = grant.authentication();
-        let Some(user) = self.user(&login, relations_for(scope))? else {
+        let Some(user) = self.user(&login, relations_for(grant, scope))? else {
             return Ok(None);
         };
         let entry = (self.entries)(&client.name, &login, EntryPurpose::Token)?;
@@ -239,10 +242,11 @@ impl Oidc {
     }
 }
 
-/// Returns the relations that the claims of a scope need.
-fn relations_for(scope: &str) -> Relations {
+/// Returns the relations that the claims of a scope, and those of its grant, need.
+fn relations_for(grant: &Grant, scope: &str) -> Relations {
+    let mut asked = grant.claims.id_token.iter().chain(&grant.claims.userinfo);
     Relations {
-        groups: scope.split(' ').any(|word| word == "groups"),
+        groups: scope.split(' ').any(|word| word == "groups") || asked.any(|claim| claim == "groups"),
         ..Relations::NONE
     }
 }

@@ -55,6 +55,12 @@ pub fn problem(uri: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a registered URI is of a web server.
+pub(super) fn is_of_web(uri: &str) -> bool {
+    let scheme = uri.split_once(':').map_or(uri, |(scheme, _)| scheme);
+    ["https", "http"].iter().any(|web| scheme.eq_ignore_ascii_case(web))
+}
+
 /// Parsers repair `https:/host` and `https:host`. URIs that need repair must not be registered.
 fn has_slashes(uri: &str) -> bool {
     uri.split_once(':')

@@ -186,7 +186,7 @@ impl Oidc {
             let subject = IdTokenInput {
                 client,
                 grant: &grant,
-                about_user: self.claims_of(&user, &scope)?,
+                about_user: self.claims_of(&user, &scope, &grant.claims.id_token)?,
             };
             let claims = id_token::claims(&self.issuer, subject, &fresh.access_token, now, nonce);
             Some(jws::write(&signer, jws::ID_TOKEN, &claims).map_err(KeysError::from)?)

@@ -43,7 +43,7 @@ impl Oidc {
                 .because("The access token does not have the scope openid.")
                 .into());
         }
-        let mut claims = self.claims_of(&user, &scope)?;
+        let mut claims = self.claims_of(&user, &scope, &grant.claims.userinfo)?;
         claims.insert("sub".to_owned(), json!(grant.user));
         Ok(claims)
     }

@@ -12,6 +12,9 @@ static STYLE: LazyLock<Asset> =
 static MARK: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("mark", Kind::Svg, include_str!("../../templates/mark.svg")));
 
+static SEND: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("send", Kind::JavaScript, include_str!("../../templates/send.js")));
+
 /// The kind of a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -19,6 +22,8 @@ pub enum Kind {
     Css,
     /// A picture.
     Svg,
+    /// A script.
+    JavaScript,
 }
 
 /// One file.
@@ -36,6 +41,7 @@ impl Asset {
         let extension = match kind {
             Kind::Css => "css",
             Kind::Svg => "svg",
+            Kind::JavaScript => "js",
         };
         Self {
             path: format!("/assets/{name}-{}.{extension}", &random::fingerprint(body)[..16]),
@@ -53,6 +59,7 @@ impl Asset {
         let media_type = match self.kind {
             Kind::Css => "text/css; charset=utf-8",
             Kind::Svg => "image/svg+xml",
+            Kind::JavaScript => "text/javascript; charset=utf-8",
         };
         HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, media_type))
@@ -66,6 +73,11 @@ pub(crate) fn style() -> &'static Asset {
     &STYLE
 }
 
+/// The script that sends the only form of a page.
+pub(crate) fn send() -> &'static Asset {
+    &SEND
+}
+
 /// The logo, shown on pages and as their icon.
 pub fn mark() -> &'static Asset {
     &MARK
@@ -75,6 +87,7 @@ pub fn mark() -> &'static Asset {
 pub fn routes(config: &mut web::ServiceConfig) {
     style().mount(config);
     mark().mount(config);
+    send().mount(config);
     config.route(
         "/favicon.ico",
         web::get().to(|| async {
@@ -139,7 +152,7 @@ mod tests {
 
     #[test]
     fn no_asset_loads_anything_from_elsewhere() {
-        for asset in [style(), mark()] {
+        for asset in [style(), mark(), send()] {
             let body = asset.body.replace("http://www.w3.org/2000/svg", "");
             for needle in ["http:", "https:", "//", "@import", "url(", "<script", "expression("] {
                 assert!(!body.contains(needle), "{} holds {needle}", asset.path);

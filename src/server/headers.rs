@@ -12,6 +12,10 @@ use super::href::Href;
 /// The Content-Security-Policy of a response that is not a page: it may load, run and send nothing.
 const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The Content-Security-Policy of a page that posts a form to an application by a script of this server.
+const FORM_POST: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; \
+                         frame-ancestors 'none'; form-action https: http:";
+
 /// Default headers for responses that do not set their own: pages, JSON and errors of the framework.
 ///
 /// `https` says whether the public URL uses TLS; only then is Strict-Transport-Security sent (RFC 6797 §7.2).
@@ -50,6 +54,14 @@ pub(crate) fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) 
         response.insert_header((CONTENT_SECURITY_POLICY, value));
     }
     response.insert_header((REFERRER_POLICY, "same-origin"));
+}
+
+/// Sets the policies of a page that posts the response of the authorization endpoint to an application. Its script sends
+/// the form, which has nothing to fill in; where the application redirects to afterwards is not known.
+pub(crate) fn form_post_policy(response: &mut HttpResponseBuilder) {
+    response
+        .insert_header((CONTENT_SECURITY_POLICY, FORM_POST))
+        .insert_header((CACHE_CONTROL, "no-store"));
 }
 
 #[cfg(test)]

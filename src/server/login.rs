@@ -9,22 +9,20 @@ mod factor;
 use std::sync::Arc;
 
 use actix_web::cookie::Cookie;
-use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Form, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use url::Url;
 
-use self::answer::{out_of_date, refused, refused_request, refused_with_way_out, show, unavailable};
+use self::answer::{out_of_date, refused, refused_request, refused_with_way_out, show};
 use self::cookies::BrowserCookies;
 pub use self::cookies::cookie_name;
 pub(in crate::server) use self::cookies::login_path;
 use super::blocking;
 use super::csrf::{is_own_form, login_token};
 use super::guesses::Guess;
-use super::href::Href;
-use super::messages;
-use super::page::{RedirectPage, respond};
+use super::onward::{ArrivedBy, Onward, redirect_page, see_other};
+use super::page::unavailable;
 use super::{sent_cookies, source};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
@@ -41,14 +39,14 @@ use crate::federation::{Federation, LoginError};
 pub type Complete =
     dyn Fn(&AuthorizationRequest, &Authentication, Option<&str>) -> Result<Completed, Incomplete> + Send + Sync;
 /// Tells the application that the person cancelled (`access_denied`, RFC 6749 §4.1.2.1). Blocks; `None` if it fails.
-pub(crate) type Cancel = dyn Fn(&AuthorizationRequest) -> Option<Url> + Send + Sync;
+pub(crate) type Cancel = dyn Fn(&AuthorizationRequest) -> Option<Onward> + Send + Sync;
 
 /// The response to a completed login.
 pub struct Completed {
     /// The session's cookie, complete with its attributes.
     pub session: Cookie<'static>,
-    /// The address of the application to redirect to.
-    pub location: Url,
+    /// Where the browser goes on.
+    pub onward: Onward,
     /// Whether it is a login of its own, and not a step in the session that the browser had.
     pub is_new: bool,
 }
@@ -232,6 +230,9 @@ async fn password(login_data: Data<LoginData>, request: HttpRequest, form: Form<
     let Some(cookies) = own_cookies(&login_data, &request, &form.csrf) else {
         return foreign_form(&login_data, &request);
     };
+    let Some(guess) = Guess::begin(&request) else {
+        return source::too_many();
+    };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
     let handle = cookies.handle.clone();
     let step = run_with_password(move || {
@@ -240,6 +241,7 @@ async fn password(login_data: Data<LoginData>, request: HttpRequest, form: Form<
             .password(cookies.browser(), &form.username, &form.password)
     })
     .await;
+    settle_guess(guess, &step);
     finish_step((&login_data, &request), Some(&handle), step, ArrivedBy::ByForm).await
 }
 
@@ -302,7 +304,7 @@ async fn cancel(login_data: Data<LoginData>, request: HttpRequest) -> HttpRespon
     })
     .await;
     match cancelled {
-        Ok(Some(location)) => see_other(location.as_str(), Some(expired)),
+        Ok(Some(onward)) => onward.follow(ArrivedBy::ByLink, Some(expired)),
         Ok(None) => refused(&Denial::NotUnderWay),
         Err(stop) => stop.into_page(),
     }
@@ -326,12 +328,6 @@ async fn stopped((login_data, http): (&LoginData, &HttpRequest), handle: Option<
     }
 }
 
-/// How a request was made: browsers check redirects after a form against the page's policy, but not after a link.
-enum ArrivedBy {
-    ByForm,
-    ByLink,
-}
-
 /// Answers a step of a login: completes it, shows its next page, or refuses it.
 async fn finish_step(
     (login_data, http): (&LoginData, &HttpRequest),
@@ -352,14 +348,11 @@ async fn finish_step(
     let mut response = match done {
         Ok(Ok(Completed {
             session,
-            location,
+            onward,
             is_new,
         })) => {
             opened = is_new.then(|| session.value().to_owned());
-            match arrived {
-                ArrivedBy::ByLink => see_other(location.as_str(), Some(session)),
-                ArrivedBy::ByForm => redirect_page(messages::text("onward.application"), &location, Some(session)),
-            }
+            onward.follow(arrived, Some(session))
         }
         Ok(Err(Incomplete::Outdated)) => return refused(&Denial::NotUnderWay),
         Ok(Err(Incomplete::Refused(code))) => return refused_request(code),
@@ -377,38 +370,6 @@ async fn finish_step(
         .any(|cookie| response.add_cookie(cookie).is_err())
     {
         log::error!("the cookies of a login cannot be written");
-    }
-    response
-}
-
-pub(super) fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> HttpResponse {
-    let mut response = HttpResponse::SeeOther();
-    response
-        .insert_header(("Location", location))
-        .insert_header(("Cache-Control", "no-store"));
-    if let Some(cookie) = cookie {
-        response.cookie(cookie);
-    }
-    response.finish()
-}
-
-/// Answers a form with a page that leads on, because the redirects that follow are unknown.
-pub(super) fn redirect_page(name: &str, url: &Url, cookie: Option<Cookie<'static>>) -> HttpResponse {
-    let Some(href) = Href::parse(url.as_str()) else {
-        return unavailable();
-    };
-    let mut response = respond(
-        StatusCode::OK,
-        RedirectPage {
-            name: name.to_owned(),
-            href,
-        }
-        .render(),
-        &[],
-    );
-    if cookie.is_some_and(|cookie| response.add_cookie(&cookie).is_err()) {
-        log::error!("the session cookie cannot be written");
-        return unavailable();
     }
     response
 }

@@ -23,6 +23,7 @@ pub mod mail_text;
 pub mod messages;
 pub mod metrics;
 pub mod oidc;
+pub mod onward;
 pub mod page;
 pub(crate) mod request_id;
 pub mod scim;

@@ -10,10 +10,10 @@ use serde_json::json;
 use url::Url;
 
 use super::guesses::Guess;
-use super::href::Href;
-use super::page::{self, ErrorPage, LogoutConfirm, RedirectPage, respond};
+use super::onward::{ArrivedBy, Onward, lead, see_other};
+use super::page::{self, LogoutConfirm, respond};
 use super::sent_cookies;
-use super::{blocking, login, messages, request_id, source};
+use super::{blocking, login, source};
 use crate::domain::ServiceProviderName;
 use crate::domain::login::AuthorizationRequest;
 use crate::federation::login::visitor::SignedInUser;
@@ -71,7 +71,7 @@ async fn authorize(
         .run(move || provider.authorize(&parameters, session.as_deref()))
         .await
     {
-        Some(Ok(Authorized::Redirect(location))) => see_other(&location),
+        Some(Ok(Authorized::Answer(response))) => Onward::Application(response).follow(ArrivedBy::ByLink, None),
         Some(Ok(Authorized::Login(request))) => match source::turned_away(&http) {
             None => to_login(&oidc, (&login_data, &http), *request).await,
             Some(page) => page,
@@ -212,6 +212,7 @@ async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
     let asked = parameters.clone();
     let session = session_of(&oidc, &http);
     let is_form = http.method() == Method::POST;
+    let arrived = if is_form { ArrivedBy::ByForm } else { ArrivedBy::ByLink };
     let (provider, has_session) = (oidc.clone(), session.is_some());
     let mut answer = match blocking::run(move || provider.logout(&parameters, session.as_deref(), is_form)).await {
         // A form of another site comes without the cookie. A redirect brings it, and the user is asked.
@@ -220,10 +221,9 @@ async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> H
                 let (provider, asked) = (oidc.clone(), asked.clone());
                 blocking::run(move || provider.hinted_client(&asked)).await
             };
-            return see_other(&ask_again(&asked, hinted.and_then(Result::ok).flatten()));
+            return see_other(&ask_again(&asked, hinted.and_then(Result::ok).flatten()), None);
         }
-        Some(Ok(LoggedOut::Redirect(location))) if is_form => redirect_page(&location),
-        Some(Ok(LoggedOut::Redirect(location))) => see_other(&location),
+        Some(Ok(LoggedOut::Redirect(location))) => lead(&location, arrived, None),
         Some(Ok(LoggedOut::Done)) => respond(StatusCode::OK, page::LoggedOutPage { way_out: None }.render(), &[]),
         Some(Ok(LoggedOut::Confirm(confirmation))) => return confirm(confirmation),
         Some(Err(failure)) => return page_failed(&failure),
@@ -272,18 +272,19 @@ pub(super) fn completes(oidc: Arc<Oidc>) -> Arc<login::Complete> {
                 return Err(login::Incomplete::Failed);
             }
         };
-        let location = if request.is_of_ourselves() {
-            request.redirect_uri.clone()
+        let onward = if request.is_of_ourselves() {
+            Onward::Page(request.redirect_uri.parse().map_err(|_| login::Incomplete::Failed)?)
         } else {
             let completed = oidc.complete(request, authentication, &session);
-            completed.inspect_err(log_failure).map_err(|failure| match failure {
+            let response = completed.inspect_err(log_failure).map_err(|failure| match failure {
                 PageFailure::Refused(page) => login::Incomplete::Refused(page.code),
                 PageFailure::Failed(_) => login::Incomplete::Failed,
-            })?
+            })?;
+            Onward::Application(response)
         };
         Ok(login::Completed {
             session: session_cookie(&oidc, session),
-            location: location.parse().map_err(|_| login::Incomplete::Failed)?,
+            onward,
             is_new,
         })
     })
@@ -295,10 +296,11 @@ pub(super) fn cancels(oidc: Arc<Oidc>) -> Arc<login::Cancel> {
         if request.is_of_ourselves() {
             // Without a session the account page would ask for a login again.
             let back = if request.subject.is_some() { "" } else { "/" };
-            return Url::parse(&request.redirect_uri).ok()?.join(back).ok();
+            let page = Url::parse(&request.redirect_uri).ok()?.join(back).ok()?;
+            return Some(Onward::Page(page));
         }
         let refused = oidc.refuse(request, ErrorCode::AccessDenied);
-        refused.inspect_err(log_failure).ok()?.parse().ok()
+        refused.inspect_err(log_failure).ok().map(Onward::Application)
     })
 }
 
@@ -348,12 +350,6 @@ fn authorization(headers: &HeaderMap) -> Option<String> {
     headers
         .get(header::AUTHORIZATION)
         .map(|value| value.to_str().unwrap_or_default().to_owned())
-}
-
-fn see_other(location: &str) -> HttpResponse {
-    private(StatusCode::SEE_OTHER)
-        .insert_header((header::LOCATION, location))
-        .finish()
 }
 
 /// A response for one person or client, never cached.
@@ -410,36 +406,8 @@ fn page_failed(failure: &PageFailure) -> HttpResponse {
 }
 
 fn error_page(status: StatusCode, code: &'static str) -> HttpResponse {
-    let request_id = request_id::current().unwrap_or_default();
     log::info!("an authorization request ended on the page {code}");
-    respond(
-        status,
-        ErrorPage {
-            code,
-            reason: None,
-            request_id,
-            again: None,
-            way_out: None,
-        }
-        .render(),
-        &[],
-    )
-}
-
-/// Answers a form with a page that leads on: a browser would check a redirect against the form's page policy.
-fn redirect_page(location: &str) -> HttpResponse {
-    match Href::parse(location) {
-        Some(href) => respond(
-            StatusCode::OK,
-            RedirectPage {
-                name: messages::text("onward.application").to_owned(),
-                href,
-            }
-            .render(),
-            &[],
-        ),
-        None => error_page(StatusCode::BAD_REQUEST, "invalid_redirect_uri"),
-    }
+    page::error_page(status, code)
 }
 
 fn stopping() -> HttpResponse {

@@ -342,3 +342,29 @@ async fn session_cookie_is_host_only_and_http_only() {
         "__Host-vestibule-session=value; HttpOnly; SameSite=Lax; Secure; Path=/"
     );
 }
+
+#[actix_web::test]
+async fn response_by_form_is_a_page_that_posts_it() {
+    let (app, cookie) = site!();
+    for (changes, name) in [(&[][..], "code"), (&[("response_type", "token")][..], "error")] {
+        let changes = [&[("response_mode", "form_post")], changes].concat();
+        let request = test::TestRequest::get().uri(&authorize_uri(&changes));
+        let answer = send!(&app, request.insert_header(("Cookie", cookie.as_str())));
+        assert_eq!(answer.status, 200);
+        for part in [
+            r#"<form method="post" action="https://app.example/cb">"#,
+            &format!(r#"<input type="hidden" name="{name}" value="#),
+            r#"<input type="hidden" name="state" value="st">"#,
+            r#"<input type="hidden" name="iss" value="https://id.example">"#,
+            "<button",
+        ] {
+            assert!(answer.body.contains(part), "{part} in {}", answer.body);
+        }
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.contains("script-src 'self';") && policy.ends_with("form-action https: http:"),
+            "{policy}"
+        );
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+}

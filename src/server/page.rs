@@ -8,11 +8,19 @@ use askama::Template;
 use super::headers;
 use super::href::Href;
 use super::messages;
+use super::request_id;
 
 /// Builds the response for a page. `targets` are other origins that the response to its forms may redirect to.
 pub fn respond(status: StatusCode, html: String, targets: &[Href]) -> HttpResponse {
     let mut response = HttpResponseBuilder::new(status);
     headers::page_policy(&mut response, targets);
+    response.content_type(ContentType::html()).body(html)
+}
+
+/// Builds the response for a page whose form a script posts to an application.
+pub(crate) fn respond_by_script(html: String) -> HttpResponse {
+    let mut response = HttpResponseBuilder::new(StatusCode::OK);
+    headers::form_post_policy(&mut response);
     response.content_type(ContentType::html()).body(html)
 }
 
@@ -382,6 +390,18 @@ pub(crate) struct RedirectPage {
     pub href: Href,
 }
 
+/// Takes the response of the authorization endpoint to an application, by a form that a script sends.
+#[derive(Clone, Debug, Template)]
+#[template(path = "form_post.html")]
+pub(crate) struct FormPostPage {
+    /// The display name of the destination.
+    pub name: String,
+    /// The address.
+    pub href: Href,
+    /// The fields, by name.
+    pub fields: Vec<(&'static str, String)>,
+}
+
 /// An error that cannot be sent back to the application.
 #[derive(Clone, Debug, Template)]
 #[template(path = "error.html")]
@@ -402,6 +422,23 @@ impl ErrorPage {
     fn message(&self) -> (&'static str, &'static str) {
         messages::message(self.code)
     }
+}
+
+/// Answers with an error page that says no more than its code, one of [`messages::message`].
+pub(crate) fn error_page(status: StatusCode, code: &'static str) -> HttpResponse {
+    let page = ErrorPage {
+        code,
+        reason: None,
+        request_id: request_id::current().unwrap_or_default(),
+        again: None,
+        way_out: None,
+    };
+    respond(status, page.render(), &[])
+}
+
+/// The error page for a temporary failure.
+pub(crate) fn unavailable() -> HttpResponse {
+    error_page(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
 }
 
 /// The page at `/`: what this server is, and links for operators.
@@ -440,6 +477,7 @@ render!(
     LogoutConfirm,
     LoggedOutPage,
     RedirectPage,
+    FormPostPage,
     ErrorPage,
     Home,
     NotFound

@@ -5,6 +5,7 @@ use diesel::deserialize::{self, FromSql, Queryable};
 use diesel::sql_types::{BigInt, Text};
 
 use super::outbound::OutboundState;
+use crate::domain::login::RequestedClaims;
 use crate::domain::{IdentityProviderName, Kind, ResourceId, ServiceProviderName, StoreName, TargetName, Timestamp};
 
 macro_rules! read {
@@ -36,6 +37,8 @@ read!(Text, String:
     IdentityProviderName = Self::from,
     Kind = Self::from,
     OutboundState = |word| Self::parse(&word),
+    // An empty text asks for nothing.
+    RequestedClaims = |text| serde_json::from_str(&text).unwrap_or_default(),
     ResourceId = Self::from,
     ServiceProviderName = Self::from,
     StoreName = Self::from,

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use super::columns::WordList;
 use super::connection::{PreparedDsl, SqlConnection, any_of};
 use super::tables::grants;
-use crate::domain::login::Authentication;
+use crate::domain::login::{Authentication, RequestedClaims};
 use crate::domain::{IdentityProviderName, ResourceId, StoreName, Timestamp};
 
 /// A stored grant.
@@ -31,6 +31,8 @@ pub struct Grant {
     pub scope: String,
     /// The `nonce` of the request.
     pub nonce: Option<String>,
+    /// The claims that the request asked for one by one.
+    pub claims: RequestedClaims,
     /// The PKCE challenge of the request, S256.
     pub code_challenge: Option<String>,
     /// The authentication methods of the login (RFC 8176).
@@ -84,6 +86,7 @@ pub fn insert(connection: &mut SqlConnection, grant: &Grant, code_hash: &str) ->
             grants::redirect_uri.eq(&grant.redirect_uri),
             grants::scope.eq(&grant.scope),
             grants::nonce.eq(grant.nonce.as_ref()),
+            grants::claims.eq(written(&grant.claims)),
             grants::code_challenge.eq(grant.code_challenge.as_ref()),
             grants::amr.eq(grant.amr.join(" ")),
             grants::auth_time.eq(grant.auth_time.0),
@@ -94,6 +97,14 @@ pub fn insert(connection: &mut SqlConnection, grant: &Grant, code_hash: &str) ->
         ))
         .execute(connection)
         .map(|_| ())
+}
+
+/// The form of requested claims in their column: empty if there are none.
+fn written(claims: &RequestedClaims) -> String {
+    if *claims == RequestedClaims::default() {
+        return String::new();
+    }
+    serde_json::to_string(claims).unwrap_or_default()
 }
 
 /// Returns the grant with this code hash, whether the code was used or not.

@@ -326,6 +326,7 @@ diesel::table! {
         redirect_uri -> Text,
         scope -> Text,
         nonce -> Nullable<Text>,
+        claims -> Text,
         code_challenge -> Nullable<Text>,
         amr -> Text,
         auth_time -> BigInt,

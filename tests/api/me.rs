@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Caller, anonymous, app, id_of, unique, wiki};
 use vestibule::domain::StoreName;
+use vestibule::domain::login::RequestedClaims;
 use vestibule::storage::grants::Grant;
 use vestibule::storage::tokens::NewToken;
 use vestibule::storage::{StorageError, grants, random, tokens};
@@ -27,6 +28,7 @@ fn person_at(client_id: &str, path: &str, scope: &str) -> Caller {
         redirect_uri: String::new(),
         scope: scope.to_owned(),
         nonce: None,
+        claims: RequestedClaims::default(),
         code_challenge: None,
         amr: Vec::new(),
         auth_time: now,

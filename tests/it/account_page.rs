@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, shown};
 use serde_json::{Value, json};
-use vestibule::domain::login::Authentication;
+use vestibule::domain::login::{Authentication, RequestedClaims};
 use vestibule::domain::password::PasswordDefect;
 use vestibule::domain::{
     Actor, Change, IdentityProviderName, Kind, Link, Operation, Principal, Relations, ResourceId, Secret,
@@ -654,6 +654,7 @@ fn grant(rig: &Rig, visitor: &SignedInUser, amr: &str) -> String {
         redirect_uri: "https://wiki.example/callback".to_owned(),
         scope: "openid".to_owned(),
         nonce: None,
+        claims: RequestedClaims::default(),
         code_challenge: None,
         amr: amr.split(' ').map(str::to_owned).collect(),
         auth_time: now,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::fixtures::front_door::{ISSUER, Outcome, Rig, completed, google, refused, request, shown};
 use crate::second_factor::code;
 use serde_json::{Value, json};
-use vestibule::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPurpose};
+use vestibule::domain::login::{
+    Authentication, AuthenticationClass, AuthorizationRequest, Entry, EntryPurpose, RequestedClaims,
+};
 use vestibule::domain::password::PasswordPolicy;
 use vestibule::domain::{Link, ResourceId, Secret};
 use vestibule::federation::account::{AccountError, AccountProblem, PasswordForm};
@@ -26,7 +28,10 @@ use vestibule::storage::{SqlConnection, StorageError, credential_versions, known
 use vestibule::userstore::sql::failed_attempts_without_account;
 
 const RIGHT: &str = "correct horse battery";
-const CODE: EntryPurpose = EntryPurpose::Code { fresh_since: None };
+const CODE: EntryPurpose = EntryPurpose::Code {
+    fresh_since: None,
+    two_factors: false,
+};
 
 fn by_name() -> Value {
     json!({"mode": "silent", "username": {"claim": "nick"}})
@@ -390,6 +395,7 @@ fn old_login_at_the_provider_is_not_fresh() {
         };
         let purpose = EntryPurpose::Code {
             fresh_since: request.fresh_since,
+            two_factors: false,
         };
         assert_eq!(entry(&rig, &login, purpose), Entry::Granted);
         assert!(login.authenticated_at <= Some(rig.clock.now()), "never in the future");
@@ -802,4 +808,76 @@ fn identity_of_a_former_issuer_enters_nothing() {
         assert_eq!(entry(&rig, &login, purpose), Entry::Login);
     }
     assert!(rig.federation.account.view(&session.user).unwrap().is_none());
+}
+
+#[test]
+fn link_that_waits_ends_where_people_may_not_link_any_more() {
+    let rig = rig();
+    let bob = session(&rig, &completed(rig.login(&bob())));
+    let away = rig
+        .federation
+        .account
+        .begin_linking(&bob.user, &"other".into())
+        .unwrap();
+    let returned = rig.returned(&away.to, &json!({"sub": "bob-there", "email": "bob@example.com"}));
+    let strict = rig.without_own_ways_in(&by_name());
+    let browser = Browser {
+        handle: &away.handle,
+        session: Some(&bob.cookie),
+        known: None,
+    };
+    let step = strict.federation.login.callback(browser, &"other".into(), &returned);
+    assert_eq!(refused(step), Denial::NotUnderWay);
+    assert_eq!(links_of(&rig, &bob.user.authentication.user), 1);
+}
+
+#[test]
+fn question_page_ends_with_the_issuer_of_the_provider() {
+    let jit = json!({"mode": "consent", "username": {"claim": "nick"}});
+    let rig = Rig::new(jit.clone());
+    let handle = rig.start();
+    let returned = rig.away(&handle, &bob());
+    assert!(matches!(shown(rig.back(&handle, &returned)), LoginPage::Details(_)));
+    let moved = rig.moved(&jit, "https://new.example");
+    let step = moved.federation.login.answer(&handle, Answers::default());
+    assert_eq!(refused(step), Denial::NotUnderWay);
+    assert!(rig.users().is_empty());
+}
+
+#[test]
+fn request_for_two_factors_asks_for_an_authenticator() {
+    let rig = rig();
+    let login = completed(rig.login(&bob()));
+    let session = session(&rig, &login);
+    let request = AuthorizationRequest {
+        claims: RequestedClaims {
+            acr: Some(AuthenticationClass::TwoFactors),
+            ..RequestedClaims::default()
+        },
+        ..request()
+    };
+    // A session takes the missing step alone.
+    let started = begun(
+        rig.federation
+            .login
+            .step_up(request.clone(), &"wiki".into(), &session.user)
+            .unwrap(),
+    );
+    let browser = Browser {
+        handle: &started.handle,
+        session: Some(&session.cookie),
+        known: None,
+    };
+    let LoginPage::SecondFactor(FactorPage::Enrol { key, .. }) = shown(rig.federation.login.view(browser)) else {
+        panic!("no authenticator is asked for");
+    };
+    shown(rig.federation.login.code(browser, &code(&key, rig.clock.now())));
+    // A new login asks for its code.
+    let handle = rig.federation.login.start(request, &"wiki".into()).unwrap().handle;
+    let returned = rig.away(&handle, &bob());
+    let page = shown(rig.back(&handle, &returned));
+    assert!(
+        matches!(page, LoginPage::SecondFactor(FactorPage::Code { .. })),
+        "{page:?}"
+    );
 }

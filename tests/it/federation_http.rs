@@ -13,6 +13,7 @@ use serde_json::json;
 use url::Url;
 use vestibule::server::language;
 use vestibule::server::login::{Completed, Incomplete, LoginData, cookie_name, routes};
+use vestibule::server::onward::Onward;
 use vestibule::storage::StorageError;
 use vestibule::storage::approvals::{self, Ruling, Verdict};
 
@@ -26,11 +27,11 @@ fn login_data(rig: &Rig) -> LoginData {
             let before = before.map_or_else(String::new, |before| format!("&before={before}"));
             Ok(Completed {
                 session: Cookie::new("session", "opened"),
-                location: answer(&format!("code=1{before}")),
+                onward: Onward::Page(answer(&format!("code=1{before}"))),
                 is_new: true,
             })
         }),
-        cancel: Arc::new(move |_| Some(answer("error=access_denied"))),
+        cancel: Arc::new(move |_| Some(Onward::Page(answer("error=access_denied")))),
         session_cookie: "session",
     }
 }
@@ -213,6 +214,31 @@ async fn a_wrong_password_leads_back_to_the_page() {
     );
     let page = text(call(&rig, with(&handle, TestRequest::get().uri("/login"))).await).await;
     assert!(page.contains("Sign-in failed") && !page.contains("wrong\""));
+}
+
+#[actix_web::test]
+async fn one_address_cannot_guess_passwords_without_limit() {
+    let rig = rig();
+    let mut answers = Vec::new();
+    for number in 0..320 {
+        let handle = rig.start();
+        let token = csrf(&rig, &handle).await;
+        // Another name each time: no account is locked.
+        let name = format!("nobody{number}");
+        let fields = [
+            ("csrf", token.as_str()),
+            ("username", name.as_str()),
+            ("password", "wrong"),
+        ];
+        let from = "203.0.113.250:4711".parse().unwrap();
+        let sent = with(&handle, post("/login/password", &fields)).peer_addr(from);
+        answers.push(call(&rig, sent).await.status());
+    }
+    let refused = answers
+        .iter()
+        .filter(|status| **status == StatusCode::TOO_MANY_REQUESTS)
+        .count();
+    assert!((1..=20).contains(&refused), "{refused}");
 }
 
 #[actix_web::test]

@@ -289,13 +289,17 @@ impl World {
     fn belongings_of(&self, (request, authentication): (AuthorizationRequest, Authentication)) -> Belongings {
         let oidc = &self.app.oidc;
         let session = oidc.open_session(&authentication, None, None).unwrap();
-        let code = parameter(&oidc.complete(&request, &authentication, &session).unwrap(), "code").unwrap();
+        let code = parameter(
+            &oidc.complete(&request, &authentication, &session).unwrap().location(),
+            "code",
+        )
+        .unwrap();
         let tokens = self.redeem(&code).unwrap();
-        let Authorized::Redirect(location) = self.authorize(Some(&session)) else {
+        let Authorized::Answer(response) = self.authorize(Some(&session)) else {
             panic!("a session needs no login");
         };
         Belongings {
-            unused_code: parameter(&location, "code").unwrap(),
+            unused_code: parameter(&response.location(), "code").unwrap(),
             session,
             access_token: tokens["access_token"].as_str().unwrap().to_owned(),
             refresh_token: tokens["refresh_token"].as_str().unwrap().to_owned(),
@@ -441,7 +445,12 @@ fn deactivation_takes_effect_at_once_in_every_process() {
                 None,
                 "{how:?}, a moment later"
             );
-            let location = place.app.oidc.complete(&request, &authentication, &session).unwrap();
+            let location = place
+                .app
+                .oidc
+                .complete(&request, &authentication, &session)
+                .unwrap()
+                .location();
             assert_eq!(parameter(&location, "code"), None, "{how:?}, a moment later");
         }
     }
@@ -499,7 +508,12 @@ fn a_login_that_was_proved_a_moment_before_gets_no_code() {
             continue;
         }
         let session = opened.unwrap();
-        let location = world.app.oidc.complete(&request, &authentication, &session).unwrap();
+        let location = world
+            .app
+            .oidc
+            .complete(&request, &authentication, &session)
+            .unwrap()
+            .location();
         assert_eq!(
             parameter(&location, "error").as_deref(),
             Some("access_denied"),

@@ -58,7 +58,11 @@ pub(crate) fn decide(
     if !may_enter || !accepts_store(policy, &account.store) || !accepts_way(policy, authentication, facts.way) {
         return Entry::Login;
     }
-    let EntryPurpose::Code { fresh_since } = purpose else {
+    let EntryPurpose::Code {
+        fresh_since,
+        two_factors,
+    } = purpose
+    else {
         // A grant stays within what the application asks for; a change of credentials ends it where it must.
         let needed = needed_factor(policy.mfa, facts.way, false);
         return if is_proved(needed, &authentication.amr) && !facts.consent_withdrawn {
@@ -70,7 +74,7 @@ pub(crate) fn decide(
     if authentication.credentials != account.credentials || !is_fresh(authentication.authenticated_at, fresh_since) {
         return Entry::Login;
     }
-    let needed = needed_factor(policy.mfa, facts.way, account.has_authenticator);
+    let needed = needed_factor(asked_factor(policy, two_factors), facts.way, account.has_authenticator);
     if !is_proved(needed, &authentication.amr) {
         Entry::StepUp
     } else if facts.consents_given {
@@ -94,6 +98,11 @@ fn accepts_way(policy: &ServiceProviderPolicy, authentication: &Authentication, 
         (EntryWay::Provider(_), Some(provider)) => policy.identity_providers.contains(provider),
         _ => false,
     }
+}
+
+/// Returns the factor that an application asks for, in general and in one request.
+pub(crate) fn asked_factor(policy: &ServiceProviderPolicy, two_factors: bool) -> SecondFactor {
+    if two_factors { SecondFactor::Totp } else { policy.mfa }
 }
 
 /// Returns the factor that application, identity provider and account ask for together. An authenticator is asked for
@@ -153,7 +162,10 @@ mod tests {
         }
     }
 
-    const CODE: EntryPurpose = EntryPurpose::Code { fresh_since: None };
+    const CODE: EntryPurpose = EntryPurpose::Code {
+        fresh_since: None,
+        two_factors: false,
+    };
     const GOOGLE: EntryWay = EntryWay::Provider(SecondFactor::None);
 
     #[test]
@@ -229,6 +241,7 @@ mod tests {
         let mut login = login(Some("google"), &["fed"]);
         let since = |at| EntryPurpose::Code {
             fresh_since: Some(Timestamp(at)),
+            two_factors: false,
         };
         assert_eq!(decide(&wiki(), &login, since(NOW.0), &facts(GOOGLE)), Entry::Granted);
         assert_eq!(decide(&wiki(), &login, since(NOW.0 + 1), &facts(GOOGLE)), Entry::Login);
@@ -252,6 +265,29 @@ mod tests {
         assert_eq!(decide(&wiki(), &proved, EntryPurpose::Token, &asked), Entry::Granted);
         asked.consent_withdrawn = true;
         assert_eq!(decide(&wiki(), &proved, EntryPurpose::Token, &asked), Entry::Login);
+    }
+
+    #[test]
+    fn request_for_two_factors_asks_for_an_authenticator() {
+        let two = EntryPurpose::Code {
+            fresh_since: None,
+            two_factors: true,
+        };
+        for needed in [SecondFactor::None, SecondFactor::EmailOtp, SecondFactor::Any] {
+            let policy = ServiceProviderPolicy { mfa: needed, ..wiki() };
+            let by_mail = login(Some("google"), &["fed", "otp", "email"]);
+            assert_eq!(
+                decide(&policy, &by_mail, two, &facts(GOOGLE)),
+                Entry::StepUp,
+                "{needed:?}"
+            );
+            let by_app = login(Some("google"), &["fed", "otp", "mfa"]);
+            assert_eq!(
+                decide(&policy, &by_app, two, &facts(GOOGLE)),
+                Entry::Granted,
+                "{needed:?}"
+            );
+        }
     }
 
     #[test]

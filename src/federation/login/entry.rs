@@ -60,8 +60,9 @@ impl Login {
         let authentication = visitor.authentication.clone();
         let facts = self.entry_facts(policy, &authentication)?;
         let has_authenticator = facts.account.as_ref().is_some_and(|account| account.has_authenticator);
+        let asked = entry::asked_factor(policy, request.asks_two_factors());
         let is_recent = authentication.at.plus(FRESH) >= self.directory.clock().now();
-        if !has_authenticator && !is_recent && policy.mfa.and(mfa_of(facts.way)) != SecondFactor::None {
+        if !has_authenticator && !is_recent && asked.and(mfa_of(facts.way)) != SecondFactor::None {
             // Setting up an authenticator needs a recent login: the holder of a stolen cookie could lock the owner out.
             let request = AuthorizationRequest {
                 reauthenticate: true,

@@ -205,9 +205,10 @@ impl Login {
             Some(upstream) => EntryWay::Provider(upstream.settings.mfa),
             None => EntryWay::Password,
         };
-        let needed = entry::needed_factor(policy.mfa, way, enrolled);
-        // Where an authenticator can be removed, or an identity linked for good, it is asked for whatever else is.
         let transaction = &loaded.transaction;
+        let asked = entry::asked_factor(policy, transaction.request.asks_two_factors());
+        let needed = entry::needed_factor(asked, way, enrolled);
+        // Where an authenticator can be removed, or an identity linked for good, it is asked for whatever else is.
         match needed {
             _ if enrolled && transaction.linking.is_some() => SecondFactor::Totp,
             SecondFactor::None | SecondFactor::EmailOtp if enrolled && transaction.request.is_of_ourselves() => {

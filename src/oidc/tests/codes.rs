@@ -96,12 +96,13 @@ fn only_the_person_of_the_hint_answers_the_request() {
         panic!("a code")
     };
     assert!(request.reauthenticate);
-    let wrong = world.oidc.complete(&request, &other, &session).unwrap();
+    let wrong = world.oidc.complete(&request, &other, &session).unwrap().location();
     assert_eq!(parameter(&wrong, "error").as_deref(), Some("login_required"));
     let right = world
         .oidc
         .complete(&request, &super::super::fixtures::authentication(), &world.login())
-        .unwrap();
+        .unwrap()
+        .location();
     assert!(parameter(&right, "code").is_some());
 }
 
@@ -139,7 +140,7 @@ fn session_of_a_refused_identity_provider_gives_no_code() {
     let Authorized::Login(request) = world.oidc.authorize(&with(REQUEST, &[]), Some(&session)).unwrap() else {
         panic!("a code")
     };
-    let location = world.oidc.complete(&request, &login, &session).unwrap();
+    let location = world.oidc.complete(&request, &login, &session).unwrap().location();
     assert_eq!(parameter(&location, "error").as_deref(), Some("access_denied"));
 }
 
@@ -151,19 +152,33 @@ fn login_is_completed_only_with_its_own_session() {
     };
     let login = super::super::fixtures::authentication();
     let session = world.login();
-    assert!(parameter(&world.oidc.complete(&request, &login, &session).unwrap(), "code").is_some());
+    assert!(
+        parameter(
+            &world.oidc.complete(&request, &login, &session).unwrap().location(),
+            "code"
+        )
+        .is_some()
+    );
     let mut other = login.clone();
     other.user = "u2".into();
     assert_eq!(
-        parameter(&world.oidc.complete(&request, &login, "gone").unwrap(), "error").as_deref(),
+        parameter(
+            &world.oidc.complete(&request, &login, "gone").unwrap().location(),
+            "error"
+        )
+        .as_deref(),
         Some("login_required")
     );
     let mixed = world.oidc.open_session(&other, None, None).unwrap();
     assert_eq!(
-        parameter(&world.oidc.complete(&request, &login, &mixed).unwrap(), "error").as_deref(),
+        parameter(
+            &world.oidc.complete(&request, &login, &mixed).unwrap().location(),
+            "error"
+        )
+        .as_deref(),
         Some("login_required")
     );
-    let cancelled = world.oidc.refuse(&request, ErrorCode::AccessDenied).unwrap();
+    let cancelled = world.oidc.refuse(&request, ErrorCode::AccessDenied).unwrap().location();
     assert_eq!(parameter(&cancelled, "error").as_deref(), Some("access_denied"));
 }
 
@@ -376,4 +391,70 @@ fn userinfo_accepts_only_complete_access_tokens() {
             .userinfo(Some(&format!("Basic {}", tokens.access_token)), &[])
             .is_err()
     );
+}
+
+#[test]
+fn claims_that_are_asked_for_one_by_one_are_in_their_place() {
+    let world = World::new();
+    world.put_user(json!({
+        "userName": "alice", "nickName": "Al", "emails": [{ "value": "alice@example.com" }],
+        "phoneNumbers": [{ "value": "+1-201-555-0123" }],
+    }));
+    let asked = r#"{"userinfo": {"nickname": null, "email_verified": null}, "id_token": {"phone_number": {"essential": true}}}"#;
+    let code = world.code(&world.login(), &[("scope", "openid offline_access"), ("claims", asked)]);
+    let tokens = world.redeem(&code, &[]).unwrap();
+    let again = world.refresh(&tokens.refresh_token.unwrap(), &[]).unwrap();
+    for (access_token, id_token) in [
+        (tokens.access_token, tokens.id_token),
+        (again.access_token, again.id_token),
+    ] {
+        let about = world.userinfo(&access_token).unwrap();
+        assert_eq!(about, json!({ "sub": "u1", "nickname": "Al", "email_verified": false }));
+        let id_token = id_token.unwrap();
+        let claims = Compact::read(&id_token).unwrap().claims;
+        assert_eq!(claims["phone_number"], "+1-201-555-0123");
+        assert!(
+            !claims.contains_key("nickname") && !claims.contains_key("email"),
+            "{claims:?}"
+        );
+    }
+}
+
+#[test]
+fn user_that_claims_name_is_the_only_one() {
+    let world = World::new();
+    let of = |subject: &str| format!(r#"{{"id_token": {{"sub": {{"value": "{subject}"}}}}}}"#);
+    let session = world.login();
+    world.code(&session, &[("claims", &of("u1"))]);
+    let other = with(REQUEST, &[("claims", &of("u2")), ("prompt", "none")]);
+    let location = redirect(world.oidc.authorize(&other, Some(&session)).unwrap());
+    assert_eq!(parameter(&location, "error").as_deref(), Some("login_required"));
+    let id_token = world.tokens().id_token.unwrap();
+    let both = with(
+        REQUEST,
+        &[("claims", &of("u2")), ("id_token_hint", &id_token), ("prompt", "none")],
+    );
+    let location = redirect(world.oidc.authorize(&both, Some(&session)).unwrap());
+    assert_eq!(parameter(&location, "error").as_deref(), Some("login_required"));
+}
+
+#[test]
+fn class_of_the_login_is_told() {
+    let world = World::new();
+    let [one, two] = super::super::id_token::CLASSES;
+    let class_of = |amr: &[&str], changes: &[(&str, &str)]| {
+        let login = Authentication {
+            amr: amr.iter().map(|&method| method.to_owned()).collect(),
+            ..authentication()
+        };
+        let session = world.oidc.open_session(&login, None, None).unwrap();
+        let tokens = world.redeem(&world.code(&session, changes), &[]).unwrap();
+        let id_token = tokens.id_token.unwrap();
+        Compact::read(&id_token).unwrap().claims["acr"].clone()
+    };
+    assert_eq!(class_of(&["pwd"], &[]), one);
+    assert_eq!(class_of(&["pwd", "otp", "mfa"], &[]), two);
+    // Two factors are one as well.
+    assert_eq!(class_of(&["pwd", "otp", "mfa"], &[("acr_values", one)]), one);
+    assert_eq!(class_of(&["pwd", "otp", "mfa"], &[("acr_values", "urn:unheard")]), two);
 }

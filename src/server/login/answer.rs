@@ -121,11 +121,6 @@ pub(super) fn refused_request(code: &'static str) -> HttpResponse {
     error((StatusCode::BAD_REQUEST, code), None, None, None)
 }
 
-/// The error page for a temporary failure.
-pub(in crate::server) fn unavailable() -> HttpResponse {
-    error((StatusCode::SERVICE_UNAVAILABLE, "unavailable"), None, None, None)
-}
-
 /// Says a refusal in the log, and returns the status and the message of its page.
 fn told(denial: &Denial) -> (StatusCode, &'static str) {
     let (status, code) = row(denial);

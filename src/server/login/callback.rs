@@ -7,11 +7,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::form_urlencoded;
 
-use super::{ArrivedBy, LoginData, Stop, finish_step, run, run_at_provider, see_other, stopped};
+use super::{LoginData, Stop, finish_step, run, run_at_provider, stopped};
 use crate::domain::IdentityProviderName;
 use crate::federation::idp::calls::RESPONSE;
 use crate::federation::idp::provider::CallbackParameters;
 use crate::federation::jit::denial::Denial;
+use crate::server::onward::{ArrivedBy, see_other};
 
 /// `GET /federation/{idp}/callback`: the browser comes back from an identity provider.
 pub(super) async fn by_link(
