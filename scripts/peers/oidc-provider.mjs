@@ -1,5 +1,6 @@
 // An external OpenID provider: npm oidc-provider with a login form, accounts from a file, and a control surface.
-//   node oidc-provider.mjs DIR PORT        MODULES=folder with node_modules, REDIRECT_URIS=a,b, ACCOUNTS=file
+//   node oidc-provider.mjs DIR PORT        MODULES=folder with node_modules, REDIRECT_URIS=a,b,
+//                                        POST_LOGOUT_REDIRECT_URIS=a,b, ACCOUNTS=file
 // Control, for tests only:
 //   GET /control/accounts                  all accounts, by subject
 //   PUT|PATCH|DELETE /control/accounts/SUB set, merge or remove one
@@ -45,6 +46,7 @@ function build() {
     clients: [{
       client_id: 'vestibule', client_secret: 'vestibule-at-upstream', redirect_uris: redirects,
       grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'],
+      post_logout_redirect_uris: (process.env.POST_LOGOUT_REDIRECT_URIS || '').split(',').filter(Boolean),
     }],
     jwks: { keys },
     cookies: { keys: ['for tests alone'] },

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{StartError, Surroundings, database, federation_config, registry, userstores};
 use crate::config::Config;
 use crate::domain::Clock;
-use crate::federation::idp::provider::LoginHint;
+use crate::federation::idp::provider::{LoginHint, LogoutRequest};
+use crate::federation::{FederationConfig, Upstream};
 use crate::provisioning::ScimConnector;
 use crate::provisioning::settings::ConnectorSettings;
 use crate::provisioning::{Connector, PushError};
@@ -37,13 +38,15 @@ pub(crate) fn check(config: &Config) -> Result<Vec<CheckedConnection>, StartErro
     for upstream in &federation.upstreams {
         let name = &upstream.settings.name;
         let begun = upstream.begin(&federation.callback_url(name), &LoginHint::default());
+        let mut findings = vec![Finding {
+            what: format!("{} can be used for logins", upstream.settings.issuer),
+            problem: begun.err().map(|error| error.to_string()),
+        }];
+        findings.extend(logout_finding(&federation, upstream));
         checked.push(CheckedConnection {
             kind: "identity provider",
             name: name.to_string(),
-            findings: vec![Finding {
-                what: format!("{} can be used for logins", upstream.settings.issuer),
-                problem: begun.err().map(|error| error.to_string()),
-            }],
+            findings,
         });
     }
     for target in &config.targets {
@@ -70,6 +73,23 @@ pub(crate) fn check(config: &Config) -> Result<Vec<CheckedConnection>, StartErro
         });
     }
     Ok(checked)
+}
+
+/// Whether people can be signed out at a provider, if the configuration says that they are.
+fn logout_finding(federation: &FederationConfig, upstream: &Upstream) -> Option<Finding> {
+    let request = LogoutRequest {
+        token: None,
+        back: &federation.after_logout_url(&upstream.settings.name),
+        state: "",
+    };
+    upstream.settings.logout.then(|| Finding {
+        what: "signs people out there too".to_owned(),
+        problem: match upstream.logout(&request) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some("its metadata name no end_session_endpoint: remove logout, or set it".to_owned()),
+            Err(error) => Some(error.to_string()),
+        },
+    })
 }
 
 fn ldap_stores(config: &Config) -> Result<Vec<Arc<LdapUserstore>>, StartError> {

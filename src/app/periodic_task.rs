@@ -151,6 +151,7 @@ mod tests {
             at: Timestamp(0),
             authenticated_at: Some(Timestamp(0)),
             credentials: 0,
+            provider_token: None,
         };
         let over = move |connection: &mut _| {
             login_transactions::insert(connection, "t", b"x", Timestamp(0), Timestamp(1))?;

@@ -335,6 +335,7 @@ fn identity(claims: &Map<String, Value>, settings: &IdentityProviderSettings) ->
         issuer: text("iss").unwrap_or(&settings.issuer).to_owned(),
         subject: subject.to_owned(),
         claims: claims.clone(),
+        token: None,
     })
 }
 

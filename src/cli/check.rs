@@ -150,11 +150,17 @@ fn addresses(config: &Config) -> Vec<(String, String)> {
         let purpose = format!("redirect URI to register at the identity provider {name}");
         (purpose, format!("{public_url}/federation/{name}/callback"))
     });
+    let with_logout = config.identity_providers.iter().filter(|provider| provider.logout);
+    let logouts = with_logout.map(|provider| {
+        let name = &provider.name;
+        let purpose = format!("post-logout redirect URI to register at the identity provider {name}");
+        (purpose, format!("{public_url}/federation/{name}/logout"))
+    });
     let has_clients = config
         .service_providers
         .iter()
         .any(|provider| provider.client.is_some());
     let issuer = has_clients.then(|| ("issuer for applications".to_owned(), public_url.to_owned()));
     let scim = ("base URL for SCIM clients".to_owned(), format!("{public_url}/scim/v2"));
-    callbacks.chain(issuer).chain([scim]).collect()
+    callbacks.chain(logouts).chain(issuer).chain([scim]).collect()
 }

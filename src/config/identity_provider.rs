@@ -49,6 +49,7 @@ pub(super) fn identity_provider(mut r: TableReader, environment: Environment<'_>
         scopes: scopes(&mut r, is_oauth2),
         allow_private_network: r.flag("allow_private_network", false),
         request: request(&mut r),
+        logout: logout(&mut r, is_oauth2),
         trusted_email_domains: r.texts("trusted_email_domains"),
         jit: jit(r.table("jit")),
         mfa: r.parsed("mfa"),
@@ -120,13 +121,25 @@ fn request(r: &mut TableReader) -> RequestOptions {
     }
 }
 
+fn logout(r: &mut TableReader, is_oauth2: bool) -> bool {
+    let logout = r.flag("logout", false);
+    if logout && is_oauth2 {
+        r.problem(
+            "logout",
+            "must not be set for OAuth 2.0, which has no logout: only OpenID Connect has",
+        );
+    }
+    logout
+}
+
 /// The endpoints of an OpenID provider without metadata.
 fn endpoints(r: &mut TableReader) -> Option<Box<Endpoints>> {
     const NEEDED: [&str; 3] = ["authorization_endpoint", "token_endpoint", "jwks_uri"];
     let missing: Vec<&str> = NEEDED.into_iter().filter(|key| !r.has(key)).collect();
     let urls = NEEDED.map(|key| r.optional_url(key));
     let userinfo = r.optional_url("userinfo_endpoint");
-    if missing.len() == NEEDED.len() && userinfo.is_none() {
+    let end_session = r.optional_url("end_session_endpoint");
+    if missing.len() == NEEDED.len() && userinfo.is_none() && end_session.is_none() {
         return None;
     }
     for key in missing {
@@ -143,6 +156,7 @@ fn endpoints(r: &mut TableReader) -> Option<Box<Endpoints>> {
         token,
         userinfo,
         keys,
+        end_session,
     }))
 }
 

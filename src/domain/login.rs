@@ -1,5 +1,7 @@
 //! The request and the result of a login, as passed between the front door and the OpenID provider.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{IdentityProviderName, ResourceId, StoreName, Timestamp};
@@ -34,6 +36,9 @@ pub struct AuthorizationRequest {
     pub subject: Option<ResourceId>,
     /// Whether an existing session is not enough (`prompt=login`, `max_age`).
     pub reauthenticate: bool,
+    /// Whether the person is signed in already, which is not enough.
+    #[serde(default)]
+    pub again: bool,
     /// The earliest time at which the person may have proved who they are (`prompt=login`, `max_age`).
     #[serde(default)]
     pub fresh_since: Option<Timestamp>,
@@ -90,6 +95,7 @@ impl AuthorizationRequest {
             login_hint: None,
             ui_locales: Vec::new(),
             reauthenticate: subject.is_some(),
+            again: subject.is_some(),
             fresh_since: None,
             claims: RequestedClaims::default(),
             subject,
@@ -134,6 +140,36 @@ pub struct Authentication {
     /// The version of the account's credentials under which it was proved.
     #[serde(default)]
     pub credentials: i64,
+    /// What ends the person's session at the identity provider, if signing out here does that.
+    #[serde(default)]
+    pub provider_token: Option<ProviderToken>,
+}
+
+/// The ID token of an identity provider, by which the provider knows the session there again (OpenID Connect RP-Initiated
+/// Logout §2). It does not show in debug output.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProviderToken(String);
+
+impl ProviderToken {
+    /// The longest that is kept, in bytes: it goes into the URL of a logout.
+    const LONGEST: usize = 4096;
+
+    /// Keeps a token; none that is too long.
+    pub fn new(text: &str) -> Option<Self> {
+        (text.len() <= Self::LONGEST).then(|| Self(text.to_owned()))
+    }
+
+    /// The token, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ProviderToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
 }
 
 /// Whether a person with a session may enter an application, as the facts are at this moment.

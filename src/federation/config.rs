@@ -11,7 +11,8 @@ use super::idp::metadata::too_many_wait;
 use super::idp::oauth2::{OAuth2Provider, OAuth2Settings};
 use super::idp::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
 use super::idp::provider::{
-    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
+    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, LogoutRequest,
+    ProviderError,
 };
 use super::jit::attribute_path::WritablePath;
 use super::jit::claim_mapping::{self, ClaimMapping};
@@ -56,6 +57,12 @@ impl Upstream {
     ) -> Result<Identity, ProviderError> {
         let _pass = self.gate.enter().map_err(|Full| too_many_wait())?;
         self.provider.finish(parameters, state)
+    }
+
+    /// Returns the URL that ends a session at the provider, unless too many wait for it.
+    pub(crate) fn logout(&self, request: &LogoutRequest<'_>) -> Result<Option<Url>, ProviderError> {
+        let _pass = self.gate.enter().map_err(|Full| too_many_wait())?;
+        self.provider.logout(request)
     }
 
     /// Builds the adapter for the settings. Nothing is fetched yet.
@@ -239,10 +246,18 @@ impl FederationConfig {
     /// Returns the redirect URI of an identity provider: one path each, so that an answer of one cannot pass for an
     /// answer of another.
     pub(crate) fn callback_url(&self, provider: &IdentityProviderName) -> Url {
+        self.url_of(provider, "callback")
+    }
+
+    /// Returns the URL where a browser comes back from the logout at an identity provider.
+    pub(crate) fn after_logout_url(&self, provider: &IdentityProviderName) -> Url {
+        self.url_of(provider, "logout")
+    }
+
+    fn url_of(&self, provider: &IdentityProviderName, page: &str) -> Url {
         let mut url = self.public_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty()
-                .extend(["federation", provider.as_str(), "callback"]);
+            path.pop_if_empty().extend(["federation", provider.as_str(), page]);
         }
         url
     }

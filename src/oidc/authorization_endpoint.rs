@@ -76,7 +76,7 @@ impl Oidc {
                     let request = Box::new(asked.request);
                     return Ok(Authorized::StepUp(request, authentication, random::fingerprint(cookie)));
                 }
-                Entry::Login => asked.request.reauthenticate = true,
+                Entry::Login => (asked.request.reauthenticate, asked.request.again) = (true, true),
             }
         }
         match asked.prompt {

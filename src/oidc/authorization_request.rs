@@ -140,6 +140,7 @@ fn check(parameters: &Parameters<'_>, client: &Client, redirect_uri: &str) -> Re
         subject: asked.subject,
         claims: asked.claims,
         reauthenticate: matches!(prompt, Prompt::Login | Prompt::Choose) || max_age == Some(Duration::ZERO),
+        again: false,
         fresh_since: None,
     };
     Ok(ValidRequest {

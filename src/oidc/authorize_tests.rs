@@ -63,6 +63,7 @@ fn a_good_request_is_taken_as_it_is() {
                 ui_locales: vec!["de-AT".to_owned(), "en".to_owned()],
                 subject: None,
                 reauthenticate: false,
+                again: false,
                 fresh_since: None,
                 response_mode: ResponseMode::Query,
                 claims: RequestedClaims::default(),

@@ -138,6 +138,7 @@ pub(crate) fn authentication() -> Authentication {
         at: START,
         authenticated_at: Some(START),
         credentials: 0,
+        provider_token: None,
     }
 }
 

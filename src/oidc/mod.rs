@@ -114,6 +114,7 @@ pub struct Oidc {
     entries: Entries,
     clock: Clock,
     keys: keys::Keys,
+    secrets: Arc<SecretBox>,
     /// The remaining allowance of pushed requests of each client.
     pushes: Allowances,
 }
@@ -144,7 +145,7 @@ impl Oidc {
         let clients = client::Clients::new(clients);
         // An ID token also serves as a hint at logout, which comes at the end of a session.
         let kept = clients.longest_id_token().max(session_lifetime);
-        let keys = keys::Keys::open(database.clone(), secret_box, clock.clone(), kept)?;
+        let keys = keys::Keys::open(database.clone(), Arc::clone(&secret_box), clock.clone(), kept)?;
         let issuer = public_url.trim_end_matches('/').to_owned();
         Ok(Self {
             issuer,
@@ -157,6 +158,7 @@ impl Oidc {
             entries,
             clock,
             keys,
+            secrets: secret_box,
             pushes: Allowances::new(pushed::BURST, pushed::PER_SECOND),
         })
     }

@@ -2,9 +2,14 @@
 
 use super::{Oidc, OidcError};
 use crate::audit::{self, origin};
-use crate::domain::login::Authentication;
-use crate::domain::{Relations, SecurityEvent, SecurityEventKind, ServiceProviderName, provenance};
+use crate::domain::login::{Authentication, ProviderToken};
+use crate::domain::{
+    IdentityProviderName, Relations, SecurityEvent, SecurityEventKind, ServiceProviderName, provenance,
+};
 use crate::storage::{StorageError, credential_versions, grants, links, logouts, random, removals, sessions};
+
+/// The purpose that a token of an identity provider is sealed for.
+const PROVIDER_TOKEN: &str = "token of an identity provider";
 
 impl Oidc {
     /// Opens a session for a completed login and returns the value of its cookie, which is always new. The previous
@@ -31,6 +36,8 @@ impl Oidc {
             ..SecurityEvent::new(SecurityEventKind::Login, now)
         });
         let expires = now.plus(self.session_lifetime);
+        let token = authentication.provider_token.as_ref();
+        let token = token.map(|token| self.secrets.seal(PROVIDER_TOKEN, token.expose().as_bytes()));
         let is_open = self.database.write::<_, StorageError>(move |connection| {
             // Between the login and now, its credentials can have changed, or its identity can have been unlinked.
             if credential_versions::hold(connection, &authentication.user)? != authentication.credentials {
@@ -43,6 +50,9 @@ impl Oidc {
                 return Ok(false);
             }
             sessions::insert(connection, &id_hash, &authentication, now, expires)?;
+            if let Some(token) = &token {
+                sessions::keep_token(connection, &id_hash, token)?;
+            }
             if let Some(event) = &event {
                 audit::append(connection, event)?;
             }
@@ -51,6 +61,7 @@ impl Oidc {
                     Some(user) if user == authentication.user => {
                         grants::move_to_session(connection, before, &id_hash)?;
                         logouts::move_to_session(connection, before, &id_hash)?;
+                        sessions::move_token(connection, before, &id_hash)?;
                     }
                     Some(_) => grants::revoke_of_session(connection, before, now)?,
                     None => {}
@@ -75,6 +86,22 @@ impl Oidc {
         }
         self.end_session(id_hash)?;
         Ok(None)
+    }
+
+    /// Returns the identity provider that the login of a session came through, and the token that ends the session there.
+    pub fn session_at_provider(
+        &self,
+        cookie: &str,
+    ) -> Result<Option<(IdentityProviderName, Option<ProviderToken>)>, OidcError> {
+        let id_hash = random::fingerprint(cookie);
+        let found = self
+            .database
+            .read::<_, OidcError>(|connection| sessions::at_provider(connection, &id_hash))?;
+        let open = |sealed: Vec<u8>| {
+            let plain = self.secrets.open(PROVIDER_TOKEN, &sealed).ok()?;
+            ProviderToken::new(&String::from_utf8(plain).ok()?)
+        };
+        Ok(found.map(|found| (found.identity_provider, found.sealed_token.and_then(open))))
     }
 
     /// Ends a session and revokes its grants.

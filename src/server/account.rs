@@ -94,7 +94,7 @@ async fn change(
         return out_of_date();
     }
     let Some(guess) = Guess::begin(&http) else {
-        return source::too_many();
+        return source::too_many_guesses();
     };
     let (federation, visitor) = (Arc::clone(&login_data.federation), visit.visitor.clone());
     let (form, known) = (form.into_inner(), login_data.known_browser(&http));

@@ -15,6 +15,9 @@ static MARK: LazyLock<Asset> =
 static SEND: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("send", Kind::JavaScript, include_str!("../../templates/send.js")));
 
+static CODES: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("codes", Kind::JavaScript, include_str!("../../templates/codes.js")));
+
 /// The kind of a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -78,6 +81,11 @@ pub(crate) fn send() -> &'static Asset {
     &SEND
 }
 
+/// The script that copies and prints recovery codes.
+pub(crate) fn codes() -> &'static Asset {
+    &CODES
+}
+
 /// The logo, shown on pages and as their icon.
 pub fn mark() -> &'static Asset {
     &MARK
@@ -88,6 +96,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     style().mount(config);
     mark().mount(config);
     send().mount(config);
+    codes().mount(config);
     config.route(
         "/favicon.ico",
         web::get().to(|| async {
@@ -152,7 +161,7 @@ mod tests {
 
     #[test]
     fn no_asset_loads_anything_from_elsewhere() {
-        for asset in [style(), mark(), send()] {
+        for asset in [style(), mark(), send(), codes()] {
             let body = asset.body.replace("http://www.w3.org/2000/svg", "");
             for needle in ["http:", "https:", "//", "@import", "url(", "<script", "expression("] {
                 assert!(!body.contains(needle), "{} holds {needle}", asset.path);

@@ -16,6 +16,10 @@ const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; 
 const FORM_POST: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; \
                          frame-ancestors 'none'; form-action https: http:";
 
+/// The Content-Security-Policy of a page with a script of this server.
+const WITH_SCRIPT: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; \
+                           frame-ancestors 'none'; form-action 'self'";
+
 /// Default headers for responses that do not set their own: pages, JSON and errors of the framework.
 ///
 /// `https` says whether the public URL uses TLS; only then is Strict-Transport-Security sent (RFC 6797 §7.2).
@@ -54,6 +58,14 @@ pub(crate) fn page_policy(response: &mut HttpResponseBuilder, targets: &[Href]) 
         response.insert_header((CONTENT_SECURITY_POLICY, value));
     }
     response.insert_header((REFERRER_POLICY, "same-origin"));
+}
+
+/// Like [`page_policy`], for a page with a script of this server. Without scripts it must work as well.
+pub(crate) fn scripted_page_policy(response: &mut HttpResponseBuilder) {
+    response
+        .insert_header((CONTENT_SECURITY_POLICY, WITH_SCRIPT))
+        .insert_header((REFERRER_POLICY, "same-origin"))
+        .insert_header((CACHE_CONTROL, "no-store"));
 }
 
 /// Sets the policies of a page that posts the response of the authorization endpoint to an application. Its script sends

@@ -9,7 +9,8 @@ mod factor;
 use std::sync::Arc;
 
 use actix_web::cookie::Cookie;
-use actix_web::web::{self, Data, Form, ServiceConfig};
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Form, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use url::Url;
@@ -22,7 +23,7 @@ use super::blocking;
 use super::csrf::{is_own_form, login_token};
 use super::guesses::Guess;
 use super::onward::{ArrivedBy, Onward, redirect_page, see_other};
-use super::page::unavailable;
+use super::page::{LoggedOutPage, respond, unavailable};
 use super::{sent_cookies, source};
 use crate::domain::login::{Authentication, AuthorizationRequest};
 use crate::domain::{IdentityProviderName, Secret, ServiceProviderName};
@@ -87,7 +88,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/login/codes", web::post().to(factor::read_codes))
         .route("/login/cancel", web::get().to(cancel))
         .route("/federation/{idp}/callback", web::get().to(callback::by_link))
-        .route("/federation/{idp}/callback", web::post().to(callback::by_form));
+        .route("/federation/{idp}/callback", web::post().to(callback::by_form))
+        .route("/federation/{idp}/logout", web::get().to(after_logout));
 }
 
 /// Begins a login for a valid authorization request and redirects the browser to it.
@@ -231,7 +233,7 @@ async fn password(login_data: Data<LoginData>, request: HttpRequest, form: Form<
         return foreign_form(&login_data, &request);
     };
     let Some(guess) = Guess::begin(&request) else {
-        return source::too_many();
+        return source::too_many_guesses();
     };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
     let handle = cookies.handle.clone();
@@ -261,7 +263,7 @@ async fn prove(login_data: Data<LoginData>, request: HttpRequest, form: Form<Pro
         return foreign_form(&login_data, &request);
     };
     let Some(guess) = Guess::begin(&request) else {
-        return source::too_many();
+        return source::too_many_guesses();
     };
     let (federation, form) = (Arc::clone(&login_data.federation), form.into_inner());
     let handle = cookies.handle.clone();
@@ -307,6 +309,20 @@ async fn cancel(login_data: Data<LoginData>, request: HttpRequest) -> HttpRespon
         Ok(Some(onward)) => onward.follow(ArrivedBy::ByLink, Some(expired)),
         Ok(None) => refused(&Denial::NotUnderWay),
         Err(stop) => stop.into_page(),
+    }
+}
+
+#[derive(Deserialize)]
+struct AfterLogout {
+    #[serde(default)]
+    state: String,
+}
+
+/// `GET /federation/{idp}/logout`: the browser comes back from the logout at an identity provider.
+async fn after_logout(login_data: Data<LoginData>, parameters: Query<AfterLogout>) -> HttpResponse {
+    match login_data.federation.login.after_logout(&parameters.state) {
+        Some(next) => see_other(&next, None),
+        None => respond(StatusCode::OK, LoggedOutPage { way_out: None }.render(), &[]),
     }
 }
 

@@ -88,6 +88,7 @@ fn every_refusal_has_its_own_message() {
         "invalid_redirect_uri",
         "invalid_request",
         "expired_login",
+        "too_many_guesses",
         "cancelled",
         "no_account",
         "account_disabled",

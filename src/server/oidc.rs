@@ -14,8 +14,8 @@ use super::onward::{ArrivedBy, Onward, lead, see_other};
 use super::page::{self, LogoutConfirm, respond};
 use super::sent_cookies;
 use super::{blocking, login, source};
-use crate::domain::ServiceProviderName;
-use crate::domain::login::AuthorizationRequest;
+use crate::domain::login::{AuthorizationRequest, ProviderToken};
+use crate::domain::{IdentityProviderName, ServiceProviderName};
 use crate::federation::login::visitor::SignedInUser;
 use crate::oidc::{
     Authorized, ClientFailure, Confirmation, ErrorCode, LoggedOut, OAuthError, Oidc, OidcError, PUBLISHED_FRESH,
@@ -207,33 +207,69 @@ async fn userinfo(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) ->
     }
 }
 
-async fn logout(oidc: web::Data<Oidc>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+async fn logout(
+    oidc: web::Data<Oidc>,
+    login_data: web::Data<login::LoginData>,
+    http: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
     let parameters = parameters(&http, &body);
     let asked = parameters.clone();
     let session = session_of(&oidc, &http);
     let is_form = http.method() == Method::POST;
     let arrived = if is_form { ArrivedBy::ByForm } else { ArrivedBy::ByLink };
     let (provider, has_session) = (oidc.clone(), session.is_some());
-    let mut answer = match blocking::run(move || provider.logout(&parameters, session.as_deref(), is_form)).await {
+    let ended = blocking::run(move || {
+        let elsewhere = match &session {
+            Some(cookie) => provider.session_at_provider(cookie)?,
+            None => None,
+        };
+        Ok::<_, PageFailure>((provider.logout(&parameters, session.as_deref(), is_form)?, elsewhere))
+    });
+    let (ended, elsewhere) = match ended.await {
+        Some(Ok((ended, elsewhere))) => (ended, elsewhere),
+        Some(Err(failure)) => return page_failed(&failure),
+        None => return stopping(),
+    };
+    let mut answer = match ended {
         // A form of another site comes without the cookie. A redirect brings it, and the user is asked.
-        Some(Ok(LoggedOut::Redirect(_) | LoggedOut::Done)) if is_form && !has_session && !is_asked(&asked) => {
+        LoggedOut::Redirect(_) | LoggedOut::Done if is_form && !has_session && !is_asked(&asked) => {
             let hinted = {
                 let (provider, asked) = (oidc.clone(), asked.clone());
                 blocking::run(move || provider.hinted_client(&asked)).await
             };
             return see_other(&ask_again(&asked, hinted.and_then(Result::ok).flatten()), None);
         }
-        Some(Ok(LoggedOut::Redirect(location))) => lead(&location, arrived, None),
-        Some(Ok(LoggedOut::Done)) => respond(StatusCode::OK, page::LoggedOutPage { way_out: None }.render(), &[]),
-        Some(Ok(LoggedOut::Confirm(confirmation))) => return confirm(confirmation),
-        Some(Err(failure)) => return page_failed(&failure),
-        None => return stopping(),
+        LoggedOut::Confirm(confirmation) => return confirm(confirmation),
+        LoggedOut::Redirect(location) => {
+            let at_provider = logout_at(&login_data, elsewhere, Some(location.clone())).await;
+            lead(at_provider.as_ref().map_or(&location, Url::as_str), arrived, None)
+        }
+        LoggedOut::Done => match logout_at(&login_data, elsewhere, None).await {
+            Some(url) => lead(url.as_str(), arrived, None),
+            None => respond(StatusCode::OK, page::LoggedOutPage { way_out: None }.render(), &[]),
+        },
     };
     if has_session {
         // Adding a cookie fails only if its text is no valid header value; the value of this one is empty.
         let _ = answer.add_removal_cookie(&session_cookie(&oidc, String::new()));
     }
     answer
+}
+
+/// Returns the URL that ends the session at the identity provider that a login came through, if that is configured.
+async fn logout_at(
+    login_data: &login::LoginData,
+    elsewhere: Option<(IdentityProviderName, Option<ProviderToken>)>,
+    next: Option<String>,
+) -> Option<Url> {
+    let (provider, token) = elsewhere?;
+    let federation = Arc::clone(&login_data.federation);
+    let name = provider.clone();
+    let url = blocking::at_provider(name.as_str(), move || {
+        federation.login.logout_at(&provider, token.as_ref(), next.as_deref())
+    });
+    url.await?
 }
 
 /// Whether a logout form comes from this server's own page.

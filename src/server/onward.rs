@@ -3,13 +3,40 @@
 use actix_web::HttpResponse;
 use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
+use actix_web::http::header::ContentType;
+use askama::Template;
 use url::Url;
 
 use super::href::Href;
-use super::messages;
-use super::page::{FormPostPage, RedirectPage, respond, respond_by_script, unavailable};
+use super::page::{rendered, respond, unavailable};
+use super::{headers, messages};
 use crate::domain::login::ResponseMode;
 use crate::oidc::AuthorizationResponse;
+
+/// Leads to another address by a refresh instead of a redirect.
+///
+/// For the response to a form's POST when the redirects that follow are unknown: browsers check `form-action` through a
+/// redirect, but not past this page.
+#[derive(Clone, Debug, Template)]
+#[template(path = "onward.html")]
+pub(super) struct RedirectPage {
+    /// The display name of the destination.
+    pub(super) name: String,
+    /// The address.
+    pub(super) href: Href,
+}
+
+/// Takes the response of the authorization endpoint to an application, by a form that a script sends.
+#[derive(Clone, Debug, Template)]
+#[template(path = "form_post.html")]
+pub(super) struct FormPostPage {
+    /// The display name of the destination.
+    pub(super) name: String,
+    /// The address.
+    pub(super) href: Href,
+    /// The fields, by name.
+    pub(super) fields: Vec<(&'static str, String)>,
+}
 
 /// Where a browser goes on after a login.
 pub enum Onward {
@@ -58,7 +85,10 @@ fn form_post(response: AuthorizationResponse, cookie: Option<Cookie<'static>>) -
         href,
         fields: response.parameters,
     };
-    with_cookie(respond_by_script(page.render()), cookie)
+    let mut response = HttpResponse::Ok();
+    headers::form_post_policy(&mut response);
+    let response = response.content_type(ContentType::html()).body(rendered(&page));
+    with_cookie(response, cookie)
 }
 
 pub(super) fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> HttpResponse {
@@ -79,11 +109,10 @@ pub(super) fn redirect_page(name: &str, url: &Url, cookie: Option<Cookie<'static
     };
     let response = respond(
         StatusCode::OK,
-        RedirectPage {
+        rendered(&RedirectPage {
             name: name.to_owned(),
             href,
-        }
-        .render(),
+        }),
         &[],
     );
     with_cookie(response, cookie)

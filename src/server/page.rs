@@ -4,10 +4,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use askama::Template;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::headers;
 use super::href::Href;
-use super::messages;
+use super::messages::{self, Phrase};
 use super::request_id;
 
 /// Builds the response for a page. `targets` are other origins that the response to its forms may redirect to.
@@ -17,10 +18,10 @@ pub fn respond(status: StatusCode, html: String, targets: &[Href]) -> HttpRespon
     response.content_type(ContentType::html()).body(html)
 }
 
-/// Builds the response for a page whose form a script posts to an application.
-pub(crate) fn respond_by_script(html: String) -> HttpResponse {
+/// Builds the response for a page with a script of this server.
+pub(crate) fn respond_scripted(html: String) -> HttpResponse {
     let mut response = HttpResponseBuilder::new(StatusCode::OK);
-    headers::form_post_policy(&mut response);
+    headers::scripted_page_policy(&mut response);
     response.content_type(ContentType::html()).body(html)
 }
 
@@ -74,6 +75,8 @@ impl LocalLogin {
 pub(crate) struct Chooser {
     /// The display name of the service provider.
     pub service_provider: String,
+    /// The sentence that says what the login is for.
+    pub lead: Phrase,
     /// The path that cancels the login.
     pub cancel: String,
     /// The path that a choice is posted to.
@@ -109,6 +112,8 @@ impl EmailForm {
 pub(crate) struct PasswordPage {
     /// The display name of the service provider.
     pub service_provider: String,
+    /// The sentence that says what the login is for.
+    pub lead: Phrase,
     /// The path that cancels the login.
     pub cancel: String,
     /// The form.
@@ -335,6 +340,21 @@ pub(crate) struct Picture {
     pub path: String,
 }
 
+impl RecoveryCodes {
+    /// The codes as a file, for browsers with and without scripts.
+    fn download(&self) -> String {
+        let text = format!(
+            "{}\n{}\n",
+            messages::filled("codes.title", &[("application", &self.service_provider)]),
+            self.codes.join("\n")
+        );
+        format!(
+            "data:text/plain;charset=utf-8,{}",
+            utf8_percent_encode(&text, NON_ALPHANUMERIC)
+        )
+    }
+}
+
 impl FactorForm {
     fn message(&self) -> Option<(&'static str, &'static str)> {
         self.notice.map(messages::message)
@@ -375,31 +395,6 @@ pub(crate) struct LogoutConfirm {
 pub(crate) struct LoggedOutPage {
     /// The link back to the application, if it is known.
     pub way_out: Option<ReturnLink>,
-}
-
-/// Leads to another address by a refresh instead of a redirect.
-///
-/// For the response to a form's POST when the redirects that follow are unknown: browsers check `form-action` through a
-/// redirect, but not past this page.
-#[derive(Clone, Debug, Template)]
-#[template(path = "onward.html")]
-pub(crate) struct RedirectPage {
-    /// The display name of the destination.
-    pub name: String,
-    /// The address.
-    pub href: Href,
-}
-
-/// Takes the response of the authorization endpoint to an application, by a form that a script sends.
-#[derive(Clone, Debug, Template)]
-#[template(path = "form_post.html")]
-pub(crate) struct FormPostPage {
-    /// The display name of the destination.
-    pub name: String,
-    /// The address.
-    pub href: Href,
-    /// The fields, by name.
-    pub fields: Vec<(&'static str, String)>,
 }
 
 /// An error that cannot be sent back to the application.
@@ -476,8 +471,6 @@ render!(
     WaitingPage,
     LogoutConfirm,
     LoggedOutPage,
-    RedirectPage,
-    FormPostPage,
     ErrorPage,
     Home,
     NotFound

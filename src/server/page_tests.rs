@@ -1,4 +1,5 @@
 use super::*;
+use crate::server::onward::{FormPostPage, RedirectPage};
 
 /// The name of the hidden field that holds a form's token.
 const CSRF_FIELD: &str = "csrf";
@@ -73,6 +74,7 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
     let text = || name.to_owned();
     let (csrf, action) = ("token-of-this-form".to_owned(), "/login/step".to_owned());
     let chooser = Chooser {
+        lead: messages::phrase("sign_in.lead", &[("application", "Wiki")]),
         cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: text(),
         action: action.clone(),
@@ -88,6 +90,7 @@ fn forms(name: &str) -> Vec<(&'static str, String)> {
         local: Some(local(name)),
     };
     let password = PasswordPage {
+        lead: messages::phrase("sign_in.lead", &[("application", "Wiki")]),
         cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: text(),
         login: local(name),
@@ -177,12 +180,19 @@ fn pages(name: &str) -> Vec<(&'static str, String)> {
     pages.push(("waiting", waiting.render()));
     pages.extend([
         (
-            "onward",
-            RedirectPage {
+            "form_post",
+            rendered(&FormPostPage {
                 name: name.to_owned(),
                 href: out.href.clone(),
-            }
-            .render(),
+                fields: vec![("state", name.to_owned())],
+            }),
+        ),
+        (
+            "onward",
+            rendered(&RedirectPage {
+                name: name.to_owned(),
+                href: out.href.clone(),
+            }),
         ),
         (
             "logged out",
@@ -276,14 +286,21 @@ fn every_form_posts_and_carries_the_token() {
 }
 
 #[test]
-fn pages_have_no_script_inline_style_or_foreign_content() {
+fn pages_hold_no_inline_script_style_or_foreign_content() {
     for (page, html) in pages("Alice") {
         for tag in tags(&html) {
             let name = tag.split([' ', '\n']).next().unwrap();
             assert!(
-                !matches!(name, "script" | "style" | "iframe" | "object" | "embed" | "base"),
+                !matches!(name, "style" | "iframe" | "object" | "embed" | "base"),
                 "{page}: {tag}"
             );
+            if name == "script" {
+                assert!(["codes", "form_post"].contains(&page), "{page}: {tag}");
+                assert!(
+                    tag.starts_with("script src=\"/assets/") && tag.ends_with(".js\" defer"),
+                    "{page}: {tag}"
+                );
+            }
             assert!(!tag.contains("style=") && !tag.contains(" on"), "{page}: {tag}");
             if matches!(name, "img" | "link") {
                 assert!(tag.contains("=\"/assets/"), "{page}: {tag}");
@@ -304,6 +321,7 @@ fn no_page_ever_shows_a_password() {
 #[test]
 fn a_failed_login_keeps_the_username_and_says_what_happened() {
     let html = PasswordPage {
+        lead: messages::phrase("sign_in.lead", &[("application", "Wiki")]),
         cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: "Wiki".to_owned(),
         login: local("alice"),
@@ -318,6 +336,7 @@ fn a_failed_login_keeps_the_username_and_says_what_happened() {
 #[test]
 fn without_local_login_the_chooser_asks_for_no_password() {
     let mut page = Chooser {
+        lead: messages::phrase("sign_in.lead", &[("application", "Wiki")]),
         cancel: "/login/cancel?login=a1".to_owned(),
         service_provider: "Wiki".to_owned(),
         action: "/login/provider".to_owned(),

@@ -60,12 +60,12 @@ pub(super) fn turned_away(request: &HttpRequest) -> Option<HttpResponse> {
     }
     let source = source.unwrap_or_else(|| "unknown addresses".to_owned());
     log::warn!("too many logins are begun from {source}; one is turned away");
-    Some(too_many())
+    Some(page::error_page(StatusCode::TOO_MANY_REQUESTS, "too_many_logins"))
 }
 
-/// The page for an address that does too much.
-pub(super) fn too_many() -> HttpResponse {
-    page::error_page(StatusCode::TOO_MANY_REQUESTS, "too_many_logins")
+/// The page for an address that makes too many wrong guesses.
+pub(super) fn too_many_guesses() -> HttpResponse {
+    page::error_page(StatusCode::TOO_MANY_REQUESTS, "too_many_guesses")
 }
 
 /// The address of the sender: that of the peer, or the one that a reverse proxy appended to `X-Forwarded-For`. Where the

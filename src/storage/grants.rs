@@ -63,6 +63,7 @@ impl Grant {
             at: self.auth_time,
             authenticated_at: self.authenticated_at,
             credentials: 0,
+            provider_token: None,
         }
     }
 

@@ -29,6 +29,7 @@ fn authentication(row: Row) -> Authentication {
         at,
         authenticated_at,
         credentials,
+        provider_token: None,
     }
 }
 
@@ -56,6 +57,57 @@ pub fn insert(
             sessions::created.eq(created.0),
             sessions::expires.eq(expires.0),
         ))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// Keeps the sealed token that ends the session at the identity provider.
+pub(crate) fn keep_token(connection: &mut SqlConnection, id_hash: &str, sealed: &[u8]) -> QueryResult<()> {
+    diesel::update(sessions::table.find(id_hash))
+        .set(sessions::provider_token.eq(sealed))
+        .execute(connection)
+        .map(|_| ())
+}
+
+/// The identity provider of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProviderSession {
+    /// Its name.
+    pub(crate) identity_provider: IdentityProviderName,
+    /// The token that ends the session there, sealed.
+    pub(crate) sealed_token: Option<Vec<u8>>,
+}
+
+/// Returns the identity provider of a session; none if the login was by a local password.
+pub(crate) fn at_provider(connection: &mut SqlConnection, id_hash: &str) -> QueryResult<Option<ProviderSession>> {
+    let row: Option<(Option<IdentityProviderName>, Option<Vec<u8>>)> = sessions::table
+        .find(id_hash)
+        .select((sessions::identity_provider, sessions::provider_token))
+        .first(connection)
+        .optional()?;
+    Ok(row.and_then(|(identity_provider, sealed_token)| {
+        Some(ProviderSession {
+            identity_provider: identity_provider?,
+            sealed_token,
+        })
+    }))
+}
+
+/// Keeps the token of one session in another one through the same identity provider that brought none: a further step in
+/// a session brings no new one.
+pub(crate) fn move_token(connection: &mut SqlConnection, from: &str, to: &str) -> QueryResult<()> {
+    let known = at_provider(connection, from)?;
+    let Some((provider, token)) = known.and_then(|known| Some((known.identity_provider, known.sealed_token?))) else {
+        return Ok(());
+    };
+    let without = sessions::table.filter(
+        sessions::id_hash
+            .eq(to)
+            .and(sessions::identity_provider.eq(provider.as_str()))
+            .and(sessions::provider_token.is_null()),
+    );
+    diesel::update(without)
+        .set(sessions::provider_token.eq(token))
         .execute(connection)
         .map(|_| ())
 }

@@ -266,6 +266,7 @@ diesel::table! {
         expires -> BigInt,
         credential_version -> BigInt,
         authenticated_at -> Nullable<BigInt>,
+        provider_token -> Nullable<Binary>,
     }
 }
 

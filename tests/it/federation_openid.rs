@@ -7,12 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as B64};
 use serde_json::{Value, json};
 use url::Url;
+use vestibule::domain::login::ProviderToken;
 use vestibule::domain::{Clock, Secret, Timestamp};
 use vestibule::federation::idp::groups_endpoint::GroupsEndpoint;
 use vestibule::federation::idp::metadata::Endpoints;
 use vestibule::federation::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
 use vestibule::federation::idp::provider::{
-    CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError, RequestOptions,
+    CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, LogoutRequest, ProviderError,
+    RequestOptions,
 };
 
 const NOW: i64 = 1_700_000_000;
@@ -640,11 +642,17 @@ fn issuer_without_discovery_is_used_by_its_endpoints() {
             token: url("/token"),
             userinfo: None,
             keys: url("/jwks"),
+            end_session: Some(url("/logout")),
         }));
         settings.rules.secret_in_body = Some(true);
     });
     assert_eq!(rig.reason(|_, _| {}), "accepted");
     assert_eq!(rig.issuer.hits("/.well-known/openid-configuration"), 0);
+    let end = logout(&rig).expect("an end session endpoint");
+    assert_eq!(
+        end.as_str().split('?').next(),
+        Some(&*format!("{}/logout", rig.issuer.url))
+    );
     assert!(rig.issuer.answers.lock().unwrap().last_body.contains("client_secret="));
 }
 
@@ -673,4 +681,39 @@ fn configured_parameters_go_along_with_the_request() {
     assert_eq!(all("response_mode"), ["form_post"]);
     // The application wants a fresher proof than the configuration.
     assert_eq!(all("max_age"), ["60"]);
+}
+
+/// The URL that ends a session at the provider.
+fn logout(rig: &Rig) -> Option<Url> {
+    let back = Url::parse("https://id.example/federation/google/logout").unwrap();
+    let token = ProviderToken::new("a.b.c");
+    let request = LogoutRequest {
+        token: token.as_ref(),
+        back: &back,
+        state: "on",
+    };
+    rig.provider.logout(&request).unwrap()
+}
+
+#[test]
+fn logout_names_the_session_and_the_way_back() {
+    let rig = Rig::new();
+    assert_eq!(logout(&rig), None, "the issuer publishes no endpoint");
+    let rig = Rig::new();
+    let end = json!(format!("{}/logout?tenant=1", rig.issuer.url));
+    rig.issuer.describe("end_session_endpoint", end);
+    let url = logout(&rig).unwrap();
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let sent = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = [
+        sent("tenant", "1"),
+        sent("id_token_hint", "a.b.c"),
+        sent("client_id", "us"),
+        sent(
+            "post_logout_redirect_uri",
+            "https://id.example/federation/google/logout",
+        ),
+        sent("state", "on"),
+    ];
+    assert_eq!(pairs, expected);
 }

@@ -375,6 +375,7 @@ impl World {
             at: now,
             authenticated_at: Some(now),
             credentials: self.rig.database.read::<_, StorageError>(current).unwrap(),
+            provider_token: None,
         }
     }
 

@@ -360,6 +360,7 @@ fn unlinking_ends_the_sessions_of_the_link_with_it() {
         at: rig.clock.now(),
         authenticated_at: None,
         credentials: 1,
+        provider_token: None,
     };
     let (now, later) = (rig.clock.now(), rig.clock.now().plus(Duration::from_hours(1)));
     rig.database

@@ -180,6 +180,7 @@ impl IdentityProvider for Adapter {
             issuer: issuer(self.number),
             subject: issued.claims["sub"].as_str().unwrap_or_default().to_owned(),
             claims: issued.claims,
+            token: None,
         })
     }
 }

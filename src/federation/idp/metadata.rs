@@ -50,7 +50,8 @@ impl MetadataSource {
             Self::Document(place) => vec![place],
             Self::Configured(endpoints) => {
                 let needed = [&endpoints.authorization, &endpoints.token, &endpoints.keys];
-                needed.into_iter().chain(&endpoints.userinfo).collect()
+                let optional = endpoints.userinfo.iter().chain(&endpoints.end_session);
+                needed.into_iter().chain(optional).collect()
             }
         }
     }
@@ -69,6 +70,9 @@ pub struct Endpoints {
     pub userinfo: Option<Url>,
     /// The address of its keys (`jwks_uri`).
     pub keys: Url,
+    /// End session endpoint.
+    #[serde(default)]
+    pub end_session: Option<Url>,
 }
 
 /// The part of the metadata that a login needs.
@@ -77,6 +81,8 @@ pub(crate) struct Metadata {
     pub(crate) authorization_endpoint: Url,
     pub(crate) token_endpoint: Url,
     pub(crate) userinfo_endpoint: Option<Url>,
+    /// Where a session there ends (OpenID Connect RP-Initiated Logout §2.1).
+    pub(crate) end_session_endpoint: Option<Url>,
     pub(crate) algorithms: Vec<CoreJwsSigningAlgorithm>,
     /// Whether the secret goes into the body, because the issuer does not take it in a header.
     pub(crate) secret_in_body: bool,
@@ -281,6 +287,7 @@ impl MetadataCache {
             authorization_endpoint: endpoints.authorization.clone(),
             token_endpoint: endpoints.token.clone(),
             userinfo_endpoint: endpoints.userinfo.clone(),
+            end_session_endpoint: endpoints.end_session.clone(),
             algorithms: jws::ALGORITHMS.to_vec(),
             secret_in_body: false,
             promises_iss: false,
@@ -311,6 +318,7 @@ impl MetadataCache {
             authorization_endpoint,
             token_endpoint,
             userinfo_endpoint: published.url("userinfo_endpoint"),
+            end_session_endpoint: published.url("end_session_endpoint"),
             algorithms: published.algorithms(),
             secret_in_body: offers("client_secret_post") && !offers("client_secret_basic"),
             promises_iss: published.0.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),

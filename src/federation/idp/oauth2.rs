@@ -200,6 +200,7 @@ impl IdentityProvider for OAuth2Provider {
             issuer: issuer.clone(),
             subject,
             claims,
+            token: None,
         })
     }
 }

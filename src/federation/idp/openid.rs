@@ -10,9 +10,10 @@ use url::Url;
 use super::calls::{self, Exchange, PendingAuthorization, Userinfo};
 use super::groups_endpoint::GroupsEndpoint;
 use super::provider::{
-    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, ProviderError,
-    RequestOptions,
+    AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, LogoutRequest,
+    ProviderError, RequestOptions,
 };
+use crate::domain::login::ProviderToken;
 use crate::domain::{Clock, Secret};
 use crate::federation::idp::id_token::{self, Expected, TokenDefect, subject};
 use crate::federation::idp::jws::{ALGORITHMS, SignedToken};
@@ -350,7 +351,26 @@ impl IdentityProvider for OpenIdProvider {
             issuer,
             subject,
             claims,
+            token: tokens.id_token.as_deref().and_then(ProviderToken::new),
         })
+    }
+
+    fn logout(&self, request: &LogoutRequest<'_>) -> Result<Option<Url>, ProviderError> {
+        let metadata = self.metadata.get(&self.client)?;
+        let Some(mut url) = metadata.end_session_endpoint.clone() else {
+            return Ok(None);
+        };
+        self.client.check(&url)?;
+        let mut query = url.query_pairs_mut();
+        if let Some(token) = request.token {
+            query.append_pair("id_token_hint", token.expose());
+        }
+        query
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("post_logout_redirect_uri", request.back.as_str())
+            .append_pair("state", request.state);
+        drop(query);
+        Ok(Some(url))
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::domain::login::ProviderToken;
 use crate::domain::{IdentityProviderName, Link};
 use crate::federation::idp::id_token::TokenDefect;
 use crate::http_client::HttpError;
@@ -23,6 +24,23 @@ pub trait IdentityProvider: Send + Sync {
 
     /// Verifies the answer and returns the identity. Called once per login, after [`IdentityProvider::answers`].
     fn finish(&self, parameters: &CallbackParameters, state: &LoginSecret) -> Result<Identity, ProviderError>;
+
+    /// Returns the URL that ends the browser's session at the provider and sends the browser back; none if the provider
+    /// has no such URL.
+    fn logout(&self, _request: &LogoutRequest<'_>) -> Result<Option<Url>, ProviderError> {
+        Ok(None)
+    }
+}
+
+/// A request to end a session at the identity provider (OpenID Connect RP-Initiated Logout §2).
+#[derive(Clone, Copy, Debug)]
+pub struct LogoutRequest<'a> {
+    /// Its ID token for the session (`id_token_hint`).
+    pub token: Option<&'a ProviderToken>,
+    /// Where the browser comes back (`post_logout_redirect_uri`).
+    pub back: &'a Url,
+    /// What comes back with it (`state`).
+    pub state: &'a str,
 }
 
 /// Hints for the sign-in page of the identity provider.
@@ -145,6 +163,9 @@ pub struct Identity {
     pub subject: String,
     /// All claims, unchanged.
     pub claims: Map<String, Value>,
+    /// The ID token that asserted it, if there is one.
+    #[serde(default)]
+    pub token: Option<ProviderToken>,
 }
 
 impl Identity {

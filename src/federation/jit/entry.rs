@@ -144,6 +144,7 @@ mod tests {
             at: NOW,
             authenticated_at: Some(NOW),
             credentials: 3,
+            provider_token: None,
         }
     }
 

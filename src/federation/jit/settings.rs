@@ -37,6 +37,9 @@ pub struct IdentityProviderSettings {
     /// Further parameters of its authorization requests, and how the answer comes back.
     #[serde(default)]
     pub request: RequestOptions,
+    /// Whether signing out here signs people out there too.
+    #[serde(default)]
+    pub logout: bool,
     /// If not empty, the only e-mail domains that it is trusted for. A person with another address is refused, and a
     /// verified address of these domains can link ([`LinkVerifiedEmail`](super::policy::OnConflict::LinkVerifiedEmail)).
     #[serde(default)]

@@ -83,6 +83,7 @@ mod tests {
             issuer: "https://idp.example".to_owned(),
             subject: "s/1@x".to_owned(),
             claims,
+            token: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod freshness;
 mod home_realm;
 mod linking;
 pub(crate) mod local_password;
+mod logout;
 mod pages;
 mod prompts;
 mod refusals;
@@ -340,6 +341,7 @@ impl Login {
             identity_provider: provider.cloned(),
             at: now,
             authenticated_at: Some(now),
+            provider_token: None,
         })
     }
 

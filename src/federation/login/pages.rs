@@ -27,6 +27,7 @@ pub(super) fn context(transaction: &Transaction, policy: &ServiceProviderPolicy)
     LoginContext {
         application: policy.display_name.clone(),
         ui_locales: transaction.request.ui_locales.clone(),
+        again: transaction.request.again,
     }
 }
 

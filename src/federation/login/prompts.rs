@@ -178,10 +178,13 @@ impl Login {
     ) -> Result<Authentication, LoginError> {
         let AssertedIdentity {
             provider,
+            identity,
             authenticated_at,
             proof,
             ..
         } = asserted;
+        let upstream = self.config.upstream(&provider);
+        let logs_out = upstream.is_some_and(|upstream| upstream.settings.logout);
         let proof = proof.filter(|proof| proof.user == user);
         // The link itself advanced the version under which the account was proved.
         let credentials = match (&proof, account) {
@@ -200,6 +203,7 @@ impl Login {
             at: self.directory.clock().now(),
             authenticated_at: authenticated_at.max(proof.and_then(|proof| proof.authenticated_at)),
             credentials,
+            provider_token: identity.token.filter(|_| logs_out),
         })
     }
 

@@ -32,6 +32,8 @@ pub struct LoginContext {
     pub application: String,
     /// The languages that the application requests, best first (`ui_locales`).
     pub ui_locales: Vec<String>,
+    /// Whether the person is signed in already, which is not enough.
+    pub again: bool,
 }
 
 /// The content of a page.

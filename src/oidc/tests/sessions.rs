@@ -1,9 +1,11 @@
 //! Tests of login sessions.
 
 use crate::domain::SecurityEventKind;
+use crate::domain::login::{Authentication, ProviderToken};
 use crate::storage::security_events::{self, EventFilter};
-use crate::storage::{StorageError, random};
+use crate::storage::{StorageError, random, sessions};
 
+use super::super::OidcError;
 use super::super::fixtures::{World, authentication};
 
 #[test]
@@ -103,4 +105,42 @@ fn logins_tokens_refusals_and_logouts_are_events() {
         ]
     );
     assert!(events[0].service_provider.as_ref() == Some(&application) && events[1].user.is_some());
+}
+
+#[test]
+fn token_of_the_provider_goes_with_the_session_to_its_next_step() {
+    let world = World::new();
+    world.link("google");
+    let login = Authentication {
+        identity_provider: Some("google".into()),
+        provider_token: ProviderToken::new("a.b.c"),
+        ..authentication()
+    };
+    let first = world.oidc.open_session(&login, None, None).unwrap();
+    let step = Authentication {
+        provider_token: None,
+        ..login.clone()
+    };
+    let second = world.oidc.open_session(&step, Some(&first), None).unwrap();
+    let at_provider = |cookie: &str| world.oidc.session_at_provider(cookie).unwrap();
+    assert_eq!(
+        at_provider(&second),
+        Some(("google".into(), ProviderToken::new("a.b.c")))
+    );
+    assert_eq!(at_provider(&first), None);
+    let stored = world
+        .database
+        .read::<_, OidcError>(|connection| sessions::at_provider(connection, &random::fingerprint(&second)));
+    let sealed = stored.unwrap().and_then(|stored| stored.sealed_token).unwrap();
+    assert!(!sealed.windows(5).any(|part| part == b"a.b.c"));
+    // The session of somebody else brings nothing.
+    world.put_somebody_else();
+    let other = Authentication {
+        user: "u2".into(),
+        identity_provider: None,
+        ..step
+    };
+    let third = world.oidc.open_session(&other, Some(&second), None).unwrap();
+    assert_eq!(at_provider(&third), None);
+    assert_eq!(format!("{:?}", login.provider_token), "Some([hidden])");
 }

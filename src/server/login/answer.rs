@@ -7,12 +7,13 @@ use url::Url;
 use super::cookies::{cancel_path, login_path};
 use super::{details, factor};
 use crate::federation::jit::denial::Denial;
-use crate::federation::login::step::{LocalLoginForm, LoginContext, LoginPage, ProviderOption, Screen};
+use crate::federation::login::step::{FactorPage, LocalLoginForm, LoginContext, LoginPage, ProviderOption, Screen};
 use crate::server::csrf::login_token;
 use crate::server::href::Href;
+use crate::server::messages::Phrase;
 use crate::server::page::{
     Chooser, EmailForm, ErrorPage, LinkProof, LocalLogin, PasswordPage, ProviderChoice, ReturnLink, WaitingPage,
-    respond,
+    respond, respond_scripted,
 };
 use crate::server::request_id;
 use crate::server::{language, messages};
@@ -21,7 +22,9 @@ use crate::server::{language, messages};
 pub(super) fn show(screen: Screen, handle: &str) -> HttpResponse {
     let (csrf, cancel) = (&login_token(handle), cancel_path(handle));
     language::prefer(&screen.context.ui_locales);
+    let lead = lead(&screen.context);
     let service_provider = called(screen.context.application);
+    let has_script = matches!(screen.page, LoginPage::SecondFactor(FactorPage::RecoveryCodes(_)));
     let html = match screen.page {
         LoginPage::SignIn {
             providers,
@@ -29,6 +32,7 @@ pub(super) fn show(screen: Screen, handle: &str) -> HttpResponse {
             ..
         } if providers.is_empty() => PasswordPage {
             service_provider,
+            lead,
             login: local_login(local, csrf),
             cancel,
             other_ways: None,
@@ -44,6 +48,7 @@ pub(super) fn show(screen: Screen, handle: &str) -> HttpResponse {
                 notice: form.is_unknown.then_some("unknown_domain"),
             }),
             service_provider,
+            lead,
             cancel,
             action: "/login/idp".to_owned(),
             csrf: csrf.to_owned(),
@@ -74,7 +79,25 @@ pub(super) fn show(screen: Screen, handle: &str) -> HttpResponse {
         LoginPage::SecondFactor(page) => factor::page(page, service_provider, (csrf.to_owned(), cancel)),
         LoginPage::Details(details) => details::page(*details, service_provider, csrf).render(),
     };
-    respond(StatusCode::OK, html, &[])
+    sent(html, has_script)
+}
+
+fn sent(html: String, has_script: bool) -> HttpResponse {
+    if has_script {
+        respond_scripted(html)
+    } else {
+        respond(StatusCode::OK, html, &[])
+    }
+}
+
+/// The sentence over the ways to sign in: what the login is for.
+fn lead(context: &LoginContext) -> Phrase {
+    let sentence = match (context.again, context.application.is_empty()) {
+        (true, true) => "sign_in.again_own",
+        (true, false) => "sign_in.again",
+        (false, _) => "sign_in.lead",
+    };
+    messages::phrase(sentence, &[("application", called(context.application.clone()))])
 }
 
 /// The display name of an application. An empty name means the account page.

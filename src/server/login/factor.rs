@@ -30,7 +30,7 @@ pub(super) async fn code(login_data: Data<LoginData>, http: HttpRequest, form: F
         return foreign_form(&login_data, &http);
     };
     let Some(guess) = Guess::begin(&http) else {
-        return source::too_many();
+        return source::too_many_guesses();
     };
     let (federation, handle) = (Arc::clone(&login_data.federation), cookies.handle.clone());
     let step = run(move || match form.decision.as_str() {

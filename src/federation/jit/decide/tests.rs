@@ -44,6 +44,7 @@ impl Case {
                 issuer: "https://idp.example".to_owned(),
                 subject: "1".to_owned(),
                 claims,
+                token: None,
             },
             linked: None,
             wanted: DesiredAccount::Named {
