@@ -205,6 +205,9 @@ pub enum SideRecord {
         old: Option<String>,
         /// The subject that it names now.
         new: Option<String>,
+        /// The e-mail addresses of the account before the change: the person before may still read their mail.
+        #[serde(default)]
+        addresses: Vec<String>,
     },
     /// The resource is created for an external subject, and the change is stale if the subject has got an account
     /// meanwhile: a link, or an `externalId` that one of these writers keeps.

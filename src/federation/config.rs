@@ -9,11 +9,12 @@ use super::idp::claim;
 use super::idp::groups_endpoint::GroupsEndpoint;
 use super::idp::metadata::too_many_wait;
 use super::idp::oauth2::{OAuth2Provider, OAuth2Settings};
-use super::idp::openid::{self, OpenIdProvider, OpenIdRules, OpenIdSettings};
+use super::idp::openid::{OpenIdProvider, OpenIdRules, OpenIdSettings};
 use super::idp::provider::{
     AuthorizationStart, CallbackParameters, Identity, IdentityProvider, LoginHint, LoginSecret, LogoutRequest,
     ProviderError,
 };
+use super::idp::userinfo_claims;
 use super::jit::attribute_path::WritablePath;
 use super::jit::claim_mapping::{self, ClaimMapping};
 use super::jit::denial::Denial;
@@ -334,7 +335,7 @@ fn wanted_claims(settings: &IdentityProviderSettings, rules: &OpenIdRules) -> Ve
     wanted.extend(settings.jit.approval.claims());
     let groups = settings.jit.groups.iter();
     wanted.extend(groups.map(|groups| claim::top_level(&groups.claim)));
-    if wanted.iter().any(|claim| claim == "email") && rules.verified_claim == openid::EMAIL_VERIFIED {
+    if wanted.iter().any(|claim| claim == "email") && rules.verified_claim == userinfo_claims::EMAIL_VERIFIED {
         wanted.push(rules.verified_claim.clone());
     }
     wanted

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::directory::{Directory, DirectoryError};
+use crate::domain::change::Transfer;
 use crate::domain::patch::PatchOperation;
 use crate::domain::path::Path;
 use crate::domain::{
@@ -12,7 +13,7 @@ use crate::domain::{
     ServiceProviderName, provenance,
 };
 use crate::federation::error::FederationError;
-use crate::federation::jit::facts::account;
+use crate::federation::jit::facts::{LEASE_JOB, account, has_expired_lease};
 use crate::federation::unlink::UnlinkContext;
 use crate::storage::links::LinkRecord;
 use crate::storage::removals::{self, Removal};
@@ -201,6 +202,16 @@ impl ProviderRemover {
                 kind: Kind::USER,
                 id: link.resource_id.clone(),
                 precondition: Precondition::None,
+            },
+            // What an expired lease disabled would be enabled by the next login after the provider is restored.
+            (RemovalEffect::Account, false) if user.as_ref().is_some_and(has_expired_lease) => Operation::Transfer {
+                kind: Kind::USER,
+                id: link.resource_id.clone(),
+                transfer: Transfer {
+                    from: provenance::of_job(LEASE_JOB),
+                    paths: vec!["active".to_owned()],
+                    to: actor.writer(),
+                },
             },
             (RemovalEffect::Account, false) => self.disabling(&link.resource_id)?,
             (_, true) => {

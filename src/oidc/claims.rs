@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use super::{Oidc, OidcError};
 use crate::domain::email::Email;
 use crate::domain::{Attributes, Resource};
-use crate::storage::links::{self, LinkRecord};
-use crate::storage::{mail_addresses, mail_codes, removals};
+use crate::storage::links::LinkRecord;
+use crate::storage::mail_addresses::{self, AddressFacts};
+use crate::storage::{mail_codes, removals};
 
 /// The claims that scopes can request, for the discovery document.
 pub(crate) const CLAIMS: [&str; 16] = [
@@ -66,16 +67,18 @@ impl Oidc {
             return Ok(false);
         };
         let fingerprint = mail_codes::address_fingerprint(&user.id, &email);
-        let (proved, linked) = self.database.read::<_, OidcError>(|connection| {
-            let mut linked = links::of_user(connection, &user.id)?;
+        let (proved, facts) = self.database.read::<_, OidcError>(|connection| {
+            let mut facts = AddressFacts::read(connection, &user.id)?;
             for removal in removals::all(connection)? {
-                linked.retain(|link| link.link.identity_provider != removal.identity_provider);
+                facts
+                    .links
+                    .retain(|link| link.link.identity_provider != removal.identity_provider);
             }
-            Ok((mail_codes::proved(connection, &user.id)?, linked))
+            Ok((mail_codes::proved(connection, &user.id)?, facts))
         })?;
         let by_provider = |link: &LinkRecord| link.verified_email.as_ref() == Some(&fingerprint);
-        let by_code = proved.as_ref() == Some(&fingerprint) && mail_addresses::is_trusted(user, &linked, address);
-        Ok(by_code || linked.iter().any(by_provider))
+        let by_code = proved.as_ref() == Some(&fingerprint) && mail_addresses::is_trusted(user, &facts, address);
+        Ok(by_code || facts.links.iter().any(by_provider))
     }
 }
 

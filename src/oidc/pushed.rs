@@ -20,7 +20,7 @@ const LIFETIME: Duration = Duration::from_mins(1);
 
 /// The parameters that are stored. All others are dropped, such as client credentials and unknown parameters of any
 /// size.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 16] = [
     "response_type",
     "response_mode",
     "redirect_uri",
@@ -31,6 +31,8 @@ const KEPT: [&str; 14] = [
     "code_challenge_method",
     "prompt",
     "max_age",
+    "acr_values",
+    "claims",
     "id_token_hint",
     "idp_hint",
     "login_hint",
@@ -38,7 +40,7 @@ const KEPT: [&str; 14] = [
 ];
 
 /// The largest request that is stored, in bytes of JSON: all parameters at their own limits do not come together.
-const LARGEST: usize = 8 * 1024;
+const LARGEST: usize = 12 * 1024;
 
 /// The most requests that a client may push at once, and per second in the long run. With their lifetime, these bound the
 /// number of stored requests.

@@ -220,7 +220,9 @@ impl Oidc {
             }
             let taken = match &spent {
                 SpentCredential::Code => grants::take_code(connection, &grant_id, now, rows.grant_expires)?,
-                SpentCredential::RefreshToken { hash } => tokens::take_refresh(connection, hash, now)?,
+                SpentCredential::RefreshToken { hash } => {
+                    grants::hold(connection, &grant_id, now)? && tokens::take_refresh(connection, hash, now)?
+                }
             };
             if !taken {
                 grants::revoke(connection, &grant_id, now)?;

@@ -11,7 +11,7 @@ use crate::domain::backoff::Backoff;
 use crate::domain::change::{SubjectSource, Transfer};
 use crate::domain::patch::PatchOp;
 use crate::domain::{Kind, Operation, Precondition, Relations, Resource, ResourceId, SideRecord, Version, provenance};
-use crate::storage::{StorageError, links};
+use crate::storage::{StorageError, links, mail_addresses};
 use crate::userstore::StoreError;
 
 /// Most attempts of one change of a subject. It is tried again if the account changed meanwhile.
@@ -23,7 +23,7 @@ const BUSY: &str = "Others change this user at the moment. Repeat the request.";
 
 impl Scim {
     /// Changes a user, and says so if a client that knows the subjects of a provider names another subject.
-    pub(super) fn apply_to_user(&self, caller: &Caller, mut operation: Operation) -> Result<Outcome, ScimError> {
+    pub(super) fn apply_to_user(&self, caller: &Caller, operation: Operation) -> Result<Outcome, ScimError> {
         if matches!(&operation, Operation::Delete { kind, .. } if *kind == Kind::USER) {
             return self.apply_with(
                 caller,
@@ -47,20 +47,21 @@ impl Scim {
             };
             let old = external_id(&account);
             let new = named.after(old.as_deref());
-            // A replacement that does not name it keeps it: it says whose account it is.
-            let keeps = named == NamedExternalId::Unsaid && keep_external_id(&mut operation, old.as_deref());
-            if old == new {
-                self.take_subject_over(caller, adoption, (&account, &named))?;
+            let mut asked = operation.clone();
+            if named == NamedExternalId::Unsaid {
+                // A replacement that does not name it keeps it: it says whose account it is.
+                keep_external_id(&mut asked, old.as_deref());
             }
-            let change = (old != new).then(|| {
-                let stated = old.clone().filter(|_| self.is_stated(adoption, &account));
-                adoption.subject_change(stated, new.clone())
+            // The decision holds only for the account as it was read.
+            let is_conditional = require_version(&mut asked, account.version);
+            let taken_from = self
+                .writer_to_take_over(caller, &account, &named)
+                .filter(|_| old == new);
+            let change = (old != new || taken_from.is_some()).then(|| {
+                let stated = old.clone().filter(|_| old != new && self.is_stated(adoption, &account));
+                adoption.subject_change((stated, new.clone()), &account)
             });
             let has_changed = change.is_some();
-            // The decision holds only for the account as it was read.
-            let conditional = on_version(&operation, account.version).filter(|_| keeps || has_changed);
-            let is_conditional = conditional.is_some();
-            let asked = conditional.unwrap_or_else(|| operation.clone());
             match self.apply_with(caller, asked, change.into_iter().collect()) {
                 Err(error) if is_stale(&error) && is_conditional => {
                     if attempt == ATTEMPTS {
@@ -71,7 +72,10 @@ impl Scim {
                 Err(error) if taken(&error).is_some_and(|attribute| attribute == "externalId") => {
                     return Err(self.subject_taken(adoption, new.as_deref()).unwrap_or(error));
                 }
-                Ok(outcome) if has_changed => {
+                Ok(mut outcome) if has_changed => {
+                    if let Some(writer) = taken_from {
+                        outcome = self.take_subject_over(caller, id.clone(), writer)?;
+                    }
                     self.withdraw_outdated(caller, &id);
                     return Ok(outcome);
                 }
@@ -113,34 +117,28 @@ impl Scim {
         sources.collect()
     }
 
-    /// Makes the `externalId` of an account the statement of the client, if the client says the same as another writer.
-    fn take_subject_over(
-        &self,
-        caller: &Caller,
-        adoption: &Adoption,
-        (account, named): (&Resource, &NamedExternalId),
-    ) -> Result<(), ScimError> {
-        let NamedExternalId::Set(subject) = named else {
-            return Ok(());
-        };
-        let writer = account.writers.writers().remove("externalId");
-        let Some(from) = writer.filter(|writer| *writer != caller.actor.writer()) else {
-            return Ok(());
-        };
+    /// The writer of the `externalId` of an account, if the client says the same and may make it its own statement: not if
+    /// it is the statement of another client that is trusted to know subjects, of whatever provider.
+    fn writer_to_take_over(&self, caller: &Caller, account: &Resource, named: &NamedExternalId) -> Option<String> {
+        let is_said = matches!(named, NamedExternalId::Set(_));
+        let writer = account.writers.writers().remove("externalId").filter(|_| is_said)?;
+        let mut sources = self.subject_sources().into_iter();
+        let is_kept = writer == caller.actor.writer() || sources.any(|source| source.writer == writer);
+        (!is_kept).then_some(writer)
+    }
+
+    /// Makes the `externalId` of an account the statement of the client.
+    fn take_subject_over(&self, caller: &Caller, id: ResourceId, from: String) -> Result<Outcome, ScimError> {
         let taken_over = Operation::Transfer {
             kind: Kind::USER,
-            id: account.id.clone(),
+            id,
             transfer: Transfer {
                 from,
                 paths: vec!["externalId".to_owned()],
                 to: caller.actor.writer(),
             },
         };
-        let change = adoption.subject_change(None, Some(subject.clone()));
-        self.apply_with(caller, taken_over, vec![change])
-            .map_err(|error| self.subject_taken(adoption, Some(subject)).unwrap_or(error))?;
-        self.withdraw_outdated(caller, &account.id);
-        Ok(())
+        self.apply_with(caller, taken_over, Vec::new())
     }
 
     /// The conflict of a subject that has another account. `None` if it has none any more.
@@ -177,8 +175,9 @@ impl NamedExternalId {
 
 impl Adoption {
     /// The statement that an account is another subject's.
-    fn subject_change(&self, old: Option<String>, new: Option<String>) -> SideRecord {
+    fn subject_change(&self, (old, new): (Option<String>, Option<String>), account: &Resource) -> SideRecord {
         SideRecord::SubjectChange {
+            addresses: mail_addresses::of(account),
             identity_provider: self.identity_provider.clone(),
             issuer: self.issuer.clone(),
             old,
@@ -187,14 +186,10 @@ impl Adoption {
     }
 }
 
-/// Adds the `externalId` that an account has to a replacement. `false` if there is none to add.
-fn keep_external_id(operation: &mut Operation, old: Option<&str>) -> bool {
-    match (operation, old) {
-        (Operation::Replace { attributes, .. }, Some(old)) => {
-            attributes.insert("externalId".to_owned(), old.into());
-            true
-        }
-        _ => false,
+/// Adds the `externalId` that an account has to a replacement.
+fn keep_external_id(operation: &mut Operation, old: Option<&str>) {
+    if let (Operation::Replace { attributes, .. }, Some(old)) = (operation, old) {
+        attributes.insert("externalId".to_owned(), old.into());
     }
 }
 
@@ -226,17 +221,16 @@ fn named_external_id(operation: &Operation) -> Option<(ResourceId, NamedExternal
     }
 }
 
-/// Makes an operation depend on a version. `None` if it has a condition of its own.
-fn on_version(operation: &Operation, version: Version) -> Option<Operation> {
-    let mut operation = operation.clone();
-    match &mut operation {
+/// Makes an operation depend on a version. `false` if its own condition does not allow that one: it is refused then.
+fn require_version(operation: &mut Operation, version: Version) -> bool {
+    match operation {
         Operation::Replace { precondition, .. } | Operation::Patch { precondition, .. }
-            if *precondition == Precondition::None =>
+            if precondition.allows(version) =>
         {
             *precondition = Precondition::Versions(vec![version]);
-            Some(operation)
+            true
         }
-        _ => None,
+        _ => false,
     }
 }
 

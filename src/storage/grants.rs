@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 
 use super::columns::WordList;
-use super::connection::{PreparedDsl, SqlConnection, any_of};
+use super::connection::{PreparedDsl, SqlConnection, SuffixDsl, any_of};
 use super::tables::grants;
 use crate::domain::login::{Authentication, RequestedClaims};
 use crate::domain::{IdentityProviderName, ResourceId, StoreName, Timestamp};
@@ -136,6 +136,22 @@ pub(crate) fn take_code(
         .prepared()
         .load::<String>(connection)
         .map(|taken| taken.len() == 1)
+}
+
+/// Whether a grant is neither revoked nor expired. It cannot be revoked until the transaction ends.
+pub(crate) fn hold(connection: &mut SqlConnection, id: &str, now: Timestamp) -> QueryResult<bool> {
+    let held: Option<String> = grants::table
+        .filter(
+            grants::id
+                .eq(id)
+                .and(grants::revoked.is_null())
+                .and(grants::expires.gt(now.0)),
+        )
+        .select(grants::id)
+        .suffix_postgres(" FOR SHARE")
+        .get_result(connection)
+        .optional()?;
+    Ok(held.is_some())
 }
 
 /// Revokes a grant, and with it every token issued under it.

@@ -1,15 +1,75 @@
 //! The e-mail addresses of an account that can be trusted to be its person's.
 
+use diesel::prelude::*;
 use serde_json::Value;
 
-use super::links::LinkRecord;
+use super::connection::{PreparedDsl, SqlConnection};
+use super::links::{self, LinkRecord};
 use super::mail_codes::address_fingerprint;
-use crate::domain::Resource;
+use super::tables::former_addresses;
 use crate::domain::email::Email;
+use crate::domain::{Resource, ResourceId};
+
+/// What is known of the addresses of an account.
+#[derive(Clone, Debug, Default)]
+pub struct AddressFacts {
+    /// The identities of the account, with the addresses that their providers called verified.
+    pub links: Vec<LinkRecord>,
+    /// The fingerprints of the addresses that it had when it was another person's.
+    pub former: Vec<String>,
+}
+
+impl AddressFacts {
+    /// Reads them.
+    pub fn read(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<Self> {
+        let former = former_addresses::table
+            .filter(former_addresses::resource_id.eq(user.as_str()))
+            .select(former_addresses::fingerprint)
+            .load(connection)?;
+        Ok(Self {
+            links: links::of_user(connection, user)?,
+            former,
+        })
+    }
+}
+
+/// Records that the addresses of an account are of the person whose it was before.
+pub(crate) fn distrust(connection: &mut SqlConnection, user: &ResourceId, addresses: &[String]) -> QueryResult<()> {
+    for email in addresses.iter().filter_map(|address| Email::parse(address)) {
+        let fingerprint = address_fingerprint(user, &email);
+        diesel::delete(former_addresses::table.find((user.as_str(), &fingerprint))).execute(connection)?;
+        diesel::insert_into(former_addresses::table)
+            .values((
+                former_addresses::resource_id.eq(user.as_str()),
+                former_addresses::fingerprint.eq(&fingerprint),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Forgets the former addresses of an account that is deleted.
+pub(crate) fn delete_of_user(connection: &mut SqlConnection, user: &ResourceId) -> QueryResult<()> {
+    diesel::delete(former_addresses::table.filter(former_addresses::resource_id.eq(user.as_str())))
+        .returning(former_addresses::fingerprint)
+        .prepared()
+        .load::<String>(connection)
+        .map(|_| ())
+}
+
+/// The addresses of a user.
+pub(crate) fn of(user: &Resource) -> Vec<String> {
+    let attributes = user.document.attributes();
+    let emails = attributes.get("emails").and_then(Value::as_array).into_iter().flatten();
+    emails
+        .filter_map(|email| email.get("value")?.as_str().map(str::to_owned))
+        .collect()
+}
 
 /// Whether an address of a user was written by an administrator or a SCIM client, or by an identity provider that called
-/// it verified at the last login. An address that the person typed in does not count.
-pub fn is_trusted(user: &Resource, links: &[LinkRecord], address: &str) -> bool {
+/// it verified at the last login. An address that the person typed in does not count, and one that the account had when it
+/// was another person's only if a provider of the present one called it verified.
+pub fn is_trusted(user: &Resource, facts: &AddressFacts, address: &str) -> bool {
     let Some(email) = Email::parse(address) else {
         return false;
     };
@@ -17,25 +77,26 @@ pub fn is_trusted(user: &Resource, links: &[LinkRecord], address: &str) -> bool 
     let Some(writer) = writers.get(&format!("emails[{address}]")) else {
         return false;
     };
+    let fingerprint = address_fingerprint(&user.id, &email);
+    let is_verified = |known: &LinkRecord| known.verified_email.as_ref() == Some(&fingerprint);
     match writer.split_once(':') {
+        _ if facts.former.contains(&fingerprint) => facts.links.iter().any(is_verified),
         None => writer == "admin",
         Some(("idp", provider)) => {
-            let verified = address_fingerprint(&user.id, &email);
-            links.iter().any(|known| {
-                known.link.identity_provider.as_str() == provider && known.verified_email.as_ref() == Some(&verified)
-            })
+            let mut of_provider = facts.links.iter();
+            of_provider.any(|known| known.link.identity_provider.as_str() == provider && is_verified(known))
         }
         Some((kind, _)) => kind == "scim",
     }
 }
 
 /// Returns the address that codes of a user go to: the first one that can be trusted, the primary one before others.
-pub fn trusted(user: &Resource, links: &[LinkRecord]) -> Option<String> {
+pub fn trusted(user: &Resource, facts: &AddressFacts) -> Option<String> {
     let attributes = user.document.attributes();
     let mut emails: Vec<&Value> = attributes.get("emails")?.as_array()?.iter().collect();
     emails.sort_by_key(|email| email.get("primary") != Some(&Value::Bool(true)));
     let mut addresses = emails.into_iter().filter_map(|email| email.get("value")?.as_str());
     addresses
-        .find(|address| is_trusted(user, links, address))
+        .find(|address| is_trusted(user, facts, address))
         .map(str::to_owned)
 }

@@ -211,6 +211,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    former_addresses (resource_id, fingerprint) {
+        resource_id -> Text,
+        fingerprint -> Text,
+    }
+}
+
+diesel::table! {
     past_links (resource_id, fingerprint) {
         resource_id -> Text,
         fingerprint -> Text,
@@ -491,6 +498,4 @@ diesel::allow_tables_to_appear_in_same_query!(
 diesel::allow_tables_to_appear_in_same_query!(grants, access_tokens, refresh_tokens, sessions);
 diesel::joinable!(access_tokens -> grants (grant_id));
 diesel::joinable!(refresh_tokens -> grants (grant_id));
-
-diesel::allow_tables_to_appear_in_same_query!(identity_locks, links);
-diesel::allow_tables_to_appear_in_same_query!(group_grants, links);
+diesel::allow_tables_to_appear_in_same_query!(identity_locks, group_grants, links);

@@ -5,11 +5,12 @@ use vestibule::domain::change::MembershipGrant;
 use vestibule::domain::patch::{PatchOp, PatchOperation};
 use vestibule::domain::path::Path;
 use vestibule::domain::{
-    Actor, Change, Kind, Link, Operation, Precondition, Principal, ServiceProviderName, SideRecord, StoreName,
+    Actor, Change, Kind, Link, Operation, Precondition, Principal, Relations, ServiceProviderName, SideRecord,
+    StoreName,
 };
 use vestibule::storage::{StorageError, links};
 
-use crate::support::{GROUP, USER, app, client_of, id_of, unique, wiki};
+use crate::support::{GROUP, PATCH_OP, USER, app, client_of, id_of, unique, wiki};
 
 fn login() -> Actor {
     Actor {
@@ -142,6 +143,93 @@ fn post_enables_nobody_whom_another_client_switched_off() {
     client_of("hr").patch(&path, &off).gives(200);
     wiki().post("/scim/v2/Users", &body).refuses(409, Some("uniqueness"));
     assert_eq!(wiki().get(&path).body["active"], false);
+}
+
+/// The writer of the `externalId` of a user.
+fn subject_is_stated_by(path: &str) -> String {
+    let user = app()
+        .app
+        .directory
+        .get(&Kind::USER, &id_of(path).into(), Relations::NONE)
+        .unwrap();
+    user.unwrap().writers.writers().remove("externalId").unwrap_or_default()
+}
+
+#[test]
+fn subject_of_one_provider_is_no_subject_of_another() {
+    let subject = unique("subject");
+    let body = json!({ "schemas": [USER], "userName": unique("bob"), "externalId": subject });
+    let path = format!(
+        "/scim/v2/Users/{}",
+        client_of("hr").post("/scim/v2/Users", &body).gives(201).id()
+    );
+    let partner = client_of("partner");
+    partner.put(&path, &body).gives(200);
+    for op in ["add", "replace"] {
+        let same = json!([{ "op": op, "path": "externalId", "value": subject }]);
+        partner.patch(&path, &same).gives(200);
+    }
+    assert_eq!(subject_is_stated_by(&path), "scim:hr");
+}
+
+#[test]
+fn refused_request_takes_no_subject_over() {
+    let subject = unique("subject");
+    let body = json!({ "schemas": [USER], "userName": unique("bob"), "externalId": subject });
+    let path = format!(
+        "/scim/v2/Users/{}",
+        wiki().post("/scim/v2/Users", &body).gives(201).id()
+    );
+    let same =
+        json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "path": "externalId", "value": subject }] });
+    let stale = [("if-match", "W/\"99\""), ("content-type", "application/scim+json")];
+    let hr = client_of("hr");
+    hr.send("PATCH", &path, &stale, same.to_string()).refuses(412, None);
+    assert_eq!(subject_is_stated_by(&path), "scim:wiki");
+    let taken = wiki().post(
+        "/scim/v2/Users",
+        &json!({ "schemas": [USER], "userName": unique("ann") }),
+    );
+    let name = taken.gives(201).body["userName"].clone();
+    let both = json!([{ "op": "replace", "value": { "userName": name, "externalId": subject } }]);
+    hr.patch(&path, &both).refuses(409, Some("uniqueness"));
+    assert_eq!(subject_is_stated_by(&path), "scim:wiki");
+    let answer = hr.put(&path, &body).gives(200);
+    assert_eq!(subject_is_stated_by(&path), "scim:hr");
+    assert_eq!(answer.body["meta"]["version"], hr.get(&path).body["meta"]["version"]);
+}
+
+#[test]
+fn leaving_active_out_enables_nobody() {
+    let made = client_of("hr").post(
+        "/scim/v2/Users",
+        &json!({ "schemas": [USER], "userName": unique("ann") }),
+    );
+    let made = made.gives(201);
+    let path = format!("/scim/v2/Users/{}", made.id());
+    let off = json!([{ "op": "replace", "path": "active", "value": false }]);
+    client_of("hr").patch(&path, &off).gives(200);
+    for (number, operation) in [
+        json!({ "op": "remove", "path": "active" }),
+        json!({ "op": "replace", "path": "active", "value": null }),
+        json!({ "op": "replace", "path": "active", "value": [] }),
+        json!({ "op": "replace", "value": { "nickName": "n", "Active": null } }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = wiki().patch(&path, &json!([operation]));
+        assert!(answer.status < 500, "{number}");
+        let kept = wiki().get(&path).body;
+        assert_eq!(kept["active"], false, "{operation}");
+    }
+    // Nor does it become the other client's statement.
+    wiki()
+        .post(
+            "/scim/v2/Users",
+            &json!({ "schemas": [USER], "userName": made.body["userName"] }),
+        )
+        .refuses(409, Some("uniqueness"));
 }
 
 #[test]

@@ -108,6 +108,29 @@ impl log::Log for Capture {
     fn flush(&self) {}
 }
 
+/// Service providers that only send SCIM requests.
+const SCIM_CLIENTS: &str = r#"
+[[service_providers]]
+name = "chat"
+inbound_userstore = "CHAT"
+[[service_providers]]
+name = "strict"
+inbound_userstore = "STRICT"
+scim = { strict = true }
+[[service_providers]]
+name = "hr"
+inbound_userstore = "PRIMARY"
+scim = { adopts = "google" }
+[[service_providers]]
+name = "partner"
+inbound_userstore = "PRIMARY"
+scim = { adopts = "corp" }
+[[service_providers]]
+name = "payroll"
+inbound_userstore = "PRIMARY"
+scim = { adopts = "google", adopts_by = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber" }
+"#;
+
 fn settings(port: u16, folder: &Path) -> String {
     format!(
         r#"
@@ -128,6 +151,10 @@ fn settings(port: u16, folder: &Path) -> String {
             name = "google"
             kind = "oidc"
             issuer = "https://accounts.google.com"
+            client_id = "vestibule"
+            [[identity_providers]]
+            name = "corp"
+            issuer = "https://corp.example"
             client_id = "vestibule"
             [[service_providers]]
             name = "wiki"
@@ -151,24 +178,9 @@ fn settings(port: u16, folder: &Path) -> String {
             redirect_uris = ["https://chat.example/callback"]
             local_login = true
             inbound_userstore = "CHAT"
-            [[service_providers]]
-            name = "chat"
-            inbound_userstore = "CHAT"
-            [[service_providers]]
-            name = "strict"
-            inbound_userstore = "STRICT"
-            scim = {{ strict = true }}
-            [[service_providers]]
-            name = "hr"
-            inbound_userstore = "PRIMARY"
-            scim = {{ adopts = "google" }}
-            [[service_providers]]
-            name = "payroll"
-            inbound_userstore = "PRIMARY"
-            scim = {{ adopts = "google", adopts_by = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber" }}
             "#,
         folder = folder.display()
-    )
+    ) + SCIM_CLIENTS
 }
 
 impl TestApp {

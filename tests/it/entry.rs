@@ -307,6 +307,30 @@ fn session_lacks_the_consent_of_a_stricter_application() {
 }
 
 #[test]
+fn new_consent_brings_no_ended_token_back() {
+    let rig = Rig::new(json!({"mode": "consent", "username": {"claim": "nick"}}));
+    let agree = || {
+        let handle = rig.start();
+        let returned = rig.away(&handle, &bob());
+        shown(rig.back(&handle, &returned));
+        completed(rig.federation.login.answer(&handle, Answers::default()))
+    };
+    let before = agree();
+    assert_eq!(entry(&rig, &before, EntryPurpose::Token), Entry::Granted);
+    let visitor = session(&rig, &before);
+    rig.clock.advance(Duration::from_secs(1));
+    let account = rig.federation.account.view(&visitor.user).unwrap().unwrap();
+    let purpose = &account.consents[0].purpose;
+    let withdrawn = rig.federation.account.withdraw(&visitor.user, purpose, None);
+    withdrawn.unwrap_or_else(|error| panic!("{error:?}"));
+    assert_eq!(entry(&rig, &before, EntryPurpose::Token), Entry::Login);
+    rig.clock.advance(Duration::from_secs(1));
+    let after = agree();
+    assert_eq!(entry(&rig, &after, EntryPurpose::Token), Entry::Granted);
+    assert_eq!(entry(&rig, &before, EntryPurpose::Token), Entry::Login);
+}
+
+#[test]
 fn step_up_asks_for_the_missing_factor_alone() {
     let rig = rig();
     local_bob(&rig);

@@ -12,6 +12,8 @@ use vestibule::domain::{
 };
 use vestibule::federation::jit::denial::Denial;
 use vestibule::federation::login::step::LoginPage;
+use vestibule::storage::StorageError;
+use vestibule::storage::mail_addresses::{self, AddressFacts};
 use vestibule::userstore::StoreError;
 
 fn rig() -> Rig {
@@ -110,6 +112,15 @@ fn unlink(rig: &Rig, id: &ResourceId, subject: &str) {
     unlink_by(rig, Principal::Person, id, subject);
 }
 
+/// The addresses of an account.
+fn mail_addresses_of(rig: &Rig, id: &ResourceId) -> Vec<String> {
+    let attributes = rig.get(id).document.attributes();
+    let emails = attributes.get("emails").and_then(Value::as_array).into_iter().flatten();
+    emails
+        .map(|email| email["value"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 /// The client gives an account to another subject, or to none.
 fn correct(rig: &Rig, id: &ResourceId, (old, new): (Option<&str>, Option<&str>)) -> Result<ResourceId, DirectoryError> {
     let correction = SideRecord::SubjectChange {
@@ -117,6 +128,7 @@ fn correct(rig: &Rig, id: &ResourceId, (old, new): (Option<&str>, Option<&str>))
         issuer: ISSUER.to_owned(),
         old: old.map(str::to_owned),
         new: new.map(str::to_owned),
+        addresses: mail_addresses_of(rig, id),
     };
     let users = rig.directory.registry().resource_type(&Kind::USER).unwrap();
     let path = Path::parse("externalId", users).unwrap();
@@ -391,6 +403,7 @@ fn correction_keeps_the_password_that_it_sets() {
         issuer: ISSUER.to_owned(),
         old: Some("sub-bob".to_owned()),
         new: Some("sub-ann".to_owned()),
+        addresses: Vec::new(),
     };
     apply(&rig, client("hr"), replacement, vec![correction]).unwrap();
     assert!(rig.directory.has_password(&StoreName::PRIMARY, &id).unwrap());
@@ -430,4 +443,27 @@ fn subject_of_a_deleted_account_of_a_client_may_not_return() {
     )
     .unwrap();
     assert_eq!(refused(rig.login(&bob())), Denial::AccountRemoved);
+}
+
+#[test]
+fn address_of_the_person_before_proves_nothing() {
+    let rig = rig();
+    let email = |address: &str| json!([{"value": address, "type": "work"}]);
+    let id = synced(
+        &rig,
+        "hr",
+        &json!({"userName": "ann", "externalId": "sub-ann", "emails": email("ann@example.com")}),
+    );
+    let trusted = || {
+        let facts = rig
+            .database
+            .read::<_, StorageError>(|connection| AddressFacts::read(connection, &id))
+            .unwrap();
+        mail_addresses::trusted(&rig.get(&id), &facts)
+    };
+    assert_eq!(trusted().as_deref(), Some("ann@example.com"));
+    correct(&rig, &id, (Some("sub-ann"), Some("sub-bob"))).unwrap();
+    assert_eq!(trusted(), None, "a code would go to Ann");
+    set(&rig, "hr", &id, ("emails", email("bob@example.com")));
+    assert_eq!(trusted().as_deref(), Some("bob@example.com"));
 }

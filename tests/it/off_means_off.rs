@@ -608,7 +608,7 @@ enum AtAnEnd {
 }
 
 /// Every table with a column that may name a person, a session or a grant.
-const TABLES: [(&str, AtAnEnd); 33] = [
+const TABLES: [(&str, AtAnEnd); 34] = [
     ("access_tokens", AtAnEnd::Dies),
     ("approvals", AtAnEnd::Decides),
     ("attribute_values", AtAnEnd::LetsNobodyIn),
@@ -616,6 +616,7 @@ const TABLES: [(&str, AtAnEnd); 33] = [
     ("credential_versions", AtAnEnd::Decides),
     ("credentials", AtAnEnd::Decides),
     ("factors", AtAnEnd::Decides),
+    ("former_addresses", AtAnEnd::LetsNobodyIn),
     ("former_links", AtAnEnd::LetsNobodyIn),
     ("grants", AtAnEnd::Dies),
     ("group_grants", AtAnEnd::LetsNobodyIn),

@@ -395,3 +395,16 @@ fn unlinking_ends_the_sessions_of_the_link_with_it() {
         .collect();
     assert_eq!(open, ["kept"]);
 }
+
+#[test]
+fn what_a_lease_disabled_stays_disabled_after_the_removal() {
+    let jit = json!({"mode": "silent", "username": {"claim": "nick"}, "lease_days": 30, "lease_grace_days": 300});
+    let rig = Rig::new(jit);
+    let user = completed(rig.login(&person("alone"))).user;
+    rig.clock.advance(Duration::from_hours(24 * 31));
+    rig.federation.leases.sweep().unwrap();
+    assert!(!rig.get(&user).is_active());
+    assert_eq!(remove(&rig, false), (1, 0));
+    assert!(remover(&rig).restore(&google()).unwrap());
+    assert_eq!(refused(rig.login(&person("alone"))), Denial::AccountDisabled);
+}

@@ -960,6 +960,7 @@ const FILL: &[(&str, &str)] = &[
         "identity_locks (identity_provider, issuer, subject, reason, at)",
         "'idp', 'issuer', 'locked' || n, '', 1000",
     ),
+    ("former_addresses (resource_id, fingerprint)", "'u' || n, 'f' || n"),
     ("past_links (resource_id, fingerprint)", "'u' || n, 'f' || n"),
     ("security_events (at, kind, resource_id)", "n, 'login', 'u' || n"),
     (

@@ -11,3 +11,4 @@ pub mod openid;
 pub mod preset;
 pub mod provider;
 pub mod tenant;
+pub(crate) mod userinfo_claims;

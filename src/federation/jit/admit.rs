@@ -31,9 +31,8 @@ use crate::federation::jit::settings::{IdentityProviderSettings, TrustedScimSour
 use crate::federation::jit::unusable_claims::{Defect, IgnoredClaims};
 use crate::federation::jit::username;
 use crate::storage::consents::{self, ConsentRecord};
-use crate::storage::{
-    Database, StorageError, approvals, credential_versions, identity_locks, links, mail_addresses, removals,
-};
+use crate::storage::mail_addresses::{self, AddressFacts};
+use crate::storage::{Database, StorageError, approvals, credential_versions, identity_locks, links, removals};
 use crate::userstore::StoreError;
 
 /// Most attempts of one login. It retries on conflict with another writer.
@@ -205,10 +204,10 @@ impl ProvisioningContext<'_> {
         let Some((_, address)) = self.mailed.filter(|(mailed, _)| *mailed == user.id) else {
             return Ok(false);
         };
-        let links = self
+        let facts = self
             .database
-            .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
-        Ok(mail_addresses::trusted(user, &links).as_ref() != Some(address))
+            .read::<_, StorageError>(|connection| AddressFacts::read(connection, &user.id))?;
+        Ok(mail_addresses::trusted(user, &facts).as_ref() != Some(address))
     }
 
     /// Writes what was decided, and returns the account if it existed before. The error is a decision that writes

@@ -7,7 +7,8 @@ use crate::domain::{Attributes, Resource, name, provenance};
 use crate::federation::jit::attribute_path::{ClaimTarget, WritablePath};
 use crate::federation::jit::decide::LocalAccount;
 use crate::federation::jit::purpose::Purpose;
-use crate::storage::{Database, StorageError, factors, links, mail_addresses, mail_codes};
+use crate::storage::mail_addresses::{self, AddressFacts};
+use crate::storage::{Database, StorageError, factors, mail_codes};
 
 /// Name of the lease job in provenance and in the journal.
 pub(crate) const LEASE_JOB: &str = "lease";
@@ -67,17 +68,17 @@ pub(crate) fn holder(
     purposes: &[Purpose],
 ) -> Result<LocalAccount, StorageError> {
     let id = &resource.id;
-    let (proved, links, has_authenticator) = database.read::<_, StorageError>(|connection| {
+    let (proved, addresses, has_authenticator) = database.read::<_, StorageError>(|connection| {
         Ok((
             mail_codes::proved(connection, id)?,
-            links::of_user(connection, id)?,
+            AddressFacts::read(connection, id)?,
             factors::has(connection, id, factors::TOTP)?,
         ))
     })?;
     let is_proved = |address: &&str| {
         let email = Email::parse(address);
         let is_theirs = email.map(|email| mail_codes::address_fingerprint(id, &email)) == proved;
-        proved.is_some() && is_theirs && mail_addresses::is_trusted(resource, &links, address)
+        proved.is_some() && is_theirs && mail_addresses::is_trusted(resource, &addresses, address)
     };
     let attributes = resource.document.attributes();
     let emails = attributes.get("emails").and_then(Value::as_array);

@@ -13,8 +13,9 @@ use crate::federation::config::MailCode;
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::jit::denial::Denial;
 use crate::federation::jit::policy::ServiceProviderPolicy;
+use crate::storage::mail_addresses::{self, AddressFacts};
 use crate::storage::mail_codes::{self, SendPermission};
-use crate::storage::{Database, StorageError, links, mail_addresses, random};
+use crate::storage::{Database, StorageError, random};
 
 /// Most codes that one login may request.
 const MOST: u32 = 3;
@@ -30,10 +31,10 @@ pub(crate) struct EmailCodes {
 impl EmailCodes {
     /// The address that codes of a user may go to; none if no address can be trusted.
     fn trusted_address(&self, user: &Resource) -> Result<Option<String>, StorageError> {
-        let links = self
+        let facts = self
             .database
-            .read::<_, StorageError>(|connection| links::of_user(connection, &user.id))?;
-        Ok(mail_addresses::trusted(user, &links))
+            .read::<_, StorageError>(|connection| AddressFacts::read(connection, &user.id))?;
+        Ok(mail_addresses::trusted(user, &facts))
     }
 
     /// Counts a code that is about to be sent, or says why none may be sent now.

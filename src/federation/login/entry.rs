@@ -7,7 +7,7 @@ use super::transaction::{LoginState, Transaction};
 use super::visitor::SignedInUser;
 use super::{Login, StartedLogin};
 use crate::domain::login::{Authentication, AuthorizationRequest, Entry, EntryPurpose};
-use crate::domain::{IdentityProviderName, Kind, Relations, Resource, ServiceProviderName};
+use crate::domain::{IdentityProviderName, Kind, Relations, Resource, ServiceProviderName, Timestamp};
 use crate::federation::config::Upstream;
 use crate::federation::error::{FederationError, LoginError};
 use crate::federation::idp::tenant;
@@ -121,7 +121,8 @@ impl Login {
         Ok(EntryFacts {
             account: user.map(account),
             way: way(provider, upstream),
-            consent_withdrawn: upstream.is_some_and(|upstream| self.is_withdrawn(policy, upstream, &given)),
+            consent_withdrawn: upstream
+                .is_some_and(|upstream| self.is_withdrawn(policy, upstream, (&given, authentication.at))),
             consents_given: upstream.is_none_or(|upstream| self.are_given(policy, upstream, given)),
         })
     }
@@ -138,13 +139,26 @@ impl Login {
         Ok(upstream.is_some_and(|upstream| is_linked_to(upstream, &linked)))
     }
 
-    /// Whether a person took back a consent that logins to an application through an identity provider ask for.
-    fn is_withdrawn(&self, policy: &ServiceProviderPolicy, upstream: &Upstream, given: &[ConsentRecord]) -> bool {
+    /// Whether a person took back a consent that logins to an application through an identity provider ask for, and has
+    /// not given it again, or took it back after a login: what that login got does not come back with a new consent.
+    fn is_withdrawn(
+        &self,
+        policy: &ServiceProviderPolicy,
+        upstream: &Upstream,
+        (given, login): (&[ConsentRecord], Timestamp),
+    ) -> bool {
         if !policy.mode(&upstream.settings.jit).asks_consent() {
             return false;
         }
-        let latest = |purpose: &str| given.iter().rev().find(|record| record.consent.purpose == purpose);
-        let is_back = |purpose: &str| latest(purpose).is_some_and(|record| record.withdrawn.is_some());
+        let is_back = |purpose: &str| {
+            let mut of_purpose = given
+                .iter()
+                .rev()
+                .filter(|record| record.consent.purpose == purpose)
+                .peekable();
+            let is_withdrawn = of_purpose.peek().is_some_and(|latest| latest.withdrawn.is_some());
+            is_withdrawn || of_purpose.any(|record| record.withdrawn.is_some_and(|at| at > login))
+        };
         let purposes = self.config.named_purposes(upstream, policy);
         if purposes.is_empty() {
             is_back(Purpose::ACCOUNT)

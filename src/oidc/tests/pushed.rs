@@ -2,6 +2,7 @@
 
 use super::super::fixtures::{REQUEST, World, code_of, parameter, redirect, with};
 use super::super::{Authorized, PageFailure};
+use crate::domain::login::AuthenticationClass;
 use crate::storage::{StorageError, pushed_requests};
 
 /// Pushes the usual request with changes as the client `wiki`; returns its `request_uri`.
@@ -38,6 +39,21 @@ fn a_pushed_request_is_answered_like_any_other() {
     assert_eq!(parameter(&location, "state").as_deref(), Some("st"));
     let tokens = world.redeem(&parameter(&location, "code").unwrap(), &[]).unwrap();
     assert_eq!(tokens.scope, "openid email offline_access");
+}
+
+#[test]
+fn pushed_request_keeps_the_claims_that_it_asks_for() {
+    let world = World::new();
+    let [_, two] = super::super::id_token::CLASSES;
+    let other = r#"{"id_token": {"sub": {"value": "u2"}}, "userinfo": {"nickname": null}}"#;
+    let name = push(&world, &[("acr_values", two), ("claims", other)]).unwrap();
+    let query = [("client_id", "wiki"), ("request_uri", name.as_str())];
+    let Authorized::Login(request) = bring(&world, Some(&world.login()), &query).unwrap() else {
+        panic!("a code for another user")
+    };
+    assert_eq!(request.subject, Some("u2".into()));
+    assert_eq!(request.claims.userinfo, ["nickname"]);
+    assert_eq!(request.claims.acr, Some(AuthenticationClass::TwoFactors));
 }
 
 #[test]
@@ -173,12 +189,12 @@ fn a_request_larger_than_its_bound_is_refused() {
         ("id_token_hint", hint.as_str()),
     ];
     assert!(push(&world, &fields).is_ok());
-    let escaped = "\u{1}".repeat(2000);
+    let escaped = "\u{1}".repeat(2048);
     let fields = [("state", escaped.as_str())];
     assert_eq!(
         push(&world, &fields),
         Err("invalid_request"),
-        "as JSON it has 12,000 bytes"
+        "as JSON it has more than 12 KiB"
     );
 }
 

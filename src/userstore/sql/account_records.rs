@@ -9,7 +9,7 @@ use crate::domain::{
 use crate::storage::journal::StoredJournalEntry;
 use crate::storage::{
     SqlConnection, approvals, consents, credential_versions, factors, grants, group_grants, known_browsers, links,
-    mail_codes, removals, sessions,
+    mail_addresses, mail_codes, removals, sessions,
 };
 use crate::userstore::StoreError;
 
@@ -46,6 +46,7 @@ impl RecordOwner<'_> {
                 issuer,
                 old,
                 new,
+                addresses,
             } => {
                 let of_subject = |subject: &Option<String>| {
                     subject.clone().map(|subject| Link {
@@ -54,7 +55,7 @@ impl RecordOwner<'_> {
                         subject,
                     })
                 };
-                self.change_subject(connection, of_subject(old), of_subject(new))?;
+                self.change_subject(connection, (of_subject(old), of_subject(new)), addresses)?;
             }
             SideRecord::Consent(consent) => {
                 consents::insert(connection, consent, self.store, self.id, self.at)?;
@@ -151,8 +152,8 @@ impl RecordOwner<'_> {
     fn change_subject(
         &self,
         connection: &mut SqlConnection,
-        old: Option<Link>,
-        new: Option<Link>,
+        (old, new): (Option<Link>, Option<Link>),
+        addresses: &[String],
     ) -> Result<(), StoreError> {
         let linked = links::of_user(connection, self.id)?;
         let is_linked = |identity: &Link| linked.iter().any(|known| known.link == *identity);
@@ -174,6 +175,7 @@ impl RecordOwner<'_> {
         event.object = new.as_ref().map(|new| new.subject.clone());
         audit::append(connection, &event)?;
         links::forget_past(connection, self.id)?;
+        mail_addresses::distrust(connection, self.id, addresses)?;
         self.end_every_way_in(connection)
     }
 

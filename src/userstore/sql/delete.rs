@@ -6,7 +6,7 @@ use crate::domain::change::MembershipDelta;
 use crate::domain::{Link, Precondition, Resource, ResourceId, SideRecord};
 use crate::storage::tables::resources;
 use crate::storage::{
-    Database, SqlConnection, consents, credential_versions, factors, group_grants, links, mail_codes,
+    Database, SqlConnection, consents, credential_versions, factors, group_grants, links, mail_addresses, mail_codes,
 };
 use crate::userstore::{StoreError, WriteResult};
 use diesel::prelude::*;
@@ -72,6 +72,7 @@ impl PreparedWrite {
             self.journal_group_change(connection, group)?;
         }
         links::unlink_all(connection, &self.id, self.at)?;
+        mail_addresses::delete_of_user(connection, &self.id)?;
         self.remember_kept_subject(connection, &resource)?;
         consents::delete_of_user(connection, &self.id)?;
         factors::delete_of_user(connection, &self.id)?;
