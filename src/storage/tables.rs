@@ -484,7 +484,6 @@ diesel::table! {
         until -> BigInt,
     }
 }
-
 diesel::allow_tables_to_appear_in_same_query!(
     resources,
     ldap_entries,

@@ -298,6 +298,16 @@ async fn a_login_through_a_provider_goes_there_and_back() {
 }
 
 #[actix_web::test]
+async fn callback_of_an_unknown_provider_says_so() {
+    let rig = rig();
+    let handle = rig.start();
+    let request = TestRequest::get().uri("/federation/nobody/callback?code=1&state=2");
+    let response = call(&rig, with(&handle, request)).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert!(text(response).await.contains("This way to sign in is not available"));
+}
+
+#[actix_web::test]
 async fn giving_up_leads_back_to_the_application() {
     let rig = rig();
     let response = call(&rig, with(&rig.start(), TestRequest::get().uri("/login/cancel"))).await;

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::form_urlencoded;
 
+use super::answer::refused;
 use super::{LoginData, Stop, finish_step, run, run_at_provider, stopped};
 use crate::domain::IdentityProviderName;
 use crate::federation::idp::calls::RESPONSE;
@@ -26,6 +27,9 @@ pub(super) async fn by_link(
         Arc::clone(&login_data.federation),
         IdentityProviderName::new(idp.into_inner()),
     );
+    if federation.login.display_name(&idp).is_none() {
+        return refused(&Denial::UnknownProvider);
+    }
     let parameters: CallbackParameters = parameters.into_inner().into_iter().collect();
     let (asked, answer) = (idp.clone(), parameters.clone());
     let found = run(move || federation.login.answered(&handles, &asked, &answer)).await;
