@@ -2,7 +2,7 @@
 // A person in Chromium on the account page: views it, signs in again, changes every part, and signs out everywhere.
 //   account_walk.mjs [FOLDER]     screenshots go to FOLDER (target/screenshots); accessibility violations (axe) fail
 import { createHmac } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checks, freePort, peer, scim, serve } from './rig.mjs';
@@ -79,7 +79,7 @@ try {
   await page.getByLabel('New password').fill(GOOD);
   await page.getByLabel('Confirm password').fill(GOOD);
   await page.getByRole('button', { name: 'Set a password' }).click();
-  await page.getByText('Your password is changed').waitFor();
+  await page.getByText('Your new password is saved').waitFor();
   checks.that('the browser that changed the password stays signed in', (await text(page)).includes('Current password'));
 
   await page.getByRole('button', { name: 'Set up authenticator app' }).click();
@@ -92,7 +92,12 @@ try {
   await page.getByRole('button', { name: 'Turn on' }).click();
   await page.locator('.codes').waitFor();
   await look(page, 'codes');
-  checks.that('there are ten recovery codes', await page.locator('.codes li').count() === 10);
+  const codes = await page.locator('.codes li').allInnerTexts();
+  checks.that('there are ten recovery codes', codes.length === 10);
+  checks.that('a script shows the button to print them', await page.getByRole('button', { name: 'Print' }).isVisible());
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download' }).click()]);
+  const file = readFileSync(await download.path(), 'utf8');
+  checks.that('the codes can be downloaded', download.suggestedFilename() === 'recovery-codes.txt' && codes.every((one) => file.includes(one)), file);
   await page.getByRole('button', { name: 'I have saved them' }).click();
   await settle(page);
   checks.that('the authenticator is set up', (await text(page)).includes('Recovery codes left: 10'));
