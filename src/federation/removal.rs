@@ -187,8 +187,11 @@ impl ProviderRemover {
     pub fn restore(&self, provider: &IdentityProviderName) -> Result<bool, FederationError> {
         let provider = provider.clone();
         Ok(self.database.write::<_, StorageError>(move |connection| {
-            login_transactions::delete_all(connection)?;
-            Ok(removals::lift(connection, &provider)?)
+            let was_removed = removals::lift(connection, &provider)?;
+            if was_removed {
+                login_transactions::delete_all(connection)?;
+            }
+            Ok(was_removed)
         })?)
     }
 

@@ -51,10 +51,13 @@ impl Oidc {
         };
         if let Some(hint) = &asked.id_token_hint {
             let hinted = self.hinted(hint)?;
-            let named = asked.request.subject.take();
-            // An invalid hint names no user, and two names are no user, so no session satisfies them.
-            asked.request.reauthenticate |= hinted.is_none() || named.is_some() && named != hinted;
-            asked.request.subject = named.or(hinted);
+            if asked.request.subject.is_some() && hinted.is_some() && asked.request.subject != hinted {
+                let error = ErrorCode::InvalidRequest.because("claims and id_token_hint name different users.");
+                return Ok(Authorized::Answer(self.error_of(&asked.request, error)));
+            }
+            // An invalid hint names no user, so no session satisfies it.
+            asked.request.reauthenticate |= hinted.is_none();
+            asked.request.subject = asked.request.subject.or(hinted);
         }
         if let Some(cookie) = session
             && let Some(authentication) = self.session(cookie)?

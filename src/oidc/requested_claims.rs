@@ -39,17 +39,19 @@ pub(super) fn read(parameters: &Parameters<'_>) -> Result<ClaimsRequest, OAuthEr
     let of_id_token = members(&asked, "id_token")?;
     request.claims.id_token = known(of_id_token.keys());
     if let Some(asked) = of_id_token.get("acr") {
-        let values = values(asked);
+        let values = values(asked)?;
         let known = values.iter().copied().find_map(class);
         if known.is_none() && !values.is_empty() && asked.get("essential") == Some(&Value::Bool(true)) {
             return Err(ErrorCode::UnmetAuthenticationRequirements.because("No requested acr is known here."));
         }
         request.claims.acr = known.or(request.claims.acr);
     }
-    let subject = of_id_token.get("sub").and_then(|asked| asked.get("value")?.as_str());
-    request.subject = subject
-        .filter(|subject| subject.len() <= LONGEST_SUBJECT)
-        .map(Into::into);
+    let subjects = of_id_token.get("sub").map(values).transpose()?.unwrap_or_default();
+    request.subject = match subjects[..] {
+        [] => None,
+        [one] if one.len() <= LONGEST_SUBJECT => Some(one.into()),
+        _ => return Err(ErrorCode::InvalidRequest.because("claims may ask for one sub, of at most 255 bytes.")),
+    };
     Ok(request)
 }
 
@@ -81,10 +83,14 @@ fn known<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
 }
 
 /// Returns the values that a claim may have (`value` or `values`), best first.
-fn values(asked: &Value) -> Vec<&str> {
-    let one = asked.get("value").and_then(Value::as_str);
-    let several = asked.get("values").and_then(Value::as_array).into_iter().flatten();
-    one.into_iter().chain(several.filter_map(Value::as_str)).collect()
+fn values(asked: &Value) -> Result<Vec<&str>, OAuthError> {
+    let several = match asked.get("values") {
+        None => &[][..],
+        Some(Value::Array(several)) => several,
+        Some(_) => return Err(MALFORMED),
+    };
+    let all = asked.get("value").into_iter().chain(several);
+    all.map(|value| value.as_str().ok_or(MALFORMED)).collect()
 }
 
 fn class(name: &str) -> Option<AuthenticationClass> {
@@ -164,6 +170,10 @@ mod tests {
         let text = r#"{"id_token": {"acr": {"essential": true, "values": ["urn:unheard"]}}}"#;
         let error = asked(&[("claims", text)]).unwrap_err();
         assert_eq!(error.code, ErrorCode::UnmetAuthenticationRequirements);
+        for odd in [r#""value": 5"#, r#""values": "urn:x""#, r#""values": [5]"#] {
+            let text = format!(r#"{{"id_token": {{"acr": {{"essential": true, {odd}}}}}}}"#);
+            assert_eq!(asked(&[("claims", &text)]), Err(MALFORMED), "{odd}");
+        }
         // Any class will do.
         assert!(asked(&[("claims", r#"{"id_token": {"acr": {"essential": true}}}"#)]).is_ok());
     }
@@ -172,5 +182,18 @@ mod tests {
     fn one_user_can_be_asked_for() {
         let text = r#"{"id_token": {"sub": {"value": "u1"}}}"#;
         assert_eq!(asked(&[("claims", text)]).unwrap().subject, Some("u1".into()));
+        assert_eq!(
+            asked(&[("claims", r#"{"id_token": {"sub": null}}"#)]).unwrap().subject,
+            None
+        );
+        let long = "x".repeat(LONGEST_SUBJECT + 1);
+        for other in ["5", r#""u1", "values": ["u2"]"#, &format!("\"{long}\"")] {
+            let text = format!(r#"{{"id_token": {{"sub": {{"value": {other}}}}}}}"#);
+            assert_eq!(
+                asked(&[("claims", &text)]).unwrap_err().code,
+                ErrorCode::InvalidRequest,
+                "{other}"
+            );
+        }
     }
 }

@@ -408,3 +408,12 @@ fn what_a_lease_disabled_stays_disabled_after_the_removal() {
     assert!(remover(&rig).restore(&google()).unwrap());
     assert_eq!(refused(rig.login(&person("alone"))), Denial::AccountDisabled);
 }
+
+#[test]
+fn restoring_what_was_never_removed_ends_no_login() {
+    let rig = rig();
+    let handle = rig.start();
+    let returned = rig.away(&handle, &person("late"));
+    assert!(!remover(&rig).restore(&google()).unwrap());
+    completed(rig.back(&handle, &returned));
+}

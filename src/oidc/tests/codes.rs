@@ -435,7 +435,7 @@ fn user_that_claims_name_is_the_only_one() {
         &[("claims", &of("u2")), ("id_token_hint", &id_token), ("prompt", "none")],
     );
     let location = redirect(world.oidc.authorize(&both, Some(&session)).unwrap());
-    assert_eq!(parameter(&location, "error").as_deref(), Some("login_required"));
+    assert_eq!(parameter(&location, "error").as_deref(), Some("invalid_request"));
 }
 
 #[test]
