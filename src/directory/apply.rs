@@ -440,10 +440,10 @@ fn patched(
     let attributes = patch::apply(resource_type, before, operations)?;
     validate::check(resource_type, &attributes)?;
     let mut next = separate(resource_type, attributes)?;
-    // Who leaves `active` out, or removes it, says nothing about it: nobody is enabled so.
     next.states_active = next.attributes.contains_key(ACTIVE) && patch::touches(operations, ACTIVE);
-    if let (false, Some(active)) = (next.attributes.contains_key(ACTIVE), before.get(ACTIVE)) {
-        next.attributes.insert(ACTIVE.to_owned(), active.clone());
+    // Nobody is enabled because somebody removes `active`.
+    if let (false, Some(Value::Bool(false))) = (next.attributes.contains_key(ACTIVE), before.get(ACTIVE)) {
+        next.attributes.insert(ACTIVE.to_owned(), Value::Bool(false));
     }
     if next.password.is_none() && patch::touches(operations, "password") {
         next.password = Some(PasswordChange::Clear);

@@ -119,11 +119,18 @@ fn a_path_that_cannot_be_read_is_an_invalid_path() {
 }
 
 #[test]
-fn a_removed_active_keeps_its_value() {
-    for active in [true, false] {
-        let path = wiki().user_with(&unique("ann"), &json!({ "active": active }));
-        let remove = json!([{ "op": "remove", "path": "active" }]);
-        assert_eq!(wiki().patch(&path, &remove).gives(200).body["active"], active);
-        assert_eq!(wiki().get(&path).body["active"], active);
+fn a_removed_active_is_gone_and_equals_neither_value() {
+    let name = unique("ann");
+    let path = wiki().user(&name);
+    let remove = json!([{ "op": "remove", "path": "active" }]);
+    assert!(wiki().patch(&path, &remove).gives(200).body.get("active").is_none());
+    for (filter, found) in [
+        ("active eq true", 0),
+        ("active eq false", 0),
+        ("active ne true", 1),
+        ("not (active pr)", 1),
+    ] {
+        let filter = format!("userName eq \"{name}\" and {filter}");
+        assert_eq!(wiki().find("Users", &filter).body["totalResults"], found, "{filter}");
     }
 }
