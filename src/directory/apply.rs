@@ -113,14 +113,13 @@ impl ChangeContext<'_> {
         &self,
         store: &StoreName,
         kind: Kind,
-        attributes: Attributes,
+        mut attributes: Attributes,
         typed: &[String],
     ) -> Result<Outcome, DirectoryError> {
         let resource_type = self.resource_type(&kind)?;
         if !self.actor.reaches(store) {
             return Err(DirectoryError::NotFound(kind));
         }
-        let mut attributes = attributes;
         activate(resource_type, &mut attributes);
         validate::check(resource_type, &attributes)?;
         let next = separate(resource_type, attributes)?;
@@ -307,12 +306,17 @@ impl ChangeContext<'_> {
         &self,
         before: Resource,
         stored: CurrentState,
-        next: NextState,
+        mut next: NextState,
         precondition: &Precondition,
     ) -> Result<Outcome, DirectoryError> {
+        // Only who disabled the account enables it by removing `active`.
+        if let Some(Value::Bool(false)) = stored.attributes.get(ACTIVE)
+            && stored.writers.get(ACTIVE) != Some(&self.actor.writer())
+        {
+            next.attributes.entry(ACTIVE.to_owned()).or_insert(Value::Bool(false));
+        }
         let resource_type = self.resource_type(&before.kind)?;
-        let has_password = next.password.is_some();
-        let transfers = next.writers.is_some();
+        let (has_password, transfers) = (next.password.is_some(), next.writers.is_some());
         let read_version = Precondition::Versions(vec![before.version]);
         let expected_of_members = if next.rests_on_members {
             read_version.clone()
@@ -441,10 +445,6 @@ fn patched(
     validate::check(resource_type, &attributes)?;
     let mut next = separate(resource_type, attributes)?;
     next.states_active = next.attributes.contains_key(ACTIVE) && patch::touches(operations, ACTIVE);
-    // Nobody is enabled because somebody removes `active`.
-    if let (false, Some(Value::Bool(false))) = (next.attributes.contains_key(ACTIVE), before.get(ACTIVE)) {
-        next.attributes.insert(ACTIVE.to_owned(), Value::Bool(false));
-    }
     if next.password.is_none() && patch::touches(operations, "password") {
         next.password = Some(PasswordChange::Clear);
     }
