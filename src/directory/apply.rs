@@ -5,25 +5,27 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::next_state::{ACTIVE, NextState, activate, has_members, patched, separate};
 use super::{Directory, DirectoryError, Outcome};
 use crate::domain::backoff::Backoff;
 use crate::domain::change::{Action, Transfer};
 use crate::domain::patch::{self, MemberStep, PatchOperation};
 use crate::domain::schema::ResourceType;
 use crate::domain::unique::unique_values;
-use crate::domain::validate::{self, Invalid, InvalidKind};
+use crate::domain::validate;
 use crate::domain::{
     Actor, Attributes, Change, JournalEntry, Kind, Member, Operation, Precondition, Principal, Relations, Resource,
-    ResourceId, Secret, SideRecord, StoreName, Timestamp, provenance, replace,
+    ResourceId, SideRecord, StoreName, Timestamp, provenance, replace,
 };
-use crate::userstore::{Draft, MemberSteps, PasswordChange, StoreError, UniqueKey, Write, WriteAction, WriteResult};
+use crate::userstore::{Draft, StoreError, UniqueKey, Write, WriteAction, WriteResult};
 
 /// The maximum number of attempts when others change the resource at the same time.
 const ATTEMPTS: u32 = 40;
-/// The attribute that says whether an account may enter.
-const ACTIVE: &str = "active";
 /// The waits between the attempts, about two seconds in all.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(100));
+
+/// The attribute by which a client knows a resource.
+const EXTERNAL_ID: &str = "externalId";
 
 impl Directory {
     /// Applies one change: it is checked, written and journalled together, or not at all.
@@ -86,19 +88,6 @@ struct ChangeContext<'a> {
     directory: &'a Directory,
     actor: &'a Actor,
     side_records: &'a [SideRecord],
-}
-
-/// The new state of a resource after a change.
-struct NextState {
-    attributes: Attributes,
-    members: Option<MemberSteps>,
-    /// Whether `members` was computed from the present members, and so holds only for the version that was read.
-    rests_on_members: bool,
-    password: Option<PasswordChange>,
-    /// The writer of each value, if the change does not determine it.
-    writers: Option<provenance::Writers>,
-    /// Whether the change contains `active`, even with the stored value.
-    states_active: bool,
 }
 
 /// The parsed state of a resource before the change; empty when it is created.
@@ -324,7 +313,8 @@ impl ChangeContext<'_> {
             precondition.clone()
         };
         let draft = self.draft(resource_type, &before.id, next, &stored);
-        let has_other_change = has_password || draft.writers.get(ACTIVE) != stored.writers.get(ACTIVE) || transfers;
+        let has_new_writer = |path: &str| draft.writers.get(path) != stored.writers.get(path);
+        let has_other_change = has_password || has_new_writer(ACTIVE) || has_new_writer(EXTERNAL_ID) || transfers;
         if !transfers {
             let ownership = &self.directory.ownership;
             ownership.check((self.actor, self.side_records), &stored.writers, &draft.writers)?;
@@ -376,6 +366,9 @@ impl ChangeContext<'_> {
         if next.states_active && self.states() && attributes.contains_key(ACTIVE) {
             writers.insert(ACTIVE.to_owned(), self.actor.writer());
         }
+        if self.states_subject(&attributes) {
+            writers.insert(EXTERNAL_ID.to_owned(), self.actor.writer());
+        }
         Draft {
             key: UniqueKey::of(Some(resource_type), id, &attributes),
             unique: unique_values(resource_type, &attributes),
@@ -393,6 +386,14 @@ impl ChangeContext<'_> {
             self.actor.principal,
             Principal::Client { .. } | Principal::Administrator { .. }
         )
+    }
+
+    /// Whether the change says whose account it is, also if that is what is stored: then it is the actor's statement.
+    fn states_subject(&self, attributes: &Attributes) -> bool {
+        let subject = attributes.get(EXTERNAL_ID).and_then(Value::as_str);
+        let mut records = self.side_records.iter();
+        records
+            .any(|record| matches!(record, SideRecord::SubjectChange { new: Some(new), .. } if Some(&**new) == subject))
     }
 
     /// A response shows the groups of a resource; reading them later would be a second read.
@@ -433,68 +434,4 @@ impl ChangeContext<'_> {
 /// Returns a random number from 0 to 255.
 fn dice() -> u8 {
     RandomState::new().hash_one(()).to_le_bytes()[0]
-}
-
-/// Applies operations to attributes.
-fn patched(
-    resource_type: &ResourceType,
-    before: &Attributes,
-    operations: &[PatchOperation],
-) -> Result<NextState, DirectoryError> {
-    let attributes = patch::apply(resource_type, before, operations)?;
-    validate::check(resource_type, &attributes)?;
-    let mut next = separate(resource_type, attributes)?;
-    next.states_active = next.attributes.contains_key(ACTIVE) && patch::touches(operations, ACTIVE);
-    if next.password.is_none() && patch::touches(operations, "password") {
-        next.password = Some(PasswordChange::Clear);
-    }
-    Ok(next)
-}
-
-/// Sets `active` to true if it is absent: clients read `active` of every user.
-fn activate(resource_type: &ResourceType, attributes: &mut Attributes) {
-    let has_active = resource_type
-        .schema
-        .attributes
-        .iter()
-        .any(|attribute| attribute.name == "active");
-    if has_active && !attributes.contains_key("active") {
-        attributes.insert("active".to_owned(), Value::Bool(true));
-    }
-}
-
-/// Separates the password and the members, which are not part of the document.
-fn separate(resource_type: &ResourceType, mut attributes: Attributes) -> Result<NextState, Invalid> {
-    let password = match attributes.remove("password") {
-        Some(Value::String(password)) => Some(PasswordChange::Set(Secret::new(password))),
-        _ => None,
-    };
-    let members = match attributes.remove("members") {
-        Some(Value::Array(elements)) if has_members(resource_type) => {
-            let without = || {
-                let longest = ResourceId::LONGEST;
-                let detail = format!("each element of members needs a value, of at most {longest} characters");
-                Invalid::new(InvalidKind::Value, detail)
-            };
-            Some(vec![MemberStep::Replace(
-                patch::as_members(&elements).ok_or_else(without)?,
-            )])
-        }
-        other => {
-            attributes.extend(other.map(|other| ("members".to_owned(), other)));
-            None
-        }
-    };
-    Ok(NextState {
-        attributes,
-        members,
-        rests_on_members: false,
-        password,
-        writers: None,
-        states_active: false,
-    })
-}
-
-fn has_members(resource_type: &ResourceType) -> bool {
-    resource_type.kind == Kind::GROUP
 }

@@ -16,6 +16,7 @@ use crate::userstore::{PasswordCheck, PasswordHasher, StoreError, Userstore};
 mod apply;
 mod lock;
 pub(crate) mod memberships;
+mod next_state;
 mod stores;
 
 use lock::Locks;

@@ -8,6 +8,7 @@
 
 use serde_json::Value;
 
+use super::subjects::{ATTEMPTS, BACKOFF, BUSY, is_stale};
 use super::{Caller, Scim, ScimError, ScimErrorKind};
 use crate::domain::filter::{Comparand, Filter, Operator};
 use crate::domain::patch::{PatchOp, PatchOperation};
@@ -51,6 +52,23 @@ pub(super) struct NewResource<'a> {
     pub(super) attributes: Attributes,
 }
 
+/// A resource that a client sends for one that exists already.
+struct SentResource<'a> {
+    caller: &'a Caller,
+    resource_type: &'a ResourceType,
+    attributes: Attributes,
+}
+
+impl<'a> SentResource<'a> {
+    fn new(caller: &'a Caller, resource_type: &'a ResourceType, attributes: Attributes) -> Self {
+        Self {
+            caller,
+            resource_type,
+            attributes,
+        }
+    }
+}
+
 impl Scim {
     /// Creates the resource, or updates the existing one. `again` returns the attributes again: few requests need
     /// them again, and a copy for all would cost as much as parsing them.
@@ -66,7 +84,7 @@ impl Scim {
             attributes,
         } = wanted;
         if let Some(id) = self.adoptable(caller, resource_type, &attributes)? {
-            return self.adopt(caller, resource_type, id, attributes);
+            return self.adopt(SentResource::new(caller, resource_type, attributes), id);
         }
         let condition = new_subject(caller, resource_type, &attributes);
         let operation = Operation::Create {
@@ -86,7 +104,7 @@ impl Scim {
                 return Err(ScimErrorKind::Uniqueness
                     .because("externalId is the subject of an account that this client does not keep."));
             };
-            return self.adopt(caller, resource_type, id, attributes);
+            return self.adopt(SentResource::new(caller, resource_type, attributes), id);
         }
         if taken(&error).is_none() {
             return Err(error);
@@ -96,7 +114,10 @@ impl Scim {
             Some((attribute, holder))
                 if is_switched_off_by(caller, &attribute, &holder) && may_be_same(&holder, &attributes) =>
             {
-                self.enable(caller, resource_type, holder.id, attributes)
+                self.enable(
+                    SentResource::new(caller, resource_type, attributes),
+                    (&attribute, holder.id),
+                )
             }
             Some((attribute, holder)) => Err(ScimErrorKind::Uniqueness.because(format!(
                 "{attribute} is taken by {endpoint}/{id}. Change that one, or choose another value.",
@@ -108,33 +129,36 @@ impl Scim {
     }
 
     /// Updates the account that a login created for the user that the client sends.
-    fn adopt(
-        &self,
-        caller: &Caller,
-        resource_type: &ResourceType,
-        id: ResourceId,
-        attributes: Attributes,
-    ) -> Result<Resource, ScimError> {
-        let account = self.directory.get(&Kind::USER, &id, Relations::NONE)?;
-        if account.is_some_and(|account| !account.is_active() && !may_enable(caller, &account)) {
-            return Err(ScimErrorKind::Uniqueness.because(format!(
-                "{endpoint}/{id} is this user, and somebody else switched it off. Change that one.",
-                endpoint = resource_type.endpoint,
-            )));
-        }
-        self.take_over(caller, resource_type, id, attributes)
+    fn adopt(&self, sent: SentResource<'_>, id: ResourceId) -> Result<Resource, ScimError> {
+        let SentResource {
+            caller, resource_type, ..
+        } = sent;
+        self.take_over(sent, &id, |account, attributes| {
+            if !account.is_active() && !may_enable(caller, account) {
+                return Err(ScimErrorKind::Uniqueness.because(format!(
+                    "{endpoint}/{id} is this user, and somebody else switched it off. Change that one.",
+                    endpoint = resource_type.endpoint,
+                )));
+            }
+            if self.adoptable(caller, resource_type, attributes)?.as_ref() != Some(&id) {
+                return Err(changed_meanwhile(resource_type, &id));
+            }
+            Ok(())
+        })
     }
 
     /// Enables and updates a resource that the client switched off itself.
-    fn enable(
-        &self,
-        caller: &Caller,
-        resource_type: &ResourceType,
-        id: ResourceId,
-        mut attributes: Attributes,
-    ) -> Result<Resource, ScimError> {
-        attributes.entry("active").or_insert(Value::Bool(true));
-        self.take_over(caller, resource_type, id, attributes)
+    fn enable(&self, mut sent: SentResource<'_>, (attribute, id): (&str, ResourceId)) -> Result<Resource, ScimError> {
+        sent.attributes.entry("active").or_insert(Value::Bool(true));
+        let SentResource {
+            caller, resource_type, ..
+        } = sent;
+        self.take_over(sent, &id, |account, attributes| {
+            let is_same = is_switched_off_by(caller, attribute, account) && may_be_same(account, attributes);
+            is_same
+                .then_some(())
+                .ok_or_else(|| changed_meanwhile(resource_type, &id))
+        })
     }
 
     /// Returns the resource that has the taken name, and the attribute.
@@ -240,26 +264,48 @@ impl Scim {
         Ok((linked && is_trusted).then(|| one.id.clone()))
     }
 
-    /// Lets the client take over an account: the values that it sends are set, the rest stays.
+    /// Lets the client take over an account: the values that it sends are set, the rest stays. It holds for the account as it
+    /// is when `check` allows it; after a change of others it is decided again.
     fn take_over(
         &self,
-        caller: &Caller,
-        resource_type: &ResourceType,
-        id: ResourceId,
-        attributes: Attributes,
+        sent: SentResource<'_>,
+        id: &ResourceId,
+        check: impl Fn(&Resource, &Attributes) -> Result<(), ScimError>,
     ) -> Result<Resource, ScimError> {
-        let operation = Operation::Patch {
-            kind: resource_type.kind.clone(),
-            id,
-            operations: vec![PatchOperation {
-                op: PatchOp::Replace,
-                path: None,
-                value: Some(Value::Object(attributes)),
-            }],
-            precondition: Precondition::None,
-        };
-        Ok(self.apply(caller, operation)?.into_resource())
+        let SentResource {
+            caller,
+            resource_type,
+            attributes,
+        } = sent;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let account = self.directory.get(&resource_type.kind, id, Relations::NONE)?;
+            let account = account.ok_or_else(|| changed_meanwhile(resource_type, id))?;
+            check(&account, &attributes)?;
+            let operation = Operation::Patch {
+                kind: resource_type.kind.clone(),
+                id: id.clone(),
+                operations: vec![PatchOperation {
+                    op: PatchOp::Replace,
+                    path: None,
+                    value: Some(Value::Object(attributes.clone())),
+                }],
+                precondition: Precondition::Versions(vec![account.version]),
+            };
+            match self.apply(caller, operation) {
+                Err(error) if is_stale(&error) && attempt < ATTEMPTS => std::thread::sleep(BACKOFF.wait(attempt)),
+                Err(error) if is_stale(&error) => return Err(ScimErrorKind::Unavailable.because(BUSY)),
+                settled => return Ok(settled?.into_resource()),
+            }
+        }
     }
+}
+
+/// The error of a user who is another's, or in another state, than a moment ago.
+fn changed_meanwhile(resource_type: &ResourceType, id: &ResourceId) -> ScimError {
+    let endpoint = &resource_type.endpoint;
+    ScimErrorKind::Uniqueness.because(format!("{endpoint}/{id} has changed in the meantime. Read it again."))
 }
 
 /// The condition under which a client that knows the subjects of a provider makes an account: no login has made one

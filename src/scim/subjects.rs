@@ -8,18 +8,18 @@ use super::converge::{Adoption, taken};
 use super::{Caller, Scim, ScimError, ScimErrorKind};
 use crate::directory::Outcome;
 use crate::domain::backoff::Backoff;
-use crate::domain::change::{SubjectSource, Transfer};
+use crate::domain::change::SubjectSource;
 use crate::domain::patch::PatchOp;
 use crate::domain::{Kind, Operation, Precondition, Relations, Resource, ResourceId, SideRecord, Version, provenance};
 use crate::storage::{StorageError, links, mail_addresses};
 use crate::userstore::StoreError;
 
 /// Most attempts of one change of a subject. It is tried again if the account changed meanwhile.
-const ATTEMPTS: u32 = 40;
+pub(super) const ATTEMPTS: u32 = 40;
 /// The waits between them, about three seconds in all.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(100));
+pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(100));
 /// The detail of the error when all attempts met another change.
-const BUSY: &str = "Others change this user at the moment. Repeat the request.";
+pub(super) const BUSY: &str = "Others change this user at the moment. Repeat the request.";
 
 impl Scim {
     /// Changes a user, and says so if a client that knows the subjects of a provider names another subject.
@@ -54,10 +54,8 @@ impl Scim {
             }
             // The decision holds only for the account as it was read.
             let is_conditional = require_version(&mut asked, account.version);
-            let taken_from = self
-                .writer_to_take_over(caller, &account, &named)
-                .filter(|_| old == new);
-            let change = (old != new || taken_from.is_some()).then(|| {
+            let takes_over = old == new && self.may_take_over(caller, &account, &named);
+            let change = (old != new || takes_over).then(|| {
                 let stated = old.clone().filter(|_| old != new && self.is_stated(adoption, &account));
                 adoption.subject_change((stated, new.clone()), &account)
             });
@@ -72,10 +70,7 @@ impl Scim {
                 Err(error) if taken(&error).is_some_and(|attribute| attribute == "externalId") => {
                     return Err(self.subject_taken(adoption, new.as_deref()).unwrap_or(error));
                 }
-                Ok(mut outcome) if has_changed => {
-                    if let Some(writer) = taken_from {
-                        outcome = self.take_subject_over(caller, id.clone(), writer)?;
-                    }
+                Ok(outcome) if has_changed => {
                     self.withdraw_outdated(caller, &id);
                     return Ok(outcome);
                 }
@@ -117,28 +112,13 @@ impl Scim {
         sources.collect()
     }
 
-    /// The writer of the `externalId` of an account, if the client says the same and may make it its own statement: not if
-    /// it is the statement of another client that is trusted to know subjects, of whatever provider.
-    fn writer_to_take_over(&self, caller: &Caller, account: &Resource, named: &NamedExternalId) -> Option<String> {
+    /// Whether the client says the same `externalId` as another writer, and makes it its own statement: not if it is the
+    /// statement of another client that is trusted to know subjects, of whatever provider.
+    fn may_take_over(&self, caller: &Caller, account: &Resource, named: &NamedExternalId) -> bool {
         let is_said = matches!(named, NamedExternalId::Set(_));
-        let writer = account.writers.writers().remove("externalId").filter(|_| is_said)?;
+        let writer = account.writers.writers().remove("externalId").filter(|_| is_said);
         let mut sources = self.subject_sources().into_iter();
-        let is_kept = writer == caller.actor.writer() || sources.any(|source| source.writer == writer);
-        (!is_kept).then_some(writer)
-    }
-
-    /// Makes the `externalId` of an account the statement of the client.
-    fn take_subject_over(&self, caller: &Caller, id: ResourceId, from: String) -> Result<Outcome, ScimError> {
-        let taken_over = Operation::Transfer {
-            kind: Kind::USER,
-            id,
-            transfer: Transfer {
-                from,
-                paths: vec!["externalId".to_owned()],
-                to: caller.actor.writer(),
-            },
-        };
-        self.apply_with(caller, taken_over, Vec::new())
+        writer.is_some_and(|writer| writer != caller.actor.writer() && !sources.any(|source| source.writer == writer))
     }
 
     /// The conflict of a subject that has another account. `None` if it has none any more.
@@ -235,7 +215,7 @@ fn require_version(operation: &mut Operation, version: Version) -> bool {
 }
 
 /// Whether the resource is at another version than a change depends on.
-fn is_stale(error: &ScimError) -> bool {
+pub(super) fn is_stale(error: &ScimError) -> bool {
     let cause = error
         .cause
         .as_deref()

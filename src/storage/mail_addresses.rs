@@ -35,8 +35,7 @@ impl AddressFacts {
 
 /// Records that the addresses of an account are of the person whose it was before.
 pub(crate) fn distrust(connection: &mut SqlConnection, user: &ResourceId, addresses: &[String]) -> QueryResult<()> {
-    for email in addresses.iter().filter_map(|address| Email::parse(address)) {
-        let fingerprint = address_fingerprint(user, &email);
+    for fingerprint in addresses.iter().filter_map(|address| former(user, address)) {
         diesel::delete(former_addresses::table.find((user.as_str(), &fingerprint))).execute(connection)?;
         diesel::insert_into(former_addresses::table)
             .values((
@@ -46,6 +45,12 @@ pub(crate) fn distrust(connection: &mut SqlConnection, user: &ResourceId, addres
             .execute(connection)?;
     }
     Ok(())
+}
+
+/// The fingerprint of an address that is distrusted: whatever its case, its mail goes to one mailbox.
+fn former(user: &ResourceId, address: &str) -> Option<String> {
+    let address = address.to_lowercase();
+    Email::parse(&address).map(|email| address_fingerprint(user, &email))
 }
 
 /// Forgets the former addresses of an account that is deleted.
@@ -80,7 +85,9 @@ pub fn is_trusted(user: &Resource, facts: &AddressFacts, address: &str) -> bool 
     let fingerprint = address_fingerprint(&user.id, &email);
     let is_verified = |known: &LinkRecord| known.verified_email.as_ref() == Some(&fingerprint);
     match writer.split_once(':') {
-        _ if facts.former.contains(&fingerprint) => facts.links.iter().any(is_verified),
+        _ if former(&user.id, address).is_some_and(|former| facts.former.contains(&former)) => {
+            facts.links.iter().any(is_verified)
+        }
         None => writer == "admin",
         Some(("idp", provider)) => {
             let mut of_provider = facts.links.iter();

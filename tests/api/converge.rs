@@ -200,6 +200,25 @@ fn refused_request_takes_no_subject_over() {
 }
 
 #[test]
+fn adoption_undoes_no_parallel_deactivation() {
+    let (hr, other) = (client_of("hr"), wiki());
+    for _ in 0..40 {
+        let (path, subject) = logged_in(&json!({ "userName": unique("google") }));
+        let body = json!({ "schemas": [USER], "userName": unique("alice"), "externalId": subject, "active": true });
+        let off = json!([{ "op": "replace", "path": "active", "value": false }]);
+        let (adopted, disabled) = std::thread::scope(|scope| {
+            let adopting = scope.spawn(|| hr.post("/scim/v2/Users", &body).status);
+            let disabling = scope.spawn(|| other.patch(&path, &off).status);
+            (adopting.join().unwrap(), disabling.join().unwrap())
+        });
+        assert_eq!(disabled, 200);
+        // Whichever came first: who adopts afterwards is refused.
+        assert!([201, 409].contains(&adopted), "{adopted}");
+        assert_eq!(other.get(&path).body["active"], false, "{adopted}");
+    }
+}
+
+#[test]
 fn leaving_active_out_enables_nobody() {
     let made = client_of("hr").post(
         "/scim/v2/Users",
