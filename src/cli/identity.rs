@@ -13,7 +13,7 @@ use crate::storage::identity_locks::IdentityLock;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Lock an identity: its user cannot sign in by any method, and all their sessions end.
+    /// Lock an identity: as long as it is linked, its user cannot sign in by any method. All their sessions end.
     Lock(Lock),
     /// Unlock an identity.
     Unlock(IdentityArgs),

@@ -140,7 +140,7 @@ pub struct Authentication {
     /// The version of the account's credentials under which it was proved.
     #[serde(default)]
     pub credentials: i64,
-    /// What ends the person's session at the identity provider, if signing out here does that.
+    /// The ID token of the identity provider, kept if signing out here signs the person out there too.
     #[serde(default)]
     pub provider_token: Option<ProviderToken>,
 }

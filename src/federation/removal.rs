@@ -206,7 +206,7 @@ impl ProviderRemover {
                 id: link.resource_id.clone(),
                 precondition: Precondition::None,
             },
-            // What an expired lease disabled would be enabled by the next login after the provider is restored.
+            // An account that an expired lease disabled would be enabled by the next login after a restoration.
             (RemovalEffect::Account, false) if user.as_ref().is_some_and(has_expired_lease) => Operation::Transfer {
                 kind: Kind::USER,
                 id: link.resource_id.clone(),

@@ -10,7 +10,7 @@ use super::tables::former_addresses;
 use crate::domain::email::Email;
 use crate::domain::{Resource, ResourceId};
 
-/// What is known of the addresses of an account.
+/// The facts that decide whether the addresses of an account are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct AddressFacts {
     /// The identities of the account, with the addresses that their providers called verified.

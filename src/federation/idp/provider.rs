@@ -39,7 +39,7 @@ pub struct LogoutRequest<'a> {
     pub token: Option<&'a ProviderToken>,
     /// Where the browser comes back (`post_logout_redirect_uri`).
     pub back: &'a Url,
-    /// What comes back with it (`state`).
+    /// A text that the browser brings back (`state`).
     pub state: &'a str,
 }
 
